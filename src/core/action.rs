@@ -1,0 +1,108 @@
+//! The orders that a plan consists of. Every one is idempotent: given twice, the second changes nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{HostId, InstanceId, ReleaseId, Slot};
+
+/// One order to one host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Action {
+    /// Bring a release to a host, whole and verified; nothing that runs is touched.
+    Stage {
+        /// Where to.
+        host: HostId,
+        /// What.
+        release: ReleaseId,
+    },
+    /// Start an instance in an empty slot.
+    Start {
+        /// Where.
+        slot: Slot,
+        /// Of what.
+        release: ReleaseId,
+    },
+    /// Stop the instance in a slot: TERM, wait, KILL.
+    Stop {
+        /// Where.
+        slot: Slot,
+        /// Exactly this instance: if another has come since, nothing is stopped.
+        instance: InstanceId,
+        /// Why it goes.
+        why: StopReason,
+    },
+    /// Remove the releases that nothing needs any more.
+    Prune {
+        /// Where.
+        host: HostId,
+        /// What goes. Never a release that runs, nor one that the history keeps.
+        releases: BTreeSet<ReleaseId>,
+    },
+}
+
+/// Why an instance is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// It runs another release than the one wanted, and does not serve.
+    OldAndUnhealthy,
+    /// It runs another release than the one wanted, and enough others serve.
+    Replaced,
+    /// There are more instances of the wanted release than replicas.
+    Surplus,
+    /// Its process has ended, or it never became ready: it makes room for another attempt.
+    Dead,
+}
+
+impl Action {
+    /// The host that is ordered.
+    pub fn host(&self) -> &HostId {
+        match self {
+            Action::Stage { host, .. } | Action::Prune { host, .. } => host,
+            Action::Start { slot, .. } | Action::Stop { slot, .. } => &slot.host,
+        }
+    }
+
+    /// The slot that is changed, if it is one.
+    pub fn slot(&self) -> Option<&Slot> {
+        match self {
+            Action::Stage { .. } | Action::Prune { .. } => None,
+            Action::Start { slot, .. } | Action::Stop { slot, .. } => Some(slot),
+        }
+    }
+
+    /// The verb, for messages: `start`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Stage { .. } => "stage",
+            Action::Start { .. } => "start",
+            Action::Stop { .. } => "stop",
+            Action::Prune { .. } => "prune",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
+            Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
+            Action::Stop { slot, instance, why } => write!(f, "stop {instance} at {slot} ({why})"),
+            Action::Prune { host, releases } => write!(f, "prune {} old releases on {host}", releases.len()),
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopReason::OldAndUnhealthy => "old and unhealthy",
+            StopReason::Replaced => "replaced",
+            StopReason::Surplus => "surplus",
+            StopReason::Dead => "dead",
+        })
+    }
+}

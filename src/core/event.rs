@@ -1,0 +1,192 @@
+//! The one vocabulary of the journal, the reporters and the JSON output.
+
+use serde::{Deserialize, Serialize};
+
+use super::action::Action;
+use super::failure::{Failure, Outcome};
+use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use super::time::Time;
+
+/// An event and its moment, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, by the control machine's clock.
+    pub at: Time,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A revision of the fleet, as a rollout refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub revision: Revision,
+    /// Its release.
+    pub release: ReleaseId,
+    /// Its version, for people.
+    pub version: String,
+}
+
+/// What a rollout was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// `ship deploy`.
+    Deploy,
+    /// `ship rollback`.
+    Rollback,
+}
+
+/// Everything that can happen in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A rollout has begun.
+    RolloutStarted {
+        /// What it was asked to do.
+        verb: Verb,
+        /// The service.
+        service: String,
+        /// The fleet.
+        fleet: String,
+        /// Where it goes.
+        target: Generation,
+        /// Where it goes back to if it fails: the newest revision proven healthy.
+        fallback: Option<Generation>,
+        /// Instances that the service is to have.
+        replicas: u32,
+        /// The fencing number of this rollout.
+        epoch: Epoch,
+    },
+    /// An order is about to be given. Recorded before its effect.
+    ActionStarted {
+        /// Its number.
+        id: ActionId,
+        /// The order.
+        action: Action,
+        /// The name of the instance that a start makes.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        instance: Option<InstanceId>,
+    },
+    /// An order was carried out.
+    ActionDone {
+        /// Its number.
+        id: ActionId,
+    },
+    /// An order was refused or failed, and its effect is known.
+    ActionFailed {
+        /// Its number.
+        id: ActionId,
+        /// What went wrong.
+        error: String,
+    },
+    /// Nobody knows whether an order was carried out: observe again.
+    ActionUnknown {
+        /// Its number.
+        id: ActionId,
+        /// Why nobody knows.
+        why: String,
+    },
+    /// An instance has become ready.
+    InstanceReady {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// What it runs.
+        release: ReleaseId,
+        /// What it answered.
+        answer: String,
+    },
+    /// An instance that was ready no longer is.
+    InstanceNotReady {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// What it runs.
+        release: ReleaseId,
+        /// What it answered.
+        answer: String,
+    },
+    /// The counts have changed. Kubernetes' status sentences are made of these.
+    Progress(Progress),
+    /// A host cannot be reached.
+    HostLost {
+        /// Which.
+        host: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// A host can be reached again.
+    HostFound {
+        /// Which.
+        host: HostId,
+    },
+    /// The rollout has failed.
+    RolloutFailed {
+        /// Why.
+        failure: Failure,
+        /// The last lines of the instance's own log.
+        log: Vec<String>,
+        /// What happens now.
+        then: Then,
+    },
+    /// A person asked to stop: nothing new is started.
+    Interrupted {
+        /// How: `SIGINT`.
+        by: String,
+    },
+    /// The rollout has ended.
+    RolloutFinished {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What follows a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "then", rename_all = "snake_case")]
+pub enum Then {
+    /// The fleet goes back to the fallback.
+    RollBack,
+    /// The fleet stays as it is.
+    Hold {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Counts of instances, as in Kubernetes' `DeploymentStatus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Wanted.
+    pub desired: u32,
+    /// Of the target release.
+    pub updated: u32,
+    /// Of the target release, and ready.
+    pub updated_ready: u32,
+    /// Of the target release, and available.
+    pub updated_available: u32,
+    /// Of any release, and available.
+    pub available: u32,
+    /// Of any release.
+    pub total: u32,
+}
+
+impl Progress {
+    /// Kubernetes' sentence for these counts (`kubectl rollout status`).
+    pub fn sentence(&self, service: &str) -> String {
+        let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
+        if self.updated < self.desired {
+            format!("{head}{} out of {} new replicas have been updated...", self.updated, self.desired)
+        } else if self.total > self.updated {
+            format!("{head}{} old replicas are pending termination...", self.total - self.updated)
+        } else if self.updated_available < self.desired {
+            format!("{head}{} of {} updated replicas are available...", self.updated_available, self.desired)
+        } else {
+            format!("deployment \"{service}\" successfully rolled out")
+        }
+    }
+}

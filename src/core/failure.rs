@@ -1,0 +1,102 @@
+//! What can go wrong in a rollout, and how rollouts end.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{HostId, Slot};
+use super::time::Human;
+
+/// Why a rollout does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// The host it happened on.
+    pub host: HostId,
+    /// The slot, if it was one.
+    pub slot: Option<Slot>,
+    /// What was seen, in words: the last probe's answer, a script's last line.
+    pub detail: String,
+    /// How long ship waited for it.
+    pub waited: Duration,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A release could not be brought to a host.
+    Stage,
+    /// An instance could not be started.
+    Start,
+    /// An instance could not be stopped.
+    Stop,
+    /// The instance's process ended by itself before it was available.
+    Exited,
+    /// The instance did not become, or stay, ready within the progress deadline.
+    NotReady,
+    /// A host could not be reached within the progress deadline.
+    HostLost,
+    /// Nothing could be done within the progress deadline.
+    Stuck,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.slot {
+            Some(slot) => write!(f, "{slot}: ")?,
+            None => write!(f, "{}: ", self.host)?,
+        }
+        let waited = Human(self.waited);
+        match self.kind {
+            FailureKind::Stage => write!(f, "the release could not be staged: {}", self.detail),
+            FailureKind::Start => write!(f, "the new instance could not be started: {}", self.detail),
+            FailureKind::Stop => write!(f, "the old instance could not be stopped: {}", self.detail),
+            FailureKind::Exited => {
+                write!(f, "the new instance ended by itself after {waited}: {}", self.detail)
+            }
+            FailureKind::NotReady => {
+                write!(f, "the new instance was not ready after {waited}; the last answer: {}", self.detail)
+            }
+            FailureKind::HostLost => write!(f, "out of reach for {waited}: {}", self.detail),
+            FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
+        }
+    }
+}
+
+/// How a rollout ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The fleet runs the target, and every replica is available.
+    Succeeded,
+    /// It failed, and the fleet is back where it was.
+    RolledBack,
+    /// It failed, and stands as it is: a person is needed.
+    Held {
+        /// Why ship did not go back by itself.
+        why: String,
+    },
+    /// It failed, and going back failed too.
+    RollbackFailed {
+        /// What went wrong on the way back.
+        failure: Failure,
+    },
+    /// It was interrupted; what was in flight has ended, and the same command goes on from here.
+    Interrupted,
+}
+
+impl Outcome {
+    /// One word for tables and JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::RolledBack => "rolled-back",
+            Outcome::Held { .. } => "held",
+            Outcome::RollbackFailed { .. } => "rollback-failed",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+}

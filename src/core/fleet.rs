@@ -1,0 +1,202 @@
+//! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::health::Health;
+use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use super::time::Time;
+
+/// All hosts of an inventory, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// By name.
+    pub hosts: BTreeMap<HostId, Host>,
+}
+
+/// One machine, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Whether it can be reached.
+    pub reach: Reach,
+    /// The newest epoch that it has seen for this service.
+    pub epoch: Epoch,
+    /// The releases that lie on it, whole.
+    pub releases: BTreeSet<ReleaseId>,
+    /// What is in its slots. A slot that is not listed is empty.
+    pub slots: BTreeMap<Port, Occupant>,
+}
+
+/// Whether a host can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody has looked yet.
+    #[default]
+    NotSeen,
+    /// It answered last time.
+    Reachable,
+    /// It did not: everything on it counts as unavailable, and as still running.
+    Lost {
+        /// Since when.
+        since: Time,
+        /// What was tried and what came back.
+        why: String,
+    },
+}
+
+/// What is in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occupant {
+    /// An instance that ship started.
+    Instance(Instance),
+    /// Somebody else listens on the port: ship leaves it alone.
+    Stranger(String),
+}
+
+/// A release running in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name; two observations with the same name are of the same instance.
+    pub name: InstanceId,
+    /// What it runs.
+    pub release: ReleaseId,
+    /// For which revision it was started.
+    pub revision: Revision,
+    /// When it was started, by this machine's clock.
+    pub started: Time,
+    /// Its process.
+    pub process: Process,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u32,
+    /// Who listens on its port.
+    pub listener: Listener,
+    /// What the probes say.
+    pub health: Health,
+}
+
+/// The state of an instance's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Process {
+    /// It runs.
+    Running,
+    /// It has ended; what is known of how, for a person.
+    Ended {
+        /// `exit status 1`, `signal 9`.
+        how: String,
+    },
+}
+
+/// Who listens on an instance's port. A probe that passes counts only where the instance itself does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "listener")]
+pub enum Listener {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// A process of the instance, bound to this address (`0.0.0.0` and `::` for all).
+    Own {
+        /// The bound address.
+        address: String,
+    },
+    /// Another process.
+    Other {
+        /// What is known of it: `pid 4711 (nginx)`.
+        who: String,
+    },
+}
+
+/// What one look at a host found: `Host` without what only the control machine knows (reach, health).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The newest epoch that the host has seen for this service.
+    pub epoch: Epoch,
+    /// The releases that lie on it, whole.
+    pub releases: BTreeSet<ReleaseId>,
+    /// What is in its slots; the instances' health is empty.
+    pub slots: BTreeMap<Port, Occupant>,
+    /// Free space below the base directory, in KiB.
+    pub free_kib: Option<u64>,
+}
+
+impl Fleet {
+    /// Takes in a look at a host. An instance seen before keeps what its probes said.
+    pub fn observe(&mut self, host: &HostId, observation: Observation) {
+        let entry = self.hosts.entry(host.clone()).or_default();
+        let mut slots = observation.slots;
+        for (port, occupant) in &mut slots {
+            let (Occupant::Instance(new), Some(Occupant::Instance(old))) = (occupant, entry.slots.remove(port)) else {
+                continue;
+            };
+            // A restarted process has to prove itself anew, whatever its predecessor answered.
+            if new.name == old.name && new.restarts == old.restarts && new.process == Process::Running {
+                new.health = old.health;
+                new.started = old.started;
+            }
+        }
+        *entry = Host { reach: Reach::Reachable, epoch: observation.epoch, releases: observation.releases, slots };
+    }
+
+    /// Notes that a host cannot be reached. What was on it stays on record as unavailable.
+    pub fn lose(&mut self, host: &HostId, now: Time, why: String) {
+        let entry = self.hosts.entry(host.clone()).or_default();
+        let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
+        entry.reach = Reach::Lost { since, why };
+    }
+
+    /// All instances, by host and port.
+    pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
+        self.hosts.iter().flat_map(|(id, host)| {
+            host.slots.iter().filter_map(move |(port, occupant)| match occupant {
+                Occupant::Instance(instance) => Some((Slot { host: id.clone(), port: *port }, host, instance)),
+                Occupant::Stranger(_) => None,
+            })
+        })
+    }
+
+    /// What is in a slot, if anything is.
+    pub fn occupant(&self, slot: &Slot) -> Option<&Occupant> {
+        self.hosts.get(&slot.host)?.slots.get(&slot.port)
+    }
+
+    /// The instance in a slot, if there is one.
+    pub fn instance(&self, slot: &Slot) -> Option<&Instance> {
+        match self.occupant(slot)? {
+            Occupant::Instance(instance) => Some(instance),
+            Occupant::Stranger(_) => None,
+        }
+    }
+
+    /// The instance in a slot, to take in a probe's verdict.
+    pub fn instance_mut(&mut self, slot: &Slot) -> Option<&mut Instance> {
+        match self.hosts.get_mut(&slot.host)?.slots.get_mut(&slot.port)? {
+            Occupant::Instance(instance) => Some(instance),
+            Occupant::Stranger(_) => None,
+        }
+    }
+}
+
+impl Host {
+    /// Whether it answered last time.
+    pub fn is_reachable(&self) -> bool {
+        self.reach == Reach::Reachable
+    }
+}
+
+impl Instance {
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.process == Process::Running
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Process::Running => f.write_str("running"),
+            Process::Ended { how } => write!(f, "ended ({how})"),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Floor 0: the whole policy of a rollout, pure.
+//!
+//! Nothing here awaits, logs, reads a clock or iterates a hash map: the same inputs give the same plan.
+//! That is what lets `tests/model.rs` explore it exhaustively.
+
+pub mod action;
+pub mod budget;
+pub mod event;
+pub mod failure;
+pub mod fleet;
+pub mod health;
+pub mod names;
+pub mod plan;
+pub mod preview;
+pub mod release;
+pub mod rollout;
+pub mod spec;
+pub mod time;

@@ -1,0 +1,150 @@
+//! The names of things: hosts, slots, releases, revisions, instances, epochs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A TCP port that a host offers for an instance.
+pub type Port = u16;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<String> for $type {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a host, unique in its fleet: `web1`.
+    HostId
+}
+
+name! {
+    /// The digest that names a release: 64 lower-case hex digits, the SHA-256 of all that the release is.
+    ReleaseId
+}
+
+name! {
+    /// The name of one instance: `testpage-515849216a-059b0`. A restart by ship makes a new one.
+    InstanceId
+}
+
+impl ReleaseId {
+    /// The first ten digits: enough for a person, as a commit's short hash is.
+    pub fn short(&self) -> &str {
+        self.as_str().get(..10).unwrap_or(self.as_str())
+    }
+}
+
+impl InstanceId {
+    /// Names an instance after its service, its release and what makes it the only one: the order that starts it.
+    pub fn new(service: &str, release: &ReleaseId, epoch: Epoch, action: ActionId) -> Self {
+        Self::from(format!(
+            "{service}-{}-{}",
+            release.short(),
+            base32(epoch.0.wrapping_mul(1 << 12).wrapping_add(action.0))
+        ))
+    }
+}
+
+/// Five digits that look unlike for neighbours, so that a person can tell two rows apart.
+fn base32(n: u64) -> String {
+    const DIGITS: &[u8; 32] = b"bcdfghjklmnpqrstvwxz0123456789ae";
+    const BITS: u32 = 25;
+    // Odd, hence a bijection on 25 bits: two different orders get two different names.
+    let mixed = n.wrapping_mul(0x9E37_79B1) & ((1 << BITS) - 1);
+    (0..5).map(|i| DIGITS[usize::try_from(mixed >> (i * 5) & 31).unwrap_or(0)] as char).collect()
+}
+
+/// A place for one instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Slot {
+    /// The machine.
+    pub host: HostId,
+    /// The port on it.
+    pub port: Port,
+}
+
+impl Slot {
+    /// The slot at `port` of `host`.
+    pub fn new(host: impl Into<HostId>, port: Port) -> Self {
+        Self { host: host.into(), port }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// The number of an entry of the history, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub u32);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The fencing number: a host refuses orders that carry an older one than it has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of an order within its rollout, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActionId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_order_of_a_rollout_gets_a_name_of_its_own() {
+        let release = ReleaseId::from("515849216abbbbbbbbbb");
+        let names: BTreeSet<_> =
+            (0..4000).map(|n| InstanceId::new("testpage", &release, Epoch(7), ActionId(n)).to_string()).collect();
+        assert_eq!(names.len(), 4000);
+        assert!(names.iter().all(|name| name.starts_with("testpage-515849216a-")));
+    }
+}

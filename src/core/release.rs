@@ -1,0 +1,129 @@
+//! What a release is: an artifact and all that is needed to run it, so that configuration rolls back with code.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::health::Thresholds;
+
+/// The whole of a release but the artifact's bytes and the secrets' values, of which it holds digests.
+///
+/// Its canonical JSON is what a [`ReleaseId`](super::names::ReleaseId) is the SHA-256 of; the history keeps it, so
+/// that an older revision runs and is probed as it was then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The service.
+    pub service: String,
+    /// Its version, for people and templates.
+    pub version: String,
+    /// The program and its arguments, each a template over the slot (`{{ port }}`).
+    pub command: Vec<String>,
+    /// The environment, each value a template over the slot.
+    pub env: BTreeMap<String, String>,
+    /// What supervises it.
+    pub driver: Driver,
+    /// The user that it runs as; `None` for the driver's default.
+    pub user: Option<String>,
+    /// From TERM to KILL.
+    pub stop_timeout: Duration,
+    /// When it counts as ready.
+    pub readiness: Readiness,
+    /// What is sent to the hosts.
+    pub artifact: Artifact,
+    /// SHA-256 of the secrets' file as the hosts get it; `None` where there are none.
+    pub secrets_sha256: Option<String>,
+}
+
+/// What supervises an instance on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// systemd: one template unit a service, one instance a slot.
+    Systemd,
+    /// No supervisor: a process in a session of its own, with a pid file and a log file.
+    Process,
+}
+
+/// What is sent to the hosts, by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The form in which it is sent.
+    pub form: ArtifactForm,
+    /// SHA-256 of the bytes sent, in lower-case hex.
+    pub sha256: String,
+    /// Bytes sent.
+    pub size_bytes: u64,
+    /// Leading path components to drop when unpacking.
+    pub strip_components: u32,
+}
+
+/// The form in which an artifact is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactForm {
+    /// A gzipped tar archive, unpacked on the host.
+    TarGz,
+    /// One executable file of this name.
+    File(String),
+}
+
+/// When an instance counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// What is asked.
+    pub check: Check,
+    /// From where.
+    pub via: Via,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// What one probe may take.
+    pub timeout: Duration,
+    /// Passes in a row that make it ready.
+    pub successes: u32,
+    /// Failures in a row that make it not ready.
+    pub failures: u32,
+    /// From its start to the first probe.
+    pub initial_delay: Duration,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The port accepts a connection.
+    Tcp,
+    /// A GET is answered as expected.
+    Http {
+        /// The path and query.
+        path: String,
+        /// The status that is right; `None` for any of 200 to 399.
+        status: Option<u16>,
+        /// Text that the body must contain; a template over the slot.
+        body: Option<String>,
+    },
+    /// A command on the host ends with 0; each word a template over the slot.
+    Command(Vec<String>),
+}
+
+/// From where a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// From the control machine to the host's address.
+    Direct,
+    /// Through the SSH connection, from the host itself.
+    Ssh,
+}
+
+impl Readiness {
+    /// The thresholds for [`Health`](super::health::Health). A verdict is good until the next could have failed.
+    pub fn thresholds(&self) -> Thresholds {
+        const SLACK: Duration = Duration::from_secs(5);
+        Thresholds {
+            successes: self.successes,
+            failures: self.failures,
+            stale_after: self.interval + self.timeout + SLACK,
+        }
+    }
+}

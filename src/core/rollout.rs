@@ -1,0 +1,219 @@
+//! A rollout: the fold of its events. It holds only what cannot be observed on the hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::Action;
+use super::event::{Entry, Event, Generation, Progress, Then, Verb};
+use super::failure::{Failure, Outcome};
+use super::names::{ActionId, Epoch, InstanceId, ReleaseId, Revision, Slot};
+use super::time::Time;
+
+/// One attempt to bring the fleet to a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rollout {
+    /// What it was asked to do.
+    pub verb: Verb,
+    /// Where it goes.
+    pub goal: Generation,
+    /// Where it goes back to if it fails.
+    pub fallback: Option<Generation>,
+    /// The fencing number.
+    pub epoch: Epoch,
+    /// Forward, or back after a failure.
+    pub direction: Direction,
+    /// Orders given whose end is not recorded.
+    pub in_flight: BTreeMap<ActionId, InFlight>,
+    /// Orders that failed for good since the direction last changed.
+    pub failed: Vec<FailedAction>,
+    /// How often a start was tried in a slot since the direction last changed.
+    pub attempts: BTreeMap<Slot, u32>,
+    /// Instances that have been seen ready in this rollout: if they fail now, something else is wrong.
+    pub seen_ready: BTreeSet<InstanceId>,
+    /// Instances started by this rollout in the present direction.
+    pub started: BTreeSet<InstanceId>,
+    /// The best counts so far in the present direction.
+    pub high_water: HighWater,
+    /// When these were reached; the progress deadline runs from here.
+    pub last_progress: Time,
+    /// Whether a person asked to stop.
+    pub interrupted: bool,
+    /// How it ended, once it has.
+    pub outcome: Option<Outcome>,
+    next_action: u64,
+}
+
+/// Which way a rollout goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the goal.
+    Forward,
+    /// To the fallback, because of this.
+    Back(Failure),
+    /// Nowhere: it stays as it is.
+    Held {
+        /// Because of this.
+        failure: Failure,
+        /// Why it does not go back.
+        why: String,
+    },
+}
+
+/// An order whose end is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InFlight {
+    /// The order.
+    pub action: Action,
+    /// Since when.
+    pub since: Time,
+}
+
+/// An order that failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FailedAction {
+    /// The order.
+    pub action: Action,
+    /// What went wrong.
+    pub error: String,
+    /// How long it took.
+    pub after: std::time::Duration,
+}
+
+/// The best counts so far: only a new best is progress, or a flapping instance would put off its deadline for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HighWater {
+    updated: u32,
+    updated_ready: u32,
+    updated_available: u32,
+    /// Fewest instances of other releases.
+    others: Option<u32>,
+}
+
+impl HighWater {
+    /// Takes in new counts; says whether any is a new best.
+    fn rise(&mut self, progress: &Progress) -> bool {
+        let others = progress.total.saturating_sub(progress.updated);
+        let best = Self {
+            updated: self.updated.max(progress.updated),
+            updated_ready: self.updated_ready.max(progress.updated_ready),
+            updated_available: self.updated_available.max(progress.updated_available),
+            others: Some(self.others.map_or(others, |fewest| fewest.min(others))),
+        };
+        std::mem::replace(self, best) != best
+    }
+}
+
+impl Rollout {
+    /// Begins a rollout at its first event; `None` if that is not `RolloutStarted`.
+    pub fn begin(entry: &Entry) -> Option<Self> {
+        let Event::RolloutStarted { verb, target, fallback, epoch, .. } = &entry.event else {
+            return None;
+        };
+        Some(Self {
+            verb: *verb,
+            goal: target.clone(),
+            fallback: fallback.clone(),
+            epoch: *epoch,
+            direction: Direction::Forward,
+            in_flight: BTreeMap::new(),
+            failed: Vec::new(),
+            attempts: BTreeMap::new(),
+            seen_ready: BTreeSet::new(),
+            started: BTreeSet::new(),
+            high_water: HighWater::default(),
+            last_progress: entry.at,
+            interrupted: false,
+            outcome: None,
+            next_action: 1,
+        })
+    }
+
+    /// Folds in the next event.
+    pub fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::RolloutStarted { .. }
+            | Event::HostLost { .. }
+            | Event::HostFound { .. }
+            | Event::InstanceNotReady { .. } => {}
+            Event::ActionStarted { id, action, instance } => {
+                self.next_action = self.next_action.max(id.0 + 1);
+                if let Action::Start { slot, .. } = action {
+                    *self.attempts.entry(slot.clone()).or_default() += 1;
+                }
+                self.started.extend(instance.clone());
+                self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at });
+            }
+            Event::ActionDone { id } => {
+                // A large artifact on its way to many hosts is progress, though no instance has changed yet.
+                if let Some(InFlight { action: Action::Stage { .. }, .. }) = self.in_flight.remove(id) {
+                    self.last_progress = entry.at;
+                }
+            }
+            Event::ActionUnknown { id, .. } => {
+                self.in_flight.remove(id);
+            }
+            Event::ActionFailed { id, error } => {
+                if let Some(InFlight { action, since }) = self.in_flight.remove(id) {
+                    self.failed.push(FailedAction { action, error: error.clone(), after: entry.at.since(since) });
+                }
+            }
+            Event::InstanceReady { instance, .. } => {
+                self.seen_ready.insert(instance.clone());
+            }
+            Event::Progress(progress) => {
+                if self.high_water.rise(progress) {
+                    self.last_progress = entry.at;
+                }
+            }
+            Event::RolloutFailed { failure, then, .. } => {
+                self.direction = match then {
+                    Then::RollBack => Direction::Back(failure.clone()),
+                    Then::Hold { why } => Direction::Held { failure: failure.clone(), why: why.clone() },
+                };
+                // The way back has its own attempts and its own deadline.
+                self.failed.clear();
+                self.attempts.clear();
+                self.started.clear();
+                self.high_water = HighWater::default();
+                self.last_progress = entry.at;
+            }
+            Event::Interrupted { .. } => self.interrupted = true,
+            Event::RolloutFinished { outcome } => self.outcome = Some(outcome.clone()),
+        }
+    }
+
+    /// Where it goes now: the goal, or the fallback on the way back.
+    pub fn target(&self) -> &Generation {
+        match (&self.direction, &self.fallback) {
+            (Direction::Back(_), Some(fallback)) => fallback,
+            _ => &self.goal,
+        }
+    }
+
+    /// The release that instances are to run.
+    pub fn target_release(&self) -> &ReleaseId {
+        &self.target().release
+    }
+
+    /// The revision for which instances are started.
+    pub fn target_revision(&self) -> Revision {
+        self.target().revision
+    }
+
+    /// The failure that turned it, if one did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.direction {
+            Direction::Forward => None,
+            Direction::Back(failure) | Direction::Held { failure, .. } => Some(failure),
+        }
+    }
+
+    /// The number for the next order.
+    pub fn next_action_id(&self) -> ActionId {
+        ActionId(self.next_action)
+    }
+
+    /// Whether an order for this host, or for this slot of it, is in flight.
+    pub fn is_busy(&self, slot: &Slot) -> bool {
+        self.in_flight.values().any(|in_flight| in_flight.action.slot() == Some(slot))
+    }
+}

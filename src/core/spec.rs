@@ -1,0 +1,230 @@
+//! The desired state, validated: whatever passes here can be reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::budget::{Amount, Budget};
+use super::fleet::{Fleet, Occupant};
+use super::health::Thresholds;
+use super::names::{HostId, Port, ReleaseId, Slot};
+
+/// What the fleet is to become, and what may be spent on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The service.
+    pub service: String,
+    /// The hosts in the inventory's order: of two equal places the earlier is taken.
+    pub hosts: Vec<HostId>,
+    /// The slots that each host offers, by port.
+    pub ports: Vec<Port>,
+    /// Instances wanted, and how many more or fewer there may be for a while.
+    pub budget: Budget,
+    /// How long an instance must have been ready to count as available.
+    pub min_ready: Duration,
+    /// How long the rollout may stand without progress.
+    pub progress_deadline: Duration,
+    /// What follows a failure.
+    pub on_failure: OnFailure,
+    /// Readiness of each known release's instances; a release not listed is judged by the default.
+    pub thresholds: BTreeMap<ReleaseId, Thresholds>,
+    /// Ends by itself this often before it counts as failed (a supervisor may get it up at the second try).
+    pub max_restarts: u32,
+    /// Releases that stay on the hosts when the rollout is done, besides those that run.
+    pub keep: BTreeSet<ReleaseId>,
+}
+
+/// What follows a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Back to the newest revision proven healthy.
+    RollBack,
+    /// Stay, for a person to look.
+    Hold,
+}
+
+/// Amounts as the user wrote them, to show the arithmetic by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    /// Instances wanted.
+    pub replicas: u32,
+    /// `max_surge`.
+    pub max_surge: Amount,
+    /// `max_unavailable`.
+    pub max_unavailable: Amount,
+}
+
+/// Why a rollout cannot work. Its text shows the arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Impossible {
+    /// `max_surge` and `max_unavailable` are both literally zero.
+    NothingMayMove,
+    /// More replicas than slots.
+    TooFewSlots {
+        /// Instances wanted.
+        replicas: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// Nothing may be unavailable, but there is no slot for one more.
+    NoSlotForSurge {
+        /// Instances wanted.
+        replicas: u32,
+        /// What was allowed.
+        surge: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// An instance must be ready for longer than the rollout may stand still.
+    SoakOutlastsDeadline {
+        /// The soak.
+        min_ready: Duration,
+        /// The deadline.
+        progress_deadline: Duration,
+    },
+    /// Somebody else listens on a port of the service.
+    PortTaken {
+        /// Which slot.
+        slot: Slot,
+        /// By whom.
+        who: String,
+    },
+}
+
+impl Amounts {
+    /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with them.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn resolve(self, hosts: usize, ports: usize) -> Result<Budget, Impossible> {
+        let Self { replicas, max_surge, max_unavailable } = self;
+        if max_surge.is_zero() && max_unavailable.is_zero() {
+            return Err(Impossible::NothingMayMove);
+        }
+        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+        if replicas > slots {
+            return Err(Impossible::TooFewSlots { replicas, hosts, ports });
+        }
+        let mut budget = Budget::resolve(replicas, max_surge, max_unavailable);
+        let spare = slots - replicas;
+        if budget.unavailable == 0 && spare == 0 && replicas > 0 {
+            return Err(Impossible::NoSlotForSurge { replicas, surge: budget.surge, hosts, ports });
+        }
+        // What has no place cannot surge; where some may be unavailable the rollout goes on in place.
+        budget.surge = budget.surge.min(spare);
+        Ok(budget)
+    }
+}
+
+impl Spec {
+    /// Why this cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
+    pub fn obstacles(&self, fleet: &Fleet) -> Vec<Impossible> {
+        let mut found = Vec::new();
+        if self.min_ready >= self.progress_deadline {
+            found.push(Impossible::SoakOutlastsDeadline {
+                min_ready: self.min_ready,
+                progress_deadline: self.progress_deadline,
+            });
+        }
+        for host in &self.hosts {
+            for port in &self.ports {
+                let slot = Slot { host: host.clone(), port: *port };
+                if let Some(Occupant::Stranger(who)) = fleet.occupant(&slot) {
+                    found.push(Impossible::PortTaken { who: who.clone(), slot });
+                }
+            }
+        }
+        found
+    }
+
+    /// How the instances of a release are judged.
+    pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
+        self.thresholds.get(release).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = |f: &mut fmt::Formatter<'_>, hosts: usize, ports: usize| {
+            write!(f, "{} ({hosts} host{} × {ports} port{})", hosts * ports, plural(hosts), plural(ports))
+        };
+        match self {
+            Impossible::NothingMayMove => f.write_str(
+                "max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an \
+                 old one; allow at least 1 of either",
+            ),
+            Impossible::TooFewSlots { replicas, hosts, ports } => {
+                write!(f, "{replicas} replicas need {replicas} slots, but the fleet offers ")?;
+                slots(f, *hosts, *ports)?;
+                f.write_str("; add hosts or ports, or lower `replicas`")
+            }
+            Impossible::NoSlotForSurge { replicas, surge, hosts, ports } => {
+                write!(
+                    f,
+                    "{replicas} replicas + {surge} surge need at least {} slots, but the fleet offers ",
+                    replicas + 1
+                )?;
+                slots(f, *hosts, *ports)?;
+                f.write_str(
+                    ", and max_unavailable resolves to 0; add a host or a second port, or set max_surge = 0 and \
+                     max_unavailable = 1 to replace in place",
+                )
+            }
+            Impossible::SoakOutlastsDeadline { min_ready, progress_deadline } => write!(
+                f,
+                "min_ready ({}) must be shorter than progress_deadline ({}), or no instance is ever available in time",
+                super::time::Human(*min_ready),
+                super::time::Human(*progress_deadline)
+            ),
+            Impossible::PortTaken { slot, who } => write!(
+                f,
+                "{}: port {} is taken by {who}, which ship did not start; stop it, or take the port out of `ports`",
+                slot.host, slot.port
+            ),
+        }
+    }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amounts(replicas: u32, surge: &str, unavailable: &str) -> Amounts {
+        Amounts { replicas, max_surge: surge.parse().unwrap(), max_unavailable: unavailable.parse().unwrap() }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_arithmetic() {
+        let refusal = |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
+        assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("both 0"));
+        assert!(
+            refusal(amounts(9, "1", "0"), 4, 2)
+                .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)")
+        );
+        assert!(
+            refusal(amounts(3, "1", "0"), 3, 1)
+                .starts_with("3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port)")
+        );
+    }
+
+    #[test]
+    fn a_surge_without_a_place_is_cut_where_some_may_be_unavailable() {
+        let budget = amounts(3, "2", "1").resolve(3, 1).unwrap();
+        assert_eq!((budget.surge, budget.unavailable), (0, 1));
+        let budget = amounts(3, "2", "0").resolve(4, 1).unwrap();
+        assert_eq!((budget.surge, budget.unavailable), (1, 0));
+    }
+
+    #[test]
+    fn a_service_scaled_to_nothing_is_possible() {
+        assert!(amounts(0, "1", "0").resolve(3, 1).is_ok());
+    }
+}

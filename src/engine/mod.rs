@@ -1,0 +1,1 @@
+//! Floor 3: observe → plan → record → perform, until done.

@@ -1,0 +1,1 @@
+//! Floor 2: asks an instance whether it is ready.

@@ -1,0 +1,1 @@
+//! Floor 2: shows events to a person or a program.

@@ -1,0 +1,1 @@
+//! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers; nothing runs here.

@@ -1,0 +1,1 @@
+//! Floor 2: revisions, journal and lease, in SQLite.
