@@ -11,6 +11,11 @@ use super::names::{HostId, InstanceId, ReleaseId, Slot};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
+    /// Make a host refuse every order of an older rollout, such as one that is still on its way.
+    Claim {
+        /// Which.
+        host: HostId,
+    },
     /// Bring a release to a host, whole and verified; nothing that runs is touched.
     Stage {
         /// Where to.
@@ -61,7 +66,7 @@ impl Action {
     /// The host that is ordered.
     pub fn host(&self) -> &HostId {
         match self {
-            Action::Stage { host, .. } | Action::Prune { host, .. } => host,
+            Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => host,
             Action::Start { slot, .. } | Action::Stop { slot, .. } => &slot.host,
         }
     }
@@ -69,7 +74,7 @@ impl Action {
     /// The slot that is changed, if it is one.
     pub fn slot(&self) -> Option<&Slot> {
         match self {
-            Action::Stage { .. } | Action::Prune { .. } => None,
+            Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,
             Action::Start { slot, .. } | Action::Stop { slot, .. } => Some(slot),
         }
     }
@@ -77,6 +82,7 @@ impl Action {
     /// The verb, for messages: `start`.
     pub fn verb(&self) -> &'static str {
         match self {
+            Action::Claim { .. } => "claim",
             Action::Stage { .. } => "stage",
             Action::Start { .. } => "start",
             Action::Stop { .. } => "stop",
@@ -88,6 +94,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Action::Claim { host } => write!(f, "claim {host}"),
             Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
             Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
             Action::Stop { slot, instance, why } => write!(f, "stop {instance} at {slot} ({why})"),

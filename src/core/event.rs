@@ -133,6 +133,13 @@ pub enum Event {
         /// What happens now.
         then: Then,
     },
+    /// A host refused an order because it has seen a newer epoch.
+    Fenced {
+        /// Which.
+        host: HostId,
+        /// The newer epoch.
+        seen: Epoch,
+    },
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// How: `SIGINT`.

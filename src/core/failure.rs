@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{HostId, Slot};
+use super::names::{Epoch, HostId, Slot};
 use super::time::Human;
 
 /// Why a rollout does not go on.
@@ -84,6 +84,13 @@ pub enum Outcome {
         /// What went wrong on the way back.
         failure: Failure,
     },
+    /// A host refused its orders: another controller has taken over since.
+    Fenced {
+        /// Which host.
+        host: HostId,
+        /// The newer epoch that it has seen.
+        seen: Epoch,
+    },
     /// It was interrupted; what was in flight has ended, and the same command goes on from here.
     Interrupted,
 }
@@ -96,6 +103,7 @@ impl Outcome {
             Outcome::RolledBack => "rolled-back",
             Outcome::Held { .. } => "held",
             Outcome::RollbackFailed { .. } => "rollback-failed",
+            Outcome::Fenced { .. } => "fenced",
             Outcome::Interrupted => "interrupted",
         }
     }

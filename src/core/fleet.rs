@@ -148,12 +148,9 @@ impl Fleet {
 
     /// All instances, by host and port.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
-        self.hosts.iter().flat_map(|(id, host)| {
-            host.slots.iter().filter_map(move |(port, occupant)| match occupant {
-                Occupant::Instance(instance) => Some((Slot { host: id.clone(), port: *port }, host, instance)),
-                Occupant::Stranger(_) => None,
-            })
-        })
+        self.hosts
+            .iter()
+            .flat_map(|(id, host)| host.instances_of(id).map(move |(slot, instance)| (slot, host, instance)))
     }
 
     /// What is in a slot, if anything is.
@@ -179,6 +176,14 @@ impl Fleet {
 }
 
 impl Host {
+    /// Its instances by port; `id` is its own name.
+    pub fn instances_of<'a>(&'a self, id: &'a HostId) -> impl Iterator<Item = (Slot, &'a Instance)> {
+        self.slots.iter().filter_map(move |(port, occupant)| match occupant {
+            Occupant::Instance(instance) => Some((Slot { host: id.clone(), port: *port }, instance)),
+            Occupant::Stranger(_) => None,
+        })
+    }
+
     /// Whether it answered last time.
     pub fn is_reachable(&self) -> bool {
         self.reach == Reach::Reachable

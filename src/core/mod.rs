@@ -5,10 +5,12 @@
 
 pub mod action;
 pub mod budget;
+pub mod census;
 pub mod event;
 pub mod failure;
 pub mod fleet;
 pub mod health;
+pub mod hold;
 pub mod names;
 pub mod plan;
 pub mod preview;

@@ -1,1 +1,139 @@
-//! What a plan would do, played through.
+//! What a rollout would do, played through with the planner itself on a fleet where everything goes well.
+//!
+//! `ship plan` prints it. It is no second policy: every order in it comes from [`plan`].
+
+use super::action::Action;
+use super::census::Census;
+use super::event::{Entry, Event};
+use super::failure::Outcome;
+use super::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach};
+use super::health::{Health, Verdict};
+use super::names::InstanceId;
+use super::plan::{Next, plan};
+use super::rollout::Rollout;
+use super::spec::Spec;
+use super::time::Time;
+
+/// A rollout played through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// What would be ordered, in order; the orders of a batch go out together.
+    pub batches: Vec<Batch>,
+    /// The fewest instances available at any moment.
+    pub worst_available: u32,
+    /// The most instances running at any moment.
+    pub most_running: u32,
+    /// How it would end; `None` if it would wait for something that only the world can change.
+    pub outcome: Option<Outcome>,
+}
+
+/// Orders that go out together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The orders.
+    pub actions: Vec<Action>,
+    /// Available instances while they are carried out: what stops is gone, what starts does not serve yet.
+    pub available: u32,
+    /// Running instances while they are carried out.
+    pub running: u32,
+}
+
+/// Plays a rollout through from the fleet as it is.
+pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
+    let (mut rollout, mut fleet, mut now) = (rollout.clone(), fleet.clone(), now);
+    let mut preview = Preview { batches: Vec::new(), worst_available: u32::MAX, most_running: 0, outcome: None };
+    // Every batch changes at least one slot, host or release; more rounds than that would be going in circles.
+    let rounds = 16 + 8 * spec.hosts.len() * (spec.ports.len() + 1);
+    for _ in 0..rounds {
+        refresh(&mut fleet, now);
+        let census = Census::take(spec, &rollout, &fleet, now);
+        let (available, running) = (census.available, census.running);
+        let decided = plan(spec, &rollout, &fleet, now);
+        preview.worst_available = preview.worst_available.min(available);
+        preview.most_running = preview.most_running.max(running);
+        if decided.actions.is_empty() {
+            match decided.next {
+                Next::Finish(outcome) => {
+                    preview.outcome = Some(outcome);
+                    break;
+                }
+                Next::Wake(at) if at > now && at < rollout.last_progress + spec.progress_deadline => now = at,
+                Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) => break,
+            }
+            continue;
+        }
+        let batch = perform(spec, &mut rollout, &mut fleet, now, decided.actions, available, running);
+        preview.worst_available = preview.worst_available.min(batch.available);
+        preview.most_running = preview.most_running.max(batch.running);
+        preview.batches.push(batch);
+    }
+    preview
+}
+
+/// Everything that was ready answers again.
+fn refresh(fleet: &mut Fleet, now: Time) {
+    let occupants = fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut());
+    for occupant in occupants {
+        if let Occupant::Instance(Instance { health: Health { last: Some((at, _)), .. }, .. }) = occupant {
+            *at = now;
+        }
+    }
+}
+
+fn perform(
+    spec: &Spec,
+    rollout: &mut Rollout,
+    fleet: &mut Fleet,
+    now: Time,
+    actions: Vec<Action>,
+    mut available: u32,
+    mut running: u32,
+) -> Batch {
+    for action in &actions {
+        let id = rollout.next_action_id();
+        let instance = InstanceId::new(&spec.service, rollout.target_release(), rollout.epoch, id);
+        let started = matches!(action, Action::Start { .. }).then(|| instance.clone());
+        rollout
+            .apply(&Entry { at: now, event: Event::ActionStarted { id, action: action.clone(), instance: started } });
+        let host = fleet.hosts.entry(action.host().clone()).or_default();
+        host.epoch = rollout.epoch;
+        host.reach = Reach::Reachable;
+        match action {
+            Action::Claim { .. } => {}
+            Action::Stage { release, .. } => {
+                host.releases.insert(release.clone());
+            }
+            Action::Prune { releases, .. } => host.releases.retain(|release| !releases.contains(release)),
+            Action::Start { slot, release } => {
+                running += 1;
+                host.slots.insert(
+                    slot.port,
+                    Occupant::Instance(Instance {
+                        name: instance,
+                        release: release.clone(),
+                        revision: rollout.target_revision(),
+                        started: now,
+                        process: Process::Running,
+                        restarts: 0,
+                        listener: Listener::Own { address: "0.0.0.0".into() },
+                        health: Health {
+                            passes: u32::MAX,
+                            failures: 0,
+                            ready_since: Some(now),
+                            last: Some((now, Verdict::Pass(String::new()))),
+                        },
+                    }),
+                );
+            }
+            Action::Stop { slot, .. } => {
+                if let Some(Occupant::Instance(stopped)) = host.slots.remove(&slot.port) {
+                    let thresholds = spec.thresholds_of(&stopped.release);
+                    available -=
+                        u32::from(stopped.health.is_available(now, spec.min_ready, &thresholds)).min(available);
+                }
+            }
+        }
+        rollout.apply(&Entry { at: now, event: Event::ActionDone { id } });
+    }
+    Batch { actions, available, running }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::Action;
 use super::event::{Entry, Event, Generation, Progress, Then, Verb};
 use super::failure::{Failure, Outcome};
-use super::names::{ActionId, Epoch, InstanceId, ReleaseId, Revision, Slot};
+use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 
 /// One attempt to bring the fleet to a revision.
@@ -27,10 +27,17 @@ pub struct Rollout {
     pub failed: Vec<FailedAction>,
     /// How often a start was tried in a slot since the direction last changed.
     pub attempts: BTreeMap<Slot, u32>,
-    /// Instances that have been seen ready in this rollout: if they fail now, something else is wrong.
-    pub seen_ready: BTreeSet<InstanceId>,
+    /// Orders whose end nobody knows, on hosts that have not been seen since.
+    pub unknown: Vec<Action>,
+    /// Instances of other releases than the goal's that were ready in this rollout and no longer are. If they fail
+    /// too, the new release may not be to blame.
+    pub sickened: BTreeSet<InstanceId>,
     /// Instances started by this rollout in the present direction.
     pub started: BTreeSet<InstanceId>,
+    /// Hosts that have been told to prune: asked once, whatever comes of it.
+    pub pruned: BTreeSet<HostId>,
+    /// The host that has seen a newer epoch than this rollout's, and that epoch.
+    pub fenced: Option<(HostId, Epoch)>,
     /// The best counts so far in the present direction.
     pub high_water: HighWater,
     /// When these were reached; the progress deadline runs from here.
@@ -117,7 +124,10 @@ impl Rollout {
             in_flight: BTreeMap::new(),
             failed: Vec::new(),
             attempts: BTreeMap::new(),
-            seen_ready: BTreeSet::new(),
+            unknown: Vec::new(),
+            sickened: BTreeSet::new(),
+            pruned: BTreeSet::new(),
+            fenced: None,
             started: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
@@ -130,14 +140,15 @@ impl Rollout {
     /// Folds in the next event.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::RolloutStarted { .. }
-            | Event::HostLost { .. }
-            | Event::HostFound { .. }
-            | Event::InstanceNotReady { .. } => {}
+            Event::RolloutStarted { .. } | Event::HostLost { .. } => {}
+            Event::HostFound { host } => self.unknown.retain(|action| action.host() != host),
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0 + 1);
                 if let Action::Start { slot, .. } = action {
                     *self.attempts.entry(slot.clone()).or_default() += 1;
+                }
+                if let Action::Prune { host, .. } = action {
+                    self.pruned.insert(host.clone());
                 }
                 self.started.extend(instance.clone());
                 self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at });
@@ -149,7 +160,7 @@ impl Rollout {
                 }
             }
             Event::ActionUnknown { id, .. } => {
-                self.in_flight.remove(id);
+                self.unknown.extend(self.in_flight.remove(id).map(|in_flight| in_flight.action));
             }
             Event::ActionFailed { id, error } => {
                 if let Some(InFlight { action, since }) = self.in_flight.remove(id) {
@@ -157,8 +168,14 @@ impl Rollout {
                 }
             }
             Event::InstanceReady { instance, .. } => {
-                self.seen_ready.insert(instance.clone());
+                self.sickened.remove(instance);
             }
+            Event::InstanceNotReady { instance, release, .. } => {
+                if *release != self.goal.release {
+                    self.sickened.insert(instance.clone());
+                }
+            }
+            Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::Progress(progress) => {
                 if self.high_water.rise(progress) {
                     self.last_progress = entry.at;
@@ -210,10 +227,5 @@ impl Rollout {
     /// The number for the next order.
     pub fn next_action_id(&self) -> ActionId {
         ActionId(self.next_action)
-    }
-
-    /// Whether an order for this host, or for this slot of it, is in flight.
-    pub fn is_busy(&self, slot: &Slot) -> bool {
-        self.in_flight.values().any(|in_flight| in_flight.action.slot() == Some(slot))
     }
 }

@@ -1,0 +1,83 @@
+//! Why nothing is being done about a host now.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::action::Action;
+use super::names::Port;
+use super::time::Time;
+
+/// The reason why a host has no order now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "hold", rename_all = "snake_case")]
+pub enum Hold {
+    /// It needs nothing.
+    UpToDate,
+    /// Nobody has looked at it yet.
+    NotSeen,
+    /// It cannot be reached.
+    Unreachable {
+        /// Since when.
+        since: Time,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// An order is in flight for it.
+    Busy {
+        /// Which.
+        action: Action,
+    },
+    /// Its new instance is not ready yet.
+    WaitsForReady {
+        /// On which port.
+        port: Port,
+        /// What it last answered.
+        answer: Option<String>,
+    },
+    /// Its new instance is ready, but not for long enough.
+    Soaks {
+        /// On which port.
+        port: Port,
+        /// Until when.
+        until: Time,
+    },
+    /// It has an old instance, and the budget allows neither a start nor a stop.
+    WaitsForCapacity {
+        /// Available instances in the fleet.
+        available: u32,
+        /// How many must stay available.
+        min_available: u32,
+        /// Running instances in the fleet.
+        running: u32,
+        /// How many may run.
+        max_running: u32,
+    },
+    /// The whole rollout stands still.
+    Standstill {
+        /// How it ended.
+        outcome: &'static str,
+    },
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::UpToDate => f.write_str("needs nothing"),
+            Hold::NotSeen => f.write_str("not looked at yet"),
+            Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
+            Hold::Busy { action } => write!(f, "busy: {action}"),
+            Hold::WaitsForReady { port, answer: Some(answer) } => {
+                write!(f, "waits for port {port} to become ready; it last answered: {answer}")
+            }
+            Hold::WaitsForReady { port, answer: None } => write!(f, "waits for port {port} to become ready"),
+            Hold::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            Hold::WaitsForCapacity { available, min_available, running, max_running } => write!(
+                f,
+                "waits its turn: {available} available (at least {min_available} must stay), \
+                 {running} running (at most {max_running} may)"
+            ),
+            Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
+        }
+    }
+}
