@@ -10,6 +10,7 @@ pub mod event;
 pub mod failure;
 pub mod fleet;
 pub mod health;
+pub mod history;
 pub mod hold;
 pub mod names;
 pub mod plan;

@@ -1,1 +1,177 @@
-//! Floor 2: revisions, journal and lease, in SQLite.
+//! Floor 2: revisions, journal and lease, in `SQLite`.
+//!
+//! The engine knows only the [`Store`] trait: a team with several control machines can bring a store that they share.
+
+mod lease;
+mod place;
+mod sqlite;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::core::event::{Entry, Verb};
+use crate::core::failure::Outcome;
+use crate::core::names::{Epoch, ReleaseId, Revision};
+use crate::core::release::Definition;
+use crate::core::time::Time;
+
+pub use lease::{Holder, Lease};
+pub use place::{Place, find, place_for};
+pub use sqlite::Sqlite;
+
+/// What a store is about: one service on one fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The service's name.
+    pub service: String,
+}
+
+/// One entry of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionRecord {
+    /// Its number.
+    pub revision: Revision,
+    /// Its release's digest.
+    pub release: ReleaseId,
+    /// The release itself, so that an old revision runs and is probed as it was then.
+    pub definition: Definition,
+    /// The playbook as it was then, for `ship history --revision N`.
+    pub playbook: String,
+    /// Who asked for it: `anna@laptop`.
+    pub who: String,
+    /// Why, in the words of who asked.
+    pub cause: String,
+    /// What was asked for.
+    pub verb: Verb,
+    /// When its newest rollout began.
+    pub began: Time,
+    /// When that ended; `None` while it runs.
+    pub ended: Option<Time>,
+    /// How that ended; `None` while it runs, or if the controller died.
+    pub outcome: Option<Outcome>,
+    /// Whether a rollout of it has ever succeeded.
+    pub proven: bool,
+}
+
+/// A new entry of the history.
+#[derive(Clone, Debug)]
+pub struct NewRevision {
+    /// Its release's digest.
+    pub release: ReleaseId,
+    /// The release itself.
+    pub definition: Definition,
+    /// The playbook's text.
+    pub playbook: String,
+    /// Who asks for it.
+    pub who: String,
+    /// Why.
+    pub cause: String,
+    /// What is asked for.
+    pub verb: Verb,
+}
+
+/// The number of a rollout in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RolloutId(pub i64);
+
+/// An inventory that was deployed from this place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownInventory {
+    /// What it is about.
+    pub subject: Subject,
+    /// Its path.
+    pub inventory: PathBuf,
+}
+
+/// Why the store could not do its work.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database refused.
+    #[error("the state database {path} failed: {source}; check the disk's free space and the file's permissions")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+    /// The directory could not be made.
+    #[error("the state directory {path} cannot be made: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What is stored cannot be read back.
+    #[error("the state database {path} holds what this version of ship cannot read ({what})")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it was.
+        what: String,
+    },
+    /// Another controller holds the lease.
+    #[error("{0}")]
+    Held(Holder),
+    /// The lease was lost to another controller.
+    #[error("the lease was taken over by another ship")]
+    LeaseLost,
+}
+
+/// Where revisions, events and leases are kept. Every method is durable when it returns.
+pub trait Store: Send {
+    /// All revisions, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError>;
+
+    /// Adds a revision and returns its number.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_revision(&mut self, subject: &Subject, new: &NewRevision) -> Result<Revision, StoreError>;
+
+    /// Forgets all revisions but these.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn retain_revisions(
+        &mut self,
+        subject: &Subject,
+        kept: &std::collections::BTreeSet<Revision>,
+    ) -> Result<(), StoreError>;
+
+    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn begin_rollout(
+        &mut self,
+        subject: &Subject,
+        revision: Revision,
+        seen: Epoch,
+        now: Time,
+    ) -> Result<(RolloutId, Epoch), StoreError>;
+
+    /// Appends an event to a rollout's journal.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn append(&mut self, rollout: RolloutId, entry: &Entry) -> Result<(), StoreError>;
+
+    /// Ends a rollout.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError>;
+
+    /// The newest rollout's events, if there was one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn newest_journal(&self, subject: &Subject) -> Result<Option<Vec<Entry>>, StoreError>;
+}
