@@ -160,7 +160,7 @@ impl<'a> HostCount<'a> {
             })
             .collect();
         let reachable = host.is_some_and(Host::is_reachable);
-        for (slot, instance) in host.into_iter().flat_map(|host| host.instances_of(id)) {
+        for (port, instance) in host.into_iter().flat_map(Host::instances) {
             let thresholds = spec.thresholds_of(&instance.release);
             let is_stopping = stopped.contains(&instance.name);
             let is_running = instance.is_running() || !reachable;
@@ -170,15 +170,7 @@ impl<'a> HostCount<'a> {
             let is_new = instance.release == *target;
             count.new += u32::from(is_new && is_running);
             count.running += u32::from(is_running);
-            count.instances.push(Counted {
-                port: slot.port,
-                instance,
-                is_new,
-                is_running,
-                is_ready,
-                is_available,
-                is_stopping,
-            });
+            count.instances.push(Counted { port, instance, is_new, is_running, is_ready, is_available, is_stopping });
         }
         for action in orders {
             if let Action::Start { slot, release } = action

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::health::Health;
+use super::health::{Health, Verdict};
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use super::release::Check;
 use super::time::Time;
 
 /// All hosts of an inventory, as last seen.
@@ -108,6 +109,15 @@ pub enum Listener {
     },
 }
 
+/// What a probe's verdict is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// This is what it says about the instance.
+    Counts(Verdict),
+    /// Something answers, but nobody was listening when the host was last looked at: look again first.
+    LookAgain,
+}
+
 /// What one look at a host found: `Host` without what only the control machine knows (reach, health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
@@ -122,21 +132,30 @@ pub struct Observation {
 }
 
 impl Fleet {
-    /// Takes in a look at a host. An instance seen before keeps what its probes said.
-    pub fn observe(&mut self, host: &HostId, observation: Observation) {
+    /// Takes in a look at a host. An instance seen before keeps what its probes said. Returns the instances that were
+    /// ready and no longer are, because they have ended, were started again, or are gone.
+    pub fn observe(&mut self, host: &HostId, observation: Observation) -> Vec<(Slot, Instance)> {
         let entry = self.hosts.entry(host.clone()).or_default();
         let mut slots = observation.slots;
-        for (port, occupant) in &mut slots {
-            let (Occupant::Instance(new), Some(Occupant::Instance(old))) = (occupant, entry.slots.remove(port)) else {
-                continue;
-            };
-            // A restarted process has to prove itself anew, whatever its predecessor answered.
-            if new.name == old.name && new.restarts == old.restarts && new.process == Process::Running {
-                new.health = old.health;
+        let mut sickened = Vec::new();
+        for (port, occupant) in std::mem::take(&mut entry.slots) {
+            let Occupant::Instance(old) = occupant else { continue };
+            if let Some(Occupant::Instance(new)) = slots.get_mut(&port)
+                && new.name == old.name
+            {
                 new.started = old.started;
+                // A restarted process has to prove itself anew, whatever its predecessor answered.
+                if new.restarts == old.restarts && new.is_running() {
+                    new.health = old.health;
+                    continue;
+                }
+            }
+            if old.health.ready_since.is_some() {
+                sickened.push((Slot { host: host.clone(), port }, old));
             }
         }
         *entry = Host { reach: Reach::Reachable, epoch: observation.epoch, releases: observation.releases, slots };
+        sickened
     }
 
     /// Notes that a host cannot be reached. What was on it stays on record as unavailable.
@@ -148,9 +167,9 @@ impl Fleet {
 
     /// All instances, by host and port.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
-        self.hosts
-            .iter()
-            .flat_map(|(id, host)| host.instances_of(id).map(move |(slot, instance)| (slot, host, instance)))
+        self.hosts.iter().flat_map(|(id, host)| {
+            host.instances().map(move |(port, instance)| (Slot { host: id.clone(), port }, host, instance))
+        })
     }
 
     /// What is in a slot, if anything is.
@@ -176,10 +195,10 @@ impl Fleet {
 }
 
 impl Host {
-    /// Its instances by port; `id` is its own name.
-    pub fn instances_of<'a>(&'a self, id: &'a HostId) -> impl Iterator<Item = (Slot, &'a Instance)> {
-        self.slots.iter().filter_map(move |(port, occupant)| match occupant {
-            Occupant::Instance(instance) => Some((Slot { host: id.clone(), port: *port }, instance)),
+    /// Its instances by port.
+    pub fn instances(&self) -> impl Iterator<Item = (Port, &Instance)> {
+        self.slots.iter().filter_map(|(port, occupant)| match occupant {
+            Occupant::Instance(instance) => Some((*port, instance)),
             Occupant::Stranger(_) => None,
         })
     }
@@ -191,6 +210,22 @@ impl Host {
 }
 
 impl Instance {
+    /// What a probe's verdict is worth, given who listens on the port. A pass counts only if the instance itself could
+    /// have given it: an old process that answers on the port proves nothing about a new one.
+    pub fn judge(&self, verdict: Verdict, check: &Check) -> Judgement {
+        let Verdict::Pass(answer) = verdict else { return Judgement::Counts(verdict) };
+        match &self.listener {
+            Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
+            // A command may check something that listens nowhere.
+            Listener::Nobody if matches!(check, Check::Command(_)) => Judgement::Counts(Verdict::Pass(answer)),
+            Listener::Nobody => Judgement::LookAgain,
+            Listener::Other { who } => {
+                let text = format!("the port is answered by {who}, not by the instance; it says: {answer}");
+                Judgement::Counts(Verdict::Fail(text))
+            }
+        }
+    }
+
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.process == Process::Running

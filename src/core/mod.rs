@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod budget;
+pub mod cadence;
 pub mod census;
 pub mod event;
 pub mod failure;
