@@ -19,4 +19,5 @@ pub mod preview;
 pub mod release;
 pub mod rollout;
 pub mod spec;
+pub mod status;
 pub mod time;

@@ -1,0 +1,67 @@
+//! Moments for people, in their own time zone, and for programs, in UTC.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::core::time::Time;
+
+/// A time zone to show moments in.
+#[derive(Clone, Debug)]
+pub struct Clock(TimeZone);
+
+impl Clock {
+    /// The time zone of this machine (`TZ`, or the system's).
+    pub fn local() -> Self {
+        Self(TimeZone::system())
+    }
+
+    /// A time zone so many hours ahead of UTC.
+    #[cfg(test)]
+    pub(crate) fn ahead(hours: i8) -> Self {
+        Self(jiff::tz::offset(hours).to_time_zone())
+    }
+
+    /// The time of day: `10:43:06`.
+    pub fn time_of_day(&self, time: Time) -> String {
+        self.format(time, "%H:%M:%S")
+    }
+
+    /// The day and the time: `2017-03-09 10:43:06`.
+    pub fn day_and_time(&self, time: Time) -> String {
+        self.format(time, "%Y-%m-%d %H:%M:%S")
+    }
+
+    fn format(&self, time: Time, format: &str) -> String {
+        timestamp(time).to_zoned(self.0.clone()).strftime(format).to_string()
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds: `2017-03-09T02:43:06.120Z`.
+pub fn rfc3339(time: Time) -> String {
+    timestamp(time).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// The moment; the last one there is for moments beyond it.
+fn timestamp(time: Time) -> Timestamp {
+    i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARTICLE: Time = Time(1_489_027_386_120);
+
+    #[test]
+    fn a_moment_reads_in_the_readers_time_zone_and_in_utc_for_programs() {
+        assert_eq!(Clock::ahead(8).time_of_day(ARTICLE), "10:43:06");
+        assert_eq!(Clock::ahead(8).day_and_time(ARTICLE), "2017-03-09 10:43:06");
+        assert_eq!(rfc3339(ARTICLE), "2017-03-09T02:43:06.120Z");
+    }
+
+    #[test]
+    fn a_moment_beyond_the_calendar_is_shown_as_its_last_one() {
+        assert!(rfc3339(Time(u64::MAX)).starts_with("9999-12-30"));
+        Clock::local().time_of_day(Time(u64::MAX));
+    }
+}

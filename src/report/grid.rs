@@ -1,0 +1,28 @@
+//! Columns separated by spaces, without borders, as `kubectl` prints them.
+
+use super::text;
+
+/// Spaces between two columns where there is room.
+pub const GAP: usize = 3;
+
+/// The width of each column: that of its widest cell.
+pub fn widths<'a>(rows: impl IntoIterator<Item = &'a [String]>) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = text::width(cell).max(*width);
+        }
+    }
+    widths
+}
+
+/// Rows as lines, the first being the headings. No line ends in spaces.
+pub fn lines(rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widths(rows.iter().map(Vec::as_slice));
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| text::pad(cell, width + GAP));
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
