@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::action::Action;
 use super::budget::Budget;
 use super::event::{Entry, Event, Generation, Progress};
-use super::fleet::{Fleet, Host, Instance, Listener, Reach};
+use super::fleet::{Fleet, Host, Instance, Reach};
 use super::health::Thresholds;
+use super::hold::Hold;
 use super::names::{ActionId, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::time::{Human, Time};
 
@@ -167,8 +168,8 @@ pub struct Scene<'a> {
     pub state: State,
     /// What is on its way.
     pub marks: &'a Marks,
-    /// Why nothing is done about a host. A lost host needs no entry.
-    pub holds: &'a BTreeMap<HostId, String>,
+    /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
+    pub holds: &'a BTreeMap<HostId, Hold>,
     /// The moment.
     pub now: Time,
 }
@@ -221,20 +222,16 @@ impl Status {
         let mut instances = Vec::new();
         for (slot, host, instance) in scene.fleet.instances() {
             let row = scene.row(&slot, host, instance, &places);
-            let available = row.ready && row.status == Word::Running && scene.is_available(instance);
-            let updated = scene.target.is_some_and(|target| target.release == instance.release);
-            replicas.total += 1;
-            replicas.available += u32::from(available);
-            replicas.updated += u32::from(updated);
-            replicas.updated_ready += u32::from(updated && row.ready);
-            replicas.updated_available += u32::from(updated && available);
+            let available = row.status == Word::Running && scene.is_available(instance);
+            replicas.count(&row, scene.is_updated(&instance.release), available);
             instances.push(row);
         }
-        // An order being carried out shows at once, as `ContainerCreating` does; it is counted when it is observed.
-        let unseen = |creation: &&Creation| {
-            scene.fleet.instance(&creation.slot).is_none_or(|seen| seen.name != creation.instance)
-        };
-        instances.extend(scene.marks.creating.values().filter(unseen).map(|creation| scene.row_to_be(creation, &places)));
+        // An order being carried out shows and counts at once, as `ContainerCreating` does.
+        for creation in scene.marks.creating.values().filter(|creation| scene.is_unseen(creation)) {
+            let row = scene.row_to_be(creation, &places);
+            replicas.count(&row, scene.is_updated(&creation.release), false);
+            instances.push(row);
+        }
         instances.sort_by_cached_key(|row| (places.rank(&row.host), row.port));
 
         let mut holds = scene.held();
@@ -261,6 +258,16 @@ impl Status {
 }
 
 impl Replicas {
+    /// Counts as the plan's census does: what has ended is not counted, what is on a lost host still runs.
+    fn count(&mut self, row: &Row, updated: bool, available: bool) {
+        let runs = row.status != Word::Exited;
+        self.total += u32::from(runs);
+        self.available += u32::from(available);
+        self.updated += u32::from(updated && runs);
+        self.updated_ready += u32::from(updated && row.ready);
+        self.updated_available += u32::from(updated && available);
+    }
+
     /// The counts, as the journal has them.
     pub fn progress(&self) -> Progress {
         Progress {
@@ -322,11 +329,16 @@ impl Scene<'_> {
         }
     }
 
+    fn is_updated(&self, release: &ReleaseId) -> bool {
+        self.target.is_some_and(|target| target.release == *release)
+    }
+
+    fn is_unseen(&self, creation: &Creation) -> bool {
+        self.fleet.instance(&creation.slot).is_none_or(|seen| seen.name != creation.instance)
+    }
+
     fn is_ready(&self, host: &Host, instance: &Instance) -> bool {
-        host.is_reachable()
-            && instance.is_running()
-            && !matches!(instance.listener, Listener::Other { .. })
-            && instance.health.is_ready(self.now, &self.thresholds(instance))
+        host.is_reachable() && instance.is_running() && instance.health.is_ready(self.now, &self.thresholds(instance))
     }
 
     fn is_available(&self, instance: &Instance) -> bool {
@@ -344,21 +356,32 @@ impl Scene<'_> {
         }
     }
 
+    /// What a person should know of: neither hosts that need nothing, nor those that have an order.
     fn held(&self) -> Vec<Held> {
-        let lost: BTreeMap<&HostId, String> = self
-            .fleet
-            .hosts
-            .iter()
-            .filter_map(|(id, host)| match &host.reach {
-                Reach::Lost { since, why } => {
-                    Some((id, format!("unreachable for {}: {why}", Human(self.now.since(*since)))))
+        let planned = self.holds.iter().filter(|(host, hold)| {
+            !self.is_lost(host) && !matches!(hold, Hold::UpToDate | Hold::Busy { .. } | Hold::Standstill { .. })
+        });
+        let planned = planned.map(|(host, hold)| {
+            let why = match hold {
+                Hold::Soaks { port, until } => {
+                    format!("port {port} is ready, and soaks for another {}", Human(until.since(self.now)))
                 }
-                Reach::NotSeen | Reach::Reachable => None,
-            })
-            .collect();
-        let given = self.holds.iter().filter(|(host, _)| !lost.contains_key(host));
-        let given = given.map(|(host, why)| Held { host: host.clone(), why: why.clone() });
-        given.chain(lost.iter().map(|(host, why)| Held { host: (*host).clone(), why: why.clone() })).collect()
+                hold => hold.to_string(),
+            };
+            Held { host: host.clone(), why }
+        });
+        let lost = self.fleet.hosts.iter().filter_map(|(id, host)| match &host.reach {
+            Reach::Lost { since, why } => {
+                let why = format!("unreachable for {}: {why}", Human(self.now.since(*since)));
+                Some(Held { host: id.clone(), why })
+            }
+            Reach::NotSeen | Reach::Reachable => None,
+        });
+        planned.chain(lost).collect()
+    }
+
+    fn is_lost(&self, host: &HostId) -> bool {
+        self.fleet.hosts.get(host).is_some_and(|host| matches!(host.reach, Reach::Lost { .. }))
     }
 }
 
@@ -395,172 +418,4 @@ impl fmt::Display for Word {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fleet::{Occupant, Process};
-    use super::super::health::Verdict;
-    use super::*;
-
-    const NOW: Time = Time(600_000);
-
-    fn release(version: &str) -> ReleaseId {
-        ReleaseId::from(format!("{}{:0<62}", version.replace('.', ""), ""))
-    }
-
-    fn instance(name: &str, version: &str, started: Time) -> Instance {
-        Instance {
-            name: InstanceId::from(name),
-            release: release(version),
-            revision: Revision(if version == "0.8" { 1 } else { 2 }),
-            started,
-            process: Process::Running,
-            restarts: 0,
-            listener: Listener::Own { address: "0.0.0.0".into() },
-            health: Default::default(),
-        }
-    }
-
-    fn ready(mut instance: Instance, since: Time) -> Instance {
-        instance.health.record(Verdict::Pass("ok".into()), since, since, &Thresholds::default());
-        instance.health.last = Some((NOW, Verdict::Pass("ok".into())));
-        instance
-    }
-
-    fn fleet(instances: Vec<(&str, Port, Instance)>) -> Fleet {
-        let mut fleet = Fleet::default();
-        for (host, port, instance) in instances {
-            let host = HostId::from(host);
-            fleet.lose(&host, NOW, "to be seen".into());
-            let entry = fleet.hosts.get_mut(&host).unwrap();
-            entry.reach = Reach::Reachable;
-            entry.slots.insert(port, Occupant::Instance(instance));
-        }
-        fleet
-    }
-
-    fn started(id: u64, action: Action, instance: Option<&str>) -> Entry {
-        let instance = instance.map(InstanceId::from);
-        Entry { at: Time(590_000), event: Event::ActionStarted { id: ActionId(id), action, instance } }
-    }
-
-    /// The status of a fleet whose inventory lists web2 before web1, on its way from 0.8 to 0.9.
-    fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
-        let hosts: Vec<_> = [("web2", "10.0.0.2"), ("web1", "10.0.0.1"), ("web3", "10.0.0.3")]
-            .map(|(host, address)| (HostId::from(host), address.to_owned()))
-            .to_vec();
-        Status::of(&Scene {
-            service: "testpage",
-            fleet_name: "production",
-            hosts: &hosts,
-            fleet,
-            versions: &BTreeMap::from([(release("0.8"), "0.8".to_owned())]),
-            target: Some(&Generation { revision: Revision(2), release: release("0.9"), version: "0.9".into() }),
-            budget: Budget { replicas: 2, surge: 1, unavailable: 0 },
-            min_ready,
-            thresholds: &BTreeMap::new(),
-            state: State::Running,
-            marks,
-            holds: &BTreeMap::from([(HostId::from("web1"), "its disk is full".to_owned())]),
-            now: NOW,
-        })
-    }
-
-    fn words(status: &Status) -> Vec<String> {
-        status.instances.iter().map(|row| format!("{}:{} {}", row.host, row.port, row.status)).collect()
-    }
-
-    #[test]
-    fn instances_come_in_the_inventorys_order_each_with_its_word() {
-        let fleet = fleet(vec![
-            ("web1", 8082, instance("starting", "0.9", Time(590_000))),
-            ("web1", 8081, ready(instance("running", "0.8", Time(0)), Time(0))),
-            ("web2", 8081, ready(instance("stopping", "0.8", Time(0)), Time(0))),
-            ("web2", 8082, instance("sick", "0.8", Time(0))),
-            ("web3", 8081, {
-                let mut exited = instance("exited", "0.9", Time(0));
-                exited.process = Process::Ended { how: "exit status 1".into() };
-                exited
-            }),
-        ]);
-        let mut marks = Marks::default();
-        let start = |port| Action::Start { slot: Slot::new("web1", port), release: release("0.9") };
-        marks.apply(&started(1, start(8082), Some("starting")));
-        marks.apply(&Entry { at: NOW, event: Event::ActionDone { id: ActionId(1) } });
-        marks.apply(&started(2, start(8083), Some("creating")));
-        let stop = Action::Stop {
-            slot: Slot::new("web2", 8081),
-            instance: "stopping".into(),
-            why: super::super::action::StopReason::Replaced,
-        };
-        marks.apply(&started(3, stop, None));
-        let status = status(&fleet, &marks, Duration::ZERO);
-        assert_eq!(
-            words(&status),
-            [
-                "web2:8081 Stopping",
-                "web2:8082 NotReady",
-                "web1:8081 Running",
-                "web1:8082 Starting",
-                "web1:8083 Creating",
-                "web3:8081 Exited"
-            ]
-        );
-        assert_eq!(status.replicas.total, 5, "what is only ordered is not counted yet");
-        assert_eq!(status.replicas.available, 1, "what is being stopped no longer counts");
-    }
-
-    #[test]
-    fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
-        let fleet = fleet(vec![
-            ("web1", 8081, ready(instance("old", "0.8", Time(0)), Time(0))),
-            ("web2", 8081, ready(instance("new", "0.9", Time(590_000)), Time(595_000))),
-        ]);
-        let soaking = status(&fleet, &Marks::default(), Duration::from_secs(6)).replicas;
-        assert_eq!((soaking.updated, soaking.updated_ready, soaking.updated_available, soaking.available), (1, 1, 0, 1));
-        let soaked = status(&fleet, &Marks::default(), Duration::from_secs(5)).replicas;
-        assert_eq!((soaked.updated_available, soaked.available), (1, 2));
-        assert_eq!((soaked.min_available, soaked.max_running), (2, 3));
-    }
-
-    #[test]
-    fn a_lost_host_says_since_when_and_why() {
-        let mut fleet = fleet(vec![("web3", 8081, ready(instance("gone", "0.8", Time(0)), Time(0)))]);
-        fleet.lose(&"web3".into(), Time(420_000), "connection timed out after 5s".into());
-        let status = status(&fleet, &Marks::default(), Duration::ZERO);
-        assert_eq!(words(&status), ["web3:8081 Unknown"]);
-        assert_eq!(status.replicas.available, 0);
-        let holds: Vec<_> = status.holds.iter().map(|held| format!("{}: {}", held.host, held.why)).collect();
-        assert_eq!(holds, ["web1: its disk is full", "web3: unreachable for 3m: connection timed out after 5s"]);
-    }
-
-    #[test]
-    fn an_instance_whose_port_a_stranger_answers_on_is_not_ready() {
-        let mut impostor = ready(instance("new", "0.9", Time(0)), Time(0));
-        impostor.listener = Listener::Other { who: "pid 4711 (nginx)".into() };
-        let status = status(&fleet(vec![("web1", 8081, impostor)]), &Marks::default(), Duration::ZERO);
-        assert_eq!(words(&status), ["web1:8081 NotReady"]);
-    }
-
-    #[test]
-    fn the_keys_of_the_json_are_those_promised() {
-        let fleet = fleet(vec![("web1", 8081, ready(instance("testpage-1", "0.8", Time(0)), Time(0)))]);
-        let json = serde_json::to_string(&status(&fleet, &Marks::default(), Duration::ZERO)).unwrap();
-        assert_eq!(
-            json,
-            concat!(
-                r#"{"service":"testpage","fleet":"production","state":"running","revision":2,"version":"0.9","#,
-                r#""replicas":{"desired":2,"updated":0,"available":1,"total":1,"updated_ready":0,"updated_available":0,"#,
-                r#""min_available":2,"max_running":3},"#,
-                r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
-                r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
-                r#""holds":[{"host":"web1","why":"its disk is full"}]}"#
-            )
-        );
-    }
-
-    #[test]
-    fn a_service_never_deployed_says_so() {
-        let mut never = status(&Fleet::default(), &Marks::default(), Duration::ZERO);
-        never.version = None;
-        assert_eq!(never.sentence(), "service \"testpage\" has not been deployed on production yet");
-    }
-}
+mod tests;
