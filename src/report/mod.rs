@@ -1,1 +1,129 @@
-//! Floor 2: shows events to a person or a program.
+//! Floor 2: shows events to a person or a program. Reporters never influence decisions, and never fail: where nobody
+//! can read what they write, a rollout goes on.
+
+use std::io::IsTerminal;
+
+use crate::core::event::Entry;
+use crate::core::names::{HostId, Port, Slot};
+use crate::core::status::Status;
+use crate::core::time::Time;
+
+pub mod clock;
+mod course;
+mod failure;
+pub mod grid;
+mod json;
+mod live;
+mod plain;
+mod story;
+mod summary;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod text;
+
+pub use clock::Clock;
+pub use json::Json;
+pub use live::Live;
+pub use plain::Plain;
+pub use table::HistoryRow;
+pub use text::{Glyphs, Versions};
+
+/// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live know from it what the
+/// others are about.
+pub trait Reporter: Send {
+    /// Something has happened and is recorded; the status is that of the moment after it.
+    fn event(&mut self, entry: &Entry, status: &Status);
+
+    /// Time has passed. Called about five times a second while a rollout is on its way.
+    fn tick(&mut self, _status: &Status, _now: Time) {}
+
+    /// A probe passed, and this is the first line of what the instance answered.
+    fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
+
+    /// Nothing more comes. Leaves the screen in order, also where the rollout did not end; dropping does the same.
+    fn finish(&mut self) {}
+}
+
+/// How a rollout is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// Live on a terminal, else plain.
+    #[default]
+    Auto,
+    /// One screen on stderr, redrawn in place; plain where stderr is no terminal.
+    Live,
+    /// A line for each event worth one, on stderr.
+    Plain,
+    /// A JSON object a line for each event, on stdout.
+    Json,
+}
+
+/// What a reporter needs to know besides the events.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The hosts of the fleet.
+    pub hosts: Vec<HostId>,
+    /// The ports that each host offers.
+    pub ports: Vec<Port>,
+    /// The versions of the history's releases; those of a rollout come with its events.
+    pub versions: Versions,
+    /// The time zone of the reader.
+    pub clock: Clock,
+    /// The signs that the reader's terminal can show.
+    pub glyphs: Glyphs,
+}
+
+impl Setup {
+    /// For the reader at this process' terminal.
+    pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
+        let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
+        Self { hosts, ports, versions, clock: Clock::local(), glyphs }
+    }
+}
+
+/// The reporter for an output.
+pub fn reporter(output: Output, setup: Setup) -> Box<dyn Reporter> {
+    let terminal = std::io::stderr().is_terminal();
+    match output.resolve(terminal, |name| std::env::var(name).ok()) {
+        Output::Json => Box::new(Json::new(std::io::stdout())),
+        Output::Live => Box::new(Live::stderr(setup)),
+        Output::Plain | Output::Auto => Box::new(Plain::new(anstream::stderr(), setup)),
+    }
+}
+
+impl Output {
+    /// What is shown, given whether stderr is a terminal, and the environment.
+    fn resolve(self, terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
+        let moves = terminal && var("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        let watched = var("CI").is_none_or(|ci| ci.is_empty() || ci == "false");
+        match self {
+            Output::Auto if moves && watched => Output::Live,
+            Output::Live if moves => Output::Live,
+            Output::Auto | Output::Live => Output::Plain,
+            Output::Plain | Output::Json => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(output: Output, terminal: bool, vars: &[(&str, &str)]) -> Output {
+        output.resolve(terminal, |name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn motion_is_only_for_a_terminal_that_can_move_and_that_somebody_watches() {
+        let xterm = ("TERM", "xterm-256color");
+        assert_eq!(resolve(Output::Auto, true, &[xterm]), Output::Live);
+        assert_eq!(resolve(Output::Auto, false, &[xterm]), Output::Plain);
+        assert_eq!(resolve(Output::Auto, true, &[("TERM", "dumb")]), Output::Plain);
+        assert_eq!(resolve(Output::Auto, true, &[]), Output::Plain);
+        assert_eq!(resolve(Output::Auto, true, &[xterm, ("CI", "true")]), Output::Plain);
+        assert_eq!(resolve(Output::Live, true, &[xterm, ("CI", "true")]), Output::Live);
+        assert_eq!(resolve(Output::Live, false, &[xterm]), Output::Plain);
+        assert_eq!(resolve(Output::Json, true, &[xterm]), Output::Json);
+    }
+}

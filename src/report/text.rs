@@ -1,9 +1,10 @@
 //! Text from anywhere, made fit for one line of a terminal.
 
+use std::collections::BTreeMap;
+
 use unicode_width::UnicodeWidthChar;
 
 use crate::core::names::ReleaseId;
-use std::collections::BTreeMap;
 
 /// The signs that a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +43,25 @@ impl Glyphs {
             return text.to_owned();
         }
         // A wide character keeps its columns, so that what is aligned stays aligned.
-        text.chars()
-            .map(|c| if c.is_ascii() { c.to_string() } else { "?".repeat(c.width().unwrap_or(0)) })
-            .collect()
+        text.chars().map(|c| if c.is_ascii() { c.to_string() } else { "?".repeat(c.width().unwrap_or(0)) }).collect()
     }
 }
 
 /// The versions of releases, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions(pub BTreeMap<ReleaseId, String>);
+pub struct Versions(BTreeMap<ReleaseId, String>);
 
 impl Versions {
+    /// The versions known so far.
+    pub fn new(versions: BTreeMap<ReleaseId, String>) -> Self {
+        Self(versions)
+    }
+
+    /// One more.
+    pub fn insert(&mut self, release: ReleaseId, version: String) {
+        self.0.insert(release, version);
+    }
+
     /// A release's version, or the first digits of its digest.
     pub fn of<'a>(&'a self, release: &'a ReleaseId) -> &'a str {
         self.0.get(release).map_or_else(|| release.short(), String::as_str)
@@ -62,7 +71,11 @@ impl Versions {
 /// The text on one line, without what would move the cursor, change colours or the direction of writing: a host's
 /// answer or log must not be able to forge a line of ship's.
 pub fn clean(text: &str) -> String {
-    let text = text.trim();
+    clean_indented(text.trim())
+}
+
+/// The same, with the spaces that it begins with: a log's indentation tells something.
+pub fn clean_indented(text: &str) -> String {
     let visible = text.chars().filter_map(|c| match c {
         '\t' | '\n' | '\r' => Some(' '),
         c if c.is_control() || is_invisible(c) => None,
@@ -94,7 +107,7 @@ pub fn fit(text: &str, max: usize, ellipsis: &str) -> String {
 }
 
 /// As much of the text's beginning as has room in `max` columns.
-fn head(text: &str, max: usize) -> &str {
+pub fn head(text: &str, max: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {
         used += c.width().unwrap_or(0);

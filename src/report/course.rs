@@ -1,0 +1,144 @@
+//! Where a rollout comes from, where it goes and how it stands: the frame of everything said about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::event::{Entry, Event, Generation, Then};
+use crate::core::failure::{Failure, Outcome};
+use crate::core::status::Status;
+use crate::core::time::Time;
+
+/// One rollout as a reader follows it.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    /// The service.
+    pub(super) service: String,
+    /// The fleet.
+    pub(super) fleet: String,
+    /// Where it was asked to go.
+    pub(super) goal: Generation,
+    /// Where it goes back to.
+    pub(super) fallback: Option<Generation>,
+    /// The versions that ran when it began, but for the goal's: `0.7, 0.8`; empty if none did.
+    pub(super) from: String,
+    /// Instances wanted.
+    pub(super) replicas: u32,
+    /// When it began.
+    pub(super) started: Time,
+    /// When it ended.
+    pub(super) ended: Option<Time>,
+    /// What made it fail.
+    pub(super) failure: Option<Failure>,
+    /// What followed.
+    then: Option<Then>,
+    interrupted: bool,
+    /// How it ended.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Course {
+    /// Begins at a rollout's first event; `None` for any other.
+    pub(super) fn begin(entry: &Entry, status: &Status) -> Option<Self> {
+        let Event::RolloutStarted { service, fleet, target, fallback, replicas, .. } = &entry.event else {
+            return None;
+        };
+        let mut from: BTreeSet<&str> = status.instances.iter().map(|row| row.version.as_str()).collect();
+        if from.is_empty() {
+            from.extend(fallback.as_ref().map(|fallback| fallback.version.as_str()));
+        }
+        from.remove(target.version.as_str());
+        Some(Self {
+            service: service.clone(),
+            fleet: fleet.clone(),
+            goal: target.clone(),
+            fallback: fallback.clone(),
+            from: from.into_iter().collect::<Vec<_>>().join(", "),
+            replicas: *replicas,
+            started: entry.at,
+            ended: None,
+            failure: None,
+            then: None,
+            interrupted: false,
+            outcome: None,
+        })
+    }
+
+    /// Takes in the next event.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::RolloutFailed { failure, then, .. } => {
+                // The first failure is the cause; one on the way back is told by the outcome.
+                self.failure.get_or_insert_with(|| failure.clone());
+                self.then = Some(then.clone());
+            }
+            Event::Interrupted { .. } => self.interrupted = true,
+            Event::RolloutFinished { outcome } => {
+                self.outcome = Some(outcome.clone());
+                self.ended = Some(entry.at);
+            }
+            _ => {}
+        }
+    }
+
+    /// What followed the failure, if it has failed.
+    pub(super) fn then(&self) -> Option<&Then> {
+        self.then.as_ref()
+    }
+
+    /// Whether it is on its way back.
+    pub(super) fn is_back(&self) -> bool {
+        self.then == Some(Then::RollBack)
+    }
+
+    /// The version that instances are now to run.
+    pub(super) fn version(&self) -> &str {
+        match &self.fallback {
+            Some(fallback) if self.is_back() => &fallback.version,
+            _ => &self.goal.version,
+        }
+    }
+
+    /// How it stands, in a few words.
+    pub(super) fn phase(&self) -> &'static str {
+        match (&self.outcome, &self.then) {
+            (Some(Outcome::Succeeded), _) => "rolled out",
+            (Some(Outcome::RolledBack), _) => "rolled back",
+            (Some(Outcome::Held { .. }), _) => "held: a person is needed",
+            (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed: a person is needed",
+            (Some(Outcome::Fenced { .. }), _) => "taken over by another ship",
+            (Some(Outcome::Interrupted), _) => "interrupted",
+            (None, _) if self.interrupted => "interrupted: ending what is in flight",
+            (None, None) => "rolling out",
+            (None, Some(Then::RollBack)) => "rolling back",
+            (None, Some(Then::Hold { .. })) => "holding",
+        }
+    }
+
+    /// How many serve: `3 of 3 available`.
+    pub(super) fn serving(&self, status: &Status) -> String {
+        let available = status.replicas.available;
+        if available > self.replicas {
+            return format!("{available} available, {} wanted", self.replicas);
+        }
+        format!("{available} of {} available", self.replicas)
+    }
+
+    /// The revision as people are told of it: `testpage 0.9 (revision 2)`.
+    pub(super) fn title(&self) -> String {
+        format!("{} {}", self.service, named(&self.goal))
+    }
+}
+
+/// `0.9 (revision 2)`.
+pub(super) fn named(generation: &Generation) -> String {
+    format!("{} (revision {})", generation.version, generation.revision)
+}
+
+/// How many run which version: `2 on 0.8, 1 on 0.9`.
+pub(super) fn mix(status: &Status) -> String {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for row in &status.instances {
+        *counts.entry(&row.version).or_default() += 1;
+    }
+    let counts = counts.iter().map(|(version, count)| format!("{count} on {version}"));
+    counts.collect::<Vec<_>>().join(", ")
+}

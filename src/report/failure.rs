@@ -1,0 +1,66 @@
+//! What is said when a rollout fails: which host, what was being done, what was seen, how long, the log, what now.
+
+use super::course::{Course, named};
+use super::text;
+use crate::core::event::Then;
+use crate::core::failure::{Failure, FailureKind};
+use crate::core::status::Status;
+use crate::core::time::Human;
+
+/// The failure in a few words, for the line that names the host; `version` is that which was to run.
+pub(super) fn headline(failure: &Failure, version: &str) -> String {
+    match failure.kind {
+        FailureKind::Stage => format!("{version} could not be brought to the host"),
+        FailureKind::Start => format!("{version} could not be started"),
+        FailureKind::Stop => "the old instance could not be stopped".to_owned(),
+        FailureKind::Exited => format!("{version} ended by itself"),
+        FailureKind::NotReady => format!("{version} was not ready in time"),
+        FailureKind::HostLost => "the host is out of reach".to_owned(),
+        FailureKind::Stuck => "nothing moves any more".to_owned(),
+    }
+}
+
+/// The lines below it. `version` is that which was to run; the course already knows of the failure.
+pub(super) fn block(failure: &Failure, version: &str, log: &[String], course: &Course, status: &Status) -> Vec<String> {
+    let seen = text::clean(&failure.detail);
+    let mut lines = vec![
+        labelled("doing", &doing(failure.kind, version)),
+        labelled(
+            if failure.kind == FailureKind::NotReady { "answer" } else { "seen" },
+            if seen.is_empty() { "nothing" } else { &seen },
+        ),
+        labelled("waited", &Human(failure.waited).to_string()),
+    ];
+    if !log.is_empty() {
+        lines.push(labelled("log", &format!("the last {} of the instance", text::count(log.len(), "line"))));
+        lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
+    }
+    lines.push(labelled("now", &now(course, status)));
+    lines
+}
+
+fn doing(kind: FailureKind, version: &str) -> String {
+    match kind {
+        FailureKind::Stage => format!("sending {version} and unpacking it"),
+        FailureKind::Start => format!("starting {version}"),
+        FailureKind::Stop => "stopping the instance that was replaced".to_owned(),
+        FailureKind::Exited => format!("starting {version}, then watching its process"),
+        FailureKind::NotReady => format!("starting {version}, then asking until it is ready"),
+        FailureKind::HostLost => "trying to reach the host again".to_owned(),
+        FailureKind::Stuck => "waiting for the fleet to change".to_owned(),
+    }
+}
+
+fn now(course: &Course, status: &Status) -> String {
+    let serving = course.serving(status);
+    match (course.then(), &course.fallback) {
+        (Some(Then::Hold { why }), _) => format!("nothing more is changed: {}; {serving}", text::clean(why)),
+        (_, Some(fallback)) => format!("going back to {}; {serving}", text::clean(&named(fallback))),
+        (_, None) => format!("going back; {serving}"),
+    }
+}
+
+/// A line with its label in a column of its own.
+pub(super) fn labelled(label: &str, text: &str) -> String {
+    format!("{label:<7} {text}")
+}

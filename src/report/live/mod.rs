@@ -1,0 +1,226 @@
+//! One screen, redrawn in place: what the article watches with three loops.
+
+use std::io::{Stderr, Write};
+use std::time::Duration;
+
+use crossterm::Command;
+use crossterm::cursor::{Hide, MoveUp, Show};
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
+
+use super::story::{Story, Told, Weight};
+use super::{Reporter, Setup, plain};
+use crate::core::event::{Entry, Event};
+use crate::core::failure::Outcome;
+use crate::core::names::Slot;
+use crate::core::status::Status;
+use crate::core::time::Time;
+use line::Line;
+use view::View;
+
+mod frame;
+mod line;
+mod pods;
+mod style;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+/// Events that come faster than this wait for the next frame.
+const BETWEEN_FRAMES_MIN: Duration = Duration::from_millis(50);
+/// For terminals that do not tell their size.
+const DEFAULT_SIZE: Size = Size { width: 80, height: 24 };
+
+/// The size of a terminal, in columns and lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    width: usize,
+    height: usize,
+}
+
+/// Shows a rollout on one screen.
+pub struct Live<W: Write> {
+    out: W,
+    colour: bool,
+    size: Box<dyn Fn() -> Size + Send>,
+    story: Story,
+    view: Option<View>,
+    /// The lines on the screen, and the moment they were drawn.
+    drawn: Vec<Line>,
+    drawn_at: Time,
+    /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each other.
+    open: bool,
+}
+
+impl Live<Stderr> {
+    /// On this process' terminal.
+    pub fn stderr(setup: Setup) -> Self {
+        let out = std::io::stderr();
+        let colour = anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never;
+        Self::new(out, setup, colour, Box::new(terminal_size))
+    }
+}
+
+impl<W: Write> Live<W> {
+    fn new(out: W, setup: Setup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
+        let story = Story::new(setup);
+        Self { out, colour, size, story, view: None, drawn: Vec::new(), drawn_at: Time::default(), open: false }
+    }
+
+    /// Puts lines that stay above the screen, where they scroll away with the rest of the terminal.
+    fn write_above(&mut self, told: &Told) {
+        let mut text = self.erasure((self.size)());
+        text.push_str(&self.plainly(told));
+        text.push_str("\r\n");
+        self.drawn.clear();
+        self.write(&text);
+    }
+
+    /// Replaces the lines on the screen.
+    fn draw(&mut self, now: Time) {
+        let Some(view) = &self.view else { return };
+        let size = (self.size)();
+        let Setup { clock, glyphs, .. } = self.story.setup();
+        // A full last column or a full last line would make terminals scroll or wrap, each in its own way.
+        let lines = frame::frame(view, clock, glyphs, size.width.saturating_sub(1), size.height.saturating_sub(1));
+        self.drawn_at = now;
+        if self.open && lines == self.drawn {
+            return;
+        }
+        let mut text = self.erasure(size);
+        if !self.open {
+            command(&mut text, &Hide);
+        }
+        for line in &lines {
+            let shown = if self.colour { line.styled() } else { line.text() };
+            text.push_str(&shown);
+            command(&mut text, &Clear(ClearType::UntilNewLine));
+            text.push_str("\r\n");
+        }
+        command(&mut text, &Clear(ClearType::FromCursorDown));
+        command(&mut text, &EndSynchronizedUpdate);
+        self.open = true;
+        self.drawn = lines;
+        self.write(&text);
+    }
+
+    /// What brings the cursor back to the first line of the screen: from there on everything is written over.
+    fn erasure(&self, size: Size) -> String {
+        let mut text = String::new();
+        command(&mut text, &BeginSynchronizedUpdate);
+        text.push('\r');
+        // A terminal that has become narrower has broken the lines into several.
+        let broken = |line: &Line| line.width().div_ceil(size.width.max(1)).max(1);
+        let up: usize = self.drawn.iter().map(broken).sum();
+        let up = up.min(size.height.saturating_sub(1));
+        if let Ok(up @ 1..) = u16::try_from(up) {
+            command(&mut text, &MoveUp(up));
+        }
+        text
+    }
+
+    fn plainly(&self, told: &Told) -> String {
+        let succeeded = self.view.as_ref().is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
+        let lines = plain::lines(told, &self.story, succeeded);
+        let lines = if self.colour { lines } else { anstream::adapter::strip_str(&lines).to_string() };
+        let mut text = String::new();
+        for line in lines.lines() {
+            text.push_str(&self.story.setup().glyphs.show(line));
+            command(&mut text, &Clear(ClearType::UntilNewLine));
+            text.push_str("\r\n");
+        }
+        command(&mut text, &Clear(ClearType::FromCursorDown));
+        command(&mut text, &EndSynchronizedUpdate);
+        text
+    }
+
+    fn close(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let mut text = String::new();
+            command(&mut text, &EndSynchronizedUpdate);
+            command(&mut text, &Show);
+            self.write(&text);
+        }
+    }
+
+    /// A screen that is gone is no reason to stop a rollout.
+    fn write(&mut self, text: &str) {
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+}
+
+impl<W: Write + Send> Reporter for Live<W> {
+    fn event(&mut self, entry: &Entry, status: &Status) {
+        let told = self.story.tell(entry, status);
+        let Some(course) = self.story.course().cloned() else { return };
+        if matches!(entry.event, Event::RolloutStarted { .. }) {
+            let mut view = View::new(course, status.clone(), entry.at);
+            for told in &told {
+                view.note(told);
+            }
+            self.view = Some(view);
+            self.draw(entry.at);
+            return;
+        }
+        let Some(view) = &mut self.view else { return };
+        (view.course, view.status, view.now) = (course, status.clone(), entry.at);
+        if let Event::InstanceReady { slot, answer, .. } = &entry.event {
+            view.answer(entry.at, slot, answer);
+        }
+        for told in &told {
+            view.note(told);
+        }
+        for told in told {
+            match told.weight {
+                Weight::Failure => self.write_above(&told),
+                Weight::Summary => {
+                    self.draw(entry.at);
+                    let summary = self.plainly(&told);
+                    self.write(&format!("\r\n{summary}"));
+                    self.close();
+                    self.view = None;
+                }
+                Weight::Routine | Weight::Sentence | Weight::Notable => {}
+            }
+        }
+        if entry.at.since(self.drawn_at) >= BETWEEN_FRAMES_MIN {
+            self.draw(entry.at);
+        }
+    }
+
+    fn tick(&mut self, status: &Status, now: Time) {
+        if let Some(view) = &mut self.view {
+            (view.status, view.now) = (status.clone(), now);
+            self.draw(now);
+        }
+    }
+
+    fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
+        if let Some(view) = &mut self.view {
+            view.answer(now, slot, text);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.close();
+        self.view = None;
+    }
+}
+
+impl<W: Write> Drop for Live<W> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn command(text: &mut String, command: &impl Command) {
+    // Writing to a string cannot fail.
+    let _ = command.write_ansi(text);
+}
+
+fn terminal_size() -> Size {
+    match crossterm::terminal::size() {
+        Ok((width @ 1.., height @ 1..)) => Size { width: width.into(), height: height.into() },
+        _ => DEFAULT_SIZE,
+    }
+}

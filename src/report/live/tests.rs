@@ -1,0 +1,340 @@
+//! The live screen at several sizes, and at any.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use unicode_width::UnicodeWidthStr;
+
+use super::super::clock::Clock;
+use super::super::course::Course;
+use super::super::grid;
+use super::super::testing::{self, Play};
+use super::super::text::Glyphs;
+use super::*;
+use crate::core::status::{Row, Word};
+
+/// The screen in the article's middle: the first new instance is ready, an old one has gone, a second new one comes.
+fn view() -> View {
+    let mut play = Play::begin(4);
+    play.start("node4", "0.9", "testpage-515849216a-059b0");
+    let mut view = seen(&play);
+    for second in 1..=9 {
+        let host = format!("node{}", second % 4 + 1);
+        let version = if host == "node4" { "0.9" } else { "0.8" };
+        let answer = format!("I am: 127.0.0.{}, the version is: {version}", 11 + second % 4);
+        view.answer(Time(testing::START.0 + second * 1000), &Slot::new(host.as_str(), 8081), &answer);
+    }
+    view.status.instances[0] = testing::row("testpage-515849216a-1sf6b", "node1", "0.9", Word::Creating, 1);
+    view.status.instances[3].age_s = 41;
+    testing::count(&mut view.status);
+    view.now = view.now + Duration::from_secs(42);
+    view
+}
+
+/// The view after all that was played.
+fn seen(play: &Play) -> View {
+    let mut story = Story::new(testing::setup(4));
+    let mut view = None;
+    for (entry, status) in &play.entries {
+        let told = story.tell(entry, status);
+        let course = story.course().unwrap().clone();
+        let view = view.get_or_insert_with(|| View::new(course.clone(), status.clone(), entry.at));
+        (view.course, view.status, view.now) = (course, status.clone(), entry.at);
+        for told in &told {
+            view.note(told);
+        }
+    }
+    view.unwrap()
+}
+
+fn screen(view: &View, glyphs: &Glyphs, width: usize, height: usize) -> String {
+    let lines = frame::frame(view, &Clock::ahead(8), glyphs, width, height);
+    assert!(lines.len() <= height);
+    let lines: Vec<_> = lines.iter().map(|line| line.text().trim_end().to_owned()).collect();
+    grid::joined(&lines)
+}
+
+#[test]
+fn a_wide_screen_shows_the_articles_three_loops() {
+    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 120, 40), @r#"
+    testpage  0.8 → 0.9  rolling out  43s  local, revision 2
+    serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
+
+    INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS           HOST    VERSION   REVISION
+    testpage-515849216a-1sf6b   0/1     Creating   0          1s    127.0.0.11:8081   node1   0.9       2
+    testpage-230767614a-00002   1/1     Running    0          4m    127.0.0.12:8081   node2   0.8       1
+    testpage-230767614a-00003   1/1     Running    0          4m    127.0.0.13:8081   node3   0.8       1
+    testpage-515849216a-059b0   1/1     Running    0          41s   127.0.0.14:8081   node4   0.9       2
+
+    ROLLOUT STATUS
+    10:42:24  Waiting for deployment spec update to be observed...
+    10:42:24  Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
+
+    PAGE ANSWERS
+    10:42:29  node2:8081  I am: 127.0.0.12, the version is: 0.8
+    10:42:30  node3:8081  I am: 127.0.0.13, the version is: 0.8
+    10:42:31  node4:8081  I am: 127.0.0.14, the version is: 0.9
+    10:42:32  node1:8081  I am: 127.0.0.11, the version is: 0.8
+    10:42:33  node2:8081  I am: 127.0.0.12, the version is: 0.8
+    "#);
+}
+
+#[test]
+fn eighty_columns_leave_out_what_matters_least() {
+    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 80, 24), @r"
+    testpage  0.8 → 0.9  rolling out  43s  local, revision 2
+    serving  ██████████│░░░░  3 available (never below 3), 4 running (never above 4)
+
+    INSTANCE                   READY  STATUS    AGE  ADDRESS          HOST   VERSION
+    testpage-515849216a-1sf6b  0/1    Creating  1s   127.0.0.11:8081  node1  0.9
+    testpage-230767614a-00002  1/1    Running   4m   127.0.0.12:8081  node2  0.8
+    testpage-230767614a-00003  1/1    Running   4m   127.0.0.13:8081  node3  0.8
+    testpage-515849216a-059b0  1/1    Running   41s  127.0.0.14:8081  node4  0.9
+
+    ROLLOUT STATUS
+    10:42:24  Waiting for deployment spec update to be observed...
+    10:42:24  Waiting for rollout to finish: 1 out of 3 new replicas have been upda…
+
+    PAGE ANSWERS
+    10:42:29  node2:8081  I am: 127.0.0.12, the version is: 0.8
+    10:42:30  node3:8081  I am: 127.0.0.13, the version is: 0.8
+    10:42:31  node4:8081  I am: 127.0.0.14, the version is: 0.9
+    10:42:32  node1:8081  I am: 127.0.0.11, the version is: 0.8
+    10:42:33  node2:8081  I am: 127.0.0.12, the version is: 0.8
+    ");
+}
+
+#[test]
+fn a_terminal_without_utf_8_gets_ascii() {
+    let mut view = view();
+    view.answer(view.now, &Slot::new("node1", 8081), "我是 127.0.0.11");
+    let screen = screen(&view, &Glyphs::ASCII, 100, 30);
+    assert!(screen.is_ascii(), "{screen}");
+    assert!(screen.starts_with("testpage  0.8 -> 0.9  rolling out"));
+    assert!(screen.contains("???? 127.0.0.11"));
+}
+
+#[test]
+fn a_low_screen_keeps_the_table() {
+    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 100, 11), @r"
+    testpage  0.8 → 0.9  rolling out  43s  local, revision 2
+    serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
+
+    INSTANCE                   READY  STATUS    RESTARTS  AGE  ADDRESS          HOST   VERSION  REVISION
+    testpage-515849216a-1sf6b  0/1    Creating  0         1s   127.0.0.11:8081  node1  0.9      2
+    testpage-230767614a-00002  1/1    Running   0         4m   127.0.0.12:8081  node2  0.8      1
+    testpage-230767614a-00003  1/1    Running   0         4m   127.0.0.13:8081  node3  0.8      1
+    testpage-515849216a-059b0  1/1    Running   0         41s  127.0.0.14:8081  node4  0.9      2
+
+    ROLLOUT STATUS
+    10:42:24  Waiting for rollout to finish: 1 out of 3 new replicas have been updated...
+    ");
+    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 40, 3), @r"
+    testpage  0.8 → 0.9  rolling out  43s  …
+    serving    3 available (never below 3),…
+    ");
+}
+
+#[test]
+fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
+    let mut view = seen(&Play::begin(501));
+    for (i, word) in [(480, Word::NotReady), (481, Word::Stopping), (490, Word::Exited)] {
+        view.status.instances[i].status = word;
+        view.status.instances[i].ready = word == Word::Stopping;
+    }
+    for i in 0..20 {
+        view.status.instances[i].status = Word::Starting;
+        view.status.instances[i].ready = false;
+    }
+    testing::count(&mut view.status);
+    insta::assert_snapshot!(screen(&view, &Glyphs::UNICODE, 120, 16), @r"
+    testpage  0.8 → 0.9  rolling out  0s  local, revision 2
+    serving  ██████████████████████████████████████░│░  477 available (never below 500), 499 running (never above 501)
+
+    INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS            HOST      VERSION   REVISION
+    testpage-230767614a-00001   0/1     Starting   0          4m    127.0.0.11:8081    node1     0.8       1
+    testpage-230767614a-00002   0/1     Starting   0          4m    127.0.0.12:8081    node2     0.8       1
+    testpage-230767614a-00003   0/1     Starting   0          4m    127.0.0.13:8081    node3     0.8       1
+    testpage-230767614a-00004   0/1     Starting   0          4m    127.0.0.14:8081    node4     0.8       1
+    testpage-230767614a-00005   0/1     Starting   0          4m    127.0.0.15:8081    node5     0.8       1
+    testpage-230767614a-00006   0/1     Starting   0          4m    127.0.0.16:8081    node6     0.8       1
+    testpage-230767614a-00481   0/1     NotReady   0          4m    127.0.0.491:8081   node481   0.8       1
+    testpage-230767614a-00491   0/1     Exited     0          4m    127.0.0.501:8081   node491   0.8       1
+    … and 492 more: 477 Running, 14 Starting, 1 Stopping
+
+    ROLLOUT STATUS
+    10:42:24  Waiting for deployment spec update to be observed...
+    ");
+}
+
+/// A terminal's memory of what was written to it.
+#[derive(Clone, Default)]
+struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Terminal {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+fn live(terminal: &Terminal, colour: bool) -> Live<Terminal> {
+    let size = || Size { width: 121, height: 40 };
+    Live::new(terminal.clone(), testing::setup(4), colour, Box::new(size))
+}
+
+const HIDE: &str = "\u{1b}[?25l";
+const SHOW: &str = "\u{1b}[?25h";
+
+#[test]
+fn a_frame_is_drawn_over_the_one_before_and_only_if_it_differs() {
+    let terminal = Terminal::default();
+    let mut live = live(&terminal, false);
+    let play = Play::begin(4);
+    let (entry, status) = &play.entries[0];
+    live.event(entry, status);
+    let first = terminal.take();
+    assert!(first.contains(HIDE));
+    assert!(first.contains("testpage  0.8 → 0.9  rolling out  0s  local, revision 2"));
+    live.tick(status, entry.at);
+    assert_eq!(terminal.take(), "", "nothing has changed");
+    live.tick(status, entry.at + Duration::from_secs(1));
+    let second = terminal.take();
+    let lines = first.matches("\r\n").count();
+    assert!(second.starts_with(&format!("\u{1b}[?2026h\r\u{1b}[{lines}A")), "{second:?}");
+    assert!(!second.contains(HIDE), "the cursor is hidden already");
+    assert!(!second.contains("\u{1b}[1m"), "no style where colour is not wanted");
+}
+
+#[test]
+fn the_last_frame_stays_with_the_summary_below_and_the_cursor_is_back() {
+    let terminal = Terminal::default();
+    let mut live = live(&terminal, true);
+    let mut play = Play::article();
+    play.then(500, Event::RolloutFinished { outcome: Outcome::Succeeded });
+    for (entry, status) in &play.entries {
+        live.event(entry, status);
+    }
+    let written = terminal.take();
+    let last = &written[written.rfind("\u{1b}[?2026h").unwrap()..];
+    let text = anstream::adapter::strip_str(last).to_string();
+    assert!(text.contains("rolled out"), "{text}");
+    assert!(text.contains("testpage 0.9 (revision 2): 3 of 3 available in 5.2s"), "{text}");
+    assert!(last.ends_with(SHOW));
+    let (entry, status) = play.entries.last().unwrap();
+    live.tick(status, entry.at);
+    drop(live);
+    assert_eq!(terminal.take(), "", "nothing is drawn after the end");
+}
+
+#[test]
+fn a_rollout_that_is_cut_off_gives_the_cursor_back() {
+    let terminal = Terminal::default();
+    let mut live = live(&terminal, true);
+    let (entry, status) = Play::begin(4).entries.remove(0);
+    live.event(&entry, &status);
+    terminal.take();
+    drop(live);
+    assert!(terminal.take().ends_with(SHOW));
+}
+
+#[test]
+fn lines_broken_by_a_narrower_terminal_are_written_over_too() {
+    let terminal = Terminal::default();
+    let width = Arc::new(Mutex::new(121));
+    let seen = Arc::clone(&width);
+    let size = move || Size { width: *seen.lock().unwrap(), height: 40 };
+    let mut live = Live::new(terminal.clone(), testing::setup(4), false, Box::new(size));
+    let (entry, status) = Play::begin(4).entries.remove(0);
+    live.event(&entry, &status);
+    let lines = live.drawn.len();
+    let wide = live.drawn.iter().filter(|line| line.width() > 60).count();
+    assert!(wide > 0);
+    terminal.take();
+    *width.lock().unwrap() = 60;
+    live.tick(&status, entry.at);
+    let twice = live.drawn.len() + wide;
+    assert_eq!(lines, live.drawn.len());
+    assert!(terminal.take().contains(&format!("\u{1b}[{twice}A")));
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z0-9.-]{0,12}", any::<String>(), "[灰度发布👩‍👩‍👧❤️é\u{202e}\u{1b}\n]{0,30}",]
+}
+
+fn any_word() -> impl Strategy<Value = Word> {
+    prop::sample::select(vec![
+        Word::Running,
+        Word::Creating,
+        Word::Starting,
+        Word::NotReady,
+        Word::Stopping,
+        Word::Exited,
+        Word::Unknown,
+    ])
+}
+
+fn any_row() -> impl Strategy<Value = Row> {
+    (any_text(), any_text(), any_text(), any_text(), any_word(), any::<u64>()).prop_map(
+        |(name, host, address, version, status, age_s)| Row {
+            address,
+            version,
+            ..testing::row(&name, &host, "0.8", status, age_s)
+        },
+    )
+}
+
+fn any_view() -> impl Strategy<Value = View> {
+    let lines = || prop::collection::vec((any::<u64>(), any_text()), 0..KEPT);
+    (any_text(), any_text(), prop::collection::vec(any_row(), 0..40), any::<[u32; 4]>(), lines(), lines()).prop_map(
+        |(service, version, instances, counts, log, answers)| {
+            let (entry, mut status) = Play::begin(4).entries.remove(0);
+            let mut course = Course::begin(&entry, &status).unwrap();
+            (course.service, course.from) = (service, version);
+            status.instances = instances;
+            [
+                status.replicas.available,
+                status.replicas.total,
+                status.replicas.min_available,
+                status.replicas.max_running,
+            ] = counts;
+            let mut view = View::new(course, status, entry.at);
+            for (at, text) in log {
+                view.log(Time(at), &text);
+            }
+            for (at, text) in answers {
+                view.answer(Time(at), &Slot::new(text.as_str(), 1), &text);
+            }
+            view
+        },
+    )
+}
+
+const KEPT: usize = 9;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_frame_is_wider_or_higher_than_the_screen(view in any_view(), width in 0_usize..200, height in 0_usize..60) {
+        for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
+            let lines = frame::frame(&view, &Clock::ahead(0), &glyphs, width, height);
+            prop_assert!(lines.len() <= height, "{} lines on {height}", lines.len());
+            for line in lines {
+                let text = line.text();
+                prop_assert!(text.width() <= width, "{} columns on {width}: {text:?}", text.width());
+                prop_assert!(!text.contains(char::is_control), "{text:?}");
+                prop_assert!(glyphs.unicode || text.is_ascii(), "{text:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! All that the live screen shows, apart from how it is laid out.
+
+use std::collections::VecDeque;
+
+use super::super::course::Course;
+use super::super::story::{Told, Weight};
+use super::super::text;
+use crate::core::names::Slot;
+use crate::core::status::Status;
+use crate::core::time::Time;
+
+/// How many lines of each kind are kept: no screen section shows more.
+const KEPT_MAX: usize = 8;
+
+/// What a frame is made of.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// The rollout.
+    pub(super) course: Course,
+    /// The fleet.
+    pub(super) status: Status,
+    /// The moment that is shown.
+    pub(super) now: Time,
+    /// The last sentences about the rollout.
+    pub(super) log: VecDeque<(Time, String)>,
+    /// The last answers of the instances.
+    pub(super) answers: VecDeque<(Time, Slot, String)>,
+}
+
+impl View {
+    /// Nothing but the rollout and the fleet.
+    pub(super) fn new(course: Course, status: Status, now: Time) -> Self {
+        Self { course, status, now, log: VecDeque::new(), answers: VecDeque::new() }
+    }
+
+    /// Takes in something told, where the table does not show it anyway.
+    pub(super) fn note(&mut self, told: &Told) {
+        match told.weight {
+            Weight::Sentence => self.log(told.at, &told.text),
+            Weight::Notable => {
+                let words = [told.whom.as_str(), told.what, &told.text].into_iter().filter(|word| !word.is_empty());
+                self.log(told.at, &words.collect::<Vec<_>>().join("  "));
+            }
+            // The failure and the last word are written above and below the screen, whole.
+            Weight::Routine | Weight::Failure | Weight::Summary => {}
+        }
+    }
+
+    /// Adds a sentence.
+    pub(super) fn log(&mut self, at: Time, sentence: &str) {
+        self.log.push_back((at, text::clean(sentence)));
+        if self.log.len() > KEPT_MAX {
+            self.log.pop_front();
+        }
+    }
+
+    /// Adds an answer.
+    pub(super) fn answer(&mut self, at: Time, slot: &Slot, answer: &str) {
+        let answer = text::clean(answer);
+        if answer.is_empty() {
+            return;
+        }
+        self.answers.push_back((at, slot.clone(), answer));
+        if self.answers.len() > KEPT_MAX {
+            self.answers.pop_front();
+        }
+    }
+}

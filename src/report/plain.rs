@@ -1,0 +1,328 @@
+//! A line for each event worth one: for logs, pipes and terminals that cannot move.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use super::story::{Story, Told, Weight};
+use super::{Reporter, Setup, text};
+use crate::core::event::{Entry, Event};
+use crate::core::failure::Outcome;
+use crate::core::status::Status;
+
+const WHAT_WIDTH: usize = 9;
+/// Where the lines below a line begin: after the time.
+const INDENT: &str = "          ";
+
+/// Writes plain lines.
+#[derive(Debug)]
+pub struct Plain<W> {
+    out: W,
+    story: Story,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`, which takes colours away where they cannot be shown.
+    pub fn new(out: W, setup: Setup) -> Self {
+        Self { out, story: Story::new(setup) }
+    }
+}
+
+impl<W: Write + Send> Reporter for Plain<W> {
+    fn event(&mut self, entry: &Entry, status: &Status) {
+        let told = self.story.tell(entry, status);
+        let succeeded = matches!(entry.event, Event::RolloutFinished { outcome: Outcome::Succeeded });
+        let lines: String = told.iter().map(|told| lines(told, &self.story, succeeded)).collect();
+        // Nobody reads any more: the rollout goes on without.
+        let _ = self.out.write_all(lines.as_bytes()).and_then(|()| self.out.flush());
+    }
+}
+
+/// What is told, as lines with their line ends.
+pub(super) fn lines(told: &Told, story: &Story, succeeded: bool) -> String {
+    let time = story.setup().clock.time_of_day(told.at);
+    let style = style(told.weight, succeeded);
+    let mut lines = String::new();
+    let head = if told.whom.is_empty() {
+        format!("{time}  {style}{}{style:#}", told.text)
+    } else {
+        let whom = text::pad(&text::clean(&told.whom), story.whom_width());
+        format!("{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}", told.what, told.text)
+    };
+    let _ = writeln!(lines, "{head}");
+    for more in &told.more {
+        let _ = writeln!(lines, "{INDENT}{more}");
+    }
+    lines
+}
+
+fn style(weight: Weight, succeeded: bool) -> Style {
+    match weight {
+        Weight::Routine | Weight::Sentence => Style::new(),
+        Weight::Notable => AnsiColor::Yellow.on_default(),
+        Weight::Summary if succeeded => AnsiColor::Green.on_default().bold(),
+        Weight::Failure | Weight::Summary => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{self, Play};
+    use super::*;
+    use crate::core::action::Action;
+    use crate::core::event::Then;
+    use crate::core::failure::{Failure, FailureKind};
+    use crate::core::names::{ActionId, Epoch, Slot};
+    use crate::core::status::Word;
+
+    fn output(play: &Play, hosts: u32) -> String {
+        let mut plain = Plain::new(Vec::new(), testing::setup(hosts));
+        for (entry, status) in &play.entries {
+            plain.event(entry, status);
+        }
+        anstream::adapter::strip_str(&String::from_utf8(plain.out).unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_articles_rollout_reads_like_this() {
+        let mut play = Play::article();
+        play.then(500, Event::RolloutFinished { outcome: Outcome::Succeeded });
+        insta::assert_snapshot!(output(&play, 4), @r#"
+        10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+        10:42:24  Waiting for deployment spec update to be observed...
+        10:42:24  staging 0.9 on the hosts
+        10:42:24  node1       staged    0.9 in 200ms
+        10:42:24  node2       staged    0.9 in 200ms
+        10:42:24  node3       staged    0.9 in 200ms
+        10:42:24  node4       staged    0.9 in 200ms
+        10:42:25  node4:8081  started   0.9 as testpage-515849216a-059b0
+        10:42:25  Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
+        10:42:26  node4:8081  ready     0.9 after 1.2s: "I am: 127.0.0.14, the version is: 0.9"
+        10:42:26  node1:8081  stopped   0.8 (replaced) in 100ms
+        10:42:26  node1:8081  started   0.9 as testpage-515849216a-1sf6b
+        10:42:26  Waiting for deployment "testpage" rollout to finish: 2 out of 3 new replicas have been updated...
+        10:42:27  node1:8081  ready     0.9 after 1.2s: "I am: 127.0.0.11, the version is: 0.9"
+        10:42:27  node2:8081  stopped   0.8 (replaced) in 100ms
+        10:42:27  node2:8081  started   0.9 as testpage-515849216a-5jfb5
+        10:42:27  Waiting for deployment "testpage" rollout to finish: 1 old replicas are pending termination...
+        10:42:28  node2:8081  ready     0.9 after 1.2s: "I am: 127.0.0.12, the version is: 0.9"
+        10:42:28  node3:8081  stopped   0.8 (replaced) in 100ms
+        10:42:28  deployment "testpage" successfully rolled out
+        10:42:29  testpage 0.9 (revision 2): 3 of 3 available in 5.2s
+        "#);
+    }
+
+    fn not_ready(slot: Slot, detail: &str) -> Failure {
+        let waited = Duration::from_secs(30);
+        Failure {
+            kind: FailureKind::NotReady,
+            host: slot.host.clone(),
+            slot: Some(slot),
+            detail: detail.into(),
+            waited,
+        }
+    }
+
+    /// The article's rollout, but the first new instance never becomes ready.
+    fn failed(then: Then) -> Play {
+        let mut play = Play::begin(4);
+        let name = "testpage-515849216a-059b0";
+        let slot = Slot::new("node4", 8081);
+        let start = Action::Start { slot: slot.clone(), release: testing::release("0.9") };
+        let id = play.order(start, Some(name));
+        play.status.instances.push(testing::row(name, "node4", "0.9", Word::Starting, 0));
+        play.then(300, Event::ActionDone { id });
+        play.progress();
+        let log = [
+            "Traceback (most recent call last):",
+            "  File \"testpage.py\", line 7, in <module>",
+            "\u{1b}[31mOSError\u{1b}[0m: no such device",
+        ];
+        let log = log.map(str::to_owned).to_vec();
+        let failure = not_ready(slot, "connection refused");
+        play.then(30_000, Event::RolloutFailed { failure, log, then });
+        play
+    }
+
+    #[test]
+    fn a_failure_says_which_host_what_was_done_what_was_seen_how_long_the_log_and_what_now() {
+        let mut play = failed(Then::RollBack);
+        play.stop("node4", "testpage-515849216a-059b0");
+        play.then(700, Event::RolloutFinished { outcome: Outcome::RolledBack });
+        insta::assert_snapshot!(output(&play, 4), @r#"
+        10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+        10:42:24  Waiting for deployment spec update to be observed...
+        10:42:24  node4:8081  started   0.9 as testpage-515849216a-059b0
+        10:42:24  Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
+        10:42:54  node4:8081  FAILED    0.9 was not ready in time
+                  doing   starting 0.9, then asking until it is ready
+                  answer  connection refused
+                  waited  30s
+                  log     the last 3 lines of the instance
+                    | Traceback (most recent call last):
+                    |   File "testpage.py", line 7, in <module>
+                    | [31mOSError[0m: no such device
+                  now     going back to 0.8 (revision 1); 3 of 3 available
+        10:42:54  node4:8081  stopped   0.9 (replaced) in 100ms
+        10:42:54  Waiting for deployment "testpage" rollout to finish: 0 out of 3 new replicas have been updated...
+        10:42:55  testpage 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after 31s
+                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  next    mend it and deploy again; `ship history` lists what happened
+        "#);
+    }
+
+    #[test]
+    fn a_hold_says_why_and_how_to_go_on() {
+        let why = "2 instances of 0.8 are failing too, so the new version may not be to blame";
+        let mut play = failed(Then::Hold { why: why.into() });
+        play.then(0, Event::RolloutFinished { outcome: Outcome::Held { why: why.into() } });
+        let output = output(&play, 4);
+        let ending = &output[output.find("  now ").unwrap()..];
+        insta::assert_snapshot!(ending, @r"
+          now     nothing more is changed: 2 instances of 0.8 are failing too, so the new version may not be to blame; 3 of 3 available
+        10:42:54  testpage 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after 30s
+                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  held    2 instances of 0.8 are failing too, so the new version may not be to blame
+                  next    `ship status` shows where it stands; `ship rollback` goes back
+        ");
+    }
+
+    #[test]
+    fn a_way_back_that_fails_tells_of_both_failures() {
+        let mut play = failed(Then::RollBack);
+        let failure = not_ready(Slot::new("node2", 8081), "HTTP 500");
+        play.then(1000, Event::RolloutFinished { outcome: Outcome::RollbackFailed { failure } });
+        let output = output(&play, 4);
+        let ending = &output[output.rfind("10:42:55").unwrap()..];
+        insta::assert_snapshot!(ending, @r"
+        10:42:55  testpage 0.9 (revision 2) failed, and so did the way back: 3 of 3 available (3 on 0.8, 1 on 0.9) after 31s
+                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  back    node2:8081: the new instance was not ready after 30s; the last answer: HTTP 500
+                  next    `ship status` shows where it stands; once mended, `ship rollback` tries again
+        ");
+    }
+
+    #[test]
+    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
+        let mut play = Play::begin(4);
+        let start = |host: &str| Action::Start { slot: Slot::new(host, 8081), release: testing::release("0.9") };
+        let id = play.order(start("node4"), Some("testpage-515849216a-059b0"));
+        play.then(1500, Event::ActionFailed { id, error: "sudo: a password is required".into() });
+        let id = play.order(start("node4"), Some("testpage-515849216a-1sf6b"));
+        play.then(10_000, Event::ActionUnknown { id, why: "no answer within 10s".into() });
+        play.then(0, Event::HostLost { host: "node4".into(), why: "connection timed out after 5s".into() });
+        play.then(65_000, Event::HostFound { host: "node4".into() });
+        let (slot, instance) = (Slot::new("node1", 8081), "testpage-230767614a-00001");
+        play.then(
+            0,
+            Event::InstanceNotReady {
+                slot: slot.clone(),
+                instance: instance.into(),
+                release: testing::release("0.8"),
+                answer: "HTTP 503".into(),
+            },
+        );
+        play.then(
+            3000,
+            Event::InstanceReady {
+                slot,
+                instance: instance.into(),
+                release: testing::release("0.8"),
+                answer: String::new(),
+            },
+        );
+        play.then(0, Event::ActionDone { id: ActionId(99) });
+        play.then(0, Event::Interrupted { by: "SIGINT".into() });
+        play.then(200, Event::RolloutFinished { outcome: Outcome::Interrupted });
+        insta::assert_snapshot!(output(&play, 4), @r#"
+        10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+        10:42:24  Waiting for deployment spec update to be observed...
+        10:42:25  node4:8081  failed    could not start 0.9 after 1.5s: sudo: a password is required
+        10:42:35  node4:8081  unknown   whether it did start 0.9: no answer within 10s; looking again
+        10:42:35  node4       lost      connection timed out after 5s
+        10:43:40  node4       found     again after 1m5s
+        10:43:40  node1:8081  not ready 0.8: "HTTP 503"
+        10:43:43  node1:8081  ready     0.8 again
+        10:43:43  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
+        10:43:43  testpage 0.9 (revision 2) was interrupted after 1m19s: 0 of 3 updated, 3 of 3 available
+                  next    the same command goes on from here; `ship rollback` goes back
+        "#);
+    }
+
+    #[test]
+    fn a_rollout_taken_over_by_another_says_so() {
+        let mut play = Play::begin(4);
+        let id = play.order(Action::Claim { host: "node1".into() }, None);
+        play.then(20, Event::Fenced { host: "node1".into(), seen: Epoch(9) });
+        play.then(0, Event::ActionFailed { id, error: "refused".into() });
+        play.then(0, Event::RolloutFinished { outcome: Outcome::Fenced { host: "node1".into(), seen: Epoch(9) } });
+        let output = output(&play, 4);
+        let ending = &output[output.find("10:42:24  node1").unwrap()..];
+        insta::assert_snapshot!(ending, @r"
+        10:42:24  node1       fenced    refused an order: it has seen the newer epoch 9, so another ship has taken over
+        10:42:24  node1       failed    could not claim the host after 20ms: refused
+        10:42:24  testpage 0.9 (revision 2) was taken over by another ship after 20ms: 3 of 3 available (3 on 0.8)
+                  why     node1 has seen epoch 9, newer than this rollout's
+                  next    `ship status` and `ship history` show what the other one does
+        ");
+    }
+
+    #[test]
+    fn five_hundred_hosts_do_not_flood_the_log() {
+        let mut play = Play::begin(500);
+        for n in 1..=500 {
+            play.stage(&format!("node{n}"), "0.9");
+        }
+        play.start("node500", "0.9", "testpage-515849216a-00500");
+        play.stop("node1", "testpage-230767614a-00001");
+        for n in 1..499 {
+            play.start(&format!("node{n}"), "0.9", &format!("testpage-515849216a-{n:05}"));
+            play.stop(&format!("node{}", n + 1), &format!("testpage-230767614a-{:05}", n + 1));
+        }
+        play.then(0, Event::RolloutFinished { outcome: Outcome::Succeeded });
+        let output = output(&play, 500);
+        let (ready, rest): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.contains("  ready  "));
+        assert_eq!(ready.len(), 499, "one line an instance");
+        insta::assert_snapshot!(rest.join("\n"), @r#"
+        10:42:24  testpage 0.9 (revision 2) on local: 499 replicas (now 499 on 0.8)
+        10:42:24  Waiting for deployment spec update to be observed...
+        10:42:24  staging 0.9 on the hosts
+        10:42:34  staged 0.9 on 50 of 500 hosts (10%)
+        10:42:44  staged 0.9 on 100 of 500 hosts (20%)
+        10:42:54  staged 0.9 on 150 of 500 hosts (30%)
+        10:43:04  staged 0.9 on 200 of 500 hosts (40%)
+        10:43:14  staged 0.9 on 250 of 500 hosts (50%)
+        10:43:24  staged 0.9 on 300 of 500 hosts (60%)
+        10:43:34  staged 0.9 on 350 of 500 hosts (70%)
+        10:43:44  staged 0.9 on 400 of 500 hosts (80%)
+        10:43:54  staged 0.9 on 450 of 500 hosts (90%)
+        10:44:04  staged 0.9 on 500 of 500 hosts (100%)
+        10:44:04  Waiting for deployment "testpage" rollout to finish: 1 out of 499 new replicas have been updated...
+        10:45:08  Waiting for deployment "testpage" rollout to finish: 50 out of 499 new replicas have been updated...
+        10:46:13  Waiting for deployment "testpage" rollout to finish: 100 out of 499 new replicas have been updated...
+        10:47:18  Waiting for deployment "testpage" rollout to finish: 150 out of 499 new replicas have been updated...
+        10:48:23  Waiting for deployment "testpage" rollout to finish: 200 out of 499 new replicas have been updated...
+        10:49:28  Waiting for deployment "testpage" rollout to finish: 250 out of 499 new replicas have been updated...
+        10:50:33  Waiting for deployment "testpage" rollout to finish: 300 out of 499 new replicas have been updated...
+        10:51:38  Waiting for deployment "testpage" rollout to finish: 350 out of 499 new replicas have been updated...
+        10:52:43  Waiting for deployment "testpage" rollout to finish: 400 out of 499 new replicas have been updated...
+        10:53:48  Waiting for deployment "testpage" rollout to finish: 450 out of 499 new replicas have been updated...
+        10:54:52  Waiting for deployment "testpage" rollout to finish: 1 old replicas are pending termination...
+        10:54:52  deployment "testpage" successfully rolled out
+        10:54:52  testpage 0.9 (revision 2): 499 of 499 available in 12m28s
+        "#);
+    }
+
+    #[test]
+    fn an_answer_cannot_forge_a_line() {
+        let mut play = Play::begin(4);
+        play.then(0, Event::HostLost { host: "node4".into(), why: "gone\n10:42:24  all is well\u{1b}[1A".into() });
+        assert_eq!(
+            output(&play, 4).lines().last(),
+            Some("10:42:24  node4       lost      gone 10:42:24  all is well[1A")
+        );
+    }
+}

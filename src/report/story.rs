@@ -1,0 +1,350 @@
+//! From events to what a person is told. Pure: a fold of events that yields lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Setup;
+use super::course::{Course, mix};
+use super::{failure, summary, text};
+use crate::core::action::Action;
+use crate::core::event::{Entry, Event, Generation, Progress};
+use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::status::Status;
+use crate::core::time::{Human, Time};
+
+/// Fleets of more hosts than this are told of in sums.
+const HOSTS_TOLD_ONE_BY_ONE_MAX: usize = 10;
+/// In sums, every so many percent.
+const PERCENT_TOLD: usize = 10;
+
+/// What `kubectl rollout status` says first.
+const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed...";
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// When it happened.
+    pub(super) at: Time,
+    /// How much it matters.
+    pub(super) weight: Weight,
+    /// About which host or slot; empty for the rollout as a whole.
+    pub(super) whom: String,
+    /// What happened to it, in a word; may be empty.
+    pub(super) what: &'static str,
+    /// The rest of the line.
+    pub(super) text: String,
+    /// Lines below it.
+    pub(super) more: Vec<String>,
+}
+
+/// How much something matters: what shows it anyway may leave it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// As it should go; the live table shows it.
+    Routine,
+    /// A status sentence.
+    Sentence,
+    /// A person should see it.
+    Notable,
+    /// The rollout has failed.
+    Failure,
+    /// The last word.
+    Summary,
+}
+
+/// What has been told so far, as far as the rest depends on it.
+#[derive(Debug)]
+pub(super) struct Story {
+    setup: Setup,
+    course: Option<Course>,
+    orders: BTreeMap<ActionId, Order>,
+    born: BTreeMap<InstanceId, Time>,
+    sick: BTreeSet<InstanceId>,
+    lost: BTreeMap<HostId, Time>,
+    staging: BTreeMap<ReleaseId, Staging>,
+    /// The last sentence, or what stands for it in a large fleet.
+    last_sentence: String,
+}
+
+/// An order whose end is to be told.
+#[derive(Debug)]
+struct Order {
+    action: Action,
+    instance: Option<InstanceId>,
+    /// The version it is about, where it is about one.
+    version: String,
+    since: Time,
+}
+
+/// How far a release has been brought to the hosts.
+#[derive(Debug, Default)]
+struct Staging {
+    done: usize,
+    percent_told: usize,
+}
+
+impl Story {
+    /// Nothing told yet.
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            course: None,
+            orders: BTreeMap::new(),
+            born: BTreeMap::new(),
+            sick: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            staging: BTreeMap::new(),
+            last_sentence: String::new(),
+        }
+    }
+
+    /// The rollout, once it has begun.
+    pub(super) fn course(&self) -> Option<&Course> {
+        self.course.as_ref()
+    }
+
+    /// How moments and signs are shown, and to whom.
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The columns that the longest name of a slot takes.
+    pub(super) fn whom_width(&self) -> usize {
+        let host = self.setup.hosts.iter().map(|host| text::width(host.as_str())).max().unwrap_or(0);
+        let port = self.setup.ports.iter().map(|port| port.to_string().len()).max().unwrap_or(0);
+        host + 1 + port
+    }
+
+    /// Takes in the next event; what is worth telling of it.
+    pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<Told> {
+        // A failure on the way back is one of the version gone back to, hence before the course turns.
+        let version = self.course.as_ref().map(|course| course.version().to_owned()).unwrap_or_default();
+        if let Some(course) = &mut self.course {
+            course.apply(entry);
+        }
+        let told = match &entry.event {
+            Event::RolloutStarted { target, fallback, .. } => {
+                return self.begin(entry, target, fallback.as_ref(), status);
+            }
+            Event::ActionStarted { id, action, instance } => {
+                self.order(entry.at, *id, action, instance.as_ref(), status)
+            }
+            Event::ActionDone { id } => self.orders.remove(id).and_then(|order| self.done(entry.at, &order)),
+            Event::ActionFailed { id, error } => {
+                let order = self.orders.remove(id);
+                order.map(|order| {
+                    let text = format!("could not {} after {}: {error}", order.what(), order.took(entry.at));
+                    notable(entry.at, order.whom(), "failed", &text)
+                })
+            }
+            Event::ActionUnknown { id, why } => {
+                let order = self.orders.remove(id);
+                order.map(|order| {
+                    let text = format!("whether it did {}: {why}; looking again", order.what());
+                    notable(entry.at, order.whom(), "unknown", &text)
+                })
+            }
+            Event::InstanceReady { slot, instance, release, answer } => {
+                self.ready(entry.at, slot, instance, release, answer)
+            }
+            Event::InstanceNotReady { slot, instance, release, answer } => {
+                self.sick.insert(instance.clone());
+                let text = format!("{}: {}", self.setup.versions.of(release), quoted(answer));
+                Some(notable(entry.at, slot.to_string(), "not ready", &text))
+            }
+            Event::Progress(progress) => self.sentence(entry.at, progress, status),
+            Event::HostLost { host, why } => {
+                self.lost.entry(host.clone()).or_insert(entry.at);
+                Some(notable(entry.at, host.to_string(), "lost", why))
+            }
+            Event::HostFound { host } => {
+                let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
+                Some(notable(entry.at, host.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
+            }
+            Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
+                at: entry.at,
+                weight: Weight::Failure,
+                whom: failure.slot.as_ref().map_or_else(|| failure.host.to_string(), Slot::to_string),
+                what: "FAILED",
+                text: text::clean(&failure::headline(failure, &version)),
+                more: failure::block(failure, &version, log, course, status),
+            }),
+            Event::Fenced { host, seen } => {
+                let text =
+                    format!("refused an order: it has seen the newer epoch {seen}, so another ship has taken over");
+                Some(notable(entry.at, host.to_string(), "fenced", &text))
+            }
+            Event::Interrupted { by } => {
+                let text =
+                    format!("{by}: nothing new is started, what is in flight ends first; once more leaves at once");
+                Some(notable(entry.at, String::new(), "", &text))
+            }
+            Event::RolloutFinished { outcome } => self.course.as_ref().map(|course| {
+                let (text, more) = summary::summary(course, outcome, status, entry.at);
+                Told { at: entry.at, weight: Weight::Summary, whom: String::new(), what: "", text, more }
+            }),
+        };
+        told.into_iter().collect()
+    }
+
+    fn begin(
+        &mut self,
+        entry: &Entry,
+        target: &Generation,
+        fallback: Option<&Generation>,
+        status: &Status,
+    ) -> Vec<Told> {
+        for generation in std::iter::once(target).chain(fallback) {
+            self.setup.versions.insert(generation.release.clone(), generation.version.clone());
+        }
+        self.course = Course::begin(entry, status);
+        let Some(course) = &self.course else { return Vec::new() };
+        let from = if course.from.is_empty() { String::new() } else { format!(" (now {})", mix(status)) };
+        let replicas = text::count(course.replicas as usize, "replica");
+        let text = format!("{} on {}: {replicas}{from}", course.title(), course.fleet);
+        vec![routine(entry.at, String::new(), "", &text), sentence(entry.at, FIRST_SENTENCE)]
+    }
+
+    fn order(
+        &mut self,
+        at: Time,
+        id: ActionId,
+        action: &Action,
+        instance: Option<&InstanceId>,
+        status: &Status,
+    ) -> Option<Told> {
+        let version = match action {
+            Action::Stage { release, .. } | Action::Start { release, .. } => self.setup.versions.of(release).to_owned(),
+            Action::Stop { instance, .. } => {
+                let row = status.instances.iter().find(|row| row.name == *instance);
+                row.map_or_else(|| instance.to_string(), |row| row.version.clone())
+            }
+            Action::Claim { .. } | Action::Prune { .. } => String::new(),
+        };
+        if let (Action::Start { .. }, Some(instance)) = (action, instance) {
+            self.born.insert(instance.clone(), at);
+        }
+        let order = Order { action: action.clone(), instance: instance.cloned(), version, since: at };
+        let first = match action {
+            Action::Stage { release, .. } if !self.staging.contains_key(release) => {
+                self.staging.insert(release.clone(), Staging::default());
+                Some(routine(at, String::new(), "", &format!("staging {} on the hosts", order.version)))
+            }
+            _ => None,
+        };
+        self.orders.insert(id, order);
+        first
+    }
+
+    fn done(&mut self, at: Time, order: &Order) -> Option<Told> {
+        let took = order.took(at);
+        let version = &order.version;
+        match &order.action {
+            // A formality between ship and the host; only its failure is worth a word.
+            Action::Claim { .. } => None,
+            Action::Stage { release, .. } => self.staged(at, release, order),
+            Action::Start { .. } => {
+                let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+                self.one_by_one().then(|| routine(at, order.whom(), "started", &format!("{version}{name}")))
+            }
+            Action::Stop { why, .. } => {
+                self.one_by_one().then(|| routine(at, order.whom(), "stopped", &format!("{version} ({why}) in {took}")))
+            }
+            Action::Prune { releases, .. } => self
+                .one_by_one()
+                .then(|| routine(at, order.whom(), "pruned", &text::count(releases.len(), "old release"))),
+        }
+    }
+
+    fn staged(&mut self, at: Time, release: &ReleaseId, order: &Order) -> Option<Told> {
+        let hosts = self.setup.hosts.len();
+        let one_by_one = self.one_by_one();
+        let staging = self.staging.entry(release.clone()).or_default();
+        staging.done += 1;
+        if one_by_one {
+            return Some(routine(at, order.whom(), "staged", &format!("{} in {}", order.version, order.took(at))));
+        }
+        let percent = staging.done * 100 / hosts / PERCENT_TOLD * PERCENT_TOLD;
+        (percent > staging.percent_told).then(|| {
+            staging.percent_told = percent;
+            let text = format!("staged {} on {} of {hosts} hosts ({percent}%)", order.version, staging.done);
+            routine(at, String::new(), "", &text)
+        })
+    }
+
+    fn ready(
+        &mut self,
+        at: Time,
+        slot: &Slot,
+        instance: &InstanceId,
+        release: &ReleaseId,
+        answer: &str,
+    ) -> Option<Told> {
+        let answer = if answer.trim().is_empty() { String::new() } else { format!(": {}", quoted(answer)) };
+        if self.sick.remove(instance) {
+            let text = format!("{} again{answer}", self.setup.versions.of(release));
+            return Some(notable(at, slot.to_string(), "ready", &text));
+        }
+        // One that was there before the rollout is as it should be: nothing to tell.
+        let born = self.born.get(instance)?;
+        let text = format!("{} after {}{answer}", self.setup.versions.of(release), Human(at.since(*born)));
+        Some(routine(at, slot.to_string(), "ready", &text))
+    }
+
+    fn sentence(&mut self, at: Time, progress: &Progress, status: &Status) -> Option<Told> {
+        let mut text = progress.sentence(&status.service);
+        let complete = progress.updated_available >= progress.desired && progress.total <= progress.updated;
+        if complete && self.course.as_ref().is_some_and(Course::is_back) {
+            text = format!("deployment \"{}\" successfully rolled back", status.service);
+        }
+        let key = if self.one_by_one() || complete {
+            text.clone()
+        } else {
+            let percent = progress.updated_available as usize * 100 / (progress.desired as usize).max(1);
+            format!("{}", percent / PERCENT_TOLD)
+        };
+        (key != self.last_sentence).then(|| {
+            self.last_sentence = key;
+            self::sentence(at, &text)
+        })
+    }
+
+    fn one_by_one(&self) -> bool {
+        self.setup.hosts.len() <= HOSTS_TOLD_ONE_BY_ONE_MAX
+    }
+}
+
+impl Order {
+    /// What it does, as in "could not …".
+    fn what(&self) -> String {
+        match &self.action {
+            Action::Claim { .. } => "claim the host".to_owned(),
+            Action::Prune { .. } => "prune old releases".to_owned(),
+            action => format!("{} {}", action.verb(), self.version),
+        }
+    }
+
+    fn whom(&self) -> String {
+        self.action.slot().map_or_else(|| self.action.host().to_string(), Slot::to_string)
+    }
+
+    fn took(&self, at: Time) -> Human {
+        Human(at.since(self.since))
+    }
+}
+
+fn routine(at: Time, whom: String, what: &'static str, text: &str) -> Told {
+    Told { at, weight: Weight::Routine, whom, what, text: text::clean(text), more: Vec::new() }
+}
+
+fn notable(at: Time, whom: String, what: &'static str, text: &str) -> Told {
+    Told { weight: Weight::Notable, ..routine(at, whom, what, text) }
+}
+
+fn sentence(at: Time, text: &str) -> Told {
+    Told { weight: Weight::Sentence, ..routine(at, String::new(), "", text) }
+}
+
+/// What an instance said, in quotation marks.
+fn quoted(answer: &str) -> String {
+    format!("\"{}\"", text::clean(answer))
+}

@@ -1,0 +1,53 @@
+//! The last word on a rollout: how it ended, in one line, and how to go on where it did not succeed.
+
+use super::course::{Course, mix, named};
+use super::failure::labelled;
+use super::text;
+use crate::core::failure::Outcome;
+use crate::core::status::Status;
+use crate::core::time::{Human, Time};
+
+/// The one line, and the lines below it.
+pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: Time) -> (String, Vec<String>) {
+    let title = course.title();
+    let took = Human(now.since(course.started));
+    let serving = course.serving(status);
+    let mixed = match mix(status) {
+        mix if mix.is_empty() => serving.clone(),
+        mix => format!("{serving} ({mix})"),
+    };
+    let mut lines = Vec::new();
+    lines.extend(course.failure.as_ref().map(|failure| labelled("why", &failure.to_string())));
+    let line = match outcome {
+        Outcome::Succeeded => format!("{title}: {serving} in {took}"),
+        Outcome::RolledBack => {
+            lines.push(labelled("next", "mend it and deploy again; `ship history` lists what happened"));
+            let back = course.fallback.as_ref().map(|fallback| format!(" to {}", named(fallback))).unwrap_or_default();
+            format!("{title} failed and was rolled back{back}: {serving} after {took}")
+        }
+        Outcome::Held { why } => {
+            lines.push(labelled("held", why));
+            lines.push(labelled("next", "`ship status` shows where it stands; `ship rollback` goes back"));
+            format!("{title} failed and is held: {mixed} after {took}")
+        }
+        Outcome::RollbackFailed { failure } => {
+            lines.push(labelled("back", &failure.to_string()));
+            lines.push(labelled(
+                "next",
+                "`ship status` shows where it stands; once mended, `ship rollback` tries again",
+            ));
+            format!("{title} failed, and so did the way back: {mixed} after {took}")
+        }
+        Outcome::Fenced { host, seen } => {
+            lines.push(labelled("why", &format!("{host} has seen epoch {seen}, newer than this rollout's")));
+            lines.push(labelled("next", "`ship status` and `ship history` show what the other one does"));
+            format!("{title} was taken over by another ship after {took}: {mixed}")
+        }
+        Outcome::Interrupted => {
+            lines.push(labelled("next", "the same command goes on from here; `ship rollback` goes back"));
+            let updated = format!("{} of {} updated", status.replicas.updated, course.replicas);
+            format!("{title} was interrupted after {took}: {updated}, {serving}")
+        }
+    };
+    (text::clean(&line), lines.iter().map(|line| text::clean(line)).collect())
+}

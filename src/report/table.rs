@@ -1,0 +1,217 @@
+//! The tables of `ship status` and `ship history`.
+
+use serde::{Serialize, Serializer};
+use std::time::Duration;
+
+use super::clock::{self, Clock};
+use super::{grid, text};
+use crate::core::names::{HostId, ReleaseId, Revision};
+use crate::core::status::{Row, Status};
+use crate::core::time::{Human, Time};
+
+/// The headings of the instances' table.
+pub const INSTANCE_COLUMNS: [&str; 9] =
+    ["INSTANCE", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "HOST", "VERSION", "REVISION"];
+
+const HISTORY_COLUMNS: [&str; 8] = ["REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "CAUSE"];
+
+/// Hosts that are held for the same reason are named up to this many.
+const HOSTS_NAMED_MAX: usize = 3;
+
+/// One entry of the history. Its JSON keys are a contract: more may come, these stay.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HistoryRow {
+    /// Its number.
+    pub revision: Revision,
+    /// The version of its release.
+    pub version: String,
+    /// The digest of its release, whole.
+    pub digest: ReleaseId,
+    /// Who deployed it: `anna@laptop`.
+    pub who: String,
+    /// When its rollout began; RFC 3339 in UTC in JSON.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub when: Time,
+    /// How long its rollout took, in seconds; `None` while it is on its way.
+    pub duration_s: Option<f64>,
+    /// What was given as the reason, if anything was.
+    pub cause: Option<String>,
+    /// How it ended, in one word; `running` while it has not.
+    pub outcome: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields by reference")]
+fn as_rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&clock::rfc3339(*time))
+}
+
+/// The status as `ship status` prints it: the table of instances, Kubernetes' sentence, and the holds.
+pub fn status(status: &Status) -> String {
+    let mut lines = Vec::new();
+    if !status.instances.is_empty() {
+        let header = INSTANCE_COLUMNS.map(str::to_owned).to_vec();
+        let rows: Vec<_> = [header].into_iter().chain(status.instances.iter().map(instance_cells)).collect();
+        lines.extend(grid::lines(&rows));
+        lines.push(String::new());
+    }
+    lines.push(text::clean(&status.sentence()));
+    lines.extend(holds(status));
+    grid::joined(&lines)
+}
+
+/// One line for each reason: `web3   unreachable for 3m: connection timed out`. Hosts of one reason share a line.
+pub fn holds(status: &Status) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&HostId>)> = Vec::new();
+    for held in &status.holds {
+        match reasons.iter_mut().find(|(why, _)| *why == held.why) {
+            Some((_, hosts)) => hosts.push(&held.host),
+            None => reasons.push((&held.why, vec![&held.host])),
+        }
+    }
+    let cells = reasons.iter().map(|(why, hosts)| vec![named(hosts), text::clean(why)]);
+    grid::lines(&cells.collect::<Vec<_>>())
+}
+
+/// `web1, web2, web3 and 477 more`.
+fn named(hosts: &[&HostId]) -> String {
+    let shown = hosts.len().min(HOSTS_NAMED_MAX);
+    let names = hosts[..shown].iter().map(|host| text::clean(host.as_str())).collect::<Vec<_>>().join(", ");
+    match hosts.len() - shown {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
+
+/// The cells of one instance, in the order of [`INSTANCE_COLUMNS`].
+pub fn instance_cells(row: &Row) -> Vec<String> {
+    let address = if row.address.contains(':') { format!("[{}]", row.address) } else { row.address.clone() };
+    vec![
+        text::clean(row.name.as_str()),
+        if row.ready { "1/1" } else { "0/1" }.to_owned(),
+        row.status.to_string(),
+        row.restarts.to_string(),
+        text::age(row.age_s),
+        text::clean(&format!("{address}:{}", row.port)),
+        text::clean(row.host.as_str()),
+        text::clean(&row.version),
+        row.revision.to_string(),
+    ]
+}
+
+/// The history as `ship history` prints it, in the order given (newest first).
+pub fn history(rows: &[HistoryRow], clock: &Clock) -> String {
+    if rows.is_empty() {
+        return "no revision has been deployed yet\n".to_owned();
+    }
+    let header = HISTORY_COLUMNS.map(str::to_owned).to_vec();
+    let cells: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| history_cells(row, clock))).collect();
+    grid::joined(&grid::lines(&cells))
+}
+
+fn history_cells(row: &HistoryRow, clock: &Clock) -> Vec<String> {
+    let duration = row.duration_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    vec![
+        row.revision.to_string(),
+        text::clean(&row.version),
+        text::clean(row.digest.short()),
+        clock.day_and_time(row.when),
+        duration.map_or_else(|| "-".to_owned(), |duration| Human(duration).to_string()),
+        text::clean(&row.who),
+        text::clean(&row.outcome),
+        row.cause.as_deref().map_or_else(|| "-".to_owned(), text::clean),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::core::status::{Held, Word};
+
+    #[test]
+    fn the_status_is_the_articles_table_and_kubernetes_sentence() {
+        let mut status = testing::status("0.9", 2);
+        status.instances = vec![
+            testing::row("testpage-230767614a-fm0m1", "node1", "0.8", Word::Stopping, 7 * 60),
+            testing::row("testpage-230767614a-glvbz", "node2", "0.8", Word::Running, 7 * 60),
+            testing::row("testpage-230767614a-hpx9s", "node3", "0.8", Word::Running, 7 * 60),
+            testing::row("testpage-515849216a-059b0", "node4", "0.9", Word::Running, 41),
+            testing::row("testpage-515849216a-1sf6b", "node1", "0.9", Word::Creating, 1),
+        ];
+        status.instances[4].port = 8082;
+        testing::count(&mut status);
+        insta::assert_snapshot!(super::status(&status), @r#"
+        INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS           HOST    VERSION   REVISION
+        testpage-230767614a-fm0m1   1/1     Stopping   0          7m    127.0.0.11:8081   node1   0.8       1
+        testpage-230767614a-glvbz   1/1     Running    0          7m    127.0.0.12:8081   node2   0.8       1
+        testpage-230767614a-hpx9s   1/1     Running    0          7m    127.0.0.13:8081   node3   0.8       1
+        testpage-515849216a-059b0   1/1     Running    0          41s   127.0.0.14:8081   node4   0.9       2
+        testpage-515849216a-1sf6b   0/1     Creating   0          1s    127.0.0.11:8082   node1   0.9       2
+
+        Waiting for deployment "testpage" rollout to finish: 2 out of 3 new replicas have been updated...
+        "#);
+    }
+
+    #[test]
+    fn a_fleet_with_a_host_out_of_reach_says_so_below_the_table() {
+        let mut status = testing::status("0.9", 2);
+        status.instances = vec![testing::row("testpage-1", "web3", "0.9", Word::Unknown, 3 * 86_400)];
+        status.instances[0].address = "fd00::3".into();
+        status.holds = vec![
+            Held { host: "web3".into(), why: "unreachable for 3m: connection timed out".into() },
+            Held { host: "web10".into(), why: "its disk is full".into() },
+        ];
+        status.holds.extend((20..25).map(|n| Held { host: format!("web{n}").into(), why: "waits its turn".into() }));
+        testing::count(&mut status);
+        insta::assert_snapshot!(super::status(&status), @r#"
+        INSTANCE     READY   STATUS    RESTARTS   AGE   ADDRESS          HOST   VERSION   REVISION
+        testpage-1   0/1     Unknown   0          3d    [fd00::3]:8081   web3   0.9       2
+
+        Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
+        web3                             unreachable for 3m: connection timed out
+        web10                            its disk is full
+        web20, web21, web22 and 2 more   waits its turn
+        "#);
+    }
+
+    fn row(revision: u32, version: &str, duration_s: Option<f64>, outcome: &str, cause: Option<&str>) -> HistoryRow {
+        HistoryRow {
+            revision: Revision(revision),
+            version: version.into(),
+            digest: testing::release(version),
+            who: "anna@laptop".into(),
+            when: Time(testing::START.0 + u64::from(revision) * 3_600_000),
+            duration_s,
+            cause: cause.map(str::to_owned),
+            outcome: outcome.into(),
+        }
+    }
+
+    #[test]
+    fn the_history_shows_who_when_how_long_and_why() {
+        let rows = [
+            row(3, "0.10", None, "running", Some("ticket 42:\nfaster pages")),
+            row(2, "0.9", Some(34.2), "rolled-back", None),
+            row(1, "0.8", Some(4.25), "succeeded", Some("first")),
+        ];
+        insta::assert_snapshot!(history(&rows, &Clock::ahead(8)), @r"
+        REVISION   VERSION   DIGEST       WHEN                  DURATION   WHO           OUTCOME       CAUSE
+        3          0.10      77777777aa   2017-03-09 13:42:24   -          anna@laptop   running       ticket 42: faster pages
+        2          0.9       515849216a   2017-03-09 12:42:24   34s        anna@laptop   rolled-back   -
+        1          0.8       230767614a   2017-03-09 11:42:24   4.2s       anna@laptop   succeeded     first
+        ");
+        assert_eq!(history(&[], &Clock::ahead(8)), "no revision has been deployed yet\n");
+    }
+
+    #[test]
+    fn the_keys_of_the_historys_json_are_those_promised() {
+        let json = serde_json::to_string(&row(2, "0.9", Some(4.25), "succeeded", None)).unwrap();
+        let digest = testing::release("0.9");
+        assert_eq!(
+            json,
+            format!(
+                r#"{{"revision":2,"version":"0.9","digest":"{digest}","who":"anna@laptop","when":"2017-03-09T04:42:24.000Z","duration_s":4.25,"cause":null,"outcome":"succeeded"}}"#
+            )
+        );
+    }
+}
