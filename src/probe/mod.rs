@@ -1,1 +1,70 @@
 //! Floor 2: asks an instance whether it is ready.
+//!
+//! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a problem, which says
+//! nothing about the instance. Each probe is a connection of its own: an old one would show how the instance was.
+
+mod http;
+mod tcp;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+pub use self::http::Client;
+
+use crate::core::health::Verdict;
+use crate::core::names::Port;
+use crate::core::time::Human;
+
+/// What is asked. (A command on the host is a script, and not asked here.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Does somebody listen on the port?
+    Tcp,
+    /// Does it answer to a GET?
+    Http {
+        /// What to get: `/healthz`.
+        path: String,
+        /// The only status that passes; without one, any from 200 to 399 does.
+        status: Option<u16>,
+        /// What the answer's first 64 KiB must contain.
+        body: Option<String>,
+    },
+}
+
+/// How the instance is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Over the network.
+    Direct {
+        /// A name or an IP address.
+        address: String,
+    },
+    /// Through a unix socket of this machine that ssh forwards to the instance's port.
+    Socket(PathBuf),
+}
+
+/// Asks once, and takes no longer than `deadline`.
+pub async fn ask(client: &Client, question: &Question, route: &Route, port: Port, deadline: Duration) -> Verdict {
+    let answer = async {
+        match question {
+            Question::Tcp => tcp::ask(route, port, deadline).await,
+            Question::Http { path, status, body } => {
+                let wanted = http::Wanted { status: *status, body: body.as_deref() };
+                http::ask(client, route, port, path, &wanted).await
+            }
+        }
+    };
+    timeout(deadline, answer).await.unwrap_or_else(|_| Verdict::Fail(format!("no answer within {}", Human(deadline))))
+}
+
+impl Route {
+    fn socket(&self) -> Option<&Path> {
+        match self {
+            Route::Direct { .. } => None,
+            Route::Socket(path) => Some(path),
+        }
+    }
+}

@@ -1,1 +1,219 @@
 //! Floor 2: runs a script on a host, over SSH or here.
+//!
+//! A [`Connection`] is made once a host and serves every script, every upload and every forwarded port. What happens
+//! on it always ends: connecting, running and closing each have a bound, and whatever was begun on this machine (ssh
+//! processes, sockets, local scripts) ends with its owner.
+
+
+mod error;
+mod group;
+mod local;
+mod master;
+mod pipes;
+mod refusal;
+mod resolve;
+mod shell;
+mod ssh;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+pub use self::error::{Attempt, ConnectError, RunError};
+pub use self::resolve::network_address;
+
+use self::pipes::Capture;
+use self::local::Local;
+use self::ssh::Ssh;
+use crate::core::names::HostId;
+
+/// Scripts at one time on one connection. A server allows 10 sessions by default and counts those that are just
+/// ending, so that 8 short scripts at a time already lose some.
+const SCRIPTS_MAX: usize = 4;
+
+/// How a host is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Over SSH.
+    #[default]
+    Ssh,
+    /// It is this machine.
+    Local,
+}
+
+/// A host and how to get there. What is `None` is left to the user's own `ssh_config`.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name in the fleet, for messages.
+    pub name: HostId,
+    /// A network address, or an alias of the `ssh_config`.
+    pub address: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Who logs in.
+    pub user: Option<String>,
+    /// Where sshd listens.
+    pub port: Option<u16>,
+    /// The only key to offer.
+    pub identity_file: Option<PathBuf>,
+    /// An `ssh_config` to use instead of the user's own and the system's.
+    pub config: Option<PathBuf>,
+    /// The file of known host keys to use instead of the user's own.
+    pub known_hosts: Option<PathBuf>,
+    /// How long one try to connect may take, from the first packet to the end of the login.
+    pub connect_timeout: Duration,
+    /// Whether scripts run as root, by `sudo -n`.
+    pub sudo: bool,
+}
+
+/// What to run, and for how long.
+#[derive(Clone, Debug)]
+pub struct Command<'a> {
+    /// A POSIX sh script.
+    pub script: &'a str,
+    /// What its standard input holds.
+    pub input: Input,
+    /// How long it may run. Both ends watch it: here the wait ends, there the script is ended.
+    pub deadline: Duration,
+}
+
+/// A script's standard input: some bytes, then a file. Empty by default.
+#[derive(Clone, Default)]
+pub struct Input {
+    /// What comes first.
+    pub head: Vec<u8>,
+    /// A file of this machine that follows.
+    pub file: Option<PathBuf>,
+}
+
+/// What a script has said. Each stream is kept up to 4 MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+    /// Its exit status.
+    pub status: i32,
+    /// Whether more was printed than is kept.
+    pub truncated: bool,
+}
+
+/// A way to a host on which scripts run. To be [closed](Connection::close).
+#[derive(Debug)]
+pub struct Connection {
+    place: Place,
+    sudo: bool,
+    scripts: Semaphore,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Ssh(Box<Ssh>),
+    Local(Local),
+}
+
+/// A host as messages name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    name: HostId,
+    user: Option<String>,
+}
+
+/// Connects to a host. `control_dir` is a private directory with a short path, as [`control_dir`] makes.
+///
+/// A refusal that may pass (a busy server, a reset, no answer) is tried again, for three connect timeouts at most.
+///
+/// # Errors
+/// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try could help.
+pub async fn connect(target: &Target, control_dir: &Path) -> Result<Connection, ConnectError> {
+    let way = match target.transport {
+        Transport::Local => Way::Local(Local),
+        Transport::Ssh => Way::Ssh(Box::new(Ssh::connect(target, control_dir).await?)),
+    };
+    let place = Place { name: target.name.clone(), user: target.user.clone() };
+    Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way })
+}
+
+/// Makes a directory for control sockets: private, with a short path (a socket's path has some 100 bytes at most),
+/// removed when dropped.
+///
+/// # Errors
+/// The directory cannot be made.
+pub fn control_dir() -> io::Result<TempDir> {
+    const PARENT_BYTES_MAX: usize = 48;
+    let candidates = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir())];
+    let parent = candidates
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.is_absolute() && dir.as_os_str().len() <= PARENT_BYTES_MAX && dir.is_dir())
+        .unwrap_or_else(|| PathBuf::from("/tmp"));
+    tempfile::Builder::new().prefix("ship-").tempdir_in(parent)
+}
+
+impl Connection {
+    /// Runs a script and waits for its end. The deadline counts from the moment at which the script gets its turn:
+    /// four run at one time.
+    ///
+    /// # Errors
+    /// Where [`RunError::is_unknown`], the script may have run, in part or in whole, or run still.
+    pub async fn run(&self, command: &Command<'_>) -> Result<Output, RunError> {
+        let words = shell::words(command.script, command.deadline, self.sudo);
+        let mut capture = Capture::default();
+        let turn = self.scripts.acquire().await;
+        let ended = match &self.way {
+            Way::Ssh(ssh) => timeout(command.deadline, ssh.run(&words, &command.input, &mut capture)).await,
+            Way::Local(local) => timeout(command.deadline, local.run(&words, &command.input, &mut capture)).await,
+        };
+        drop(turn);
+        let host = self.place.name.clone();
+        match ended {
+            Err(_) => Err(RunError::TimedOut { host, deadline: command.deadline, said: capture.last_words() }),
+            Ok(Err(failure)) => Err(failure.at(host)),
+            Ok(Ok(status)) => shell::judge(capture.into_output(status), self.sudo, &self.place),
+        }
+    }
+
+    /// Makes a port that can be reached from the host reachable from here, as a unix socket; the second time it is the
+    /// same one. `None` where no detour is needed because the host is this machine.
+    ///
+    /// A connection to the socket succeeds even if nothing listens on the port: it is closed a moment later.
+    ///
+    /// # Errors
+    /// The connection is lost, or ssh refuses.
+    pub async fn forward(&self, address: &str, port: u16) -> Result<Option<PathBuf>, RunError> {
+        match &self.way {
+            Way::Local(_) => Ok(None),
+            Way::Ssh(ssh) => {
+                ssh.forward(address, port).await.map(Some).map_err(|failure| failure.at(self.place.name.clone()))
+            }
+        }
+    }
+
+    /// Ends the connection, and the ssh process behind it. Takes a few seconds at most.
+    pub async fn close(self) {
+        match self.way {
+            Way::Ssh(ssh) => ssh.close().await,
+            Way::Local(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Input {
+    /// Never the bytes: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("head_bytes", &self.head.len()).field("file", &self.file).finish()
+    }
+}
+
+impl From<Vec<u8>> for Input {
+    fn from(head: Vec<u8>) -> Self {
+        Self { head, file: None }
+    }
+}

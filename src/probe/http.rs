@@ -1,0 +1,175 @@
+//! Does it answer to a GET as it should?
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::trouble::{chain, io_error};
+use super::{Route, trouble};
+use crate::core::health::Verdict;
+use crate::core::names::Port;
+
+const BODY_BYTES_MAX: usize = 64 << 10;
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What HTTP probes are asked with. One for all of them; nothing is kept between two probes.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// By the unix socket they go through, if it is one.
+    clients: Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>,
+}
+
+/// What passes.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) status: Option<u16>,
+    pub(super) body: Option<&'a str>,
+}
+
+impl Client {
+    /// One that has asked nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn through(&self, socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = socket.map(Path::to_owned);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = build(socket)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
+    // reqwest wants a provider even where no TLS is spoken. An error says that there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .http1_only()
+        .pool_max_idle_per_host(0)
+        // Probes speak plain HTTP: to load the system's certificates would cost more than the probes.
+        .tls_certs_only([])
+        .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
+    match socket {
+        Some(path) => builder.unix_socket(path).build(),
+        None => builder.build(),
+    }
+}
+
+pub(super) async fn ask(client: &Client, route: &Route, port: Port, path: &str, wanted: &Wanted<'_>) -> Verdict {
+    let client = match client.through(route.socket()) {
+        Ok(client) => client,
+        Err(e) => return Verdict::Error(innermost(&e)),
+    };
+    let mut response = match client.get(url(route, port, path)).send().await {
+        Ok(response) => response,
+        Err(e) => return failed(&e, route),
+    };
+    let status = response.status().as_u16();
+    let status_is_right = wanted.status.map_or((200..400).contains(&status), |right| status == right);
+    let wanted_body = wanted.body.filter(|_| status_is_right);
+    let mut body = Vec::new();
+    while !is_enough(&body, wanted_body) {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())]),
+            Ok(None) => break,
+            Err(e) => return Verdict::Fail(format!("HTTP {status}, then {}", innermost(&e))),
+        }
+    }
+    let line = first_line(&String::from_utf8_lossy(&body));
+    if !status_is_right {
+        return Verdict::Fail(if line.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {line}") });
+    }
+    match wanted_body {
+        Some(text) if !contains(&body, text) => {
+            Verdict::Fail(format!("body does not contain \"{}\": it says \"{line}\"", harmless(text)))
+        }
+        _ if line.is_empty() => Verdict::Pass(format!("HTTP {status}")),
+        _ => Verdict::Pass(line),
+    }
+}
+
+fn url(route: &Route, port: Port, path: &str) -> String {
+    let host = match route {
+        Route::Direct { address } if address.parse::<Ipv6Addr>().is_ok() => format!("[{address}]"),
+        Route::Direct { address } => address.clone(),
+        Route::Socket(_) => "localhost".to_owned(),
+    };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("http://{host}:{port}{slash}{path}")
+}
+
+/// Whether the rest of the body could not change the verdict: an endless one must not cost the deadline.
+fn is_enough(body: &[u8], wanted: Option<&str>) -> bool {
+    body.len() >= BODY_BYTES_MAX
+        || match wanted {
+            Some(text) => contains(body, text),
+            None => body.trim_ascii_start().contains(&b'\n'),
+        }
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A request that got no answer.
+fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
+    if error.is_builder() {
+        return Verdict::Error(innermost(error));
+    }
+    if chain(error).any(|cause| cause.to_string().contains("dns error")) {
+        return Verdict::Error(format!("cannot resolve the address: {}", innermost(error)));
+    }
+    match (io_error(error), route) {
+        (Some(e), _) if error.is_connect() => trouble::verdict(e, route),
+        // ssh takes the connection, and hangs up when the host has nobody at the other end.
+        (_, Route::Socket(_)) => Verdict::Fail("connection refused or closed without an answer".to_owned()),
+        (Some(e), Route::Direct { .. }) => trouble::verdict(e, route),
+        (None, Route::Direct { .. }) => Verdict::Fail(innermost(error)),
+    }
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    chain(error).last().map_or_else(String::new, |cause| harmless(&cause.to_string()))
+}
+
+/// The first line that says something.
+fn first_line(text: &str) -> String {
+    harmless(text.trim_start().lines().next().unwrap_or_default().trim_end())
+}
+
+/// Text from outside for a person's terminal: short, and without anything that would move its cursor.
+fn harmless(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut shown: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_cannot_play_with_the_terminal() {
+        assert_eq!(first_line("\n  \x1b[2Jready\r\nmore"), "\u{fffd}[2Jready");
+        assert_eq!(first_line(&"x".repeat(300)).chars().count(), SHOWN_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn addresses_become_urls() {
+        let direct = |address: &str| Route::Direct { address: address.to_owned() };
+        assert_eq!(url(&direct("::1"), 80, "/"), "http://[::1]:80/");
+        assert_eq!(url(&direct("web1"), 8081, "healthz"), "http://web1:8081/healthz");
+        assert_eq!(url(&Route::Socket("/x".into()), 8081, "/a?b"), "http://localhost:8081/a?b");
+    }
+}

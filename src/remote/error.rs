@@ -1,0 +1,185 @@
+//! What goes wrong on the way to a host, in words that say what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::names::HostId;
+use crate::core::time::Human;
+
+/// Why there is no connection to a host.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody has vouched for the host's key yet.
+    #[error(
+        "{}: the host key of {} is not known, so ship does not talk to it ({}); connect once by hand, compare the \
+         fingerprint, and say yes: {}",
+        .0.host, .0.place, .0.said, .0.by_hand
+    )]
+    HostKeyUnknown(Box<Attempt>),
+    /// The host shows another key than before.
+    #[error(
+        "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or the machine was set up \
+         anew ({}); only if you know that it was set up anew, remove the old key with `ssh-keygen -R` and connect once \
+         by hand: {}",
+        .0.host, .0.place, .0.said, .0.by_hand
+    )]
+    HostKeyChanged(Box<Attempt>),
+    /// The host does not let this user in with these keys.
+    #[error(
+        "{}: {} does not let us in ({}); check `user` and `identity_file` in the inventory and the keys of `ssh-add -l`, \
+         then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.by_hand
+    )]
+    Authentication(Box<Attempt>),
+    /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in common.
+    #[error(
+        "{}: ssh cannot connect to {} ({}); check `address` and the `[ssh]` keys in the inventory, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.by_hand
+    )]
+    Misconfigured(Box<Attempt>),
+    /// Nobody answers, or not in time.
+    #[error(
+        "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+    )]
+    Unreachable(Box<Attempt>),
+    /// The server hangs up before the login, as a busy one does.
+    #[error(
+        "{}: {} hung up before the login ({}; {}); it may be busy: wait, connect to fewer hosts at a time, or raise \
+         `MaxStartups` in its sshd_config (a jump host's too), then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+    )]
+    Busy(Box<Attempt>),
+    /// Something is missing on this machine.
+    #[error("{host}: cannot start ssh on this machine: {why}")]
+    Here {
+        /// The host that was to be reached.
+        host: HostId,
+        /// What failed.
+        why: String,
+    },
+}
+
+/// What was tried to reach a host.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The host's name in the fleet.
+    pub host: HostId,
+    /// Where: `deploy@192.168.72.233:22`.
+    pub place: String,
+    /// What ssh said last.
+    pub said: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// How long that took in all.
+    pub waited: Duration,
+    /// How long each try was given.
+    pub deadline: Duration,
+    /// The command by which a person sees the same.
+    pub by_hand: String,
+}
+
+impl ConnectError {
+    /// Whether another try would end the same.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, ConnectError::Unreachable(_) | ConnectError::Busy(_))
+    }
+}
+
+impl Attempt {
+    fn effort(&self) -> impl fmt::Display {
+        let plural = if self.tries == 1 { "try" } else { "tries" };
+        format!("{} {plural} of at most {}, {} in all", self.tries, Human(self.deadline), Human(self.waited))
+    }
+}
+
+/// Why there is no answer from a script.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not end in time.
+    #[error(
+        "{host}: the script did not end within {}{}; what it did is not known until the host is asked again",
+        Human(*.deadline), last_words(.said.as_deref())
+    )]
+    TimedOut {
+        /// Where.
+        host: HostId,
+        /// How long it was given.
+        deadline: Duration,
+        /// The last line that it had printed by then.
+        said: Option<String>,
+    },
+    /// The connection broke, or the shell was killed.
+    #[error("{host}: the connection was lost while a script ran ({why}); what it did is not known until the host is asked again")]
+    Lost {
+        /// Where.
+        host: HostId,
+        /// What is known about it.
+        why: String,
+    },
+    /// The script did not run: sudo wants a password, or does not know the user.
+    #[error(
+        "{host}: sudo refused ({said}); allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
+         /etc/sudoers.d/ship` on the host, or set `sudo = false` in the inventory if root is not needed"
+    )]
+    SudoRefused {
+        /// Where.
+        host: HostId,
+        /// Who asked.
+        user: String,
+        /// What sudo said.
+        said: String,
+    },
+    /// A file that the script was to be fed cannot be read here.
+    #[error("{host}: failed to read {} to send it: {source}", path.display())]
+    Input {
+        /// Where it was to go.
+        host: HostId,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The script could not be begun.
+    #[error("{host}: the script could not be started: {why}")]
+    NotStarted {
+        /// Where.
+        host: HostId,
+        /// What was in the way.
+        why: String,
+    },
+}
+
+impl RunError {
+    /// Whether the script may have done something: then the host is to be observed again, never assumed.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            RunError::TimedOut { .. } | RunError::Lost { .. } | RunError::Input { .. } => true,
+            RunError::SudoRefused { .. } | RunError::NotStarted { .. } => false,
+        }
+    }
+}
+
+fn last_words(words: Option<&str>) -> String {
+    words.map(|words| format!(" (it last said: {words})")).unwrap_or_default()
+}
+
+/// A [`RunError`] that does not know its host yet.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Lost(String),
+    Input { path: PathBuf, source: io::Error },
+    NotStarted(String),
+}
+
+impl Failure {
+    pub(super) fn at(self, host: HostId) -> RunError {
+        match self {
+            Failure::Lost(why) => RunError::Lost { host, why },
+            Failure::Input { path, source } => RunError::Input { host, path, source },
+            Failure::NotStarted(why) => RunError::NotStarted { host, why },
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Scripts on this machine: the embedded default, and a control machine that is a host of its own fleet.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::Input;
+use super::error::Failure;
+use super::group;
+use super::pipes::{self, Capture, Feed};
+
+/// This machine.
+#[derive(Debug)]
+pub(super) struct Local;
+
+impl Local {
+    /// Runs a command line to its end. Dropped before, everything that it began is killed.
+    pub(super) async fn run(&self, words: &[String], input: &Input, capture: &mut Capture) -> Result<i32, Failure> {
+        let feed = Feed::open(input).await?;
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(Failure::NotStarted("an empty command".to_owned()));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).env("LC_ALL", "C");
+        command.stdin(if feed.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut child, group) =
+            group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
+
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        pipes::converse(feed, stdin, stdout, stderr, capture).await?;
+        let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
+        group.ended();
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ok(code),
+            (None, signal) => Err(Failure::Lost(format!("the shell was ended by signal {}", signal.unwrap_or(0)))),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The two ends of a running script: what it is fed, and what it says.
+
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+use super::Output;
+use super::error::Failure;
+
+/// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill the memory.
+const STREAM_BYTES_MAX: usize = 4 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Feeds a script and hears it out, at the same time: either alone would fill a pipe and stand still.
+pub(super) async fn converse(
+    feed: Feed<'_>,
+    stdin: Option<impl AsyncWrite + Unpin>,
+    stdout: Option<impl AsyncRead + Unpin>,
+    stderr: Option<impl AsyncRead + Unpin>,
+    capture: &mut Capture,
+) -> Result<(), Failure> {
+    let said = &mut capture.stdout;
+    let complained = &mut capture.stderr;
+    tokio::try_join!(feed.send(stdin), said.fill(stdout), complained.fill(stderr)).map(|_| ())
+}
+
+/// What a script has said so far. Kept outside of the future that reads, so that a deadline does not lose it.
+#[derive(Debug, Default)]
+pub(super) struct Capture {
+    stdout: Stream,
+    stderr: Stream,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Capture {
+    pub(super) fn into_output(self, status: i32) -> Output {
+        Output {
+            truncated: self.stdout.truncated || self.stderr.truncated,
+            stdout: self.stdout.into_text(),
+            stderr: self.stderr.into_text(),
+            status,
+        }
+    }
+
+    /// The last line of complaint, or of output where there was none.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.stderr.last_line().or_else(|| self.stdout.last_line())
+    }
+}
+
+impl Stream {
+    /// Reads to the end, and keeps the beginning.
+    async fn fill(&mut self, from: Option<impl AsyncRead + Unpin>) -> Result<(), Failure> {
+        let Some(mut from) = from else { return Ok(()) };
+        let mut chunk = vec![0; 16 << 10];
+        loop {
+            let read = from.read(&mut chunk).await.map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
+            if read == 0 {
+                return Ok(());
+            }
+            let room = STREAM_BYTES_MAX - self.bytes.len();
+            self.bytes.extend_from_slice(&chunk[..read.min(room)]);
+            self.truncated |= read > room;
+        }
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8(self.bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    }
+
+    fn last_line(&self) -> Option<String> {
+        last_line(&String::from_utf8_lossy(&self.bytes)).map(str::to_owned)
+    }
+}
+
+/// The last line that says something.
+pub(super) fn last_line(text: &str) -> Option<&str> {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+}
+
+/// An [`Input`](super::Input) that is ready to be sent: a file that cannot be read is noticed before the script
+/// begins.
+#[derive(Debug)]
+pub(super) struct Feed<'a> {
+    head: &'a [u8],
+    file: Option<(&'a Path, tokio::fs::File)>,
+}
+
+impl<'a> Feed<'a> {
+    pub(super) async fn open(input: &'a super::Input) -> Result<Self, Failure> {
+        let file = match &input.file {
+            None => None,
+            Some(path) => match tokio::fs::File::open(path).await {
+                Ok(file) => Some((path.as_path(), file)),
+                Err(source) => return Err(Failure::Input { path: path.clone(), source }),
+            },
+        };
+        Ok(Self { head: &input.head, file })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.file.is_none()
+    }
+
+    /// Writes all of it, then closes. A script may end without having read it: its status tells whether that is well.
+    async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), Failure> {
+        let Some(mut to) = to else { return Ok(()) };
+        if to.write_all(self.head).await.is_err() {
+            return Ok(());
+        }
+        let Some((path, file)) = self.file else { return Ok(()) };
+        let mut file = BufReader::with_capacity(CHUNK_BYTES, file);
+        loop {
+            let chunk = match file.fill_buf().await {
+                Ok(chunk) => chunk,
+                Err(source) => return Err(Failure::Input { path: path.to_owned(), source }),
+            };
+            let length = chunk.len();
+            if length == 0 || to.write_all(chunk).await.is_err() {
+                return Ok(());
+            }
+            file.consume(length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn more_than_the_cap_is_read_to_the_end_but_not_kept() {
+        let mut stream = Stream::default();
+        let text = vec![b'x'; STREAM_BYTES_MAX + 1];
+        stream.fill(Some(text.as_slice())).await.unwrap();
+        assert_eq!((stream.bytes.len(), stream.truncated), (STREAM_BYTES_MAX, true));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_the_others() {
+        let stream = Stream { bytes: b"caf\xe9 open\n\n".to_vec(), truncated: false };
+        assert_eq!(stream.last_line().as_deref(), Some("caf\u{fffd} open"));
+    }
+}

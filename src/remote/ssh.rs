@@ -1,0 +1,170 @@
+//! Scripts and ports over one ssh connection.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use openssh::{Child, ForwardType, Session, Socket};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use super::error::{ConnectError, Failure};
+use super::master::{self, Master};
+use super::pipes::{self, Capture, Feed, last_line};
+use super::{Input, Target, group, shell};
+
+/// How long ssh on this machine may take for what it does without asking the host.
+const ORDER_DEADLINE: Duration = Duration::from_secs(3);
+/// What one word of a command line may hold on Linux (`MAX_ARG_STRLEN`), with its end.
+const LINE_BYTES_MAX: usize = (128 << 10) - 1;
+/// What a shell reports for a command that it does not find.
+const NOT_FOUND: i32 = 127;
+
+/// A connection to a host.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    session: Session,
+    master: Master,
+    /// Keeps the master: it ends a moment after its last user, and this one is there for as long as this process is.
+    /// A wait between two batches costs no new login, and nothing stays behind a ship that is killed.
+    leash: UnixStream,
+    forwards: Mutex<BTreeMap<(String, u16), PathBuf>>,
+    /// A script was left alone on the host: its session would keep the master when it is asked to end.
+    abandoned: AtomicBool,
+}
+
+impl Ssh {
+    pub(super) async fn connect(target: &Target, control_dir: &Path) -> Result<Self, ConnectError> {
+        let master = Master::start(target, control_dir).await?;
+        let socket = master.socket();
+        let leash = UnixStream::connect(&socket)
+            .await
+            .map_err(|e| master::here(target, format!("its control socket does not answer: {e}")))?;
+        Ok(Self {
+            session: Session::resume_mux(socket.into_boxed_path(), None),
+            master,
+            leash,
+            forwards: Mutex::default(),
+            abandoned: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs a command line to its end.
+    pub(super) async fn run(&self, words: &[String], input: &Input, capture: &mut Capture) -> Result<i32, Failure> {
+        let line = shell::line(words);
+        if line.len() > LINE_BYTES_MAX {
+            return Err(Failure::NotStarted(format!("it is longer than the {LINE_BYTES_MAX} bytes a host takes")));
+        }
+        let feed = Feed::open(input).await?;
+        let unfinished = Unfinished(&self.abandoned);
+        let mut child = self.spawn(&line, !feed.is_empty()).await?;
+        let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        // To wait before the streams end would cut them off.
+        pipes::converse(feed, stdin, stdout, stderr, capture).await?;
+        let status = self.status(child).await;
+        unfinished.defuse();
+        status
+    }
+
+    /// Begins a command line. A server that has too many sessions refuses; nothing has run then.
+    async fn spawn(&self, line: &str, has_input: bool) -> Result<Child<&Session>, Failure> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        loop {
+            let mut command = self.session.raw_command(line);
+            command.stdin(if has_input { openssh::Stdio::piped() } else { openssh::Stdio::null() });
+            command.stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+            match command.spawn().await {
+                Ok(child) => return Ok(child),
+                Err(openssh::Error::InvalidCommand) => {
+                    return Err(Failure::NotStarted("it holds a NUL byte".to_owned()));
+                }
+                Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => sleep(PAUSE).await,
+                Err(e) => return Err(Failure::Lost(self.why(&e))),
+            }
+        }
+    }
+
+    async fn status(&self, child: Child<&Session>) -> Result<i32, Failure> {
+        match child.wait().await {
+            Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
+            Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
+            // A killed shell and a lost connection look alike: whether the master still answers makes the difference.
+            Err(e) => Err(Failure::Lost(match timeout(ORDER_DEADLINE, self.session.check()).await {
+                Ok(Ok(())) => "the shell on the host was ended by a signal".to_owned(),
+                _ => self.why(&e),
+            })),
+        }
+    }
+
+    /// Makes a port of the host's side reachable here, once.
+    pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, Failure> {
+        let mut forwards = self.forwards.lock().await;
+        let key = (address.to_owned(), port);
+        if let Some(path) = forwards.get(&key) {
+            return Ok(path.clone());
+        }
+        let path = self.master.forward_socket(forwards.len());
+        let here = Socket::from(path.as_path());
+        let there = Socket::new(address, port);
+        match timeout(ORDER_DEADLINE, self.session.request_port_forward(ForwardType::Local, here, there)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(openssh::Error::SshMux(e))) => {
+                return Err(Failure::NotStarted(format!("forwarding port {port}: {e}")));
+            }
+            Ok(Err(e)) => return Err(Failure::Lost(self.why(&e))),
+            Err(_) => return Err(Failure::Lost(format!("forwarding port {port} took too long"))),
+        }
+        forwards.insert(key, path.clone());
+        Ok(path)
+    }
+
+    pub(super) async fn close(self) {
+        // The other order would keep it waiting for us.
+        drop(self.leash);
+        if self.abandoned.into_inner() {
+            exit(&self.master.socket()).await;
+        }
+        // An error says that it has ended already.
+        let _ = timeout(ORDER_DEADLINE, self.session.close()).await;
+    }
+
+    /// What ssh has noted about a broken connection, or what its client saw.
+    fn why(&self, error: &openssh::Error) -> String {
+        match last_line(&self.master.log()) {
+            Some(line) => format!("ssh: {line}"),
+            None => error.to_string(),
+        }
+    }
+}
+
+/// Ends a master with whatever still runs on it.
+async fn exit(socket: &Path) {
+    let mut command = Command::new("ssh");
+    command.args(["-F", "none", "-O", "exit", "-S"]).arg(socket).args(["--", "nobody"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok((mut child, group)) = group::spawn(&mut command)
+        && timeout(ORDER_DEADLINE, child.wait()).await.is_ok()
+    {
+        group.ended();
+    }
+}
+
+/// Remembers that a script was not waited for, however that came about.
+struct Unfinished<'a>(&'a AtomicBool);
+
+impl Unfinished<'_> {
+    fn defuse(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,190 @@
+//! Probes, against real sockets: what an instance answers becomes a verdict that a person understands.
+
+use std::time::{Duration, Instant};
+
+use ship::core::health::Verdict;
+use ship::probe::{Client, Question, Route, ask};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use wiremock::matchers::{header_exists, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn direct() -> Route {
+    Route::Direct { address: "127.0.0.1".to_owned() }
+}
+
+fn http(path: &str, status: Option<u16>, body: Option<&str>) -> Question {
+    Question::Http { path: path.to_owned(), status, body: body.map(str::to_owned) }
+}
+
+fn pass(text: &str) -> Verdict {
+    Verdict::Pass(text.to_owned())
+}
+
+fn fail(text: &str) -> Verdict {
+    Verdict::Fail(text.to_owned())
+}
+
+/// A port on which nobody listens.
+async fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// A server that gives every connection the same bytes; then it hangs up, or stays silent.
+async fn raw_server(answer: &'static [u8], hangs_up: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer).await;
+                if !hangs_up {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    port
+}
+
+async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
+    let server = MockServer::start().await;
+    Mock::given(path("/healthz")).respond_with(answer).mount(&server).await;
+    let port = server.address().port();
+    (server, port)
+}
+
+async fn get(port: u16, question: &Question) -> Verdict {
+    ask(&Client::new(), question, &direct(), port, DEADLINE).await
+}
+
+#[tokio::test]
+async fn tcp_passes_where_somebody_listens_and_fails_where_nobody_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(get(port, &Question::Tcp).await, pass("connected"));
+    assert_eq!(get(closed_port().await, &Question::Tcp).await, fail("connection refused"));
+}
+
+#[tokio::test]
+async fn http_passes_with_the_first_line_of_the_answer() {
+    let (_server, port) = web(ResponseTemplate::new(200).set_body_string("I am: 127.0.0.11\nmore")).await;
+    assert_eq!(get(port, &http("/healthz", None, None)).await, pass("I am: 127.0.0.11"));
+    let (_server, port) = web(ResponseTemplate::new(204)).await;
+    assert_eq!(get(port, &http("/healthz", Some(204), None)).await, pass("HTTP 204"));
+}
+
+#[tokio::test]
+async fn http_fails_with_what_came_instead() {
+    let (_server, port) = web(ResponseTemplate::new(500).set_body_string("no database\nTraceback")).await;
+    assert_eq!(get(port, &http("/healthz", None, None)).await, fail("HTTP 500: no database"));
+    assert_eq!(get(port, &http("/other", None, None)).await, fail("HTTP 404"));
+    assert_eq!(get(port, &http("/healthz", Some(500), None)).await, pass("no database"));
+    assert_eq!(get(closed_port().await, &http("/healthz", None, None)).await, fail("connection refused"));
+}
+
+#[tokio::test]
+async fn http_looks_for_text_in_the_body() {
+    let (_server, port) = web(ResponseTemplate::new(200).set_body_string("version 0.8\nfine")).await;
+    assert_eq!(get(port, &http("/healthz", None, Some("fine"))).await, pass("version 0.8"));
+    assert_eq!(
+        get(port, &http("/healthz", None, Some("0.9"))).await,
+        fail("body does not contain \"0.9\": it says \"version 0.8\"")
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let (_server, port) = web(ResponseTemplate::new(302).insert_header("location", "/gone")).await;
+    assert_eq!(get(port, &http("/healthz", None, None)).await, pass("HTTP 302"));
+    assert_eq!(get(port, &http("/healthz", Some(200), None)).await, fail("HTTP 302"));
+}
+
+#[tokio::test]
+async fn every_request_names_its_host() {
+    let server = MockServer::start().await;
+    Mock::given(header_exists("host")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    assert_eq!(get(server.address().port(), &http("/", None, None)).await, pass("HTTP 200"));
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let port = raw_server(b"", false).await;
+    let began = Instant::now();
+    let verdict = ask(&Client::new(), &http("/", None, None), &direct(), port, Duration::from_millis(300)).await;
+    assert_eq!(verdict, fail("no answer within 300ms"));
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn an_endless_body_is_judged_by_its_beginning() {
+    let port = raw_server(b"HTTP/1.1 200 OK\r\n\r\ndata: hello\n\ndata: ", false).await;
+    assert_eq!(get(port, &http("/events", None, None)).await, pass("data: hello"));
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_fails() {
+    let port = raw_server(b"", true).await;
+    assert!(matches!(get(port, &http("/", None, None)).await, Verdict::Fail(_)));
+    let port = raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\nhalf", true).await;
+    let Verdict::Fail(answer) = get(port, &http("/", None, None)).await else { panic!("half an answer passed") };
+    assert!(answer.starts_with("HTTP 200, then "), "{answer}");
+}
+
+#[tokio::test]
+async fn each_probe_is_a_new_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = tokio::spawn(async move {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read(&mut [0; 4096]).await.unwrap();
+            // Keeps the connection open, as HTTP/1.1 does.
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 1]).await;
+            });
+        }
+    });
+    let client = Client::new();
+    for _ in 0..3 {
+        assert_eq!(ask(&client, &http("/", None, None), &direct(), port, DEADLINE).await, pass("ok"));
+    }
+    connections.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
+    let route = Route::Direct { address: "no-such-host.invalid".to_owned() };
+    for question in [Question::Tcp, http("/", None, None)] {
+        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        assert!(matches!(&verdict, Verdict::Error(text) if text.contains("resolve")), "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_without_ssh_behind_it_is_the_probers_own_trouble() {
+    let dir = tempfile::tempdir().unwrap();
+    let route = Route::Socket(dir.path().join("gone"));
+    for question in [Question::Tcp, http("/", None, None)] {
+        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        assert!(matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")), "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let route = Route::Socket(path);
+    assert_eq!(ask(&Client::new(), &Question::Tcp, &route, 80, DEADLINE).await, fail("connection refused"));
+    assert_eq!(
+        ask(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
+        fail("connection refused or closed without an answer")
+    );
+}
