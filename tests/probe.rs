@@ -141,7 +141,7 @@ async fn each_probe_is_a_new_connection() {
     let connections = tokio::spawn(async move {
         for _ in 0..3 {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read(&mut [0; 4096]).await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
             // Keeps the connection open, as HTTP/1.1 does.
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
             tokio::spawn(async move {

@@ -85,7 +85,11 @@ pub(super) async fn ask(client: &Client, route: &Route, port: Port, path: &str, 
     }
     let line = first_line(&String::from_utf8_lossy(&body));
     if !status_is_right {
-        return Verdict::Fail(if line.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {line}") });
+        return Verdict::Fail(if line.is_empty() {
+            format!("HTTP {status}")
+        } else {
+            format!("HTTP {status}: {line}")
+        });
     }
     match wanted_body {
         Some(text) if !contains(&body, text) => {

@@ -112,7 +112,7 @@ pub enum RunError {
         said: Option<String>,
     },
     /// The connection broke, or the shell was killed.
-    #[error("{host}: the connection was lost while a script ran ({why}); what it did is not known until the host is asked again")]
+    #[error("{host}: a script broke off ({why}); what it did is not known until the host is asked again")]
     Lost {
         /// Where.
         host: HostId,
@@ -132,7 +132,7 @@ pub enum RunError {
         /// What sudo said.
         said: String,
     },
-    /// A file that the script was to be fed cannot be read here.
+    /// A file broke while it was sent: the script got a part of it.
     #[error("{host}: failed to read {} to send it: {source}", path.display())]
     Input {
         /// Where it was to go.

@@ -107,7 +107,10 @@ impl Master {
                 }
                 let log = self.log();
                 let refusal = Refusal::of(&log);
-                let said = refusal.gist(&log).map_or_else(|| format!("ssh ended with {status}"), |gist| format!("ssh: {gist}"));
+                let said = match refusal.gist(&log) {
+                    Some(gist) => format!("ssh: {}", gist.trim_start_matches("ssh: ")),
+                    None => format!("ssh ended with {status}"),
+                };
                 Ok(Some((refusal, said)))
             }
             Ok(Err(e)) => Err(here(target, format!("waiting for ssh: {e}"))),
@@ -176,8 +179,8 @@ fn known_hosts(path: &Path) -> OsString {
 /// Twice as long each time, and never the same for two hosts: those refused together must not return together.
 fn pause(tries: u32) -> Duration {
     let full = PAUSE_FIRST.saturating_mul(1 << (tries - 1).min(8)).min(PAUSE_MAX);
-    let share = RandomState::new().hash_one(tries) % 512;
-    full.mul_f64(0.5 + share as f64 / 1024.0)
+    let share = u32::try_from(RandomState::new().hash_one(tries) % 512).unwrap_or(0);
+    full / 2 + full * share / 1024
 }
 
 fn error(target: &Target, refusal: Refusal, said: String, tries: u32, waited: Duration) -> ConnectError {
@@ -254,7 +257,7 @@ mod tests {
     fn an_error_says_who_where_what_how_long_and_what_next() {
         let said = "ssh: connect to host 192.168.72.233 port 2222: Connection refused".to_owned();
         let error = error(&target(), Refusal::Unreachable, said, 2, Duration::from_millis(140));
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"web1: deploy@192.168.72.233:2222 cannot be reached (ssh: connect to host 192.168.72.233 port 2222: Connection refused; 2 tries of at most 10s, 140ms in all); check that the machine is up and that sshd listens, then try by hand: `ssh -p 2222 -l deploy -o 'UserKnownHostsFile="/etc/my hosts/100%%"' 192.168.72.233`"#);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! on it always ends: connecting, running and closing each have a bound, and whatever was begun on this machine (ssh
 //! processes, sockets, local scripts) ends with its owner.
 
-
 mod error;
 mod group;
 mod local;
@@ -27,8 +26,8 @@ use tokio::time::timeout;
 pub use self::error::{Attempt, ConnectError, RunError};
 pub use self::resolve::network_address;
 
-use self::pipes::Capture;
 use self::local::Local;
+use self::pipes::Capture;
 use self::ssh::Ssh;
 use crate::core::names::HostId;
 

@@ -97,7 +97,7 @@ impl<'a> Feed<'a> {
             None => None,
             Some(path) => match tokio::fs::File::open(path).await {
                 Ok(file) => Some((path.as_path(), file)),
-                Err(source) => return Err(Failure::Input { path: path.clone(), source }),
+                Err(e) => return Err(Failure::NotStarted(format!("failed to read {}: {e}", path.display()))),
             },
         };
         Ok(Self { head: &input.head, file })

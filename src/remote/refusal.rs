@@ -39,7 +39,12 @@ impl Refusal {
             ),
             (
                 Refusal::Busy,
-                &["kex_exchange_identification: ", "banner exchange: ", "Exceeded MaxStartups", "Not allowed at this time"],
+                &[
+                    "kex_exchange_identification: ",
+                    "banner exchange: ",
+                    "Exceeded MaxStartups",
+                    "Not allowed at this time",
+                ],
             ),
         ];
         SIGNS

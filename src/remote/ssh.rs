@@ -84,7 +84,7 @@ impl Ssh {
                     return Err(Failure::NotStarted("it holds a NUL byte".to_owned()));
                 }
                 Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => sleep(PAUSE).await,
-                Err(e) => return Err(Failure::Lost(self.why(&e))),
+                Err(e) => return Err(self.lost(&e)),
             }
         }
     }
@@ -94,10 +94,10 @@ impl Ssh {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
             Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
             // A killed shell and a lost connection look alike: whether the master still answers makes the difference.
-            Err(e) => Err(Failure::Lost(match timeout(ORDER_DEADLINE, self.session.check()).await {
-                Ok(Ok(())) => "the shell on the host was ended by a signal".to_owned(),
-                _ => self.why(&e),
-            })),
+            Err(e) => Err(match timeout(ORDER_DEADLINE, self.session.check()).await {
+                Ok(Ok(())) => Failure::Lost("the shell on the host was ended by a signal".to_owned()),
+                _ => self.lost(&e),
+            }),
         }
     }
 
@@ -116,7 +116,7 @@ impl Ssh {
             Ok(Err(openssh::Error::SshMux(e))) => {
                 return Err(Failure::NotStarted(format!("forwarding port {port}: {e}")));
             }
-            Ok(Err(e)) => return Err(Failure::Lost(self.why(&e))),
+            Ok(Err(e)) => return Err(self.lost(&e)),
             Err(_) => return Err(Failure::Lost(format!("forwarding port {port} took too long"))),
         }
         forwards.insert(key, path.clone());
@@ -133,12 +133,13 @@ impl Ssh {
         let _ = timeout(ORDER_DEADLINE, self.session.close()).await;
     }
 
-    /// What ssh has noted about a broken connection, or what its client saw.
-    fn why(&self, error: &openssh::Error) -> String {
-        match last_line(&self.master.log()) {
-            Some(line) => format!("ssh: {line}"),
-            None => error.to_string(),
-        }
+    /// What ssh has noted about a broken connection, if it has.
+    fn lost(&self, error: &openssh::Error) -> Failure {
+        tracing::debug!(%error, "connection lost");
+        Failure::Lost(match last_line(&self.master.log()) {
+            Some(line) => format!("connection lost; ssh: {line}"),
+            None => "connection lost".to_owned(),
+        })
     }
 }
 

@@ -1,0 +1,517 @@
+//! Scripts over a real sshd on a port of its own.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use ship::core::health::Verdict;
+use ship::probe::{self, Question, Route};
+use ship::remote::{Command, ConnectError, Connection, Input, Output, RunError, Target, connect, network_address};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use support::sshd::{Sshd, eventually, is_root, processes_of};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Starts an sshd, or ends the test where there is none.
+macro_rules! sshd {
+    () => {
+        sshd!("")
+    };
+    ($more:expr) => {
+        match Sshd::start($more) {
+            Some(sshd) => sshd,
+            None => return,
+        }
+    };
+}
+
+fn script(script: &str) -> Command<'_> {
+    Command { script, input: Input::default(), deadline: Duration::from_secs(20) }
+}
+
+async fn open(target: &Target) -> (TempDir, Connection) {
+    let dir = ship::remote::control_dir().unwrap();
+    let connection = connect(target, dir.path()).await.unwrap();
+    (dir, connection)
+}
+
+async fn refused(target: &Target) -> ConnectError {
+    let dir = ship::remote::control_dir().unwrap();
+    let error = connect(target, dir.path()).await.unwrap_err();
+    assert!(eventually(SOON, || processes_of(dir.path()).is_empty()), "ssh is still there");
+    error
+}
+
+fn said(stdout: &str) -> Output {
+    Output { stdout: stdout.to_owned(), stderr: String::new(), status: 0, truncated: false }
+}
+
+/// Asserts that nothing of a connection is left.
+fn assert_gone(dir: &TempDir) {
+    assert!(eventually(SOON, || processes_of(dir.path()).is_empty()), "ssh is still there");
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Reads a number that a script writes to a file.
+fn pid_in(file: &Path) -> String {
+    let mut pid = String::new();
+    let is_written = || {
+        pid = fs::read_to_string(file).unwrap_or_default();
+        pid.ends_with('\n')
+    };
+    assert!(eventually(SOON, is_written), "the script does not run");
+    pid.trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_script_runs_and_nothing_is_left_when_the_connection_is_closed() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    let output = connection.run(&script("echo \"it's\" $LC_ALL\necho '$HOME' >&2")).await.unwrap();
+    assert_eq!(output, Output { stderr: "$HOME\n".to_owned(), ..said("it's C\n") });
+    connection.close().await;
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn every_exit_status_comes_back_with_the_output() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    for status in [0, 1, 2, 124, 126, 127, 255] {
+        let output = connection.run(&script(&format!("echo said; exit {status}"))).await.unwrap();
+        assert_eq!(output, Output { status, ..said("said\n") });
+    }
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_megabyte_of_input_arrives_unharmed() {
+    let sshd = sshd!();
+    let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    fs::write(sshd.file("big"), &bytes).unwrap();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let input = Input { head: b"head\n".to_vec(), file: Some(sshd.file("big")) };
+    let copy = sshd.file("copy");
+    let text = format!("read -r first; echo $first; cat > {}", copy.display());
+    let output = connection.run(&Command { input, ..script(&text) }).await.unwrap();
+    assert_eq!(output, said("head\n"));
+    assert!(fs::read(copy).unwrap() == bytes, "other bytes arrived");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_script_need_not_read_its_input() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let input = Input::from(vec![0; 1 << 20]);
+    let output = connection.run(&Command { input, ..script("echo enough") }).await.unwrap();
+    assert_eq!(output, said("enough\n"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named_before_anything_runs() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let input = Input { head: Vec::new(), file: Some(sshd.file("missing")) };
+    let text = format!("touch {}", sshd.file("ran").display());
+    let error = connection.run(&Command { input, ..script(&text) }).await.unwrap_err();
+    assert!(matches!(error, RunError::NotStarted { .. }) && !error.is_unknown());
+    assert!(error.to_string().contains("/missing: No such file"), "{error}");
+    assert!(!sshd.file("ran").exists());
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    let text = format!("echo waiting for the database; echo $$ > {}; sleep 300; :", sshd.file("pid").display());
+    let began = Instant::now();
+    let command = Command { deadline: Duration::from_millis(700), ..script(&text) };
+    let error = connection.run(&command).await.unwrap_err();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(error.is_unknown());
+    assert_eq!(
+        error.to_string(),
+        "web1: the script did not end within 700ms (it last said: waiting for the database); what it did is not known \
+         until the host is asked again"
+    );
+    let pid = pid_in(&sshd.file("pid"));
+    assert!(eventually(SOON, || !is_alive(&pid)), "it runs on");
+    assert_eq!(connection.run(&script("echo next")).await.unwrap(), said("next\n"));
+    connection.close().await;
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_script_that_was_given_up() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    let text = format!("echo $$ > {}; trap '' TERM; sleep 20", sshd.file("pid").display());
+    let given_up = timeout(Duration::from_secs(1), connection.run(&script(&text))).await;
+    assert!(given_up.is_err());
+    let pid = pid_in(&sshd.file("pid"));
+    assert!(is_alive(&pid), "it is still within its deadline");
+    connection.close().await;
+    assert_gone(&dir);
+    assert!(Process::new("kill").arg("-9").arg(&pid).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn endless_output_neither_fills_the_memory_nor_hides_the_status() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let output = connection.run(&script("head -c 9000000 /dev/zero | tr '\\0' x; exit 3")).await.unwrap();
+    assert_eq!((output.status, output.truncated, output.stdout.len()), (3, true, 4 << 20));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn of_twenty_scripts_at_once_none_is_lost() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let scripts: Vec<_> = (0..20).map(|n| format!("echo {n}")).collect();
+    let runs = scripts.iter().map(|text| async { connection.run(&script(text)).await.unwrap().stdout });
+    let answers: Vec<_> = futures::future::join_all(runs).await;
+    assert_eq!(answers, (0..20).map(|n| format!("{n}\n")).collect::<Vec<_>>());
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_allows_one_session_at_a_time_is_enough() {
+    let sshd = sshd!("MaxSessions 1");
+    let (_dir, connection) = open(&sshd.target()).await;
+    let command = script("echo here");
+    let outputs = futures::future::join_all((0..6).map(|_| connection.run(&command))).await;
+    assert!(outputs.into_iter().all(|output| output.unwrap() == said("here\n")));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_refused_with_advice() {
+    let sshd = sshd!();
+    sshd.write("known_hosts", "");
+    let error = refused(&sshd.target()).await;
+    assert!(matches!(error, ConnectError::HostKeyUnknown(_)) && error.is_final());
+    let text = error.to_string();
+    assert!(text.starts_with("web1: the host key of 127.0.0.1:"), "{text}");
+    assert!(text.contains("Host key verification failed") && text.contains("connect once by hand"), "{text}");
+    assert!(text.contains(&format!("-p {} -o", sshd.port())), "{text}");
+    assert_eq!(fs::read_to_string(sshd.file("known_hosts")).unwrap(), "", "it must not be accepted silently");
+}
+
+#[tokio::test]
+async fn a_user_who_chose_to_accept_unknown_keys_is_obeyed() {
+    let sshd = sshd!();
+    sshd.write("known_hosts", "");
+    sshd.write("ssh_config", "StrictHostKeyChecking accept-new\n");
+    let (_dir, connection) = open(&sshd.target()).await;
+    assert_eq!(connection.run(&script("echo in")).await.unwrap(), said("in\n"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused_loudly() {
+    let sshd = sshd!();
+    sshd.trust(&sshd.file("stranger.pub"));
+    let error = refused(&sshd.target()).await;
+    assert!(matches!(error, ConnectError::HostKeyChanged(_)) && error.is_final());
+    let text = error.to_string();
+    assert!(text.contains("IS NOT THE ONE THAT IS KNOWN") && text.contains("Offending ED25519 key in"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_at_once() {
+    let sshd = sshd!();
+    let error = refused(&Target { identity_file: Some(sshd.file("stranger")), ..sshd.target() }).await;
+    let ConnectError::Authentication(attempt) = &error else { panic!("{error}") };
+    assert_eq!(attempt.tries, 1);
+    assert!(error.to_string().contains("Permission denied (publickey"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
+    let sshd = sshd!();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let error = refused(&Target { port: Some(port), ..sshd.target() }).await;
+    let ConnectError::Unreachable(attempt) = &error else { panic!("{error}") };
+    assert_eq!((attempt.tries, error.is_final()), (2, false));
+    assert_eq!(attempt.said, format!("ssh: connect to host 127.0.0.1 port {port}: Connection refused"));
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_no_reason_to_try_again() {
+    let sshd = sshd!();
+    let error = refused(&Target { address: "no-such-host.invalid".to_owned(), ..sshd.target() }).await;
+    assert!(error.is_final() || error.to_string().contains("Temporary failure"), "{error}");
+    assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
+}
+
+/// A listener that says something, or nothing, and then leaves whoever connects waiting.
+async fn stalled(banner: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(banner).await;
+            held.push(stream);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
+    let sshd = sshd!();
+    for banner in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
+        let target =
+            Target { port: Some(stalled(banner).await), connect_timeout: Duration::from_secs(1), ..sshd.target() };
+        let began = Instant::now();
+        let error = refused(&target).await;
+        assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_jump_host_that_stalls_leaves_no_process_either() {
+    let sshd = sshd!();
+    let port = stalled(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+    sshd.write("ssh_config", &format!("Host web1\n  ProxyJump 127.0.0.1:{port}\n"));
+    let target = Target { address: "web1".to_owned(), connect_timeout: Duration::from_secs(1), ..sshd.target() };
+    let error = refused(&target).await;
+    assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    assert!(eventually(SOON, || processes_of(&sshd.file("ssh_config")).is_empty()), "the jump's ssh is still there");
+}
+
+#[tokio::test]
+async fn giving_up_while_connecting_leaves_no_process() {
+    let sshd = sshd!();
+    let dir = ship::remote::control_dir().unwrap();
+    let target = Target { port: Some(stalled(b"").await), ..sshd.target() };
+    assert!(timeout(Duration::from_millis(300), connect(&target, dir.path())).await.is_err());
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn those_whom_a_busy_server_turns_away_come_back() {
+    let sshd = sshd!("MaxStartups 2:100:3");
+    let dir = ship::remote::control_dir().unwrap();
+    let target = sshd.target();
+    let connections = futures::future::join_all((0..12).map(|_| connect(&target, dir.path()))).await;
+    for connection in connections {
+        connection.unwrap().close().await;
+    }
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn aliases_and_jump_hosts_of_the_ssh_config_are_honoured() {
+    let sshd = sshd!();
+    let (key, known_hosts, port) = (sshd.file("id"), sshd.file("known_hosts"), sshd.port());
+    sshd.write(
+        "ssh_config",
+        &format!(
+            "Host bastion inner\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  UserKnownHostsFile {}\n\
+             Host inner\n  ProxyJump bastion\n",
+            key.display(),
+            known_hosts.display()
+        ),
+    );
+    let target =
+        Target { address: "inner".to_owned(), port: None, identity_file: None, known_hosts: None, ..sshd.target() };
+    let (dir, connection) = open(&target).await;
+    let output = connection.run(&script("set -- $SSH_CONNECTION; echo $1 $4")).await.unwrap();
+    assert_eq!(output, said(&format!("127.0.0.1 {port}\n")));
+    assert_eq!(network_address(&target).await, "127.0.0.1");
+    connection.close().await;
+    assert_gone(&dir);
+    assert!(eventually(SOON, || processes_of(&sshd.file("ssh_config")).is_empty()), "the jump's ssh is still there");
+}
+
+#[tokio::test]
+async fn an_address_that_resolves_stays_as_it_is() {
+    let sshd = sshd!();
+    for address in ["127.0.0.12", "localhost", "no-such-host.invalid"] {
+        assert_eq!(network_address(&Target { address: address.to_owned(), ..sshd.target() }).await, address);
+    }
+}
+
+#[tokio::test]
+async fn the_agents_keys_are_offered() {
+    let sshd = sshd!();
+    let socket = sshd.file("agent");
+    let mut agent = Process::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    assert!(eventually(SOON, || socket.exists()));
+    let added = Process::new("ssh-add").arg("-q").arg(sshd.file("id")).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    assert!(added.success());
+    sshd.write("ssh_config", &format!("IdentityAgent {}\nIdentityFile none\n", socket.display()));
+    let (_dir, connection) = open(&Target { identity_file: None, ..sshd.target() }).await;
+    assert_eq!(connection.run(&script("echo in")).await.unwrap(), said("in\n"));
+    connection.close().await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[tokio::test]
+async fn sudo_is_used_where_it_is_wanted() {
+    let sshd = sshd!();
+    if !is_root() || Process::new("sudo").args(["-n", "true"]).status().is_err() {
+        eprintln!("SKIPPED: a sudo that needs no password is there for root only, and where sudo is installed");
+        return;
+    }
+    let (_dir, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
+    let input = Input::from(b"by stdin\n".to_vec());
+    let output = connection.run(&Command { input, ..script("cat; echo $SUDO_USER $LC_ALL; exit 5") }).await.unwrap();
+    assert_eq!(output, Output { status: 5, ..said("by stdin\nroot C\n") });
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_sudo_that_refuses_is_told_with_advice() {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = tempfile::tempdir().unwrap();
+    let sshd = sshd!(&format!("SetEnv PATH={}:/usr/bin:/bin", bin.path().display()));
+    fs::write(bin.path().join("sudo"), "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (_dir, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
+    let error = connection.run(&script("echo ran")).await.unwrap_err();
+    assert!(matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(), "{error}");
+    assert!(error.to_string().contains("(sudo: a password is required)"), "{error}");
+    assert!(error.to_string().contains("NOPASSWD"), "{error}");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_makes_the_script_unknown() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    // From the script up: timeout, then the sshd of this connection.
+    let text = format!(
+        "read -r _ _ _ parent _ < /proc/$PPID/stat; echo $parent > {}; sleep 60",
+        sshd.file("session").display()
+    );
+    // The host ends what is left of it.
+    let command = Command { deadline: SOON, ..script(&text) };
+    let cut = async {
+        let file = sshd.file("session");
+        let session = tokio::task::spawn_blocking(move || pid_in(&file)).await.unwrap();
+        assert!(fs::read_to_string(format!("/proc/{session}/comm")).unwrap().starts_with("sshd"));
+        assert!(Process::new("kill").args(["-9", &session]).status().unwrap().success());
+    };
+    let (error, ()) = tokio::join!(connection.run(&command), cut);
+    let error = error.unwrap_err();
+    assert!(matches!(error, RunError::Lost { .. }) && error.is_unknown(), "{error}");
+    assert!(error.to_string().starts_with("web1: a script broke off (connection lost"), "{error}");
+    let error = connection.run(&script("echo again")).await.unwrap_err();
+    assert!(matches!(error, RunError::Lost { .. }), "{error}");
+    connection.close().await;
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
+    let sshd = sshd!();
+    let (_dir, connection) = open(&sshd.target()).await;
+    let error = connection.run(&script("kill -9 $PPID; sleep 1")).await.unwrap_err();
+    assert!(error.to_string().contains("ended by a signal"), "{error}");
+    assert_eq!(connection.run(&script("echo alive")).await.unwrap(), said("alive\n"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_pause_but_not_its_owner() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    let masters = processes_of(dir.path());
+    // Longer than ssh keeps a connection that nobody uses: it is the pause that is tested.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(connection.run(&script("echo still here")).await.unwrap(), said("still here\n"));
+    assert_eq!(processes_of(dir.path()), masters);
+    // As when ship is killed: nobody says goodbye.
+    drop(connection);
+    assert_gone(&dir);
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    // A terminal signals the process group in its foreground, which is ours.
+    let process_group = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap().to_owned()
+    };
+    let masters = processes_of(dir.path());
+    assert_eq!(masters.len(), 1);
+    assert_ne!(process_group(masters[0]), process_group(std::process::id()));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn every_usual_login_shell_takes_the_line() {
+    let sshd = sshd!();
+    let key = fs::read_to_string(sshd.file("id.pub")).unwrap();
+    // The login shell is the user's; a forced command hands the line to others.
+    for shell in ["dash", "bash", "zsh", "ksh", "busybox sh"] {
+        let program = shell.split(' ').next().unwrap();
+        if Process::new("which").arg(program).stdout(Stdio::null()).status().map_or(true, |s| !s.success()) {
+            eprintln!("SKIPPED: {program} is not installed");
+            continue;
+        }
+        sshd.write("id.pub", &format!("command=\"exec {shell} -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {key}"));
+        let (_dir, connection) = open(&sshd.target()).await;
+        let text = "printf '%s\\n' \"it's\" '!x' 'a\\b' \"$LC_ALL\"\nfor i in 1 2; do echo $i; done; exit 7";
+        let output = connection.run(&script(text)).await.unwrap();
+        assert_eq!(output, Output { status: 7, ..said("it's\n!x\na\\b\nC\n1\n2\n") }, "{shell}");
+        connection.close().await;
+    }
+}
+
+#[tokio::test]
+async fn ports_of_the_host_are_probed_through_the_connection() {
+    let sshd = sshd!();
+    let (dir, connection) = open(&sshd.target()).await;
+    let server = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(200).set_body_string("I am: web1\n");
+    wiremock::Mock::given(wiremock::matchers::path("/healthz")).respond_with(answer).mount(&server).await;
+    let open_port = server.address().port();
+    let closed_port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+
+    let mut routes = Vec::new();
+    for port in [open_port, closed_port, open_port] {
+        routes.push(connection.forward("127.0.0.1", port).await.unwrap().unwrap());
+    }
+    assert_eq!(routes[0], routes[2], "asked for once");
+    assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), 2);
+
+    let client = probe::Client::new();
+    let get = Question::Http { path: "/healthz".to_owned(), status: Some(200), body: Some("web1".to_owned()) };
+    let deadline = Duration::from_secs(2);
+    let ask = |question, route: usize| {
+        let (client, route) = (&client, Route::Socket(routes[route].clone()));
+        async move { probe::ask(client, question, &route, 0, deadline).await }
+    };
+    assert_eq!(ask(&get, 0).await, Verdict::Pass("I am: web1".to_owned()));
+    assert_eq!(ask(&get, 1).await, Verdict::Fail("connection refused or closed without an answer".to_owned()));
+    assert_eq!(ask(&Question::Tcp, 0).await, Verdict::Pass("connected".to_owned()));
+    assert_eq!(ask(&Question::Tcp, 1).await, Verdict::Fail("connection refused".to_owned()));
+    connection.close().await;
+    assert_gone(&dir);
+}

@@ -1,0 +1,144 @@
+//! A private, real sshd for a test: a port, keys and a directory of its own, gone with the test.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ship::remote::{Target, Transport};
+use tempfile::TempDir;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// A running sshd that lets the user of the test in with [`Sshd::key`].
+pub struct Sshd {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Sshd {
+    /// Starts one, with more lines for its configuration. `None`, and a word about it, where there is no sshd.
+    pub fn start(more: &str) -> Option<Self> {
+        if !Path::new(SSHD).exists() {
+            eprintln!("SKIPPED: {SSHD} is missing (Debian: apt-get install openssh-server)");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("sshd-").tempdir().unwrap();
+        // Where sshd, as root, locks itself in.
+        if is_root() {
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        for key in ["host_key", "id", "stranger"] {
+            keygen(&dir.path().join(key));
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = dir.path().join("sshd_config");
+        let at = dir.path().display();
+        fs::write(
+            &config,
+            format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nPidFile none\nAuthorizedKeysFile {at}/id.pub\n\
+                 StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n{more}\n\
+                 # So that no dotfile of whoever runs the test is read (the first SetEnv wins).\n\
+                 SetEnv HOME={at}\n"
+            ),
+        )
+        .unwrap();
+        let log = fs::File::create(dir.path().join("sshd.log")).unwrap();
+        let child = Command::new(SSHD)
+            .args(["-D", "-e", "-f"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let sshd = Self { child, dir, port };
+        sshd.write("ssh_config", "");
+        sshd.trust(&sshd.file("host_key.pub"));
+        let listens = eventually(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(listens, "sshd does not listen: {}", fs::read_to_string(sshd.file("sshd.log")).unwrap());
+        Some(sshd)
+    }
+
+    /// The way to it, for whoever runs the test. Nothing of that person's own ssh configuration matters.
+    pub fn target(&self) -> Target {
+        Target {
+            name: "web1".into(),
+            address: "127.0.0.1".to_owned(),
+            transport: Transport::Ssh,
+            user: None,
+            port: Some(self.port),
+            identity_file: Some(self.file("id")),
+            config: Some(self.file("ssh_config")),
+            known_hosts: Some(self.file("known_hosts")),
+            connect_timeout: Duration::from_secs(10),
+            sudo: false,
+        }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A file in its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file in its directory.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    /// Makes a public key the only one that is known for this server.
+    pub fn trust(&self, public_key: &Path) {
+        let key = fs::read_to_string(public_key).unwrap();
+        self.write("known_hosts", &format!("[127.0.0.1]:{} {key}", self.port));
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keygen(path: &Path) {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+/// Whether the test runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Waits for something to become true, for a bounded time.
+pub fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    loop {
+        if is_so() {
+            return true;
+        }
+        if began.elapsed() > within {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The processes whose command line mentions a path.
+pub fn processes_of(path: &Path) -> Vec<u32> {
+    let path = path.to_str().unwrap();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let mentions = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(path)
+    };
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(mentions).collect()
+}
