@@ -1,3 +1,7 @@
 //! The `ship` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ship::cli::main(std::env::args_os())
+}

@@ -1,1 +1,99 @@
-//! Floor 4: the verbs.
+//! Floor 4: the verbs. Each has a file of its own; [`session`] is what they share.
+
+pub mod args;
+mod check;
+mod deploy;
+mod exit;
+mod history;
+mod lookup;
+mod plan;
+mod releases;
+mod rollback;
+mod rollout;
+mod session;
+mod signals;
+mod status;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Verb};
+pub use exit::{Exit, Fail};
+
+/// Runs the command line and says what to tell the caller.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; where nobody reads them any more, that is none either.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Refused.into() } else { Exit::Done.into() };
+        }
+    };
+    trace(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&Fail::new(Exit::Internal, format!("error: cannot start: {error}"))),
+    };
+    match runtime.block_on(run(cli.verb)) {
+        Ok(exit) => exit.into(),
+        Err(fail) => complain(&fail),
+    }
+}
+
+async fn run(verb: Verb) -> Result<Exit, Fail> {
+    match verb {
+        Verb::Deploy(args) => deploy::run(args).await,
+        Verb::Plan(args) => plan::run(args).await,
+        Verb::Check(args) => check::run(args).await,
+        Verb::Status(args) => status::run(args).await,
+        Verb::History(args) => history::run(&args),
+        Verb::Rollback(args) => rollback::run(args).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Verb::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Fail::new(Exit::Internal, format!("error: no manual page: {error}")))?;
+            print(&String::from_utf8_lossy(&page))
+        }
+    }
+}
+
+/// Data goes to stdout. A reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> Result<Exit, Fail> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Err(Fail::new(Exit::Internal, format!("error: cannot write to stdout: {error}"))),
+    }
+}
+
+/// A line of progress. Where nobody reads it, the work goes on.
+fn note(text: &str) {
+    drop(writeln!(anstream::stderr().lock(), "{text}"));
+}
+
+fn complain(fail: &Fail) -> ExitCode {
+    note(fail.message.trim_end());
+    fail.exit.into()
+}
+
+fn trace(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "off",
+        1 => "ship=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("SHIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,1 +1,17 @@
 //! Floor 3: observe → plan → record → perform, until done.
+//!
+//! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time (orders, probes,
+//! looks) runs in tasks of its own and reports back through one mailbox. [`World`] is what it acts on.
+
+mod clock;
+mod hosts;
+mod preflight;
+mod run;
+mod watch;
+mod world;
+
+pub use clock::{Clock, WallClock};
+pub use hosts::{HostSite, Hosts, Releases};
+pub use preflight::{Preflight, preflight};
+pub use run::{Engine, EngineError, Interrupts};
+pub use world::{Order, Performed, Unusable, World};

@@ -60,13 +60,6 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A lease that is held. It has to be renewed well within half a minute, and given back at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Whose it is.
-    pub holder: Holder,
-}
-
 /// The start time of a process in clock ticks (field 22 of `/proc/PID/stat`); `None` if there is no such process.
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -16,7 +16,7 @@ use crate::core::names::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::time::Time;
 
-pub use lease::{Holder, Lease};
+pub use lease::Holder;
 pub use place::{Place, find, place_for};
 pub use sqlite::Sqlite;
 
@@ -168,6 +168,12 @@ pub trait Store: Send {
     /// # Errors
     /// If the store cannot be written.
     fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError>;
+
+    /// Says that the holder of the lease lives.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another has taken it over.
+    fn renew_lease(&mut self, now: Time) -> Result<(), StoreError>;
 
     /// The newest rollout's events, if there was one.
     ///

@@ -8,11 +8,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::lease::{Holder, Lease};
+use super::lease::Holder;
 use super::{KnownInventory, NewRevision, Place, RevisionRecord, RolloutId, Store, StoreError, Subject};
 use crate::core::event::{Entry, Verb};
 use crate::core::failure::Outcome;
 use crate::core::names::{Epoch, ReleaseId, Revision};
+use crate::core::release::Definition;
 use crate::core::time::Time;
 
 /// The schema's version, in `user_version`: a database of a newer ship is refused rather than misread.
@@ -58,6 +59,8 @@ const SCHEMA: &str = "
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    /// The lease that this process holds, if it does.
+    held: Option<(Subject, Holder)>,
 }
 
 impl Sqlite {
@@ -89,14 +92,14 @@ impl Sqlite {
             let what = format!("its format is {version}, this ship knows {SCHEMA_VERSION}; use the newer ship");
             return Err(StoreError::Unreadable { path: path.to_owned(), what });
         }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), held: None })
     }
 
-    /// Takes the lease, if nobody alive has it.
+    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute.
     ///
     /// # Errors
     /// [`StoreError::Held`] says who has it.
-    pub fn acquire(&mut self, subject: &Subject, holder: Holder) -> Result<Lease, StoreError> {
+    pub fn acquire_lease(&mut self, subject: &Subject, holder: Holder) -> Result<(), StoreError> {
         let path = self.path.clone();
         let now = holder.now;
         let transaction = self
@@ -125,43 +128,19 @@ impl Sqlite {
             )
             .map_err(database)?;
         transaction.commit().map_err(database)?;
-        Ok(Lease { holder })
+        self.held = Some((subject.clone(), holder));
+        Ok(())
     }
 
-    /// Says that the lease's owner lives.
-    ///
-    /// # Errors
-    /// [`StoreError::LeaseLost`] if another has taken it over.
-    pub fn renew(&mut self, subject: &Subject, lease: &Lease, now: Time) -> Result<(), StoreError> {
-        let changed = self.execute(
-            "update leases set heartbeat_ms = ?1
-             where fleet = ?2 and service = ?3 and host = ?4 and pid = ?5 and pid_started = ?6",
-            params![
-                signed(now.0),
-                subject.fleet,
-                subject.service,
-                lease.holder.host,
-                lease.holder.pid,
-                signed(lease.holder.pid_started)
-            ],
-        )?;
-        if changed == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
-    }
-
-    /// Gives the lease back; nothing happens if another has it by now.
+    /// Gives the lease back; nothing happens if there is none, or another has it by now.
     ///
     /// # Errors
     /// If the store cannot be written: the lease then expires by itself.
-    pub fn release(&mut self, subject: &Subject, lease: &Lease) -> Result<(), StoreError> {
+    pub fn release_lease(&mut self) -> Result<(), StoreError> {
+        let Some((subject, holder)) = self.held.take() else { return Ok(()) };
         self.execute(
             "delete from leases where fleet = ?1 and service = ?2 and host = ?3 and pid = ?4 and pid_started = ?5",
-            params![
-                subject.fleet,
-                subject.service,
-                lease.holder.host,
-                lease.holder.pid,
-                signed(lease.holder.pid_started)
-            ],
+            params![subject.fleet, subject.service, holder.host, holder.pid, signed(holder.pid_started)],
         )
         .map(drop)
     }
@@ -197,6 +176,21 @@ impl Sqlite {
             let subject = Subject { fleet: row.get(0)?, service: row.get(1)? };
             Ok(KnownInventory { subject, inventory: PathBuf::from(row.get::<_, String>(2)?) })
         })
+    }
+
+    /// Every release that any revision of any fleet and service refers to.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
+        let texts: Vec<(String, String)> =
+            self.query("select distinct release, definition from revisions", params![], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        texts
+            .into_iter()
+            .map(|(release, text)| Ok((ReleaseId::from(release), self.decode("a revision's definition", &text)?)))
+            .collect()
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -423,6 +417,16 @@ impl Store for Sqlite {
         Ok(())
     }
 
+    fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
+        let Some((subject, holder)) = &self.held else { return Ok(()) };
+        let changed = self.execute(
+            "update leases set heartbeat_ms = ?1
+             where fleet = ?2 and service = ?3 and host = ?4 and pid = ?5 and pid_started = ?6",
+            params![signed(now.0), subject.fleet, subject.service, holder.host, holder.pid, signed(holder.pid_started)],
+        )?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
     fn newest_journal(&self, subject: &Subject) -> Result<Option<Vec<Entry>>, StoreError> {
         let newest: Option<i64> = self
             .query(
@@ -444,7 +448,7 @@ mod tests {
 
     use super::*;
     use crate::core::event::Event;
-    use crate::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
+    use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
 
     fn subject() -> Subject {
         Subject { fleet: "production".into(), service: "page".into() }
@@ -539,27 +543,27 @@ mod tests {
     fn the_lease_is_for_one_and_says_whose_it_is() {
         let (_dir, place, mut store) = store();
         let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
-        let lease = store.acquire(&subject(), me.clone()).unwrap();
+        store.acquire_lease(&subject(), me.clone()).unwrap();
 
         let mut other = Sqlite::open(&place).unwrap();
         let rival = Holder { owner: "bert".into(), now: Time(61_000 - 30_000), ..me.clone() };
-        let refusal = other.acquire(&subject(), rival.clone()).unwrap_err().to_string();
+        let refusal = other.acquire_lease(&subject(), rival.clone()).unwrap_err().to_string();
         assert!(refusal.starts_with("locked by anna@here (pid "), "{refusal}");
         assert!(refusal.contains("deploy 0.9) for 30s"), "{refusal}");
 
-        store.release(&subject(), &lease).unwrap();
-        other.acquire(&subject(), rival).unwrap();
+        store.release_lease().unwrap();
+        other.acquire_lease(&subject(), rival).unwrap();
     }
 
     #[test]
     fn a_dead_owners_lease_is_taken_over_and_the_late_owner_learns_it() {
         let (_dir, place, mut store) = store();
         let me = Holder::this_process("anna", "laptop", "deploy", Time(1000));
-        let lease = store.acquire(&subject(), me.clone()).unwrap();
+        store.acquire_lease(&subject(), me.clone()).unwrap();
         let mut other = Sqlite::open(&place).unwrap();
         let rival = Holder { host: "server".into(), now: Time(32_000), ..me };
-        other.acquire(&subject(), rival).unwrap();
-        assert!(matches!(store.renew(&subject(), &lease, Time(33_000)), Err(StoreError::LeaseLost)));
+        other.acquire_lease(&subject(), rival).unwrap();
+        assert!(matches!(store.renew_lease(Time(33_000)), Err(StoreError::LeaseLost)));
     }
 
     #[test]

@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::Output;
+
+/// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
+///
+/// A new instance is started, its port is checked, and only then an old one is stopped; again and again until the
+/// fleet runs the new version. If the new version fails, the old one is brought back.
+#[derive(Debug, Parser)]
+#[command(name = "ship", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+
+    /// Say more on stderr; twice for all
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done, or nothing to do
+    1  something inside ship went wrong
+    2  usage, configuration, or a plan refused before anything was touched
+    3  failed, and rolled back cleanly
+    4  failed and held: mixed versions, a person is needed
+    5  the rollback failed
+    6  locked by another ship, try later
+    7  hosts cannot be used, nothing was touched
+  130  interrupted, the state is saved";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Bring the fleet to a version, one batch at a time
+    Deploy(Deploy),
+    /// Show what a deploy would do, and touch nothing
+    Plan(Plan),
+    /// Check the files and every host, and say all problems at once
+    Check(Check),
+    /// Show what runs where
+    Status(Status),
+    /// Show what was deployed, by whom, when, why and how it ended
+    History(History),
+    /// Go back to the newest revision proven healthy, or to a given one
+    #[command(visible_alias = "undo")]
+    Rollback(Rollback),
+    /// Print a completion script for a shell
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+/// The inventory, of every verb that needs one.
+#[derive(Debug, Args)]
+pub struct InventoryArg {
+    /// The inventory file; left out, the one that was deployed from here (as git finds its repository)
+    #[arg(value_name = "INVENTORY")]
+    pub inventory: Option<PathBuf>,
+}
+
+/// What may be given instead of what the playbook says.
+#[derive(Debug, Args)]
+pub struct Overrides {
+    /// The version to deploy, instead of the playbook's
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `ship deploy`.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The overrides.
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Show what would be done, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub cause: Option<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The overrides.
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The form of what is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// `ship check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The overrides.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// `ship status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Show it again every second, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// The form of what is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// `ship history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Show one revision: all of it, and what differs from now
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u32>,
+    /// The form of what is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// `ship rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The revision to go to; left out, the newest one proven healthy that is not the present one
+    #[arg(long, value_name = "N")]
+    pub to_revision: Option<u32>,
+    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub cause: Option<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// The form of what a verb prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}

@@ -1,0 +1,127 @@
+//! `ship check`: the files, then every host; all problems at once. Nothing is changed anywhere.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+
+use super::args::Check;
+use super::exit::{Exit, Fail};
+use super::print;
+use super::releases::Release;
+use super::session::Session;
+use crate::config::Overrides;
+use crate::core::fleet::{Observation, Occupant};
+use crate::core::names::{HostId, Slot};
+use crate::core::release::{Definition, Driver};
+use crate::core::spec::Impossible;
+use crate::engine::Hosts;
+use crate::script::{self, Facts};
+
+/// How many hosts are checked together.
+const TOGETHER: usize = 64;
+/// A release needs its bytes twice while it is unpacked, and some room.
+const SPACE_FACTOR: u64 = 4;
+
+/// What was found on one host.
+struct Found {
+    host: HostId,
+    /// Whether it could be reached at all.
+    is_reachable: bool,
+    /// What is well, in a few words.
+    summary: String,
+    problems: Vec<String>,
+}
+
+pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
+    let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
+    let session = Session::open(args.inventory, overrides)?;
+    // A host may be looked at although the artifact is missing: all problems are said at once.
+    let release = Release::prepare(&session).await;
+    let world = session.world(session.definitions())?;
+    let definition = release.as_ref().ok().map(|release| release.definition.clone());
+    let found = look(&session, &world, definition.as_ref()).await;
+    world.close().await;
+    let mut text = format!("ok      {}\n", session.project.inventory.path.display());
+    let _ = writeln!(text, "ok      {}", session.project.playbook.path.display());
+    let mut exit = Exit::Done;
+    match &release {
+        Ok(release) => {
+            let artifact = &release.definition.artifact;
+            let _ = writeln!(text, "ok      artifact of {} ({} bytes)", release.definition.version, artifact.size_bytes);
+        }
+        Err(fail) => {
+            let _ = writeln!(text, "FAILED  {}", fail.message.trim_end().trim_start_matches("error: "));
+            exit = fail.exit;
+        }
+    }
+    for host in &found {
+        if host.problems.is_empty() {
+            let _ = writeln!(text, "ok      {}: {}", host.host, host.summary);
+        }
+        for problem in &host.problems {
+            let _ = writeln!(text, "FAILED  {}: {problem}", host.host);
+        }
+    }
+    let refused = found.iter().any(|host| host.is_reachable && !host.problems.is_empty());
+    if refused && exit == Exit::Done {
+        exit = Exit::Refused;
+    }
+    if found.iter().any(|host| !host.is_reachable) {
+        exit = Exit::Unreachable;
+    }
+    print(&text)?;
+    Ok(exit)
+}
+
+async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definition>) -> Vec<Found> {
+    let driver = session.project.playbook.service.driver;
+    let user = session.project.playbook.service.user.clone();
+    let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
+    let checks = session.hosts().into_iter().map(|host| {
+        let (world, user) = (Arc::clone(world), user.clone());
+        async move {
+            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref())).await;
+            let read = match &asked {
+                Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
+                Err(unusable) => Err(unusable.why.clone()),
+            };
+            match read {
+                Ok((facts, observation)) => judge(host, driver, &facts, &observation, size_bytes),
+                Err(why) => Found { host, is_reachable: false, summary: String::new(), problems: vec![why] },
+            }
+        }
+    });
+    stream::iter(checks).buffered(TOGETHER).collect().await
+}
+
+fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation, size_bytes: u64) -> Found {
+    let mut problems = Vec::new();
+    if !facts.missing.is_empty() {
+        problems.push(format!("needs {}, which is not there; install it", facts.missing.join(", ")));
+    }
+    problems.extend(facts.base_dir_problem.clone());
+    if driver == Driver::Systemd {
+        if facts.systemd.is_none() {
+            problems.push("systemd does not run here; use driver = \"process\"".into());
+        }
+        if facts.user != "root" {
+            problems.push(format!("the systemd driver needs root, but scripts run as {}; set sudo = true", facts.user));
+        }
+    }
+    for (port, occupant) in &observation.slots {
+        if let Occupant::Stranger(who) = occupant {
+            let taken = Impossible::PortTaken { slot: Slot { host: host.clone(), port: *port }, who: who.clone() };
+            let text = taken.to_string();
+            problems.push(text.strip_prefix(&format!("{host}: ")).unwrap_or(&text).to_owned());
+        }
+    }
+    let needed_kib = size_bytes.saturating_mul(SPACE_FACTOR) / 1024;
+    if let Some(free) = observation.free_kib.filter(|free| *free < needed_kib) {
+        problems.push(format!("{free} KiB are free, but a release needs about {needed_kib} KiB; make room"));
+    }
+    let free = observation.free_kib.map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
+    let instances = observation.slots.values().filter(|slot| matches!(slot, Occupant::Instance(_))).count();
+    let summary = format!("reached as {}{free}, {instances} instances", facts.user);
+    Found { host, is_reachable: true, summary, problems }
+}

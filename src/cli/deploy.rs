@@ -1,0 +1,31 @@
+//! `ship deploy`: bring the fleet to a version.
+
+use super::args::{Deploy, Form};
+use super::exit::{Exit, Fail};
+use super::releases::Release;
+use super::rollout::{self, Goal};
+use super::session::Session;
+use super::{args, plan};
+use crate::config::Overrides;
+use crate::core::event::Verb;
+use crate::report::Output;
+
+pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
+    if args.dry_run {
+        let output = if args.output == Output::Json { Form::Json } else { Form::Text };
+        return plan::run(args::Plan { inventory: args.inventory, overrides: args.overrides, output }).await;
+    }
+    let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
+    let mut session = Session::open(args.inventory, overrides)?;
+    let release = Release::prepare(&session).await?;
+    session.lock(&format!("deploy {}", release.definition.version))?;
+    let goal = goal(&session, release, args.cause);
+    rollout::carry_out(session, goal, args.output).await
+}
+
+/// The goal of a deploy of a release.
+pub(super) fn goal(session: &Session, release: Release, cause: Option<String>) -> Goal {
+    let playbook = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
+    let cause = cause.unwrap_or_else(|| format!("deploy {}", release.definition.version));
+    Goal { release, verb: Verb::Deploy, cause, playbook }
+}

@@ -1,0 +1,122 @@
+//! `ship history`: what was deployed, by whom, when, why and how it ended.
+
+use super::args::{Form, History};
+use super::exit::{Exit, Fail};
+use super::print;
+use super::session::Session;
+use crate::config::Overrides;
+use crate::core::names::Revision;
+use crate::core::time::Human;
+use crate::report::{self, Clock, HistoryRow};
+use crate::store::RevisionRecord;
+
+pub(super) fn run(args: &History) -> Result<Exit, Fail> {
+    let inventory = super::args::InventoryArg { inventory: args.inventory.inventory.clone() };
+    let session = Session::open(inventory, Overrides::default())?;
+    if let Some(number) = args.revision {
+        let record = session.revision(Revision(number)).ok_or_else(|| {
+            Fail::refused(format!(
+                "error: unable to find specified revision {number} in history; `ship history` lists what there is"
+            ))
+        })?;
+        return one(&session, record, args.output);
+    }
+    let rows: Vec<_> = session.revisions.iter().rev().map(row).collect();
+    match args.output {
+        Form::Json => print(&json(&rows)?),
+        Form::Text if rows.is_empty() => print("nothing was deployed yet\n"),
+        Form::Text => print(&report::table::history(&rows, &Clock::local())),
+    }
+}
+
+fn row(record: &RevisionRecord) -> HistoryRow {
+    HistoryRow {
+        revision: record.revision,
+        version: record.definition.version.clone(),
+        digest: record.release.clone(),
+        who: record.who.clone(),
+        when: record.began,
+        duration_s: record.ended.map(|ended| ended.since(record.began).as_secs_f64()),
+        cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
+        outcome: record.outcome.as_ref().map_or("running", crate::core::failure::Outcome::word).to_owned(),
+    }
+}
+
+fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, Fail> {
+    let now = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
+    let differs = difference(&record.playbook, &now);
+    let row = row(record);
+    if form == Form::Json {
+        let mut object = serde_json::to_value(&row).unwrap_or_default();
+        object["playbook"] = record.playbook.clone().into();
+        object["differs"] = differs.into();
+        object["proven"] = record.proven.into();
+        return print(&json(&object)?);
+    }
+    let clock = Clock::local();
+    let duration = record.ended.map_or("-".to_owned(), |ended| Human(ended.since(record.began)).to_string());
+    let mut text = format!(
+        "revision  {}\nversion   {}\ndigest    {}\nwho       {}\nwhen      {}\nduration  {duration}\ncause     {}\n\
+         outcome   {}\nproven    {}\n\nthe playbook then:\n",
+        row.revision,
+        row.version,
+        row.digest,
+        row.who,
+        clock.day_and_time(row.when),
+        row.cause.as_deref().unwrap_or("-"),
+        row.outcome,
+        if record.proven { "yes" } else { "no" },
+    );
+    text.extend(record.playbook.lines().map(|line| format!("  {line}\n")));
+    if differs.is_empty() {
+        text.push_str("\nit is the same now\n");
+    } else {
+        text.push_str("\nwhat differs now:\n");
+        text.extend(differs.iter().map(|line| format!("  {line}\n")));
+    }
+    print(&text)
+}
+
+/// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in order.
+fn difference(then: &str, now: &str) -> Vec<String> {
+    let (then, now): (Vec<_>, Vec<_>) = (then.lines().collect(), now.lines().collect());
+    // The longest common subsequence, from behind; playbooks are short.
+    let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];
+    for (i, old) in then.iter().enumerate().rev() {
+        for (j, new) in now.iter().enumerate().rev() {
+            common[i][j] =
+                if old == new { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
+    while i < then.len() || j < now.len() {
+        if i < then.len() && j < now.len() && then[i] == now[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == now.len() || (i < then.len() && common[i + 1][j] >= common[i][j + 1]) {
+            lines.push(format!("- {}", then[i]));
+            i += 1;
+        } else {
+            lines.push(format!("+ {}", now[j]));
+            j += 1;
+        }
+    }
+    lines
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Fail> {
+    serde_json::to_string_pretty(value)
+        .map(|text| format!("{text}\n"))
+        .map_err(|error| Fail::new(Exit::Internal, format!("error: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_what_went_and_what_came() {
+        assert_eq!(difference("a\nb\nc\n", "a\nc\nd\n"), ["- b", "+ d"]);
+        assert_eq!(difference("a", "b"), ["- a", "+ b"]);
+        assert!(difference("a\nb", "a\nb").is_empty());
+    }
+}

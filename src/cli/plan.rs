@@ -1,0 +1,148 @@
+//! `ship plan`: what a deploy would do. It is the planner itself, played through.
+
+use std::fmt::Write;
+
+use super::args::{Form, Plan};
+use super::exit::{Exit, Fail};
+use super::releases::Release;
+use super::rollout::{self, Scene};
+use super::session::Session;
+use super::{deploy, print};
+use crate::config::Overrides;
+use crate::core::action::{Action, StopReason};
+use crate::core::failure::Outcome;
+use crate::core::fleet::Fleet;
+use crate::core::hold::Hold;
+use crate::core::names::Slot;
+use crate::core::plan::plan;
+use crate::core::preview::{Preview, preview};
+use crate::core::rollout::Rollout;
+
+pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
+    let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
+    let session = Session::open(args.inventory, overrides)?;
+    let release = Release::prepare(&session).await?;
+    let goal = deploy::goal(&session, release, None);
+    let scene = rollout::look(&session, &goal.release).await?;
+    scene.world.close().await;
+    let rollout = rollout::tentative(&session, &scene, &goal)
+        .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
+    let now = session.now();
+    let first = plan(&scene.spec, &rollout, &scene.found.fleet, now);
+    let played = preview(&scene.spec, &rollout, &scene.found.fleet, now);
+    match args.output {
+        Form::Json => {
+            let object = serde_json::json!({
+                "service": session.subject.service,
+                "fleet": session.subject.fleet,
+                "version": goal.release.definition.version,
+                "digest": goal.release.id,
+                "batches": played.batches.iter().map(|batch| serde_json::json!({
+                    "actions": batch.actions, "available": batch.available, "running": batch.running,
+                })).collect::<Vec<_>>(),
+                "worst_available": played.worst_available,
+                "min_available": scene.spec.budget.min_available(),
+                "most_running": played.most_running,
+                "max_running": scene.spec.budget.max_running(),
+                "holds": first.holds.iter().map(|(host, hold)| serde_json::json!({
+                    "host": host, "why": hold.to_string(),
+                })).collect::<Vec<_>>(),
+                "outcome": played.outcome.as_ref().map(Outcome::word),
+            });
+            print(&format!("{object:#}\n"))
+        }
+        Form::Text => print(&text(&session, &scene, &rollout, &played, &first.holds)),
+    }
+}
+
+fn text(
+    session: &Session,
+    scene: &Scene,
+    rollout: &Rollout,
+    played: &Preview,
+    holds: &std::collections::BTreeMap<crate::core::names::HostId, Hold>,
+) -> String {
+    let mut out = String::new();
+    let goal = &rollout.goal;
+    let budget = &scene.spec.budget;
+    let _ = writeln!(
+        out,
+        "{} {} on {} ({} hosts × {} ports): {} replicas, at least {} available, at most {} running",
+        session.subject.service,
+        goal.version,
+        session.subject.fleet,
+        scene.spec.hosts.len(),
+        scene.spec.ports.len(),
+        budget.replicas,
+        budget.min_available(),
+        budget.max_running()
+    );
+    let batches: Vec<_> =
+        played.batches.iter().filter(|batch| batch.actions.iter().any(|action| shown(action).is_some())).collect();
+    if batches.is_empty() {
+        out.push_str("nothing to do\n");
+    }
+    for (number, batch) in batches.iter().enumerate() {
+        let _ = writeln!(out, "\nbatch {}: {} available, {} running", number + 1, batch.available, batch.running);
+        for action in batch.actions.iter().filter_map(shown) {
+            let _ = writeln!(out, "  {}", describe(action, session, &scene.found.fleet, &goal.version));
+        }
+    }
+    if !batches.is_empty() {
+        let _ = writeln!(
+            out,
+            "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)",
+            played.worst_available,
+            budget.replicas,
+            budget.min_available(),
+            played.most_running,
+            budget.max_running()
+        );
+        match &rollout.fallback {
+            Some(back) => {
+                let _ = writeln!(out, "if it fails: back to {} (revision {})", back.version, back.revision);
+            }
+            None => out.push_str("if it fails: held, as there is no other revision proven healthy to go back to\n"),
+        }
+    }
+    let held: Vec<_> = holds.iter().filter(|(_, hold)| **hold != Hold::UpToDate).collect();
+    if !held.is_empty() {
+        out.push_str("\nnothing is done at first about:\n");
+        for (host, hold) in held {
+            let _ = writeln!(out, "  {host}: {hold}");
+        }
+    }
+    if played.outcome.is_none() {
+        out.push_str("\nit would not end by itself: see above for what it waits for\n");
+    }
+    out
+}
+
+/// Claims are part of every rollout, and nothing that a person decides about.
+fn shown(action: &Action) -> Option<&Action> {
+    (!matches!(action, Action::Claim { .. })).then_some(action)
+}
+
+fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) -> String {
+    let versions = session.versions();
+    let running = |slot: &Slot| {
+        let instance = fleet.instance(slot)?;
+        Some(versions.of(&instance.release).to_owned())
+    };
+    match action {
+        Action::Claim { host } => format!("claim  {host}"),
+        Action::Stage { host, .. } => format!("stage  {version} on {host}"),
+        Action::Start { slot, .. } => format!("start  {version} at {slot}"),
+        Action::Stop { slot, why, .. } => {
+            let old = running(slot).unwrap_or_else(|| version.to_owned());
+            match why {
+                StopReason::Replaced => format!("stop   {old} at {slot}"),
+                other => format!("stop   {old} at {slot} ({other})"),
+            }
+        }
+        Action::Prune { host, releases } => {
+            let names: Vec<_> = releases.iter().map(|release| versions.of(release).to_owned()).collect();
+            format!("prune  {} on {host}", names.join(", "))
+        }
+    }
+}

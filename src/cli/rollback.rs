@@ -1,0 +1,59 @@
+//! `ship rollback`: go back to a revision that is known to work.
+
+use super::args::Rollback;
+use super::exit::{Exit, Fail};
+use super::releases::Release;
+use super::rollout::{self, Goal};
+use super::session::Session;
+use super::note;
+use crate::config::Overrides;
+use crate::core::event::Verb;
+use crate::core::failure::Outcome;
+use crate::core::history;
+use crate::core::names::Revision;
+use crate::store::RevisionRecord;
+
+pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
+    let overrides = Overrides { version: None, set: args.set };
+    let mut session = Session::open(args.inventory, overrides)?;
+    session.lock("rollback")?;
+    let present = session.current().cloned();
+    let target = target(&session, present.as_ref(), args.to_revision)?.clone();
+    let is_present = present.is_some_and(|present| {
+        present.release == target.release && present.outcome == Some(Outcome::Succeeded)
+    });
+    if is_present {
+        let number = args.to_revision.map_or(target.revision, Revision);
+        note(&format!("skipped rollback (current template already matches revision {number})"));
+        session.store.release_lease()?;
+        return Ok(Exit::Done);
+    }
+    let cause = args.cause.unwrap_or_else(|| format!("rollback to revision {}", target.revision));
+    let release = Release { id: target.release.clone(), definition: target.definition.clone() };
+    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook };
+    rollout::carry_out(session, goal, args.output).await
+}
+
+fn target<'a>(
+    session: &'a Session,
+    present: Option<&RevisionRecord>,
+    wanted: Option<u32>,
+) -> Result<&'a RevisionRecord, Fail> {
+    if let Some(number) = wanted {
+        return session.revision(Revision(number)).ok_or_else(|| {
+            Fail::refused(format!(
+                "error: unable to find specified revision {number} in history; `ship history` lists what there is"
+            ))
+        });
+    }
+    let present = present.ok_or_else(|| {
+        Fail::refused("error: nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")
+    })?;
+    let past = session.past();
+    history::fallback(&past, &present.release).and_then(|back| session.revision(back.revision)).ok_or_else(|| {
+        Fail::refused(
+            "error: no other revision has been proven healthy, so there is nothing to go back to; \
+             `ship history` lists what there is, and --to-revision names one all the same",
+        )
+    })
+}

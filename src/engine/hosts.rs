@@ -1,0 +1,445 @@
+//! The real world: hosts reached over SSH or on this machine, ordered by scripts, asked by probes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, OnceCell, Semaphore};
+
+use super::clock::Clock;
+use super::world::{Order, Performed, Unusable, World};
+use crate::config::{SlotVars, render};
+use crate::core::action::Action;
+use crate::core::fleet::{Instance, Listener, Observation};
+use crate::core::health::Verdict;
+use crate::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::release::{Check, Definition, Via};
+use crate::probe;
+use crate::remote::{self, Connection, Target};
+use crate::script::{self, Script, Site};
+
+/// How many connections are made together. Each costs this machine a key exchange.
+const CONNECTS_TOGETHER: usize = 32;
+/// How long a start waits on the host to see the instance listen or end, before it reports.
+const SETTLE: Duration = Duration::from_secs(1);
+/// What the network may add to a script's own deadline.
+const NETWORK: Duration = Duration::from_secs(10);
+
+/// One host and what ship needs to know to work on it.
+#[derive(Clone, Debug)]
+pub struct HostSite {
+    /// How it is reached.
+    pub target: Target,
+    /// What a person knows about it, for templates.
+    pub labels: BTreeMap<String, String>,
+    /// Below which ship keeps its directories.
+    pub base_dir: String,
+    /// The ports on which a stranger would be in the way.
+    pub ports: Vec<Port>,
+}
+
+/// Every release that may be met, and where its bytes are.
+#[derive(Clone, Debug)]
+pub struct Releases {
+    /// By digest.
+    pub definitions: BTreeMap<ReleaseId, Definition>,
+    /// The directory of artifacts, by their own digest.
+    pub artifacts: PathBuf,
+    /// The directory of secrets, by release.
+    pub secrets: PathBuf,
+}
+
+/// All hosts of an inventory.
+pub struct Hosts {
+    hosts: BTreeMap<HostId, Link>,
+    releases: Releases,
+    service: String,
+    fleet: String,
+    clock: Arc<dyn Clock>,
+    client: probe::Client,
+    connects: Semaphore,
+    control_dir: TempDir,
+}
+
+/// A host and the connection to it, made when it is first needed and again when it was lost.
+struct Link {
+    site: HostSite,
+    connection: Mutex<Option<Arc<Connection>>>,
+    network_address: OnceCell<String>,
+}
+
+impl Hosts {
+    /// Knows the hosts; connects to none yet.
+    ///
+    /// # Errors
+    /// If no directory for control sockets can be made.
+    pub fn new(
+        sites: Vec<HostSite>,
+        releases: Releases,
+        service: String,
+        fleet: String,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let link = |site: HostSite| {
+            let name = site.target.name.clone();
+            (name, Link { site, connection: Mutex::new(None), network_address: OnceCell::new() })
+        };
+        Ok(Self {
+            hosts: sites.into_iter().map(link).collect(),
+            releases,
+            service,
+            fleet,
+            clock,
+            client: probe::Client::new(),
+            connects: Semaphore::new(CONNECTS_TOGETHER),
+            control_dir: remote::control_dir()?,
+        })
+    }
+
+    /// Ends every connection.
+    pub async fn close(&self) {
+        let close = |link: &'_ Link| {
+            let connection = link.connection.try_lock().ok().and_then(|mut connection| connection.take());
+            async move {
+                if let Some(connection) = connection.and_then(Arc::into_inner) {
+                    connection.close().await;
+                }
+            }
+        };
+        join_all(self.hosts.values().map(close)).await;
+    }
+
+    /// Runs a script that changes nothing, and gives what it printed.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or the script did not come to its end.
+    pub async fn query(&self, host: &HostId, script: impl FnOnce(&Site) -> Script) -> Result<String, Unusable> {
+        let link = self.link(host)?;
+        let script = script(&self.site(link, Epoch::default()));
+        self.run(link, &script).await.map_err(|failed| Unusable { why: failed.why })
+    }
+
+    fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
+        self.hosts.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
+    }
+
+    fn site(&self, link: &Link, epoch: Epoch) -> Site {
+        Site {
+            service: self.service.clone(),
+            base_dir: link.site.base_dir.clone(),
+            epoch,
+            host_address: link.site.target.address.clone(),
+            ports: link.site.ports.clone(),
+        }
+    }
+
+    // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Broken> {
+        let mut slot = link.connection.lock().await;
+        if let Some(connection) = slot.as_ref() {
+            return Ok(Arc::clone(connection));
+        }
+        let _turn = self.connects.acquire().await;
+        let connected = remote::connect(&link.site.target, self.control_dir.path()).await;
+        let connection = Arc::new(connected.map_err(|error| Broken { why: error.to_string() })?);
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    async fn run(&self, link: &Link, script: &Script) -> Result<String, Broken> {
+        let connection = self.connection(link).await?;
+        let command = remote::Command {
+            script: &script.text,
+            input: remote::Input { head: script.input.head.clone(), file: script.input.file.clone() },
+            deadline: script.deadline + NETWORK,
+        };
+        match connection.run(&command).await {
+            Ok(output) if output.stdout.is_empty() && output.status != 0 => {
+                Err(Broken { why: format!("{}: {}", link.site.target.name, output.stderr.trim()) })
+            }
+            Ok(output) => Ok(output.stdout),
+            Err(error) => {
+                if error.is_unknown() {
+                    self.forget(link, connection).await;
+                }
+                Err(Broken { why: error.to_string() })
+            }
+        }
+    }
+
+    /// A connection that failed once is not trusted again.
+    async fn forget(&self, link: &Link, connection: Arc<Connection>) {
+        let mut slot = link.connection.lock().await;
+        if slot.as_ref().is_some_and(|present| Arc::ptr_eq(present, &connection)) {
+            slot.take();
+        }
+        drop(slot);
+        if let Some(connection) = Arc::into_inner(connection) {
+            connection.close().await;
+        }
+    }
+
+    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async fn carry_out(&self, order: Order) -> Performed {
+        let script = match self.script(&order) {
+            Ok(script) => script,
+            Err(error) => return Performed::Failed { error, observation: None },
+        };
+        let link = match self.link(order.action.host()) {
+            Ok(link) => link,
+            Err(Unusable { why }) => return Performed::Failed { error: why, observation: None },
+        };
+        let stdout = match self.run(link, &script).await {
+            Ok(stdout) => stdout,
+            Err(Broken { why }) => return Performed::Unknown { why },
+        };
+        match script::read_reply(&stdout, self.clock.now()) {
+            Ok(reply) => match reply.end {
+                script::End::Done => Performed::Done(reply.observation),
+                script::End::Fenced { seen } => Performed::Fenced { seen },
+                script::End::Failed(error) => Performed::Failed { error, observation: Some(reply.observation) },
+                // Another order is still at work there: neither done nor failed. Look, and plan again.
+                script::End::LockBusy { holder } => {
+                    Performed::Unknown { why: format!("{}: another script holds the lock ({holder})", order.action.host()) }
+                }
+            },
+            Err(unreadable) => Performed::Unknown { why: format!("{}: {unreadable}", link.site.target.name) },
+        }
+    }
+
+    fn script(&self, order: &Order) -> Result<Script, String> {
+        let link = self.link(order.action.host()).map_err(|unusable| unusable.why)?;
+        let site = self.site(link, order.epoch);
+        match &order.action {
+            Action::Claim { .. } => Ok(script::claim(&site)),
+            Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
+            Action::Stage { release, .. } => self.stage(&site, release),
+            Action::Stop { slot, instance, .. } => {
+                let stop_timeout = self.stop_timeout(slot);
+                Ok(script::stop(&site, &script::Halt { port: slot.port, instance: instance.clone(), stop_timeout }))
+            }
+            Action::Start { slot, release } => {
+                let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
+                let launch = self.launch(link, slot, release, revision, instance)?;
+                Ok(script::start(&site, &launch))
+            }
+        }
+    }
+
+    fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
+        let known = self.releases.definitions.get(release);
+        known.ok_or_else(|| format!("the history does not know release {}", release.short()))
+    }
+
+    fn stage(&self, site: &Site, release: &ReleaseId) -> Result<Script, String> {
+        let definition = self.definition(release)?;
+        let artifact = self.releases.artifacts.join(&definition.artifact.sha256);
+        if !artifact.is_file() {
+            return Err(format!(
+                "the artifact of version {} is no longer kept at {}; deploy that version again",
+                definition.version,
+                artifact.display()
+            ));
+        }
+        let secrets = match &definition.secrets_sha256 {
+            None => None,
+            Some(_) => {
+                let path = self.releases.secrets.join(release.as_str());
+                Some(std::fs::read(&path).map_err(|error| format!("the secrets at {}: {error}", path.display()))?)
+            }
+        };
+        Ok(script::stage(site, definition, release, &artifact, secrets.as_deref()))
+    }
+
+    fn launch(
+        &self,
+        link: &Link,
+        slot: &Slot,
+        release: &ReleaseId,
+        revision: Revision,
+        instance: InstanceId,
+    ) -> Result<script::Launch, String> {
+        let definition = self.definition(release)?;
+        let vars = self.vars(link, slot, definition);
+        let env = definition.env.iter().map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
+        Ok(script::Launch {
+            port: slot.port,
+            instance,
+            release: release.clone(),
+            revision,
+            version: definition.version.clone(),
+            driver: definition.driver,
+            user: definition.user.clone(),
+            argv: definition.command.iter().map(|word| render(word, &vars)).collect::<Result<_, _>>()?,
+            env: env.collect::<Result<_, String>>()?,
+            stop_timeout: definition.stop_timeout,
+            settle: SETTLE,
+        })
+    }
+
+    fn vars<'a>(&'a self, link: &'a Link, slot: &'a Slot, definition: &'a Definition) -> SlotVars<'a> {
+        SlotVars {
+            version: &definition.version,
+            port: slot.port,
+            address: &link.site.target.address,
+            host: &slot.host,
+            service: &self.service,
+            fleet: &self.fleet,
+            labels: &link.site.labels,
+        }
+    }
+
+    /// What an instance may take to stop, of whatever release: the longest that the history knows.
+    fn stop_timeout(&self, _slot: &Slot) -> Duration {
+        let known = self.releases.definitions.values().map(|definition| definition.stop_timeout);
+        known.max().unwrap_or(Duration::from_secs(30))
+    }
+
+    // ── questions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async fn observe(&self, host: &HostId) -> Result<Observation, Unusable> {
+        let stdout = self.query(host, script::observe).await?;
+        let reply = script::read_reply(&stdout, self.clock.now());
+        reply.map(|reply| reply.observation).map_err(|error| Unusable { why: format!("{host}: {error}") })
+    }
+
+    async fn question(&self, slot: &Slot, instance: &Instance) -> Verdict {
+        let Ok(definition) = self.definition(&instance.release) else {
+            return Verdict::Error("the history does not know its release".into());
+        };
+        let Ok(link) = self.link(&slot.host) else { return Verdict::Error("its host is not in the inventory".into()) };
+        let readiness = &definition.readiness;
+        let vars = self.vars(link, slot, definition);
+        let asked = match (&readiness.check, readiness.via) {
+            (Check::Command(words), _) => self.ask_by_command(link, slot, instance, definition, words).await,
+            (Check::Tcp, Via::Ssh) => self.ask_by_look(slot, instance).await,
+            (Check::Tcp, Via::Direct) => self.ask_by_port(link, slot, instance, definition, probe::Question::Tcp).await,
+            (Check::Http { path, status, body }, _) => {
+                let body = body.as_ref().map(|text| render(text, &vars)).transpose();
+                match body {
+                    Ok(body) => {
+                        let question = probe::Question::Http { path: path.clone(), status: *status, body };
+                        self.ask_by_port(link, slot, instance, definition, question).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        asked.unwrap_or_else(Verdict::Error)
+    }
+
+    async fn ask_by_port(
+        &self,
+        link: &Link,
+        slot: &Slot,
+        instance: &Instance,
+        definition: &Definition,
+        question: probe::Question,
+    ) -> Result<Verdict, String> {
+        let readiness = &definition.readiness;
+        let direct = || async {
+            let address = link.network_address.get_or_init(|| remote::network_address(&link.site.target)).await;
+            probe::Route::Direct { address: address.clone() }
+        };
+        let route = match readiness.via {
+            Via::Direct => direct().await,
+            Via::Ssh => {
+                let connection = self.connection(link).await.map_err(|broken| broken.why)?;
+                let address = address_on_host(&instance.listener, &link.site.target.address);
+                match connection.forward(&address, slot.port).await.map_err(|error| error.to_string())? {
+                    Some(socket) => probe::Route::Socket(socket),
+                    None => probe::Route::Direct { address },
+                }
+            }
+        };
+        Ok(probe::ask(&self.client, &question, &route, slot.port, readiness.timeout).await)
+    }
+
+    /// A port that is listened on accepts a connection: the host's own word is as good as one, and costs no detour.
+    async fn ask_by_look(&self, slot: &Slot, instance: &Instance) -> Result<Verdict, String> {
+        let observation = self.observe(&slot.host).await.map_err(|unusable| unusable.why)?;
+        let seen = match observation.slots.get(&slot.port) {
+            Some(crate::core::fleet::Occupant::Instance(seen)) if seen.name == instance.name => &seen.listener,
+            _ => return Ok(Verdict::Fail("it is gone".into())),
+        };
+        Ok(match seen {
+            Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
+            Listener::Nobody => Verdict::Fail("nobody listens on the port".into()),
+            Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
+        })
+    }
+
+    async fn ask_by_command(
+        &self,
+        link: &Link,
+        slot: &Slot,
+        instance: &Instance,
+        definition: &Definition,
+        words: &[String],
+    ) -> Result<Verdict, String> {
+        let vars = self.vars(link, slot, definition);
+        let argv = words.iter().map(|word| render(word, &vars)).collect::<Result<Vec<_>, _>>()?;
+        let question = script::Question {
+            port: slot.port,
+            release: instance.release.clone(),
+            driver: definition.driver,
+            user: definition.user.clone(),
+            argv,
+            timeout: definition.readiness.timeout,
+        };
+        let asked = self.query(&slot.host, |site| script::probe_command(site, &question)).await;
+        let stdout = asked.map_err(|unusable| unusable.why)?;
+        let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
+        Ok(match answer.status {
+            0 => Verdict::Pass(answer.line),
+            124 | 137 => {
+                let timeout = crate::core::time::Human(definition.readiness.timeout);
+                Verdict::Fail(format!("the command took longer than {timeout}"))
+            }
+            status => Verdict::Fail(format!("the command ended with {status}: {}", answer.line)),
+        })
+    }
+
+    async fn tail(&self, slot: &Slot, lines: u32) -> Vec<String> {
+        let said = self.query(&slot.host, |site| script::tail(site, slot.port, lines)).await;
+        said.ok().and_then(|stdout| script::read_tail(&stdout).ok()).unwrap_or_default()
+    }
+}
+
+/// A script that did not come to its end.
+struct Broken {
+    why: String,
+}
+
+/// Where on its own host an instance is reached: where it listens, if that is one address.
+fn address_on_host(listener: &Listener, address: &str) -> String {
+    match listener {
+        Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),
+        Listener::Own { address } if address == "::" => "localhost".to_owned(),
+        Listener::Own { address } => address.clone(),
+        _ => address.to_owned(),
+    }
+}
+
+impl World for Hosts {
+    fn look<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Observation, Unusable>> {
+        self.observe(host).boxed()
+    }
+
+    fn perform(&self, order: Order) -> BoxFuture<'_, Performed> {
+        self.carry_out(order).boxed()
+    }
+
+    fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
+        self.question(slot, instance).boxed()
+    }
+
+    fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {
+        self.tail(slot, lines).boxed()
+    }
+}

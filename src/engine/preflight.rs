@@ -1,0 +1,96 @@
+//! A first look at every host, before anything is touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream;
+
+use super::clock::Clock;
+use super::world::{Unusable, World};
+use crate::core::fleet::{Fleet, Judgement};
+use crate::core::health::{Thresholds, Verdict};
+use crate::core::names::{HostId, ReleaseId};
+use crate::core::release::Definition;
+
+/// How many hosts are looked at together, and how many instances are asked together.
+const TOGETHER: usize = 64;
+
+/// What a first look found.
+#[derive(Debug, Default)]
+pub struct Preflight {
+    /// The fleet, every running instance asked once.
+    pub fleet: Fleet,
+    /// The hosts that cannot be used. The fleet knows them as lost.
+    pub unusable: BTreeMap<HostId, Unusable>,
+    /// The least free space seen on a host, in KiB.
+    pub free_kib: BTreeMap<HostId, u64>,
+}
+
+/// Looks at every host and asks every instance once.
+pub async fn preflight<W: World>(
+    world: &Arc<W>,
+    hosts: &[HostId],
+    definitions: &BTreeMap<ReleaseId, Definition>,
+    clock: &dyn Clock,
+) -> Preflight {
+    let mut found = Preflight::default();
+    let looks = stream::iter(hosts.iter().cloned()).map(|host| {
+        let world = Arc::clone(world);
+        async move {
+            let looked = world.look(&host).await;
+            (host, looked)
+        }
+    });
+    let mut looks = looks.buffer_unordered(TOGETHER);
+    while let Some((host, looked)) = looks.next().await {
+        match looked {
+            Ok(observation) => {
+                found.free_kib.extend(observation.free_kib.map(|free| (host.clone(), free)));
+                found.fleet.observe(&host, observation);
+            }
+            Err(unusable) => {
+                found.fleet.lose(&host, clock.now(), unusable.why.clone());
+                found.unusable.insert(host, unusable);
+            }
+        }
+    }
+    drop(looks);
+    ask_all(world, &mut found.fleet, definitions, clock).await;
+    found
+}
+
+/// One pass makes an instance ready that ran before anybody asked: its thresholds are about changes.
+async fn ask_all<W: World>(
+    world: &Arc<W>,
+    fleet: &mut Fleet,
+    definitions: &BTreeMap<ReleaseId, Definition>,
+    clock: &dyn Clock,
+) {
+    let running = fleet.instances().filter(|(_, host, instance)| host.is_reachable() && instance.is_running());
+    let running: Vec<_> = running.map(|(slot, _, instance)| (slot, instance.clone())).collect();
+    let asks = stream::iter(running).map(|(slot, instance)| {
+        let world = Arc::clone(world);
+        async move {
+            let verdict = world.ask(&slot, &instance).await;
+            (slot, verdict)
+        }
+    });
+    let mut asks = asks.buffer_unordered(TOGETHER);
+    while let Some((slot, verdict)) = asks.next().await {
+        let now = clock.now();
+        let Some(instance) = fleet.instance_mut(&slot) else { continue };
+        let readiness = definitions.get(&instance.release).map(|definition| &definition.readiness);
+        let thresholds = readiness.map(crate::core::release::Readiness::thresholds).unwrap_or_default();
+        let judged = match readiness {
+            Some(readiness) => instance.judge(verdict, &readiness.check),
+            None => Judgement::Counts(verdict),
+        };
+        let verdict = match judged {
+            Judgement::Counts(verdict) => verdict,
+            Judgement::LookAgain => Verdict::Fail("nobody listens on the port".into()),
+        };
+        let since = instance.started;
+        instance.health.record(verdict, now, since, &Thresholds { successes: 1, ..thresholds });
+    }
+}

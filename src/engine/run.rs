@@ -1,0 +1,439 @@
+//! The loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::watch::Watch;
+use super::world::{Order, Performed, Unusable, World};
+use crate::core::action::Action;
+use crate::core::event::{Entry, Event, Progress, Then};
+use crate::core::failure::{Failure, Outcome};
+use crate::core::fleet::{Fleet, Host, Judgement, Observation};
+use crate::core::health::{Change, Verdict};
+use crate::core::hold::Hold;
+use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::plan::{Next, plan};
+use crate::core::release::Definition;
+use crate::core::rollout::Rollout;
+use crate::core::spec::Spec;
+use crate::core::status::{Marks, Scene, State, Status};
+use crate::core::time::Time;
+use crate::report::Reporter;
+use crate::store::{RolloutId, Store, StoreError};
+
+/// How often the reporter is told that time has passed.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the store is told that this controller lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Log lines shown of an instance that failed.
+const LOG_LINES: u32 = 15;
+/// What fetching them may take.
+const LOG_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where signals arrive: the name of each.
+pub type Interrupts = mpsc::UnboundedReceiver<&'static str>;
+
+/// Why a rollout could not be carried on at all. What was recorded stays recorded.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The journal could not be written: nothing is done that is not recorded first.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The first event was not that of a rollout's start.
+    #[error("a rollout begins with its start")]
+    NotBegun,
+}
+
+/// One rollout under way.
+pub struct Engine<W, S> {
+    /// What it acts on.
+    pub world: Arc<W>,
+    /// Where every event goes first.
+    pub store: S,
+    /// Who is shown every event.
+    pub reporter: Box<dyn Reporter>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where signals arrive.
+    pub interrupts: Interrupts,
+    /// The fleet's name.
+    pub fleet_name: String,
+    /// What is wanted.
+    pub spec: Spec,
+    /// The hosts' addresses, in the inventory's order.
+    pub addresses: Vec<(HostId, String)>,
+    /// Every release that may be met.
+    pub definitions: BTreeMap<ReleaseId, Definition>,
+    /// The fleet as the preflight saw it.
+    pub fleet: Fleet,
+}
+
+/// What the tasks report back.
+enum Message {
+    Ended { id: ActionId, host: HostId, performed: Performed },
+    Asked { slot: Slot, instance: InstanceId, restarts: u32, verdict: Verdict },
+    Looked { host: HostId, orders: u64, looked: Result<Observation, Unusable> },
+}
+
+impl<W: World, S: Store> Engine<W, S> {
+    /// Carries a rollout from its first event to its end. Gives the store back for what comes after.
+    ///
+    /// # Errors
+    /// If the journal cannot be written. The hosts are left as they are; the same command goes on from there.
+    pub async fn run(self, id: RolloutId, started: Event) -> Result<(Outcome, S), EngineError> {
+        let entry = Entry { at: self.clock.now(), event: started };
+        let rollout = Rollout::begin(&entry).ok_or(EngineError::NotBegun)?;
+        let mut run = Run::new(self, id, rollout);
+        run.show(entry)?;
+        let outcome = run.until_done().await;
+        run.engine.reporter.finish();
+        run.tasks.shutdown().await;
+        Ok((outcome?, run.engine.store))
+    }
+}
+
+struct Run<W, S> {
+    engine: Engine<W, S>,
+    id: RolloutId,
+    rollout: Rollout,
+    marks: Marks,
+    versions: BTreeMap<ReleaseId, String>,
+    thresholds: BTreeMap<ReleaseId, crate::core::health::Thresholds>,
+    progress: Progress,
+    holds: BTreeMap<HostId, Hold>,
+    watch: Watch,
+    /// Orders given to each host so far: a look that began before the last one is out of date.
+    orders: BTreeMap<HostId, u64>,
+    tasks: JoinSet<Message>,
+    heartbeat: Time,
+    ticked: Time,
+    interrupted_twice: bool,
+}
+
+impl<W: World, S: Store> Run<W, S> {
+    fn new(engine: Engine<W, S>, id: RolloutId, rollout: Rollout) -> Self {
+        let mut watch = Watch::default();
+        for (_, _, instance) in engine.fleet.instances() {
+            if let Some((at, _)) = &instance.health.last {
+                watch.was_asked(&instance.name, *at);
+            }
+        }
+        let versions = engine.definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone()));
+        let thresholds = engine.spec.thresholds.clone();
+        let (versions, heartbeat) = (versions.collect(), engine.clock.now());
+        Self {
+            engine,
+            id,
+            rollout,
+            marks: Marks::default(),
+            versions,
+            thresholds,
+            progress: Progress::default(),
+            holds: BTreeMap::new(),
+            watch,
+            orders: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            heartbeat,
+            ticked: heartbeat,
+            interrupted_twice: false,
+        }
+    }
+
+    async fn until_done(&mut self) -> Result<Outcome, EngineError> {
+        loop {
+            let now = self.engine.clock.now();
+            let decided = plan(&self.engine.spec, &self.rollout, &self.engine.fleet, now);
+            self.holds = decided.holds;
+            if decided.progress != self.progress {
+                self.progress = decided.progress;
+                self.record(Event::Progress(decided.progress))?;
+            }
+            for action in decided.actions {
+                self.give(action)?;
+            }
+            let wake = match decided.next {
+                Next::Finish(outcome) => return self.finish(outcome),
+                Next::Fail(failure, then) => {
+                    self.fail(failure, then).await?;
+                    continue;
+                }
+                Next::Wake(at) => Some(at),
+                Next::AwaitInFlight => None,
+            };
+            self.wait(wake).await?;
+            if self.interrupted_twice {
+                return self.finish(Outcome::Interrupted);
+            }
+        }
+    }
+
+    // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Durable first, then folded, then shown.
+    fn record(&mut self, event: Event) -> Result<(), EngineError> {
+        let entry = Entry { at: self.engine.clock.now(), event };
+        self.engine.store.append(self.id, &entry)?;
+        self.rollout.apply(&entry);
+        self.marks.apply(&entry);
+        let status = self.status(entry.at);
+        self.engine.reporter.event(&entry, &status);
+        Ok(())
+    }
+
+    /// The first event, which the rollout was made of.
+    fn show(&mut self, entry: Entry) -> Result<(), EngineError> {
+        self.engine.store.append(self.id, &entry)?;
+        let status = self.status(entry.at);
+        self.engine.reporter.event(&entry, &status);
+        Ok(())
+    }
+
+    fn status(&self, now: Time) -> Status {
+        Status::of(&Scene {
+            service: &self.engine.spec.service,
+            fleet_name: &self.engine.fleet_name,
+            hosts: &self.engine.addresses,
+            fleet: &self.engine.fleet,
+            versions: &self.versions,
+            target: Some(self.rollout.target()),
+            budget: self.engine.spec.budget,
+            min_ready: self.engine.spec.min_ready,
+            thresholds: &self.thresholds,
+            state: State::Running,
+            marks: &self.marks,
+            holds: &self.holds,
+            now,
+        })
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
+        self.record(Event::RolloutFinished { outcome: outcome.clone() })?;
+        self.engine.store.end_rollout(self.id, &outcome, self.engine.clock.now())?;
+        Ok(outcome)
+    }
+
+    async fn fail(&mut self, failure: Failure, then: Then) -> Result<(), EngineError> {
+        let log = match &failure.slot {
+            Some(slot) => {
+                let tail = self.engine.world.log_tail(slot, LOG_LINES);
+                tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default()
+            }
+            None => Vec::new(),
+        };
+        self.record(Event::RolloutFailed { failure, log, then })
+    }
+
+    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn give(&mut self, action: Action) -> Result<(), EngineError> {
+        let id = self.rollout.next_action_id();
+        let instance = matches!(action, Action::Start { .. }).then(|| {
+            let release = self.rollout.target_release();
+            InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id)
+        });
+        // The intent is durable before its effect can be.
+        self.record(Event::ActionStarted { id, action: action.clone(), instance: instance.clone() })?;
+        let host = action.host().clone();
+        *self.orders.entry(host.clone()).or_default() += 1;
+        let instance = instance.map(|name| (self.rollout.target_revision(), name));
+        let order = Order { action, epoch: self.rollout.epoch, instance };
+        let world = Arc::clone(&self.engine.world);
+        self.tasks.spawn(async move {
+            let performed = world.perform(order).await;
+            Message::Ended { id, host, performed }
+        });
+        Ok(())
+    }
+
+    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) -> Result<(), EngineError> {
+        match performed {
+            Performed::Done(observation) => {
+                self.observed(host, observation)?;
+                self.record(Event::ActionDone { id })
+            }
+            Performed::Failed { error, observation } => {
+                if let Some(observation) = observation {
+                    self.observed(host, observation)?;
+                }
+                self.record(Event::ActionFailed { id, error })
+            }
+            Performed::Fenced { seen } => {
+                self.record(Event::Fenced { host: host.clone(), seen })?;
+                self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") })
+            }
+            Performed::Unknown { why } => {
+                self.record(Event::ActionUnknown { id, why: why.clone() })?;
+                self.lost(host, why)?;
+                self.watch.look_now(host);
+                Ok(())
+            }
+        }
+    }
+
+    // ── news ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn observed(&mut self, host: &HostId, observation: Observation) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
+        let was_lost = !self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
+        let sickened = self.engine.fleet.observe(host, observation);
+        self.watch.looked(host, self.engine.fleet.hosts.get(host), now);
+        if was_lost {
+            self.record(Event::HostFound { host: host.clone() })?;
+        }
+        for (slot, instance) in sickened {
+            if self.is_being_stopped(&instance.name) {
+                continue;
+            }
+            let answer = match self.engine.fleet.instance(&slot).filter(|present| present.name == instance.name) {
+                Some(present) if present.is_running() => "its process was started again".to_owned(),
+                Some(present) => present.process.to_string(),
+                None => "it is gone".to_owned(),
+            };
+            let (instance, release) = (instance.name, instance.release);
+            self.record(Event::InstanceNotReady { slot, instance, release, answer })?;
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, host: &HostId, why: String) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
+        let was_reachable = self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
+        self.engine.fleet.lose(host, now, why.clone());
+        self.watch.looked(host, None, now);
+        if was_reachable {
+            self.record(Event::HostLost { host: host.clone(), why })?;
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
+        self.watch.asked(name, now);
+        let being_stopped = self.is_being_stopped(name);
+        let Some(instance) = self.engine.fleet.instance_mut(&slot) else { return Ok(()) };
+        if instance.name != *name || instance.restarts != restarts || being_stopped {
+            return Ok(());
+        }
+        let release = instance.release.clone();
+        let Some(definition) = self.engine.definitions.get(&release) else { return Ok(()) };
+        let verdict = match instance.judge(verdict, &definition.readiness.check) {
+            Judgement::Counts(verdict) => verdict,
+            Judgement::LookAgain => {
+                self.watch.look_before_asking(&slot.host, name);
+                return Ok(());
+            }
+        };
+        let passed = matches!(verdict, Verdict::Pass(_));
+        let change = instance.health.record(verdict, now, now, &definition.readiness.thresholds());
+        let was_ready = instance.health.ready_since.is_some();
+        let answer = instance.health.last_answer().unwrap_or_default().to_owned();
+        if passed {
+            self.engine.reporter.answer(&slot, now, &answer);
+        } else if was_ready {
+            // It may have ended; the host knows.
+            self.watch.look_now(&slot.host);
+        }
+        let instance = name.clone();
+        match change {
+            Some(Change::Ready) => self.record(Event::InstanceReady { slot, instance, release, answer }),
+            Some(Change::NotReady) => self.record(Event::InstanceNotReady { slot, instance, release, answer }),
+            None => Ok(()),
+        }
+    }
+
+    fn is_being_stopped(&self, name: &InstanceId) -> bool {
+        self.rollout
+            .in_flight
+            .values()
+            .any(|in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name))
+    }
+
+    // ── waiting ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Sends out what is due, and waits until something happens or `wake` comes.
+    async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
+        let now = self.engine.clock.now();
+        let next = self.send_due(now);
+        let until = [wake, next, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
+        let pause = until.unwrap_or(now).since(now);
+        tokio::select! {
+            Some(message) = self.tasks.join_next() => {
+                self.take(message)?;
+                // What has arrived meanwhile is one observation to plan on, not many.
+                while let Some(message) = self.tasks.try_join_next() {
+                    self.take(message)?;
+                }
+            }
+            Some(signal) = self.engine.interrupts.recv() => {
+                if self.rollout.interrupted {
+                    self.interrupted_twice = true;
+                } else {
+                    self.record(Event::Interrupted { by: signal.to_owned() })?;
+                }
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+        let now = self.engine.clock.now();
+        if now.since(self.heartbeat) >= HEARTBEAT {
+            self.engine.store.renew_lease(now)?;
+            self.heartbeat = now;
+        }
+        if now.since(self.ticked) >= TICK {
+            let status = self.status(now);
+            self.engine.reporter.tick(&status, now);
+            self.ticked = now;
+        }
+        Ok(())
+    }
+
+    fn send_due(&mut self, now: Time) -> Option<Time> {
+        let busy: BTreeSet<_> =
+            self.rollout.in_flight.values().map(|in_flight| in_flight.action.host().clone()).collect();
+        let due = self.watch.due(&self.engine.fleet, &self.engine.definitions, &busy, now);
+        for (slot, instance) in due.asks {
+            let world = Arc::clone(&self.engine.world);
+            self.tasks.spawn(async move {
+                let verdict = world.ask(&slot, &instance).await;
+                Message::Asked { slot, instance: instance.name, restarts: instance.restarts, verdict }
+            });
+        }
+        for host in due.looks {
+            let world = Arc::clone(&self.engine.world);
+            let orders = self.orders.get(&host).copied().unwrap_or(0);
+            self.tasks.spawn(async move {
+                let looked = world.look(&host).await;
+                Message::Looked { host, orders, looked }
+            });
+        }
+        due.next
+    }
+
+    fn take(&mut self, message: Result<Message, tokio::task::JoinError>) -> Result<(), EngineError> {
+        match message {
+            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed),
+            Ok(Message::Asked { slot, instance, restarts, verdict }) => self.asked(slot, &instance, restarts, verdict),
+            Ok(Message::Looked { host, orders, looked }) => {
+                if self.orders.get(&host).copied().unwrap_or(0) != orders {
+                    // An order came in between: it brings newer news.
+                    self.watch.dismiss(&host);
+                    return Ok(());
+                }
+                match looked {
+                    Ok(observation) => self.observed(&host, observation),
+                    Err(unusable) => self.lost(&host, unusable.why),
+                }
+            }
+            // A task that panicked is a bug; its order stays in flight and the deadline ends the rollout.
+            Err(error) => {
+                tracing::error!(%error, "a task of the engine ended abnormally");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the engine acts on: hosts that can be looked at, ordered and asked.
+
+use futures::future::BoxFuture;
+
+use crate::core::action::Action;
+use crate::core::fleet::{Instance, Observation};
+use crate::core::health::Verdict;
+use crate::core::names::{Epoch, HostId, InstanceId, Slot};
+
+/// The hosts of a fleet. Every method ends within a bound of its own.
+pub trait World: Send + Sync + 'static {
+    /// Looks at a host; changes nothing.
+    fn look<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Observation, Unusable>>;
+
+    /// Carries out an order.
+    fn perform(&self, order: Order) -> BoxFuture<'_, Performed>;
+
+    /// Asks an instance once whether it is ready.
+    fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
+
+    /// The last lines of an instance's log; empty if they cannot be had.
+    fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
+}
+
+/// An order with all that its host needs to know.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What to do.
+    pub action: Action,
+    /// The fencing number that it carries.
+    pub epoch: Epoch,
+    /// The revision and the name of the instance that a start makes.
+    pub instance: Option<(crate::core::names::Revision, InstanceId)>,
+}
+
+/// How an order ended. Where the host answered, so did its new state, in the same round trip.
+#[derive(Clone, Debug)]
+pub enum Performed {
+    /// It was carried out.
+    Done(Observation),
+    /// It was refused or failed.
+    Failed {
+        /// What the host said.
+        error: String,
+        /// Its state after that, if it could be read.
+        observation: Option<Observation>,
+    },
+    /// The host has seen a newer epoch.
+    Fenced {
+        /// Which.
+        seen: Epoch,
+    },
+    /// Nobody knows.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A host that cannot be used now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// What was tried, what came back, and what to try next.
+    pub why: String,
+}
