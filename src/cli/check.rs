@@ -35,7 +35,7 @@ struct Found {
 
 pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let session = Session::open(args.inventory, overrides)?;
+    let session = Session::open(args.inventory, &overrides)?;
     // A host may be looked at although the artifact is missing: all problems are said at once.
     let release = Release::prepare(&session).await;
     let world = session.world(session.definitions())?;
@@ -48,7 +48,8 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     match &release {
         Ok(release) => {
             let artifact = &release.definition.artifact;
-            let _ = writeln!(text, "ok      artifact of {} ({} bytes)", release.definition.version, artifact.size_bytes);
+            let _ =
+                writeln!(text, "ok      artifact of {} ({} bytes)", release.definition.version, artifact.size_bytes);
         }
         Err(fail) => {
             let _ = writeln!(text, "FAILED  {}", fail.message.trim_end().trim_start_matches("error: "));

@@ -16,7 +16,7 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
         return plan::run(args::Plan { inventory: args.inventory, overrides: args.overrides, output }).await;
     }
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let mut session = Session::open(args.inventory, overrides)?;
+    let mut session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     session.lock(&format!("deploy {}", release.definition.version))?;
     let goal = goal(&session, release, args.cause);

@@ -12,7 +12,7 @@ use crate::store::RevisionRecord;
 
 pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     let inventory = super::args::InventoryArg { inventory: args.inventory.inventory.clone() };
-    let session = Session::open(inventory, Overrides::default())?;
+    let session = Session::open(inventory, &Overrides::default())?;
     if let Some(number) = args.revision {
         let record = session.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(
@@ -84,8 +84,7 @@ fn difference(then: &str, now: &str) -> Vec<String> {
     let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];
     for (i, old) in then.iter().enumerate().rev() {
         for (j, new) in now.iter().enumerate().rev() {
-            common[i][j] =
-                if old == new { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+            common[i][j] = if old == new { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
         }
     }
     let (mut i, mut j, mut lines) = (0, 0, Vec::new());

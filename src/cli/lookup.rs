@@ -10,7 +10,8 @@ pub(super) fn inventory(named: Option<PathBuf>) -> Result<PathBuf, Fail> {
     if let Some(named) = named {
         return Ok(named);
     }
-    let here = std::env::current_dir().map_err(|error| Fail::refused(format!("error: no current directory: {error}")))?;
+    let here =
+        std::env::current_dir().map_err(|error| Fail::refused(format!("error: no current directory: {error}")))?;
     let known = match find(&here) {
         Some(place) => match Sqlite::open_existing(&place)? {
             Some(store) => store.inventories()?.into_iter().map(|known| known.inventory).collect(),
@@ -49,7 +50,8 @@ fn ask(what: &str, candidates: &[PathBuf], here: &Path) -> String {
 fn files_nearby(here: &Path) -> Vec<PathBuf> {
     let list = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-    let is_named_so = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("inventory"));
+    let is_named_so =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("inventory"));
     let mut found: Vec<_> = list(here.join("inventory")).filter(is_toml).collect();
     found.extend(list(here.to_owned()).filter(is_toml).filter(is_named_so));
     found.sort();

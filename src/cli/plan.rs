@@ -20,7 +20,7 @@ use crate::core::rollout::Rollout;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let session = Session::open(args.inventory, overrides)?;
+    let session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
     let scene = rollout::look(&session, &goal.release).await?;

@@ -2,10 +2,10 @@
 
 use super::args::Rollback;
 use super::exit::{Exit, Fail};
+use super::note;
 use super::releases::Release;
 use super::rollout::{self, Goal};
 use super::session::Session;
-use super::note;
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::failure::Outcome;
@@ -15,13 +15,12 @@ use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.set };
-    let mut session = Session::open(args.inventory, overrides)?;
+    let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("rollback")?;
     let present = session.current().cloned();
     let target = target(&session, present.as_ref(), args.to_revision)?.clone();
-    let is_present = present.is_some_and(|present| {
-        present.release == target.release && present.outcome == Some(Outcome::Succeeded)
-    });
+    let is_present =
+        present.is_some_and(|present| present.release == target.release && present.outcome == Some(Outcome::Succeeded));
     if is_present {
         let number = args.to_revision.map_or(target.revision, Revision);
         note(&format!("skipped rollback (current template already matches revision {number})"));

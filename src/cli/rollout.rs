@@ -73,8 +73,11 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
     if obstacles.is_empty() {
         return Ok(());
     }
-    let list: String = obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
-    Err(Fail::refused(format!("error: this rollout cannot work; nothing was touched{list}")))
+    let mut message = "error: this rollout cannot work; nothing was touched".to_owned();
+    for obstacle in obstacles {
+        message.push_str(&format!("\n  {obstacle}"));
+    }
+    Err(Fail::refused(message))
 }
 
 /// A rollout that is not recorded: to ask the planner what it would do.
@@ -161,12 +164,11 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
 
 /// Whether the fleet is where it is to be, and the history says so.
 fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
-    let recorded = session.current().is_some_and(|current| {
-        current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded)
-    });
-    let decided = tentative(session, scene, goal).map(|rollout| {
-        plan(&scene.spec, &rollout, &scene.found.fleet, session.now())
-    });
+    let recorded = session
+        .current()
+        .is_some_and(|current| current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded));
+    let decided =
+        tentative(session, scene, goal).map(|rollout| plan(&scene.spec, &rollout, &scene.found.fleet, session.now()));
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
         next == Next::Finish(Outcome::Succeeded)
             || !actions.is_empty()

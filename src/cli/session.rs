@@ -31,9 +31,9 @@ pub(super) struct Session {
 
 impl Session {
     /// Reads the files and opens the state.
-    pub(super) fn open(inventory: args::InventoryArg, overrides: config::Overrides) -> Result<Self, Fail> {
+    pub(super) fn open(inventory: args::InventoryArg, overrides: &config::Overrides) -> Result<Self, Fail> {
         let inventory = lookup::inventory(inventory.inventory)?;
-        let project = config::load(&inventory, &overrides)?;
+        let project = config::load(&inventory, overrides)?;
         let place = place_for(&inventory);
         let subject =
             Subject { fleet: project.inventory.fleet.clone(), service: project.playbook.service.name.clone() };
@@ -60,11 +60,7 @@ impl Session {
     pub(super) fn past(&self) -> Vec<Past> {
         self.revisions
             .iter()
-            .map(|record| Past {
-                revision: record.revision,
-                release: record.release.clone(),
-                proven: record.proven,
-            })
+            .map(|record| Past { revision: record.revision, release: record.release.clone(), proven: record.proven })
             .collect()
     }
 
@@ -129,11 +125,7 @@ impl Session {
     /// The hosts, ready to be looked at and ordered.
     pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>) -> Result<Arc<Hosts>, Fail> {
         let sites = self.project.inventory.hosts.iter().map(|host| self.site(host)).collect();
-        let releases = Releases {
-            definitions,
-            artifacts: self.place.artifacts(),
-            secrets: self.place.secrets(),
-        };
+        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets: self.place.secrets() };
         let Subject { fleet, service } = self.subject.clone();
         Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock))
             .map(Arc::new)

@@ -9,8 +9,10 @@ use super::exit::{Exit, Fail};
 use super::session::{Session, who};
 use super::{print, signals};
 use crate::config::Overrides;
-use crate::core::event::{Entry, Event, Generation};
+use crate::core::account::Account;
+use crate::core::event::Generation;
 use crate::core::failure::Outcome;
+use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
 use crate::core::status::{Marks, Scene, State, Status};
 use crate::engine::{Hosts, preflight};
@@ -20,7 +22,7 @@ use crate::store::Store;
 const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, Overrides::default())?;
+    let mut session = Session::open(args.inventory, &Overrides::default())?;
     let definitions = session.definitions();
     let world = session.world(definitions.clone())?;
     let exit = if args.watch {
@@ -36,7 +38,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
 async fn watch(
     session: &mut Session,
     world: &std::sync::Arc<Hosts>,
-    definitions: &BTreeMap<crate::core::names::ReleaseId, Definition>,
+    definitions: &BTreeMap<ReleaseId, Definition>,
     form: Form,
 ) -> Result<Exit, Fail> {
     let mut interrupts = signals::listen()?;
@@ -57,35 +59,26 @@ async fn watch(
 async fn show(
     session: &Session,
     world: &std::sync::Arc<Hosts>,
-    definitions: &BTreeMap<crate::core::names::ReleaseId, Definition>,
+    definitions: &BTreeMap<ReleaseId, Definition>,
     form: Form,
     clear: &str,
 ) -> Result<(), Fail> {
-    let status = observe(session, world, definitions).await?;
-    let text = match form {
-        Form::Json => format!("{}\n", serde_json::to_string(&status).unwrap_or_default()),
-        Form::Text => format!("{clear}{}", report::table::status(&status)),
-    };
-    print(&text).map(drop)
-}
-
-async fn observe(
-    session: &Session,
-    world: &std::sync::Arc<Hosts>,
-    definitions: &BTreeMap<crate::core::names::ReleaseId, Definition>,
-) -> Result<Status, Fail> {
     let spec = session.spec(definitions)?;
     let found = preflight(world, &spec.hosts, definitions, &*session.clock).await;
     let (_, here) = who();
+    let holder = session.store.holder(&session.subject, &here, session.now())?;
     let journal = session.store.newest_journal(&session.subject)?.unwrap_or_default();
-    let is_running = session.store.holder(&session.subject, &here, session.now())?.is_some();
+    let account = Account::of(&journal);
     let mut marks = Marks::default();
-    if is_running {
-        journal.iter().for_each(|entry| marks.apply(entry));
+    if holder.is_some() {
+        for entry in &journal {
+            marks.apply(entry);
+        }
     }
-    let target = target(session, &journal, is_running);
+    let target = target(session, account.as_ref(), holder.is_some());
     let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
-    Ok(Status::of(&Scene {
+    let now = session.now();
+    let status = Status::of(&Scene {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,
         hosts: &session.addresses(),
@@ -95,21 +88,32 @@ async fn observe(
         budget: spec.budget,
         min_ready: spec.min_ready,
         thresholds: &spec.thresholds,
-        state: state(session, &journal, is_running),
+        state: state(account.as_ref(), holder.is_some()),
         marks: &marks,
         holds: &BTreeMap::new(),
-        now: session.now(),
-    }))
+        now,
+    });
+    let by = holder.map(|holder| format!("{}@{} (pid {})", holder.owner, holder.host, holder.pid));
+    match form {
+        Form::Json => {
+            let mut object = serde_json::to_value(&status).unwrap_or_default();
+            object["rollout"] = serde_json::to_value(&account).unwrap_or_default();
+            object["locked_by"] = by.into();
+            print(&format!("{object}\n")).map(drop)
+        }
+        Form::Text => {
+            let lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
+            let lines =
+                lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
+            print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)
+        }
+    }
 }
 
 /// Where a running rollout goes; else the revision that the fleet is on.
-fn target(session: &Session, journal: &[Entry], is_running: bool) -> Option<Generation> {
-    let under_way = journal.first().filter(|_| is_running).and_then(|entry| {
-        let mut rollout = crate::core::rollout::Rollout::begin(entry)?;
-        journal.iter().skip(1).for_each(|entry| rollout.apply(entry));
-        rollout.outcome.is_none().then(|| rollout.target().clone())
-    });
-    under_way.or_else(|| {
+fn target(session: &Session, account: Option<&Account>, is_running: bool) -> Option<Generation> {
+    let under_way = account.filter(|account| is_running && account.outcome.is_none());
+    under_way.map(|account| account.target.clone()).or_else(|| {
         session.current().map(|record| Generation {
             revision: record.revision,
             release: record.release.clone(),
@@ -118,14 +122,10 @@ fn target(session: &Session, journal: &[Entry], is_running: bool) -> Option<Gene
     })
 }
 
-fn state(session: &Session, journal: &[Entry], is_running: bool) -> State {
-    let ended = journal.iter().rev().find_map(|entry| match &entry.event {
-        Event::RolloutFinished { outcome } => Some(outcome),
-        _ => None,
-    });
-    match ended {
+fn state(account: Option<&Account>, is_running: bool) -> State {
+    let Some(account) = account else { return State::Idle };
+    match &account.outcome {
         None if is_running => State::Running,
-        None if session.revisions.is_empty() => State::Idle,
         None | Some(Outcome::Interrupted | Outcome::Fenced { .. }) => State::Paused,
         Some(Outcome::Succeeded) => State::Idle,
         Some(Outcome::Held { .. }) => State::Held,

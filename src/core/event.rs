@@ -38,6 +38,16 @@ pub enum Verb {
     Rollback,
 }
 
+impl Verb {
+    /// For messages: `deploy`.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Verb::Deploy => "deploy",
+            Verb::Rollback => "rollback",
+        }
+    }
+}
+
 /// Everything that can happen in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

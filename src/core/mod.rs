@@ -3,6 +3,7 @@
 //! Nothing here awaits, logs, reads a clock or iterates a hash map: the same inputs give the same plan.
 //! That is what lets `tests/model.rs` explore it exhaustively.
 
+pub mod account;
 pub mod action;
 pub mod budget;
 pub mod cadence;

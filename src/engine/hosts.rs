@@ -204,9 +204,9 @@ impl Hosts {
                 script::End::Fenced { seen } => Performed::Fenced { seen },
                 script::End::Failed(error) => Performed::Failed { error, observation: Some(reply.observation) },
                 // Another order is still at work there: neither done nor failed. Look, and plan again.
-                script::End::LockBusy { holder } => {
-                    Performed::Unknown { why: format!("{}: another script holds the lock ({holder})", order.action.host()) }
-                }
+                script::End::LockBusy { holder } => Performed::Unknown {
+                    why: format!("{}: another script holds the lock ({holder})", order.action.host()),
+                },
             },
             Err(unreadable) => Performed::Unknown { why: format!("{}: {unreadable}", link.site.target.name) },
         }

@@ -1,0 +1,114 @@
+//! What a journal says of its rollout in a few words: where it was going, and how it ended.
+
+use serde::Serialize;
+
+use super::event::{Entry, Event, Generation, Verb};
+use super::failure::{Failure, Outcome};
+use super::rollout::Rollout;
+use super::time::{Human, Time};
+
+/// A rollout in a few words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// What it was asked to do.
+    pub verb: Verb,
+    /// Where it was going.
+    pub goal: Generation,
+    /// Where it was going last: the goal, or back.
+    pub target: Generation,
+    /// When it began.
+    pub began: Time,
+    /// When it ended; `None` while it runs, or if its controller died.
+    pub ended: Option<Time>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+}
+
+impl Account {
+    /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
+    pub fn of(journal: &[Entry]) -> Option<Self> {
+        let first = journal.first()?;
+        let Event::RolloutStarted { verb, target, .. } = &first.event else { return None };
+        let mut rollout = Rollout::begin(first)?;
+        for entry in &journal[1..] {
+            rollout.apply(entry);
+        }
+        let ended = journal.iter().rev().find(|entry| matches!(entry.event, Event::RolloutFinished { .. }));
+        Some(Self {
+            verb: *verb,
+            goal: target.clone(),
+            target: rollout.target().clone(),
+            began: first.at,
+            ended: ended.map(|entry| entry.at),
+            outcome: rollout.outcome.clone(),
+            failure: rollout.failure().cloned(),
+        })
+    }
+
+    /// The lines for a person, at `now`; none where all went well. `by` is who is at it, if anybody is.
+    pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {
+        let Generation { version, revision, .. } = &self.goal;
+        let what = format!("{} of {version} (revision {revision})", self.verb.noun());
+        let ago = |at: Time| Human(now.since(at));
+        let mut lines = Vec::new();
+        match (&self.outcome, by) {
+            (None, Some(by)) => lines.push(format!("{what} is under way for {} by {by}", ago(self.began))),
+            (None, None) => lines.push(format!(
+                "{what} began {} ago and was cut off; the same command goes on, `ship rollback` goes back",
+                ago(self.began)
+            )),
+            (Some(Outcome::Succeeded), _) => return lines,
+            (Some(outcome), _) => {
+                let ended = ago(self.ended.unwrap_or(self.began));
+                lines.push(format!("{what} ended {ended} ago: {}", outcome.word()));
+                if let Outcome::Held { why } = outcome {
+                    lines.push(format!("  held: {why}"));
+                }
+            }
+        }
+        lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::names::{Epoch, Revision};
+
+    fn journal(last: Option<Outcome>) -> Vec<Entry> {
+        let target = Generation { revision: Revision(4), release: "r".into(), version: "1.1".into() };
+        let started = Event::RolloutStarted {
+            verb: Verb::Deploy,
+            service: "page".into(),
+            fleet: "local".into(),
+            target,
+            fallback: None,
+            replicas: 3,
+            epoch: Epoch(1),
+        };
+        let finished = last.map(|outcome| Entry { at: Time(5000), event: Event::RolloutFinished { outcome } });
+        [Entry { at: Time(1000), event: started }].into_iter().chain(finished).collect()
+    }
+
+    #[test]
+    fn a_rollout_is_told_by_its_end_and_silence_means_that_all_is_well() {
+        let lines = |outcome, by| Account::of(&journal(outcome)).unwrap().lines(by, Time(65_000)).join("\n");
+        assert_eq!(lines(None, Some("anna@laptop")), "deploy of 1.1 (revision 4) is under way for 1m4s by anna@laptop");
+        assert_eq!(
+            lines(None, None),
+            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; the same command goes on, `ship rollback` goes \
+             back"
+        );
+        assert_eq!(lines(Some(Outcome::RolledBack), None), "deploy of 1.1 (revision 4) ended 1m ago: rolled-back");
+        assert_eq!(lines(Some(Outcome::Succeeded), None), "");
+    }
+
+    #[test]
+    fn a_journal_without_a_beginning_tells_nothing() {
+        assert_eq!(Account::of(&[]), None);
+        assert_eq!(Account::of(&journal(Some(Outcome::RolledBack))[1..]), None);
+    }
+}
