@@ -1,3 +1,43 @@
 //! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers; nothing runs here.
+//!
+//! A script is a head of assignments, each value through [`quote()`], and the texts under `sh/`, which never change.
+//! It is given to `sh -c` on the host, with [`Input`] on its standard input. It may end before it has read all of that:
+//! a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
+//!
+//! ```text
+//! lock, epoch            one script at a time; the newest fencing number
+//! tmp/                   what is not whole yet, or no longer
+//! releases/DIGEST/       app/ and secrets (0600); there only when whole
+//! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver)
+//! ```
+//!
+//! All that act report the host's new state and end with a line `end=…`; [`read_reply`] reads that. Without such a line
+//! nobody knows what was done.
 
+mod address;
+mod check;
+pub mod env_file;
+mod observe;
+mod probe;
+mod prune;
 pub mod quote;
+mod reply;
+mod report;
+mod site;
+mod stage;
+mod start;
+mod stop;
+mod systemd;
+mod tail;
+
+pub use self::check::{Facts, check, read_check};
+pub use self::observe::observe;
+pub use self::probe::{Answer, Question, probe_command, read_answer};
+pub use self::prune::prune;
+pub use self::quote::quote;
+pub use self::reply::{End, Reply, Unreadable, read_reply};
+pub use self::site::{Input, Script, Site};
+pub use self::stage::stage;
+pub use self::start::{Launch, start};
+pub use self::stop::{Halt, stop};
+pub use self::tail::{read_tail, tail};

@@ -1,0 +1,88 @@
+//! Addresses as `/proc/net/tcp` writes them: the words of memory, in hex, on a little-endian machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The addresses whose listeners a host at this loopback address meets, in hex; empty for every other host, which
+/// meets all but those on loopback.
+pub(super) fn loopback_hex(host_address: &str) -> String {
+    let own = match host_address.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) if ip.to_canonical().is_loopback() => vec![ip.to_canonical()],
+        Err(_) if host_address == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        _ => return String::new(),
+    };
+    let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+    let mapped = own.iter().filter_map(|ip| match ip {
+        IpAddr::V4(v4) => Some(IpAddr::from(v4.to_ipv6_mapped())),
+        IpAddr::V6(_) => None,
+    });
+    any.into_iter().chain(mapped).chain(own.iter().copied()).map(encode).collect::<Vec<_>>().join(" ")
+}
+
+/// An address as the kernel prints it.
+fn encode(ip: IpAddr) -> String {
+    let octets = match ip {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    octets.chunks(4).flat_map(|word| word.iter().rev()).map(|octet| format!("{octet:02X}")).collect()
+}
+
+/// Reads an address that the kernel has printed. An IPv4 address within IPv6 is read as what it is.
+pub(super) fn decode(hex: &str) -> Option<IpAddr> {
+    if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    match hex.len() {
+        8 => u32::from_str_radix(hex, 16).ok().map(|word| Ipv4Addr::from(word.swap_bytes()).into()),
+        32 => {
+            let mut octets = [0; 16];
+            for (at, word) in octets.chunks_mut(4).enumerate() {
+                let digits = hex.get(at * 8..at * 8 + 8)?;
+                word.copy_from_slice(&u32::from_str_radix(digits, 16).ok()?.to_le_bytes());
+            }
+            Some(IpAddr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_the_kernel_prints_it() {
+        assert_eq!(decode("0B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
+        assert_eq!(decode("00000000000000000000000001000000"), Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(decode("0000000000000000FFFF00000B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
+        for wrong in ["", "7F", "0B00007G", "+B00007F", "0B00007F0B00007F", "ééééé"] {
+            assert_eq!(decode(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_on_loopback_meets_its_own_address_and_wildcards_only() {
+        assert_eq!(
+            loopback_hex("127.0.0.11"),
+            "00000000 00000000000000000000000000000000 0000000000000000FFFF00000B00007F 0B00007F"
+        );
+        assert!(loopback_hex("[::1]").ends_with(" 00000000000000000000000001000000"));
+        assert!(loopback_hex("localhost").contains("0100007F"));
+    }
+
+    #[test]
+    fn a_host_elsewhere_has_no_such_list() {
+        for address in ["192.168.72.233", "web1.example.org", "::", "fe80::1"] {
+            assert_eq!(loopback_hex(address), "");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(ip: IpAddr) {
+            prop_assert_eq!(decode(&encode(ip)), Some(ip.to_canonical()));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Removing old releases.
+
+use std::collections::BTreeSet;
+
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
+use crate::core::names::ReleaseId;
+
+/// Removes releases from a host. One that a slot runs is kept, and the script says that it failed.
+pub fn prune(site: &Site, releases: &BTreeSet<ReleaseId>) -> Script {
+    let releases: Vec<_> = releases.iter().map(ReleaseId::as_str).collect();
+    Text::acting(site, "prune")
+        .set("RELEASES", releases.join(" "))
+        .add(include_str!("sh/prune.sh"))
+        .script(Input::default(), LOCK_WAIT + WORK * 3)
+}

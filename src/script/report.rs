@@ -1,0 +1,242 @@
+//! The lines in which the scripts report. Nothing of what a host says is taken on trust.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::decode;
+use super::check::Facts;
+use super::reply::{End, Unreadable};
+use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
+use crate::core::health::Health;
+use crate::core::names::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::time::Time;
+
+/// The first line: the version of this language.
+const BEGINNING: &str = "ship=1";
+
+/// What a script printed, understood.
+pub(super) struct Report {
+    pub(super) end: End,
+    pub(super) observation: Observation,
+    pub(super) facts: Facts,
+}
+
+/// What is collected on the way from the first line to the last.
+#[derive(Default)]
+struct Draft {
+    uptime: Option<Duration>,
+    boot: String,
+    epoch: Option<Epoch>,
+    free_kib: Option<u64>,
+    releases: BTreeSet<ReleaseId>,
+    slots: BTreeMap<Port, Record>,
+    listeners: BTreeMap<Port, Vec<Row>>,
+    facts: Facts,
+    end: Option<End>,
+    /// The slot that the lines are about.
+    port: Option<Port>,
+}
+
+/// What is known of a slot's instance.
+#[derive(Default)]
+struct Record {
+    name: Option<InstanceId>,
+    release: Option<ReleaseId>,
+    revision: Option<Revision>,
+    started: Option<Duration>,
+    boot: String,
+    process: Option<Process>,
+    restarts: u32,
+}
+
+/// Somebody who listens; `who` is `None` for the instance itself.
+struct Row {
+    address: IpAddr,
+    who: Option<String>,
+}
+
+impl Report {
+    /// Reads all that a script has printed. What a login shell prints before is passed over.
+    pub(super) fn read(stdout: &str, now: Time) -> Result<Self, Unreadable> {
+        let mut lines = stdout.split_inclusive('\n').skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
+        lines.next().ok_or(Unreadable::NoBeginning)?;
+        let mut draft = Draft::default();
+        for line in lines {
+            let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
+            if draft.end.is_some() {
+                return Err(wrong(line, "comes after the end"));
+            }
+            draft.take(line)?;
+        }
+        draft.finish(now)
+    }
+}
+
+impl Draft {
+    fn take(&mut self, line: &str) -> Result<(), Unreadable> {
+        if let Some(line) = line.strip_prefix('.') {
+            return self.slot(line)?.take(line);
+        }
+        let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
+        match key {
+            "now" => self.uptime = Some(seconds(line, value)?),
+            "boot" => value.clone_into(&mut self.boot),
+            "epoch" => self.epoch = Some(Epoch(number(line, value)?)),
+            "free" => self.free_kib = Some(number(line, value)?),
+            "staged" => {
+                self.releases.insert(digest(line, value)?);
+            }
+            "slot" => self.open_slot(line, value)?,
+            "process" => self.slot(line)?.process = Some(process(line, value)?),
+            "restarts" => self.slot(line)?.restarts = number(line, value)?,
+            "listen" => self.listen(line, value)?,
+            "missing" => self.facts.missing.push(value.to_owned()),
+            "user" => value.clone_into(&mut self.facts.user),
+            "systemd" => self.facts.systemd = Some(value.to_owned()),
+            "base" => self.facts.base_dir_problem = Some(value.to_owned()),
+            "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
+            "end" => self.end = Some(end(line, value)?),
+            _ => return Err(wrong(line, "is not known")),
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, line: &str) -> Result<&mut Record, Unreadable> {
+        self.port.and_then(|port| self.slots.get_mut(&port)).ok_or_else(|| wrong(line, "belongs to no slot"))
+    }
+
+    fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        let port = number(line, value)?;
+        self.port = Some(port);
+        match self.slots.insert(port, Record::default()) {
+            None => Ok(()),
+            Some(_) => Err(wrong(line, "comes twice")),
+        }
+    }
+
+    fn listen(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        let mut words = value.splitn(4, ' ');
+        let mut word = || words.next().ok_or_else(|| wrong(line, "is too short"));
+        let port = number(line, word()?)?;
+        let address = decode(word()?).ok_or_else(|| wrong(line, "holds no address"))?;
+        let who = match word()? {
+            "own" => None,
+            "other" => Some(word()?.to_owned()),
+            _ => return Err(wrong(line, "says neither `own` nor `other`")),
+        };
+        self.listeners.entry(port).or_default().push(Row { address, who });
+        Ok(())
+    }
+
+    fn finish(mut self, now: Time) -> Result<Report, Unreadable> {
+        let end = self.end.ok_or(Unreadable::NoEnd)?;
+        let uptime = self.uptime.ok_or_else(|| missing("the host's time"))?;
+        let epoch = self.epoch.ok_or_else(|| missing("the epoch"))?;
+        let mut slots = BTreeMap::new();
+        for (port, record) in self.slots {
+            let listener = listener(self.listeners.remove(&port).unwrap_or_default());
+            // What was started before the host itself was has run since then at most.
+            let age = match record.started {
+                Some(started) if record.boot == self.boot => uptime.saturating_sub(started),
+                _ => uptime,
+            };
+            slots.insert(port, Occupant::Instance(record.instance(port, now - age, listener)?));
+        }
+        for (port, rows) in self.listeners {
+            if let Some(who) = rows.into_iter().find_map(|row| row.who) {
+                slots.insert(port, Occupant::Stranger(who));
+            }
+        }
+        let observation = Observation { epoch, releases: self.releases, slots, free_kib: self.free_kib };
+        Ok(Report { end, observation, facts: self.facts })
+    }
+}
+
+impl Record {
+    /// A line of the slot's own record. A later version may have more to say.
+    fn take(&mut self, line: &str) -> Result<(), Unreadable> {
+        let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
+        match key {
+            "name" if value.is_empty() || value.contains(char::is_whitespace) => {
+                return Err(wrong(line, "is no instance's name"));
+            }
+            "name" => self.name = Some(InstanceId::from(value)),
+            "release" => self.release = Some(digest(line, value)?),
+            "revision" => self.revision = Some(Revision(number(line, value)?)),
+            "started" => self.started = Some(seconds(line, value)?),
+            "boot" => value.clone_into(&mut self.boot),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn instance(self, port: Port, started: Time, listener: Listener) -> Result<Instance, Unreadable> {
+        let lacks = |what: &str| missing(&format!("the {what} of the instance in slot {port}"));
+        Ok(Instance {
+            name: self.name.ok_or_else(|| lacks("name"))?,
+            release: self.release.ok_or_else(|| lacks("release"))?,
+            revision: self.revision.ok_or_else(|| lacks("revision"))?,
+            started,
+            process: self.process.ok_or_else(|| lacks("process"))?,
+            restarts: self.restarts,
+            listener,
+            health: Health::default(),
+        })
+    }
+}
+
+/// Whose the port is. An instance that shares its very address with somebody else cannot be told from them by asking.
+fn listener(rows: Vec<Row>) -> Listener {
+    let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.who.is_none());
+    let best = own.iter().map(|row| row.address).max_by_key(|address| (address.is_unspecified(), address.is_ipv4()));
+    let other = others.into_iter().find(|row| best.is_none_or(|best| best == row.address));
+    match (other.and_then(|row| row.who), best) {
+        (Some(who), _) => Listener::Other { who },
+        (None, Some(address)) => Listener::Own { address: address.to_string() },
+        (None, None) => Listener::Nobody,
+    }
+}
+
+fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
+    match value.split_once(' ') {
+        None if value == "running" => Ok(Process::Running),
+        Some(("ended", how)) => Ok(Process::Ended { how: how.to_owned() }),
+        _ => Err(wrong(line, "is no state of a process")),
+    }
+}
+
+fn end(line: &str, value: &str) -> Result<End, Unreadable> {
+    let (word, text) = value.split_once(' ').unwrap_or((value, ""));
+    match word {
+        "done" => Ok(End::Done),
+        "failed" => Ok(End::Failed(text.to_owned())),
+        "fenced" => Ok(End::Fenced { seen: Epoch(number(line, text)?) }),
+        "busy" => Ok(End::LockBusy { holder: text.to_owned() }),
+        _ => Err(wrong(line, "is no end")),
+    }
+}
+
+/// Seconds with a fraction, as in `/proc/uptime`.
+fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
+    let parsed = value.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parsed.ok_or_else(|| wrong(line, "is no time"))
+}
+
+fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
+    value.parse().map_err(|_| wrong(line, "holds no number, or one that is too large"))
+}
+
+/// A digest may become a part of a path.
+fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
+    let is_digest = value.len() == 64 && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest { Ok(ReleaseId::from(value)) } else { Err(wrong(line, "holds no digest of 64 hex digits")) }
+}
+
+fn wrong(line: &str, why: &str) -> Unreadable {
+    Unreadable::Line { line: line.chars().filter(|c| !c.is_control()).take(200).collect(), why: why.to_owned() }
+}
+
+fn missing(what: &str) -> Unreadable {
+    Unreadable::Missing(what.to_owned())
+}

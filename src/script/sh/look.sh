@@ -1,0 +1,124 @@
+# What is on the host: the slots' records, their processes, who listens. Reads only.
+
+# A process's state, session and start time in ticks; fails where there is none. Its name may hold blanks and brackets.
+inspect() {
+    case $1 in
+        '' | *[!0-9]*) return 1 ;;
+    esac
+    { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    set -- ${line##*) }
+    state=$1 session=$4 ticks=${20}
+}
+
+# The processes of session $1 that live, in "members".
+find_members() {
+    members=
+    for file in $(grep -l ") [A-Za-z] [0-9]* [0-9]* $1 " /proc/[0-9]*/stat 2>/dev/null); do
+        file=${file%/stat}
+        inspect "${file#/proc/}" && [ "$session" = "$1" ] || continue
+        case $state in
+            [ZXx]) ;;
+            *) members="$members ${file#/proc/}" ;;
+        esac
+    done
+}
+
+# The process of the slot at $slot, in "pids", "sid" and "facts".
+look_process() {
+    pid= want=
+    if [ -f "$slot/pid" ]; then
+        { read -r pid want <"$slot/pid"; } 2>/dev/null
+    fi
+    if [ -z "$want" ]; then
+        facts="process=ended never started$NL"
+    elif [ "$since_boot" != "$boot" ]; then
+        facts="process=ended when the host was restarted$NL"
+    elif inspect "$pid" && [ "$ticks" = "$want" ] && [ "$state" != Z ] && [ "$state" != X ]; then
+        pids=$pid sid=$pid
+        facts="process=running$NL"
+    else
+        how=exited
+        if [ -f "$slot/ended" ]; then
+            { read -r how <"$slot/ended"; } 2>/dev/null
+        fi
+        facts="process=ended $how$NL"
+    fi
+}
+
+# The processes that listen on the ports, and all that is known of each slot, in variables named after the port.
+look() {
+    for port in $found $heard; do
+        eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port="
+    done
+    found= heard= listens= units= unseen=
+    clock
+    read -r boot </proc/sys/kernel/random/boot_id
+    hex=$PORTS_HEX
+    for record in "$ROOT"/slots/*/instance; do
+        [ -f "$record" ] || continue
+        slot=${record%/instance}
+        port=${slot##*/}
+        case $port in
+            '' | *[!0-9]*) continue ;;
+        esac
+        text= name= driver= since_boot= pids= sid= facts=
+        while IFS= read -r line; do
+            text=$text.$line$NL
+            case $line in
+                name=*) name=${line#*=} ;;
+                driver=*) driver=${line#*=} ;;
+                boot=*) since_boot=${line#*=} ;;
+            esac
+        done <"$record"
+        # Removed between the two looks at it.
+        [ -n "$text" ] || continue
+        case $driver in
+            process) look_process ;;
+            systemd) units="$units ship-$SERVICE@$port.service" ;;
+        esac
+        eval "name_$port=\$name text_$port=\$text facts_$port=\$facts pids_$port=\$pids sid_$port=\$sid"
+        found="$found $port"
+        case " $PORTS " in
+            *" $port "*) ;;
+            *) hex="$hex${hex:+|}$(printf %04X "$port")" ;;
+        esac
+    done
+    [ -z "$units" ] || look_systemd || return 1
+    look_ports
+    fresh=1
+}
+
+# The free space below the service's directory, in KiB.
+look_space() {
+    place=$ROOT
+    while [ ! -d "$place" ]; do
+        place=${place%/*}
+        place=${place:-/}
+    done
+    set -f
+    set -- $(df -Pk "$place" 2>/dev/null)
+    set +f
+    case ${11} in
+        '' | *[!0-9]*) ;;
+        *) free="free=${11}$NL" ;;
+    esac
+}
+
+report() {
+    seen=0
+    if [ -f "$ROOT/epoch" ]; then
+        read -r seen <"$ROOT/epoch"
+    fi
+    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check"
+    for release in "$ROOT"/releases/*; do
+        release=${release##*/}
+        case $release in
+            *[!0-9a-f]*) ;;
+            *) [ ${#release} -ne 64 ] || out="${out}staged=$release$NL" ;;
+        esac
+    done
+    for port in $found; do
+        eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\""
+    done
+    out=$out$listens
+}

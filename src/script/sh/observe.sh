@@ -1,0 +1,2 @@
+look_space
+finish 'done'

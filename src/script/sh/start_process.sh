@@ -1,0 +1,28 @@
+# The process driver: a session of its own, no supervisor.
+
+# The words that go before the service's own to become another user, in "$become".
+prepare() {
+    become=
+    [ -n "$RUN_AS" ] || return 0
+    [ "$RUN_AS" != "$(id -un)" ] || return 0
+    gid=$(id -g "$RUN_AS" 2>&1) || fail "there is no user $RUN_AS on this host: $gid"
+    [ "$(id -u)" = 0 ] || fail "only root can run the service as $RUN_AS: set sudo = true"
+    become=$(command -v setpriv) || fail "setpriv, of util-linux, is missing: it is needed to run as $RUN_AS"
+}
+
+launch() {
+    if [ -s "$SLOT/log" ]; then
+        mv -f "$SLOT/log" "$SLOT/log.1"
+    fi
+    set --
+    if [ -n "$become" ]; then
+        set -- "$become" "--reuid=$RUN_AS" "--regid=$gid" --init-groups --
+    fi
+    umask 027
+    : >>"$SLOT/log"
+    umask 022
+    # Nothing of this script's stays open in the service: neither the lock nor the connection.
+    env -i "PATH=$SERVICE_PATH" setsid sh "$SLOT/run" "$@" </dev/null >>"$SLOT/log" 2>&1 \
+        3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+    child=$!
+}

@@ -1,0 +1,151 @@
+//! Where a script runs, and what one is made of.
+
+use std::fmt::{self, Display, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::loopback_hex;
+use super::quote::quote;
+use crate::core::names::{Epoch, Port};
+use crate::core::release::Driver;
+
+/// A service's place on one host, and in whose name orders are given.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The service: a name that is fit for a directory and a unit.
+    pub service: String,
+    /// The absolute path below which each service has a directory of its own.
+    pub base_dir: String,
+    /// The fencing number of the orders.
+    pub epoch: Epoch,
+    /// The host's address or name, as the probes and the clients use it.
+    pub host_address: String,
+    /// The ports on which to look for strangers.
+    pub ports: Vec<Port>,
+}
+
+/// What to run on a host.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// A POSIX sh script. It holds no secrets: other users of the host can see it.
+    pub text: String,
+    /// What it reads.
+    pub input: Input,
+    /// By when it has ended, if the host is well: its own waits are shorter.
+    pub deadline: Duration,
+}
+
+/// A script's standard input: some bytes, then a file. Empty by default.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Input {
+    /// What comes first. It may hold secrets.
+    pub head: Vec<u8>,
+    /// A file of this machine that follows.
+    pub file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("head_bytes", &self.head.len()).field("file", &self.file).finish()
+    }
+}
+
+/// How long a script waits for another one of the same service to end.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What a healthy host needs for the rest of a script, with a wide margin.
+pub(super) const WORK: Duration = Duration::from_secs(20);
+
+/// The `PATH` of an instance that sets none: what systemd gives its services.
+pub(super) const SERVICE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where an administrator's units live.
+pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
+
+impl Site {
+    /// The service's directory.
+    pub(super) fn root(&self) -> String {
+        format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
+    }
+
+    /// The user as which an instance runs; `None` for the one that runs the scripts.
+    pub(super) fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
+        match (user, driver) {
+            (Some(user), _) => Some(user.to_owned()),
+            (None, Driver::Systemd) => Some(format!("ship-{}", self.service)),
+            (None, Driver::Process) => None,
+        }
+    }
+}
+
+/// A script's text in the making: assignments first, then texts that never change.
+pub(super) struct Text(String);
+
+impl Text {
+    /// A text that knows its site and can look at it.
+    pub(super) fn looking(site: &Site) -> Self {
+        let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
+        let hex: Vec<_> = site.ports.iter().map(|port| format!("{port:04X}")).collect();
+        Self::located(site)
+            .set("PORTS", ports.join(" "))
+            .set("PORTS_HEX", hex.join("|"))
+            .set("LOOPBACK_HEX", loopback_hex(&site.host_address))
+            .add(include_str!("sh/base.sh"))
+            .add(include_str!("sh/look.sh"))
+            .add(include_str!("sh/ports.sh"))
+            .add(include_str!("sh/systemd.sh"))
+    }
+
+    /// A text that acts: under the lock, and behind the fence.
+    pub(super) fn acting(site: &Site, verb: &str) -> Self {
+        Self::looking(site)
+            .set("VERB", verb)
+            .set("EPOCH", site.epoch)
+            .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
+            .add(include_str!("sh/lock.sh"))
+    }
+
+    /// A text that only knows where it is.
+    pub(super) fn located(site: &Site) -> Self {
+        Self(String::new()).set("ROOT", site.root()).set("SERVICE", &site.service)
+    }
+
+    /// Assigns a value to a variable.
+    pub(super) fn set(mut self, variable: &str, value: impl Display) -> Self {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{variable}={}", quote(&value.to_string()));
+        self
+    }
+
+    /// Adds a text, without its comments.
+    pub(super) fn add(mut self, text: &str) -> Self {
+        for line in text.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#')) {
+            self.0.push_str(line);
+            self.0.push('\n');
+        }
+        self
+    }
+
+    /// The script.
+    pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
+        Script { text: self.0, input, deadline }
+    }
+}
+
+/// For sh, which counts in whole numbers.
+pub(super) fn centiseconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(10)
+}
+
+/// A driver's name in the records.
+pub(super) fn driver_word(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Systemd => "systemd",
+        Driver::Process => "process",
+    }
+}
+
+/// A value for one line of a record.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,116 @@
+//! Starting an instance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::env_file::env_file;
+use super::quote::{quote, quote_all};
+use super::site::{
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, one_line,
+};
+use super::systemd::unit;
+use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::release::Driver;
+
+/// How long systemd may take to start a process.
+const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
+
+/// What to start, with all templates filled in.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The slot's port.
+    pub port: Port,
+    /// The instance's name.
+    pub instance: InstanceId,
+    /// What it runs. It has been staged.
+    pub release: ReleaseId,
+    /// For which revision.
+    pub revision: Revision,
+    /// Its version, for people.
+    pub version: String,
+    /// What supervises it.
+    pub driver: Driver,
+    /// The user that it runs as; `None` for the driver's default.
+    pub user: Option<String>,
+    /// The program and its arguments. Other users of the host can see them.
+    pub argv: Vec<String>,
+    /// Its environment, but for the release's secrets, which go over it.
+    pub env: BTreeMap<String, String>,
+    /// From TERM to KILL.
+    pub stop_timeout: Duration,
+    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a failure.
+    pub settle: Duration,
+}
+
+/// Starts an instance in an empty slot. Where it was already started, nothing is done.
+///
+/// Refused if another instance is in the slot, or if somebody else listens on the port.
+pub fn start(site: &Site, launch: &Launch) -> Script {
+    let env = env_file(&launch.env);
+    let env_lines = env.bytes().filter(|b| *b == b'\n').count();
+    let run_as = site.run_as(launch.driver, launch.user.as_deref());
+    let text = Text::acting(site, "start")
+        .set("PORT", launch.port)
+        .set("NAME", &launch.instance)
+        .set("RELEASE", &launch.release)
+        .set("RECORD", record(launch))
+        .set("RUN_AS", run_as.as_deref().unwrap_or_default())
+        .set("ENV_LINES", env_lines)
+        .set("SETTLE_CS", centiseconds(launch.settle))
+        .add(include_str!("sh/take.sh"));
+    let (text, wait) = match launch.driver {
+        Driver::Process => {
+            let text = text
+                .set("RUN", run_process(site, launch))
+                .set("SERVICE_PATH", SERVICE_PATH)
+                .add(include_str!("sh/start_process.sh"));
+            (text, Duration::ZERO)
+        }
+        Driver::Systemd => {
+            let text = text
+                .set("RUN", format!("exec {}", quote_all(&launch.argv)))
+                .set("UNIT", unit(site, &run_as.unwrap_or_default(), launch.stop_timeout))
+                .set("UNIT_DIR", UNIT_DIR)
+                .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
+                .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
+                .add(include_str!("sh/start_systemd.sh"));
+            (text, SYSTEMD_WAIT)
+        }
+    };
+    let input = Input { head: env.into_bytes(), file: None };
+    text.add(include_str!("sh/start.sh")).script(input, LOCK_WAIT + wait + launch.settle + WORK)
+}
+
+/// The slot's record, but for the moment of the start, which only the host knows.
+fn record(launch: &Launch) -> String {
+    [
+        format!("name={}", launch.instance),
+        format!("release={}", launch.release),
+        format!("revision={}", launch.revision),
+        format!("version={}", one_line(&launch.version)),
+        format!("driver={}", driver_word(launch.driver)),
+    ]
+    .join("\n")
+}
+
+/// The script that becomes the service. It notes its own number and start first, so that nothing runs unrecorded; its
+/// arguments are the words that make it another user's.
+fn run_process(site: &Site, launch: &Launch) -> String {
+    let pid = quote(&format!("{}/slots/{}/pid", site.root(), launch.port));
+    format!(
+        "note() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\
+         IFS= read -r stat </proc/self/stat && note \"$stat\" || exit 126\n\
+         {}\n\
+         exec \"$@\" {}",
+        enter_release(site, launch.port, &launch.release),
+        quote_all(&launch.argv)
+    )
+}
+
+/// Goes to a release's files and takes on the environment of the instance in a slot.
+pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
+    let root = site.root();
+    let [app, secrets] = ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
+    let env = quote(&format!("{root}/slots/{port}/env"));
+    format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
+}

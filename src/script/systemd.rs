@@ -1,0 +1,72 @@
+//! The unit that systemd knows a service by. All that differs between releases lies in the slots.
+
+use std::time::Duration;
+
+use super::site::Site;
+
+/// The text of `ship-SERVICE@.service`, without the last newline.
+pub(super) fn unit(site: &Site, user: &str, stop_timeout: Duration) -> String {
+    let slot = format!("{}/slots/%i", site.root().replace('%', "%%"));
+    let service = &site.service;
+    // An end of 0 seconds would mean "never" to systemd.
+    let stop_timeout_s = stop_timeout.as_millis().div_ceil(1000).max(1);
+    format!(
+        "\
+# Written by ship for the service {service}. Changes are overwritten when it is deployed.
+[Unit]
+Description={service} on port %i
+After=network.target
+ConditionPathExists={slot}/instance
+StartLimitIntervalSec=0
+
+[Service]
+User={user}
+WorkingDirectory={slot}/release/app
+EnvironmentFile={slot}/env
+EnvironmentFile=-{slot}/release/secrets
+ExecStart=/bin/sh {run}
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec={stop_timeout_s}
+SyslogIdentifier={service}
+
+[Install]
+WantedBy=multi-user.target",
+        run = exec_word(&format!("{slot}/run")),
+    )
+}
+
+/// One word of an `ExecStart=` line.
+fn exec_word(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::names::Epoch;
+
+    fn site(base_dir: &str) -> Site {
+        Site {
+            service: "testpage".into(),
+            base_dir: base_dir.into(),
+            epoch: Epoch(1),
+            host_address: "192.0.2.1".into(),
+            ports: vec![8081],
+        }
+    }
+
+    #[test]
+    fn the_unit_names_no_release() {
+        insta::assert_snapshot!(unit(&site("/var/lib/ship"), "ship-testpage", Duration::from_millis(29_500)), @"");
+    }
+
+    #[test]
+    fn signs_that_mean_something_to_systemd_are_escaped() {
+        let unit = unit(&site("/srv/50% of $HOME"), "app", Duration::ZERO);
+        assert!(unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/%i/run\"\n"), "{unit}");
+        assert!(unit.contains("\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/%i/release/app\n"), "{unit}");
+        assert!(unit.contains("\nTimeoutStopSec=1\n"), "{unit}");
+    }
+}

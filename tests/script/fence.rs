@@ -1,0 +1,137 @@
+//! One at a time, and none that is too old.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ship::core::names::Epoch;
+use ship::script::{End, Script, prune, start};
+
+use crate::host::{Host, Release, shells, wait_for};
+
+fn epoch_file(host: &Host) -> String {
+    fs::read_to_string(host.root().join("epoch")).expect("epoch")
+}
+
+#[test]
+fn a_newer_epoch_is_stored_and_an_older_one_refused() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let release = Release::new("hello");
+        assert_eq!(host.observe().epoch, Epoch(0));
+        assert_eq!(host.stage(&release).epoch, Epoch(7));
+        host.start(&host.launch_sh("a", &release, "exec sleep 60"));
+        host.site.epoch = Epoch(1 << 40);
+        assert_eq!(host.stop("another").epoch, Epoch(1 << 40));
+
+        host.site.epoch = Epoch(8);
+        let late = Release::new("late");
+        let orders = [
+            host.halt("a", Duration::ZERO),
+            host.stage_script(&late),
+            start(&host.site, &host.launch("b", &release)),
+            prune(&host.site, &[release.id.clone()].into()),
+        ];
+        for order in orders {
+            let reply = host.ask(&order);
+            assert_eq!(reply.end, End::Fenced { seen: Epoch(1 << 40) }, "{shell:?}");
+            assert_eq!(reply.observation.releases, [release.id.clone()].into());
+            assert!(host.instance(reply.observation).is_running(), "it reports, but does nothing");
+        }
+        assert_eq!(epoch_file(&host), format!("{}\n", 1_u64 << 40));
+        assert_eq!(host.observe().epoch, Epoch(1 << 40), "looking is free");
+    }
+}
+
+#[test]
+fn a_rollout_that_took_over_during_a_transfer_fences_its_end() {
+    let mut host = Host::new();
+    let release = Release::new("hello");
+    let mut sender = host.spawn(&host.stage_script(&release));
+    let tmp = host.root().join("tmp");
+    wait_for("the sender", || fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0));
+    host.site.epoch = Epoch(8);
+    host.stop("nothing");
+    let bytes = fs::read(&release.path).expect("artifact");
+    std::io::Write::write_all(&mut sender.stdin.take().expect("stdin"), &bytes).expect("write");
+    let output = sender.wait_with_output().expect("output");
+    let stdout = String::from_utf8(output.stdout).expect("text");
+    assert!(stdout.ends_with("end=fenced 8\n"), "{stdout}");
+    assert!(host.observe().releases.is_empty());
+}
+
+#[test]
+fn an_epoch_that_is_no_number_lets_nobody_in() {
+    let host = Host::new();
+    host.stage(&Release::new("hello"));
+    fs::write(host.root().join("epoch"), "seven\n").expect("epoch");
+    let ran = host.run(&host.halt("a", Duration::ZERO));
+    assert!(ran.stdout.contains("end=failed ") && ran.stdout.contains("/epoch holds no number"), "{ran:?}");
+}
+
+#[test]
+fn a_script_that_waits_in_vain_says_for_whom() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        host.start(&host.launch_sh("a", &release, "trap '' TERM; echo up; while :; do sleep 0.05; done"));
+        host.wait_for_log("up");
+        let mut holder = host.spawn(&host.halt("a", Duration::from_secs(5)));
+        let lock = host.root().join("lock");
+        let expected = format!("stop, epoch 7, pid {}", holder.id());
+        wait_for("the lock", || fs::read_to_string(&lock).is_ok_and(|lock| lock.contains(&expected)));
+
+        let reply = host.ask(&impatient(prune(&host.site, &[release.id.clone()].into())));
+        assert_eq!(reply.end, End::LockBusy { holder: format!("{expected}, for 0 s") }, "{shell:?}");
+        assert_eq!(reply.observation.releases.len(), 1);
+        // Looking takes no lock.
+        assert!(host.instance(host.observe()).is_running());
+        let pid = host.pid().to_string();
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
+        assert!(holder.wait().expect("status").success());
+    }
+}
+
+#[test]
+fn a_service_does_not_inherit_the_lock() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    host.stage(&release);
+    host.start(&host.launch_sh("a", &release, "exec sleep 60"));
+    assert_eq!(host.ask(&impatient(host.halt("another", Duration::ZERO))).end, End::Done);
+    let free = Command::new("flock").arg("-n").arg(host.root().join("lock")).arg("true").status();
+    assert!(free.expect("flock").success());
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_a_failure_in_words() {
+    let mut host = Host::new();
+    fs::write(host.dir.path().join("file"), "").expect("file");
+    host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
+    let why = host.run(&host.halt("a", Duration::ZERO)).failure();
+    assert!(why.contains("mkdir") && why.contains("Not a directory"), "{why}");
+}
+
+#[test]
+fn a_script_whose_reader_has_gone_still_finishes_its_work() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    host.stage(&release);
+    let mut child = host
+        .command(&start(&host.site, &host.launch_sh("a", &release, "exec sleep 60")))
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    child.wait().expect("wait");
+    assert!(host.instance(host.observe()).is_running());
+}
+
+/// The script, with hardly any patience for the lock.
+fn impatient(script: Script) -> Script {
+    let text = script.text.replace("LOCK_WAIT_CS='1000'", "LOCK_WAIT_CS='5'");
+    assert_ne!(text, script.text);
+    Script { text, ..script }
+}

@@ -1,0 +1,161 @@
+//! Reading what the scripts report, and what they never said.
+
+use proptest::prelude::*;
+use ship::core::fleet::{Listener, Occupant};
+use ship::core::names::Epoch;
+use ship::core::release::Driver;
+use ship::core::time::Time;
+use ship::script::{End, Unreadable, check, read_check, read_reply};
+
+use crate::host::{Host, now, shells};
+
+const DIGEST: &str = "515849216a515849216a515849216a515849216a515849216a515849216a5158";
+
+/// A report as a host prints it, with one instance that was started 60 s ago.
+fn report() -> String {
+    format!(
+        "\nship=1\nnow=100.50\nboot=b\nepoch=7\nfree=2048\nstaged={DIGEST}\nslot=8081\n.name=testpage-a\n\
+         .release={DIGEST}\n.revision=3\n.version=0.8 beta\n.driver=process\n.started=40.50\n.boot=b\n\
+         process=running\nlisten=8081 0B00007F own\nlisten=8082 00000000 other pid 4711 (nginx)\nend=done\n"
+    )
+}
+
+fn read(text: &str) -> Result<ship::script::Reply, Unreadable> {
+    read_reply(text, Time(1_000_000))
+}
+
+fn complaint(text: &str) -> String {
+    read(text).expect_err("unreadable").to_string()
+}
+
+#[test]
+fn a_report_is_read_whole() {
+    let reply = read(&report()).expect("a report");
+    assert_eq!((reply.end, reply.observation.epoch, reply.observation.free_kib), (End::Done, Epoch(7), Some(2048)));
+    let slots = reply.observation.slots;
+    match slots.get(&8081) {
+        Some(Occupant::Instance(instance)) => {
+            assert_eq!(instance.started, Time(940_000), "the ages agree, whatever the clocks say");
+            assert_eq!(instance.listener, Listener::Own { address: "127.0.0.11".into() });
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(slots.get(&8082), Some(&Occupant::Stranger("pid 4711 (nginx)".into())));
+}
+
+#[test]
+fn what_a_login_shell_prints_first_is_passed_over() {
+    assert_eq!(read(&format!("Welcome!\nnow=1{}", report())), read(&report()));
+}
+
+#[test]
+fn every_end_is_told_from_a_lost_connection() {
+    let ended = |end: &str| read(&report().replace("end=done", end)).map(|reply| reply.end);
+    assert_eq!(ended("end=failed no space"), Ok(End::Failed("no space".into())));
+    assert_eq!(ended("end=failed"), Ok(End::Failed(String::new())));
+    assert_eq!(ended("end=fenced 9"), Ok(End::Fenced { seen: Epoch(9) }));
+    assert_eq!(ended("end=busy stop, epoch 7"), Ok(End::LockBusy { holder: "stop, epoch 7".into() }));
+    for cut in 1..report().len() {
+        assert!(read(&report()[..cut]).is_err(), "cut at {cut}");
+    }
+    assert_eq!(complaint(""), "the host's answer does not begin as ship's scripts do");
+    assert_eq!(complaint("\nship=1\nnow=1\n"), "the host's answer breaks off before its end");
+}
+
+#[test]
+fn a_host_that_cannot_say_what_runs_is_not_an_empty_host() {
+    let said = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
+    assert_eq!(said, "the host could not say what runs on it: systemctl show: Failed to connect to bus");
+}
+
+#[test]
+fn nothing_of_what_a_host_says_is_taken_on_trust() {
+    let with = |from: &str, to: &str| {
+        let text = report();
+        assert!(text.contains(from), "{from}");
+        complaint(&text.replacen(from, to, 1))
+    };
+    assert!(with(&format!("staged={DIGEST}"), "staged=../../etc").contains("no digest"));
+    assert!(with(&format!(".release={DIGEST}"), &format!(".release={}", DIGEST.to_uppercase())).contains("no digest"));
+    assert!(with("slot=8081", "slot=98081").contains("too large"));
+    assert!(with("epoch=7", "epoch=").contains("holds no number"));
+    assert!(with(".name=testpage-a", ".name=a b").contains("is no instance's name"));
+    assert!(with(".name=testpage-a\n", "").contains("lacks the name of the instance in slot 8081"));
+    assert!(with("process=running\n", "").contains("lacks the process"));
+    assert!(with("process=running", "process=sleeping").contains("no state of a process"));
+    assert!(with("now=100.50", "now=NaN").contains("is no time"));
+    assert!(with("now=100.50", "now=-1").contains("is no time"));
+    assert!(with("0B00007F own", "0B00007F mine").contains("neither"));
+    assert!(with("0B00007F own", "localhost own").contains("no address"));
+    assert!(with("free=2048", "surprise=1").contains("is not known"));
+    assert!(with("slot=8081\n", "").contains("belongs to no slot"));
+    assert!(with("slot=8081\n", "slot=8081\nslot=8081\n").contains("comes twice"));
+    assert!(with("end=done\n", "end=done\nmore=1\n").contains("comes after the end"));
+}
+
+#[test]
+fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_most() {
+    let reply = read(&report().replacen(".boot=b", ".boot=a", 1)).expect("a report");
+    match reply.observation.slots.get(&8081) {
+        Some(Occupant::Instance(instance)) => assert_eq!(instance.started, Time(1_000_000 - 100_500)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_port_that_somebody_else_shares_is_not_the_instances() {
+    let listener = |rows: &str| {
+        let reply = read(&report().replacen("listen=8081 0B00007F own\n", rows, 1)).expect("a report");
+        match reply.observation.slots.get(&8081) {
+            Some(Occupant::Instance(instance)) => instance.listener.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let other = || Listener::Other { who: "pid 1 (old)".into() };
+    let own = |address: &str| Listener::Own { address: address.into() };
+    assert_eq!(listener(""), Listener::Nobody);
+    assert_eq!(listener("listen=8081 0B00007F other pid 1 (old)\n"), other());
+    assert_eq!(listener("listen=8081 0B00007F own\nlisten=8081 0B00007F other pid 1 (old)\n"), other());
+    assert_eq!(listener("listen=8081 0B00007F own\nlisten=8081 0C00007F other pid 1 (old)\n"), own("127.0.0.11"));
+    assert_eq!(listener(&format!("listen=8081 {} own\nlisten=8081 00000000 own\n", "0".repeat(32))), own("0.0.0.0"));
+    assert_eq!(listener(&format!("listen=8081 {} own\n", "0".repeat(32))), own("::"));
+}
+
+#[test]
+fn a_check_says_what_is_missing_and_creates_nothing() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let ran = host.run(&check(&host.site, Driver::Process, None));
+        let (facts, observation) = read_check(&ran.stdout, now()).expect("facts");
+        assert_eq!((facts.missing, facts.base_dir_problem), (vec![], None), "{shell:?}");
+        assert!(!facts.user.is_empty() && observation.free_kib.is_some());
+        assert!(!host.root().exists());
+
+        std::fs::write(host.dir.path().join("file"), "").expect("file");
+        host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
+        let mut script = check(&host.site, Driver::Process, None);
+        script.text = script.text.replace(" setsid'", " setsid no-such-tool'");
+        let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
+        assert_eq!(facts.missing, ["no-such-tool"]);
+        assert!(facts.base_dir_problem.is_some_and(|why| why.ends_with("/file is not a directory")));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(\nship=1\n)?([a-z.]{0,8}=?[ -~]{0,12}\n){0,12}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_change_of_a_report_makes_the_parser_panic(at in 0..460_usize, len in 0..40_usize, new in any::<String>()) {
+        let mut text = report();
+        let (at, end) = (at.min(text.len()), (at + len).min(text.len()));
+        text.replace_range(at..end, &new);
+        if let Ok(reply) = read(&text) {
+            for release in &reply.observation.releases {
+                prop_assert!(release.as_str().len() == 64 && !release.as_str().contains(['/', '.']));
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The scripts, run for real by the shells of this machine: nothing here needs root, sshd or systemd.
+
+mod act;
+mod fence;
+mod host;
+mod look;
+mod quoting;
+mod releases;
+mod systemd;

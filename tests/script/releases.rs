@@ -1,0 +1,205 @@
+//! Staging and pruning.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use ship::core::names::ReleaseId;
+use ship::script::{End, prune};
+
+use crate::host::{Host, Release, mode, shells, wait_for};
+
+/// The names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .expect("directory")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("name"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn release_dir(host: &Host, release: &Release) -> std::path::PathBuf {
+    host.root().join("releases").join(release.id.as_str())
+}
+
+#[test]
+fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        let observation = host.stage(&release);
+        assert!(observation.free_kib.is_some_and(|free| free > 0), "{shell:?}");
+        let page = release_dir(&host, &release).join("app/index.html");
+        assert_eq!(fs::read_to_string(&page).expect("page"), "hello");
+        assert_eq!(mode(&page), 0o644, "{shell:?}");
+        assert_eq!(mode(page.parent().expect("directory")), 0o755);
+        assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_single_file_becomes_a_program() {
+    let host = Host::new();
+    let release = Release::program("serve it", "#!/bin/sh\n");
+    host.stage(&release);
+    let program = release_dir(&host, &release).join("app/serve it");
+    assert_eq!((mode(&program), fs::read_to_string(&program).expect("program")), (0o755, "#!/bin/sh\n".into()));
+}
+
+#[test]
+fn what_is_there_is_not_sent_again() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let script = host.stage_script(&release);
+        // Not even the end of the input is waited for.
+        let mut child = host.spawn(&script);
+        let _input = child.stdin.take();
+        wait_for("the end", || child.try_wait().expect("status").is_some());
+        assert_eq!(host.ask(&script).end, End::Done);
+    }
+}
+
+#[test]
+fn a_wrong_checksum_is_refused_and_nothing_is_left() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let mut release = Release::new("hello");
+        release.definition.artifact.sha256 = "0".repeat(64);
+        let refused = host.run(&host.stage_script(&release));
+        assert!(refused.failure().contains(&format!("sha256 {} instead of 000", release.id)), "{}", refused.failure());
+        assert!(refused.reply().observation.releases.is_empty());
+        assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new(), "{shell:?}");
+    }
+}
+
+#[test]
+fn an_input_that_breaks_off_is_refused_with_what_came() {
+    let host = Host::new();
+    let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
+    let script = host.stage_script(&release);
+    let mut whole = script.input.head.clone();
+    whole.extend(fs::read(&release.path).expect("artifact"));
+    let cut = host.run_with(&script, &whole[..whole.len() - 5]).failure();
+    let size = release.definition.artifact.size_bytes;
+    assert!(cut.starts_with(&format!("the artifact, of {size} bytes, arrived damaged: {} bytes", size - 5)), "{cut}");
+    let cut = host.run_with(&script, &whole[..8]);
+    assert_eq!(cut.failure(), "the secrets did not arrive whole, or could not be written");
+    assert!(cut.reply().observation.releases.is_empty());
+    assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_no_archive_is_refused_in_the_tools_words() {
+    let host = Host::new();
+    let mut release = Release::program("page", "no archive");
+    release.definition.artifact.form = ship::core::release::ArtifactForm::TarGz;
+    let refused = host.run(&host.stage_script(&release));
+    let why = refused.failure();
+    assert!(why.starts_with("the artifact could not be unpacked:") && why.contains("gzip"), "{why}");
+    assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_is_refused_in_the_tools_words() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    host.stage(&Release::new("another"));
+    let script = host.stage_script(&release);
+    // As if every write to the file that is received met a full disk.
+    let full = script.text.replace("\"$litter/artifact\") || fail", "/dev/full) || fail");
+    assert_ne!(full, script.text);
+    let refused = host.run(&ship::script::Script { text: full, ..script });
+    let why = refused.failure();
+    assert!(why.contains("could not be received") && why.contains("No space left on device"), "{why}");
+    assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+    assert_eq!(refused.reply().observation.releases.len(), 1);
+}
+
+#[test]
+fn what_an_interrupted_attempt_has_left_goes_with_the_next() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    let script = host.stage_script(&release);
+    let mut child = host.spawn(&script);
+    child.stdin.as_mut().expect("stdin").write_all(b"the first half").expect("write");
+    let tmp = host.root().join("tmp");
+    wait_for("the first half", || tmp.exists() && !names(&tmp).is_empty());
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    assert!(host.observe().releases.is_empty(), "never half a release");
+    assert_eq!(names(&tmp).len(), 1);
+    host.stage(&release);
+    assert_eq!(names(&tmp), Vec::<String>::new());
+}
+
+#[test]
+fn a_sender_that_falls_asleep_keeps_nobody_waiting() {
+    let host = Host::new();
+    let (slow, quick) = (Release::new("slow"), Release::new("quick"));
+    let mut asleep = host.spawn(&host.stage_script(&slow));
+    let tmp = host.root().join("tmp");
+    wait_for("the slow one", || tmp.exists() && !names(&tmp).is_empty());
+    assert_eq!(host.stage(&quick).releases, [quick.id.clone()].into());
+    drop(asleep.stdin.take());
+    asleep.wait().expect("wait");
+    assert_eq!(host.observe().releases, [quick.id.clone()].into());
+}
+
+#[test]
+fn secrets_without_a_last_newline_arrive_as_they_are() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello").with_secrets("A='%s \\n'\n\n  B=\"2\"");
+        host.stage(&release);
+        let secrets = release_dir(&host, &release).join("secrets");
+        assert_eq!(fs::read_to_string(&secrets).expect("secrets"), "A='%s \\n'\n\n  B=\"2\"", "{shell:?}");
+        assert_eq!(mode(&secrets), 0o600);
+    }
+}
+
+#[test]
+fn secrets_with_a_wrong_checksum_are_refused() {
+    let host = Host::new();
+    let mut release = Release::new("hello").with_secrets("A=\"1\"\n");
+    release.definition.secrets_sha256 = Some("0".repeat(64));
+    let why = host.run(&host.stage_script(&release)).failure();
+    assert!(why.starts_with("the secrets arrived damaged: 6 bytes"), "{why}");
+    assert!(host.observe().releases.is_empty());
+}
+
+#[test]
+fn a_release_that_a_slot_runs_is_never_pruned() {
+    let host = Host::new();
+    let (old, running) = (Release::new("old"), Release::new("running"));
+    host.stage(&old);
+    host.stage(&running);
+    host.start(&host.launch_sh("a", &running, "exec sleep 60"));
+    let all = [old.id.clone(), running.id.clone(), ReleaseId::from("e".repeat(64))].into();
+    let reply = host.ask(&prune(&host.site, &all));
+    assert_eq!(reply.end, End::Failed(format!("kept, because a slot runs it: {}", running.id)));
+    assert_eq!(reply.observation.releases, [running.id.clone()].into());
+    assert!(!release_dir(&host, &old).exists());
+
+    host.stop("a");
+    assert!(host.order(&prune(&host.site, &all)).releases.is_empty());
+    assert!(host.order(&prune(&host.site, &all)).releases.is_empty(), "twice is as good as once");
+    assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+}
+
+#[test]
+fn only_a_digest_leads_to_a_directory_that_is_removed() {
+    let host = Host::new();
+    host.stage(&Release::new("hello"));
+    let precious = host.dir.path().join("precious");
+    fs::create_dir(&precious).expect("directory");
+    symlink(&precious, host.root().join("releases/link")).expect("link");
+    for name in ["../../precious", "link", ".", "*", ""] {
+        let refused = host.ask(&prune(&host.site, &[ReleaseId::from(name)].into()));
+        assert_eq!(refused.observation.releases.len(), 1, "{name}");
+    }
+    assert!(precious.exists());
+}
