@@ -5,5 +5,6 @@ pub mod asker;
 pub mod command;
 pub mod fleet;
 pub mod loopback;
+pub mod project;
 pub mod sshd;
 pub mod world;

@@ -164,8 +164,10 @@ fn run_again_inside(test: &str, image: Option<&Path>) {
     }
     let done = Running::spawn(command).wait_within(DEADLINE);
     remove_control_groups(&world);
-    print!("{}", done.stdout);
-    eprint!("{}", done.stderr);
+    // Indented, so that nobody takes the inner test's result line for one more result.
+    for line in done.stdout.lines().chain(done.stderr.lines()) {
+        println!("    {line}");
+    }
     // A name that matches no test would pass without having run.
     let ran = done.stdout.contains("test result: ok. 1 passed");
     assert!(done.code == Some(0) && ran, "`{test}` failed in its world (its output is above)");
