@@ -4,9 +4,10 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use support::asker::{Asker, ask};
+use support::asker::{Asker, Counter, ask};
 use support::fleet::{Fleet, pids};
 use support::loopback::Loopback;
 use support::{command::Running, world};
@@ -136,14 +137,7 @@ fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
 fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
     world::with_sshd(|| {
         let place = "127.0.0.1:8081";
-        let serve = |version: &str| {
-            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/page.py");
-            let mut command = std::process::Command::new("/usr/bin/python3");
-            command.arg(page).env("HOST", "127.0.0.1").env("PORT", "8081").env("VERSION", version);
-            let service = Running::spawn(command);
-            world::until("the page answers", Duration::from_secs(20), || ask(place.parse().ok()?).ok());
-            service
-        };
+        let serve = |version| serve("127.0.0.1", version);
         let first = serve("1");
         let asker = Asker::start([place]);
         asker.await_answers(3);
@@ -165,6 +159,49 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
     });
 }
 
+#[test]
+fn the_measures_tell_a_careful_roll_from_a_careless_one() {
+    world::with_sshd(|| {
+        let addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"];
+        let mut instances: Vec<_> = addresses[..3].iter().map(|address| (*address, serve(address, "1"))).collect();
+        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        let counter = Counter::start("page.py");
+        asker.await_answers(20);
+        let mut spare = addresses[3];
+        for _ in 0..3 {
+            let next = serve(spare, "2");
+            asker.await_answers(20);
+            let (freed, old) = instances.remove(0);
+            drop(old);
+            instances.push((spare, next));
+            spare = freed;
+        }
+        asker.await_answers(20);
+        let (answers, most) = (asker.stop(), counter.most());
+        assert_eq!(answers.failures(), Vec::<String>::new());
+        assert_eq!((answers.fewest(3), most), (3, 4), "the article's way");
+
+        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        asker.await_answers(20);
+        drop(instances.remove(0));
+        asker.await_answers(20);
+        instances.push((spare, serve(spare, "3")));
+        asker.await_answers(20);
+        assert_eq!(asker.stop().fewest(3), 2, "the old one was stopped before the new one served");
+    });
+}
+
+/// Serves the test page at an address, and has had an answer when it returns.
+fn serve(address: &str, version: &str) -> Running {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/page.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(page).env("HOST", address).env("PORT", "8081").env("VERSION", version);
+    let service = Running::spawn(command);
+    let place = format!("{address}:8081").parse().expect("an address");
+    world::until("the page answers", Duration::from_secs(20), || ask(place).ok());
+    service
+}
+
 /// Not a test: a world to be killed by the next one.
 #[test]
 #[ignore = "only for the test that kills it"]
@@ -177,11 +214,10 @@ fn a_world_that_waits() {
 
 #[test]
 fn a_killed_test_takes_its_hosts_along() {
-    if let Err(skip) = world::hosts_possible() {
-        println!("skipped: {skip}");
+    if !world::has_room_for_hosts() {
         return;
     }
-    let mut command = std::process::Command::new(std::env::current_exe().expect("the test's own file"));
+    let mut command = Command::new(std::env::current_exe().expect("the test's own file"));
     command.args(["--exact", "a_world_that_waits", "--ignored"]);
     let victim = Running::spawn(command);
     let group = format!("/{}", world::control_group(&format!("{}-0", victim.pid())));

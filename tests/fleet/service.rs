@@ -15,7 +15,7 @@ fn systemd_runs_it_as_a_user_of_its_own_and_keeps_its_log() {
         let project = project.with("replicas = 3", "replicas = 4");
         project.deploy("1").exits(0);
         for host in &fleet.hosts {
-            let user = host.exec("ps -o user= -p $(pgrep -f page.py)").stdout;
+            let user = host.exec("ps -o user= -p $(pgrep -f '[p]age.py')").stdout;
             assert!(!["root", "deploy", ""].contains(&user.trim()), "it runs as {user:?}");
             host.exec("journalctl --output=cat --no-pager").says(&["page 1 starts, its behaviour is good"]);
         }
@@ -62,7 +62,7 @@ fn a_secret_reaches_the_service_and_nothing_else() {
         for host in &fleet.hosts {
             // The pattern is in a file, so that no search finds itself.
             host.exec(&format!("umask 077; printf %s {SECRET} > /root/pattern")).exits(0);
-            let environ = "for p in $(pgrep -f page.py); do grep -c -a -f /root/pattern /proc/$p/environ; done";
+            let environ = "for p in $(pgrep -f '[p]age.py'); do grep -c -a -f /root/pattern /proc/$p/environ; done";
             served += host.exec(environ).stdout.lines().filter(|count| *count == "1").count();
             host.exec("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -c -a -f /root/pattern").exits(1);
             host.exec("journalctl --no-pager --output=export | grep -c -a -f /root/pattern").exits(1);
