@@ -1,5 +1,4 @@
 //! Steady askers: one sees every answer that a service gives or fails to give, the other every process it runs.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks places over and over, each time with a new connection, until stopped.
-pub(crate) struct Asker {
+pub struct Asker {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<(String, Vec<Asked>)>>,
@@ -27,19 +26,19 @@ pub(crate) struct Asker {
 
 /// One question and what came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) began: Instant,
-    pub(crate) ended: Instant,
+pub struct Asked {
+    pub began: Instant,
+    pub ended: Instant,
     /// The page, or what went wrong.
-    pub(crate) answer: Result<String, String>,
+    pub answer: Result<String, String>,
 }
 
 /// All that was asked, by place.
-pub(crate) struct Answers(BTreeMap<String, Vec<Asked>>);
+pub struct Answers(BTreeMap<String, Vec<Asked>>);
 
 impl Asker {
     /// Starts asking places, each `address:port`, one thread a place.
-    pub(crate) fn start<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
+    pub fn start<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
         let start = |place: S| ask_on(place.into(), Arc::clone(&stop), Arc::clone(&answered));
@@ -48,7 +47,7 @@ impl Asker {
     }
 
     /// Waits for so many more answers.
-    pub(crate) fn await_answers(&self, more: usize) {
+    pub fn await_answers(&self, more: usize) {
         let enough = self.answered.load(Ordering::Relaxed) + more;
         until("more answers", Duration::from_secs(20), || {
             (self.answered.load(Ordering::Relaxed) >= enough).then_some(())
@@ -56,7 +55,7 @@ impl Asker {
     }
 
     /// Stops asking.
-    pub(crate) fn stop(self) -> Answers {
+    pub fn stop(self) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
         Answers(self.threads.into_iter().map(|thread| thread.join().expect("an asker does not panic")).collect())
     }
@@ -83,7 +82,7 @@ fn ask_on(place: String, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> J
 ///
 /// # Errors
 /// What went wrong, in words.
-pub(crate) fn ask(socket: SocketAddr) -> Result<String, String> {
+pub fn ask(socket: SocketAddr) -> Result<String, String> {
     let step = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let mut stream = TcpStream::connect_timeout(&socket, PATIENCE).map_err(step("connect"))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(step("connect"))?;
@@ -99,7 +98,7 @@ impl Answers {
     /// Questions that failed although the same page was answered there before and after: nobody may see such a one.
     ///
     /// A place that nobody serves yet, or any more, refuses by right: only what lies within an instance's life counts.
-    pub(crate) fn failures(&self) -> Vec<String> {
+    pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (place, asked) in &self.0 {
             for (first, last) in lives(asked) {
@@ -111,7 +110,7 @@ impl Answers {
     }
 
     /// Failures of another kind than "nobody is there": an answer broken off, a wrong status, silence.
-    pub(crate) fn broken(&self) -> Vec<String> {
+    pub fn broken(&self) -> Vec<String> {
         let all = self.0.iter().flat_map(|(place, asked)| asked.iter().map(move |one| (place, one)));
         let failures = all.filter_map(|(place, one)| Some((place, one.answer.as_ref().err()?)));
         failures.filter(|(_, why)| !why.starts_with("connect:")).map(|(place, why)| format!("{place}: {why}")).collect()
@@ -120,7 +119,7 @@ impl Answers {
     /// The fewest places that answered at one time, from when `expected` of them did until the end.
     ///
     /// Between two questions the better is assumed, so what is missing here was truly missing.
-    pub(crate) fn fewest(&self, expected: usize) -> usize {
+    pub fn fewest(&self, expected: usize) -> usize {
         let up: Vec<(Instant, Instant)> = self.0.values().flat_map(|asked| generous_lives(asked)).collect();
         let count = |at: Instant| up.iter().filter(|(from, to)| *from <= at && at <= *to).count();
         let mut moments: Vec<Instant> = self.0.values().flatten().flat_map(|one| [one.began, one.ended]).collect();
@@ -132,7 +131,7 @@ impl Answers {
     }
 
     /// Every page that was answered, once, in the order of its first answer.
-    pub(crate) fn pages(&self) -> Vec<String> {
+    pub fn pages(&self) -> Vec<String> {
         let mut answered: Vec<_> = self.0.values().flatten().filter(|one| one.answer.is_ok()).collect();
         answered.sort_by_key(|one| one.ended);
         let mut pages = Vec::new();
@@ -145,7 +144,7 @@ impl Answers {
     }
 
     /// How many questions were answered.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.values().flatten().filter(|one| one.answer.is_ok()).count()
     }
 }
@@ -180,14 +179,14 @@ fn generous_lives(asked: &[Asked]) -> Vec<(Instant, Instant)> {
 }
 
 /// Counts the processes of a service over and over, on all hosts of this world at once, until stopped.
-pub(crate) struct Counter {
+pub struct Counter {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
 }
 
 impl Counter {
     /// Starts counting processes whose command line is an interpreter and this file.
-    pub(crate) fn start(file: &'static str) -> Self {
+    pub fn start(file: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -202,14 +201,14 @@ impl Counter {
     }
 
     /// The most that ran at one time.
-    pub(crate) fn most(self) -> usize {
+    pub fn most(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("a counter does not panic")
     }
 }
 
 /// How many processes of a service run now, on all hosts of this world: a world sees the processes of its hosts.
-pub(crate) fn running(file: &str) -> usize {
+pub fn running(file: &str) -> usize {
     pids().into_iter().filter(|pid| runs(*pid, file)).count()
 }
 

@@ -1,5 +1,4 @@
 //! Commands with a deadline, and the `ship` binary as a user would run it.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,7 +13,7 @@ use super::world;
 const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
 
 /// A command that runs, its output going to files so that no full pipe can stop it.
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     stdout: File,
     stderr: File,
@@ -22,17 +21,17 @@ pub(crate) struct Running {
 
 /// How a command ended and what it said.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub struct Done {
     /// The exit code; `None` when a signal ended it or its deadline passed.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) took: Duration,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
 }
 
 impl Running {
     /// Starts a command with an empty stdin.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let (stdout, stderr) = (world::unnamed_file(), world::unnamed_file());
         let clone = |file: &File| Stdio::from(file.try_clone().expect("one more descriptor"));
         command.stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
@@ -42,27 +41,27 @@ impl Running {
     }
 
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends it a signal, by name.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         world::run("kill", &["-s", name, &self.pid().to_string()]);
     }
 
     /// What it has said on stderr so far.
-    pub(crate) fn stderr_so_far(&mut self) -> String {
+    pub fn stderr_so_far(&mut self) -> String {
         all(&mut self.stderr)
     }
 
     /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_some()
     }
 
     /// Waits for its end, which the deadline brings about if need be.
-    pub(crate) fn wait_within(mut self, deadline: Duration) -> Done {
+    pub fn wait_within(mut self, deadline: Duration) -> Done {
         let started = Instant::now();
         let status = self.ended_within(deadline);
         let (stdout, stderr) = (all(&mut self.stdout), all(&mut self.stderr));
@@ -70,7 +69,7 @@ impl Running {
     }
 
     /// Waits for a deploy.
-    pub(crate) fn wait(self) -> Done {
+    pub fn wait(self) -> Done {
         self.wait_within(DEPLOY_DEADLINE)
     }
 
@@ -98,14 +97,14 @@ impl Drop for Running {
 impl Done {
     /// Panics with all that was said unless the exit code is this one.
     #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
+    pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Panics unless all of these words were said, on either stream.
     #[track_caller]
-    pub(crate) fn says(self, words: &[&str]) -> Self {
+    pub fn says(self, words: &[&str]) -> Self {
         for word in words {
             let said = self.stdout.contains(word) || self.stderr.contains(word);
             assert!(said, "no {word:?} in\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -115,12 +114,12 @@ impl Done {
 }
 
 /// Runs `ship` in a directory to its end.
-pub(crate) fn ship(dir: &Path, args: &[&str]) -> Done {
+pub fn ship(dir: &Path, args: &[&str]) -> Done {
     spawn_ship(dir, args).wait()
 }
 
 /// Starts `ship` in a directory, with nothing of this machine's environment and a home of its own.
-pub(crate) fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
+pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
     let home = dir.join("home");
     std::fs::create_dir_all(&home).expect("a home for ship");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ship"));

@@ -2,7 +2,6 @@
 //!
 //! Each host is a systemd-nspawn container on an overlay over the shared image, in a network namespace of its own
 //! that a bridge joins to the test's. All of it lies inside a world (see `world`), so the addresses are always the same.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,15 +21,15 @@ const USER: &str = "deploy";
 const BOOT_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Hosts that are up, and what is needed to log in to them.
-pub(crate) struct Fleet {
-    pub(crate) hosts: Vec<Host>,
+pub struct Fleet {
+    pub hosts: Vec<Host>,
     dir: PathBuf,
 }
 
 /// One host: `h1` at 10.80.0.11, and so on.
-pub(crate) struct Host {
-    pub(crate) name: String,
-    pub(crate) address: String,
+pub struct Host {
+    pub name: String,
+    pub address: String,
     dir: PathBuf,
     /// The systemd-nspawn process; `None` while the host is off.
     nspawn: Mutex<Option<Child>>,
@@ -38,7 +37,7 @@ pub(crate) struct Host {
 
 impl Fleet {
     /// Boots so many hosts together and returns when each one's sshd answers.
-    pub(crate) fn boot(count: usize) -> Self {
+    pub fn boot(count: usize) -> Self {
         let dir = PathBuf::from("/run/fleet");
         fs::create_dir(&dir).expect("one fleet in a world");
         run("ip", &["link", "add", "br0", "type", "bridge"]);
@@ -58,22 +57,22 @@ impl Fleet {
     }
 
     /// The ssh configuration that knows every host by name and by address, and accepts no key but the real ones.
-    pub(crate) fn ssh_config(&self) -> PathBuf {
+    pub fn ssh_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }
 
     /// The real host keys.
-    pub(crate) fn known_hosts(&self) -> PathBuf {
+    pub fn known_hosts(&self) -> PathBuf {
         self.dir.join("known_hosts")
     }
 
     /// The private key of the user that logs in.
-    pub(crate) fn identity_file(&self) -> PathBuf {
+    pub fn identity_file(&self) -> PathBuf {
         self.dir.join("id")
     }
 
     /// An inventory of all hosts for a playbook, with `sudo`.
-    pub(crate) fn inventory(&self, playbook: &str) -> String {
+    pub fn inventory(&self, playbook: &str) -> String {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
@@ -86,7 +85,7 @@ impl Fleet {
     }
 
     /// Runs a command on a host the way ship does: by ssh, as the user.
-    pub(crate) fn ssh(&self, host: &Host, command: &str) -> Done {
+    pub fn ssh(&self, host: &Host, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg(self.ssh_config()).args(["-o", "BatchMode=yes", &host.address, command]);
         Running::spawn(ssh).wait_within(Duration::from_secs(30))
@@ -120,7 +119,7 @@ impl Drop for Fleet {
 
 impl Host {
     /// Runs a shell command on the host as root, not by ssh: it works while the host is cut off.
-    pub(crate) fn exec(&self, command: &str) -> Done {
+    pub fn exec(&self, command: &str) -> Done {
         let leader = self.leader().unwrap_or_else(|| panic!("{} is off", self.name)).to_string();
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["-t", &leader, "-m", "-u", "-i", "-n", "-p", "--wd=/", "sh", "-c", command]);
@@ -129,17 +128,17 @@ impl Host {
     }
 
     /// Pulls the network cable.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         run("ip", &["link", "set", &self.link(), "down"]);
     }
 
     /// Puts the network cable back.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         run("ip", &["link", "set", &self.link(), "up"]);
     }
 
     /// Pulls the plug.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else { return };
         for pid in descendants(nspawn.id()) {
             let _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).stderr(Stdio::null()).status();
@@ -149,13 +148,13 @@ impl Host {
     }
 
     /// Puts the plug back and waits for sshd; what was on the disk is still there.
-    pub(crate) fn boot_again(&self) {
+    pub fn boot_again(&self) {
         self.start();
         self.await_ssh();
     }
 
     /// Stops every process of the host where it stands: connections stay open, nothing answers.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         // A process may start another between the look and the signal, so look until there is nothing new.
         let mut frozen = Vec::new();
         loop {
@@ -169,22 +168,22 @@ impl Host {
     }
 
     /// Lets a frozen host go on.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         signal("CONT", &self.processes());
     }
 
     /// Gives a directory of the host a disk of its own, so small that [`Self::fill_disk`] can fill it.
-    pub(crate) fn small_disk(&self, dir: &str, size: &str) {
+    pub fn small_disk(&self, dir: &str, size: &str) {
         self.exec(&format!("mkdir -p {dir} && mount -t tmpfs -o mode=755,size={size} small {dir}")).exits(0);
     }
 
     /// Fills the disk of a directory to the last block.
-    pub(crate) fn fill_disk(&self, dir: &str) {
+    pub fn fill_disk(&self, dir: &str) {
         self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1")).exits(1).says(&["No space left"]);
     }
 
     /// Takes away what [`Self::fill_disk`] wrote.
-    pub(crate) fn free_disk(&self, dir: &str) {
+    pub fn free_disk(&self, dir: &str) {
         self.exec(&format!("rm {dir}/ballast")).exits(0);
     }
 
@@ -322,7 +321,7 @@ fn descendants(ancestor: u32) -> Vec<u32> {
 }
 
 /// Every process of this world.
-pub(crate) fn pids() -> Vec<u32> {
+pub fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

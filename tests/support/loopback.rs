@@ -1,5 +1,4 @@
 //! Many light hosts: one sshd on 127.1.X.Y for all, an ordinary user, no sudo, no systemd. For the process driver.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,22 +15,22 @@ const USER_ID: u32 = 64_123;
 const PORT: u16 = 2222;
 
 /// Hosts that share a machine but have addresses and base directories of their own.
-pub(crate) struct Loopback {
-    pub(crate) hosts: Vec<LightHost>,
+pub struct Loopback {
+    pub hosts: Vec<LightHost>,
     dir: PathBuf,
     sshd: Child,
 }
 
 /// One host: `h1` at 127.1.0.1, and so on.
-pub(crate) struct LightHost {
-    pub(crate) name: String,
-    pub(crate) address: String,
-    pub(crate) base_dir: PathBuf,
+pub struct LightHost {
+    pub name: String,
+    pub address: String,
+    pub base_dir: PathBuf,
 }
 
 impl Loopback {
     /// Starts the sshd and returns when it answers.
-    pub(crate) fn boot(count: usize) -> Self {
+    pub fn boot(count: usize) -> Self {
         let dir = PathBuf::from("/run/loopback");
         fs::create_dir(&dir).expect("one loopback fleet in a world");
         make_user(&dir);
@@ -45,12 +44,12 @@ impl Loopback {
     }
 
     /// The ssh configuration that accepts no host key but the real one.
-    pub(crate) fn ssh_config(&self) -> PathBuf {
+    pub fn ssh_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }
 
     /// An inventory of all hosts for a playbook, without `sudo`.
-    pub(crate) fn inventory(&self, playbook: &str) -> String {
+    pub fn inventory(&self, playbook: &str) -> String {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
@@ -65,7 +64,7 @@ impl Loopback {
     }
 
     /// Runs a command on a host the way ship does: by ssh, as the user.
-    pub(crate) fn ssh(&self, host: &LightHost, command: &str) -> Done {
+    pub fn ssh(&self, host: &LightHost, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg(self.ssh_config()).args(["-o", "BatchMode=yes", &host.address, command]);
         Running::spawn(ssh).wait_within(Duration::from_secs(30))

@@ -1,5 +1,4 @@
 //! What a user has: a directory with an inventory, a playbook and artifacts, and `ship`.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use super::command::{Done, Running, ship, spawn_ship};
 use super::world::write;
 
 /// The file name of the service, by which its processes are known.
-pub(crate) const PAGE: &str = "page.py";
+pub const PAGE: &str = "page.py";
 
 const PLAYBOOK: &str = r#"version = "1"
 
@@ -43,7 +42,7 @@ progress_deadline = "1m"
 
 /// How a version of the service behaves.
 #[derive(Clone, Copy)]
-pub(crate) enum Behaviour {
+pub enum Behaviour {
     /// Serves.
     Good,
     /// Ends at once, with a message in its log.
@@ -55,14 +54,14 @@ pub(crate) enum Behaviour {
 }
 
 /// A user's directory, with version 1 and 2 of a good service.
-pub(crate) struct Project {
+pub struct Project {
     dir: TempDir,
     playbook: String,
 }
 
 impl Project {
     /// Makes the directory for a fleet whose `inventory` is told the playbook's path.
-    pub(crate) fn new(inventory: impl FnOnce(&str) -> String) -> Self {
+    pub fn new(inventory: impl FnOnce(&str) -> String) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let project = Self { dir, playbook: PLAYBOOK.to_owned() };
         write(&project.path("inventory.toml"), &inventory("playbook.toml"));
@@ -73,7 +72,7 @@ impl Project {
     }
 
     /// Changes a part of the playbook that must be there.
-    pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
+    pub fn with(mut self, old: &str, new: &str) -> Self {
         assert!(self.playbook.contains(old), "the playbook has no {old:?}");
         self.playbook = self.playbook.replacen(old, new, 1);
         write(&self.path("playbook.toml"), &self.playbook);
@@ -81,7 +80,7 @@ impl Project {
     }
 
     /// Makes the artifact of a version.
-    pub(crate) fn release(&self, version: &str, behaviour: Behaviour) {
+    pub fn release(&self, version: &str, behaviour: Behaviour) {
         let behaviour = match behaviour {
             Behaviour::Good => "good",
             Behaviour::Exits => "exits",
@@ -102,37 +101,37 @@ impl Project {
     }
 
     /// A path in the directory.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The directory.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Runs `ship VERB inventory.toml ARGS`.
-    pub(crate) fn ship(&self, verb: &str, args: &[&str]) -> Done {
+    pub fn ship(&self, verb: &str, args: &[&str]) -> Done {
         ship(self.dir(), &[&[verb, "inventory.toml"], args].concat())
     }
 
     /// Runs a deploy of a version.
-    pub(crate) fn deploy(&self, version: &str) -> Done {
+    pub fn deploy(&self, version: &str) -> Done {
         self.ship("deploy", &["--version", version, "--output", "plain"])
     }
 
     /// Starts a deploy of a version.
-    pub(crate) fn start_deploy(&self, version: &str) -> Running {
+    pub fn start_deploy(&self, version: &str) -> Running {
         spawn_ship(self.dir(), &["deploy", "inventory.toml", "--version", version, "--output", "plain"])
     }
 
     /// What `ship status --output json` prints.
-    pub(crate) fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         json(&self.ship("status", &["--output", "json"]).exits(0))
     }
 
     /// What `ship history --output json` prints: newest first.
-    pub(crate) fn history(&self) -> Vec<Value> {
+    pub fn history(&self) -> Vec<Value> {
         match json(&self.ship("history", &["--output", "json"]).exits(0)) {
             Value::Array(revisions) => revisions,
             other => panic!("a history is an array, not {other}"),
@@ -141,7 +140,7 @@ impl Project {
 
     /// Asserts what a settled fleet shows: so many instances, all ready, all of one version.
     #[track_caller]
-    pub(crate) fn assert_settled(&self, version: &str, replicas: usize) {
+    pub fn assert_settled(&self, version: &str, replicas: usize) {
         let status = self.status();
         let of = |key: &str| status["replicas"][key].as_u64();
         let instances = status["instances"].as_array().expect("an array");
@@ -156,7 +155,7 @@ impl Project {
     }
 
     /// Every file in the directory, and below.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
+    pub fn files(&self) -> Vec<PathBuf> {
         files_below(self.dir())
     }
 }

@@ -4,7 +4,6 @@
 //! tests run side by side with the same addresses, nothing is asked of the machine's own network, and whatever
 //! happens (a panic, a kill -9) the kernel ends every process, unmounts every mount and removes every link.
 //! Only control groups outlive a world; they are named after the process that made it and swept by the next.
-#![allow(dead_code, reason = "each test file uses its own part of the support")]
 
 use std::fmt;
 use std::fs::{self, File};
@@ -47,7 +46,7 @@ const HOST_TOOLS: [(&str, &str); 4] = [
 
 /// Why a test cannot run here.
 #[derive(Debug)]
-pub(crate) struct Skip(String);
+pub struct Skip(String);
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,27 +57,27 @@ impl fmt::Display for Skip {
 /// Runs `body` in a world where systemd hosts can boot; says `skipped: …` where that cannot be.
 ///
 /// `body` must be a closure written in the test function itself: the test is found again by its name.
-pub(crate) fn with_hosts<F: FnOnce()>(body: F) {
+pub fn with_hosts<F: FnOnce()>(body: F) {
     enter(&HOST_TOOLS, true, body);
 }
 
 /// Runs `body` in a world with no more than a loopback and an sshd.
-pub(crate) fn with_sshd<F: FnOnce()>(body: F) {
+pub fn with_sshd<F: FnOnce()>(body: F) {
     enter(&[("ip", "iproute2"), ("sshd", "openssh-server"), ("python3", "python3")], false, body);
 }
 
 /// Whether systemd hosts can boot here; says `skipped: …` where they cannot.
-pub(crate) fn has_room_for_hosts() -> bool {
+pub fn has_room_for_hosts() -> bool {
     has_room_for(&HOST_TOOLS)
 }
 
 /// The name of this world, and of its control groups.
-pub(crate) fn name() -> String {
+pub fn name() -> String {
     env::var(INSIDE).expect("a fleet is booted inside `world::with_hosts` or `world::with_sshd`")
 }
 
 /// The directory of the image that hosts boot from.
-pub(crate) fn image() -> PathBuf {
+pub fn image() -> PathBuf {
     env::var_os(IMAGE).expect("systemd hosts are booted inside `world::with_hosts`").into()
 }
 
@@ -182,7 +181,7 @@ fn path_with_sbin() -> String {
 /// Where the hosts' control groups are made: the hierarchies in which systemd keeps its units.
 ///
 /// Each host needs a group of its own, else all hosts would share the groups of equally named units.
-pub(crate) fn control_group_roots() -> Vec<PathBuf> {
+pub fn control_group_roots() -> Vec<PathBuf> {
     let base = Path::new("/sys/fs/cgroup");
     if base.join("cgroup.controllers").exists() {
         return vec![base.to_owned()];
@@ -191,12 +190,12 @@ pub(crate) fn control_group_roots() -> Vec<PathBuf> {
 }
 
 /// Whether this machine has the older control groups, which systemd-nspawn must then be told to give to the hosts.
-pub(crate) fn control_groups_are_v1() -> bool {
+pub fn control_groups_are_v1() -> bool {
     !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 /// The directory name of a world's control groups.
-pub(crate) fn control_group(world: &str) -> String {
+pub fn control_group(world: &str) -> String {
     format!("ship-tests-{world}")
 }
 
@@ -237,7 +236,7 @@ fn remove_tree(dir: &Path) -> bool {
 }
 
 /// Runs a command that must succeed, and gives its output.
-pub(crate) fn run(program: &str, args: &[&str]) -> String {
+pub fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("`{program}` does not run: {error}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -246,7 +245,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// Looks again and again until `look` finds something; panics with what was `awaited` when the time is over.
-pub(crate) fn until<T>(awaited: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(awaited: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look() {
@@ -258,7 +257,7 @@ pub(crate) fn until<T>(awaited: &str, within: Duration, mut look: impl FnMut() -
 }
 
 /// Writes a new file, with its directories.
-pub(crate) fn write(path: &Path, text: &str) {
+pub fn write(path: &Path, text: &str) {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).expect("a directory in the test's own place");
     }
@@ -266,6 +265,6 @@ pub(crate) fn write(path: &Path, text: &str) {
 }
 
 /// An empty file to collect output in. Appending, so that reading it while a child writes disturbs nobody.
-pub(crate) fn unnamed_file() -> File {
+pub fn unnamed_file() -> File {
     tempfile::Builder::new().append(true).tempfile().expect("a temporary file").into_file()
 }
