@@ -1,4 +1,10 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
 
+pub mod asker;
+pub mod command;
+pub mod fleet;
+pub mod loopback;
+pub mod project;
 pub mod sshd;
+pub mod world;

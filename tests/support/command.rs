@@ -1,0 +1,136 @@
+//! Commands with a deadline, and the `ship` binary as a user would run it.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::world;
+
+/// No deploy of a test takes longer.
+const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
+
+/// A command that runs, its output going to files so that no full pipe can stop it.
+pub struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub struct Done {
+    /// The exit code; `None` when a signal ended it or its deadline passed.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Running {
+    /// Starts a command with an empty stdin.
+    pub fn spawn(mut command: Command) -> Self {
+        let (stdout, stderr) = (world::unnamed_file(), world::unnamed_file());
+        let clone = |file: &File| Stdio::from(file.try_clone().expect("one more descriptor"));
+        command.stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("{} does not run: {error}", command.get_program().display()));
+        Self { child, stdout, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        world::run("kill", &["-s", name, &self.pid().to_string()]);
+    }
+
+    /// What it has said on stderr so far.
+    pub fn stderr_so_far(&mut self) -> String {
+        all(&mut self.stderr)
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_some()
+    }
+
+    /// Waits for its end, which the deadline brings about if need be.
+    pub fn wait_within(mut self, deadline: Duration) -> Done {
+        let started = Instant::now();
+        let status = self.ended_within(deadline);
+        let (stdout, stderr) = (all(&mut self.stdout), all(&mut self.stderr));
+        Done { code: status.and_then(|status| status.code()), stdout, stderr, took: started.elapsed() }
+    }
+
+    /// Waits for a deploy.
+    pub fn wait(self) -> Done {
+        self.wait_within(DEPLOY_DEADLINE)
+    }
+
+    fn ended_within(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        let end = Instant::now() + deadline;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.child.kill().and_then(|()| self.child.wait()).expect("our own child can be killed");
+        None
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that failed must not leave a deploy behind; one that has ended cannot be killed, which is no matter.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Done {
+    /// Panics with all that was said unless the exit code is this one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Panics unless all of these words were said, on either stream.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            let said = self.stdout.contains(word) || self.stderr.contains(word);
+            assert!(said, "no {word:?} in\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        }
+        self
+    }
+}
+
+/// Runs `ship` in a directory to its end.
+pub fn ship(dir: &Path, args: &[&str]) -> Done {
+    spawn_ship(dir, args).wait()
+}
+
+/// Starts `ship` in a directory, with nothing of this machine's environment and a home of its own.
+pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
+    let home = dir.join("home");
+    std::fs::create_dir_all(&home).expect("a home for ship");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ship"));
+    command.args(args).current_dir(dir).env_clear();
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8");
+    command.env("HOME", &home).env("TMPDIR", std::env::temp_dir()).env("USER", "tester");
+    Running::spawn(command)
+}
+
+fn all(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).expect("our own file");
+    String::from_utf8_lossy(&bytes).into_owned()
+}

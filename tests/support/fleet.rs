@@ -1,0 +1,342 @@
+//! Real hosts without virtual machines: Debian with systemd as process 1 and sshd, each with an address of its own.
+//!
+//! Each host is a systemd-nspawn container on an overlay over the shared image, in a network namespace of its own
+//! that a bridge joins to the test's. All of it lies inside a world (see `world`), so the addresses are always the same.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::command::{Done, Running};
+use super::world::{self, run, until};
+
+/// The user that ship logs in as: may do everything by `sudo -n`.
+const USER: &str = "deploy";
+/// A host that has not come up by then will not.
+const BOOT_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Hosts that are up, and what is needed to log in to them.
+pub struct Fleet {
+    pub hosts: Vec<Host>,
+    dir: PathBuf,
+}
+
+/// One host: `h1` at 10.80.0.11, and so on.
+pub struct Host {
+    pub name: String,
+    pub address: String,
+    dir: PathBuf,
+    /// The systemd-nspawn process; `None` while the host is off.
+    nspawn: Mutex<Option<Child>>,
+}
+
+impl Fleet {
+    /// Boots so many hosts together and returns when each one's sshd answers.
+    pub fn boot(count: usize) -> Self {
+        let dir = PathBuf::from("/run/fleet");
+        fs::create_dir(&dir).expect("one fleet in a world");
+        run("ip", &["link", "add", "br0", "type", "bridge"]);
+        run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
+        run("ip", &["link", "set", "br0", "up"]);
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join("id"))]);
+        let hosts: Vec<_> = (1..=count).map(|number| Host::make(&dir, number)).collect();
+        let fleet = Self { hosts, dir };
+        fleet.write_ssh_files();
+        for host in &fleet.hosts {
+            host.start();
+        }
+        for host in &fleet.hosts {
+            host.await_ssh();
+        }
+        fleet
+    }
+
+    /// The ssh configuration that knows every host by name and by address, and accepts no key but the real ones.
+    pub fn ssh_config(&self) -> PathBuf {
+        self.dir.join("ssh_config")
+    }
+
+    /// The real host keys.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.dir.join("known_hosts")
+    }
+
+    /// The private key of the user that logs in.
+    pub fn identity_file(&self) -> PathBuf {
+        self.dir.join("id")
+    }
+
+    /// An inventory of all hosts for a playbook, with `sudo`.
+    pub fn inventory(&self, playbook: &str) -> String {
+        let config = text(&self.ssh_config());
+        let mut inventory = format!(
+            "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
+             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"3s\"\n"
+        );
+        for Host { name, address, .. } in &self.hosts {
+            write!(inventory, "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\n").expect("memory");
+        }
+        inventory
+    }
+
+    /// Runs a command on a host the way ship does: by ssh, as the user.
+    pub fn ssh(&self, host: &Host, command: &str) -> Done {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(self.ssh_config()).args(["-o", "BatchMode=yes", &host.address, command]);
+        Running::spawn(ssh).wait_within(Duration::from_secs(30))
+    }
+
+    fn write_ssh_files(&self) {
+        let config = format!(
+            "Host 10.80.0.*\n  User {USER}\n  IdentityFile {}\n  IdentitiesOnly yes\n  StrictHostKeyChecking yes\n  \
+             UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  ConnectTimeout 3\n",
+            text(&self.identity_file()),
+            text(&self.known_hosts())
+        );
+        world::write(&self.ssh_config(), &config);
+        let known: Vec<_> = self.hosts.iter().map(|host| format!("{} {}", host.address, host.public_key())).collect();
+        world::write(&self.known_hosts(), &known.concat());
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for host in &self.hosts {
+            host.kill();
+            let _ = Command::new("ip").args(["link", "del", &host.link()]).status();
+            let _ = Command::new("ip").args(["netns", "del", &host.name]).status();
+            let _ = Command::new("umount").arg(host.root()).status();
+        }
+        let _ = Command::new("ip").args(["link", "del", "br0"]).status();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Host {
+    /// Runs a shell command on the host as root, not by ssh: it works while the host is cut off.
+    pub fn exec(&self, command: &str) -> Done {
+        let leader = self.leader().unwrap_or_else(|| panic!("{} is off", self.name)).to_string();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["-t", &leader, "-m", "-u", "-i", "-n", "-p", "--wd=/", "sh", "-c", command]);
+        nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        Running::spawn(nsenter).wait_within(Duration::from_secs(30))
+    }
+
+    /// Pulls the network cable.
+    pub fn cut(&self) {
+        run("ip", &["link", "set", &self.link(), "down"]);
+    }
+
+    /// Puts the network cable back.
+    pub fn mend(&self) {
+        run("ip", &["link", "set", &self.link(), "up"]);
+    }
+
+    /// Pulls the plug.
+    pub fn kill(&self) {
+        let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else { return };
+        for pid in descendants(nspawn.id()) {
+            let _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+        }
+        let _ = nspawn.kill();
+        let _ = nspawn.wait();
+    }
+
+    /// Puts the plug back and waits for sshd; what was on the disk is still there.
+    pub fn boot_again(&self) {
+        self.start();
+        self.await_ssh();
+    }
+
+    /// Stops every process of the host where it stands: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        // A process may start another between the look and the signal, so look until there is nothing new.
+        let mut frozen = Vec::new();
+        loop {
+            let new: Vec<_> = self.processes().into_iter().filter(|pid| !frozen.contains(pid)).collect();
+            if new.is_empty() {
+                return;
+            }
+            signal("STOP", &new);
+            frozen.extend(new);
+        }
+    }
+
+    /// Lets a frozen host go on.
+    pub fn thaw(&self) {
+        signal("CONT", &self.processes());
+    }
+
+    /// Gives a directory of the host a disk of its own, so small that [`Self::fill_disk`] can fill it.
+    pub fn small_disk(&self, dir: &str, size: &str) {
+        self.exec(&format!("mkdir -p {dir} && mount -t tmpfs -o mode=755,size={size} small {dir}")).exits(0);
+    }
+
+    /// Fills the disk of a directory to the last block.
+    pub fn fill_disk(&self, dir: &str) {
+        self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1")).exits(1).says(&["No space left"]);
+    }
+
+    /// Takes away what [`Self::fill_disk`] wrote.
+    pub fn free_disk(&self, dir: &str) {
+        self.exec(&format!("rm {dir}/ballast")).exits(0);
+    }
+
+    fn make(fleet: &Path, number: usize) -> Self {
+        let name = format!("h{number}");
+        let address = format!("10.80.0.{}", 10 + number);
+        let host = Self { dir: fleet.join(&name), name, address, nspawn: Mutex::new(None) };
+        host.make_network();
+        host.make_disk(&fleet.join("id.pub"));
+        host
+    }
+
+    fn make_network(&self) {
+        let (name, link) = (self.name.as_str(), self.link());
+        run("ip", &["netns", "add", name]);
+        run("ip", &["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", name]);
+        run("ip", &["link", "set", &link, "master", "br0", "up"]);
+        run("ip", &["-n", name, "link", "set", "lo", "up"]);
+        run("ip", &["-n", name, "addr", "add", &format!("{}/24", self.address), "dev", "eth0"]);
+        run("ip", &["-n", name, "link", "set", "eth0", "up"]);
+    }
+
+    fn make_disk(&self, authorized: &Path) {
+        for part in ["upper", "work", "root"] {
+            fs::create_dir_all(self.dir.join(part)).expect("a directory in the world");
+        }
+        let part = |name: &str| text(&self.dir.join(name));
+        let image = text(&world::image());
+        let layers = format!("lowerdir={image},upperdir={},workdir={}", part("upper"), part("work"));
+        run("mount", &["-t", "overlay", "overlay", "-o", &layers, &part("root")]);
+        let root = self.root();
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &self.name, "-f", &text(&self.host_key())]);
+        world::write(&root.join("etc/hostname"), &format!("{}\n", self.name));
+        // sudo looks up the host's own name.
+        world::write(&root.join("etc/hosts"), &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name));
+        let keys = root.join("home/deploy/.ssh/authorized_keys");
+        world::write(&keys, &fs::read_to_string(authorized).expect("our own key"));
+        run("chroot", &[&text(&root), "chown", "-R", "deploy:deploy", "/home/deploy/.ssh"]);
+    }
+
+    fn start(&self) {
+        let mut enter_groups = String::new();
+        for hierarchy in world::control_group_roots() {
+            let group = hierarchy.join(world::control_group(&world::name())).join(&self.name);
+            fs::create_dir_all(&group).expect("root may make control groups");
+            write!(enter_groups, "echo $$ > {}/cgroup.procs && ", group.display()).expect("memory");
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{enter_groups} exec \"$@\""), "sh", "systemd-nspawn", "--quiet", "--boot"]);
+        command.args(["--register=no", "--keep-unit", "--console=pipe", "--link-journal=no"]);
+        command.args(["--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN"]);
+        command.arg(format!("--machine={}", self.name)).arg("-D").arg(self.root());
+        command.arg(format!("--network-namespace-path=/run/netns/{}", self.name));
+        if world::control_groups_are_v1() {
+            command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
+        }
+        let console = fs::File::create(self.console()).expect("a file in the world");
+        command.stdin(Stdio::null()).stderr(console.try_clone().expect("one more descriptor")).stdout(console);
+        let child = command.spawn().expect("sh is there");
+        *self.nspawn.lock().expect("no holder panics") = Some(child);
+    }
+
+    fn await_ssh(&self) {
+        let socket: SocketAddr = format!("{}:22", self.address).parse().expect("an address");
+        let deadline = std::time::Instant::now() + BOOT_DEADLINE;
+        let answers = || greets(socket).then_some(());
+        let ended = || self.nspawn.lock().expect("no holder panics").as_mut().is_none_or(has_ended);
+        until(&format!("the sshd of {}", self.name), BOOT_DEADLINE + Duration::from_secs(1), || {
+            let console = || fs::read_to_string(self.console()).unwrap_or_default();
+            assert!(!ended(), "{} did not boot:\n{}", self.name, console());
+            assert!(std::time::Instant::now() < deadline, "{} has no sshd:\n{}", self.name, console());
+            answers()
+        });
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    fn console(&self) -> PathBuf {
+        self.dir.join("console")
+    }
+
+    fn host_key(&self) -> PathBuf {
+        self.root().join("etc/ssh/ssh_host_ed25519_key")
+    }
+
+    fn public_key(&self) -> String {
+        fs::read_to_string(self.host_key().with_extension("pub")).expect("our own key")
+    }
+
+    fn link(&self) -> String {
+        format!("veth-{}", self.name)
+    }
+
+    /// Every process of the host, seen from here.
+    fn processes(&self) -> Vec<u32> {
+        let nspawn = self.nspawn.lock().expect("no holder panics");
+        nspawn.as_ref().map(|child| descendants(child.id())).unwrap_or_default()
+    }
+
+    /// The host's process 1, seen from here.
+    fn leader(&self) -> Option<u32> {
+        let is_first =
+            |pid: &u32| status_field(*pid, "NSpid:").is_some_and(|ids| ids.split_whitespace().last() == Some("1"));
+        self.processes().into_iter().find(is_first)
+    }
+}
+
+fn has_ended(child: &mut Child) -> bool {
+    child.try_wait().expect("our own child").is_some()
+}
+
+/// Whether an sshd says who it is.
+fn greets(socket: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&socket, Duration::from_millis(200)) else { return false };
+    let mut greeting = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
+        && stream.read_exact(&mut greeting).is_ok()
+        && &greeting == b"SSH-"
+        && stream.write_all(b"SSH-2.0-tests\r\n").is_ok()
+}
+
+/// A process and all below it.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> =
+        pids().into_iter().filter_map(|pid| Some((pid, status_field(pid, "PPid:")?.trim().parse().ok()?))).collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found
+}
+
+/// Every process of this world.
+pub fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn status_field(pid: u32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned)
+}
+
+fn signal(name: &str, pids: &[u32]) {
+    let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
+    // Some may have ended since they were looked for, which is no matter.
+    let _ = Command::new("kill").args(["-s", name]).args(pids).stderr(Stdio::null()).status();
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,178 @@
+//! What a user has: a directory with an inventory, a playbook and artifacts, and `ship`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::command::{Done, Running, ship, spawn_ship};
+use super::world::write;
+
+/// The file name of the service, by which its processes are known.
+pub const PAGE: &str = "page.py";
+
+const PLAYBOOK: &str = r#"version = "1"
+
+[service]
+name = "page"
+command = "/usr/bin/python3 page.py"
+ports = [8081, 8082]
+env = { VERSION = "{{ version }}", PORT = "{{ port }}", HOST = "{{ address }}" }
+driver = "systemd"
+stop_timeout = "5s"
+
+[artifact]
+source = "page-{{ version }}.tar.gz"
+
+[readiness]
+http = "/"
+interval = "100ms"
+timeout = "2s"
+
+[rollout]
+replicas = 3
+max_surge = 1
+max_unavailable = 0
+min_ready = "0s"
+progress_deadline = "1m"
+"#;
+
+/// How a version of the service behaves.
+#[derive(Clone, Copy)]
+pub enum Behaviour {
+    /// Serves.
+    Good,
+    /// Ends at once, with a message in its log.
+    Exits,
+    /// Runs, but never listens.
+    Deaf,
+    /// Answers every question with an error.
+    Wrong,
+}
+
+/// A user's directory, with version 1 and 2 of a good service.
+pub struct Project {
+    dir: TempDir,
+    playbook: String,
+}
+
+impl Project {
+    /// Makes the directory for a fleet whose `inventory` is told the playbook's path.
+    pub fn new(inventory: impl FnOnce(&str) -> String) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let project = Self { dir, playbook: PLAYBOOK.to_owned() };
+        write(&project.path("inventory.toml"), &inventory("playbook.toml"));
+        write(&project.path("playbook.toml"), PLAYBOOK);
+        project.release("1", Behaviour::Good);
+        project.release("2", Behaviour::Good);
+        project
+    }
+
+    /// Changes a part of the playbook that must be there.
+    pub fn with(mut self, old: &str, new: &str) -> Self {
+        assert!(self.playbook.contains(old), "the playbook has no {old:?}");
+        self.playbook = self.playbook.replacen(old, new, 1);
+        write(&self.path("playbook.toml"), &self.playbook);
+        self
+    }
+
+    /// Makes the artifact of a version.
+    pub fn release(&self, version: &str, behaviour: Behaviour) {
+        let behaviour = match behaviour {
+            Behaviour::Good => "good",
+            Behaviour::Exits => "exits",
+            Behaviour::Deaf => "deaf",
+            Behaviour::Wrong => "wrong",
+        };
+        let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
+        let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
+        // The version, so that no two artifacts have the same bytes.
+        let files = [(PAGE, include_str!("page.py")), ("behaviour", behaviour), ("version", version)];
+        for (name, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, name, text.as_bytes()).expect("memory");
+        }
+        archive.into_inner().and_then(GzEncoder::finish).expect("our own file");
+    }
+
+    /// A path in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs `ship VERB inventory.toml ARGS`.
+    pub fn ship(&self, verb: &str, args: &[&str]) -> Done {
+        ship(self.dir(), &[&[verb, "inventory.toml"], args].concat())
+    }
+
+    /// Runs a deploy of a version.
+    pub fn deploy(&self, version: &str) -> Done {
+        self.ship("deploy", &["--version", version, "--output", "plain"])
+    }
+
+    /// Starts a deploy of a version.
+    pub fn start_deploy(&self, version: &str) -> Running {
+        spawn_ship(self.dir(), &["deploy", "inventory.toml", "--version", version, "--output", "plain"])
+    }
+
+    /// What `ship status --output json` prints.
+    pub fn status(&self) -> Value {
+        json(&self.ship("status", &["--output", "json"]).exits(0))
+    }
+
+    /// What `ship history --output json` prints: newest first.
+    pub fn history(&self) -> Vec<Value> {
+        match json(&self.ship("history", &["--output", "json"]).exits(0)) {
+            Value::Array(revisions) => revisions,
+            other => panic!("a history is an array, not {other}"),
+        }
+    }
+
+    /// Asserts what a settled fleet shows: so many instances, all ready, all of one version.
+    #[track_caller]
+    pub fn assert_settled(&self, version: &str, replicas: usize) {
+        let status = self.status();
+        let of = |key: &str| status["replicas"][key].as_u64();
+        let instances = status["instances"].as_array().expect("an array");
+        assert_eq!(status["state"], "idle", "{status:#}");
+        assert_eq!(status["version"], version, "{status:#}");
+        for key in ["desired", "updated", "available", "total"] {
+            assert_eq!(of(key), Some(replicas as u64), "{key} in {status:#}");
+        }
+        assert_eq!(instances.len(), replicas, "{status:#}");
+        let good = |instance: &Value| instance["ready"] == true && instance["version"] == version;
+        assert!(instances.iter().all(good), "{status:#}");
+    }
+
+    /// Every file in the directory, and below.
+    pub fn files(&self) -> Vec<PathBuf> {
+        files_below(self.dir())
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).expect("our own directory").flatten() {
+        let kind = entry.file_type().expect("our own file");
+        if kind.is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
+fn json(done: &Done) -> Value {
+    serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("not JSON ({error}):\n{}", done.stdout))
+}
