@@ -16,6 +16,7 @@
 
 mod address;
 mod check;
+mod claim;
 pub mod env_file;
 mod observe;
 mod probe;
@@ -31,6 +32,7 @@ mod systemd;
 mod tail;
 
 pub use self::check::{Facts, check, read_check};
+pub use self::claim::claim;
 pub use self::observe::observe;
 pub use self::probe::{Answer, Question, probe_command, read_answer};
 pub use self::prune::prune;
