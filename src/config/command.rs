@@ -14,7 +14,8 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
         masked = masked.replacen(*template, &mask(index), 1);
     }
     let words = shlex::split(&masked).ok_or_else(|| {
-        Fault::new("has a quote that is not closed, or ends in a backslash").help("quote words as in a shell: run --title 'two words'")
+        Fault::new("has a quote that is not closed, or ends in a backslash")
+            .help("quote words as in a shell: run --title 'two words'")
     })?;
     if words.is_empty() {
         return Err(Fault::new("must not be empty").into());

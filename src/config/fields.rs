@@ -158,7 +158,7 @@ impl<'a> Fields<'a> {
             Some(entry) => Fields::new(&entry.node, name, self.sink),
             None => {
                 let message = format!("{name} is missing in {}", self.name);
-                self.sink.push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
+                self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
                 None
             }
         }

@@ -93,7 +93,8 @@ impl Default for SshConfig {
 pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<PathBuf>>, Option<Inventory>) {
     let Some(top) = Fields::new(root, "the inventory", sink) else { return (None, None) };
     let dir = path.parent().unwrap_or(Path::new(""));
-    let playbook = top.required("playbook", "playbook = \"../playbooks/testpage.toml\"", located(|node| beside(dir, node)));
+    let playbook =
+        top.required("playbook", "playbook = \"../playbooks/testpage.toml\"", located(|node| beside(dir, node)));
     let fleet = top.table("fleet", "[fleet]", "[fleet]\nname = \"production\"").and_then(|fields| {
         let name = fields.required("name", "name = \"production\"", names::fleet);
         fields.finish();
@@ -122,7 +123,8 @@ fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ho
     let name = fields.required("name", "name = \"web1\"", names::host);
     let address = fields.optional("address", names::address);
     let labels = fields.map("labels", |key| names::LABEL.check(key), line);
-    let transport = fields.or("transport", Transport::Ssh, choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]));
+    let transport =
+        fields.or("transport", Transport::Ssh, choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]));
     let base_dir = match transport {
         Some(Transport::Local) => fields.optional("base_dir", |node| local_dir(dir, node)),
         _ => fields.optional("base_dir", names::remote_dir),
@@ -139,7 +141,9 @@ fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ho
 }
 
 fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<SshConfig> {
-    let path = |key, default: &Option<PathBuf>| Some(fields.optional(key, |node| beside(dir, node))?.or_else(|| default.clone()));
+    let path = |key, default: &Option<PathBuf>| {
+        Some(fields.optional(key, |node| beside(dir, node))?.or_else(|| default.clone()))
+    };
     let user = fields.optional("user", names::login);
     let port = fields.optional("port", number(1, u16::MAX));
     let identity_file = path("identity_file", &defaults.identity_file);
@@ -192,7 +196,9 @@ pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     let Some(rest) = text.strip_prefix("~/") else { return Ok(dir.join(&text)) };
     match std::env::home_dir() {
         Some(home) => Ok(home.join(rest)),
-        None => Err(Fault::new("begins with `~/`, but there is no home directory").help("set HOME, or write the whole path").into()),
+        None => Err(Fault::new("begins with `~/`, but there is no home directory")
+            .help("set HOME, or write the whole path")
+            .into()),
     }
 }
 

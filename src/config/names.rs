@@ -91,11 +91,14 @@ impl NameRule {
     /// Checks `text`.
     pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
         let Self { noun, first, rest, chars_max, allowed } = self;
-        let wrong = |why: String| Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")));
+        let wrong =
+            |why: String| Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")));
         let mut chars = text.chars();
         match chars.next() {
             None => return wrong("must not be empty".to_owned()),
-            Some(c) if !first(c) => return wrong(format!("cannot begin with {}: {}", quoted(&c.to_string()), quoted(text))),
+            Some(c) if !first(c) => {
+                return wrong(format!("cannot begin with {}: {}", quoted(&c.to_string()), quoted(text)));
+            }
             Some(_) => {}
         }
         if let Some(c) = chars.find(|c| !rest(*c)) {

@@ -149,7 +149,8 @@ fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink
     let command = fields.required("command", "command = \"/usr/bin/python3 testpage.py\"", command);
     let ports = fields.required("ports", "ports = [8081, 8082]", super::value::ports);
     let env = fields.map("env", |key| names::VARIABLE.check(key), located(names::variable_value));
-    let driver = fields.or("driver", Driver::Systemd, choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]));
+    let driver =
+        fields.or("driver", Driver::Systemd, choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]));
     let user = fields.optional("user", names::user);
     let stop_timeout = fields.or("stop_timeout", STOP_TIMEOUT, positive_duration);
     let env_file = fields.optional("env_file", located(|node| beside(dir, node)));

@@ -58,8 +58,11 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
     let min_ready = fields.or("min_ready", Duration::ZERO, duration);
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
     let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
-    let on_failure =
-        fields.or("on_failure", OnFailure::RollBack, choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]));
+    let on_failure = fields.or(
+        "on_failure",
+        OnFailure::RollBack,
+        choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
+    );
     fields.finish();
 
     let places = RolloutPlaces {

@@ -110,7 +110,9 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
     let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
     let mut used: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
     used.sort();
-    if let Some(unknown) = used.into_iter().find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str())) {
+    if let Some(unknown) =
+        used.into_iter().find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str()))
+    {
         return Err(Failure::Fault(unknown_variable(unknown, names)));
     }
     let mut rendered = compiled.render(context).map_err(|error| match error.kind() {

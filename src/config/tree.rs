@@ -47,11 +47,15 @@ pub(super) fn parse(source: &Arc<SourceText>) -> (Node, Vec<Diagnostic>) {
 /// Reads `text`, whose places are those of `source`.
 pub(super) fn parse_as(source: &Arc<SourceText>, text: &str) -> (Node, Vec<Diagnostic>) {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let found = errors.iter().map(|error| syntax_error(source, error)).collect();
+    // One slip makes all that follows look wrong; only keys written twice stand for themselves.
+    let telling = errors.iter().enumerate().filter(|(index, error)| *index == 0 || error.message() == DUPLICATE);
+    let found = telling.map(|(_, error)| syntax_error(source, error)).collect();
     let table = Value::Table(table(source, root.get_ref()));
     // Of the whole file no line is more wrong than the first.
     (Node { place: Place::new(source, 0..0), value: table }, found)
 }
+
+const DUPLICATE: &str = "duplicate key";
 
 fn syntax_error(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic {
     let end = source.text.trim_end().len();
@@ -60,7 +64,7 @@ fn syntax_error(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let diagnostic = Diagnostic::at(&place, format!("this is not TOML: {what}"));
     match (what, expected) {
-        ("duplicate key", _) => diagnostic.help("a key may be written once in a table; keep one of the two"),
+        (DUPLICATE, _) => diagnostic.help("a key may be written once in a table; keep one of the two"),
         (_, "") => diagnostic.help("the format is described at https://toml.io"),
         (_, expected) => diagnostic.help(format!("expected {expected}; the format is described at https://toml.io")),
     }

@@ -10,6 +10,8 @@ use super::tree::{Node, Value};
 
 /// Nobody waits longer than this for anything.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Nobody counts further than this.
+const COUNT_MAX: u32 = 1_000_000;
 /// A longer text is shown by its beginning.
 const QUOTED_MAX: usize = 60;
 
@@ -111,7 +113,7 @@ where
 {
     move |node| {
         let Value::Integer(number) = node.value else {
-            return Err(wrong_kind(node, "a whole number").help("without quotes and fraction: 3").into());
+            return Err(wrong_kind(node, "a whole number").help("without quotes and without a fraction").into());
         };
         match T::try_from(number) {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
@@ -120,14 +122,14 @@ where
     }
 }
 
-/// A count without a limit but that of its type.
+/// A count, of replicas say.
 pub(super) fn count(node: &Node) -> Result<u32, Faults> {
-    number(0, u32::MAX)(node)
+    number(0, COUNT_MAX)(node)
 }
 
 /// A number of times, at least once.
 pub(super) fn times(node: &Node) -> Result<u32, Faults> {
-    number(1, 1_000_000)(node)
+    number(1, COUNT_MAX)(node)
 }
 
 /// A count or a percentage.
@@ -137,9 +139,7 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
         (Value::Integer(count), _) => u32::try_from(*count)
             .map(Amount::Count)
             .map_err(|_| Fault::new(format!("cannot be {count}")).help(HELP).into()),
-        (_, Some(text)) => text
-            .parse()
-            .map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
+        (_, Some(text)) => text.parse().map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
         _ => Err(wrong_kind(node, "a count or a percentage").help(HELP).into()),
     }
 }
