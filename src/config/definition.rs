@@ -27,11 +27,15 @@ pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Optio
 /// The name of a release: the SHA-256 of its canonical JSON, whose fields stand in the type's order and whose maps are
 /// sorted.
 pub fn release_id(definition: &Definition) -> ReleaseId {
-    use std::fmt::Write as _;
     let json = serde_json::to_vec(definition).expect("a definition is made of texts, numbers and maps of texts");
-    let mut hex = String::new();
-    for byte in Sha256::digest(json) {
-        write!(hex, "{byte:02x}").expect("a String takes all that is written");
-    }
-    ReleaseId::from(hex)
+    ReleaseId::from(hex(&Sha256::digest(json)))
+}
+
+/// Bytes in lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all that is written");
+        text
+    })
 }

@@ -120,13 +120,12 @@ impl<'a> Fields<'a> {
         example: &str,
         read: impl Fn(&Node) -> Result<T, Faults>,
     ) -> Option<T> {
-        match self.entry(key) {
-            Some(entry) => self.read(key, &entry.node, read),
-            None => {
-                self.missing(key, example);
-                None
-            }
-        }
+        let Some(entry) = self.entry(key) else {
+            let message = format!("`{key}` is missing in {}", self.name);
+            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
+            return None;
+        };
+        self.read(key, &entry.node, read)
     }
 
     /// A key that may be left out: the inner `None` says that it was.
@@ -147,21 +146,14 @@ impl<'a> Fields<'a> {
         self.optional(key, read).map(|value| value.unwrap_or(default))
     }
 
-    fn missing(&self, key: &str, example: &str) {
-        let message = format!("`{key}` is missing in {}", self.name);
-        self.sink.push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
-    }
-
     /// A table that must be there.
     pub(super) fn table(&self, key: &'static str, name: &'static str, example: &str) -> Option<Fields<'a>> {
-        match self.entry(key) {
-            Some(entry) => Fields::new(&entry.node, name, self.sink),
-            None => {
-                let message = format!("{name} is missing in {}", self.name);
-                self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
-                None
-            }
-        }
+        let Some(entry) = self.entry(key) else {
+            let message = format!("{name} is missing in {}", self.name);
+            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
+            return None;
+        };
+        Fields::new(&entry.node, name, self.sink)
     }
 
     /// A table that may be left out, which is as good as an empty one.

@@ -26,6 +26,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use definition::hex;
 pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::value::{amount, choice, count, duration, positive_duration};
 
-const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
 const HISTORY_LIMIT: u32 = 10;
 
 /// How a rollout may go about it.

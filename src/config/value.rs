@@ -9,7 +9,7 @@ use super::diagnostic::Place;
 use super::tree::{Node, Value};
 
 /// Nobody waits longer than this for anything.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 /// Nobody counts further than this.
 const COUNT_MAX: u32 = 1_000_000;
 /// A longer text is shown by its beginning.
@@ -107,9 +107,9 @@ pub(super) fn boolean(node: &Node) -> Result<bool, Faults> {
 }
 
 /// A whole number from `min` to `max`.
-pub(super) fn number<T: TryFrom<i128>>(min: T, max: T) -> impl Fn(&Node) -> Result<T, Faults>
+pub(super) fn number<T>(min: T, max: T) -> impl Fn(&Node) -> Result<T, Faults>
 where
-    T: Copy + PartialOrd + std::fmt::Display,
+    T: TryFrom<i128> + Copy + PartialOrd + std::fmt::Display,
 {
     move |node| {
         let Value::Integer(number) = node.value else {
