@@ -1,1 +1,177 @@
 //! Floor 1: the user's files, from text to a checked project. Nothing here touches a host.
+//!
+//! `load` reads the inventory and the playbook that it names, and either all is well or everything that is wrong is
+//! said at once, each with its place and its remedy. What can turn out only later (an artifact that is not there, a
+//! secret that is not set) has its [`Place`] in the project, so that it is reported in the same way.
+//!
+//! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value` (reading, gathering
+//! faults) → `inventory`, `playbook` → what holds only between the two.
+
+mod command;
+mod definition;
+mod diagnostic;
+mod fields;
+mod inventory;
+mod names;
+mod overrides;
+mod playbook;
+mod readiness;
+mod rollout;
+mod secrets;
+mod template;
+mod tree;
+mod value;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use definition::hex;
+pub use definition::{definition, release_id};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
+pub use overrides::Overrides;
+pub use playbook::{ArtifactConfig, ArtifactPlaces, Playbook, ServiceConfig, Source};
+pub use rollout::RolloutConfig;
+pub use secrets::{Secrets, SecretsConfig, read_secrets};
+pub use template::{SlotVars, render};
+pub use value::Located;
+
+use diagnostic::SourceText;
+use fields::Sink;
+use tree::Node;
+
+/// A longer file is no inventory and no playbook.
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// An inventory and its playbook, checked: what they describe can be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Where.
+    pub inventory: Inventory,
+    /// What and how.
+    pub playbook: Playbook,
+}
+
+/// Reads an inventory and the playbook that it names, with the command line's values in place of the playbook's.
+///
+/// # Errors
+/// All that is wrong in either of them.
+pub fn load(inventory: &Path, overrides: &Overrides) -> Result<Project, Diagnostics> {
+    load_with(inventory, overrides, |path| std::fs::read(path))
+}
+
+/// [`load`], with the files from `read`.
+///
+/// # Errors
+/// All that is wrong in either of them.
+pub fn load_with(
+    inventory: &Path,
+    overrides: &Overrides,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Project, Diagnostics> {
+    let sink = Sink::default();
+    let (playbook_path, inventory_read) = read_inventory(inventory, &read, &sink);
+    let mut files = vec![inventory.display().to_string()];
+    let mut playbook_read = None;
+    if let Some(path) = playbook_path {
+        files.push(path.value.display().to_string());
+        let draft = read_playbook(&path, overrides, &read, &sink);
+        playbook_read = draft.and_then(|draft| draft.checked_against(inventory_read.as_ref(), &sink));
+    }
+    let found = sink.into_inner();
+    match (inventory_read, playbook_read) {
+        (Some(inventory), Some(playbook)) if found.is_empty() => Ok(Project { inventory, playbook }),
+        _ => Err(Diagnostics::sorted(found, &files)),
+    }
+}
+
+type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
+fn read_inventory(path: &Path, read: Reader<'_>, sink: &Sink) -> (Option<Located<PathBuf>>, Option<Inventory>) {
+    let help = "name an inventory, as in `ship deploy inventory/production.toml`";
+    let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
+    let (playbook, inventory) = match parsed(path, read, sink, unreadable) {
+        Parsed::Whole(root) => inventory::read(&root, path, sink),
+        // Enough to look at the playbook as well; what else seems wrong here may come of the broken syntax.
+        Parsed::Broken(root) => (inventory::read(&root, path, &Sink::default()).0, None),
+        Parsed::Nothing => (None, None),
+    };
+    let tidy = |path: PathBuf| tidied(&path).unwrap_or(path);
+    let playbook = playbook.map(|it| Located { value: tidy(it.value), place: it.place });
+    let inventory = inventory.map(|it| Inventory { playbook: tidy(it.playbook), ..it });
+    (playbook, inventory)
+}
+
+fn read_playbook(
+    path: &Located<PathBuf>,
+    overrides: &Overrides,
+    read: Reader<'_>,
+    sink: &Sink,
+) -> Option<playbook::Draft> {
+    let help = "the path is taken from the inventory's directory";
+    let unreadable = |why: String| Diagnostic::at(&path.place, why).help(help);
+    let Parsed::Whole(mut root) = parsed(&path.value, read, sink, unreadable) else { return None };
+    let mut found = Vec::new();
+    overrides.apply(&mut root, &mut found);
+    sink.extend(found);
+    playbook::read(&root, &path.value, sink)
+}
+
+/// What became of a file.
+enum Parsed {
+    Whole(Node),
+    /// Half a table misleads: such a tree is good for guesses only.
+    Broken(Node),
+    Nothing,
+}
+
+/// The tree of a file. What is wrong with the file as a whole goes where `unreadable` points.
+fn parsed(path: &Path, read: Reader<'_>, sink: &Sink, unreadable: impl Fn(String) -> Diagnostic) -> Parsed {
+    let shown = path.display().to_string();
+    let bytes = match read(path) {
+        Ok(bytes) if bytes.len() > FILE_BYTES_MAX => {
+            sink.push(unreadable(format!("{shown} is larger than {} MiB", FILE_BYTES_MAX >> 20)));
+            return Parsed::Nothing;
+        }
+        Ok(bytes) => bytes,
+        Err(why) => {
+            sink.push(unreadable(format!("cannot read {shown}: {why}")));
+            return Parsed::Nothing;
+        }
+    };
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let (line, column) = position(error.as_bytes(), error.utf8_error().valid_up_to());
+            let diagnostic = Diagnostic::line(shown, line, column, "the file is not UTF-8 text here");
+            sink.push(diagnostic.help("save it as UTF-8"));
+            return Parsed::Nothing;
+        }
+    };
+    let (root, errors) = tree::parse(&Arc::new(SourceText { name: shown, text, is_command_line: false }));
+    if errors.is_empty() {
+        return Parsed::Whole(root);
+    }
+    sink.extend(errors);
+    Parsed::Broken(root)
+}
+
+/// Line and column, from 1, of a byte.
+fn position(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes));
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (1 + before.matches('\n').count(), 1 + line.chars().count())
+}
+
+/// `inventory/../playbooks/a.toml` as `playbooks/a.toml`, where that is the same file.
+fn tidied(path: &Path) -> Option<PathBuf> {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir if tidy.file_name().is_some() => drop(tidy.pop()),
+            part => tidy.push(part),
+        }
+    }
+    (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
+}

@@ -1,19 +1,106 @@
-//! An environment as a file that both `. file` in sh and systemd's `EnvironmentFile=` read alike.
+//! A file of variables that systemd's `EnvironmentFile=` and a POSIX shell read alike, byte for byte.
+//!
+//! Each line is `KEY="value"`. Within double quotes both take a backslash before `"`, `\`, `` ` `` and `$` for an
+//! escape and everything else as it stands; systemd (`parse_env_file_internal` in its `env-file.c`) expands no
+//! variables there, and a shell expands none behind a backslash. Hence exactly these four are escaped.
+//!
+//! A value holds no NUL (no environment can), and for a reader that goes line by line no line break: the user's files
+//! are refused with either, as `config` reads them. Keys are variables' names, checked there as well.
 
 use std::collections::BTreeMap;
 
-/// `KEY="value"` lines. The keys have been checked to be names of variables.
-pub fn env_file(env: &BTreeMap<String, String>) -> String {
-    env.iter().map(|(key, value)| format!("{key}=\"{}\"\n", escape(value))).collect()
+/// The text of a file with these variables, in the order of their names.
+pub fn env_file(variables: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (key, value) in variables {
+        text.push_str(key);
+        text.push_str("=\"");
+        for c in value.chars() {
+            if matches!(c, '"' | '\\' | '`' | '$') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        text.push_str("\"\n");
+    }
+    text
 }
 
-fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for c in value.chars() {
-        if matches!(c, '\\' | '"' | '`' | '$') {
-            escaped.push('\\');
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a shell has in its variables once it has read the file, each ended by a NUL.
+    fn read_by_sh(variables: &BTreeMap<String, String>) -> Vec<u8> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(env_file(variables).as_bytes()).unwrap();
+        let mut script = "set -eu; . \"$1\"".to_owned();
+        for key in variables.keys() {
+            script.push_str("; printf '%s\\0' \"$");
+            script.push_str(key);
+            script.push('"');
         }
-        escaped.push(c);
+        let shell = Command::new("/bin/sh")
+            .args(["-c", &script, "sh"])
+            .arg(file.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&shell.stderr), "");
+        assert!(shell.status.success());
+        shell.stdout
     }
-    escaped
+
+    /// What systemd makes of a value: its state machine for double quotes, in short.
+    fn read_by_systemd(line: &str) -> String {
+        let quoted = line.split_once("=\"").unwrap().1;
+        let mut value = String::new();
+        let mut chars = quoted.chars();
+        loop {
+            match chars.next() {
+                Some('"') => break,
+                Some('\\') => match chars.next().unwrap() {
+                    c @ ('"' | '\\' | '`' | '$') => value.push(c),
+                    c => value.extend(['\\', c]),
+                },
+                Some(c) => value.push(c),
+                None => panic!("a quote that is not closed: {line}"),
+            }
+        }
+        assert_eq!(chars.as_str(), "");
+        value
+    }
+
+    #[test]
+    fn the_four_special_characters_are_escaped_and_nothing_else() {
+        let variables = BTreeMap::from([
+            ("A".to_owned(), r#"say "$HOME" \ `id` it's # 100%!"#.to_owned()),
+            ("B".to_owned(), String::new()),
+        ]);
+        assert_eq!(env_file(&variables), "A=\"say \\\"\\$HOME\\\" \\\\ \\`id\\` it's # 100%!\"\nB=\"\"\n");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_shell_and_systemd_read_back_every_byte(
+            values in proptest::collection::vec("([\"\\\\`$'#;&|<>(){}*?~!%= \t\\n]|\\PC){0,40}", 1..8)
+        ) {
+            let variables: BTreeMap<String, String> =
+                values.iter().enumerate().map(|(index, value)| (format!("V{index}"), value.clone())).collect();
+            let expected: Vec<u8> = variables.values().flat_map(|value| [value.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(read_by_sh(&variables), expected);
+            for (key, value) in &variables {
+                let one = BTreeMap::from([(key.clone(), value.clone())]);
+                prop_assert_eq!(&read_by_systemd(env_file(&one).trim_end_matches('\n')), value);
+            }
+        }
+    }
 }

@@ -1,0 +1,143 @@
+//! Where artifacts are kept: by the SHA-256 of what is sent, whole or not at all.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::config::hex;
+
+use super::error::ArtifactError;
+
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// A directory of artifacts.
+pub(super) struct Cache(PathBuf);
+
+/// An artifact that is still being written, in a file of mode 0600 that goes away unless it is kept.
+pub(super) struct Draft {
+    file: BufWriter<NamedTempFile>,
+    sha256: Sha256,
+    size_bytes: u64,
+}
+
+/// A reader that digests what passes through it.
+pub(super) struct Hashed<R> {
+    inner: R,
+    sha256: Sha256,
+}
+
+/// A failure to write, told from failures to read by whoever copies one to the other.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct CacheFailed(io::Error);
+
+/// Whether it is the cache that cannot be written, and not the source that cannot be read.
+pub(super) fn is_cache_failure(why: &io::Error) -> bool {
+    why.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<CacheFailed>)
+}
+
+impl Cache {
+    /// The cache in `directory`, which is made if it is not there.
+    pub(super) fn open(directory: &Path) -> Result<Self, ArtifactError> {
+        let cache = Self(directory.to_owned());
+        let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+        made.map_err(|why| cache.error(&why))?;
+        Ok(cache)
+    }
+
+    /// A new, empty artifact.
+    pub(super) fn draft(&self) -> Result<Draft, ArtifactError> {
+        let file = self.temporary()?;
+        Ok(Draft { file: BufWriter::new(file), sha256: Sha256::new(), size_bytes: 0 })
+    }
+
+    /// A file that nobody else can read and that goes away by itself.
+    pub(super) fn temporary(&self) -> Result<NamedTempFile, ArtifactError> {
+        tempfile::Builder::new().prefix("partial-").tempfile_in(&self.0).map_err(|why| self.error(&why))
+    }
+
+    /// Keeps what has been written: its path, SHA-256 and size in bytes.
+    pub(super) fn keep(&self, draft: Draft) -> Result<(PathBuf, String, u64), ArtifactError> {
+        let sha256 = draft.sha256();
+        let size_bytes = draft.size_bytes;
+        let path = self.0.join(&sha256);
+        if self.kept(&sha256).is_none() {
+            self.persist(draft, &path).map_err(|why| self.error(&why))?;
+        }
+        Ok((path, sha256, size_bytes))
+    }
+
+    /// The artifact of this SHA-256, if it is here and still what it was.
+    pub(super) fn kept(&self, sha256: &str) -> Option<PathBuf> {
+        let path = self.0.join(sha256);
+        let mut file = Hashed::new(File::open(&path).ok()?);
+        io::copy(&mut file, &mut io::sink()).ok()?;
+        (file.sha256() == sha256).then_some(path)
+    }
+
+    /// The name must not be on the disk before the bytes are.
+    fn persist(&self, draft: Draft, path: &Path) -> io::Result<()> {
+        let file = draft.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    /// That the cache cannot be written.
+    pub(super) fn error(&self, why: &io::Error) -> ArtifactError {
+        ArtifactError::cache(&self.0.display().to_string(), why)
+    }
+}
+
+impl Draft {
+    /// SHA-256 of what has been written, in lower-case hex.
+    pub(super) fn sha256(&self) -> String {
+        hex(&self.sha256.clone().finalize())
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// A reader of what has been written, from the beginning.
+    pub(super) fn reopen(&mut self) -> io::Result<File> {
+        self.file.flush()?;
+        self.file.get_ref().reopen()
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes).map_err(|why| io::Error::new(why.kind(), CacheFailed(why)))?;
+        self.sha256.update(bytes.get(..length).unwrap_or_default());
+        self.size_bytes += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl<R> Hashed<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, sha256: Sha256::new() }
+    }
+
+    /// SHA-256 of what has been read, in lower-case hex.
+    pub(super) fn sha256(self) -> String {
+        hex(&self.sha256.finalize())
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.sha256.update(buffer.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+}

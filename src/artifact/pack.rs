@@ -1,0 +1,115 @@
+//! Packs a directory so that the same content has the same digest, whoever packs it, wherever and whenever.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use tar::{Builder, EntryType, Header};
+
+use super::cache::{Cache, Draft, is_cache_failure};
+use super::error::ArtifactError;
+
+/// What tools keep in a directory for themselves, and change without anybody's asking.
+const LEFT_OUT: [&str; 2] = [".git", ".ship"];
+const EXECUTABLE: u32 = 0o755;
+const PLAIN: u32 = 0o644;
+/// In gzip's header: nobody's business.
+const UNKNOWN_SYSTEM: u8 = 255;
+
+/// A gzip writer whose output depends on its input alone.
+pub(super) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
+    GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(writer, Compression::fast())
+}
+
+/// A gzipped archive of what is in `directory`, in the order of the names.
+pub(super) fn pack(directory: &Path, shown: &str, cache: &Cache) -> Result<Draft, ArtifactError> {
+    let mut packing = Packing { shown, cache, builder: Builder::new(gzip(cache.draft()?)) };
+    packing.directory(directory, Path::new(""))?;
+    packing.builder.into_inner().and_then(GzEncoder::finish).map_err(|why| cache.error(&why))
+}
+
+struct Packing<'a, W: Write> {
+    shown: &'a str,
+    cache: &'a Cache,
+    builder: Builder<W>,
+}
+
+impl<W: Write> Packing<'_, W> {
+    fn directory(&mut self, directory: &Path, name: &Path) -> Result<(), ArtifactError> {
+        for child in sorted_names(directory).map_err(|why| self.unreadable(directory, &why))? {
+            let (path, name) = (directory.join(&child), name.join(&child));
+            let metadata = path.symlink_metadata().map_err(|why| self.unreadable(&path, &why))?;
+            if metadata.is_dir() {
+                self.append(&path, &name, header(EntryType::Directory, EXECUTABLE, 0), io::empty())?;
+                self.directory(&path, &name)?;
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(&path).map_err(|why| self.unreadable(&path, &why))?;
+                let mut header = header(EntryType::Symlink, 0o777, 0);
+                let appended = self.builder.append_link(&mut header, &name, target);
+                appended.map_err(|why| self.unreadable(&path, &why))?;
+            } else if metadata.is_file() {
+                self.file(&path, &name, &metadata)?;
+            } else {
+                return Err(ArtifactError::special(self.shown, &name.display().to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<(), ArtifactError> {
+        const OWNER_MAY_EXECUTE: u32 = 0o100;
+        let executable = metadata.permissions().mode() & OWNER_MAY_EXECUTE != 0;
+        let size = metadata.len();
+        let mut reader =
+            Counted { inner: File::open(path).map_err(|why| self.unreadable(path, &why))?.take(size), read: 0 };
+        let header = header(EntryType::Regular, if executable { EXECUTABLE } else { PLAIN }, size);
+        self.append(path, name, header, &mut reader)?;
+        if reader.read == size { Ok(()) } else { Err(ArtifactError::changing(self.shown, &name.display().to_string())) }
+    }
+
+    fn append(&mut self, path: &Path, name: &Path, mut header: Header, data: impl Read) -> Result<(), ArtifactError> {
+        self.builder.append_data(&mut header, name, data).map_err(|why| self.unreadable(path, &why))
+    }
+
+    fn unreadable(&self, path: &Path, why: &io::Error) -> ArtifactError {
+        if is_cache_failure(why) {
+            return self.cache.error(why);
+        }
+        ArtifactError::unreadable(&path.display().to_string(), why)
+    }
+}
+
+fn sorted_names(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.retain(|name| !LEFT_OUT.iter().any(|left_out| name == left_out));
+    names.sort();
+    Ok(names)
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+struct Counted<R> {
+    inner: R,
+    read: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.read += length as u64;
+        Ok(length)
+    }
+}

@@ -1,0 +1,32 @@
+//! A command line, split into words once and for all: no shell ever sees it whole.
+
+use super::template::regions;
+use super::tree::Node;
+use super::value::{Fault, Faults, line};
+
+/// Splits a command as a shell would, but that `{{ … }}` is part of one word whatever stands in it.
+pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
+    let text = line(node)?;
+    // A blank or a quote in a template is none of the command's: each template is replaced by a word while it is split.
+    let templates: Vec<_> = regions(&text).into_iter().filter_map(|region| text.get(region)).collect();
+    let mut masked = text.clone();
+    for (index, template) in templates.iter().enumerate() {
+        masked = masked.replacen(*template, &mask(index), 1);
+    }
+    let words = shlex::split(&masked).ok_or_else(|| {
+        Fault::new("has a quote that is not closed, or ends in a backslash")
+            .help("quote words as in a shell: run --title 'two words'")
+    })?;
+    if words.is_empty() {
+        return Err(Fault::new("must not be empty").into());
+    }
+    let unmask = |word: String| {
+        templates.iter().enumerate().fold(word, |word, (index, template)| word.replace(&mask(index), template))
+    };
+    Ok(words.into_iter().map(unmask).collect())
+}
+
+/// A control character cannot be in the text: [`line`] has refused it.
+fn mask(index: usize) -> String {
+    format!("\u{1}{index}\u{1}")
+}

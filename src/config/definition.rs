@@ -1,0 +1,41 @@
+//! From a playbook and an artifact to a release and its name.
+
+use sha2::{Digest, Sha256};
+
+use crate::core::names::ReleaseId;
+use crate::core::release::{Artifact, Definition};
+
+use super::playbook::Playbook;
+
+/// The release that a playbook describes, with the artifact as it is sent and the digest of its secrets' file.
+pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Option<String>) -> Definition {
+    let service = &playbook.service;
+    Definition {
+        service: service.name.clone(),
+        version: playbook.version.clone(),
+        command: service.command.clone(),
+        env: service.env.clone(),
+        driver: service.driver,
+        user: service.user.clone(),
+        stop_timeout: service.stop_timeout,
+        readiness: playbook.readiness.clone(),
+        artifact,
+        secrets_sha256,
+    }
+}
+
+/// The name of a release: the SHA-256 of its canonical JSON, whose fields stand in the type's order and whose maps are
+/// sorted.
+pub fn release_id(definition: &Definition) -> ReleaseId {
+    let json = serde_json::to_vec(definition).expect("a definition is made of texts, numbers and maps of texts");
+    ReleaseId::from(hex(&Sha256::digest(json)))
+}
+
+/// Bytes in lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all that is written");
+        text
+    })
+}

@@ -1,0 +1,264 @@
+//! What is wrong in a user's file: where, and what would be right.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+
+/// More than this at once helps nobody; the rest is counted.
+const SHOWN_MAX: usize = 50;
+
+/// A text that a person wrote, and what they would call it.
+#[derive(PartialEq, Eq)]
+pub(super) struct SourceText {
+    /// The path as given, or `command line`.
+    pub(super) name: String,
+    /// All of it.
+    pub(super) text: String,
+    /// Whether it came from the command line, where every value is text.
+    pub(super) is_command_line: bool,
+}
+
+/// A place in a user's file or on the command line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    source: Arc<SourceText>,
+    span: Range<usize>,
+}
+
+/// Where a [`Diagnostic`] points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pointer {
+    /// At text, which is shown.
+    Text(Place),
+    /// At a line of a file whose text is not shown: it holds secrets, or is no text.
+    Line { path: String, line: usize, column: usize },
+    /// At a file as a whole.
+    File(String),
+}
+
+/// One problem, its place and its remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    message: String,
+    pointer: Pointer,
+    label: Option<String>,
+    related: Option<(Place, String)>,
+    help: Option<String>,
+}
+
+/// All that is wrong, in the order of the files. Displays as a report without colour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Place {
+    /// The bytes `span` of `source`; clipped to what there is.
+    pub(super) fn new(source: &Arc<SourceText>, span: Range<usize>) -> Self {
+        let end = floor_char(&source.text, span.end.min(source.text.len()));
+        let start = floor_char(&source.text, span.start.min(end));
+        Self { source: Arc::clone(source), span: start..end }
+    }
+
+    /// The file's path as given, or `command line`.
+    pub fn path(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The line, from 1.
+    pub fn line(&self) -> usize {
+        1 + self.before().matches('\n').count()
+    }
+
+    /// The column in characters, from 1.
+    pub fn column(&self) -> usize {
+        let before = self.before();
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        1 + before.get(start..).unwrap_or_default().chars().count()
+    }
+
+    /// The text at this place.
+    pub(super) fn text(&self) -> &str {
+        self.source.text.get(self.span.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn is_command_line(&self) -> bool {
+        self.source.is_command_line
+    }
+
+    /// The part `range` (in bytes from this place's start) of this place.
+    pub(super) fn part(&self, range: &Range<usize>) -> Self {
+        Self::new(&self.source, self.span.start + range.start..self.span.start + range.end)
+    }
+
+    fn before(&self) -> &str {
+        self.source.text.get(..self.span.start).unwrap_or_default()
+    }
+
+    /// The bytes to underline: this place's first line, and at least one character where there is one.
+    fn underlined(&self) -> Range<usize> {
+        let start = self.span.start;
+        let rest = self.source.text.get(start..).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default();
+        let wanted = self.text().lines().next().unwrap_or_default().trim_end().len();
+        let first = line.chars().next().map_or(0, char::len_utf8);
+        start..start + wanted.max(first)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path(), self.line(), self.column())
+    }
+}
+
+fn floor_char(text: &str, index: usize) -> usize {
+    (0..=index).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+impl Diagnostic {
+    /// A problem at a place whose text is shown.
+    pub fn at(place: &Place, message: impl Into<String>) -> Self {
+        Self::new(Pointer::Text(place.clone()), message)
+    }
+
+    /// A problem with a file as a whole.
+    pub fn file(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Pointer::File(path.into()), message)
+    }
+
+    /// A problem on a line, counted from 1, whose text is not to be shown.
+    pub fn line(path: impl Into<String>, line: usize, column: usize, message: impl Into<String>) -> Self {
+        Self::new(Pointer::Line { path: path.into(), line, column }, message)
+    }
+
+    fn new(pointer: Pointer, message: impl Into<String>) -> Self {
+        Self { message: message.into(), pointer, label: None, related: None, help: None }
+    }
+
+    /// With a few words beside the underlined text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With what would be right.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With another place that has to do with it.
+    #[must_use]
+    pub fn related(mut self, place: &Place, label: impl Into<String>) -> Self {
+        self.related = Some((place.clone(), label.into()));
+        self
+    }
+
+    /// What is wrong, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where, within its file: `None` for a file as a whole.
+    pub fn line_and_column(&self) -> Option<(usize, usize)> {
+        match &self.pointer {
+            Pointer::Text(place) => Some((place.line(), place.column())),
+            Pointer::Line { line, column, .. } => Some((*line, *column)),
+            Pointer::File(_) => None,
+        }
+    }
+
+    /// The file that it is about.
+    pub fn path(&self) -> &str {
+        match &self.pointer {
+            Pointer::Text(place) => place.path(),
+            Pointer::Line { path, .. } | Pointer::File(path) => path,
+        }
+    }
+
+    fn group(&self) -> Group<'_> {
+        let mut group = Group::with_title(Level::ERROR.primary_title(self.message.as_str()));
+        match &self.pointer {
+            Pointer::Text(place) => group = self.snippets(place, group),
+            Pointer::Line { path, line, column } => {
+                group = group.element(Origin::path(path.as_str()).line(*line).char_column(*column));
+            }
+            Pointer::File(path) => group = group.element(Origin::path(path.as_str())),
+        }
+        match &self.help {
+            Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
+            None => group,
+        }
+    }
+
+    fn snippets<'a>(&'a self, place: &'a Place, group: Group<'a>) -> Group<'a> {
+        let primary = AnnotationKind::Primary.span(place.underlined()).label(self.label.as_deref());
+        let snippet = snippet(place).annotation(primary);
+        let Some((other, label)) = &self.related else { return group.element(snippet) };
+        let context = AnnotationKind::Context.span(other.underlined()).label(label.as_str());
+        if Arc::ptr_eq(&other.source, &place.source) {
+            group.element(snippet.annotation(context))
+        } else {
+            group.element(snippet).element(self::snippet(other).annotation(context))
+        }
+    }
+}
+
+fn snippet(place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(place.source.text.as_str()).path(place.source.name.as_str())
+}
+
+impl Diagnostics {
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each problem, in the order of the report.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+
+    /// The report, for a terminal that shows colour or for one that does not.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+        let mut parts: Vec<String> = self.0.iter().take(SHOWN_MAX).map(|it| renderer.render(&[it.group()])).collect();
+        let more = self.0.len().saturating_sub(SHOWN_MAX);
+        if more > 0 {
+            parts.push(format!("... and {more} more"));
+        }
+        parts.join("\n\n")
+    }
+
+    /// Puts what belongs to one file together, in the file's order; the files in the order in which they were read.
+    pub(super) fn sorted(mut found: Vec<Diagnostic>, files: &[String]) -> Self {
+        let rank = |path: &str| files.iter().position(|file| file == path).unwrap_or(files.len());
+        found.sort_by_key(|it| (rank(it.path()), it.line_and_column()));
+        found.dedup();
+        Self(found)
+    }
+}
+
+impl From<Vec<Diagnostic>> for Diagnostics {
+    fn from(found: Vec<Diagnostic>) -> Self {
+        Self(found)
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(found: Diagnostic) -> Self {
+        Self(vec![found])
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

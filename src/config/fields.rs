@@ -1,0 +1,242 @@
+//! Reads a table key by key and gathers what is wrong instead of stopping at the first.
+//!
+//! Every reader returns `None` once it has said why; whoever builds something of several fields reads them all
+//! before it gives up, so that one look at the report is enough.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Diagnostic, Place};
+use super::tree::{Entry, Node, Table, Value};
+use super::value::{Fault, Faults, Located, nearest, quoted};
+
+/// Where problems are gathered.
+#[derive(Debug, Default)]
+pub(super) struct Sink(RefCell<Vec<Diagnostic>>);
+
+impl Sink {
+    pub(super) fn push(&self, diagnostic: Diagnostic) {
+        self.0.borrow_mut().push(diagnostic);
+    }
+
+    pub(super) fn extend(&self, diagnostics: Vec<Diagnostic>) {
+        self.0.borrow_mut().extend(diagnostics);
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Diagnostic> {
+        self.0.into_inner()
+    }
+}
+
+/// A table being read.
+pub(super) struct Fields<'a> {
+    table: &'a Table,
+    /// As a person would call it: `[rollout]`.
+    name: &'static str,
+    place: &'a Place,
+    sink: &'a Sink,
+    /// The keys asked for so far: those are the known ones.
+    known: RefCell<Vec<&'static str>>,
+}
+
+static EMPTY: Table = Table(BTreeMap::new());
+
+impl<'a> Fields<'a> {
+    /// The table `node`, or a complaint that it is none.
+    pub(super) fn new(node: &'a Node, name: &'static str, sink: &'a Sink) -> Option<Self> {
+        let Value::Table(table) = &node.value else {
+            let message = format!("`{}` must be a table, not {}", name.trim_matches(['[', ']']), node.kind());
+            sink.push(Diagnostic::at(&node.place, message).help(format!("begin it with a line {name}")));
+            return None;
+        };
+        Some(Self::over(table, name, &node.place, sink))
+    }
+
+    fn over(table: &'a Table, name: &'static str, place: &'a Place, sink: &'a Sink) -> Self {
+        Self { table, name, place, sink, known: RefCell::default() }
+    }
+
+    /// Where the table begins.
+    pub(super) fn place(&self) -> &'a Place {
+        self.place
+    }
+
+    /// Where the value of `key` is, if it is there.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.table.0.get(key).map(|entry| entry.node.place.clone())
+    }
+
+    /// Where `key` itself is, if it is there.
+    pub(super) fn key_place(&self, key: &str) -> Option<&'a Place> {
+        self.table.0.get(key).map(|entry| &entry.key)
+    }
+
+    /// Says what is wrong with `key`, or with the table where the key is not there.
+    pub(super) fn complain(&self, key: &str, fault: Fault) {
+        let place = fault.place.clone().or_else(|| self.place_of(key)).unwrap_or_else(|| self.place.clone());
+        let diagnostic = Diagnostic::at(&place, format!("`{key}` {}", fault.message));
+        self.sink.push(match fault.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        });
+    }
+
+    /// Ends the reading: a key that nobody asked for is unknown.
+    pub(super) fn finish(&self) {
+        let known = self.known.borrow();
+        for (key, entry) in &self.table.0 {
+            if known.contains(&key.as_str()) {
+                continue;
+            }
+            let help = match nearest(key, &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let message = format!("unknown key {} in {}", quoted(key), self.name);
+            self.sink.push(Diagnostic::at(&entry.key, message).help(help));
+        }
+    }
+
+    fn entry(&self, key: &'static str) -> Option<&'a Entry> {
+        self.known.borrow_mut().push(key);
+        self.table.0.get(key)
+    }
+
+    fn read<T>(&self, key: &'static str, node: &Node, read: impl Fn(&Node) -> Result<T, Faults>) -> Option<T> {
+        let faults = match read(node) {
+            Ok(value) => return Some(value),
+            Err(faults) => faults,
+        };
+        for fault in faults {
+            self.complain(key, if fault.place.is_some() { fault } else { fault.place(&node.place) });
+        }
+        None
+    }
+
+    /// A key that must be there; `example` is what it may look like.
+    pub(super) fn required<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&Node) -> Result<T, Faults>,
+    ) -> Option<T> {
+        let Some(entry) = self.entry(key) else {
+            let message = format!("`{key}` is missing in {}", self.name);
+            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
+            return None;
+        };
+        self.read(key, &entry.node, read)
+    }
+
+    /// A key that may be left out: the inner `None` says that it was.
+    #[expect(clippy::option_option, reason = "the outer None is `wrong`, the inner one `not there`")]
+    pub(super) fn optional<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Node) -> Result<T, Faults>,
+    ) -> Option<Option<T>> {
+        match self.entry(key) {
+            Some(entry) => self.read(key, &entry.node, read).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A key that may be left out, and what holds then.
+    pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl Fn(&Node) -> Result<T, Faults>) -> Option<T> {
+        self.optional(key, read).map(|value| value.unwrap_or(default))
+    }
+
+    /// A table that must be there.
+    pub(super) fn table(&self, key: &'static str, name: &'static str, example: &str) -> Option<Fields<'a>> {
+        let Some(entry) = self.entry(key) else {
+            let message = format!("{name} is missing in {}", self.name);
+            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
+            return None;
+        };
+        Fields::new(&entry.node, name, self.sink)
+    }
+
+    /// A table that may be left out, which is as good as an empty one.
+    pub(super) fn table_or_empty(&self, key: &'static str, name: &'static str) -> Option<Fields<'a>> {
+        match self.entry(key) {
+            Some(entry) => Fields::new(&entry.node, name, self.sink),
+            None => Some(Fields::over(&EMPTY, name, self.place, self.sink)),
+        }
+    }
+
+    /// The tables of an array of tables, those that are tables at all.
+    pub(super) fn tables(&self, key: &'static str, name: &'static str, example: &str) -> Vec<Fields<'a>> {
+        let Some(entry) = self.entry(key) else {
+            let message = format!("there is no {name} in {}", self.name);
+            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
+            return Vec::new();
+        };
+        match &entry.node.value {
+            Value::Array(items) if items.is_empty() => {
+                self.complain(key, Fault::new("must not be empty").help(format!("for example:\n{example}")));
+                Vec::new()
+            }
+            Value::Array(items) => items.iter().filter_map(|item| Fields::new(item, name, self.sink)).collect(),
+            _ => {
+                let fault = Fault::new(format!("must be written as {name}, not as {}", entry.node.kind()));
+                self.complain(key, fault.help(format!("for example:\n{example}")));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A table of keys that the user chooses; `Vec` keeps what is right of it, in the order of the keys.
+    pub(super) fn map<T>(
+        &self,
+        key: &'static str,
+        check_key: impl Fn(&str) -> Result<(), Fault>,
+        read: impl Fn(&Node) -> Result<T, Faults>,
+    ) -> Option<BTreeMap<String, T>> {
+        let Some(entry) = self.entry(key) else { return Some(BTreeMap::new()) };
+        let Value::Table(table) = &entry.node.value else {
+            let fault = Fault::new(format!("must be a table, not {}", entry.node.kind()));
+            self.complain(key, fault.help(format!("for example: {key} = {{ NAME = \"value\" }}")));
+            return None;
+        };
+        let mut map = BTreeMap::new();
+        for (name, entry) in &table.0 {
+            if let Err(fault) = check_key(name) {
+                self.complain(key, fault.place(&entry.key));
+            }
+            match read(&entry.node) {
+                Ok(value) => {
+                    map.insert(name.clone(), value);
+                }
+                Err(faults) => {
+                    for fault in faults {
+                        let place = fault.place.clone().unwrap_or_else(|| entry.node.place.clone());
+                        let fault = Fault { message: format!("of `{key}` {}", fault.message), ..fault };
+                        self.complain(name, fault.place(&place));
+                    }
+                }
+            }
+        }
+        Some(map)
+    }
+
+    /// A list of texts, each with its place.
+    pub(super) fn list(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&Node) -> Result<String, Faults>,
+    ) -> Option<Vec<Located<String>>> {
+        let Some(entry) = self.entry(key) else { return Some(Vec::new()) };
+        let Value::Array(items) = &entry.node.value else {
+            let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
+            self.complain(key, fault.help(format!("for example: {example}")));
+            return None;
+        };
+        let read = |item: &Node| {
+            let value = self.read(key, item, &read)?;
+            Some(Located { value, place: item.place.clone() })
+        };
+        let found: Vec<_> = items.iter().map(read).collect();
+        found.into_iter().collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! The inventory: where a service is to run, and how its hosts are reached.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::names::HostId;
+
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::names;
+use super::tree::Node;
+use super::value::{Fault, Faults, Located, boolean, choice, line, located, number, positive_duration};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOPBACK: &str = "127.0.0.1";
+const EXAMPLE_HOST: &str = "[[hosts]]\nname = \"web1\"\naddress = \"192.168.72.233\"";
+
+/// A fleet and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// The file, as given.
+    pub path: PathBuf,
+    /// The fleet's name.
+    pub fleet: String,
+    /// The playbook, found from the inventory's directory.
+    pub playbook: PathBuf,
+    /// The hosts, in the file's order.
+    pub hosts: Vec<HostConfig>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Its name, unique in the fleet.
+    pub name: HostId,
+    /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a local host.
+    pub address: String,
+    /// What a person knows about it.
+    pub labels: BTreeMap<String, String>,
+    /// How scripts get there.
+    pub transport: Transport,
+    /// Below which ship keeps its directories; `None` for the default. Absolute, but that a local host's is as found
+    /// from the inventory's directory.
+    pub base_dir: Option<String>,
+    /// How SSH is to connect, and whether `sudo` is needed.
+    pub ssh: SshConfig,
+}
+
+/// How scripts get to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By SSH.
+    Ssh,
+    /// Not at all: it is this machine.
+    Local,
+}
+
+/// How SSH is to connect. What is `None` is left to the user's own `ssh_config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshConfig {
+    /// The user to log in as.
+    pub user: Option<String>,
+    /// The SSH server's port.
+    pub port: Option<u16>,
+    /// A private key.
+    pub identity_file: Option<PathBuf>,
+    /// An `ssh_config` to use instead of the user's own.
+    pub config: Option<PathBuf>,
+    /// The host keys to trust instead of the user's own.
+    pub known_hosts: Option<PathBuf>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Whether scripts need `sudo -n`.
+    pub sudo: bool,
+}
+
+impl Default for SshConfig {
+    fn default() -> Self {
+        Self {
+            user: None,
+            port: None,
+            identity_file: None,
+            config: None,
+            known_hosts: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            sudo: false,
+        }
+    }
+}
+
+/// Reads the inventory. What is wrong goes to `sink`; the playbook's path is of use even then.
+pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<PathBuf>>, Option<Inventory>) {
+    let Some(top) = Fields::new(root, "the inventory", sink) else { return (None, None) };
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let playbook =
+        top.required("playbook", "playbook = \"../playbooks/testpage.toml\"", located(|node| beside(dir, node)));
+    let fleet = top.table("fleet", "[fleet]", "[fleet]\nname = \"production\"").and_then(|fields| {
+        let name = fields.required("name", "name = \"production\"", names::fleet);
+        fields.finish();
+        name
+    });
+    let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
+        let ssh = read_ssh(&fields, dir, &SshConfig::default());
+        fields.finish();
+        ssh
+    });
+    let tables = top.tables("hosts", "[[hosts]]", EXAMPLE_HOST);
+    top.finish();
+    let defaults_or_none = defaults.clone().unwrap_or_default();
+    let hosts: Vec<_> = tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none)).collect();
+    refuse_twins(&tables, &hosts, sink);
+
+    let hosts: Option<Vec<_>> = hosts.into_iter().collect();
+    let checked = || {
+        let (playbook, _) = (playbook.clone()?, defaults?);
+        Some(Inventory { path: path.to_owned(), fleet: fleet?, playbook: playbook.value, hosts: hosts? })
+    };
+    (playbook.clone(), checked())
+}
+
+fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<HostConfig> {
+    let name = fields.required("name", "name = \"web1\"", names::host);
+    let address = fields.optional("address", names::address);
+    let labels = fields.map("labels", |key| names::LABEL.check(key), line);
+    let transport =
+        fields.or("transport", Transport::Ssh, choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]));
+    let base_dir = match transport {
+        Some(Transport::Local) => fields.optional("base_dir", |node| local_dir(dir, node)),
+        _ => fields.optional("base_dir", names::remote_dir),
+    };
+    let ssh = read_ssh(fields, dir, defaults);
+    fields.finish();
+
+    let (name, transport) = (name?, transport?);
+    let address = address?.unwrap_or_else(|| match transport {
+        Transport::Ssh => name.clone(),
+        Transport::Local => LOOPBACK.to_owned(),
+    });
+    Some(HostConfig { name: name.into(), address, labels: labels?, transport, base_dir: base_dir?, ssh: ssh? })
+}
+
+fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<SshConfig> {
+    let path = |key, default: &Option<PathBuf>| {
+        Some(fields.optional(key, |node| beside(dir, node))?.or_else(|| default.clone()))
+    };
+    let user = fields.optional("user", names::login);
+    let port = fields.optional("port", number(1, u16::MAX));
+    let identity_file = path("identity_file", &defaults.identity_file);
+    let config = path("config", &defaults.config);
+    let known_hosts = path("known_hosts", &defaults.known_hosts);
+    let connect_timeout = fields.or("connect_timeout", defaults.connect_timeout, positive_duration);
+    let sudo = fields.or("sudo", defaults.sudo, boolean);
+    Some(SshConfig {
+        user: user?.or_else(|| defaults.user.clone()),
+        port: port?.or(defaults.port),
+        identity_file: identity_file?,
+        config: config?,
+        known_hosts: known_hosts?,
+        connect_timeout: connect_timeout?,
+        sudo: sudo?,
+    })
+}
+
+/// Two hosts of one name are one host; two local hosts of one address would fight for its ports.
+fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
+    let mut seen_names: BTreeMap<&HostId, Place> = BTreeMap::new();
+    let mut seen_addresses: BTreeMap<&str, Place> = BTreeMap::new();
+    for (fields, host) in tables.iter().zip(hosts) {
+        let Some(host) = host else { continue };
+        let place = fields.place_of("name").unwrap_or_else(|| fields.place().clone());
+        if let Some(first) = seen_names.get(&host.name) {
+            let message = format!("two hosts are named `{}`", host.name);
+            let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
+            sink.push(diagnostic.help("give each host a name of its own"));
+            continue;
+        }
+        seen_names.insert(&host.name, place.clone());
+        if host.transport != Transport::Local {
+            continue;
+        }
+        let place = fields.place_of("address").unwrap_or(place);
+        if let Some(first) = seen_addresses.get(host.address.as_str()) {
+            let message = format!("two local hosts have the address {}, and with it the same ports", host.address);
+            let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
+            sink.push(diagnostic.help("all of 127.0.0.0/8 is this machine: give each a loopback address of its own"));
+        } else {
+            seen_addresses.insert(&host.address, place);
+        }
+    }
+}
+
+/// A path as found from `dir`; `~/` is the user's home.
+pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
+    let text = line(node)?;
+    let Some(rest) = text.strip_prefix("~/") else { return Ok(dir.join(&text)) };
+    match std::env::home_dir() {
+        Some(home) => Ok(home.join(rest)),
+        None => Err(Fault::new("begins with `~/`, but there is no home directory")
+            .help("set HOME, or write the whole path")
+            .into()),
+    }
+}
+
+fn local_dir(dir: &Path, node: &Node) -> Result<String, Faults> {
+    let path = beside(dir, node)?;
+    path.into_os_string().into_string().map_err(|_| Fault::new("leads to a directory whose name is not UTF-8").into())
+}

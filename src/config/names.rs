@@ -1,0 +1,195 @@
+//! Which names are allowed: those that are safe and plain in paths, units, arguments and tables.
+
+use super::tree::Node;
+use super::value::{Fault, Faults, line, quoted, string};
+
+/// A rule for names.
+pub(super) struct NameRule {
+    noun: &'static str,
+    first: fn(char) -> bool,
+    rest: fn(char) -> bool,
+    chars_max: usize,
+    allowed: &'static str,
+}
+
+/// A service: part of unit names, directories and user names.
+pub(super) const SERVICE: NameRule = NameRule {
+    noun: "a service's name",
+    first: |c| c.is_ascii_lowercase(),
+    rest: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
+    chars_max: 41,
+    allowed: "a to z, 0 to 9 and -, beginning with a letter",
+};
+
+/// A host.
+pub(super) const HOST: NameRule = NameRule {
+    noun: "a host's name",
+    first: |c| c.is_ascii_alphanumeric(),
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+    chars_max: 63,
+    allowed: "letters, digits, `.`, `_` and `-`, beginning with a letter or a digit",
+};
+
+/// A fleet.
+pub(super) const FLEET: NameRule = NameRule { noun: "a fleet's name", ..HOST };
+
+/// A version.
+pub(super) const VERSION: NameRule = NameRule {
+    noun: "a version",
+    first: |c| c.is_ascii_alphanumeric(),
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '~' | '-'),
+    chars_max: 64,
+    allowed: "letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit",
+};
+
+/// A variable of the environment.
+pub(super) const VARIABLE: NameRule = NameRule {
+    noun: "a variable's name",
+    first: |c| c.is_ascii_alphabetic() || c == '_',
+    rest: |c| c.is_ascii_alphanumeric() || c == '_',
+    chars_max: 255,
+    allowed: "letters, digits and `_`, not beginning with a digit",
+};
+
+/// A label of a host.
+pub(super) const LABEL: NameRule = NameRule {
+    noun: "a label's name",
+    first: |c| c.is_ascii_alphanumeric(),
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'),
+    chars_max: 63,
+    allowed: "letters, digits, `.`, `_`, `-` and `/`, beginning with a letter or a digit",
+};
+
+/// A user to log in as.
+const LOGIN: NameRule = NameRule {
+    noun: "a user's name",
+    first: |c| c.is_ascii_alphanumeric() || c == '_',
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '\\'),
+    chars_max: 255,
+    allowed: "letters, digits, `.`, `_`, `-`, `@` and `\\`, beginning with a letter, a digit or `_`",
+};
+
+/// A user that a service runs as.
+const USER: NameRule = NameRule {
+    noun: "a user's name",
+    first: |c| c.is_ascii_alphabetic() || c == '_',
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'),
+    chars_max: 31,
+    allowed: "letters, digits, `_` and `-`, beginning with a letter or `_`",
+};
+
+/// An address: a name of the DNS, of `ssh_config`, or an IP address.
+const ADDRESS: NameRule = NameRule {
+    noun: "an address",
+    first: |c| c.is_ascii_alphanumeric() || c == ':',
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '%'),
+    chars_max: 253,
+    allowed: "letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`",
+};
+
+impl NameRule {
+    /// Checks `text`.
+    pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
+        let Self { noun, first, rest, chars_max, allowed } = self;
+        let wrong =
+            |why: String| Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")));
+        let mut chars = text.chars();
+        match chars.next() {
+            None => return wrong("must not be empty".to_owned()),
+            Some(c) if !first(c) => {
+                return wrong(format!("cannot begin with {}: {}", quoted(&c.to_string()), quoted(text)));
+            }
+            Some(_) => {}
+        }
+        if let Some(c) = chars.find(|c| !rest(*c)) {
+            return wrong(format!("cannot hold {}: {}", quoted(&c.to_string()), quoted(text)));
+        }
+        if text.chars().count() > *chars_max {
+            return wrong(format!("is too long: {}", quoted(text)));
+        }
+        Ok(())
+    }
+
+    fn read(&self, node: &Node) -> Result<String, Faults> {
+        let text = string(node)?;
+        self.check(&text)?;
+        Ok(text)
+    }
+}
+
+/// See [`SERVICE`].
+pub(super) fn service(node: &Node) -> Result<String, Faults> {
+    SERVICE.read(node)
+}
+
+/// See [`HOST`].
+pub(super) fn host(node: &Node) -> Result<String, Faults> {
+    HOST.read(node)
+}
+
+/// See [`FLEET`].
+pub(super) fn fleet(node: &Node) -> Result<String, Faults> {
+    FLEET.read(node)
+}
+
+/// See [`VERSION`].
+pub(super) fn version(node: &Node) -> Result<String, Faults> {
+    VERSION.read(node)
+}
+
+/// See [`VARIABLE`].
+pub(super) fn variable(node: &Node) -> Result<String, Faults> {
+    VARIABLE.read(node)
+}
+
+/// See [`LOGIN`].
+pub(super) fn login(node: &Node) -> Result<String, Faults> {
+    LOGIN.read(node)
+}
+
+/// See [`USER`].
+pub(super) fn user(node: &Node) -> Result<String, Faults> {
+    USER.read(node)
+}
+
+/// See [`ADDRESS`].
+pub(super) fn address(node: &Node) -> Result<String, Faults> {
+    ADDRESS.read(node)
+}
+
+/// The text of a variable: what every supervisor passes on byte for byte.
+pub(super) fn variable_value(node: &Node) -> Result<String, Faults> {
+    let text = string(node)?;
+    check_variable_value(&text)?;
+    Ok(text)
+}
+
+/// Older versions of systemd drop a variable whose value holds a control character, without a word.
+pub(super) fn check_variable_value(text: &str) -> Result<(), Fault> {
+    match text.chars().find(|c| c.is_control() && *c != '\t') {
+        None => Ok(()),
+        Some('\n' | '\r') => {
+            let help = "encode it on one line (base64, say), or put it in a file of the artifact";
+            Err(Fault::new("must not hold line breaks").help(help))
+        }
+        Some(_) => Err(Fault::new("must not hold control characters other than tabs")),
+    }
+}
+
+/// A directory on a host over SSH.
+pub(super) fn remote_dir(node: &Node) -> Result<String, Faults> {
+    const HELP: &str = "an absolute path without `..`, for example \"/var/lib/ship\"";
+    let text = line(node)?;
+    let wrong = |why: &str| Err(Fault::new(why).help(HELP).into());
+    if !text.starts_with('/') {
+        return wrong("must be an absolute path");
+    }
+    if text.split('/').any(|part| part == "..") {
+        return wrong("must not climb with `..`");
+    }
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.is_empty() {
+        return wrong("cannot be the root directory");
+    }
+    Ok(trimmed.to_owned())
+}

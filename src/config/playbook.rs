@@ -1,0 +1,286 @@
+//! The playbook: what a service is, and how it is to be rolled out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::names::Port;
+use crate::core::release::{Driver, Readiness};
+
+use super::command::command;
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::inventory::{Inventory, beside};
+use super::names;
+use super::readiness;
+use super::rollout::{self, RolloutConfig, RolloutPlaces};
+use super::secrets::SecretsConfig;
+use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses_labels};
+use super::tree::Node;
+use super::value::{Fault, Faults, Located, choice, line, located, number, positive_duration};
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STRIP_COMPONENTS_MAX: u32 = 100;
+
+/// A service and how to roll it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Playbook {
+    /// The file, as found from the inventory.
+    pub path: PathBuf,
+    /// The version to deploy.
+    pub version: String,
+    /// The service.
+    pub service: ServiceConfig,
+    /// What is sent to the hosts.
+    pub artifact: ArtifactConfig,
+    /// When an instance counts as ready.
+    pub readiness: Readiness,
+    /// How the rollout may go about it.
+    pub rollout: RolloutConfig,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// The service's name.
+    pub name: String,
+    /// The program and its arguments, each a template over the slot.
+    pub command: Vec<String>,
+    /// The slots that each host offers.
+    pub ports: Vec<Port>,
+    /// The environment, each value a template over the slot.
+    pub env: BTreeMap<String, String>,
+    /// What supervises it.
+    pub driver: Driver,
+    /// The user that it runs as; `None` for the driver's default.
+    pub user: Option<String>,
+    /// From TERM to KILL.
+    pub stop_timeout: Duration,
+    /// Where its secrets are.
+    pub secrets: SecretsConfig,
+}
+
+/// Where the bytes of a release come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactConfig {
+    /// The file, directory or URL.
+    pub source: Source,
+    /// The SHA-256 that the source is to have, in lower-case hex.
+    pub sha256: Option<String>,
+    /// Leading path components to drop when unpacking.
+    pub strip_components: u32,
+    /// Where it was written, for what turns out only when the source is read.
+    pub places: ArtifactPlaces,
+}
+
+/// The places of an artifact's keys in the playbook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactPlaces {
+    /// Of `source`.
+    pub source: Option<Place>,
+    /// Of `sha256`.
+    pub sha256: Option<Place>,
+}
+
+/// A file, a directory, or something to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file or a directory, as found from the playbook.
+    Path(PathBuf),
+    /// An http or https URL.
+    Url(String),
+}
+
+/// The templates over a slot, each with the place of the text that it was written in.
+#[derive(Default)]
+pub(super) struct Templates(Vec<Located<String>>);
+
+impl Templates {
+    pub(super) fn extend(&mut self, place: Option<Place>, templates: &[String]) {
+        let Some(place) = place else { return };
+        self.0.extend(templates.iter().map(|value| Located { value: value.clone(), place: place.clone() }));
+    }
+}
+
+/// What is known of a playbook before its inventory is.
+pub(super) struct Draft {
+    playbook: Option<Playbook>,
+    templates: Templates,
+    rollout: Option<RolloutConfig>,
+    rollout_places: RolloutPlaces,
+    ports: Option<Located<usize>>,
+}
+
+/// Reads the playbook. What is wrong goes to `sink`.
+pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
+    let top = Fields::new(root, "the playbook", sink)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let mut templates = Templates::default();
+
+    let version = top.required("version", "version = \"0.8\"", names::version);
+    let service_fields = top.table("service", "[service]", "[service]\nname = \"testpage\"");
+    let artifact_fields = top.table("artifact", "[artifact]", "[artifact]\nsource = \"testpage.tar.gz\"");
+    let readiness_fields = top.table_or_empty("readiness", "[readiness]");
+    let rollout_fields = top.table_or_empty("rollout", "[rollout]");
+    top.finish();
+
+    let ports = service_fields.as_ref().and_then(|fields| fields.place_of("ports"));
+    let service = service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
+    let artifact = artifact_fields.and_then(|fields| read_artifact(&fields, dir, version.as_deref()));
+    let readiness = readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
+    let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
+
+    let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
+    let checked = |rollout: Option<RolloutConfig>| {
+        Some(Playbook {
+            path: path.to_owned(),
+            version: version?,
+            service: service?,
+            artifact: artifact?,
+            readiness: readiness?,
+            rollout: rollout?,
+        })
+    };
+    Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, ports })
+}
+
+fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink: &Sink) -> Option<ServiceConfig> {
+    let name = fields.required("name", "name = \"testpage\"", names::service);
+    let command = fields.required("command", "command = \"/usr/bin/python3 testpage.py\"", command);
+    let ports = fields.required("ports", "ports = [8081, 8082]", super::value::ports);
+    let env = fields.map("env", |key| names::VARIABLE.check(key), located(names::variable_value));
+    let driver =
+        fields.or("driver", Driver::Systemd, choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]));
+    let user = fields.optional("user", names::user);
+    let stop_timeout = fields.or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let env_file = fields.optional("env_file", located(|node| beside(dir, node)));
+    let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
+    fields.finish();
+
+    templates.extend(fields.place_of("command"), command.as_deref().unwrap_or_default());
+    for value in env.iter().flat_map(BTreeMap::values) {
+        templates.extend(Some(value.place.clone()), std::slice::from_ref(&value.value));
+    }
+    let (env, secrets) = (env?, secrets?);
+    refuse_twice(&env, &secrets, sink);
+    Some(ServiceConfig {
+        name: name?,
+        command: command?,
+        ports: ports?,
+        env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
+        driver: driver?,
+        user: user?,
+        stop_timeout: stop_timeout?,
+        secrets: SecretsConfig { env_file: env_file?, names: secrets },
+    })
+}
+
+/// One variable has one value: which of two would hold is nobody's guess.
+fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
+    let mut seen: BTreeMap<&str, &Place> = env.iter().map(|(key, value)| (key.as_str(), &value.place)).collect();
+    for secret in secrets {
+        if let Some(first) = seen.insert(&secret.value, &secret.place) {
+            let message = format!("variable `{}` is given twice", secret.value);
+            let diagnostic = Diagnostic::at(&secret.place, message).related(first, "the first time");
+            sink.push(diagnostic.help("keep one of the two"));
+        }
+    }
+}
+
+fn read_artifact(fields: &Fields<'_>, dir: &Path, version: Option<&str>) -> Option<ArtifactConfig> {
+    let rendered = |node: &Node| over_version(node, version);
+    let example = "source = \"testpage-{{ version }}.tar.gz\"";
+    let source = fields.required("source", example, |node| source(dir, node, &rendered(node)?));
+    let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
+    let strip_components = fields.or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
+    fields.finish();
+    let places = ArtifactPlaces { source: fields.place_of("source"), sha256: fields.place_of("sha256") };
+    Some(ArtifactConfig { source: source?, sha256: sha256?, strip_components: strip_components?, places })
+}
+
+/// Without a version, which is a fault of its own, any will do to check the rest.
+fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
+    let text = line(node)?;
+    render_version(&text, version.unwrap_or("0")).map_err(|fault| {
+        let place = place_within(&node.place, &fault);
+        let message = format!("cannot be filled in: {}", fault.message);
+        Fault { message, help: fault.help, place: Some(place) }.into()
+    })
+}
+
+fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
+    let Some((scheme, _)) = text.split_once("://") else {
+        return beside(dir, &Node { place: node.place.clone(), value: super::tree::Value::String(text.to_owned()) })
+            .map(Source::Path);
+    };
+    let wrong = |why: String| Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"");
+    if !matches!(scheme, "http" | "https") {
+        return Err(wrong(format!("cannot be fetched by {}", super::value::quoted(scheme))).into());
+    }
+    match reqwest::Url::parse(text) {
+        Ok(_) => Ok(Source::Url(text.to_owned())),
+        Err(why) => Err(wrong(format!("is no URL: {why}")).into()),
+    }
+}
+
+fn sha256(text: &str) -> Result<String, Faults> {
+    const DIGITS: usize = 64;
+    if text.len() == DIGITS && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let digits = text.chars().count();
+    Err(Fault::new(format!("must be {DIGITS} hexadecimal digits; this has {digits} characters"))
+        .help("print it with `sha256sum FILE`")
+        .into())
+}
+
+/// The wrong word within a template, where it can be found there.
+fn place_within(place: &Place, fault: &TemplateFault) -> Place {
+    let text = place.text();
+    let Some(word) = &fault.word else { return place.clone() };
+    regions(text)
+        .into_iter()
+        .find_map(|region| {
+            let start = region.start + text.get(region)?.find(word.as_str())?;
+            Some(place.part(&(start..start + word.len())))
+        })
+        .unwrap_or_else(|| place.clone())
+}
+
+impl Draft {
+    /// What can be checked only with the inventory at hand.
+    pub(super) fn checked_against(self, inventory: Option<&Inventory>, sink: &Sink) -> Option<Playbook> {
+        let Some(inventory) = inventory else { return self.playbook };
+        if let (Some(config), Some(ports)) = (&self.rollout, &self.ports) {
+            let ports = (&ports.place, ports.value);
+            rollout::refuse_impossible(config, &self.rollout_places, ports, inventory.hosts.len(), sink);
+        }
+        self.refuse_wrong_templates(inventory, sink);
+        self.playbook
+    }
+
+    /// Renders every template for the first host; for all of them where it looks at labels, which differ.
+    fn refuse_wrong_templates(&self, inventory: &Inventory, sink: &Sink) {
+        for template in &self.templates.0 {
+            let hosts = if uses_labels(&template.value) { inventory.hosts.len() } else { 1 };
+            let fault = inventory.hosts.iter().take(hosts).find_map(|host| {
+                let vars = SlotVars {
+                    version: self.playbook.as_ref().map_or("0", |playbook| &playbook.version),
+                    port: self.playbook.as_ref().and_then(|it| it.service.ports.first().copied()).unwrap_or(1),
+                    address: &host.address,
+                    host: &host.name,
+                    service: self.playbook.as_ref().map_or("service", |playbook| &playbook.service.name),
+                    fleet: &inventory.fleet,
+                    labels: &host.labels,
+                };
+                render_slot(&template.value, &vars).err()
+            });
+            let Some(fault) = fault else { continue };
+            let diagnostic = Diagnostic::at(&place_within(&template.place, &fault), fault.message);
+            sink.push(match fault.help {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            });
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `[rollout]`: how much may be spent on the way from one version to the next.
+
+use std::time::Duration;
+
+use crate::core::budget::Amount;
+use crate::core::spec::{Amounts, Impossible, OnFailure};
+
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::value::{amount, choice, count, duration, positive_duration};
+
+const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
+const HISTORY_LIMIT: u32 = 10;
+
+/// How a rollout may go about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutConfig {
+    /// Instances wanted; `None` for one a host.
+    pub replicas: Option<u32>,
+    /// How many more may run for a while.
+    pub max_surge: Amount,
+    /// How many fewer may be available for a while.
+    pub max_unavailable: Amount,
+    /// How long an instance must have been ready to count as available.
+    pub min_ready: Duration,
+    /// How long a rollout may stand without progress.
+    pub progress_deadline: Duration,
+    /// Revisions that the history keeps.
+    pub history_limit: u32,
+    /// What follows a failure.
+    pub on_failure: OnFailure,
+}
+
+impl RolloutConfig {
+    /// The amounts for a fleet of so many hosts.
+    pub fn amounts(&self, hosts: usize) -> Amounts {
+        let one_a_host = u32::try_from(hosts).unwrap_or(u32::MAX);
+        Amounts {
+            replicas: self.replicas.unwrap_or(one_a_host),
+            max_surge: self.max_surge,
+            max_unavailable: self.max_unavailable,
+        }
+    }
+}
+
+/// Where the keys are that a plan may fail by.
+#[derive(Default)]
+pub(super) struct RolloutPlaces {
+    replicas: Option<Place>,
+    max_surge: Option<Place>,
+    max_unavailable: Option<Place>,
+}
+
+pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<RolloutConfig>) {
+    let replicas = fields.optional("replicas", count);
+    let max_surge = fields.or("max_surge", Amount::Count(1), amount);
+    let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
+    let min_ready = fields.or("min_ready", Duration::ZERO, duration);
+    let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
+    let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
+    let on_failure = fields.or(
+        "on_failure",
+        OnFailure::RollBack,
+        choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
+    );
+    fields.finish();
+
+    let places = RolloutPlaces {
+        replicas: fields.place_of("replicas"),
+        max_surge: fields.place_of("max_surge"),
+        max_unavailable: fields.place_of("max_unavailable"),
+    };
+    if let (Some(min_ready), Some(progress_deadline)) = (min_ready, progress_deadline) {
+        refuse_long_soak(fields, min_ready, progress_deadline, sink);
+    }
+    let config = || {
+        Some(RolloutConfig {
+            replicas: replicas?,
+            max_surge: max_surge?,
+            max_unavailable: max_unavailable?,
+            min_ready: min_ready?,
+            progress_deadline: progress_deadline?,
+            history_limit: history_limit?,
+            on_failure: on_failure?,
+        })
+    };
+    (places, config())
+}
+
+fn refuse_long_soak(fields: &Fields<'_>, min_ready: Duration, progress_deadline: Duration, sink: &Sink) {
+    if min_ready < progress_deadline {
+        return;
+    }
+    let why = Impossible::SoakOutlastsDeadline { min_ready, progress_deadline };
+    let place = fields.place_of("min_ready").or_else(|| fields.place_of("progress_deadline"));
+    let diagnostic = Diagnostic::at(place.as_ref().unwrap_or(fields.place()), why.to_string());
+    sink.push(diagnostic.help("shorten min_ready, or lengthen progress_deadline (10m unless it is set)"));
+}
+
+/// Refuses amounts with which no rollout can work; points at the key that a person would change first.
+pub(super) fn refuse_impossible(
+    config: &RolloutConfig,
+    places: &RolloutPlaces,
+    ports: (&Place, usize),
+    hosts: usize,
+    sink: &Sink,
+) {
+    let Err(why) = config.amounts(hosts).resolve(hosts, ports.1) else { return };
+    let RolloutPlaces { replicas, max_surge, max_unavailable } = places;
+    let order = match why {
+        Impossible::TooFewSlots { .. } => [replicas, max_surge, max_unavailable],
+        Impossible::NothingMayMove => [max_surge, max_unavailable, replicas],
+        _ => [max_surge, replicas, max_unavailable],
+    };
+    let place = order.into_iter().flatten().next().unwrap_or(ports.0);
+    let text = why.to_string();
+    sink.push(match text.split_once("; ") {
+        Some((what, remedy)) => Diagnostic::at(place, what).help(remedy),
+        None => Diagnostic::at(place, text),
+    });
+}

@@ -1,0 +1,222 @@
+//! `{{ version }}` and its like: minijinja, strict, so that a typo is an error and never an empty word.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+
+use crate::core::names::{HostId, Port};
+
+use super::value::{nearest, quoted};
+
+/// Far more than a sensible template takes; a loop within loops ends here.
+const FUEL: u64 = 100_000;
+
+/// What a template over a slot may use, by these names.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotVars<'a> {
+    /// The release's version.
+    pub version: &'a str,
+    /// The slot's port.
+    pub port: Port,
+    /// The host's address.
+    pub address: &'a str,
+    /// The host's name.
+    pub host: &'a HostId,
+    /// The service.
+    pub service: &'a str,
+    /// The fleet.
+    pub fleet: &'a str,
+    /// The host's labels: `{{ labels.zone }}`.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// The names in [`SlotVars`].
+const SLOT_NAMES: [&str; 7] = ["version", "port", "address", "host", "service", "fleet", "labels"];
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment
+});
+
+/// Why a template does not render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TemplateFault {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    /// The word that is wrong, where it is known.
+    pub(super) word: Option<String>,
+}
+
+/// Renders a template for a slot.
+///
+/// # Errors
+/// Says what is wrong with the template, as a fragment: "unknown variable `prot`".
+pub fn render(template: &str, vars: &SlotVars<'_>) -> Result<String, String> {
+    render_slot(template, vars).map_err(|fault| fault.message)
+}
+
+pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String, TemplateFault> {
+    let SlotVars { version, port, address, host, service, fleet, labels } = *vars;
+    let host = host.as_str();
+    let context = context! { version, port, address, host, service, fleet, labels };
+    render_with(template, &context, &SLOT_NAMES).map_err(|fault| match fault {
+        Failure::Fault(fault) => fault,
+        Failure::Undefined => missing_label(template, host, labels),
+    })
+}
+
+/// Renders a template that may use the version alone: it is used before there is a slot.
+pub(super) fn render_version(template: &str, version: &str) -> Result<String, TemplateFault> {
+    let undefined = TemplateFault { message: "something here has no value".to_owned(), help: None, word: None };
+    render_with(template, &context! { version }, &["version"]).map_err(|fault| match fault {
+        Failure::Fault(fault) => fault,
+        Failure::Undefined => undefined,
+    })
+}
+
+/// Whether the template looks at the labels, which differ from host to host.
+pub(super) fn uses_labels(template: &str) -> bool {
+    regions(template).iter().any(|region| template.get(region.clone()).is_some_and(|text| text.contains("labels")))
+}
+
+/// The parts of a text that are minijinja's: `{{ … }}`, `{% … %}` and `{# … #}`.
+pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
+    const PAIRS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
+    let mut regions = Vec::new();
+    let mut from = 0;
+    while let Some(rest) = text.get(from..) {
+        let opening = |(open, close): &(&'static str, &'static str)| rest.find(open).map(|at| (at, *close));
+        let Some((at, close)) = PAIRS.iter().filter_map(opening).min() else { break };
+        let start = from + at;
+        let end = text.get(start + 2..).and_then(|rest| rest.find(close)).map_or(text.len(), |end| start + end + 4);
+        regions.push(start..end);
+        from = end;
+    }
+    regions
+}
+
+enum Failure {
+    Fault(TemplateFault),
+    /// Something known has no such part.
+    Undefined,
+}
+
+fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String, Failure> {
+    let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| Failure::Fault(explained(&error)))?;
+    let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
+    let mut used: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+    used.sort();
+    if let Some(unknown) =
+        used.into_iter().find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str()))
+    {
+        return Err(Failure::Fault(unknown_variable(unknown, names)));
+    }
+    let mut rendered = compiled.render(context).map_err(|error| match error.kind() {
+        ErrorKind::UndefinedError => Failure::Undefined,
+        _ => Failure::Fault(explained(&error)),
+    })?;
+    // As Jinja does, the engine eats the last line break; here a text is a text.
+    if template.ends_with('\n') && !rendered.ends_with('\n') {
+        rendered.push('\n');
+    }
+    Ok(rendered)
+}
+
+fn unknown_variable(name: String, names: &[&str]) -> TemplateFault {
+    let help = match nearest(&name, names) {
+        Some(meant) => format!("did you mean `{{{{ {meant} }}}}`?"),
+        None => format!("known here: {}", names.join(", ")),
+    };
+    TemplateFault { message: format!("unknown variable {}", quoted(&name)), help: Some(help), word: Some(name) }
+}
+
+fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) -> TemplateFault {
+    let used = ENVIRONMENT.template_from_str(template).map(|compiled| compiled.undeclared_variables(true));
+    let mut used: Vec<String> = used.unwrap_or_default().into_iter().collect();
+    used.sort();
+    let label = used
+        .iter()
+        .filter_map(|name| name.strip_prefix("labels."))
+        .find(|label| !labels.contains_key(*label))
+        .map(str::to_owned);
+    match label {
+        Some(label) => TemplateFault {
+            message: format!("host `{host}` has no label {}", quoted(&label)),
+            help: Some(format!("give every host one in the inventory: labels = {{ {label} = \"…\" }}")),
+            word: Some(label),
+        },
+        None => TemplateFault {
+            message: format!("something here has no value on host `{host}`"),
+            help: Some(format!("known here: {}", SLOT_NAMES.join(", "))),
+            word: None,
+        },
+    }
+}
+
+fn explained(error: &minijinja::Error) -> TemplateFault {
+    let what = match error.kind() {
+        ErrorKind::SyntaxError => "not a valid template",
+        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => "not known to templates",
+        ErrorKind::OutOfFuel => "the template runs too long",
+        _ => "the template does not render",
+    };
+    let message = match error.detail() {
+        Some(detail) => format!("{what}: {detail}"),
+        None => what.to_owned(),
+    };
+    TemplateFault { message, help: Some("write variables as in \"{{ version }}\"".to_owned()), word: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str) -> Result<String, String> {
+        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        let vars = SlotVars {
+            version: "0.9",
+            port: 8081,
+            address: "127.0.0.11",
+            host: &HostId::from("node1"),
+            service: "testpage",
+            fleet: "local",
+            labels: &labels,
+        };
+        render(template, &vars)
+    }
+
+    #[test]
+    fn a_template_sees_its_slot_and_plain_text_stays_as_it_is() {
+        let all = "{{ version }} {{ port }} {{ address }} {{ host }} {{ service }} {{ fleet }} {{ labels.zone }}";
+        assert_eq!(rendered(all).unwrap(), "0.9 8081 127.0.0.11 node1 testpage local a");
+        for plain in ["", "a $HOME \"b\" 'c' \\ <&>", "line\n", "{ }"] {
+            assert_eq!(rendered(plain).unwrap(), plain);
+        }
+        assert_eq!(rendered("<{{ host }}>").unwrap(), "<node1>", "nothing is escaped");
+    }
+
+    #[test]
+    fn what_has_no_value_is_an_error_and_never_empty() {
+        assert_eq!(rendered("{{ prot }}").unwrap_err(), "unknown variable `prot`");
+        assert_eq!(rendered("{{ labels.rack }}").unwrap_err(), "host `node1` has no label `rack`");
+        assert!(rendered("{{ port").unwrap_err().starts_with("not a valid template"));
+        assert!(rendered("{{ port | upcase }}").unwrap_err().starts_with("not known to templates"));
+    }
+
+    #[test]
+    fn a_template_cannot_run_for_ever() {
+        let nested = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
+        assert_eq!(rendered(nested).unwrap_err(), "the template runs too long");
+    }
+
+    #[test]
+    fn the_regions_are_those_in_braces() {
+        let text = "a {{ b }} c {% if d %}{# e";
+        let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
+        assert_eq!(found, ["{{ b }}", "{% if d %}", "{# e"]);
+    }
+}

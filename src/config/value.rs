@@ -1,0 +1,267 @@
+//! From one value to something checked, or to what is wrong with it.
+
+use std::time::Duration;
+
+use crate::core::budget::Amount;
+use crate::core::names::Port;
+
+use super::diagnostic::Place;
+use super::tree::{Node, Value};
+
+/// Nobody waits longer than this for anything.
+const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
+/// Nobody counts further than this.
+const COUNT_MAX: u32 = 1_000_000;
+/// A longer text is shown by its beginning.
+const QUOTED_MAX: usize = 60;
+
+/// What is wrong with a value, to be read after its key: "`replicas` *must be a whole number, not a string*".
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    /// Where, if not the whole value.
+    pub(super) place: Option<Place>,
+}
+
+/// All that is wrong with a value.
+pub(super) type Faults = Vec<Fault>;
+
+/// A value and its place, for what is checked once all is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub place: Place,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, place: None }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn place(mut self, place: &Place) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        vec![fault]
+    }
+}
+
+/// A text in backquotes for a message: on one line, and not too long.
+pub(super) fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(QUOTED_MAX).flat_map(char::escape_debug).collect();
+    let more = if text.chars().nth(QUOTED_MAX).is_some() { "…" } else { "" };
+    format!("`{}{more}`", shown.replace("\\'", "'").replace("\\\"", "\""))
+}
+
+/// Reads with `read` and remembers where.
+pub(super) fn located<T>(read: impl Fn(&Node) -> Result<T, Faults>) -> impl Fn(&Node) -> Result<Located<T>, Faults> {
+    move |node| Ok(Located { value: read(node)?, place: node.place.clone() })
+}
+
+fn wrong_kind(node: &Node, wanted: &str) -> Fault {
+    Fault::new(format!("must be {wanted}, not {}", node.kind()))
+}
+
+/// Text of one line or more.
+pub(super) fn string(node: &Node) -> Result<String, Faults> {
+    let fault = || {
+        let fault = wrong_kind(node, "a string");
+        match node.value {
+            Value::Array(_) | Value::Table(_) => fault,
+            _ => fault.help(format!("write it in quotes: \"{}\"", node.place.text())),
+        }
+    };
+    node.text().map(str::to_owned).ok_or_else(|| fault().into())
+}
+
+/// Text that is not empty and holds no control characters.
+pub(super) fn line(node: &Node) -> Result<String, Faults> {
+    let text = string(node)?;
+    if text.trim().is_empty() {
+        return Err(Fault::new("must not be empty").into());
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Fault::new("must not hold line breaks or other control characters").into());
+    }
+    Ok(text)
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node) -> Result<bool, Faults> {
+    match node.value {
+        Value::Boolean(yes) => Ok(yes),
+        _ => Err(wrong_kind(node, "true or false").help("without quotes: true").into()),
+    }
+}
+
+/// A whole number from `min` to `max`.
+pub(super) fn number<T>(min: T, max: T) -> impl Fn(&Node) -> Result<T, Faults>
+where
+    T: TryFrom<i128> + Copy + PartialOrd + std::fmt::Display,
+{
+    move |node| {
+        let Value::Integer(number) = node.value else {
+            return Err(wrong_kind(node, "a whole number").help("without quotes and without a fraction").into());
+        };
+        match T::try_from(number) {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            _ => Err(Fault::new(format!("must be a number from {min} to {max}")).into()),
+        }
+    }
+}
+
+/// A count, of replicas say.
+pub(super) fn count(node: &Node) -> Result<u32, Faults> {
+    number(0, COUNT_MAX)(node)
+}
+
+/// A number of times, at least once.
+pub(super) fn times(node: &Node) -> Result<u32, Faults> {
+    number(1, COUNT_MAX)(node)
+}
+
+/// A count or a percentage.
+pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
+    const HELP: &str = "a count, as in 2, or a percentage from \"0%\" to \"100%\"";
+    match (&node.value, node.text()) {
+        (Value::Integer(count), _) => u32::try_from(*count)
+            .map(Amount::Count)
+            .map_err(|_| Fault::new(format!("cannot be {count}")).help(HELP).into()),
+        (_, Some(text)) => text.parse().map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
+        _ => Err(wrong_kind(node, "a count or a percentage").help(HELP).into()),
+    }
+}
+
+/// A list of different ports, at least one.
+pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
+    let Value::Array(items) = &node.value else {
+        return Err(wrong_kind(node, "a list of ports").help("in brackets: [8081, 8082]").into());
+    };
+    if items.is_empty() {
+        return Err(Fault::new("must name at least one port").help("for example: [8081, 8082]").into());
+    }
+    let mut ports = Vec::new();
+    let mut faults = Vec::new();
+    for item in items {
+        match number::<Port>(1, Port::MAX)(item) {
+            Ok(port) if ports.contains(&port) => {
+                let fault = Fault::new(format!("names port {port} twice")).place(&item.place);
+                faults.push(fault.help("each instance on a host needs a port of its own"));
+            }
+            Ok(port) => ports.push(port),
+            Err(wrong) => {
+                let wrong = wrong.into_iter().map(|fault| Fault {
+                    message: format!("holds what is no port: it {}", fault.message),
+                    ..fault.place(&item.place)
+                });
+                faults.extend(wrong);
+            }
+        }
+    }
+    if faults.is_empty() { Ok(ports) } else { Err(faults) }
+}
+
+/// A duration such as `1h30m`.
+pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
+    const HELP: &str = "write a number and a unit (ms, s, m, h or d), for example \"500ms\", \"30s\" or \"1h30m\"";
+    let Some(text) = node.text() else {
+        return Err(wrong_kind(node, "a duration in quotes").help(HELP).into());
+    };
+    parse_duration(text).map_err(|why| Fault::new(why).help(HELP).into())
+}
+
+/// A duration longer than none.
+pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
+    match duration(node)? {
+        Duration::ZERO => Err(Fault::new("must be longer than 0").help("for example \"1s\"").into()),
+        duration => Ok(duration),
+    }
+}
+
+/// Units in falling order, each at most once.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let wrong = || format!("is no duration: {}", quoted(text));
+    let mut rest = text;
+    let mut units = UNITS.iter();
+    let mut sum_ms: u64 = 0;
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        sum_ms = sum_ms.saturating_add(number.saturating_mul(*unit_ms));
+        rest = tail;
+    }
+    let duration = Duration::from_millis(sum_ms);
+    if duration > DURATION_MAX { Err("is longer than a year".to_owned()) } else { Ok(duration) }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, Faults> {
+    move |node| {
+        let text = string(node)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let list = known.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let help = match nearest(&text, &known) {
+            Some(word) => format!("did you mean \"{word}\"?"),
+            None => format!("write {list}"),
+        };
+        Err(Fault::new(format!("must be {list}, not {}", quoted(&text))).help(help).into())
+    }
+}
+
+/// The known word that somebody may have meant.
+pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+    const ALIKE_MIN: f64 = 0.75;
+    let likeness = |word: &str| strsim::jaro_winkler(&text.to_ascii_lowercase(), word);
+    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= ALIKE_MIN).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units_in_falling_order() {
+        let ms = |text| parse_duration(text).map(|duration| duration.as_millis());
+        assert_eq!(ms("500ms"), Ok(500));
+        assert_eq!(ms("30s"), Ok(30_000));
+        assert_eq!(ms("0s"), Ok(0));
+        assert_eq!(ms("10m"), Ok(600_000));
+        assert_eq!(ms("1h30m"), Ok(5_400_000));
+        assert_eq!(ms("1d2h3m4s5ms"), Ok(93_784_005));
+        for wrong in ["", "5", "s", "30 s", "-1s", "1.5s", "30m1h", "1s1s", "5min", "٣s", "99999999999999999999s"] {
+            assert_eq!(ms(wrong), Err(format!("is no duration: `{wrong}`")), "{wrong}");
+        }
+        assert_eq!(ms("367d"), Err("is longer than a year".to_owned()));
+        assert_eq!(ms("9999999999999999999d"), Err("is longer than a year".to_owned()));
+    }
+
+    #[test]
+    fn a_typo_finds_its_word_and_nonsense_finds_none() {
+        let known = ["max_surge", "max_unavailable", "replicas"];
+        assert_eq!(nearest("max_surgee", &known), Some("max_surge"));
+        assert_eq!(nearest("Replicas", &known), Some("replicas"));
+        assert_eq!(nearest("zzz", &known), None);
+    }
+}

@@ -1,0 +1,501 @@
+//! Artifacts: what is sent is whole, safe to unpack, named by its content, and kept once.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use ship::artifact::{ArtifactError, Prepared, prepare};
+use ship::config::{ArtifactConfig, ArtifactPlaces, Overrides, Source, load_with};
+use ship::core::release::ArtifactForm;
+use tar::{Builder, EntryType, Header};
+use tempfile::TempDir;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// A directory with sources and a cache.
+struct Bench {
+    directory: TempDir,
+}
+
+fn bench() -> Bench {
+    Bench { directory: tempfile::tempdir().unwrap() }
+}
+
+impl Bench {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.path("state/cache")
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn cached(&self) -> Vec<String> {
+        fs::read_dir(self.cache()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    async fn prepare(&self, config: &ArtifactConfig) -> Result<Prepared, ArtifactError> {
+        prepare(config, &self.cache()).await
+    }
+
+    /// What is wrong with an artifact, with this bench's directory left out.
+    async fn refusal(&self, config: &ArtifactConfig) -> String {
+        let error = self.prepare(config).await.expect_err("this artifact is to be refused");
+        assert!(self.cached().is_empty(), "nothing is kept of what was refused");
+        error.to_string().replace(&format!("{}/", self.directory.path().display()), "")
+    }
+}
+
+fn from_path(path: impl Into<PathBuf>) -> ArtifactConfig {
+    from(Source::Path(path.into()))
+}
+
+fn from_url(url: String) -> ArtifactConfig {
+    from(Source::Url(url))
+}
+
+fn from(source: Source) -> ArtifactConfig {
+    ArtifactConfig { source, sha256: None, strip_components: 0, places: ArtifactPlaces::default() }
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// An entry of a tar archive, written as it is, whatever tar's library thinks of it.
+struct Entry(&'static str, EntryType, &'static str);
+
+fn file(path: &'static str) -> Entry {
+    Entry(path, EntryType::Regular, "content")
+}
+
+fn archive(entries: &[Entry]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for Entry(path, kind, content) in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+        let data = if *kind == EntryType::Regular { *content } else { "" };
+        if data.is_empty() {
+            header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        builder.append(&header, data.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn unpacked(prepared: &Prepared) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(File::open(&prepared.path).unwrap()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn sha256sum(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()[..64].to_owned()
+}
+
+#[tokio::test]
+async fn a_gzipped_archive_is_sent_byte_for_byte() {
+    let bench = bench();
+    let bytes = gzipped(&archive(&[file("app/run")]));
+    let source = bench.write("app.tar.gz", &bytes);
+    let mut config = from_path(&source);
+    config.strip_components = 1;
+    config.sha256 = Some(sha256sum(&source));
+    let prepared = bench.prepare(&config).await.unwrap();
+    assert_eq!(prepared.artifact.form, ArtifactForm::TarGz);
+    assert_eq!(prepared.artifact.sha256, sha256sum(&source));
+    assert_eq!(prepared.artifact.size_bytes, bytes.len() as u64);
+    assert_eq!(prepared.artifact.strip_components, 1);
+    assert_eq!(fs::read(&prepared.path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_zstd_archive_is_sent_gzipped_and_checked_by_its_own_digest() {
+    let bench = bench();
+    let tar = archive(&[file("run"), file("lib/a")]);
+    let (first, second) = tar.split_at(700);
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    let source = bench.write("app.tar.zst", [zstd(first), skippable.to_vec(), zstd(second)].concat());
+    let config = ArtifactConfig { sha256: Some(sha256sum(&source)), ..from_path(&source) };
+    let prepared = bench.prepare(&config).await.unwrap();
+    assert_eq!(prepared.artifact.form, ArtifactForm::TarGz);
+    assert_eq!(prepared.artifact.sha256, sha256sum(&prepared.path));
+    assert_eq!(unpacked(&prepared), tar);
+}
+
+#[tokio::test]
+async fn a_single_file_is_sent_under_its_name() {
+    let bench = bench();
+    let source = bench.write("server", "#!/bin/sh\n");
+    let config = ArtifactConfig { strip_components: 2, ..from_path(&source) };
+    let prepared = bench.prepare(&config).await.unwrap();
+    assert_eq!(prepared.artifact.form, ArtifactForm::File("server".to_owned()));
+    assert_eq!(prepared.artifact.strip_components, 0, "there is nothing to strip");
+    assert_eq!(fs::read(&prepared.path).unwrap(), b"#!/bin/sh\n");
+}
+
+#[tokio::test]
+async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
+    let bench = bench();
+    let make = |root: &str, names: &[&str]| {
+        for name in names {
+            bench.write(&format!("{root}/{name}"), name);
+        }
+        fs::create_dir_all(bench.path(&format!("{root}/empty"))).unwrap();
+        symlink("../run", bench.path(&format!("{root}/lib/link"))).unwrap();
+    };
+    make("one", &["run", "lib/a", "lib/b", ".git/index"]);
+    make("two", &["lib/b", ".ship/state", "run", "lib/a"]);
+    let mode = |name: &str, mode| fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).unwrap();
+    mode("one/run", 0o700);
+    mode("two/run", 0o775);
+    mode("one/lib/a", 0o600);
+    mode("two/lib/a", 0o664);
+    File::open(bench.path("one/run")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+
+    let one = bench.prepare(&from_path(bench.path("one"))).await.unwrap();
+    let two = bench.prepare(&from_path(bench.path("two"))).await.unwrap();
+    assert_eq!(one, two);
+    let listed =
+        Command::new("tar").arg("--numeric-owner").arg("-tvzf").arg(&one.path).env("TZ", "UTC").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let shown: Vec<_> = listed
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            assert_eq!((words[1], words[3], words[4]), ("0/0", "1970-01-01", "00:00"), "{line}");
+            format!("{} {}", words[0], words[5..].join(" "))
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "drwxr-xr-x empty",
+            "drwxr-xr-x lib",
+            "-rw-r--r-- lib/a",
+            "-rw-r--r-- lib/b",
+            "lrwxrwxrwx lib/link -> ../run",
+            "-rwxr-xr-x run",
+        ]
+    );
+
+    mode("two/lib/b", 0o744);
+    let executable = bench.prepare(&from_path(bench.path("two"))).await.unwrap();
+    assert_ne!(executable.artifact.sha256, one.artifact.sha256, "execute permission is content");
+}
+
+#[tokio::test]
+async fn names_too_long_for_the_old_format_are_packed_as_well() {
+    let bench = bench();
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    bench.write(&format!("app/{long}"), "x");
+    symlink("t".repeat(150), bench.path("app/link")).unwrap();
+    let prepared = bench.prepare(&from_path(bench.path("app"))).await.unwrap();
+    let listed = Command::new("tar").arg("-tzf").arg(&prepared.path).output().unwrap();
+    assert!(String::from_utf8(listed.stdout).unwrap().contains(&long));
+}
+
+#[tokio::test]
+async fn an_artifact_is_kept_once_by_its_digest_and_for_nobody_else() {
+    let bench = bench();
+    let source = bench.write("server", "bytes");
+    let first = bench.prepare(&from_path(&source)).await.unwrap();
+    let written = fs::metadata(&first.path).unwrap().modified().unwrap();
+    let second = bench.prepare(&from_path(&source)).await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(fs::metadata(&second.path).unwrap().modified().unwrap(), written, "it is not written again");
+    assert_eq!(bench.cached(), std::slice::from_ref(&first.artifact.sha256));
+    assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(bench.cache()).unwrap().permissions().mode() & 0o777, 0o700);
+
+    fs::write(&first.path, "BYTES").unwrap();
+    bench.prepare(&from_path(&source)).await.unwrap();
+    assert_eq!(fs::read(&first.path).unwrap(), b"bytes", "what has gone bad is written again");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_refused() {
+    let bench = bench();
+    assert_eq!(
+        bench.refusal(&from_path(bench.path("app.tar.gz"))).await,
+        "cannot read the artifact app.tar.gz: No such file or directory (os error 2); build it first, or correct \
+         `source`: it is found from the playbook's directory"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_checksum_is_refused_with_both() {
+    let bench = bench();
+    let source = bench.write("server", "bytes");
+    let config = ArtifactConfig { sha256: Some("ab".repeat(32)), ..from_path(&source) };
+    assert_eq!(
+        bench.refusal(&config).await,
+        format!(
+            "the artifact server is not the one meant: its SHA-256 is {}, not {}; if the artifact is right, put the \
+             first of the two into `sha256`; if it is not, get it again",
+            sha256sum(&source),
+            "ab".repeat(32)
+        )
+    );
+}
+
+#[tokio::test]
+async fn half_an_archive_is_refused() {
+    let bench = bench();
+    let content: String = (0..2000).flat_map(|n: u32| [n.to_string(), " ".to_owned()]).collect();
+    bench.write("app/data", content);
+    let whole = bench.prepare(&from_path(bench.path("app"))).await.unwrap();
+    let bytes = fs::read(&whole.path).unwrap();
+    fs::remove_file(&whole.path).unwrap();
+    for length in [0, 5, bytes.len() / 2, bytes.len() - 9, bytes.len() - 1] {
+        let source = bench.write("half.tar.gz", &bytes[..length]);
+        let refusal = bench.refusal(&from_path(source)).await;
+        assert!(refusal.starts_with("the artifact half.tar.gz is no whole gzip tar archive: "), "{length}: {refusal}");
+    }
+    let mut flipped = bytes.clone();
+    let last = flipped.len() - 6;
+    flipped[last] ^= 1;
+    let refusal = bench.refusal(&from_path(bench.write("flipped.tar.gz", flipped))).await;
+    assert!(refusal.contains("no whole gzip tar archive"), "{refusal}");
+
+    let packed = zstd(&archive(&[file("run")]));
+    for length in [0, 3, packed.len() / 2, packed.len() - 1] {
+        let source = bench.write("half.tar.zst", &packed[..length]);
+        let refusal = bench.refusal(&from_path(source)).await;
+        assert!(refusal.starts_with("the artifact half.tar.zst is no whole zstd tar archive: "), "{length}: {refusal}");
+    }
+    let mut flipped = packed.clone();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    let refusal = bench.refusal(&from_path(bench.write("flipped.tar.zst", flipped))).await;
+    assert!(refusal.contains("its checksum is wrong"), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_is_no_archive_at_all_is_refused() {
+    let bench = bench();
+    for (name, bytes) in
+        [("a.tar.gz", b"plain text".to_vec()), ("b.tgz", gzipped(&[7; 2000])), ("c.tar.zst", gzipped(b""))]
+    {
+        let refusal = bench.refusal(&from_path(bench.write(name, bytes))).await;
+        assert!(refusal.contains("is no whole"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
+    let link = |path, target| Entry(path, EntryType::Symlink, target);
+    let hard = |path, target| Entry(path, EntryType::Link, target);
+    let cases: [(&[Entry], &str); 10] = [
+        (&[file("/etc/passwd")], "`/etc/passwd`, whose path is absolute;"),
+        (&[file("run"), file("../run")], "`../run`, which lies outside the archive's directory;"),
+        (&[file("a/../../run")], "`a/../../run`, which lies outside the archive's directory;"),
+        (&[link("etc", "/etc")], "`etc`, a symbolic link that leads outside: `/etc`;"),
+        (&[link("a/b", "../../c")], "`a/b`, a symbolic link that leads outside: `../../c`;"),
+        (&[link("a", "."), link("b", "a/../c")], "`b`, a symbolic link that leads outside: `a/../c`;"),
+        (&[link("a", "."), link("a/b", "../c")], "`a/b`, which lies behind the symbolic link `a`;"),
+        (&[hard("a", "/etc/passwd")], "`a`, a link that leads outside: `/etc/passwd`;"),
+        (&[hard("a", "../b")], "`a`, a link that leads outside: `../b`;"),
+        (&[Entry("tty", EntryType::Char, "")], "`tty`, which is neither a file, a directory nor a link;"),
+    ];
+    for (entries, expected) in cases {
+        let bench = bench();
+        let refusal = bench.refusal(&from_path(bench.write("app.tar.gz", gzipped(&archive(entries))))).await;
+        assert!(refusal.starts_with(&format!("the artifact app.tar.gz holds {expected}")), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn links_that_stay_inside_are_welcome() {
+    let bench = bench();
+    let entries = [
+        Entry("./", EntryType::Directory, ""),
+        file("./bin/run"),
+        Entry("./bin/alias", EntryType::Symlink, "run"),
+        Entry("./lib/run", EntryType::Symlink, "../bin/run"),
+        Entry("./copy", EntryType::Link, "./bin/run"),
+    ];
+    bench.prepare(&from_path(bench.write("app.tar.gz", gzipped(&archive(&entries))))).await.unwrap();
+}
+
+#[tokio::test]
+async fn links_are_judged_as_they_are_once_the_leading_directories_are_gone() {
+    let bench = bench();
+    let entries = [file("app-1.0/run"), Entry("app-1.0/alias", EntryType::Symlink, "../app-1.0/run")];
+    let mut config = from_path(bench.write("app.tar.gz", gzipped(&archive(&entries))));
+    config.strip_components = 1;
+    let refusal = bench.refusal(&config).await;
+    assert!(refusal.contains("`app-1.0/alias`, a symbolic link that leads outside"), "{refusal}");
+}
+
+#[tokio::test]
+async fn nothing_is_no_artifact() {
+    let bench = bench();
+    fs::create_dir(bench.path("empty")).unwrap();
+    let empty = |shown| format!("the artifact {shown} is empty; see whether the build that makes it has succeeded");
+    assert_eq!(bench.refusal(&from_path(bench.path("empty"))).await, empty("empty"));
+    assert_eq!(bench.refusal(&from_path(bench.write("server", ""))).await, empty("server"));
+    let mut config = from_path(bench.write("app.tar.gz", gzipped(&archive(&[file("app/run")]))));
+    config.strip_components = 2;
+    assert_eq!(
+        bench.refusal(&config).await,
+        "with strip_components = 2 nothing is left of the artifact app.tar.gz; lower `strip_components`; `tar -tf` \
+         shows how deep its files lie"
+    );
+}
+
+#[tokio::test]
+async fn what_no_host_could_unpack_is_refused() {
+    let bench = bench();
+    for name in ["app.tar", "app.tar.xz", "APP.TAR.BZ2"] {
+        let refusal = bench.refusal(&from_path(bench.write(name, "bytes"))).await;
+        let expected = format!(
+            "the artifact {name} is an archive of a kind that ship does not unpack; pack it as .tar.gz or .tar.zst, or \
+             point `source` at the directory itself"
+        );
+        assert_eq!(refusal, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_is_refused_and_never_waited_for() {
+    let bench = bench();
+    fs::create_dir(bench.path("app")).unwrap();
+    let made = Command::new("mkfifo").arg(bench.path("app/pipe")).status().unwrap();
+    assert!(made.success());
+    let refusal = bench.refusal(&from_path(bench.path("app"))).await;
+    assert!(refusal.starts_with("`pipe` in the artifact app is neither a file, a directory"), "{refusal}");
+    let refusal = bench.refusal(&from_path(bench.path("app/pipe"))).await;
+    assert!(refusal.starts_with("the artifact app/pipe is neither a file nor a directory;"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_is_told_from_a_source_that_cannot_be_read() {
+    let bench = bench();
+    let source = bench.write("server", "bytes");
+    bench.write("state", "a file where the cache's directory is to be");
+    let error = bench.prepare(&from_path(source)).await.unwrap_err();
+    assert!(error.message().starts_with("cannot keep the artifact in "), "{error}");
+}
+
+#[tokio::test]
+async fn an_artifact_is_downloaded_once_if_its_checksum_is_known() {
+    let bench = bench();
+    let bytes = gzipped(&archive(&[file("run")]));
+    let sha256 = sha256sum(&bench.write("same", &bytes));
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(200).set_body_bytes(bytes.clone());
+    Mock::given(method("GET")).and(path("/builds/app-0.9.tar.gz")).respond_with(answer).expect(1).mount(&server).await;
+    let mut config = from_url(format!("{}/builds/app-0.9.tar.gz?token=hunter2", server.uri()));
+    config.sha256 = Some(sha256.clone());
+
+    let first = bench.prepare(&config).await.unwrap();
+    assert_eq!((&first.artifact.form, &first.artifact.sha256), (&ArtifactForm::TarGz, &sha256));
+    assert_eq!(fs::read(&first.path).unwrap(), bytes);
+    assert_eq!(bench.prepare(&config).await.unwrap(), first);
+    assert_eq!(bench.cached(), [sha256], "the download itself is gone");
+}
+
+#[tokio::test]
+async fn a_download_is_treated_by_its_name() {
+    let bench = bench();
+    let server = MockServer::start().await;
+    let tar = archive(&[file("run")]);
+    let serve = |name: &'static str, body| {
+        Mock::given(path(name)).respond_with(ResponseTemplate::new(200).set_body_bytes(body))
+    };
+    serve("/app.tar.zst", zstd(&tar)).mount(&server).await;
+    serve("/server", b"bytes".to_vec()).mount(&server).await;
+    let moved = ResponseTemplate::new(302).insert_header("Location", "/server");
+    Mock::given(path("/latest/server-0.9")).respond_with(moved).mount(&server).await;
+
+    let archive = bench.prepare(&from_url(format!("{}/app.tar.zst", server.uri()))).await.unwrap();
+    assert_eq!(unpacked(&archive), tar);
+    let single = bench.prepare(&from_url(format!("{}/latest/server-0.9", server.uri()))).await.unwrap();
+    assert_eq!(single.artifact.form, ArtifactForm::File("server-0.9".to_owned()));
+    assert_eq!(fs::read(single.path).unwrap(), b"bytes");
+}
+
+#[tokio::test]
+async fn a_download_that_fails_is_refused_without_showing_what_is_secret_in_its_url() {
+    let bench = bench();
+    let server = MockServer::start().await;
+    let address = server.address().to_string();
+    let url = |path: &str| from_url(format!("http://me:hunter2@{address}/{path}?token=hunter2"));
+    assert_eq!(
+        bench.refusal(&url("app.tar.gz")).await,
+        format!(
+            "cannot download http://{address}/app.tar.gz: the server answers 404 Not Found; correct the URL in \
+             `source`, or publish this version first"
+        )
+    );
+    let refusal = bench.refusal(&url("builds/")).await;
+    assert!(refusal.contains("does not end in a file's name") && !refusal.contains("hunter2"), "{refusal}");
+    drop(server);
+
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refusal = bench.refusal(&from_url(format!("http://me:hunter2@{closed}/app.tar.gz"))).await;
+    assert!(refusal.contains("refused") && !refusal.contains("hunter2"), "{refusal}");
+}
+
+#[tokio::test]
+async fn half_a_download_is_refused() {
+    let bench = bench();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let _ = connection.read(&mut [0; 1024]).unwrap();
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+    });
+    let refusal = bench.refusal(&from_url(format!("http://{address}/server"))).await;
+    server.join().unwrap();
+    assert!(refusal.starts_with(&format!("cannot download http://{address}/server: ")), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_reported_on_the_line_of_the_playbook() {
+    let bench = bench();
+    let inventory = "playbook = \"web.toml\"\nfleet.name = \"test\"\nhosts = [{ name = \"web1\" }]\n";
+    let playbook = "version = \"0.8\"\n[service]\nname = \"web\"\ncommand = \"./web\"\nports = [1, 2]\n[artifact]\nsource = \"web-{{ version }}.tgz\"\n";
+    let read = |path: &Path| {
+        let text = if path.ends_with("web.toml") { playbook } else { inventory };
+        Ok(text.as_bytes().to_vec())
+    };
+    let project = load_with(Path::new("fleet.toml"), &Overrides::default(), read).unwrap();
+    let config = project.playbook.artifact;
+    let error = bench.prepare(&config).await.unwrap_err();
+    assert_eq!(
+        error.diagnostics(&config).to_string(),
+        "error: cannot read the artifact web-0.8.tgz: No such file or directory (os error 2)
+ --> web.toml:7:10
+  |
+7 | source = \"web-{{ version }}.tgz\"
+  |          ^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: build it first, or correct `source`: it is found from the playbook's directory"
+    );
+}

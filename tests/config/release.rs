@@ -1,0 +1,35 @@
+//! The name of a release.
+
+use std::collections::BTreeSet;
+
+use ship::config::{definition, release_id};
+use ship::core::release::{Artifact, ArtifactForm};
+
+use crate::{Files, files};
+
+fn artifact() -> Artifact {
+    Artifact { form: ArtifactForm::TarGz, sha256: "ab".repeat(32), size_bytes: 7, strip_components: 0 }
+}
+
+#[test]
+fn a_release_is_named_by_all_that_it_is() {
+    let id = |files: Files, artifact: Artifact, secrets: Option<&str>| {
+        release_id(&definition(&files.project().playbook, artifact, secrets.map(str::to_owned))).to_string()
+    };
+    let name = id(files(), artifact(), None);
+    assert_eq!(name.len(), 64);
+    assert!(name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{name}");
+    assert_eq!(id(files(), artifact(), None), name, "the same is named the same");
+    assert_eq!(id(files().set("rollout.max_surge=2"), artifact(), None), name, "how it is rolled out does not matter");
+
+    let others = [
+        id(files().version("0.9"), artifact(), None),
+        id(files().set("service.env.A=1"), artifact(), None),
+        id(files().set("service.command=./other"), artifact(), None),
+        id(files().set("readiness.http=/ready"), artifact(), None),
+        id(files(), Artifact { sha256: "cd".repeat(32), ..artifact() }, None),
+        id(files(), artifact(), Some("ef")),
+    ];
+    let different: BTreeSet<_> = others.iter().chain([&name]).collect();
+    assert_eq!(different.len(), 7);
+}

@@ -1,0 +1,123 @@
+//! Amounts and plans that cannot work.
+
+use snapbox::{IntoData, assert_data_eq, str};
+
+use crate::files;
+
+#[test]
+fn more_than_all_is_no_percentage() {
+    let files = files().playbook("max_surge = 1", "max_surge = \"101%\"\nmax_unavailable = \"many\"");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `max_surge` is no amount: 101% is more than 100%
+  --> web.toml:13:13
+   |
+13 | max_surge = "101%"
+   |             ^^^^^^
+   |
+   = help: a count, as in 2, or a percentage from "0%" to "100%"
+
+error: `max_unavailable` is no amount: `many` is neither a count such as 2 nor a percentage such as "25%"
+  --> web.toml:14:19
+   |
+14 | max_unavailable = "many"
+   |                   ^^^^^^
+   |
+   = help: a count, as in 2, or a percentage from "0%" to "100%"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_negative_amount_is_refused() {
+    let files = files().playbook("max_surge = 1", "max_surge = -1\nreplicas = -3");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `max_surge` cannot be -1
+  --> web.toml:13:13
+   |
+13 | max_surge = -1
+   |             ^^
+   |
+   = help: a count, as in 2, or a percentage from "0%" to "100%"
+
+error: `replicas` must be a number from 0 to 1000000
+  --> web.toml:14:12
+   |
+14 | replicas = -3
+   |            ^^
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn more_replicas_than_slots_are_refused_with_the_arithmetic() {
+    let files = files().playbook("max_surge = 1", "replicas = 9");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: 9 replicas need 9 slots, but the fleet offers 4 (2 hosts × 2 ports)
+  --> web.toml:13:12
+   |
+13 | replicas = 9
+   |            ^
+   |
+   = help: add hosts or ports, or lower `replicas`
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_surge_without_a_slot_is_refused_with_the_arithmetic() {
+    let files = files().playbook("[8081, 8082]", "[8081]");
+    assert_data_eq!(files.report(), str![[r#"
+error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hosts × 1 port), and max_unavailable resolves to 0
+  --> web.toml:13:13
+   |
+13 | max_surge = 1
+   |             ^
+   |
+   = help: add a host or a second port, or set max_surge = 0 and max_unavailable = 1 to replace in place
+"#]].raw());
+}
+
+#[test]
+fn a_rollout_that_may_not_move_at_all_is_refused() {
+    let files = files().playbook("max_surge = 1", "max_surge = 0");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an old one
+  --> web.toml:13:13
+   |
+13 | max_surge = 0
+   |             ^
+   |
+   = help: allow at least 1 of either
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_soak_as_long_as_the_deadline_is_refused() {
+    let files = files().playbook("max_surge = 1", r#"min_ready = "10m""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: min_ready (10m) must be shorter than progress_deadline (10m), or no instance is ever available in time
+  --> web.toml:13:13
+   |
+13 | min_ready = "10m"
+   |             ^^^^^
+   |
+   = help: shorten min_ready, or lengthen progress_deadline (10m unless it is set)
+"#]]
+        .raw()
+    );
+}
