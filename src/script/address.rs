@@ -20,11 +20,18 @@ pub(super) fn loopback_hex(host_address: &str) -> String {
 
 /// An address as the kernel prints it.
 fn encode(ip: IpAddr) -> String {
-    let octets = match ip {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    octets.chunks(4).flat_map(|word| word.iter().rev()).map(|octet| format!("{octet:02X}")).collect()
+    match ip {
+        IpAddr::V4(v4) => format!("{:08X}", u32::from(v4).swap_bytes()),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d] = v6_words(v6);
+            format!("{a:08X}{b:08X}{c:08X}{d:08X}")
+        }
+    }
+}
+
+fn v6_words(v6: Ipv6Addr) -> [u32; 4] {
+    let bits = u128::from(v6);
+    [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or(0).swap_bytes())
 }
 
 /// Reads an address that the kernel has printed. An IPv4 address within IPv6 is read as what it is.

@@ -59,7 +59,29 @@ mod tests {
 
     #[test]
     fn the_unit_names_no_release() {
-        insta::assert_snapshot!(unit(&site("/var/lib/ship"), "ship-testpage", Duration::from_millis(29_500)), @"");
+        insta::assert_snapshot!(unit(&site("/var/lib/ship"), "ship-testpage", Duration::from_millis(29_500)), @r#"
+        # Written by ship for the service testpage. Changes are overwritten when it is deployed.
+        [Unit]
+        Description=testpage on port %i
+        After=network.target
+        ConditionPathExists=/var/lib/ship/testpage/slots/%i/instance
+        StartLimitIntervalSec=0
+
+        [Service]
+        User=ship-testpage
+        WorkingDirectory=/var/lib/ship/testpage/slots/%i/release/app
+        EnvironmentFile=/var/lib/ship/testpage/slots/%i/env
+        EnvironmentFile=-/var/lib/ship/testpage/slots/%i/release/secrets
+        ExecStart=/bin/sh "/var/lib/ship/testpage/slots/%i/run"
+        Restart=always
+        RestartSec=1
+        KillMode=mixed
+        TimeoutStopSec=30
+        SyslogIdentifier=testpage
+
+        [Install]
+        WantedBy=multi-user.target
+        "#);
     }
 
     #[test]

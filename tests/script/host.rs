@@ -71,6 +71,7 @@ impl Host {
             ports: vec![port],
         };
         let host = Self { dir, site, port, shell };
+        fs::create_dir(host.bin()).expect("bin");
         if shell == Shell::Busybox {
             host.link_busybox();
         }
@@ -79,13 +80,19 @@ impl Host {
 
     /// A directory in which all tools that busybox has are busybox's.
     fn link_busybox(&self) {
-        fs::create_dir(self.bin()).expect("bin");
         let list = Command::new("busybox").arg("--list").output().expect("busybox");
         let path = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("busybox");
         let busybox = String::from_utf8(path.stdout).expect("path");
         for applet in String::from_utf8(list.stdout).expect("list").lines() {
             std::os::unix::fs::symlink(busybox.trim_end(), self.bin().join(applet)).expect("link");
         }
+    }
+
+    /// Puts a shell script in the place of a program.
+    pub(crate) fn fake(&self, program: &str, text: &str) {
+        let path = self.bin().join(program);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
     }
 
     fn bin(&self) -> PathBuf {
@@ -114,9 +121,10 @@ impl Host {
                 command.arg("--posix");
             }
             Shell::Busybox => {
-                command.arg("ash").env("PATH", format!("{}:/usr/bin:/bin", self.bin().display()));
+                command.arg("ash");
             }
         }
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display()));
         command.arg("-c").arg(&script.text);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
