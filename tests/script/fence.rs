@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ship::core::names::Epoch;
-use ship::script::{End, Script, prune, start};
+use ship::script::{End, Script, claim, prune, start};
 
 use crate::host::{Host, Release, shells, wait_for};
 
@@ -41,6 +41,15 @@ fn a_newer_epoch_is_stored_and_an_older_one_refused() {
         assert_eq!(epoch_file(&host), format!("{}\n", 1_u64 << 40));
         assert_eq!(host.observe().epoch, Epoch(1 << 40), "looking is free");
     }
+}
+
+#[test]
+fn a_host_that_is_claimed_refuses_every_older_order() {
+    let mut host = Host::new();
+    let late = host.halt("a", Duration::ZERO);
+    host.site.epoch = Epoch(8);
+    assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
+    assert_eq!(host.ask(&late).end, End::Fenced { seen: Epoch(8) });
 }
 
 #[test]
