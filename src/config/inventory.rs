@@ -40,8 +40,8 @@ pub struct HostConfig {
     pub labels: BTreeMap<String, String>,
     /// How scripts get there.
     pub transport: Transport,
-    /// Below which ship keeps its directories; `None` for the default. Absolute, but that a local host's is as found
-    /// from the inventory's directory.
+    /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may be written as
+    /// found from the inventory's directory.
     pub base_dir: Option<String>,
     /// How SSH is to connect, and whether `sudo` is needed.
     pub ssh: SshConfig,
@@ -204,5 +204,7 @@ pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
 
 fn local_dir(dir: &Path, node: &Node) -> Result<String, Faults> {
     let path = beside(dir, node)?;
+    // Scripts do not start where ship does.
+    let path = std::path::absolute(&path).unwrap_or(path);
     path.into_os_string().into_string().map_err(|_| Fault::new("leads to a directory whose name is not UTF-8").into())
 }

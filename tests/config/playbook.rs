@@ -404,7 +404,8 @@ fn paths_are_found_from_the_file_that_names_them() {
     let project = load_with(Path::new("there/is/no/fleet.toml"), &Overrides::default(), read).unwrap();
     let host = &project.inventory.hosts[1];
     assert_eq!(host.ssh.identity_file, Some(PathBuf::from("there/is/no/id")));
-    assert_eq!(host.base_dir.as_deref(), Some("there/is/no/state"));
+    let base_dir = std::env::current_dir().unwrap().join("there/is/no/state");
+    assert_eq!(host.base_dir.as_deref(), base_dir.to_str());
     assert_eq!(project.playbook.artifact.source, Source::Path(PathBuf::from("there/is/no/../books/web-0.8.tar.gz")));
     let env_file = project.playbook.service.secrets.env_file.map(|file| file.value);
     assert_eq!(env_file, Some(PathBuf::from("there/is/no/../books/web.env")));
