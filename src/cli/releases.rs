@@ -1,13 +1,13 @@
 //! From the playbook to a release that can be staged: its bytes, its secrets and its name.
+//!
+//! Artifacts are kept under the state directory, so that a rollback can bring one to a host that lacks it. Secrets are
+//! not: they are read when they are needed, and lie only on the hosts.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::exit::{Exit, Fail};
+use super::exit::Fail;
 use super::session::Session;
 use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
@@ -15,10 +15,19 @@ use crate::script::env_file::env_file;
 use crate::{artifact, config};
 
 /// A release that lies ready on this machine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Release {
     pub(super) id: ReleaseId,
     pub(super) definition: Definition,
+    /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they are not known.
+    pub(super) secrets: Option<Secrets>,
+}
+
+/// A secrets' file as the hosts get it. It is never written on this machine.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    pub(super) sha256: String,
+    pub(super) file: Vec<u8>,
 }
 
 impl Release {
@@ -27,50 +36,41 @@ impl Release {
         let playbook = &session.project.playbook;
         let prepared = artifact::prepare(&playbook.artifact, &session.place.artifacts())
             .await
-            .map_err(|error| Fail::refused(format!("error: {error}")))?;
-        let secrets = config::read_secrets(&playbook.service, |name| std::env::var_os(name))?;
-        let secrets = (!secrets.is_empty()).then(|| env_file(secrets.expose()));
-        let digest = secrets.as_ref().map(|text| hex(&Sha256::digest(text)));
+            .map_err(|error| Fail::from(error.diagnostics(&playbook.artifact)))?;
+        let secrets = Secrets::read(&playbook.service)?;
+        let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
         let definition = config::definition(playbook, prepared.artifact, digest);
-        let id = config::release_id(&definition);
-        if let Some(text) = secrets {
-            keep_secrets(&session.place.secrets(), &id, text.as_bytes())
-                .map_err(|error| Fail::new(Exit::Internal, format!("error: cannot keep the secrets: {error}")))?;
-        }
-        Ok(Self { id, definition })
+        Ok(Self { id: config::release_id(&definition), definition, secrets })
+    }
+
+    /// A release of the history. Its secrets are known if they are still those that the playbook names.
+    pub(super) fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
+        let present = Secrets::read(&session.project.playbook.service).ok().flatten();
+        let secrets = present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
+        Self { id: id.clone(), definition: definition.clone(), secrets }
     }
 }
 
-/// Secrets are kept for their owner alone, so that a rollback brings back those of its revision.
-fn keep_secrets(dir: &Path, release: &ReleaseId, text: &[u8]) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let temporary = dir.join(format!(".{release}.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, dir.join(release.as_str()))
+impl Secrets {
+    fn read(service: &config::ServiceConfig) -> Result<Option<Self>, Fail> {
+        let secrets = config::read_secrets(service, |name| std::env::var_os(name))?;
+        Ok((!secrets.is_empty()).then(|| {
+            let file = env_file(secrets.expose()).into_bytes();
+            Self { sha256: config::hex(&Sha256::digest(&file)), file }
+        }))
+    }
 }
 
 /// Removes from this machine what no revision of any fleet and service needs any more.
 pub(super) fn forget_unused(session: &Session) {
     let Ok(definitions) = session.store.definitions() else { return };
-    let artifacts: BTreeSet<_> = definitions.iter().map(|(_, definition)| definition.artifact.sha256.clone()).collect();
-    let secrets: BTreeSet<_> = definitions.iter().map(|(release, _)| release.to_string()).collect();
-    for (dir, needed) in [(session.place.artifacts(), artifacts), (session.place.secrets(), secrets)] {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // Files in the making begin with a dot: another ship may be at them.
-            if !name.starts_with('.') && !needed.contains(&name) {
-                drop(std::fs::remove_file(entry.path()));
-            }
+    let needed: BTreeSet<_> = definitions.iter().map(|(_, definition)| definition.artifact.sha256.clone()).collect();
+    for entry in std::fs::read_dir(session.place.artifacts()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Anything else is a file in the making: another ship may be at it.
+        let is_artifact = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_artifact && !needed.contains(&name) {
+            drop(std::fs::remove_file(entry.path()));
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
 }

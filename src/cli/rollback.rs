@@ -28,7 +28,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         return Ok(Exit::Done);
     }
     let cause = args.cause.unwrap_or_else(|| format!("rollback to revision {}", target.revision));
-    let release = Release { id: target.release.clone(), definition: target.definition.clone() };
+    let release = Release::of_history(&session, &target.release, &target.definition);
     let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook };
     rollout::carry_out(session, goal, args.output).await
 }

@@ -41,7 +41,7 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
     let spec = session.spec(&definitions)?;
-    let world = session.world(definitions.clone())?;
+    let world = session.world(definitions.clone(), release.secrets.as_ref())?;
     let found = preflight(&world, &spec.hosts, &definitions, &*session.clock).await;
     if let Err(fail) = usable(&found).and_then(|()| possible(&spec, &found)) {
         world.close().await;
@@ -73,11 +73,9 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
     if obstacles.is_empty() {
         return Ok(());
     }
-    let mut message = "error: this rollout cannot work; nothing was touched".to_owned();
-    for obstacle in obstacles {
-        message.push_str(&format!("\n  {obstacle}"));
-    }
-    Err(Fail::refused(message))
+    let head = "error: this rollout cannot work; nothing was touched".to_owned();
+    let lines: Vec<_> = [head].into_iter().chain(obstacles.iter().map(|obstacle| format!("  {obstacle}"))).collect();
+    Err(Fail::refused(lines.join("\n")))
 }
 
 /// A rollout that is not recorded: to ask the planner what it would do.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::exit::{Exit, Fail};
+use super::releases::Secrets;
 use super::{args, lookup};
 use crate::config::{self, Project, Transport};
 use crate::core::history::{self, Past};
@@ -123,9 +124,14 @@ impl Session {
     }
 
     /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>) -> Result<Arc<Hosts>, Fail> {
+    pub(super) fn world(
+        &self,
+        definitions: BTreeMap<ReleaseId, Definition>,
+        secrets: Option<&Secrets>,
+    ) -> Result<Arc<Hosts>, Fail> {
         let sites = self.project.inventory.hosts.iter().map(|host| self.site(host)).collect();
-        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets: self.place.secrets() };
+        let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
+        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets };
         let Subject { fleet, service } = self.subject.clone();
         Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock))
             .map(Arc::new)

@@ -216,7 +216,9 @@ impl Draft<'_> {
 
     fn consequence(&self, failure: Failure) -> Next {
         if self.is_backwards() {
-            return Next::Finish(Outcome::RollbackFailed { failure });
+            // What is in flight ends first: nobody may be left to hear of it afterwards.
+            let awaited = !self.rollout.in_flight.is_empty();
+            return if awaited { Next::AwaitInFlight } else { Next::Finish(Outcome::RollbackFailed { failure }) };
         }
         let then = match self.why_not_back() {
             Some(why) => Then::Hold { why },
@@ -234,13 +236,14 @@ impl Draft<'_> {
             return Some("there is no other revision proven healthy to go back to".into());
         };
         // Blame first: if the old release fails too, going back to it would only move the trouble.
-        let sick = self.census.instances().find(|(host, counted)| {
-            let lost = !host.is_reachable() || self.rollout.sickened.contains(&counted.instance.name);
-            counted.instance.release == fallback.release && !counted.is_stopping && lost
-        })?;
-        let slot = Slot { host: sick.0.id.clone(), port: sick.1.port };
+        // What was sick before it was stopped stays evidence after.
+        let lost = |(host, counted): &(&HostCount<'_>, &Counted<'_>)| {
+            !host.is_reachable() && counted.instance.release == fallback.release
+        };
+        let lost = self.census.instances().find(lost).map(|(_, counted)| &counted.instance.name);
+        let sick = lost.or_else(|| self.rollout.sickened.first())?;
         Some(format!(
-            "instances of the old version {} fail too ({slot}), so the new one may not be to blame",
+            "instances of the old version {} fail too ({sick}), so the new one may not be to blame",
             fallback.version
         ))
     }
@@ -249,11 +252,13 @@ impl Draft<'_> {
 
     /// Orders what must be there before anything is started or stopped; says whether it is.
     ///
-    /// Every host in reach must refuse late orders of an earlier controller, and before the first start the release
-    /// must lie everywhere: what can fail without touching the service fails first.
+    /// Every host must refuse late orders of an earlier controller, and before the first start the release must lie
+    /// everywhere: what can fail without touching the service fails first. On a host that was lost before it refused
+    /// such orders, one of them may start or stop something at any time, and no count could be trusted.
     fn prepare(&mut self) -> bool {
         let target = self.rollout.target_release();
-        let mut ready = true;
+        let unclaimed = |host: &HostCount<'_>| !host.is_reachable() && host.epoch() < self.rollout.epoch;
+        let mut ready = !self.census.hosts.iter().any(unclaimed);
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
             let lacks_release = host.listed && !self.is_backwards() && !seen.releases.contains(target);
@@ -287,7 +292,7 @@ impl Draft<'_> {
     fn start_new(&mut self) {
         let room = self.spec.budget.max_running().saturating_sub(self.census.running);
         let wanted = self.spec.budget.replicas.saturating_sub(self.census.new);
-        let count = room.min(wanted) as usize;
+        let count = (room.min(wanted) as usize).saturating_sub(self.staging_for_a_start());
         if count == 0 {
             return;
         }
@@ -318,6 +323,12 @@ impl Draft<'_> {
         }
     }
 
+    /// On the way back, hosts that are getting the release because a start is to follow.
+    fn staging_for_a_start(&self) -> usize {
+        let stages = |host: &&HostCount<'_>| self.is_backwards() && matches!(host.busy, Some(Action::Stage { .. }));
+        self.census.hosts.iter().filter(stages).count()
+    }
+
     /// Instances of the target that each host carries when they are spread evenly.
     fn fair_share(&self) -> u32 {
         let hosts = self.census.hosts.iter().filter(|host| host.listed && host.is_reachable()).count();
@@ -331,7 +342,7 @@ impl Draft<'_> {
             .census
             .instances()
             .filter(|(_, counted)| !counted.is_new && counted.is_running && !counted.is_stopping)
-            .partition(|(_, counted)| !counted.is_available);
+            .partition(|(_, counted)| !counted.is_available && !counted.is_in_doubt);
         for (host, counted) in sick {
             if allowance == 0 {
                 return;
@@ -381,7 +392,10 @@ impl Draft<'_> {
     fn stop(&mut self, host: &HostCount<'_>, counted: &Counted<'_>, why: StopReason) -> bool {
         let slot = Slot { host: host.id.clone(), port: counted.port };
         let cost = u32::from(counted.is_available);
+        // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
+        let covered = !counted.is_in_doubt || self.census.available >= self.spec.budget.min_available();
         let ordered = host.is_idle()
+            && covered
             && cost <= self.spare
             && self.order(Action::Stop { slot, instance: counted.instance.name.clone(), why });
         if ordered {

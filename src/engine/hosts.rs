@@ -42,19 +42,19 @@ pub struct HostSite {
 }
 
 /// Every release that may be met, and where its bytes are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Releases {
     /// By digest.
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The directory of artifacts, by their own digest.
     pub artifacts: PathBuf,
-    /// The directory of secrets, by release.
-    pub secrets: PathBuf,
+    /// The secrets' files that are known, by their SHA-256.
+    pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
 /// All hosts of an inventory.
 pub struct Hosts {
-    hosts: BTreeMap<HostId, Link>,
+    links: BTreeMap<HostId, Link>,
     releases: Releases,
     service: String,
     fleet: String,
@@ -88,7 +88,7 @@ impl Hosts {
             (name, Link { site, connection: Mutex::new(None), network_address: OnceCell::new() })
         };
         Ok(Self {
-            hosts: sites.into_iter().map(link).collect(),
+            links: sites.into_iter().map(link).collect(),
             releases,
             service,
             fleet,
@@ -109,7 +109,7 @@ impl Hosts {
                 }
             }
         };
-        join_all(self.hosts.values().map(close)).await;
+        join_all(self.links.values().map(close)).await;
     }
 
     /// Runs a script that changes nothing, and gives what it printed.
@@ -123,7 +123,7 @@ impl Hosts {
     }
 
     fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
-        self.hosts.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
+        self.links.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
     }
 
     fn site(&self, link: &Link, epoch: Epoch) -> Site {
@@ -248,12 +248,15 @@ impl Hosts {
         }
         let secrets = match &definition.secrets_sha256 {
             None => None,
-            Some(_) => {
-                let path = self.releases.secrets.join(release.as_str());
-                Some(std::fs::read(&path).map_err(|error| format!("the secrets at {}: {error}", path.display()))?)
-            }
+            Some(digest) => Some(self.releases.secrets.get(digest).ok_or_else(|| {
+                format!(
+                    "the secrets of version {} are no longer those that the playbook names, and this host never had \
+                     them; deploy that version again with its secrets",
+                    definition.version
+                )
+            })?),
         };
-        Ok(script::stage(site, definition, release, &artifact, secrets.as_deref()))
+        Ok(script::stage(site, definition, release, &artifact, secrets.map(Vec::as_slice)))
     }
 
     fn launch(

@@ -90,7 +90,7 @@ impl<W: World, S: Store> Engine<W, S> {
         let entry = Entry { at: self.clock.now(), event: started };
         let rollout = Rollout::begin(&entry).ok_or(EngineError::NotBegun)?;
         let mut run = Run::new(self, id, rollout);
-        run.show(entry)?;
+        run.show(&entry)?;
         let outcome = run.until_done().await;
         run.engine.reporter.finish();
         run.tasks.shutdown().await;
@@ -187,10 +187,10 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     /// The first event, which the rollout was made of.
-    fn show(&mut self, entry: Entry) -> Result<(), EngineError> {
-        self.engine.store.append(self.id, &entry)?;
+    fn show(&mut self, entry: &Entry) -> Result<(), EngineError> {
+        self.engine.store.append(self.id, entry)?;
         let status = self.status(entry.at);
-        self.engine.reporter.event(&entry, &status);
+        self.engine.reporter.event(entry, &status);
         Ok(())
     }
 

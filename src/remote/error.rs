@@ -13,8 +13,8 @@ use crate::core::time::Human;
 pub enum ConnectError {
     /// Nobody has vouched for the host's key yet.
     #[error(
-        "{}: the host key of {} is not known, so ship does not talk to it ({}); connect once by hand, compare the \
-         fingerprint, and say yes: {}",
+        "{}: the host key of {} is not in known_hosts, so ship does not talk to it ({}); connect once by hand, \
+         compare the fingerprint, and say yes: {}",
         .0.host, .0.place, .0.said, .0.by_hand
     )]
     HostKeyUnknown(Box<Attempt>),

@@ -49,15 +49,23 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locked by {}@{} (pid {}, {}) for {}, last heard of {} ago; wait for it to end, or end it with Ctrl-C there",
+            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to end, or end it with \
+             Ctrl-C there",
             self.owner,
             self.host,
             self.pid,
             self.run,
+            local(self.since),
             Human(self.now.since(self.since)),
             Human(self.now.since(self.heartbeat))
         )
     }
+}
+
+/// A moment by the reader's own clock.
+fn local(time: Time) -> String {
+    let timestamp = jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();
+    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The start time of a process in clock ticks (field 22 of `/proc/PID/stat`); `None` if there is no such process.

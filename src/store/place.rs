@@ -22,11 +22,6 @@ impl Place {
         self.dir.join("artifacts")
     }
 
-    /// Secrets by release, 0600.
-    pub fn secrets(&self) -> PathBuf {
-        self.dir.join("secrets")
-    }
-
     /// The base directory of a local host.
     pub fn local_host(&self, name: &str) -> PathBuf {
         self.dir.join("hosts").join(name)

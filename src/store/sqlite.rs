@@ -549,7 +549,7 @@ mod tests {
         let rival = Holder { owner: "bert".into(), now: Time(61_000 - 30_000), ..me.clone() };
         let refusal = other.acquire_lease(&subject(), rival.clone()).unwrap_err().to_string();
         assert!(refusal.starts_with("locked by anna@here (pid "), "{refusal}");
-        assert!(refusal.contains("deploy 0.9) for 30s"), "{refusal}");
+        assert!(refusal.contains("deploy 0.9) since 19") && refusal.contains(", 30s ago;"), "{refusal}");
 
         store.release_lease().unwrap();
         other.acquire_lease(&subject(), rival).unwrap();

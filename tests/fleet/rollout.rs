@@ -132,11 +132,11 @@ fn the_process_driver_needs_neither_root_nor_sudo() {
         let (asker, counter) = (Asker::start(places), Counter::start(PAGE));
         asker.await_answers(20);
         project.deploy("2").exits(0);
-        project.ship("rollback", &[]).exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
         assert!(most <= 4, "{most} ran at one time");
+        project.ship("rollback", &[]).exits(0);
         project.assert_settled("1", 3);
     });
 }

@@ -144,7 +144,8 @@ impl Project {
         let status = self.status();
         let of = |key: &str| status["replicas"][key].as_u64();
         let instances = status["instances"].as_array().expect("an array");
-        assert_eq!(status["state"], "idle", "{status:#}");
+        let state = if self.history()[0]["outcome"] == "succeeded" { "idle" } else { "failed" };
+        assert_eq!(status["state"], state, "{status:#}");
         assert_eq!(status["version"], version, "{status:#}");
         for key in ["desired", "updated", "available", "total"] {
             assert_eq!(of(key), Some(replicas as u64), "{key} in {status:#}");

@@ -58,7 +58,24 @@ finish() {
     esac
 }
 
+# Whether the disk is full: not every tool's message says that it failed for want of space.
+is_full() {
+    free_now=
+    for free_now in $(df -Pk "$ROOT" 2>/dev/null); do
+        case $free_now in
+            *%) break ;;
+            *[!0-9]*) ;;
+            *) available=$free_now ;;
+        esac
+    done
+    [ -n "$free_now" ] && [ "${available:-1000}" -lt 64 ]
+}
+
 fail() {
+    case $1 in
+        *space*) ;;
+        *) ! is_full || set -- "$1; no space is left below $ROOT" ;;
+    esac
     finish failed "$1"
 }
 
