@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::Action;
 use super::event::Progress;
 use super::fleet::{Fleet, Host, Instance};
+use super::health::Verdict;
 use super::names::{Epoch, HostId, Port, Slot};
 use super::rollout::Rollout;
 use super::spec::Spec;
@@ -68,6 +69,9 @@ pub struct Counted<'a> {
     pub is_ready: bool,
     /// Whether it may be counted on: available, and not being stopped.
     pub is_available: bool,
+    /// Whether nobody knows how it is: it runs, and no fresh verdict says whether it serves. It counts neither as
+    /// available nor as unhealthy.
+    pub is_in_doubt: bool,
     /// Whether an order to stop it is in flight, or may have been carried out.
     pub is_stopping: bool,
 }
@@ -167,10 +171,21 @@ impl<'a> HostCount<'a> {
             let is_ready = reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
             let is_available =
                 is_ready && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
+            let fails = matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if now.since(*at) <= thresholds.stale_after);
+            let is_in_doubt = is_running && !is_ready && !(reachable && fails);
             let is_new = instance.release == *target;
             count.new += u32::from(is_new && is_running);
             count.running += u32::from(is_running);
-            count.instances.push(Counted { port, instance, is_new, is_running, is_ready, is_available, is_stopping });
+            count.instances.push(Counted {
+                port,
+                instance,
+                is_new,
+                is_running,
+                is_ready,
+                is_available,
+                is_in_doubt,
+                is_stopping,
+            });
         }
         for action in orders {
             if let Action::Start { slot, release } = action

@@ -331,7 +331,7 @@ impl Draft<'_> {
             .census
             .instances()
             .filter(|(_, counted)| !counted.is_new && counted.is_running && !counted.is_stopping)
-            .partition(|(_, counted)| !counted.is_available);
+            .partition(|(_, counted)| !counted.is_available && !counted.is_in_doubt);
         for (host, counted) in sick {
             if allowance == 0 {
                 return;
@@ -381,7 +381,10 @@ impl Draft<'_> {
     fn stop(&mut self, host: &HostCount<'_>, counted: &Counted<'_>, why: StopReason) -> bool {
         let slot = Slot { host: host.id.clone(), port: counted.port };
         let cost = u32::from(counted.is_available);
+        // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
+        let covered = !counted.is_in_doubt || self.census.available >= self.spec.budget.min_available();
         let ordered = host.is_idle()
+            && covered
             && cost <= self.spare
             && self.order(Action::Stop { slot, instance: counted.instance.name.clone(), why });
         if ordered {

@@ -1,0 +1,454 @@
+//! The controller under test: the real `plan`, `Rollout` and `Fleet`, driven as the engine drives them.
+//!
+//! What it has seen is kept as a small value ([`View`]) and turned into a real `Fleet` to plan; no time passes but by
+//! an explicit step, so that equal situations are equal values.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ship::core::action::Action;
+use ship::core::event::{Entry, Event, Generation, Then, Verb};
+use ship::core::failure::{Failure, FailureKind, Outcome};
+use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach};
+use ship::core::health::{Change, Health, Thresholds, Verdict};
+use ship::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use ship::core::plan::{Next, Plan};
+use ship::core::rollout::Rollout;
+use ship::core::spec::Spec;
+use ship::core::time::Time;
+
+use super::world::{Answer, Command, HOSTS, Machine, Name, Order, PORTS, Release};
+
+pub(crate) const FIRST_PORT: Port = 8081;
+const NOW: Time = Time(1_000_000_000);
+
+/// `plan`, or something broken on purpose.
+pub(crate) type Planner<'a> = dyn Fn(&Spec, &Rollout, &Fleet, Time) -> Plan + 'a;
+
+/// A live controller: its rollout (by number, see [`Controllers`]) and what it has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Controller {
+    pub(crate) rollout: u32,
+    pub(crate) view: [View; HOSTS],
+}
+
+/// A host as the controller last saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct View {
+    pub(crate) lost: bool,
+    epoch: u8,
+    releases: u8,
+    slots: [Option<Seen>; PORTS],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Seen {
+    name: Name,
+    release: Release,
+    runs: bool,
+    health: Asked,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Asked {
+    Never,
+    Passes,
+    Fails,
+}
+
+/// All rollouts met so far, each once, and the plans made for them.
+pub(crate) struct Controllers<'a> {
+    spec: Spec,
+    planner: &'a Planner<'a>,
+    ids: Vec<HostId>,
+    rollouts: Vec<Rollout>,
+    numbers: HashMap<Rollout, u32>,
+    plans: HashMap<Controller, Rc<Plan>>,
+}
+
+impl<'a> Controllers<'a> {
+    pub(crate) fn new(spec: Spec, planner: &'a Planner<'a>) -> Self {
+        let ids = spec.hosts.clone();
+        Self { spec, planner, ids, rollouts: Vec::new(), numbers: HashMap::new(), plans: HashMap::new() }
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(crate) fn rollout(&self, controller: &Controller) -> &Rollout {
+        &self.rollouts[controller.rollout as usize]
+    }
+
+    pub(crate) fn outcome(&self, controller: &Controller) -> Option<&Outcome> {
+        self.rollout(controller).outcome.as_ref()
+    }
+
+    /// A new controller, which knows the history and what it sees.
+    pub(crate) fn start(
+        &mut self,
+        epoch: u8,
+        goal: Release,
+        fallback: Option<Release>,
+        machines: &[Machine; HOSTS],
+    ) -> Controller {
+        let started = Event::RolloutStarted {
+            verb: Verb::Deploy,
+            service: "testpage".into(),
+            fleet: "model".into(),
+            target: generation(goal),
+            fallback: fallback.map(generation),
+            replicas: self.spec.budget.replicas,
+            epoch: Epoch(epoch.into()),
+        };
+        let rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("a rollout begins so");
+        let blank = View { lost: false, epoch: 0, releases: 0, slots: [None; PORTS] };
+        let mut controller = Controller { rollout: self.number(rollout), view: [blank; HOSTS] };
+        for host in 0..self.ids.len() {
+            self.observe(&mut controller, host, &machines[host]);
+        }
+        controller
+    }
+
+    fn number(&mut self, rollout: Rollout) -> u32 {
+        if let Some(number) = self.numbers.get(&rollout) {
+            return *number;
+        }
+        let number = u32::try_from(self.rollouts.len()).expect("fewer than four billion");
+        self.rollouts.push(rollout.clone());
+        self.numbers.insert(rollout, number);
+        number
+    }
+
+    fn record(&mut self, controller: &mut Controller, events: impl IntoIterator<Item = Event>) {
+        let mut rollout = self.rollout(controller).clone();
+        for event in events {
+            rollout.apply(&Entry { at: NOW, event });
+        }
+        controller.rollout = self.number(rollout);
+    }
+
+    /// The plan for now, made twice: the same inputs must give the same plan.
+    pub(crate) fn plan(&mut self, controller: &Controller) -> Result<Rc<Plan>, String> {
+        if let Some(plan) = self.plans.get(controller) {
+            return Ok(Rc::clone(plan));
+        }
+        let fleet = self.fleet(controller);
+        let rollout = self.rollout(controller);
+        let plan = (self.planner)(&self.spec, rollout, &fleet, NOW);
+        if plan != (self.planner)(&self.spec, rollout, &fleet, NOW) {
+            return Err("the same inputs gave two different plans".into());
+        }
+        let plan = Rc::new(plan);
+        self.plans.insert(*controller, Rc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The plan made before for the same situation.
+    pub(crate) fn planned(&self, controller: &Controller) -> Option<&Plan> {
+        self.plans.get(controller).map(Rc::as_ref)
+    }
+
+    /// Records the intents of a plan and returns the commands to send, by host; or turns, or ends, the rollout.
+    pub(crate) fn carry_on(&mut self, controller: &mut Controller, plan: &Plan) -> Vec<(usize, Command)> {
+        let mut commands = Vec::new();
+        for action in &plan.actions {
+            let host = self.index(action.host());
+            let command = self.command(controller, host, action);
+            let instance = match command.order {
+                Order::Start { name, .. } => Some(instance_id(name)),
+                _ => None,
+            };
+            // A host has one order at a time, hence its number will do for the order: equal situations stay equal.
+            let id = action_id(host);
+            self.record(controller, [Event::ActionStarted { id, action: action.clone(), instance }]);
+            commands.push((host, command));
+        }
+        match &plan.next {
+            Next::Fail(_, then) => {
+                let then = match then {
+                    Then::RollBack => Then::RollBack,
+                    Then::Hold { .. } => Then::Hold { why: "held".into() },
+                };
+                let event = Event::RolloutFailed { failure: some_failure(), log: Vec::new(), then };
+                self.record(controller, [event]);
+            }
+            Next::Finish(outcome) => {
+                let outcome = match outcome {
+                    Outcome::RollbackFailed { .. } => Outcome::RollbackFailed { failure: some_failure() },
+                    other => other.clone(),
+                };
+                self.record(controller, [Event::RolloutFinished { outcome }]);
+            }
+            Next::Wake(_) | Next::AwaitInFlight => {}
+        }
+        commands
+    }
+
+    fn command(&self, controller: &Controller, host: usize, action: &Action) -> Command {
+        let rollout = self.rollout(controller);
+        let epoch = u8::try_from(rollout.epoch.0).expect("epochs are few");
+        let order = match action {
+            Action::Claim { .. } => Order::Claim,
+            Action::Stage { release, .. } => Order::Stage(release_of(release)),
+            Action::Prune { releases, .. } => Order::Prune(mask(releases)),
+            Action::Stop { slot, instance, .. } => Order::Stop { port: port_index(slot.port), name: name_of(instance) },
+            Action::Start { slot, release } => {
+                let (port, release) = (port_index(slot.port), release_of(release));
+                let attempt = rollout.attempts.get(slot).map_or(1, |tried| tried + 1);
+                Order::Start { port, release, name: Name::new(host, port.into(), release, epoch, attempt) }
+            }
+        };
+        Command { epoch, order }
+    }
+
+    /// An order has ended, and its host says how it stands now.
+    pub(crate) fn report(&mut self, controller: &mut Controller, host: usize, machine: &Machine, answer: Answer) {
+        self.observe(controller, host, machine);
+        let id = action_id(host);
+        let event = match answer {
+            Answer::Done => Event::ActionDone { id },
+            Answer::Failed => Event::ActionFailed { id, error: "refused".into() },
+            Answer::Fenced => Event::Fenced { host: self.ids[host].clone(), seen: Epoch(machine.epoch.into()) },
+        };
+        self.record(controller, [event]);
+    }
+
+    /// The host does not answer; what was ordered may or may not have been done.
+    pub(crate) fn lose(&mut self, controller: &mut Controller, host: usize, in_flight: bool) {
+        let mut fleet = Fleet::default();
+        fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
+        fleet.lose(&self.ids[host], NOW, "timed out".into());
+        controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
+        let why = String::from("timed out");
+        let unknown = in_flight.then(|| Event::ActionUnknown { id: action_id(host), why: why.clone() });
+        let lost = Event::HostLost { host: self.ids[host].clone(), why };
+        self.record(controller, unknown.into_iter().chain([lost]));
+    }
+
+    /// The host answers again.
+    pub(crate) fn find(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
+        self.observe(controller, host, machine);
+        self.record(controller, [Event::HostFound { host: self.ids[host].clone() }]);
+    }
+
+    fn observe(&self, controller: &mut Controller, host: usize, machine: &Machine) {
+        let mut fleet = Fleet::default();
+        fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
+        fleet.observe(&self.ids[host], observation(machine));
+        controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
+    }
+
+    /// Looks at a host (where no order is under way) and asks its instances.
+    pub(crate) fn look(&mut self, controller: &mut Controller, host: usize, machine: &Machine, busy: bool) {
+        if !busy {
+            self.observe(controller, host, machine);
+        }
+        let mut seen = self.decode(host, &controller.view[host]);
+        let mut events = Vec::new();
+        for (port, occupant) in &mut seen.slots {
+            let Occupant::Instance(instance) = occupant else { continue };
+            let port_at = usize::from(port_index(*port));
+            let Some(verdict) = verdict(controller.view[host].slots[port_at], machine.slots[port_at]) else { continue };
+            let slot = Slot { host: self.ids[host].clone(), port: *port };
+            let (name, release, answer) = (instance.name.clone(), instance.release.clone(), String::new());
+            match instance.health.record(verdict, NOW, NOW, &THRESHOLDS) {
+                Some(Change::Ready) => events.push(Event::InstanceReady { slot, instance: name, release, answer }),
+                Some(Change::NotReady) => {
+                    events.push(Event::InstanceNotReady { slot, instance: name, release, answer });
+                }
+                None => {}
+            }
+        }
+        controller.view[host] = encode(&seen);
+        self.record(controller, events);
+    }
+
+    /// Time passes until the progress deadline is behind.
+    pub(crate) fn expire(&mut self, controller: &mut Controller) {
+        let mut rollout = self.rollout(controller).clone();
+        rollout.last_progress = Time(0);
+        controller.rollout = self.number(rollout);
+    }
+
+    pub(crate) fn is_expired(&self, controller: &Controller) -> bool {
+        self.rollout(controller).last_progress == Time(0)
+    }
+
+    fn fleet(&self, controller: &Controller) -> Fleet {
+        let hosts = self.ids.iter().enumerate();
+        Fleet { hosts: hosts.map(|(at, id)| (id.clone(), self.decode(at, &controller.view[at]))).collect() }
+    }
+
+    pub(crate) fn index(&self, host: &HostId) -> usize {
+        self.ids.iter().position(|id| id == host).expect("only known hosts are ordered")
+    }
+
+    fn decode(&self, host: usize, view: &View) -> Host {
+        let reach = if view.lost { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
+        debug_assert!(host < self.ids.len());
+        let slots = view.slots.iter().enumerate().filter_map(|(port, seen)| {
+            let seen = (*seen)?;
+            let mut instance = real_instance(seen.name, seen.release, seen.runs);
+            instance.health = match seen.health {
+                Asked::Never => Health::default(),
+                Asked::Passes => Health { passes: 1, failures: 0, ready_since: Some(NOW), last: Some((NOW, pass())) },
+                Asked::Fails => Health { passes: 0, failures: 1, ready_since: None, last: Some((NOW, fail())) },
+            };
+            Some((port_number(port), Occupant::Instance(instance)))
+        });
+        Host { reach, epoch: Epoch(view.epoch.into()), releases: releases(view.releases), slots: slots.collect() }
+    }
+}
+
+impl View {
+    /// Whether a look would change it.
+    pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool) -> bool {
+        let stale = |port: usize| {
+            let (seen, is) = (self.slots[port], machine.slots[port]);
+            let moved = seen.map(|seen| (seen.name, seen.runs)) != is.map(|is| (is.name, is.runs()));
+            (moved && !busy) || verdict(seen, is).is_some()
+        };
+        let differs = self.epoch != machine.epoch || self.releases != machine.releases;
+        (differs && !busy) || (0..PORTS).any(stale)
+    }
+
+    /// The instances that the controller takes for ready.
+    pub(crate) fn believed_ready(&self) -> impl Iterator<Item = Name> + '_ {
+        let ready = |seen: &&Seen| !self.lost && seen.runs && seen.health == Asked::Passes;
+        self.slots.iter().flatten().filter(ready).map(|seen| seen.name)
+    }
+
+    /// The instances whose last answer was a failure.
+    pub(crate) fn found_failing(&self) -> impl Iterator<Item = Name> + '_ {
+        let failing = |seen: &&Seen| !self.lost && (!seen.runs || seen.health == Asked::Fails);
+        self.slots.iter().flatten().filter(failing).map(|seen| seen.name)
+    }
+}
+
+pub(crate) const THRESHOLDS: Thresholds =
+    Thresholds { successes: 1, failures: 1, stale_after: Duration::from_secs(10) };
+
+/// What a probe would say now, if it is news.
+fn verdict(seen: Option<Seen>, is: Option<super::world::Instance>) -> Option<Verdict> {
+    let seen = seen.filter(|seen| seen.runs)?;
+    let ready = is.is_some_and(|is| is.name == seen.name && is.life == super::world::Life::Ready);
+    match (seen.health, ready) {
+        (Asked::Passes, true) | (Asked::Fails, false) => None,
+        (_, true) => Some(pass()),
+        (_, false) => Some(fail()),
+    }
+}
+
+fn pass() -> Verdict {
+    Verdict::Pass(String::new())
+}
+
+fn fail() -> Verdict {
+    Verdict::Fail(String::new())
+}
+
+fn encode(host: &Host) -> View {
+    let mut view = View {
+        lost: !host.is_reachable(),
+        epoch: u8::try_from(host.epoch.0).expect("epochs are few"),
+        releases: mask(&host.releases),
+        slots: [None; PORTS],
+    };
+    for (port, occupant) in &host.slots {
+        let Occupant::Instance(instance) = occupant else { continue };
+        view.slots[usize::from(port_index(*port))] = Some(Seen {
+            name: name_of(&instance.name),
+            release: release_of(&instance.release),
+            runs: instance.is_running(),
+            health: match (&instance.health.last, instance.health.ready_since) {
+                (None, _) => Asked::Never,
+                (Some(_), Some(_)) => Asked::Passes,
+                (Some(_), None) => Asked::Fails,
+            },
+        });
+    }
+    view
+}
+
+fn observation(machine: &Machine) -> Observation {
+    let slots = machine.slots.iter().enumerate().filter_map(|(port, is)| {
+        let is = (*is)?;
+        Some((port_number(port), Occupant::Instance(real_instance(is.name, is.release, is.runs()))))
+    });
+    Observation {
+        epoch: Epoch(machine.epoch.into()),
+        releases: releases(machine.releases),
+        slots: slots.collect::<BTreeMap<_, _>>(),
+        free_kib: None,
+    }
+}
+
+fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet::Instance {
+    ship::core::fleet::Instance {
+        name: instance_id(name),
+        release: release_id(release),
+        revision: generation(release).revision,
+        started: NOW,
+        process: if runs { Process::Running } else { Process::Ended { how: "exit status 1".into() } },
+        restarts: 0,
+        listener: Listener::default(),
+        health: Health::default(),
+    }
+}
+
+fn generation(release: Release) -> Generation {
+    let number = match release {
+        Release::Ancient => 1,
+        Release::Old => 2,
+        Release::New => 3,
+    };
+    Generation { revision: Revision(number), release: release_id(release), version: format!("0.{number}") }
+}
+
+fn some_failure() -> Failure {
+    Failure {
+        kind: FailureKind::Stuck,
+        host: HostId::from("h1"),
+        slot: None,
+        detail: String::new(),
+        waited: Duration::ZERO,
+    }
+}
+
+pub(crate) fn release_id(release: Release) -> ReleaseId {
+    ReleaseId::from(release.word())
+}
+
+pub(crate) fn release_of(id: &ReleaseId) -> Release {
+    *Release::ALL.iter().find(|release| release.word() == id.as_str()).expect("a known release")
+}
+
+fn releases(mask: u8) -> BTreeSet<ReleaseId> {
+    Release::ALL.iter().filter(|release| mask & release.bit() != 0).map(|release| release_id(*release)).collect()
+}
+
+fn mask(ids: &BTreeSet<ReleaseId>) -> u8 {
+    ids.iter().fold(0, |mask, id| mask | release_of(id).bit())
+}
+
+fn instance_id(name: Name) -> InstanceId {
+    InstanceId::from(format!("i{}", name.0))
+}
+
+pub(crate) fn name_of(id: &InstanceId) -> Name {
+    Name(id.as_str()[1..].parse().expect("named by this model"))
+}
+
+fn action_id(host: usize) -> ActionId {
+    ActionId(host as u64 + 1)
+}
+
+pub(crate) fn port_index(port: Port) -> u8 {
+    u8::try_from(port - FIRST_PORT).expect("ports are few")
+}
+
+pub(crate) fn port_number(index: usize) -> Port {
+    FIRST_PORT + Port::try_from(index).expect("ports are few")
+}

@@ -1,0 +1,603 @@
+//! Breadth-first exploration of everything that a hostile environment can do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use ship::core::action::{Action, StopReason};
+use ship::core::budget::Budget;
+use ship::core::names::HostId;
+use ship::core::plan::{Next, Plan};
+use ship::core::spec::{OnFailure, Spec};
+
+use super::check;
+use super::controller::{Controller, Controllers, FIRST_PORT, Planner, THRESHOLDS, port_number, release_id};
+use super::world::{Adversity, Answer, Command, Fate, HOSTS, Instance, Life, Machine, Name, Order, PORTS, Release};
+
+/// A small fleet, a rollout, and how hostile the environment is.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) name: &'static str,
+    pub(crate) hosts: usize,
+    pub(crate) ports: usize,
+    pub(crate) replicas: usize,
+    pub(crate) surge: usize,
+    pub(crate) unavailable: usize,
+    pub(crate) on_failure: OnFailure,
+    /// Goal and fallback of the first controller, then of those that may come after it.
+    pub(crate) goals: Vec<(Release, Option<Release>)>,
+    /// What runs at first: host, port, release, state.
+    pub(crate) initial: Vec<(usize, usize, Release, Life)>,
+    /// Releases that lie on every host at first.
+    pub(crate) staged: Vec<Release>,
+    pub(crate) adversity: Adversity,
+    /// Whether hosts keep the fence.
+    pub(crate) fence: bool,
+    /// Whether a host that vanishes may come back with everything on it ended.
+    pub(crate) reboots: bool,
+    /// Fewest states to be explored: less means that the model has shrunk by accident.
+    pub(crate) at_least: usize,
+}
+
+impl Config {
+    pub(crate) fn floor(&self) -> usize {
+        self.replicas.saturating_sub(self.unavailable)
+    }
+
+    pub(crate) fn ceiling(&self) -> usize {
+        self.replicas + self.surge
+    }
+
+    pub(crate) fn host_ids(&self) -> Vec<HostId> {
+        (1..=self.hosts).map(|n| HostId::from(format!("h{n}"))).collect()
+    }
+
+    pub(crate) fn keeps(&self) -> BTreeSet<Release> {
+        BTreeSet::from([Release::Old, Release::New])
+    }
+
+    /// Serving instances that the environment may have taken away so far.
+    pub(crate) fn harm_done(&self, state: &State) -> usize {
+        let serving_at_first = self.initial.iter().filter(|(.., life)| *life == Life::Ready).count();
+        let lacking_at_first = self.floor().saturating_sub(serving_at_first);
+        lacking_at_first + self.adversity.harm() - state.left.harm()
+    }
+
+    fn spec(&self) -> Spec {
+        let small = |n: usize| u32::try_from(n).expect("small");
+        Spec {
+            service: "testpage".into(),
+            hosts: self.host_ids(),
+            ports: (0..self.ports).map(port_number).collect(),
+            budget: Budget {
+                replicas: small(self.replicas),
+                surge: small(self.surge),
+                unavailable: small(self.unavailable),
+            },
+            min_ready: Duration::ZERO,
+            progress_deadline: Duration::from_secs(600),
+            on_failure: self.on_failure,
+            thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            max_restarts: 2,
+            keep: self.keeps().into_iter().map(release_id).collect(),
+        }
+    }
+
+    fn first_state(&self, minds: &mut Controllers) -> State {
+        let staged = self.staged.iter().fold(0, |mask, release| mask | release.bit());
+        let machine = Machine { up: true, epoch: 0, releases: staged, slots: [None; PORTS] };
+        let mut machines = [machine; HOSTS];
+        for (host, port, release, life) in &self.initial {
+            let name = Name::new(*host, *port, *release, 0, 0);
+            machines[*host].slots[*port] = Some(Instance { name, release: *release, life: *life });
+            machines[*host].releases |= release.bit();
+        }
+        let (goal, fallback) = self.goals[0];
+        State {
+            machines,
+            flights: [None; HOSTS],
+            limbo: [None; HOSTS],
+            late: [[None; 2]; HOSTS],
+            controller: Some(minds.start(1, goal, fallback, &machines)),
+            epoch: 1,
+            left: self.adversity,
+        }
+    }
+}
+
+/// Everything there is at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct State {
+    pub(crate) machines: [Machine; HOSTS],
+    /// Commands whose end the controller awaits.
+    pub(crate) flights: [Option<Command>; HOSTS],
+    /// Commands that it has lost sight of: they may land until it has looked at the host again.
+    pub(crate) limbo: [Option<Command>; HOSTS],
+    /// Commands of controllers that are dead: they may land at any later time.
+    pub(crate) late: [[Option<Command>; 2]; HOSTS],
+    pub(crate) controller: Option<Controller>,
+    pub(crate) epoch: u8,
+    pub(crate) left: Adversity,
+}
+
+/// One thing that happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// The controller plans, records its intents and gives its orders.
+    Plan,
+    /// A command is carried out, and the controller hears of it.
+    Carry(u8),
+    /// A start goes wrong.
+    BadStart(u8, Fate),
+    /// The connection breaks: nobody knows what became of the command.
+    LoseReport(u8),
+    /// A command that the controller has lost sight of is carried out after all.
+    LimboLands(u8),
+    /// The last command of a dead controller arrives.
+    LateLands(u8, u8),
+    Vanish(u8),
+    /// The controller learns that a host has vanished.
+    Notice(u8),
+    Return(u8),
+    /// A host comes back, and everything on it has ended.
+    Reboot(u8),
+    /// The controller reaches a lost host again.
+    Find(u8),
+    Sicken(u8, u8),
+    Die(u8, u8),
+    GetReady(u8, u8),
+    /// The controller looks at a host and probes its instances.
+    Look(u8),
+    Crash,
+    /// A new controller takes over, with one of the configured goals.
+    Restart(u8),
+    /// The progress deadline passes.
+    Expire,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) states: usize,
+    pub(crate) transitions: usize,
+    /// What was reached in some state.
+    pub(crate) sometimes: BTreeMap<&'static str, usize>,
+}
+
+/// A way to something that must never happen.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) what: String,
+    pub(crate) path: String,
+}
+
+struct Explorer<'a> {
+    config: &'a Config,
+    minds: Controllers<'a>,
+    states: Vec<State>,
+    came: Vec<(u32, Step)>,
+    numbers: HashMap<State, u32>,
+    sometimes: BTreeMap<&'static str, usize>,
+}
+
+/// Explores everything, then checks that from everywhere a kind environment lets the rollout end.
+pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, Violation> {
+    let mut minds = Controllers::new(config.spec(), planner);
+    let first = config.first_state(&mut minds);
+    let mut explorer = Explorer {
+        config,
+        minds,
+        states: vec![first],
+        came: vec![(0, Step::Plan)],
+        numbers: HashMap::from([(first, 0)]),
+        sometimes: BTreeMap::new(),
+    };
+    let transitions = explorer.run()?;
+    explorer.everything_ends()?;
+    Ok(Report { states: explorer.states.len(), transitions, sometimes: explorer.sometimes })
+}
+
+impl Explorer<'_> {
+    fn run(&mut self) -> Result<usize, Violation> {
+        let (mut transitions, mut at) = (0, 0);
+        let mut steps = Vec::new();
+        while at < self.states.len() {
+            let state = self.states[at];
+            let from = u32::try_from(at).expect("fewer than four billion");
+            steps.clear();
+            self.steps(&state, &mut steps).map_err(|what| self.violation(what, from, None))?;
+            for step in &steps {
+                let next = self.take(&state, *step).map_err(|what| self.violation(what, from, Some(*step)))?;
+                transitions += 1;
+                if !self.numbers.contains_key(&next) {
+                    let number = u32::try_from(self.states.len()).expect("fewer than four billion");
+                    self.numbers.insert(next, number);
+                    self.states.push(next);
+                    self.came.push((from, *step));
+                }
+            }
+            at += 1;
+        }
+        Ok(transitions)
+    }
+
+    /// Everything that may happen now.
+    fn steps(&mut self, state: &State, steps: &mut Vec<Step>) -> Result<(), String> {
+        // The controller plans after every event, before anything else happens.
+        if self.may_plan(state)? {
+            steps.push(Step::Plan);
+            return Ok(());
+        }
+        let left = state.left;
+        let finished = state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some());
+        for at in 0..self.config.hosts {
+            let (host, machine) = (small(at), &state.machines[at]);
+            if let Some(command) = state.flights[at] {
+                if machine.up {
+                    steps.push(Step::Carry(host));
+                }
+                if machine.up && left.lost_reports > 0 {
+                    steps.push(Step::LoseReport(host));
+                }
+                if machine.up && left.bad_starts > 0 && matches!(command.order, Order::Start { .. }) {
+                    steps.extend([Fate::Refused, Fate::Dies, Fate::NeverReady].map(|fate| Step::BadStart(host, fate)));
+                }
+            }
+            if state.limbo[at].is_some() {
+                steps.push(Step::LimboLands(host));
+            }
+            for (index, late) in state.late[at].iter().enumerate() {
+                if late.is_some() {
+                    steps.push(Step::LateLands(host, small(index)));
+                }
+            }
+            if !machine.up {
+                steps.push(Step::Return(host));
+                if self.config.reboots {
+                    steps.push(Step::Reboot(host));
+                }
+            } else if left.losses > 0 && !finished {
+                steps.push(Step::Vanish(host));
+            }
+            if let Some(controller) = state.controller.as_ref().filter(|_| !finished) {
+                let view = &controller.view[at];
+                match (view.lost, machine.up) {
+                    (true, true) => steps.push(Step::Find(host)),
+                    (false, false) => steps.push(Step::Notice(host)),
+                    (false, true) if view.is_outdated(machine, state.flights[at].is_some()) => {
+                        steps.push(Step::Look(host));
+                    }
+                    _ => {}
+                }
+            }
+            for (port, instance) in machine.slots.iter().enumerate().filter(|_| machine.up && !finished) {
+                match instance.map(|instance| instance.life) {
+                    Some(Life::Starting) => steps.push(Step::GetReady(host, small(port))),
+                    Some(Life::Ready) if left.sickenings > 0 => {
+                        steps.extend([Step::Sicken(host, small(port)), Step::Die(host, small(port))]);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match &state.controller {
+            None if state.machines.iter().all(|machine| machine.up) => {
+                steps.extend((0..self.config.goals.len()).map(|goal| Step::Restart(small(goal))));
+            }
+            Some(controller) if !finished => {
+                if left.crashes > 0 {
+                    steps.push(Step::Crash);
+                }
+                let idle = !steps.iter().any(|step| {
+                    matches!(
+                        step,
+                        Step::Carry(_) | Step::Look(_) | Step::GetReady(..) | Step::Notice(_) | Step::Find(_)
+                    )
+                });
+                if (idle || left.delays > 0) && !self.minds.is_expired(controller) {
+                    steps.push(Step::Expire);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether planning now does anything.
+    fn may_plan(&mut self, state: &State) -> Result<bool, String> {
+        let Some(controller) = &state.controller else { return Ok(false) };
+        if self.minds.outcome(controller).is_some() {
+            return Ok(false);
+        }
+        let plan = self.minds.plan(controller)?;
+        Ok(!plan.actions.is_empty() || matches!(plan.next, Next::Fail(..) | Next::Finish(_)))
+    }
+
+    fn take(&mut self, state: &State, step: Step) -> Result<State, String> {
+        let mut next = *state;
+        let controller = next.controller.as_mut();
+        match step {
+            Step::Plan => self.plan(state, &mut next)?,
+            Step::Carry(host) => self.land(state, &mut next, host, Fate::Fine)?,
+            Step::BadStart(host, fate) => {
+                next.left.bad_starts -= 1;
+                self.land(state, &mut next, host, fate)?;
+            }
+            Step::LoseReport(host) => {
+                next.left.lost_reports -= 1;
+                self.lose(&mut next, host);
+            }
+            Step::Notice(host) => self.lose(&mut next, host),
+            Step::LimboLands(host) => {
+                let at = usize::from(host);
+                let command = next.limbo[at].take().ok_or("nothing in limbo")?;
+                next.machines[at].obey(command, Fate::Fine, self.config.fence);
+                check::landing(self.config, state, &next, at, command.order)?;
+            }
+            Step::LateLands(host, index) => {
+                let at = usize::from(host);
+                let command = next.late[at][usize::from(index)].take().ok_or("nothing is late")?;
+                let before = next.machines[at];
+                let answer = next.machines[at].obey(command, Fate::Fine, self.config.fence);
+                check::landing(self.config, state, &next, at, command.order)?;
+                if answer == Answer::Fenced {
+                    if next.machines[at] != before {
+                        return Err("a late command was refused, and yet changed something".into());
+                    }
+                    self.saw("a late command refused by the fence");
+                }
+            }
+            Step::Vanish(host) => {
+                next.left.losses -= 1;
+                next.machines[usize::from(host)].up = false;
+            }
+            Step::Return(host) => next.machines[usize::from(host)].up = true,
+            Step::Reboot(host) => {
+                let machine = &mut next.machines[usize::from(host)];
+                machine.up = true;
+                machine.slots.iter_mut().flatten().for_each(|instance| instance.life = Life::Dead);
+            }
+            Step::Find(host) => {
+                let at = usize::from(host);
+                next.limbo[at] = None;
+                let releases: BTreeSet<_> = next.machines[at].instances().map(|instance| instance.release).collect();
+                if releases.len() > 1 {
+                    self.saw("a host that returned with both versions");
+                }
+                self.minds.find(controller.ok_or("no controller")?, at, &next.machines[at]);
+            }
+            Step::Sicken(host, port) | Step::Die(host, port) => {
+                next.left.sickenings -= 1;
+                let life = if matches!(step, Step::Sicken(..)) { Life::Sick } else { Life::Dead };
+                next.set_life(host, port, life);
+            }
+            Step::GetReady(host, port) => next.set_life(host, port, Life::Ready),
+            Step::Look(host) => {
+                let at = usize::from(host);
+                let busy = next.flights[at].is_some();
+                self.minds.look(controller.ok_or("no controller")?, at, &next.machines[at], busy);
+            }
+            Step::Crash => {
+                next.left.crashes -= 1;
+                next.controller = None;
+                for at in 0..HOSTS {
+                    let last = next.flights[at].take().or(next.limbo[at].take());
+                    let free = next.late[at].iter_mut().find(|late| late.is_none());
+                    if let (Some(last), Some(free)) = (last, free) {
+                        *free = Some(last);
+                    }
+                }
+            }
+            Step::Restart(goal) => {
+                next.epoch += 1;
+                let (goal, fallback) = self.config.goals[usize::from(goal)];
+                next.controller = Some(self.minds.start(next.epoch, goal, fallback, &next.machines));
+            }
+            Step::Expire => {
+                let busy = next.flights.iter().any(Option::is_some);
+                next.left.delays = next.left.delays.saturating_sub(u8::from(busy));
+                self.minds.expire(controller.ok_or("no controller")?);
+            }
+        }
+        Ok(next)
+    }
+
+    fn plan(&mut self, state: &State, next: &mut State) -> Result<(), String> {
+        let controller = next.controller.as_mut().ok_or("no controller")?;
+        let plan = self.minds.plan(controller)?;
+        check::orders(self.config, &self.minds, state, &plan)?;
+        self.notable(&plan, state);
+        for (host, command) in self.minds.carry_on(controller, &plan) {
+            next.flights[host] = Some(command);
+        }
+        if !plan.actions.is_empty() {
+            let again = self.minds.plan(controller)?;
+            if !again.actions.is_empty() {
+                return Err(format!("nothing has changed, and yet more is ordered: {:?}", again.actions));
+            }
+        }
+        Ok(())
+    }
+
+    fn notable(&mut self, plan: &Plan, state: &State) {
+        if let Next::Finish(outcome) = &plan.next {
+            self.saw(outcome.word());
+        }
+        let unhealthy = |action: &Action| matches!(action, Action::Stop { why: StopReason::OldAndUnhealthy, .. });
+        let healthy = state.machines.iter().flat_map(Machine::instances);
+        if plan.actions.iter().any(unhealthy)
+            && healthy.filter(|is| is.release == Release::Old).any(|is| is.life == Life::Ready)
+        {
+            self.saw("an unhealthy old instance stopped before a healthy one");
+        }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.sometimes.entry(what).or_default() += 1;
+    }
+
+    /// A command of the live controller takes effect, and its host reports.
+    fn land(&mut self, before: &State, next: &mut State, host: u8, fate: Fate) -> Result<(), String> {
+        let at = usize::from(host);
+        let command = next.flights[at].take().ok_or("nothing in flight")?;
+        let answer = next.machines[at].obey(command, fate, self.config.fence);
+        check::landing(self.config, before, next, at, command.order)?;
+        let controller = next.controller.as_mut().ok_or("no controller")?;
+        self.minds.report(controller, at, &next.machines[at], answer);
+        Ok(())
+    }
+
+    fn lose(&mut self, next: &mut State, host: u8) {
+        let at = usize::from(host);
+        let flight = next.flights[at].take();
+        if let Some(controller) = next.controller.as_mut() {
+            self.minds.lose(controller, at, flight.is_some());
+        }
+        next.limbo[at] = flight;
+    }
+
+    /// From every state: if the environment does no more harm, the rollout ends.
+    fn everything_ends(&mut self) -> Result<(), Violation> {
+        let mut ends = vec![false; self.states.len()];
+        for at in 0..self.states.len() {
+            let (mut trail, mut here) = (Vec::new(), at);
+            while !ends[here] {
+                if trail.len() > 400 || trail.contains(&here) {
+                    let from = u32::try_from(at).expect("fewer than four billion");
+                    return Err(self.violation("from here the rollout never ends".into(), from, None));
+                }
+                trail.push(here);
+                let state = self.states[here];
+                let Some(step) = self.kind_step(&state) else { break };
+                let next = self.take(&state, step).and_then(|next| {
+                    self.numbers.get(&next).copied().ok_or_else(|| format!("{step:?} leads out of what was explored"))
+                });
+                here = next.map_err(|what| self.violation(what, small_index(here), Some(step)))? as usize;
+            }
+            let state = self.states[here];
+            let finished = state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some());
+            if !ends[here] && !finished {
+                let from = u32::try_from(here).expect("fewer than four billion");
+                return Err(self.violation(
+                    "nothing more can happen, and the rollout has not ended".into(),
+                    from,
+                    None,
+                ));
+            }
+            trail.into_iter().for_each(|at| ends[at] = true);
+        }
+        Ok(())
+    }
+
+    /// The next thing that a kind environment and a live controller do.
+    fn kind_step(&mut self, state: &State) -> Option<Step> {
+        let mut steps = Vec::new();
+        if state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some()) {
+            return None;
+        }
+        self.steps(state, &mut steps).ok()?;
+        let rank = |step: &Step| match step {
+            Step::Plan => Some(0),
+            Step::Return(_) => Some(1),
+            Step::Restart(0) => Some(2),
+            Step::Carry(_) => Some(3),
+            Step::Notice(_) | Step::Find(_) => Some(4),
+            Step::Look(_) => Some(5),
+            Step::GetReady(..) => Some(6),
+            Step::Expire => Some(7),
+            _ => None,
+        };
+        steps.into_iter().filter_map(|step| Some((rank(&step)?, step))).min_by_key(|(rank, _)| *rank).map(|it| it.1)
+    }
+
+    fn violation(&self, what: String, at: u32, last: Option<Step>) -> Violation {
+        let mut way = Vec::new();
+        let mut here = at;
+        while here != 0 {
+            let (from, step) = self.came[here as usize];
+            way.push((step, here));
+            here = from;
+        }
+        let mut path = format!("{}: {what}\n    at first: {}\n", self.config.name, self.picture(&self.states[0]));
+        for (number, (step, to)) in way.into_iter().rev().enumerate() {
+            let state = &self.states[to as usize];
+            let from = &self.states[self.came[to as usize].0 as usize];
+            let _ = writeln!(path, "{:>3} {}\n       {}", number + 1, step.words(from, state), self.picture(state));
+        }
+        if let Some(step) = last {
+            let state = &self.states[at as usize];
+            let _ = writeln!(path, "  ! {}", step.words(state, state));
+            if let (Step::Plan, Some(plan)) =
+                (step, state.controller.as_ref().and_then(|controller| self.minds.planned(controller)))
+            {
+                plan.actions.iter().for_each(|action| {
+                    let _ = writeln!(path, "      order: {action}");
+                });
+                let _ = writeln!(path, "      next: {:?}", plan.next);
+            }
+        }
+        Violation { what, path }
+    }
+
+    fn picture(&self, state: &State) -> String {
+        let machines = state.machines.iter().take(self.config.hosts).enumerate();
+        machines.map(|(at, machine)| format!("h{}{machine} ", at + 1)).collect()
+    }
+}
+
+impl State {
+    fn set_life(&mut self, host: u8, port: u8, life: Life) {
+        if let Some(instance) = &mut self.machines[usize::from(host)].slots[usize::from(port)] {
+            instance.life = life;
+        }
+    }
+}
+
+impl Step {
+    fn words(self, from: &State, to: &State) -> String {
+        let order = |command: Option<Command>| command.map_or(String::new(), |command| command.order.to_string());
+        let at = |host: u8| format!("h{}", host + 1);
+        match self {
+            Step::Plan => {
+                let given = (0..HOSTS).filter(|at| from.flights[*at].is_none() && to.flights[*at].is_some());
+                let given: Vec<_> = given.map(|host| format!("h{}: {}", host + 1, order(to.flights[host]))).collect();
+                format!(
+                    "the controller plans: {}",
+                    if given.is_empty() { "no orders".into() } else { given.join(", ") }
+                )
+            }
+            Step::Carry(host) => format!("{} carries out: {}", at(host), order(from.flights[usize::from(host)])),
+            Step::BadStart(host, fate) => format!("{}: the start goes wrong ({fate:?})", at(host)),
+            Step::LoseReport(host) => format!("{}: nobody hears what became of the order", at(host)),
+            Step::LimboLands(host) => {
+                format!("{} carries out unseen: {}", at(host), order(from.limbo[usize::from(host)]))
+            }
+            Step::LateLands(host, index) => {
+                let late = from.late[usize::from(host)][usize::from(index)];
+                format!("{}: a dead controller's command arrives: {}", at(host), order(late))
+            }
+            Step::Vanish(host) => format!("{} vanishes", at(host)),
+            Step::Notice(host) => format!("the controller learns that {} is lost", at(host)),
+            Step::Return(host) => format!("{} returns", at(host)),
+            Step::Reboot(host) => format!("{} returns after a reboot", at(host)),
+            Step::Find(host) => format!("the controller reaches {} again", at(host)),
+            Step::Sicken(host, port) => format!("{} port {port} sickens", at(host)),
+            Step::Die(host, port) => format!("{} port {port} ends by itself", at(host)),
+            Step::GetReady(host, port) => format!("{} port {port} becomes ready", at(host)),
+            Step::Look(host) => format!("the controller looks at {}", at(host)),
+            Step::Crash => "the controller dies".into(),
+            Step::Restart(goal) => format!("a new controller takes over (goal {goal})"),
+            Step::Expire => "the progress deadline passes".into(),
+        }
+    }
+}
+
+fn small(n: usize) -> u8 {
+    u8::try_from(n).expect("small")
+}
+
+fn small_index(n: usize) -> u32 {
+    u32::try_from(n).expect("fewer than four billion")
+}
+
+const _: () = assert!(FIRST_PORT > 1024);
