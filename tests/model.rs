@@ -41,20 +41,95 @@ fn surge_onto_a_spare_host() -> Config {
     }
 }
 
+fn side_by_side() -> Config {
+    Config {
+        name: "2 replicas on 2 hosts with 2 ports, surge 1",
+        hosts: 2,
+        ports: 2,
+        replicas: 2,
+        initial: (0..2).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
+        ..surge_onto_a_spare_host()
+    }
+}
+
+fn in_place(hosts: usize) -> Config {
+    Config {
+        name: "in place, unavailable 1",
+        hosts,
+        replicas: hosts,
+        surge: 0,
+        unavailable: 1,
+        initial: (0..hosts).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
+        ..surge_onto_a_spare_host()
+    }
+}
+
 #[test]
 fn probe_sizes() {
-    for adversity in [
-        CALM,
-        Adversity { bad_starts: 1, ..CALM },
-        Adversity { sickenings: 1, ..CALM },
-        Adversity { losses: 1, ..CALM },
-        Adversity { crashes: 1, ..CALM },
-    ] {
-        let config = Config { adversity, ..surge_onto_a_spare_host() };
-        let begun = std::time::Instant::now();
-        match explore(&config, &plan) {
-            Ok(report) => println!("{adversity:?}: {report:?} {:?}", begun.elapsed()),
-            Err(violation) => println!("{}", violation.path),
+    let a = |b, s, l, r, c, d| Adversity {
+        bad_starts: b,
+        sickenings: s,
+        losses: l,
+        lost_reports: r,
+        crashes: c,
+        delays: d,
+    };
+    let configs = [
+        surge_onto_a_spare_host(),
+        side_by_side(),
+        in_place(2),
+        in_place(3),
+        Config { name: "surge 1 unavailable 1", unavailable: 1, ..surge_onto_a_spare_host() },
+        Config { name: "sbs surge 1 unavailable 1", unavailable: 1, ..side_by_side() },
+        Config { name: "sbs surge 2", surge: 2, ..side_by_side() },
+        Config { name: "scale to 1", replicas: 1, ..side_by_side() },
+        Config { name: "scale to 0", replicas: 0, ..side_by_side() },
+        Config { name: "from nothing", initial: vec![], goals: vec![(Release::New, None)], ..side_by_side() },
+        Config { name: "hold", on_failure: OnFailure::Hold, ..side_by_side() },
+        Config {
+            name: "sick old",
+            initial: vec![(0, 0, Release::Old, Life::Ready), (1, 0, Release::Old, Life::Sick)],
+            ..side_by_side()
+        },
+        Config { name: "ancient", staged: vec![Release::Ancient], ..side_by_side() },
+        Config {
+            name: "rollback",
+            goals: vec![(Release::Old, None), (Release::New, Some(Release::Old))],
+            initial: vec![(0, 0, Release::New, Life::Ready), (1, 0, Release::New, Life::Sick)],
+            ..side_by_side()
+        },
+    ];
+    let limit: u64 = std::env::var("LIMIT").map_or(6, |it| it.parse().unwrap());
+    for config in configs {
+        for adversity in [
+            CALM,
+            a(1, 0, 0, 0, 0, 0),
+            a(0, 1, 0, 0, 0, 0),
+            a(0, 0, 1, 0, 0, 0),
+            a(0, 0, 0, 1, 0, 0),
+            a(0, 0, 0, 0, 1, 0),
+            a(1, 0, 0, 0, 0, 1),
+            a(1, 1, 0, 0, 0, 0),
+            a(1, 0, 0, 1, 0, 0),
+            a(1, 0, 1, 0, 0, 0),
+            a(1, 0, 0, 0, 1, 0),
+            a(0, 1, 1, 0, 0, 0),
+            a(0, 1, 0, 0, 1, 0),
+            a(0, 0, 1, 0, 1, 0),
+            a(1, 1, 1, 0, 0, 1),
+        ] {
+            let config = Config { adversity, ..config.clone() };
+            let begun = std::time::Instant::now();
+            match explore(&config, &plan) {
+                Ok(report) => println!("{}: {adversity:?}: {report:?} {:?}", config.name, begun.elapsed()),
+                Err(violation) => {
+                    println!("{adversity:?} {}", violation.path);
+                    break;
+                }
+            }
+            if begun.elapsed().as_secs() > limit {
+                break;
+            }
         }
     }
 }

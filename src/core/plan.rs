@@ -216,7 +216,9 @@ impl Draft<'_> {
 
     fn consequence(&self, failure: Failure) -> Next {
         if self.is_backwards() {
-            return Next::Finish(Outcome::RollbackFailed { failure });
+            // What is in flight ends first: nobody may be left to hear of it afterwards.
+            let awaited = !self.rollout.in_flight.is_empty();
+            return if awaited { Next::AwaitInFlight } else { Next::Finish(Outcome::RollbackFailed { failure }) };
         }
         let then = match self.why_not_back() {
             Some(why) => Then::Hold { why },
@@ -249,11 +251,13 @@ impl Draft<'_> {
 
     /// Orders what must be there before anything is started or stopped; says whether it is.
     ///
-    /// Every host in reach must refuse late orders of an earlier controller, and before the first start the release
-    /// must lie everywhere: what can fail without touching the service fails first.
+    /// Every host must refuse late orders of an earlier controller, and before the first start the release must lie
+    /// everywhere: what can fail without touching the service fails first. On a host that was lost before it refused
+    /// such orders, one of them may start or stop something at any time, and no count could be trusted.
     fn prepare(&mut self) -> bool {
         let target = self.rollout.target_release();
-        let mut ready = true;
+        let unclaimed = |host: &HostCount<'_>| !host.is_reachable() && host.epoch() < self.rollout.epoch;
+        let mut ready = !self.census.hosts.iter().any(unclaimed);
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
             let lacks_release = host.listed && !self.is_backwards() && !seen.releases.contains(target);
@@ -287,7 +291,7 @@ impl Draft<'_> {
     fn start_new(&mut self) {
         let room = self.spec.budget.max_running().saturating_sub(self.census.running);
         let wanted = self.spec.budget.replicas.saturating_sub(self.census.new);
-        let count = room.min(wanted) as usize;
+        let count = (room.min(wanted) as usize).saturating_sub(self.staging_for_a_start());
         if count == 0 {
             return;
         }
@@ -316,6 +320,12 @@ impl Draft<'_> {
                 Action::Stage { host: slot.host, release }
             });
         }
+    }
+
+    /// On the way back, hosts that are getting the release because a start is to follow.
+    fn staging_for_a_start(&self) -> usize {
+        let stages = |host: &&HostCount<'_>| self.is_backwards() && matches!(host.busy, Some(Action::Stage { .. }));
+        self.census.hosts.iter().filter(stages).count()
     }
 
     /// Instances of the target that each host carries when they are spread evenly.
