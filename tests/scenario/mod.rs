@@ -1,0 +1,322 @@
+//! A rollout told step by step: what the planner orders, and what the world does about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ship::core::action::Action;
+use ship::core::budget::Budget;
+use ship::core::event::{Entry, Event, Generation, Then, Verb};
+use ship::core::failure::{Failure, Outcome};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
+use ship::core::health::{Change, Health, Thresholds, Verdict};
+use ship::core::names::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use ship::core::plan::{Next, Plan, plan};
+use ship::core::rollout::Rollout;
+use ship::core::spec::{OnFailure, Spec};
+use ship::core::time::Time;
+
+const EPOCH: Epoch = Epoch(7);
+const START: Time = Time(1_000_000_000);
+
+/// A fleet before a rollout.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) spec: Spec,
+    pub(crate) fleet: Fleet,
+}
+
+/// A rollout under way.
+pub(crate) struct Story {
+    pub(crate) spec: Spec,
+    pub(crate) fleet: Fleet,
+    pub(crate) rollout: Rollout,
+    pub(crate) now: Time,
+}
+
+/// Hosts `h1` to `hN`, reachable and empty, with one port; one replica a host, surge 1.
+pub(crate) fn fleet_of(hosts: u32) -> Setup {
+    let hosts: Vec<HostId> = (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect();
+    let reachable = Host { reach: Reach::Reachable, ..Host::default() };
+    let replicas = u32::try_from(hosts.len()).expect("a small fleet");
+    Setup {
+        fleet: Fleet { hosts: hosts.iter().map(|id| (id.clone(), reachable.clone())).collect() },
+        spec: Spec {
+            service: "testpage".into(),
+            hosts,
+            ports: vec![8081],
+            budget: Budget { replicas, surge: 1, unavailable: 0 },
+            min_ready: Duration::ZERO,
+            progress_deadline: Duration::from_secs(600),
+            on_failure: OnFailure::RollBack,
+            thresholds: BTreeMap::new(),
+            max_restarts: 0,
+            keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),
+        },
+    }
+}
+
+impl Setup {
+    pub(crate) fn ports(mut self, ports: &[u16]) -> Self {
+        self.spec.ports = ports.to_vec();
+        self
+    }
+
+    pub(crate) fn budget(mut self, replicas: u32, surge: u32, unavailable: u32) -> Self {
+        self.spec.budget = Budget { replicas, surge, unavailable };
+        self
+    }
+
+    pub(crate) fn min_ready(mut self, seconds: u64) -> Self {
+        self.spec.min_ready = Duration::from_secs(seconds);
+        self
+    }
+
+    pub(crate) fn holds_on_failure(mut self) -> Self {
+        self.spec.on_failure = OnFailure::Hold;
+        self
+    }
+
+    /// An instance of this version, ready for an hour, in each of these slots (`h1:8081`).
+    pub(crate) fn running(mut self, version: &str, slots: &[&str]) -> Self {
+        for slot in slots.iter().map(|slot| slot_of(slot)) {
+            let host = self.fleet.hosts.entry(slot.host.clone()).or_default();
+            host.releases.insert(version.into());
+            let since = START - Duration::from_secs(3600);
+            let health = Health {
+                passes: 1,
+                failures: 0,
+                ready_since: Some(since),
+                last: Some((START, Verdict::Pass("ok".into()))),
+            };
+            let name = format!("{}-{version}", slot.host);
+            host.slots.insert(slot.port, Occupant::Instance(Instance { health, ..instance(&name, version, since) }));
+        }
+        self
+    }
+
+    /// Somebody else listens there.
+    pub(crate) fn stranger(mut self, slot: &str, who: &str) -> Self {
+        let slot = slot_of(slot);
+        self.fleet.hosts.entry(slot.host).or_default().slots.insert(slot.port, Occupant::Stranger(who.into()));
+        self
+    }
+
+    /// Begins a rollout to `version`, with 0.8 as the version proven healthy.
+    pub(crate) fn deploy(self, version: &str) -> Story {
+        self.roll_out(version, Some("0.8"))
+    }
+
+    pub(crate) fn deploy_without_fallback(self, version: &str) -> Story {
+        self.roll_out(version, None)
+    }
+
+    fn roll_out(self, version: &str, fallback: Option<&str>) -> Story {
+        let event = Event::RolloutStarted {
+            verb: Verb::Deploy,
+            service: self.spec.service.clone(),
+            fleet: "test".into(),
+            target: generation(2, version),
+            fallback: fallback.map(|version| generation(1, version)),
+            replicas: self.spec.budget.replicas,
+            epoch: EPOCH,
+        };
+        let rollout = Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
+        Story { spec: self.spec, fleet: self.fleet, rollout, now: START }
+    }
+}
+
+impl Story {
+    pub(crate) fn plan(&self) -> Plan {
+        plan(&self.spec, &self.rollout, &self.fleet, self.now)
+    }
+
+    pub(crate) fn record(&mut self, event: Event) {
+        self.rollout.apply(&Entry { at: self.now, event });
+    }
+
+    /// The orders that are due, in words.
+    pub(crate) fn orders(&self) -> Vec<String> {
+        self.plan().actions.iter().map(ToString::to_string).collect()
+    }
+
+    /// Asserts the orders that are due, and gives them; they stay in flight.
+    #[track_caller]
+    pub(crate) fn gives(&mut self, orders: &[&str]) -> Vec<Action> {
+        let plan = self.plan();
+        assert_eq!(plan.actions.iter().map(ToString::to_string).collect::<Vec<_>>(), orders);
+        for action in &plan.actions {
+            let id = self.rollout.next_action_id();
+            let instance = action.slot().filter(|_| action.verb() == "start").map(|slot| self.name_at(slot, action));
+            self.record(Event::ActionStarted { id, action: action.clone(), instance });
+        }
+        plan.actions
+    }
+
+    /// Asserts the orders that are due, and carries them out.
+    #[track_caller]
+    pub(crate) fn does(&mut self, orders: &[&str]) {
+        for action in self.gives(orders) {
+            self.is_done(&action);
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn does_nothing(&self) {
+        assert_eq!(self.orders(), Vec::<String>::new());
+    }
+
+    /// An order in flight is carried out.
+    pub(crate) fn is_done(&mut self, action: &Action) {
+        let name = action.slot().map(|slot| self.name_at(slot, action));
+        let host = self.fleet.hosts.entry(action.host().clone()).or_default();
+        host.epoch = EPOCH;
+        match action {
+            Action::Claim { .. } => {}
+            Action::Stage { release, .. } => {
+                host.releases.insert(release.clone());
+            }
+            Action::Prune { releases, .. } => host.releases.retain(|release| !releases.contains(release)),
+            Action::Stop { slot, .. } => {
+                host.slots.remove(&slot.port);
+            }
+            Action::Start { slot, release } => {
+                let name = name.expect("a start has a slot");
+                let started = instance(name.as_str(), release.as_str(), self.now);
+                host.slots.insert(slot.port, Occupant::Instance(started));
+            }
+        }
+        self.ends(action, |id| Event::ActionDone { id });
+    }
+
+    /// An order in flight is refused.
+    pub(crate) fn fails(&mut self, action: &Action, error: &str) {
+        self.ends(action, |id| Event::ActionFailed { id, error: error.into() });
+    }
+
+    fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::names::ActionId) -> Event) {
+        let id = self.rollout.in_flight.iter().find(|(_, flight)| flight.action == *action).map(|(id, _)| *id);
+        self.record(event(id.expect("the order is in flight")));
+    }
+
+    fn name_at(&self, slot: &Slot, action: &Action) -> InstanceId {
+        let release = match action {
+            Action::Start { release, .. } => release.as_str(),
+            _ => "",
+        };
+        let again = self.rollout.attempts.get(slot).copied().unwrap_or(0);
+        let again = if again > 1 { format!("-{again}") } else { String::new() };
+        InstanceId::from(format!("{}-{release}{again}", slot.host))
+    }
+
+    /// The instance passes a probe now.
+    pub(crate) fn answers(&mut self, slot: &str) {
+        self.probed(slot, &Verdict::Pass("200 OK".into()));
+    }
+
+    /// The instance fails as many probes as it takes.
+    pub(crate) fn fails_probes(&mut self, slot: &str, answer: &str) {
+        for _ in 0..Thresholds::default().failures {
+            self.probed(slot, &Verdict::Fail(answer.into()));
+        }
+    }
+
+    fn probed(&mut self, slot: &str, verdict: &Verdict) {
+        let (now, at) = (self.now, slot_of(slot));
+        let instance = self.fleet.instance_mut(&at).expect("an instance is there");
+        let (name, release) = (instance.name.clone(), instance.release.clone());
+        let change = instance.health.record(verdict.clone(), now, now, &Thresholds::default());
+        let answer = instance.health.last_answer().unwrap_or_default().to_owned();
+        match change {
+            Some(Change::Ready) => self.record(Event::InstanceReady { slot: at, instance: name, release, answer }),
+            Some(Change::NotReady) => {
+                self.record(Event::InstanceNotReady { slot: at, instance: name, release, answer });
+            }
+            None => {}
+        }
+    }
+
+    /// The instance's process ends.
+    pub(crate) fn exits(&mut self, slot: &str, how: &str) {
+        self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there").process =
+            Process::Ended { how: how.into() };
+    }
+
+    pub(crate) fn loses(&mut self, host: &str) {
+        let host = HostId::from(host);
+        self.fleet.lose(&host, self.now, "timed out after 10s".into());
+        self.record(Event::HostLost { host, why: "timed out after 10s".into() });
+    }
+
+    /// Time passes; whoever was asked before still answers the same.
+    pub(crate) fn later(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+        let now = self.now;
+        let occupants = self.fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut());
+        for occupant in occupants {
+            if let Occupant::Instance(Instance { health: Health { last: Some((at, _)), .. }, .. }) = occupant {
+                *at = now;
+            }
+        }
+    }
+
+    /// Why nothing is done about a host, in words.
+    #[track_caller]
+    pub(crate) fn hold(&self, host: &str) -> String {
+        self.plan().holds.get(&HostId::from(host)).expect("the host has a hold").to_string()
+    }
+
+    /// Asserts that the rollout fails now, and turns it; returns why, and what follows.
+    #[track_caller]
+    pub(crate) fn turns(&mut self) -> (String, Then) {
+        let Next::Fail(failure, then) = self.plan().next else {
+            panic!("the rollout does not fail: {:?}", self.plan());
+        };
+        self.record(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: then.clone() });
+        (failure.to_string(), then)
+    }
+
+    /// Asserts that the rollout ends now; returns how.
+    #[track_caller]
+    pub(crate) fn ending(&self) -> Outcome {
+        match self.plan().next {
+            Next::Finish(outcome) => outcome,
+            other => panic!("the rollout does not end: {other:?}"),
+        }
+    }
+
+    /// Records the counts, as the engine does after every plan.
+    pub(crate) fn notes_progress(&mut self) {
+        let progress = self.plan().progress;
+        self.record(Event::Progress(progress));
+    }
+}
+
+pub(crate) fn slot_of(text: &str) -> Slot {
+    let (host, port) = text.split_once(':').expect("host:port");
+    Slot::new(host, port.parse().expect("a port"))
+}
+
+fn instance(name: &str, version: &str, started: Time) -> Instance {
+    Instance {
+        name: name.into(),
+        release: version.into(),
+        revision: Revision(1),
+        started,
+        process: Process::Running,
+        restarts: 0,
+        listener: Listener::Own { address: "0.0.0.0".into() },
+        health: Health::default(),
+    }
+}
+
+fn generation(revision: u32, version: &str) -> Generation {
+    Generation { revision: Revision(revision), release: version.into(), version: version.into() }
+}
+
+/// The failure of a rollback, in words.
+pub(crate) fn why_rollback_failed(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::RollbackFailed { failure } => Failure::to_string(failure),
+        other => panic!("the rollback did not fail: {other:?}"),
+    }
+}
