@@ -176,9 +176,9 @@ fn the_end_is_true(config: &Config, minds: &Controllers, state: &State, outcome:
         Outcome::RolledBack => Release::Old,
         _ => return Ok(()),
     };
-    // What a dead controller's command may still change, on a host that was lost before it was claimed, nobody knows.
-    let known = state.machines.iter().filter(|machine| u64::from(machine.epoch) >= rollout.epoch.0);
-    let running: Vec<_> = known.flat_map(super::world::Machine::instances).collect();
+    // What a dead controller's command may have changed, on a host that has not been seen to refuse it, nobody knows.
+    let known = (0..HOSTS).filter(|host| controller.view[*host].has_seen(rollout.epoch));
+    let running: Vec<_> = known.flat_map(|host| state.machines[host].instances()).collect();
     let serving = serving(state);
     let right = running.iter().all(|is| (is.runs() && is.release == release) || serving.contains(&is.name));
     if !right || running.len() > config.replicas || serving.len() < config.replicas {

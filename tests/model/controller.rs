@@ -314,6 +314,11 @@ impl View {
         (differs && !busy) || (0..PORTS).any(stale)
     }
 
+    /// Whether the host was seen to refuse what is older than this.
+    pub(crate) fn has_seen(&self, epoch: Epoch) -> bool {
+        u64::from(self.epoch) >= epoch.0
+    }
+
     /// The instances that the controller takes for ready.
     pub(crate) fn believed_ready(&self) -> impl Iterator<Item = Name> + '_ {
         let ready = |seen: &&Seen| !self.lost && seen.runs && seen.health == Asked::Passes;

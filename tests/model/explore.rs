@@ -35,8 +35,6 @@ pub(crate) struct Config {
     pub(crate) fence: bool,
     /// Whether a host that vanishes may come back with everything on it ended.
     pub(crate) reboots: bool,
-    /// Fewest states to be explored: less means that the model has shrunk by accident.
-    pub(crate) at_least: usize,
 }
 
 impl Config {
