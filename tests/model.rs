@@ -12,6 +12,8 @@ mod check;
 mod controller;
 #[path = "model/explore.rs"]
 mod explore;
+#[path = "model/quick.rs"]
+mod quick;
 #[path = "model/world.rs"]
 mod world;
 
@@ -23,7 +25,7 @@ use controller::Planner;
 use explore::{Config, Report, Violation, explore};
 use ship::core::action::{Action, StopReason};
 use ship::core::failure::Outcome;
-use ship::core::fleet::Occupant;
+use ship::core::fleet::{Occupant, Process};
 use ship::core::health::Verdict;
 use ship::core::names::HostId;
 use ship::core::plan::{Next, Plan, plan};
@@ -306,17 +308,16 @@ fn with(mut plan: Plan, action: Action) -> Plan {
 #[test]
 fn a_planner_that_orders_one_stop_too_many_is_caught() {
     let planner: &Planner<'_> = &|spec, rollout, fleet, now| {
-        let made = plan(spec, rollout, fleet, now);
-        let idle = |host: &HostId| !rollout.in_flight.values().any(|flight| flight.action.host() == host);
-        let serving = fleet.instances().find(|(slot, _, instance)| {
-            idle(&slot.host) && instance.release != *rollout.target_release() && instance.health.ready_since.is_some()
+        let mut made = plan(spec, rollout, fleet, now);
+        let stops = made.actions.iter().any(|action| matches!(action, Action::Stop { .. }));
+        let another = fleet.instances().find(|(slot, _, instance)| {
+            instance.release != *rollout.target_release() && made.holds.contains_key(&slot.host)
         });
-        match serving {
-            Some((slot, _, instance)) if !rollout.started.is_empty() => {
-                with(made, Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced })
-            }
-            _ => made,
+        if let Some((slot, _, instance)) = another.filter(|_| stops) {
+            made.holds.remove(&slot.host);
+            made.actions.push(Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced });
         }
+        made
     };
     let violation = caught(&surge_onto_a_spare_host(), planner);
     assert_eq!(violation.what, "after the ordered stops 2 instances would serve, and at least 3 must");
@@ -459,14 +460,14 @@ fn a_planner_that_never_ends_is_caught() {
 
 #[test]
 fn a_planner_that_runs_in_circles_is_caught() {
-    // The new version is taken down again as soon as it stands alone.
+    // Instead of ending, it claims the first host again and again.
     let violation = caught(&in_place(2), &|spec, rollout, fleet, now| {
-        let mut rollout = rollout.clone();
-        let new = |release| fleet.instances().filter(|(_, _, instance)| instance.release == release).count();
-        if new("new".into()) == 2 {
-            std::mem::swap(&mut rollout.goal, rollout.fallback.as_mut().expect("there is one"));
+        let made = plan(spec, rollout, fleet, now);
+        if let Next::Finish(_) = made.next {
+            let again = Action::Claim { host: spec.hosts[0].clone() };
+            return with(Plan { next: Next::AwaitInFlight, ..made }, again);
         }
-        plan(spec, &rollout, fleet, now)
+        made
     });
     assert_eq!(violation.what, "from here the rollout never ends");
 }
@@ -475,8 +476,11 @@ fn a_planner_that_runs_in_circles_is_caught() {
 fn a_planner_that_throws_dice_is_caught() {
     let dice = Cell::new(false);
     let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
-        dice.set(!dice.get());
-        plan(spec, rollout, fleet, if dice.get() { now } else { Time(now.0 + 1) })
+        let mut made = plan(spec, rollout, fleet, now);
+        if dice.replace(!dice.get()) {
+            made.actions.reverse();
+        }
+        made
     });
     assert_eq!(violation.what, "the same inputs gave two different plans");
 }

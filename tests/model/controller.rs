@@ -3,7 +3,7 @@
 //! What it has seen is kept as a small value ([`View`]) and turned into a real `Fleet` to plan; no time passes but by
 //! an explicit step, so that equal situations are equal values.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use ship::core::rollout::Rollout;
 use ship::core::spec::Spec;
 use ship::core::time::Time;
 
+use super::quick::QuickMap;
 use super::world::{Answer, Command, HOSTS, Machine, Name, Order, PORTS, Release};
 
 pub(crate) const FIRST_PORT: Port = 8081;
@@ -63,18 +64,14 @@ pub(crate) struct Controllers<'a> {
     planner: &'a Planner<'a>,
     ids: Vec<HostId>,
     rollouts: Vec<Rollout>,
-    numbers: HashMap<Rollout, u32>,
-    plans: HashMap<Controller, Rc<Plan>>,
+    numbers: QuickMap<Rollout, u32>,
+    plans: QuickMap<Controller, Rc<Plan>>,
 }
 
 impl<'a> Controllers<'a> {
     pub(crate) fn new(spec: Spec, planner: &'a Planner<'a>) -> Self {
         let ids = spec.hosts.clone();
-        Self { spec, planner, ids, rollouts: Vec::new(), numbers: HashMap::new(), plans: HashMap::new() }
-    }
-
-    pub(crate) fn spec(&self) -> &Spec {
-        &self.spec
+        Self { spec, planner, ids, rollouts: Vec::new(), numbers: QuickMap::default(), plans: QuickMap::default() }
     }
 
     pub(crate) fn rollout(&self, controller: &Controller) -> &Rollout {

@@ -1,6 +1,7 @@
 //! Breadth-first exploration of everything that a hostile environment can do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use ship::core::spec::{OnFailure, Spec};
 
 use super::check;
 use super::controller::{Controller, Controllers, FIRST_PORT, Planner, THRESHOLDS, port_number, release_id};
+use super::quick::QuickMap;
 use super::world::{Adversity, Answer, Command, Fate, HOSTS, Instance, Life, Machine, Name, Order, PORTS, Release};
 
 /// A small fleet, a rollout, and how hostile the environment is.
@@ -174,7 +176,7 @@ struct Explorer<'a> {
     minds: Controllers<'a>,
     states: Vec<State>,
     came: Vec<(u32, Step)>,
-    numbers: HashMap<State, u32>,
+    numbers: QuickMap<State, u32>,
     sometimes: BTreeMap<&'static str, usize>,
 }
 
@@ -187,7 +189,7 @@ pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, 
         minds,
         states: vec![first],
         came: vec![(0, Step::Plan)],
-        numbers: HashMap::from([(first, 0)]),
+        numbers: std::iter::once((first, 0)).collect(),
         sometimes: BTreeMap::new(),
     };
     let transitions = explorer.run()?;
@@ -201,15 +203,14 @@ impl Explorer<'_> {
         let mut steps = Vec::new();
         while at < self.states.len() {
             let state = self.states[at];
-            let from = u32::try_from(at).expect("fewer than four billion");
+            let from = small_index(at);
             steps.clear();
             self.steps(&state, &mut steps).map_err(|what| self.violation(what, from, None))?;
             for step in &steps {
                 let next = self.take(&state, *step).map_err(|what| self.violation(what, from, Some(*step)))?;
                 transitions += 1;
-                if !self.numbers.contains_key(&next) {
-                    let number = u32::try_from(self.states.len()).expect("fewer than four billion");
-                    self.numbers.insert(next, number);
+                if let Entry::Vacant(new) = self.numbers.entry(next) {
+                    new.insert(small_index(self.states.len()));
                     self.states.push(next);
                     self.came.push((from, *step));
                 }
@@ -461,7 +462,7 @@ impl Explorer<'_> {
             let (mut trail, mut here) = (Vec::new(), at);
             while !ends[here] {
                 if trail.len() > 400 || trail.contains(&here) {
-                    let from = u32::try_from(at).expect("fewer than four billion");
+                    let from = small_index(at);
                     return Err(self.violation("from here the rollout never ends".into(), from, None));
                 }
                 trail.push(here);
@@ -475,7 +476,7 @@ impl Explorer<'_> {
             let state = self.states[here];
             let finished = state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some());
             if !ends[here] && !finished {
-                let from = u32::try_from(here).expect("fewer than four billion");
+                let from = small_index(here);
                 return Err(self.violation(
                     "nothing more can happen, and the rollout has not ended".into(),
                     from,
