@@ -1,1 +1,114 @@
-fn main() {}
+//! `plan()` in the middle of a rollout, for fleets of 100, 1,000 and 10,000 instances: `cargo bench --bench plan`.
+//!
+//! To reach: under 10 ms for 10,000 instances, and ten times the instances take about ten times as long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use ship::core::action::Action;
+use ship::core::budget::Budget;
+use ship::core::event::{Entry, Event, Generation, Verb};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
+use ship::core::health::{Health, Verdict};
+use ship::core::names::{Epoch, HostId, InstanceId, Port, Revision, Slot};
+use ship::core::plan::plan;
+use ship::core::rollout::Rollout;
+use ship::core::spec::{OnFailure, Spec};
+use ship::core::time::Time;
+
+const NOW: Time = Time(1_000_000_000);
+const PORTS: [Port; 4] = [8081, 8082, 8083, 8084];
+const INSTANCES_PER_HOST: u32 = 2;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn in_the_middle_of_a_rollout(bencher: Bencher<'_, '_>, instances: u32) {
+    let (spec, rollout, fleet) = halfway(instances);
+    let made = plan(&spec, &rollout, &fleet, NOW);
+    let gives = |verb: &str| made.actions.iter().any(|action| action.verb() == verb);
+    assert!(gives("start") && gives("stop"), "a rollout at work, not one that has ended");
+    bencher.bench(|| plan(black_box(&spec), black_box(&rollout), black_box(&fleet), NOW));
+}
+
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn at_the_start(bencher: Bencher<'_, '_>, instances: u32) {
+    let (spec, rollout, mut fleet) = halfway(instances);
+    for host in fleet.hosts.values_mut() {
+        host.releases.remove(&"new".into());
+    }
+    bencher.bench(|| plan(black_box(&spec), black_box(&rollout), black_box(&fleet), NOW));
+}
+
+/// Half of the hosts run the new release, some have an order in flight, a few are lost or unhealthy.
+fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
+    let hosts: Vec<HostId> =
+        (0..instances / INSTANCES_PER_HOST).map(|n| HostId::from(format!("host-{n:05}"))).collect();
+    let spec = Spec {
+        service: "testpage".into(),
+        hosts: hosts.clone(),
+        ports: PORTS.to_vec(),
+        budget: Budget { replicas: instances, surge: instances / 4, unavailable: instances / 4 },
+        min_ready: Duration::from_secs(10),
+        progress_deadline: Duration::from_secs(600),
+        on_failure: OnFailure::RollBack,
+        thresholds: BTreeMap::new(),
+        max_restarts: 0,
+        keep: BTreeSet::from(["old".into(), "new".into()]),
+    };
+    let generation = |number, release: &str| Generation {
+        revision: Revision(number),
+        release: release.into(),
+        version: release.into(),
+    };
+    let started = Event::RolloutStarted {
+        verb: Verb::Deploy,
+        service: spec.service.clone(),
+        fleet: "bench".into(),
+        target: generation(2, "new"),
+        fallback: Some(generation(1, "old")),
+        replicas: instances,
+        epoch: Epoch(5),
+    };
+    let mut rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("it begins with RolloutStarted");
+    let mut fleet = Fleet::default();
+    for (n, id) in hosts.into_iter().enumerate() {
+        fleet.hosts.insert(id.clone(), host(&id, n));
+        if n % 11 == 10 {
+            let action = Action::Start { slot: Slot::new(id, PORTS[3]), release: "new".into() };
+            let id = rollout.next_action_id();
+            rollout.apply(&Entry { at: NOW, event: Event::ActionStarted { id, action, instance: None } });
+        }
+    }
+    (spec, rollout, fleet)
+}
+
+fn host(id: &HostId, n: usize) -> Host {
+    let release = if n % 2 == 0 { "new" } else { "old" };
+    let reach = if n % 97 == 96 { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
+    let slots = PORTS.iter().take(INSTANCES_PER_HOST as usize);
+    let slots = slots.map(|port| (*port, Occupant::Instance(instance(&format!("{id}-{port}"), release, n))));
+    Host { reach, epoch: Epoch(5), releases: BTreeSet::from(["old".into(), "new".into()]), slots: slots.collect() }
+}
+
+fn instance(name: &str, release: &str, n: usize) -> Instance {
+    let long_ago = NOW - Duration::from_secs(3600);
+    let health = if n % 53 == 52 {
+        Health { passes: 0, failures: 3, ready_since: None, last: Some((NOW, Verdict::Fail("refused".into()))) }
+    } else {
+        Health { passes: 9, failures: 0, ready_since: Some(long_ago), last: Some((NOW, Verdict::Pass("ok".into()))) }
+    };
+    Instance {
+        name: InstanceId::from(name),
+        release: release.into(),
+        revision: Revision(1),
+        started: long_ago,
+        process: Process::Running,
+        restarts: 0,
+        listener: Listener::Own { address: "0.0.0.0".into() },
+        health,
+    }
+}

@@ -49,6 +49,8 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         let census = Census::take(spec, &rollout, &fleet, now);
         let (available, running) = (census.available, census.running);
         let decided = plan(spec, &rollout, &fleet, now);
+        // Each new best puts off the deadline: a long soak on many hosts may take longer in all.
+        rollout.apply(&Entry { at: now, event: Event::Progress(decided.progress) });
         preview.worst_available = preview.worst_available.min(available);
         preview.most_running = preview.most_running.max(running);
         if decided.actions.is_empty() {
