@@ -53,7 +53,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         ports: PORTS.to_vec(),
         budget: Budget { replicas: instances, surge: instances / 4, unavailable: instances / 4 },
         min_ready: Duration::from_secs(10),
-        progress_deadline: Duration::from_secs(600),
+        progress_deadline: Duration::from_mins(10),
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         max_restarts: 0,
@@ -95,7 +95,7 @@ fn host(id: &HostId, n: usize) -> Host {
 }
 
 fn instance(name: &str, release: &str, n: usize) -> Instance {
-    let long_ago = NOW - Duration::from_secs(3600);
+    let long_ago = NOW - Duration::from_hours(1);
     let health = if n % 53 == 52 {
         Health { passes: 0, failures: 3, ready_since: None, last: Some((NOW, Verdict::Fail("refused".into()))) }
     } else {

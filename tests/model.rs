@@ -8,12 +8,16 @@
 
 #[path = "model/check.rs"]
 mod check;
+#[path = "model/config.rs"]
+mod config;
 #[path = "model/controller.rs"]
 mod controller;
 #[path = "model/explore.rs"]
 mod explore;
 #[path = "model/quick.rs"]
 mod quick;
+#[path = "model/state.rs"]
+mod state;
 #[path = "model/world.rs"]
 mod world;
 
@@ -21,13 +25,13 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use config::Config;
 use controller::Planner;
-use explore::{Config, Report, Violation, explore};
+use explore::{Report, Violation, explore};
 use ship::core::action::{Action, StopReason};
 use ship::core::failure::Outcome;
-use ship::core::fleet::{Occupant, Process};
+use ship::core::fleet::Occupant;
 use ship::core::health::Verdict;
-use ship::core::names::HostId;
 use ship::core::plan::{Next, Plan, plan};
 use ship::core::spec::OnFailure;
 use ship::core::time::Time;

@@ -190,7 +190,7 @@ fn an_answer_that_is_too_old_counts_no_longer() {
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.does(&["start 0.9 at h3:8081"]);
     it.answers("h3:8081");
-    it.now = it.now + std::time::Duration::from_secs(60);
+    it.now = it.now + std::time::Duration::from_mins(1);
     it.does_nothing();
 }
 

@@ -56,6 +56,7 @@ pub struct HostCount<'a> {
 
 /// One instance, judged.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Counted<'a> {
     /// Its port.
     pub port: Port,

@@ -192,12 +192,11 @@ impl Draft<'_> {
             Reach::Lost { since, why } => Some((host, *since, why.clone())),
             _ => None,
         });
-        let (host, kind, since, detail) = match lost {
-            Some((host, since, why)) => (host.id.clone(), FailureKind::HostLost, since, why),
-            None => {
-                let host = self.spec.hosts.first().cloned().unwrap_or_else(|| HostId::from("?"));
-                (host, FailureKind::Stuck, self.rollout.last_progress, self.arithmetic())
-            }
+        let (host, kind, since, detail) = if let Some((host, since, why)) = lost {
+            (host.id.clone(), FailureKind::HostLost, since, why)
+        } else {
+            let host = self.spec.hosts.first().cloned().unwrap_or_else(|| HostId::from("?"));
+            (host, FailureKind::Stuck, self.rollout.last_progress, self.arithmetic())
         };
         Some(Failure { kind, host, slot: None, detail, waited: self.now.since(since) })
     }
@@ -263,7 +262,8 @@ impl Draft<'_> {
             let Some(seen) = host.host else { continue };
             let lacks_release = host.listed && !self.is_backwards() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
-            ready &= !lacks_claim && !(lacks_release && self.rollout.started.is_empty());
+            let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
+            ready &= is_ready;
             if !host.is_idle() || self.has_failed(host.id) {
                 continue;
             }

@@ -6,8 +6,9 @@ use ship::core::action::Action;
 use ship::core::failure::Outcome;
 use ship::core::plan::{Next, Plan};
 
+use super::config::Config;
 use super::controller::{Controllers, name_of, port_index, release_of};
-use super::explore::{Config, State};
+use super::state::State;
 use super::world::{Command, HOSTS, Life, Name, Order, Release};
 
 /// The invariants that a plan must keep at the moment at which its orders are given.

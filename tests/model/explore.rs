@@ -3,157 +3,16 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use ship::core::action::{Action, StopReason};
-use ship::core::budget::Budget;
-use ship::core::names::HostId;
 use ship::core::plan::{Next, Plan};
-use ship::core::spec::{OnFailure, Spec};
 
 use super::check;
-use super::controller::{Controller, Controllers, FIRST_PORT, Planner, THRESHOLDS, port_number, release_id};
+use super::config::Config;
+use super::controller::{Controllers, Planner};
 use super::quick::QuickMap;
-use super::world::{Adversity, Answer, Command, Fate, HOSTS, Instance, Life, Machine, Name, Order, PORTS, Release};
-
-/// A small fleet, a rollout, and how hostile the environment is.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) name: &'static str,
-    pub(crate) hosts: usize,
-    pub(crate) ports: usize,
-    pub(crate) replicas: usize,
-    pub(crate) surge: usize,
-    pub(crate) unavailable: usize,
-    pub(crate) on_failure: OnFailure,
-    /// Goal and fallback of the first controller, then of those that may come after it.
-    pub(crate) goals: Vec<(Release, Option<Release>)>,
-    /// What runs at first: host, port, release, state.
-    pub(crate) initial: Vec<(usize, usize, Release, Life)>,
-    /// Releases that lie on every host at first.
-    pub(crate) staged: Vec<Release>,
-    pub(crate) adversity: Adversity,
-    /// Whether hosts keep the fence.
-    pub(crate) fence: bool,
-    /// Whether a host that vanishes may come back with everything on it ended.
-    pub(crate) reboots: bool,
-}
-
-impl Config {
-    pub(crate) fn floor(&self) -> usize {
-        self.replicas.saturating_sub(self.unavailable)
-    }
-
-    pub(crate) fn ceiling(&self) -> usize {
-        self.replicas + self.surge
-    }
-
-    pub(crate) fn host_ids(&self) -> Vec<HostId> {
-        (1..=self.hosts).map(|n| HostId::from(format!("h{n}"))).collect()
-    }
-
-    pub(crate) fn keeps(&self) -> BTreeSet<Release> {
-        BTreeSet::from([Release::Old, Release::New])
-    }
-
-    /// Serving instances that the environment may have taken away so far.
-    pub(crate) fn harm_done(&self, state: &State) -> usize {
-        let serving_at_first = self.initial.iter().filter(|(.., life)| *life == Life::Ready).count();
-        let lacking_at_first = self.floor().saturating_sub(serving_at_first);
-        lacking_at_first + self.adversity.harm() - state.left.harm()
-    }
-
-    fn spec(&self) -> Spec {
-        let small = |n: usize| u32::try_from(n).expect("small");
-        Spec {
-            service: "testpage".into(),
-            hosts: self.host_ids(),
-            ports: (0..self.ports).map(port_number).collect(),
-            budget: Budget {
-                replicas: small(self.replicas),
-                surge: small(self.surge),
-                unavailable: small(self.unavailable),
-            },
-            min_ready: Duration::ZERO,
-            progress_deadline: Duration::from_secs(600),
-            on_failure: self.on_failure,
-            thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
-            max_restarts: 2,
-            keep: self.keeps().into_iter().map(release_id).collect(),
-        }
-    }
-
-    fn first_state(&self, minds: &mut Controllers) -> State {
-        let staged = self.staged.iter().fold(0, |mask, release| mask | release.bit());
-        let machine = Machine { up: true, epoch: 0, releases: staged, slots: [None; PORTS] };
-        let mut machines = [machine; HOSTS];
-        for (host, port, release, life) in &self.initial {
-            let name = Name::new(*host, *port, *release, 0, 0);
-            machines[*host].slots[*port] = Some(Instance { name, release: *release, life: *life });
-            machines[*host].releases |= release.bit();
-        }
-        let (goal, fallback) = self.goals[0];
-        State {
-            machines,
-            flights: [None; HOSTS],
-            limbo: [None; HOSTS],
-            late: [[None; 2]; HOSTS],
-            controller: Some(minds.start(1, goal, fallback, &machines)),
-            epoch: 1,
-            left: self.adversity,
-        }
-    }
-}
-
-/// Everything there is at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct State {
-    pub(crate) machines: [Machine; HOSTS],
-    /// Commands whose end the controller awaits.
-    pub(crate) flights: [Option<Command>; HOSTS],
-    /// Commands that it has lost sight of: they may land until it has looked at the host again.
-    pub(crate) limbo: [Option<Command>; HOSTS],
-    /// Commands of controllers that are dead: they may land at any later time.
-    pub(crate) late: [[Option<Command>; 2]; HOSTS],
-    pub(crate) controller: Option<Controller>,
-    pub(crate) epoch: u8,
-    pub(crate) left: Adversity,
-}
-
-/// One thing that happens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
-    /// The controller plans, records its intents and gives its orders.
-    Plan,
-    /// A command is carried out, and the controller hears of it.
-    Carry(u8),
-    /// A start goes wrong.
-    BadStart(u8, Fate),
-    /// The connection breaks: nobody knows what became of the command.
-    LoseReport(u8),
-    /// A command that the controller has lost sight of is carried out after all.
-    LimboLands(u8),
-    /// The last command of a dead controller arrives.
-    LateLands(u8, u8),
-    Vanish(u8),
-    /// The controller learns that a host has vanished.
-    Notice(u8),
-    Return(u8),
-    /// A host comes back, and everything on it has ended.
-    Reboot(u8),
-    /// The controller reaches a lost host again.
-    Find(u8),
-    Sicken(u8, u8),
-    Die(u8, u8),
-    GetReady(u8, u8),
-    /// The controller looks at a host and probes its instances.
-    Look(u8),
-    Crash,
-    /// A new controller takes over, with one of the configured goals.
-    Restart(u8),
-    /// The progress deadline passes.
-    Expire,
-}
+use super::state::{State, Step};
+use super::world::{Answer, Fate, HOSTS, Life, Machine, Order, Release};
 
 /// What was found.
 #[derive(Debug)]
@@ -544,53 +403,6 @@ impl Explorer<'_> {
     }
 }
 
-impl State {
-    fn set_life(&mut self, host: u8, port: u8, life: Life) {
-        if let Some(instance) = &mut self.machines[usize::from(host)].slots[usize::from(port)] {
-            instance.life = life;
-        }
-    }
-}
-
-impl Step {
-    fn words(self, from: &State, to: &State) -> String {
-        let order = |command: Option<Command>| command.map_or(String::new(), |command| command.order.to_string());
-        let at = |host: u8| format!("h{}", host + 1);
-        match self {
-            Step::Plan => {
-                let given = (0..HOSTS).filter(|at| from.flights[*at].is_none() && to.flights[*at].is_some());
-                let given: Vec<_> = given.map(|host| format!("h{}: {}", host + 1, order(to.flights[host]))).collect();
-                format!(
-                    "the controller plans: {}",
-                    if given.is_empty() { "no orders".into() } else { given.join(", ") }
-                )
-            }
-            Step::Carry(host) => format!("{} carries out: {}", at(host), order(from.flights[usize::from(host)])),
-            Step::BadStart(host, fate) => format!("{}: the start goes wrong ({fate:?})", at(host)),
-            Step::LoseReport(host) => format!("{}: nobody hears what became of the order", at(host)),
-            Step::LimboLands(host) => {
-                format!("{} carries out unseen: {}", at(host), order(from.limbo[usize::from(host)]))
-            }
-            Step::LateLands(host, index) => {
-                let late = from.late[usize::from(host)][usize::from(index)];
-                format!("{}: a dead controller's command arrives: {}", at(host), order(late))
-            }
-            Step::Vanish(host) => format!("{} vanishes", at(host)),
-            Step::Notice(host) => format!("the controller learns that {} is lost", at(host)),
-            Step::Return(host) => format!("{} returns", at(host)),
-            Step::Reboot(host) => format!("{} returns after a reboot", at(host)),
-            Step::Find(host) => format!("the controller reaches {} again", at(host)),
-            Step::Sicken(host, port) => format!("{} port {port} sickens", at(host)),
-            Step::Die(host, port) => format!("{} port {port} ends by itself", at(host)),
-            Step::GetReady(host, port) => format!("{} port {port} becomes ready", at(host)),
-            Step::Look(host) => format!("the controller looks at {}", at(host)),
-            Step::Crash => "the controller dies".into(),
-            Step::Restart(goal) => format!("a new controller takes over (goal {goal})"),
-            Step::Expire => "the progress deadline passes".into(),
-        }
-    }
-}
-
 fn small(n: usize) -> u8 {
     u8::try_from(n).expect("small")
 }
@@ -598,5 +410,3 @@ fn small(n: usize) -> u8 {
 fn small_index(n: usize) -> u32 {
     u32::try_from(n).expect("fewer than four billion")
 }
-
-const _: () = assert!(FIRST_PORT > 1024);

@@ -46,7 +46,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             ports: vec![8081],
             budget: Budget { replicas, surge: 1, unavailable: 0 },
             min_ready: Duration::ZERO,
-            progress_deadline: Duration::from_secs(600),
+            progress_deadline: Duration::from_mins(10),
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
             max_restarts: 0,
@@ -81,7 +81,7 @@ impl Setup {
         for slot in slots.iter().map(|slot| slot_of(slot)) {
             let host = self.fleet.hosts.entry(slot.host.clone()).or_default();
             host.releases.insert(version.into());
-            let since = START - Duration::from_secs(3600);
+            let since = START - Duration::from_hours(1);
             let health = Health {
                 passes: 1,
                 failures: 0,

@@ -1,0 +1,101 @@
+//! What is explored: a small fleet, a rollout, and how hostile the environment is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ship::core::budget::Budget;
+use ship::core::names::HostId;
+use ship::core::spec::{OnFailure, Spec};
+
+use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
+use super::state::State;
+use super::world::{Adversity, HOSTS, Instance, Life, Machine, Name, PORTS, Release};
+
+/// A small fleet, a rollout, and how hostile the environment is.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) name: &'static str,
+    pub(crate) hosts: usize,
+    pub(crate) ports: usize,
+    pub(crate) replicas: usize,
+    pub(crate) surge: usize,
+    pub(crate) unavailable: usize,
+    pub(crate) on_failure: OnFailure,
+    /// Goal and fallback of the first controller, then of those that may come after it.
+    pub(crate) goals: Vec<(Release, Option<Release>)>,
+    /// What runs at first: host, port, release, state.
+    pub(crate) initial: Vec<(usize, usize, Release, Life)>,
+    /// Releases that lie on every host at first.
+    pub(crate) staged: Vec<Release>,
+    pub(crate) adversity: Adversity,
+    /// Whether hosts keep the fence.
+    pub(crate) fence: bool,
+    /// Whether a host that vanishes may come back with everything on it ended.
+    pub(crate) reboots: bool,
+}
+
+impl Config {
+    pub(crate) fn floor(&self) -> usize {
+        self.replicas.saturating_sub(self.unavailable)
+    }
+
+    pub(crate) fn ceiling(&self) -> usize {
+        self.replicas + self.surge
+    }
+
+    pub(crate) fn host_ids(&self) -> Vec<HostId> {
+        (1..=self.hosts).map(|n| HostId::from(format!("h{n}"))).collect()
+    }
+
+    pub(crate) fn keeps(&self) -> BTreeSet<Release> {
+        BTreeSet::from([Release::Old, Release::New])
+    }
+
+    /// Serving instances that the environment may have taken away so far.
+    pub(crate) fn harm_done(&self, state: &State) -> usize {
+        let serving_at_first = self.initial.iter().filter(|(.., life)| *life == Life::Ready).count();
+        let lacking_at_first = self.floor().saturating_sub(serving_at_first);
+        lacking_at_first + self.adversity.harm() - state.left.harm()
+    }
+
+    pub(crate) fn spec(&self) -> Spec {
+        let small = |n: usize| u32::try_from(n).expect("small");
+        Spec {
+            service: "testpage".into(),
+            hosts: self.host_ids(),
+            ports: (0..self.ports).map(port_number).collect(),
+            budget: Budget {
+                replicas: small(self.replicas),
+                surge: small(self.surge),
+                unavailable: small(self.unavailable),
+            },
+            min_ready: Duration::ZERO,
+            progress_deadline: Duration::from_mins(10),
+            on_failure: self.on_failure,
+            thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            max_restarts: 2,
+            keep: self.keeps().into_iter().map(release_id).collect(),
+        }
+    }
+
+    pub(crate) fn first_state(&self, minds: &mut Controllers) -> State {
+        let staged = self.staged.iter().fold(0, |mask, release| mask | release.bit());
+        let machine = Machine { up: true, epoch: 0, releases: staged, slots: [None; PORTS] };
+        let mut machines = [machine; HOSTS];
+        for (host, port, release, life) in &self.initial {
+            let name = Name::new(*host, *port, *release, 0, 0);
+            machines[*host].slots[*port] = Some(Instance { name, release: *release, life: *life });
+            machines[*host].releases |= release.bit();
+        }
+        let (goal, fallback) = self.goals[0];
+        State {
+            machines,
+            flights: [None; HOSTS],
+            limbo: [None; HOSTS],
+            late: [[None; 2]; HOSTS],
+            controller: Some(minds.start(1, goal, fallback, &machines)),
+            epoch: 1,
+            left: self.adversity,
+        }
+    }
+}
