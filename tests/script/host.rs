@@ -222,9 +222,9 @@ impl Host {
     }
 
     /// The instance in the host's slot.
-    pub(crate) fn instance(&self, observation: Observation) -> Instance {
-        match observation.slots.get(&self.port) {
-            Some(Occupant::Instance(instance)) => instance.clone(),
+    pub(crate) fn instance(&self, mut observation: Observation) -> Instance {
+        match observation.slots.remove(&self.port) {
+            Some(Occupant::Instance(instance)) => instance,
             other => panic!("no instance but {other:?}"),
         }
     }
@@ -334,7 +334,7 @@ impl Release {
 }
 
 pub(crate) fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// This machine's time, in the core's terms.
