@@ -87,7 +87,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
 }
 
 fn host(id: &HostId, n: usize) -> Host {
-    let release = if n % 2 == 0 { "new" } else { "old" };
+    let release = if n.is_multiple_of(2) { "new" } else { "old" };
     let reach = if n % 97 == 96 { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
     let slots = PORTS.iter().take(INSTANCES_PER_HOST as usize);
     let slots = slots.map(|port| (*port, Occupant::Instance(instance(&format!("{id}-{port}"), release, n))));

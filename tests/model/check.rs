@@ -6,18 +6,18 @@ use ship::core::action::Action;
 use ship::core::failure::Outcome;
 use ship::core::plan::{Next, Plan};
 
-use super::config::Config;
+use super::config::{Config, KEPT};
 use super::controller::{Controllers, name_of, port_index, release_of};
 use super::state::State;
 use super::world::{Command, HOSTS, Life, Name, Order, Release};
 
 /// The invariants that a plan must keep at the moment at which its orders are given.
 pub(crate) fn orders(config: &Config, minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
-    one_order_a_host(config, minds, state, plan)?;
+    one_order_a_host(minds, state, plan)?;
     every_host_has_an_order_or_a_hold(config, plan)?;
-    stops_keep_the_floor(config, minds, state, plan)?;
+    stops_keep_the_floor(config, state, plan)?;
     starts_keep_the_ceiling(config, minds, state, plan)?;
-    prunes_spare_what_is_needed(config, minds, state, plan)?;
+    prunes_spare_what_is_needed(minds, state, plan)?;
     something_is_awaited(state, plan)?;
     match &plan.next {
         Next::Finish(outcome) => the_end_is_true(config, minds, state, outcome),
@@ -25,7 +25,7 @@ pub(crate) fn orders(config: &Config, minds: &Controllers, state: &State, plan: 
     }
 }
 
-fn one_order_a_host(_: &Config, minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
+fn one_order_a_host(minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
     let mut ordered = BTreeSet::new();
     for action in &plan.actions {
         let host = minds.index(action.host());
@@ -83,7 +83,7 @@ fn serving(state: &State) -> BTreeSet<Name> {
 
 /// An order to stop an instance that serves is given only if enough others serve, even if every command under way
 /// that stops something is carried out.
-fn stops_keep_the_floor(config: &Config, _: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
+fn stops_keep_the_floor(config: &Config, state: &State, plan: &Plan) -> Result<(), String> {
     let stops: BTreeSet<Name> = plan
         .actions
         .iter()
@@ -141,13 +141,13 @@ fn starts_keep_the_ceiling(config: &Config, minds: &Controllers, state: &State, 
     Ok(())
 }
 
-fn prunes_spare_what_is_needed(config: &Config, minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
+fn prunes_spare_what_is_needed(minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {
     for action in &plan.actions {
         let Action::Prune { host, releases } = action else { continue };
         let machine = &state.machines[minds.index(host)];
         for release in releases.iter().map(release_of) {
             let runs = machine.instances().any(|is| is.release == release);
-            if runs || config.keeps().contains(&release) {
+            if runs || KEPT.contains(&release) {
                 return Err(format!("{} is pruned on {host}, though it runs or is kept", release.word()));
             }
         }

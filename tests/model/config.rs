@@ -1,6 +1,5 @@
 //! What is explored: a small fleet, a rollout, and how hostile the environment is.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ship::core::budget::Budget;
@@ -10,6 +9,9 @@ use ship::core::spec::{OnFailure, Spec};
 use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
 use super::state::State;
 use super::world::{Adversity, HOSTS, Instance, Life, Machine, Name, PORTS, Release};
+
+/// Releases that the history keeps.
+pub(crate) const KEPT: [Release; 2] = [Release::Old, Release::New];
 
 /// A small fleet, a rollout, and how hostile the environment is.
 #[derive(Clone, Debug)]
@@ -47,10 +49,6 @@ impl Config {
         (1..=self.hosts).map(|n| HostId::from(format!("h{n}"))).collect()
     }
 
-    pub(crate) fn keeps(&self) -> BTreeSet<Release> {
-        BTreeSet::from([Release::Old, Release::New])
-    }
-
     /// Serving instances that the environment may have taken away so far.
     pub(crate) fn harm_done(&self, state: &State) -> usize {
         let serving_at_first = self.initial.iter().filter(|(.., life)| *life == Life::Ready).count();
@@ -74,7 +72,7 @@ impl Config {
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
             max_restarts: 2,
-            keep: self.keeps().into_iter().map(release_id).collect(),
+            keep: KEPT.into_iter().map(release_id).collect(),
         }
     }
 

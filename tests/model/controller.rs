@@ -102,8 +102,8 @@ impl<'a> Controllers<'a> {
         let rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("a rollout begins so");
         let blank = View { lost: false, epoch: 0, releases: 0, slots: [None; PORTS] };
         let mut controller = Controller { rollout: self.number(rollout), view: [blank; HOSTS] };
-        for host in 0..self.ids.len() {
-            self.observe(&mut controller, host, &machines[host]);
+        for (host, machine) in machines.iter().enumerate().take(self.ids.len()) {
+            self.observe(&mut controller, host, machine);
         }
         controller
     }
@@ -230,11 +230,27 @@ impl<'a> Controllers<'a> {
         self.record(controller, [Event::HostFound { host: self.ids[host].clone() }]);
     }
 
-    fn observe(&self, controller: &mut Controller, host: usize, machine: &Machine) {
+    fn observe(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
         let mut fleet = Fleet::default();
         fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
-        fleet.observe(&self.ids[host], observation(machine));
+        let sickened = fleet.observe(&self.ids[host], observation(machine));
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
+        let in_flight = self.rollout(controller).in_flight.get(&action_id(host));
+        let stopped = match in_flight.map(|flight| &flight.action) {
+            Some(Action::Stop { instance, .. }) => Some(instance.clone()),
+            _ => None,
+        };
+        let by_itself = sickened.into_iter().filter(|(_, instance)| stopped.as_ref() != Some(&instance.name));
+        let events = by_itself.map(|(slot, instance)| Event::InstanceNotReady {
+            slot,
+            instance: instance.name,
+            release: instance.release,
+            answer: String::new(),
+        });
+        let events: Vec<_> = events.collect();
+        if !events.is_empty() {
+            self.record(controller, events);
+        }
     }
 
     /// Looks at a host (where no order is under way) and asks its instances.

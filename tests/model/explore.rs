@@ -342,7 +342,9 @@ impl Explorer<'_> {
                     None,
                 ));
             }
-            trail.into_iter().for_each(|at| ends[at] = true);
+            for at in trail {
+                ends[at] = true;
+            }
         }
         Ok(())
     }
@@ -399,7 +401,8 @@ impl Explorer<'_> {
 
     fn picture(&self, state: &State) -> String {
         let machines = state.machines.iter().take(self.config.hosts).enumerate();
-        machines.map(|(at, machine)| format!("h{}{machine} ", at + 1)).collect()
+        let each: Vec<String> = machines.map(|(at, machine)| format!("h{}{machine}", at + 1)).collect();
+        each.join(" ")
     }
 }
 
