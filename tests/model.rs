@@ -72,6 +72,7 @@ fn surge_onto_a_spare_host() -> Config {
         staged: vec![],
         adversity: CALM,
         fence: true,
+        only_new_is_bad: false,
         reboots: false,
     }
 }
@@ -158,15 +159,21 @@ fn cases() -> Vec<Case> {
         ),
         case(
             named("side by side, surge 1, unavailable 1", Config { unavailable: 1, ..side_by_side() }),
-            &[and(BAD_START, LOSS), SICKENING, CRASH],
-            &[and(SICKENING, CRASH), and(LOSS, CRASH)],
-            30_000,
+            &[BAD_START, LOSS, SICKENING, CRASH, LOST_REPORT],
+            &[and(BAD_START, LOSS), and(SICKENING, CRASH), and(LOSS, CRASH)],
+            20_000,
         ),
         case(
             in_place(2),
-            &[and(and(BAD_START, SICKENING), LOSS), and(LOSS, CRASH), and(BAD_START, CRASH), and(LOSS, LOSS)],
-            &[and(and(SICKENING, LOSS), CRASH), and(and(BAD_START, LOST_REPORT), CRASH)],
-            200_000,
+            &[
+                and(BAD_START, SICKENING),
+                and(SICKENING, LOSS),
+                and(LOSS, CRASH),
+                and(BAD_START, CRASH),
+                and(LOSS, LOST_REPORT),
+            ],
+            &[and(and(BAD_START, SICKENING), LOSS), and(and(SICKENING, LOSS), CRASH)],
+            100_000,
         ),
         case(
             in_place(3),
@@ -267,6 +274,19 @@ fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
     println!("{all_states:>9} states {all_steps:>9} steps  in all\nreached: {sometimes:#?}");
     for what in SOMETIMES {
         assert!(sometimes.contains_key(what), "never reached: {what}");
+    }
+}
+
+#[test]
+fn a_version_that_never_works_is_always_rolled_back() {
+    let always_bad = Adversity { bad_starts: 3, ..CALM };
+    let configs =
+        [Config { unavailable: 2, ..in_place(3) }, Config { surge: 2, ..side_by_side() }, surge_and_unavailable()];
+    for config in configs {
+        let config = Config { adversity: always_bad, only_new_is_bad: true, ..config };
+        let report = explore(&config, &plan).unwrap_or_else(|violation| panic!("{}", violation.path));
+        let ends: Vec<_> = report.sometimes.keys().copied().filter(|what| SOMETIMES[..4].contains(what)).collect();
+        assert_eq!(ends, ["rolled-back", "succeeded"], "{}", config.name);
     }
 }
 
@@ -376,6 +396,18 @@ fn a_planner_that_forgets_orders_nobody_heard_of_again_is_caught() {
         plan(spec, &rollout, fleet, now)
     });
     assert_eq!(violation.what, "after the ordered starts 4 instances may run, and at most 3 may");
+}
+
+#[test]
+fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
+    let config = Config { adversity: LOST_REPORT, ..in_place(3) };
+    let violation = caught(&config, &|spec, rollout, fleet, now| {
+        let mut rollout = rollout.clone();
+        rollout.unknown.retain(|action| !fleet.hosts[action.host()].is_reachable());
+        plan(spec, &rollout, fleet, now)
+    });
+    assert_eq!(violation.what, "after the ordered stops 1 instances would serve, and at least 2 must");
+    assert!(violation.path.contains("nobody hears what became of the order"), "{}", violation.path);
 }
 
 #[test]

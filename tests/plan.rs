@@ -316,7 +316,7 @@ fn if_the_old_version_fails_too_the_rollout_holds() {
     it.fails_probes("h4:8081", "database unreachable");
     it.later(600);
     let (_, then) = it.turns();
-    let why = "instances of the old version 0.8 fail too (h2:8081), so the new one may not be to blame";
+    let why = "instances of the old version 0.8 fail too (h2-0.8), so the new one may not be to blame";
     assert_eq!(then, Then::Hold { why: why.into() });
     it.does_nothing();
     assert_eq!(it.ending(), Outcome::Held { why: why.into() });
@@ -387,10 +387,32 @@ fn a_start_that_nobody_heard_of_again_keeps_its_place() {
     it.record(Event::ActionUnknown { id, why: "connection reset".into() });
     it.loses("h2");
     it.does_nothing();
-    // It turns out not to have been carried out.
+    // The host is back, and the slot is empty: but the script may still be at work there, until another has its turn.
     it.fleet.hosts.get_mut(&HostId::from("h2")).unwrap().reach = ship::core::fleet::Reach::Reachable;
     it.record(Event::HostFound { host: HostId::from("h2") });
+    it.does(&["claim h2"]);
     it.does(&["start 0.9 at h2:8081"]);
+}
+
+#[test]
+fn an_old_instance_that_ship_itself_stopped_is_no_sign_of_trouble() {
+    let mut it = fleet_of(2).budget(2, 0, 1).running("0.8", &["h1:8081", "h2:8081"]).deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
+    it.gives(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    let id = *it.rollout.in_flight.keys().next().unwrap();
+    it.record(Event::ActionUnknown { id, why: "connection reset".into() });
+    it.loses("h1");
+    // Found again, the instance is gone: the order had been carried out.
+    let host = it.fleet.hosts.get_mut(&HostId::from("h1")).unwrap();
+    host.reach = ship::core::fleet::Reach::Reachable;
+    host.slots.clear();
+    it.record(Event::HostFound { host: "h1".into() });
+    let (slot, answer) = (slot_of("h1:8081"), "it is gone".into());
+    it.record(Event::InstanceNotReady { slot, instance: "h1-0.8".into(), release: "0.8".into(), answer });
+    it.does(&["claim h1"]);
+    it.does(&["start 0.9 at h1:8081"]);
+    it.exits("h1:8081", "exit status 1");
+    assert_eq!(it.turns().1, Then::RollBack);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct HostCount<'a> {
     pub new: u32,
     /// Instances of any release that run, or may.
     pub running: u32,
+    /// Whether an order that nobody saw the end of may still be at work there.
+    pub is_unsettled: bool,
     /// Slots in which an order that nobody saw the end of may have started something.
     pub doubtful: BTreeSet<Port>,
     /// Whether the inventory lists it.
@@ -154,6 +156,7 @@ impl<'a> HostCount<'a> {
             instances: Vec::new(),
             new: 0,
             running: 0,
+            is_unsettled: rollout.unknown.iter().any(|action| action.host() == id),
             doubtful: BTreeSet::new(),
             listed: true,
         };
@@ -212,7 +215,7 @@ impl<'a> HostCount<'a> {
 
     /// Whether a new order may be given to it.
     pub fn is_idle(&self) -> bool {
-        self.is_reachable() && self.busy.is_none()
+        self.is_reachable() && self.busy.is_none() && !self.is_unsettled
     }
 
     /// The first slot in which an instance could be started, if there is one.

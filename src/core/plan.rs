@@ -262,14 +262,13 @@ impl Draft<'_> {
             let Some(seen) = host.host else { continue };
             let lacks_release = host.listed && !self.is_backwards() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
+            let may_take_one = host.busy.is_none() && !self.has_failed(host.id);
             let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
             ready &= is_ready;
-            if !host.is_idle() || self.has_failed(host.id) {
-                continue;
-            }
-            if lacks_release {
+            if lacks_release && may_take_one {
                 self.order(Action::Stage { host: host.id.clone(), release: target.clone() });
-            } else if lacks_claim {
+            } else if (lacks_claim || host.is_unsettled) && may_take_one {
+                // It waits for what is still at work there, and tells what has come of it.
                 self.order(Action::Claim { host: host.id.clone() });
             }
         }

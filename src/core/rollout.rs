@@ -27,7 +27,8 @@ pub struct Rollout {
     pub failed: Vec<FailedAction>,
     /// How often a start was tried in a slot since the direction last changed.
     pub attempts: BTreeMap<Slot, u32>,
-    /// Orders whose end nobody knows, on hosts that have not been seen since.
+    /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at the host does not
+    /// settle them: it does not wait for a script that is still at work there, as the next order does.
     pub unknown: Vec<Action>,
     /// Instances of other releases than the goal's that were ready in this rollout and no longer are. If they fail
     /// too, the new release may not be to blame.
@@ -140,8 +141,7 @@ impl Rollout {
     /// Folds in the next event.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::RolloutStarted { .. } | Event::HostLost { .. } => {}
-            Event::HostFound { host } => self.unknown.retain(|action| action.host() != host),
+            Event::RolloutStarted { .. } | Event::HostLost { .. } | Event::HostFound { .. } => {}
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0 + 1);
                 if let Action::Start { slot, .. } = action {
@@ -154,9 +154,12 @@ impl Rollout {
                 self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at });
             }
             Event::ActionDone { id } => {
-                // A large artifact on its way to many hosts is progress, though no instance has changed yet.
-                if let Some(InFlight { action: Action::Stage { .. }, .. }) = self.in_flight.remove(id) {
-                    self.last_progress = entry.at;
+                if let Some(InFlight { action, .. }) = self.in_flight.remove(id) {
+                    self.unknown.retain(|unknown| unknown.host() != action.host());
+                    // A large artifact on its way to many hosts is progress, though no instance has changed yet.
+                    if let Action::Stage { .. } = action {
+                        self.last_progress = entry.at;
+                    }
                 }
             }
             Event::ActionUnknown { id, .. } => {
@@ -171,7 +174,7 @@ impl Rollout {
                 self.sickened.remove(instance);
             }
             Event::InstanceNotReady { instance, release, .. } => {
-                if *release != self.goal.release {
+                if *release != self.goal.release && !self.may_have_stopped(instance) {
                     self.sickened.insert(instance.clone());
                 }
             }
@@ -196,6 +199,12 @@ impl Rollout {
             Event::Interrupted { .. } => self.interrupted = true,
             Event::RolloutFinished { outcome } => self.outcome = Some(outcome.clone()),
         }
+    }
+
+    /// Whether an order to stop the instance is under way, or may have been carried out unseen.
+    fn may_have_stopped(&self, name: &InstanceId) -> bool {
+        let in_flight = self.in_flight.values().map(|in_flight| &in_flight.action);
+        in_flight.chain(&self.unknown).any(|action| matches!(action, Action::Stop { instance, .. } if instance == name))
     }
 
     /// Where it goes now: the goal, or the fallback on the way back.

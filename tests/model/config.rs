@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) adversity: Adversity,
     /// Whether hosts keep the fence.
     pub(crate) fence: bool,
+    /// Whether only starts of the new release go wrong.
+    pub(crate) only_new_is_bad: bool,
     /// Whether a host that vanishes may come back with everything on it ended.
     pub(crate) reboots: bool,
 }

@@ -97,7 +97,11 @@ impl Explorer<'_> {
                 if machine.up && left.lost_reports > 0 {
                     steps.push(Step::LoseReport(host));
                 }
-                if machine.up && left.bad_starts > 0 && matches!(command.order, Order::Start { .. }) {
+                let may_go_wrong = match command.order {
+                    Order::Start { release, .. } => !self.config.only_new_is_bad || release == Release::New,
+                    _ => false,
+                };
+                if machine.up && left.bad_starts > 0 && may_go_wrong {
                     steps.extend([Fate::Refused, Fate::Dies, Fate::NeverReady].map(|fate| Step::BadStart(host, fate)));
                 }
             }
@@ -217,7 +221,6 @@ impl Explorer<'_> {
             }
             Step::Find(host) => {
                 let at = usize::from(host);
-                next.limbo[at] = None;
                 let releases: BTreeSet<_> = next.machines[at].instances().map(|instance| instance.release).collect();
                 if releases.len() > 1 {
                     self.saw("a host that returned with both versions");
@@ -239,10 +242,10 @@ impl Explorer<'_> {
                 next.left.crashes -= 1;
                 next.controller = None;
                 for at in 0..HOSTS {
-                    let last = next.flights[at].take().or(next.limbo[at].take());
-                    let free = next.late[at].iter_mut().find(|late| late.is_none());
-                    if let (Some(last), Some(free)) = (last, free) {
-                        *free = Some(last);
+                    for last in [next.limbo[at].take(), next.flights[at].take()].into_iter().flatten() {
+                        if let Some(free) = next.late[at].iter_mut().find(|late| late.is_none()) {
+                            *free = Some(last);
+                        }
                     }
                 }
             }
@@ -299,6 +302,8 @@ impl Explorer<'_> {
         let at = usize::from(host);
         let command = next.flights[at].take().ok_or("nothing in flight")?;
         let answer = next.machines[at].obey(command, fate, self.config.fence);
+        // One script at a time: what was still at work there has ended before this one began.
+        next.limbo[at] = None;
         check::landing(self.config, before, next, at, command.order)?;
         let controller = next.controller.as_mut().ok_or("no controller")?;
         self.minds.report(controller, at, &next.machines[at], answer);
@@ -311,7 +316,8 @@ impl Explorer<'_> {
         if let Some(controller) = next.controller.as_mut() {
             self.minds.lose(controller, at, flight.is_some());
         }
-        next.limbo[at] = flight;
+        // Of two, the claim changes nothing that anybody counts.
+        next.limbo[at] = next.limbo[at].or(flight);
     }
 
     /// From every state: if the environment does no more harm, the rollout ends.

@@ -9,7 +9,8 @@ pub(crate) struct State {
     pub(crate) machines: [Machine; HOSTS],
     /// Commands whose end the controller awaits.
     pub(crate) flights: [Option<Command>; HOSTS],
-    /// Commands that it has lost sight of: they may land until it has looked at the host again.
+    /// Commands that it has lost sight of: they may land until a later one has been carried out on the same host. A
+    /// look proves nothing, as it does not wait for the host's lock.
     pub(crate) limbo: [Option<Command>; HOSTS],
     /// Commands of controllers that are dead: they may land at any later time.
     pub(crate) late: [[Option<Command>; 2]; HOSTS],
