@@ -297,6 +297,21 @@ fn a_start_that_is_refused_turns_the_rollout_at_once() {
 }
 
 #[test]
+fn what_was_ordered_before_the_turn_says_nothing_about_the_way_back() {
+    let mut it = fleet_of(2).budget(2, 0, 2).running("0.8", &["h1:8081", "h2:8081"]).deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)", "stop h2-0.8 at h2:8081 (replaced)"]);
+    let starts = it.gives(&["start 0.9 at h1:8081", "start 0.9 at h2:8081"]);
+    it.fails(&starts[0], "exec format error");
+    it.turns();
+    it.fails(&starts[1], "exec format error");
+    it.does(&["start 0.8 at h1:8081", "start 0.8 at h2:8081"]);
+    it.answers("h1:8081");
+    it.answers("h2:8081");
+    assert_eq!(it.ending(), Outcome::RolledBack);
+}
+
+#[test]
 fn a_release_that_cannot_be_staged_fails_before_anything_is_started() {
     let mut it = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]).deploy("0.9");
     let staged = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2"]);

@@ -88,6 +88,7 @@ impl<'a> Census<'a> {
         for action in rollout.in_flight.values().map(|in_flight| &in_flight.action).chain(&rollout.unknown) {
             orders.entry(action.host()).or_default().push(action);
         }
+        let unsettled: BTreeSet<&HostId> = rollout.unknown.iter().map(Action::host).collect();
         let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
         let unlisted = fleet.hosts.keys().filter(|id| !listed.contains(id));
         let mut census = Self {
@@ -103,6 +104,7 @@ impl<'a> Census<'a> {
             let orders = orders.get(id).map_or(&[][..], Vec::as_slice);
             let mut count = HostCount::take(spec, rollout, id, fleet.hosts.get(id), orders, now);
             count.busy = busy.get(id).copied();
+            count.is_unsettled = unsettled.contains(id);
             count.listed = listed.contains(id);
             census.add(&count);
             census.hosts.push(count);
@@ -156,7 +158,7 @@ impl<'a> HostCount<'a> {
             instances: Vec::new(),
             new: 0,
             running: 0,
-            is_unsettled: rollout.unknown.iter().any(|action| action.host() == id),
+            is_unsettled: false,
             doubtful: BTreeSet::new(),
             listed: true,
         };

@@ -73,6 +73,8 @@ pub struct InFlight {
     pub action: Action,
     /// Since when.
     pub since: Time,
+    /// Whether the direction has changed since: that it fails says nothing about the way back.
+    pub is_outdated: bool,
 }
 
 /// An order that failed for good.
@@ -151,7 +153,7 @@ impl Rollout {
                     self.pruned.insert(host.clone());
                 }
                 self.started.extend(instance.clone());
-                self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at });
+                self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at, is_outdated: false });
             }
             Event::ActionDone { id } => {
                 if let Some(InFlight { action, .. }) = self.in_flight.remove(id) {
@@ -166,7 +168,7 @@ impl Rollout {
                 self.unknown.extend(self.in_flight.remove(id).map(|in_flight| in_flight.action));
             }
             Event::ActionFailed { id, error } => {
-                if let Some(InFlight { action, since }) = self.in_flight.remove(id) {
+                if let Some(InFlight { action, since, is_outdated: false }) = self.in_flight.remove(id) {
                     self.failed.push(FailedAction { action, error: error.clone(), after: entry.at.since(since) });
                 }
             }
@@ -193,6 +195,7 @@ impl Rollout {
                 self.failed.clear();
                 self.attempts.clear();
                 self.started.clear();
+                self.in_flight.values_mut().for_each(|in_flight| in_flight.is_outdated = true);
                 self.high_water = HighWater::default();
                 self.last_progress = entry.at;
             }
