@@ -1,6 +1,6 @@
 //! `plan()` in the middle of a rollout, for fleets of 100, 1,000 and 10,000 instances: `cargo bench --bench plan`.
 //!
-//! To reach: under 10 ms for 10,000 instances, and ten times the instances take about ten times as long.
+//! To reach: under 10 ms for 10,000 instances. It walks sorted maps once: the time grows as n log n, and with the misses
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

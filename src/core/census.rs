@@ -79,18 +79,35 @@ pub struct Counted<'a> {
     pub is_stopping: bool,
 }
 
+/// The orders of one host whose end is not known yet, or not at all.
+#[derive(Default)]
+struct Orders<'a> {
+    all: Vec<&'a Action>,
+    in_flight: Option<&'a Action>,
+    is_unsettled: bool,
+}
+
+impl<'a> Orders<'a> {
+    fn by_host(rollout: &'a Rollout) -> BTreeMap<&'a HostId, Self> {
+        let mut by_host: BTreeMap<_, Self> = BTreeMap::new();
+        for action in rollout.in_flight.values().map(|in_flight| &in_flight.action) {
+            let orders = by_host.entry(action.host()).or_default();
+            orders.all.push(action);
+            orders.in_flight = Some(action);
+        }
+        for action in &rollout.unknown {
+            let orders = by_host.entry(action.host()).or_default();
+            orders.all.push(action);
+            orders.is_unsettled = true;
+        }
+        by_host
+    }
+}
+
 impl<'a> Census<'a> {
     /// Counts.
     pub fn take(spec: &'a Spec, rollout: &'a Rollout, fleet: &'a Fleet, now: Time) -> Self {
-        let busy: BTreeMap<&HostId, &Action> =
-            rollout.in_flight.values().map(|in_flight| (in_flight.action.host(), &in_flight.action)).collect();
-        let mut orders: BTreeMap<&HostId, Vec<&Action>> = BTreeMap::new();
-        for action in rollout.in_flight.values().map(|in_flight| &in_flight.action).chain(&rollout.unknown) {
-            orders.entry(action.host()).or_default().push(action);
-        }
-        let unsettled: BTreeSet<&HostId> = rollout.unknown.iter().map(Action::host).collect();
-        let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
-        let unlisted = fleet.hosts.keys().filter(|id| !listed.contains(id));
+        let orders = Orders::by_host(rollout);
         let mut census = Self {
             hosts: Vec::with_capacity(spec.hosts.len()),
             new: 0,
@@ -100,14 +117,21 @@ impl<'a> Census<'a> {
             available: 0,
             stopping: 0,
         };
-        for id in spec.hosts.iter().chain(unlisted) {
-            let orders = orders.get(id).map_or(&[][..], Vec::as_slice);
-            let mut count = HostCount::take(spec, rollout, id, fleet.hosts.get(id), orders, now);
-            count.busy = busy.get(id).copied();
-            count.is_unsettled = unsettled.contains(id);
-            count.listed = listed.contains(id);
+        let mut add = |id, host, listed| {
+            let count = HostCount::take(spec, rollout, id, host, orders.get(id), listed, now);
             census.add(&count);
             census.hosts.push(count);
+        };
+        let mut found = 0;
+        for id in &spec.hosts {
+            let host = fleet.hosts.get(id);
+            found += usize::from(host.is_some());
+            add(id, host, true);
+        }
+        // Mostly the inventory lists every host that the fleet knows, and nothing is left to search for.
+        if found < fleet.hosts.len() {
+            let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
+            fleet.hosts.iter().filter(|(id, _)| !listed.contains(id)).for_each(|(id, host)| add(id, Some(host), false));
         }
         census
     }
@@ -147,21 +171,23 @@ impl<'a> HostCount<'a> {
         rollout: &'a Rollout,
         id: &'a HostId,
         host: Option<&'a Host>,
-        orders: &[&'a Action],
+        orders: Option<&Orders<'a>>,
+        listed: bool,
         now: Time,
     ) -> Self {
         let target = rollout.target_release();
         let mut count = Self {
             id,
             host,
-            busy: None,
+            busy: orders.and_then(|orders| orders.in_flight),
             instances: Vec::new(),
             new: 0,
             running: 0,
-            is_unsettled: false,
+            is_unsettled: orders.is_some_and(|orders| orders.is_unsettled),
             doubtful: BTreeSet::new(),
-            listed: true,
+            listed,
         };
+        let orders = orders.map_or(&[][..], |orders| &orders.all);
         let stopped: BTreeSet<_> = orders
             .iter()
             .filter_map(|action| match action {
