@@ -36,9 +36,9 @@ fn a_deployed_fleet_is_well_too() {
 ok      [ROOT]/inventory.toml
 ok      [ROOT]/playbook.toml
 ok      artifact of 0.8 ([SIZE] bytes)
-ok      node1: reached as [USER], [SIZE] MiB free, 1 instances
-ok      node2: reached as [USER], [SIZE] MiB free, 1 instances
-ok      node3: reached as [USER], [SIZE] MiB free, 1 instances
+ok      node1: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node2: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node3: reached as [USER], [SIZE] MiB free, 1 instance
 ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 
 "#]])
@@ -65,7 +65,13 @@ fn several_problems_are_said_at_once() {
         str![[r#"
 ok      inventory.toml
 ok      playbook.toml
-FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2); build it first, or correct `source`: it is found from the playbook's directory
+FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
 "#]]
     );
     project.assert_hosts_untouched();

@@ -81,28 +81,28 @@ proven    yes
 
 the playbook then:
   version = "0.8"
-  
+
   [service]
   name = "page"
   command = "/usr/bin/env python3 -S page.py"
   ports = [8081, 8082]
   driver = "process"
   stop_timeout = "30s"
-  
+
   [service.env]
   GATE = "[ROOT]/gate"
   HOST = "{{ address }}"
   PORT = "{{ port }}"
   VERSION = "{{ version }}"
-  
+
   [artifact]
   source = "page-{{ version }}"
-  
+
   [readiness]
   http = "/"
   interval = "100ms"
   timeout = "5s"
-  
+
   [rollout]
   replicas = 1
   max_surge = 1

@@ -149,7 +149,7 @@ fn in_place_the_old_one_stops_first() {
     project
         .ship(&[&["plan", "inventory.toml", "--version", "0.9"][..], &set].concat())
         .stdout(str![[r#"
-page 0.9 on local (3 hosts × 1 ports): 3 replicas, at least 2 available, at most 3 running
+page 0.9 on local (3 hosts × 1 port): 3 replicas, at least 2 available, at most 3 running
 
 batch 1: 3 available, 3 running
   stage  0.9 on node1

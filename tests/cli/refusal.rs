@@ -20,7 +20,13 @@ fn an_artifact_that_is_not_there() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: cannot read the artifact page-0.8: No such file or directory (os error 2); build it first, or correct `source`: it is found from the playbook's directory
+error: cannot read the artifact page-0.8: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
 
 "#]],
     );
@@ -30,7 +36,13 @@ error: cannot read the artifact page-0.8: No such file or directory (os error 2)
 fn an_artifact_that_was_never_made_for_this_version() {
     let project = Project::new();
     project.ship(&["deploy", "inventory.toml", "--version", "7"]).stderr(str![[r#"
-error: cannot read the artifact page-7: No such file or directory (os error 2); build it first, or correct `source`: it is found from the playbook's directory
+error: cannot read the artifact page-7: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
 
 "#]]).status(2).run();
     project.assert_hosts_untouched();
@@ -46,7 +58,13 @@ fn an_artifact_with_another_digest() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA256], not [SHA256]; if the artifact is right, put the first of the two into `sha256`; if it is not, get it again
+error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA256], not [SHA256]
+  --> playbook.toml:18:10
+   |
+18 | sha256 = "[SHA256]"
+   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: if the artifact is right, put the first of the two into `sha256`; if it is not, get it again
 
 "#]],
     );
@@ -59,7 +77,13 @@ fn an_artifact_that_is_no_archive() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip header; build or download it again; `tar -tf` should list it to the end
+error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip header
+  --> playbook.toml:17:10
+   |
+17 | source = "page.tar.gz"
+   |          ^^^^^^^^^^^^^
+   |
+   = help: build or download it again; `tar -tf` should list it to the end
 
 "#]],
     );
