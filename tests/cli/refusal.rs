@@ -35,7 +35,9 @@ error: cannot read the artifact page-0.8: No such file or directory (os error 2)
 #[test]
 fn an_artifact_that_was_never_made_for_this_version() {
     let project = Project::new();
-    project.ship(&["deploy", "inventory.toml", "--version", "7"]).stderr(str![[r#"
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "7"])
+        .stderr(str![[r#"
 error: cannot read the artifact page-7: No such file or directory (os error 2)
   --> playbook.toml:17:10
    |
@@ -44,7 +46,9 @@ error: cannot read the artifact page-7: No such file or directory (os error 2)
    |
    = help: build it first, or correct `source`: it is found from the playbook's directory
 
-"#]]).status(2).run();
+"#]])
+        .status(2)
+        .run();
     project.assert_hosts_untouched();
 }
 

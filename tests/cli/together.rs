@@ -13,7 +13,7 @@ fn a_second_deploy_is_told_who_is_at_it_and_since_when() {
     project.await_words(&mut first, "node4:8081  started");
     for verb in ["deploy", "rollback"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
-error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], 549ms ago; last heard of [TOOK] ago; wait for it to end, or end it with Ctrl-C there
+error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, or end it with Ctrl-C there
 
 "#]]).status(6).run();
     }
