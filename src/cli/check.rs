@@ -16,6 +16,7 @@ use crate::core::names::{HostId, Slot};
 use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
 use crate::engine::Hosts;
+use crate::report::text::count;
 use crate::script::{self, Facts};
 
 /// How many hosts are checked together.
@@ -123,6 +124,6 @@ fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation,
     }
     let free = observation.free_kib.map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
     let instances = observation.slots.values().filter(|slot| matches!(slot, Occupant::Instance(_))).count();
-    let summary = format!("reached as {}{free}, {instances} instances", facts.user);
+    let summary = format!("reached as {}{free}, {}", facts.user, count(instances, "instance"));
     Found { host, is_reachable: true, summary, problems }
 }

@@ -67,12 +67,12 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         row.outcome,
         if record.proven { "yes" } else { "no" },
     );
-    text.extend(record.playbook.lines().map(|line| format!("  {line}\n")));
+    text.extend(record.playbook.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
     if differs.is_empty() {
         text.push_str("\nit is the same now\n");
     } else {
         text.push_str("\nwhat differs now:\n");
-        text.extend(differs.iter().map(|line| format!("  {line}\n")));
+        text.extend(differs.iter().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
     }
     print(&text)
 }

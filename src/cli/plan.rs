@@ -17,6 +17,7 @@ use crate::core::names::Slot;
 use crate::core::plan::plan;
 use crate::core::preview::{Preview, preview};
 use crate::core::rollout::Rollout;
+use crate::report::text::count;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
@@ -67,13 +68,13 @@ fn text(
     let budget = &scene.spec.budget;
     let _ = writeln!(
         out,
-        "{} {} on {} ({} hosts × {} ports): {} replicas, at least {} available, at most {} running",
+        "{} {} on {} ({} × {}): {}, at least {} available, at most {} running",
         session.subject.service,
         goal.version,
         session.subject.fleet,
-        scene.spec.hosts.len(),
-        scene.spec.ports.len(),
-        budget.replicas,
+        count(scene.spec.hosts.len(), "host"),
+        count(scene.spec.ports.len(), "port"),
+        count(budget.replicas as usize, "replica"),
         budget.min_available(),
         budget.max_running()
     );

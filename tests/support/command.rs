@@ -120,13 +120,18 @@ pub fn ship(dir: &Path, args: &[&str]) -> Done {
 
 /// Starts `ship` in a directory, with nothing of this machine's environment and a home of its own.
 pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
+    Running::spawn(ship_command(dir, args))
+}
+
+/// `ship` in a directory, with nothing of this machine's environment and a home of its own, for a test to add to.
+pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     let home = dir.join("home");
     std::fs::create_dir_all(&home).expect("a home for ship");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ship"));
     command.args(args).current_dir(dir).env_clear();
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8");
     command.env("HOME", &home).env("TMPDIR", std::env::temp_dir()).env("USER", "tester");
-    Running::spawn(command)
+    command
 }
 
 fn all(file: &mut File) -> String {

@@ -1,0 +1,102 @@
+//! One call of `ship`: arguments in, streams and exit code out. What is not expected must not be there.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use snapbox::{Assert, Data, IntoData, str};
+
+use crate::redact::Redact;
+use crate::support::command::{Done, Running, ship_command};
+
+/// A call that is to be made, and what is expected of it: nothing on either stream, and 0.
+#[must_use = "nothing is called before `run`"]
+pub(crate) struct Call<'a> {
+    command: Command,
+    redact: &'a Redact,
+    stdout: Option<Data>,
+    stderr: Option<Data>,
+    status: i32,
+}
+
+impl<'a> Call<'a> {
+    /// Calls `ship` in a directory.
+    pub(crate) fn new(dir: &Path, args: &[&str], redact: &'a Redact) -> Self {
+        let command = ship_command(dir, args);
+        Self { command, redact, stdout: Some(str![].into_data()), stderr: Some(str![].into_data()), status: 0 }
+    }
+
+    /// In another directory.
+    pub(crate) fn within(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Expects this on stdout.
+    pub(crate) fn stdout(mut self, expected: impl IntoData) -> Self {
+        self.stdout = Some(expected.into_data());
+        self
+    }
+
+    /// Expects this on stderr.
+    pub(crate) fn stderr(mut self, expected: impl IntoData) -> Self {
+        self.stderr = Some(expected.into_data());
+        self
+    }
+
+    /// Does not mind what is on stdout: the test looks at it itself.
+    pub(crate) fn any_stdout(mut self) -> Self {
+        self.stdout = None;
+        self
+    }
+
+    /// Does not mind what is on stderr: another test has it word for word.
+    pub(crate) fn any_stderr(mut self) -> Self {
+        self.stderr = None;
+        self
+    }
+
+    /// Expects this exit code.
+    pub(crate) fn status(mut self, status: i32) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Starts it; the expectations are left to the test.
+    pub(crate) fn spawn(self) -> Running {
+        Running::spawn(self.command)
+    }
+
+    /// Calls it and compares.
+    #[track_caller]
+    pub(crate) fn run(self) -> Done {
+        let done = Running::spawn(self.command).wait().exits(self.status);
+        let assert = Assert::new().action_env("SNAPSHOTS").normalize_paths(false);
+        for (said, expected) in [(&done.stdout, self.stdout), (&done.stderr, self.stderr)] {
+            if let Some(expected) = expected {
+                assert.eq(self.redact.apply(said), expected);
+            }
+        }
+        done
+    }
+}
+
+/// The JSON objects of a stream that has one a line.
+#[track_caller]
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
+    text.lines().map(parse).collect()
+}
+
+/// The one JSON value of a stream.
+#[track_caller]
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("not JSON ({error}):\n{text}"))
+}

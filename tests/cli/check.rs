@@ -1,0 +1,97 @@
+//! `ship check`: the files, then every host; all problems at once, and nothing is changed.
+
+use std::fs;
+use std::net::TcpListener;
+
+use snapbox::str;
+
+use crate::project::Project;
+
+#[test]
+fn where_all_is_well_it_says_so_of_each() {
+    let project = Project::new();
+    project
+        .ship(&["check", "inventory.toml"])
+        .stdout(str![[r#"
+ok      inventory.toml
+ok      playbook.toml
+ok      artifact of 0.8 ([SIZE] bytes)
+ok      node1: reached as [USER], [SIZE] MiB free, 0 instances
+ok      node2: reached as [USER], [SIZE] MiB free, 0 instances
+ok      node3: reached as [USER], [SIZE] MiB free, 0 instances
+ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
+
+"#]])
+        .run();
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn a_deployed_fleet_is_well_too() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project
+        .ship(&["check"])
+        .stdout(str![[r#"
+ok      [ROOT]/inventory.toml
+ok      [ROOT]/playbook.toml
+ok      artifact of 0.8 ([SIZE] bytes)
+ok      node1: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node2: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node3: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
+
+"#]])
+        .run();
+}
+
+#[test]
+fn several_problems_are_said_at_once() {
+    let project = Project::new().with("driver = \"process\"", "driver = \"systemd\"");
+    fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
+    let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
+    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
+    let said = project.redacted(&done.stdout);
+    let of_node2: Vec<_> = said.lines().filter(|line| line.contains("node2: port")).collect();
+    snapbox::assert_data_eq!(
+        of_node2.join("\n"),
+        str![
+            "FAILED  node2: port 8082 is taken by pid [PID] (COMMAND), which ship did not start; stop it, or take the port out of `ports`"
+        ]
+    );
+    let of_files: Vec<_> = said.lines().filter(|line| !line.contains("node")).collect();
+    snapbox::assert_data_eq!(
+        of_files.join("\n"),
+        str![[r#"
+ok      inventory.toml
+ok      playbook.toml
+FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
+"#]]
+    );
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn the_files_are_checked_first() {
+    let project = Project::new().with("ports = [8081, 8082]", "ports = [8081, 8081]");
+    project
+        .ship(&["check", "inventory.toml"])
+        .stderr(str![[r#"
+error: `ports` names port 8081 twice
+ --> playbook.toml:6:16
+  |
+6 | ports = [8081, 8081]
+  |                ^^^^
+  |
+  = help: each instance on a host needs a port of its own
+
+"#]])
+        .status(2)
+        .run();
+}

@@ -1,0 +1,220 @@
+//! `ship deploy` where all goes well.
+
+use serde_json::Value;
+use snapbox::str;
+
+use crate::call::json_lines;
+use crate::course::Course;
+use crate::project::Project;
+
+#[test]
+fn the_first_deploy_does_all_the_set_up_there_is() {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 1) on local: 1 replica
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  staging 0.8 on the hosts
+[MOMENT]  node1       staged    0.8 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 of 1 updated replicas are available...
+[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8081  ready     0.8 after [TOOK]: "I am: [NET].11, the version is: 0.8"
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.8 (revision 1): 1 of 1 available in [TOOK]
+
+"#]])
+        .run();
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
+}
+
+#[test]
+fn the_first_deploy_starts_all_replicas_on_hosts_of_their_own() {
+    let project = Project::new();
+    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let course = Course::of(&serde_json::json!({ "instances": [] }), &json_lines(&done.stdout));
+    let starts: Vec<_> = course.steps.iter().filter(|step| step.starts_with("start ")).collect();
+    assert_eq!(starts, ["start node1:8081", "start node2:8081", "start node3:8081"]);
+    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn an_upgrade_reads_like_the_article() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  ready     0.9 after [TOOK]: "I am: [NET].14, the version is: 0.9"
+[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 2 out of 3 new replicas have been updated...
+[MOMENT]  node1:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node1:8081  ready     0.9 after [TOOK]: "I am: [NET].11, the version is: 0.9"
+[MOMENT]  node2:8081  stopped   0.8 (replaced) in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node2:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node2:8081  ready     0.9 after [TOOK]: "I am: [NET].12, the version is: 0.9"
+[MOMENT]  node3:8081  stopped   0.8 (replaced) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.9 (revision 2): 3 of 3 available in [TOOK]
+
+"#]])
+        .run();
+    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn an_upgrade_starts_on_the_spare_host_and_stops_nothing_before_its_successor_is_ready() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let before = project.status();
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let done = project.ship(&args).any_stdout().run();
+    let course = Course::of(&before, &json_lines(&done.stdout));
+    assert_eq!(
+        course.steps,
+        [
+            "start node4:8081",
+            "ready node4:8081",
+            "stop node1:8081",
+            "stopped node1:8081",
+            "start node1:8081",
+            "ready node1:8081",
+            "stop node2:8081",
+            "stopped node2:8081",
+            "start node2:8081",
+            "ready node2:8081",
+            "stop node3:8081",
+            "stopped node3:8081",
+        ]
+    );
+    assert_eq!((course.most_running, course.fewest_ready), (4, 3));
+    assert_eq!(course.outcome, "succeeded");
+}
+
+#[test]
+fn what_runs_already_is_not_deployed_again() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let before = project.status()["instances"].clone();
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+nothing to do: page 0.8 (revision 1) is available on 3 of 3
+
+"#]])
+        .run();
+    let names = |instances: &Value| -> Vec<Value> {
+        instances.as_array().expect("an array").iter().map(|instance| instance["name"].clone()).collect()
+    };
+    assert_eq!(names(&project.status()["instances"]), names(&before));
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn nothing_to_do_is_an_event_too() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    project.deploy("0.8");
+    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let events = json_lines(&done.stdout);
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(event["event"], "nothing_to_do");
+    assert_eq!((&event["version"], &event["revision"], &event["replicas"]), (&"0.8".into(), &1.into(), &1.into()));
+}
+
+#[test]
+fn json_is_on_stdout_a_line_an_event_and_nothing_is_on_stderr() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let events = json_lines(&done.stdout);
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    assert_eq!((&first["event"], &last["event"]), (&"rollout_started".into(), &"rollout_finished".into()));
+    for event in &events {
+        assert!(event["at"].is_u64() && event["time"].is_string(), "{event}");
+    }
+}
+
+#[test]
+fn plain_is_what_a_pipe_gets_anyway() {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    project
+        .ship(&["deploy", "inventory.toml", "--output", "plain"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 1) on local: 1 replica
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  staging 0.8 on the hosts
+[MOMENT]  node1       staged    0.8 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 of 1 updated replicas are available...
+[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8081  ready     0.8 after [TOOK]: "I am: [NET].11, the version is: 0.8"
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.8 (revision 1): 1 of 1 available in [TOOK]
+
+"#]])
+        .run();
+}
+
+#[test]
+fn set_overrides_a_key_of_the_playbook() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let before = project.status();
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.max_surge=3", "--output", "json"];
+    let done = project.ship(&args).any_stdout().run();
+    let course = Course::of(&before, &json_lines(&done.stdout));
+    assert_eq!((course.most_running, course.fewest_ready), (6, 3));
+}
+
+#[test]
+fn an_unknown_key_on_the_command_line_is_refused() {
+    let project = Project::new();
+    project
+        .ship(&["deploy", "inventory.toml", "--set", "rollout.max_surges=3"])
+        .stderr(str![[r#"
+error: unknown key `max_surges` in [rollout]
+ --> command line:1:15
+  |
+1 | --set rollout.max_surges=3
+  |               ^^^^^^^^^^
+  |
+  = help: did you mean `max_surge`?
+
+"#]])
+        .status(2)
+        .run();
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn another_configuration_of_the_same_version_is_another_revision() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    project.deploy("0.8");
+    let project = project.with("[service.env]\n", "[service.env]\nCOLOUR = \"blue\"\n");
+    project.deploy("0.8");
+    assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn an_instance_that_has_died_is_started_again_without_a_new_revision() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project.end_instance("node2", 8081);
+    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
+    assert!(done.stderr.contains("node2:8081  stopped   0.8 (dead) in "), "{}", done.stderr);
+    assert_eq!(project.pages().len(), 3);
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}

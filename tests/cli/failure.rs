@@ -1,0 +1,326 @@
+//! A new version that does not work: what a person is told, and that nobody else notices.
+
+use snapbox::{IntoData, str};
+
+use crate::project::{Behaviour, Project};
+use crate::support::asker::Asker;
+
+/// Deploys a version that cannot serve over 0.8, and asserts that nobody but the deployer noticed.
+fn deploy_broken(project: &Project, behaviour: Behaviour, stderr: impl IntoData) {
+    project.release("0.9", behaviour);
+    project.deploy("0.8");
+    let asker = Asker::start(project.places());
+    asker.await_answers(20);
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s"];
+    project.ship(&args).stderr(stderr).status(3).run();
+    let answers = asker.stop();
+    assert_eq!(answers.failures(), Vec::<String>::new());
+    assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn a_version_that_exits_at_once_is_rolled_back() {
+    deploy_broken(
+        &Project::new(),
+        Behaviour::Exits,
+        str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  FAILED    0.9 ended by itself
+          doing   starting 0.9, then watching its process
+          seen    exit status 7
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.9 starts, its behaviour is exits
+            | fatal: the frobnicator is missing
+          now     going back to 0.8 (revision 1); 3 of 3 available
+...
+[MOMENT]  node4:8081  stopped   0.9 (dead) in [TOOK]
+...
+[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
+          why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
+          next    mend it and deploy again; `ship history` lists what happened
+
+"#]],
+    );
+}
+
+#[test]
+fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
+    deploy_broken(
+        &Project::new(),
+        Behaviour::Deaf,
+        str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  FAILED    0.9 was not ready in time
+          doing   starting 0.9, then asking until it is ready
+          answer  connection refused
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.9 starts, its behaviour is deaf
+            | waiting for a database that never comes
+          now     going back to 0.8 (revision 1); 3 of 3 available
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled back
+[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
+          why     node4:8081: the new instance was not ready after [TOOK]; the last answer: connection refused
+          next    mend it and deploy again; `ship history` lists what happened
+
+"#]],
+    );
+}
+
+#[test]
+fn a_version_that_answers_with_an_error_is_rolled_back() {
+    deploy_broken(
+        &Project::new(),
+        Behaviour::Wrong,
+        str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  FAILED    0.9 was not ready in time
+          doing   starting 0.9, then asking until it is ready
+          answer  HTTP 500: the frobnicator is on fire
+          waited  [TOOK]
+          log     the last 1 line of the instance
+            | page 0.9 starts, its behaviour is wrong
+          now     going back to 0.8 (revision 1); 3 of 3 available
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled back
+[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
+          why     node4:8081: the new instance was not ready after [TOOK]; the last answer: HTTP 500: the frobnicator is on fire
+          next    mend it and deploy again; `ship history` lists what happened
+
+"#]],
+    );
+}
+
+#[test]
+fn a_version_that_answers_with_the_wrong_text_is_rolled_back() {
+    let project = Project::new().with("http = \"/\"", "http = \"/\"\nbody = \"the version is: 0.8\"");
+    deploy_broken(
+        &project,
+        Behaviour::Good,
+        str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  FAILED    0.9 was not ready in time
+          doing   starting 0.9, then asking until it is ready
+          answer  body does not contain "the version is: 0.8": it says "I am: [NET].14, the version is: 0.9"
+          waited  [TOOK]
+          log     the last 1 line of the instance
+            | page 0.9 starts, its behaviour is good
+          now     going back to 0.8 (revision 1); 3 of 3 available
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled back
+[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
+          why     node4:8081: the new instance was not ready after [TOOK]; the last answer: body does not contain "the version is: 0.8": it says "I am: [NET].14, the version is: 0.9"
+          next    mend it and deploy again; `ship history` lists what happened
+
+"#]],
+    );
+}
+
+#[test]
+fn after_a_failure_the_mended_version_is_deployed_under_the_same_name() {
+    let project = Project::new();
+    deploy_broken(
+        &project,
+        Behaviour::Exits,
+        str![[r#"
+...
+"#]],
+    );
+    project.release("0.9", Behaviour::Good);
+    project.deploy("0.9");
+    assert_eq!(project.history(), ["3 0.9 succeeded", "2 0.9 rolled-back", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
+    let project = Project::new().with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  FAILED    0.9 ended by itself
+          doing   starting 0.9, then watching its process
+          seen    exit status 7
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.9 starts, its behaviour is exits
+            | fatal: the frobnicator is missing
+          now     nothing more is changed: on_failure is "hold"; 3 of 3 available
+[MOMENT]  page 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after [TOOK]
+          why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
+          held    on_failure is "hold"
+          next    `ship status` shows where it stands; `ship rollback` goes back
+
+"#]])
+        .status(4)
+        .run();
+    project
+        .ship(&["status"])
+        .stdout(str![[r#"
+INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
+[INSTANCE]   0/1   Exited   0   [AGE]   [NET].14:8081   node4   0.9   2
+
+Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+deploy of 0.9 (revision 2) ended [TOOK] ago: held
+  held: on_failure is "hold"
+  why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7
+
+"#]])
+        .run();
+    assert_eq!(project.status()["state"], "held");
+    assert_eq!(project.history(), ["2 0.9 held", "1 0.8 succeeded"]);
+
+    project.ship(&["rollback"]).any_stderr().run();
+    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+}
+
+#[test]
+fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    project.release("0.8", Behaviour::Exits);
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 1) on local: 1 replica
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  staging 0.8 on the hosts
+[MOMENT]  node1       staged    0.8 in [TOOK]
+...
+[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8081  FAILED    0.8 ended by itself
+          doing   starting 0.8, then watching its process
+          seen    exit status 7
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.8 starts, its behaviour is exits
+            | fatal: the frobnicator is missing
+          now     nothing more is changed: there is no other revision proven healthy to go back to; 0 of 1 available
+[MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]
+          why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
+          held    there is no other revision proven healthy to go back to
+          next    `ship status` shows where it stands; `ship rollback` goes back
+
+"#]])
+        .status(4)
+        .run();
+    assert_eq!(project.status()["state"], "held");
+
+    project.release("0.8", Behaviour::Good);
+    project.deploy("0.8");
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
+}
+
+#[test]
+fn a_way_back_that_fails_too_needs_a_person() {
+    let project = Project::new()
+        .with("[8081, 8082]", "[8081]")
+        .with("replicas = 3", "replicas = 2")
+        .with("max_surge = 1", "max_surge = 0")
+        .with("max_unavailable = 0", "max_unavailable = 1")
+        .on(&["node1", "node2"]);
+    project.release("0.8", Behaviour::Fragile);
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    // From now on 0.8 ends as soon as it is started.
+    project.open_gate();
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s"];
+    project.ship(&args).stderr(str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 2 replicas (now 2 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 2 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
+...
+[MOMENT]  node1:8081  FAILED    0.9 ended by itself
+          doing   starting 0.9, then watching its process
+          seen    exit status 7
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.9 starts, its behaviour is exits
+            | fatal: the frobnicator is missing
+          now     going back to 0.8 (revision 1); 1 of 2 available
+...
+[MOMENT]  page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available (1 on 0.8) after [TOOK]
+          why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
+          back    node1: no progress for [TOOK]: [..] of 2 replicas updated, 1 available (at least 1 must stay), [..] running (at most 2 may)
+          next    `ship status` shows where it stands; once mended, `ship rollback` tries again
+
+"#]]).status(5).run();
+    assert_eq!(project.history(), ["2 0.9 rollback-failed", "1 0.8 succeeded"]);
+    assert_eq!(project.status()["state"], "failed");
+}
+
+#[test]
+fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    project.deploy("0.8");
+    project.release("0.9", Behaviour::Fragile);
+    project.deploy("0.9");
+    project.open_gate();
+    let place = project.running()[0].clone();
+    let port = place.trim_start_matches("node1:").trim_end_matches(" 0.9").parse().expect("a port");
+    project.end_instance("node1", port);
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(4).run();
+    assert!(done.stderr.contains("0.9 ended by itself"), "{}", done.stderr);
+    assert_eq!(project.history()[1], "1 0.8 succeeded");
+}

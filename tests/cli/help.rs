@@ -1,0 +1,270 @@
+//! Without a fleet: help, version, completions, the manual, and what a wrong call is told.
+
+use std::io::pipe;
+use std::process::{Command, Stdio};
+
+use snapbox::str;
+
+use crate::project::Project;
+use crate::support::command::ship_command;
+
+#[test]
+fn without_arguments_the_verbs_are_shown_and_the_call_is_wrong() {
+    Project::new()
+        .ship(&[])
+        .stderr(str![[r#"
+Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH
+
+Usage: ship [OPTIONS] <COMMAND>
+
+Commands:
+  deploy       Bring the fleet to a version, one batch at a time
+  plan         Show what a deploy would do, and touch nothing
+  check        Check the files and every host, and say all problems at once
+  status       Show what runs where
+  history      Show what was deployed, by whom, when, why and how it ended
+  rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
+  completions  Print a completion script for a shell
+  man          Print the manual page, in roff
+
+Options:
+  -v, --verbose...  Say more on stderr; twice for all
+  -h, --help        Print help (see more with '--help')
+  -V, --version     Print version
+
+Exit codes:
+    0  done, or nothing to do
+    1  something inside ship went wrong
+    2  usage, configuration, or a plan refused before anything was touched
+    3  failed, and rolled back cleanly
+    4  failed and held: mixed versions, a person is needed
+    5  the rollback failed
+    6  locked by another ship, try later
+    7  hosts cannot be used, nothing was touched
+  130  interrupted, the state is saved
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn help_goes_to_stdout() {
+    Project::new()
+        .ship(&["--help"])
+        .stdout(str![[r#"
+Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
+
+A new instance is started, its port is checked, and only then an old one is stopped; again and again
+until the fleet runs the new version. If the new version fails, the old one is brought back.
+
+Usage: ship [OPTIONS] <COMMAND>
+
+Commands:
+  deploy       Bring the fleet to a version, one batch at a time
+  plan         Show what a deploy would do, and touch nothing
+  check        Check the files and every host, and say all problems at once
+  status       Show what runs where
+  history      Show what was deployed, by whom, when, why and how it ended
+  rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
+  completions  Print a completion script for a shell
+  man          Print the manual page, in roff
+
+Options:
+  -v, --verbose...
+          Say more on stderr; twice for all
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+  -V, --version
+          Print version
+
+Exit codes:
+    0  done, or nothing to do
+    1  something inside ship went wrong
+    2  usage, configuration, or a plan refused before anything was touched
+    3  failed, and rolled back cleanly
+    4  failed and held: mixed versions, a person is needed
+    5  the rollback failed
+    6  locked by another ship, try later
+    7  hosts cannot be used, nothing was touched
+  130  interrupted, the state is saved
+
+"#]])
+        .run();
+}
+
+#[test]
+fn the_help_of_a_verb_tells_all_of_its_options() {
+    Project::new()
+        .ship(&["deploy", "--help"])
+        .stdout(str![[r#"
+Bring the fleet to a version, one batch at a time
+
+Usage: ship deploy [OPTIONS] [INVENTORY]
+
+Arguments:
+  [INVENTORY]
+          The inventory file; left out, the one that was deployed from here (as git finds its
+          repository)
+
+Options:
+      --version <VERSION>
+          The version to deploy, instead of the playbook's
+
+      --set <KEY=VALUE>
+          Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again
+
+      --dry-run
+          Show what would be done, and touch nothing
+
+      --cause <TEXT>
+          Why, for the history
+
+  -o, --output <OUTPUT>
+          How the rollout is shown
+
+          Possible values:
+          - auto:  Live on a terminal, else plain
+          - live:  One screen on stderr, redrawn in place; plain where stderr is no terminal
+          - plain: A line for each event worth one, on stderr
+          - json:  A JSON object a line for each event, on stdout
+          
+          [default: auto]
+
+  -v, --verbose...
+          Say more on stderr; twice for all
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+"#]])
+        .run();
+}
+
+#[test]
+fn every_verb_has_help() {
+    let project = Project::new();
+    for verb in ["deploy", "plan", "check", "status", "history", "rollback", "undo", "completions", "man"] {
+        let done = project.ship(&[verb, "--help"]).any_stdout().run();
+        assert!(done.stdout.contains("Usage: ship "), "{verb}: {}", done.stdout);
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_crate() {
+    let version = concat!("ship ", env!("CARGO_PKG_VERSION"), "\n");
+    Project::new().ship(&["--version"]).stdout(version).run();
+}
+
+#[test]
+fn an_unknown_verb_is_refused_with_the_nearest_one() {
+    Project::new()
+        .ship(&["deplyo"])
+        .stderr(str![[r#"
+error: unrecognized subcommand 'deplyo'
+
+  tip: a similar subcommand exists: 'deploy'
+
+Usage: ship [OPTIONS] <COMMAND>
+
+For more information, try '--help'.
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn an_unknown_option_is_refused() {
+    Project::new()
+        .ship(&["deploy", "--forse"])
+        .stderr(str![[r#"
+error: unexpected argument '--forse' found
+
+  tip: to pass '--forse' as a value, use '-- --forse'
+
+Usage: ship deploy [OPTIONS] [INVENTORY]
+
+For more information, try '--help'.
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    let project = Project::new();
+    for (shell, mark) in [("bash", "complete -F _ship"), ("zsh", "#compdef ship"), ("fish", "complete -c ship")] {
+        let script = project.ship(&["completions", shell]).any_stdout().run().stdout;
+        assert!(script.contains(mark), "{shell}: {script}");
+        for verb in ["deploy", "rollback", "undo", "history"] {
+            assert!(script.contains(verb), "{shell} does not know {verb}");
+        }
+    }
+}
+
+#[test]
+fn completions_for_an_unknown_shell_name_the_known_ones() {
+    Project::new()
+        .ship(&["completions", "cmd"])
+        .stderr(str![[r#"
+error: invalid value 'cmd' for '<SHELL>'
+  [possible values: bash, elvish, fish, powershell, zsh]
+
+For more information, try '--help'.
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn the_manual_page_is_roff_with_every_verb() {
+    let page = Project::new().ship(&["man"]).any_stdout().run().stdout;
+    assert!(page.contains(".TH ship 1"), "{page}");
+    for verb in ["deploy", "plan", "check", "status", "history", "rollback", "Exit codes"] {
+        assert!(page.contains(verb), "the manual lacks {verb}");
+    }
+}
+
+/// Runs `ship` with a stdout that nobody reads, as in `ship history | head -0`.
+fn unread(project: &Project, args: &[&str]) {
+    let (reader, writer) = pipe().expect("a pipe");
+    drop(reader);
+    let mut ship: Command = ship_command(project.root(), args);
+    let output = ship.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().expect("ship runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{args:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    project.deploy("0.8");
+    for args in [
+        &["history"][..],
+        &["history", "--revision", "1"],
+        &["history", "--output", "json"],
+        &["status"],
+        &["status", "--output", "json"],
+        &["plan"],
+        &["plan", "--output", "json"],
+        &["check"],
+        &["completions", "bash"],
+        &["man"],
+        &["--help"],
+        &["--version"],
+    ] {
+        unread(&project, args);
+    }
+}
+
+#[test]
+fn a_deploy_goes_on_without_a_reader() {
+    let project = Project::new();
+    unread(&project, &["deploy", "inventory.toml", "--output", "json"]);
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}

@@ -1,0 +1,167 @@
+//! Files that are wrong: what, where, and what would be right; every problem at once, and nothing is touched.
+
+use std::fs;
+
+use snapbox::str;
+
+use crate::project::Project;
+
+#[test]
+fn an_inventory_that_is_not_there() {
+    Project::new()
+        .ship(&["deploy", "production.toml"])
+        .stderr(str![[r#"
+error: cannot read production.toml: No such file or directory (os error 2)
+--> production.toml
+ = help: name an inventory, as in `ship deploy inventory/production.toml`
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_playbook_that_is_not_there() {
+    let project = Project::new();
+    fs::remove_file(project.path("playbook.toml")).expect("our own file");
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+error: cannot read playbook.toml: No such file or directory (os error 2)
+ --> inventory.toml:1:12
+  |
+1 | playbook = "playbook.toml"
+  |            ^^^^^^^^^^^^^^^
+  |
+  = help: the path is taken from the inventory's directory
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_file_that_is_no_toml() {
+    let project = Project::new().with("[service]", "[service");
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+error: this is not TOML: unclosed table
+ --> playbook.toml:3:9
+  |
+3 | [service
+  |         ^
+  |
+  = help: expected `]`; the format is described at https://toml.io
+
+"#]])
+        .status(2)
+        .run();
+    assert!(!project.path(".ship").exists());
+}
+
+#[test]
+fn every_problem_of_both_files_is_said_at_once() {
+    let project = Project::new()
+        .with("driver = \"process\"", "driver = \"proces\"")
+        .with("{{ version }}", "{{ versoin }}")
+        .with("max_surge = 1", "max_surge = \"101%\"");
+    let inventory = project.inventory("local", &["node1", "node1"]);
+    fs::write(project.path("inventory.toml"), inventory).expect("our own file");
+    for verb in ["deploy", "plan", "check"] {
+        project
+            .ship(&[verb, "inventory.toml"])
+            .stderr(str![[r#"
+error: two hosts are named `node1`
+  --> inventory.toml:12:8
+   |
+ 7 | name = "node1"
+   |        ------- the first of them
+...
+12 | name = "node1"
+   |        ^^^^^^^
+   |
+   = help: give each host a name of its own
+
+error: `driver` must be "systemd" or "process", not `proces`
+ --> playbook.toml:7:10
+  |
+7 | driver = "proces"
+  |          ^^^^^^^^
+  |
+  = help: did you mean "process"?
+
+error: unknown variable `versoin`
+  --> playbook.toml:14:15
+   |
+14 | VERSION = "{{ versoin }}"
+   |               ^^^^^^^
+   |
+   = help: did you mean `{{ version }}`?
+
+error: `max_surge` is no amount: 101% is more than 100%
+  --> playbook.toml:26:13
+   |
+26 | max_surge = "101%"
+   |             ^^^^^^
+   |
+   = help: a count, as in 2, or a percentage from "0%" to "100%"
+
+"#]])
+            .status(2)
+            .run();
+    }
+    assert!(!project.path(".ship").exists());
+}
+
+#[test]
+fn an_empty_version_on_the_command_line() {
+    Project::new().ship(&["deploy", "inventory.toml", "--version", ""]).stderr(str![[r#"
+error: `version` must not be empty
+ --> command line:1:11
+  |
+1 | --version 
+  |           ^
+  |
+  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+
+"#]]).status(2).run();
+}
+
+#[test]
+fn an_override_without_a_value() {
+    Project::new()
+        .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas"])
+        .stderr(str![[r#"
+error: there is no `=` in this setting
+ --> command line:1:7
+  |
+1 | --set rollout.replicas
+  |       ^^^^^^^^^^^^^^^^
+  |
+  = help: write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_soak_that_outlasts_the_deadline() {
+    let project = Project::new().with("[rollout]\n", "[rollout]\nmin_ready = \"30s\"\n");
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+error: min_ready (30s) must be shorter than progress_deadline (30s), or no instance is ever available in time
+  --> playbook.toml:25:13
+   |
+25 | min_ready = "30s"
+   |             ^^^^^
+   |
+   = help: shorten min_ready, or lengthen progress_deadline (10m unless it is set)
+
+"#]])
+        .status(2)
+        .run();
+    project.assert_hosts_untouched();
+}

@@ -1,0 +1,28 @@
+//! The whole command line on hosts that are all this machine, without root, sshd or network: what a user types, and
+//! what comes back on stdout, on stderr and as the exit code.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod call;
+mod course;
+mod project;
+mod redact;
+
+mod check;
+mod deploy;
+mod failure;
+mod help;
+mod history;
+mod in_place;
+mod input;
+mod interrupt;
+mod lookup;
+mod plan;
+mod readiness;
+mod refusal;
+mod rollback;
+mod scale;
+mod secrets;
+mod status;
+mod together;

@@ -1,0 +1,66 @@
+"""A page that says who answers and in which version, or misbehaves as its release tells it to."""
+import os
+import signal
+import socket
+import sys
+import time
+
+HOST, PORT, VERSION, GATE = (os.environ[name] for name in ("HOST", "PORT", "VERSION", "GATE"))
+PAGE = f"I am: {HOST}, the version is: {VERSION}\n"
+
+with open("behaviour", encoding="utf-8") as file:
+    BEHAVIOUR = file.read().strip()
+
+
+def gate_is_open():
+    return os.path.exists(GATE)
+
+
+def reply():
+    if BEHAVIOUR == "wrong" or (BEHAVIOUR == "gated" and not gate_is_open()):
+        return "500 Internal Server Error", "the frobnicator is on fire\n"
+    return "200 OK", PAGE
+
+
+def answer(client):
+    with client:
+        client.settimeout(2)
+        try:
+            client.recv(4096)
+            status, body = reply()
+            client.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        except OSError:
+            pass  # whoever asked has gone
+
+
+print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", flush=True)
+if BEHAVIOUR == "exits" or (BEHAVIOUR == "fragile" and gate_is_open()):
+    print("fatal: the frobnicator is missing", flush=True)
+    sys.exit(7)
+if BEHAVIOUR == "deaf":
+    print("waiting for a database that never comes", flush=True)
+    time.sleep(3600)
+
+is_told_to_end = False
+
+
+def end(*_):
+    global is_told_to_end
+    is_told_to_end = True
+
+
+signal.signal(signal.SIGTERM, end)
+with socket.create_server((HOST, int(PORT)), backlog=128) as server:
+    server.settimeout(0.02)
+    while not is_told_to_end or (BEHAVIOUR == "lingers" and not gate_is_open()):
+        try:
+            answer(server.accept()[0])
+        except TimeoutError:
+            pass
+    # Whoever stands in the queue is still answered.
+    server.settimeout(0)
+    try:
+        while True:
+            answer(server.accept()[0])
+    except BlockingIOError:
+        pass

@@ -1,0 +1,239 @@
+//! `ship plan` and `ship deploy --dry-run`: what would be done, and nothing is.
+
+use serde_json::{Value, json};
+use snapbox::str;
+
+use crate::call;
+use crate::project::Project;
+
+#[test]
+fn before_the_first_deploy_everything_is_to_be_started() {
+    let project = Project::new();
+    project
+        .ship(&["plan", "inventory.toml"])
+        .stdout(str![[r#"
+page 0.8 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+
+batch 1: 0 available, 0 running
+  stage  0.8 on node1
+  stage  0.8 on node2
+  stage  0.8 on node3
+  stage  0.8 on node4
+
+batch 2: 0 available, 3 running
+  start  0.8 at node1:8081
+  start  0.8 at node2:8081
+  start  0.8 at node3:8081
+
+worst case: 0 of 3 available (at least 3 must stay), 3 running (at most 4 may)
+if it fails: held, as there is no other revision proven healthy to go back to
+
+"#]])
+        .run();
+    project.assert_hosts_untouched();
+    project
+        .ship(&["history", "inventory.toml"])
+        .stdout(str![[r#"
+nothing was deployed yet
+
+"#]])
+        .run();
+}
+
+#[test]
+fn an_upgrade_is_shown_in_order_with_its_worst_moment() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let before = project.processes();
+    project
+        .ship(&["plan", "inventory.toml", "--version", "0.9"])
+        .stdout(str![[r#"
+page 0.9 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+
+batch 1: 3 available, 3 running
+  stage  0.9 on node1
+  stage  0.9 on node2
+  stage  0.9 on node3
+  stage  0.9 on node4
+
+batch 2: 3 available, 4 running
+  start  0.9 at node4:8081
+
+batch 3: 3 available, 4 running
+  stop   0.8 at node1:8081
+
+batch 4: 3 available, 4 running
+  start  0.9 at node1:8081
+
+batch 5: 3 available, 4 running
+  stop   0.8 at node2:8081
+
+batch 6: 3 available, 4 running
+  start  0.9 at node2:8081
+
+batch 7: 3 available, 4 running
+  stop   0.8 at node3:8081
+
+worst case: 3 of 3 available (at least 3 must stay), 4 running (at most 4 may)
+if it fails: back to 0.8 (revision 1)
+
+"#]])
+        .run();
+    assert_eq!(project.processes(), before);
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn a_dry_run_is_the_same_as_a_plan() {
+    let project = Project::new();
+    project.deploy("0.8");
+    for output in [&[][..], &["--output", "json"]] {
+        let plan = project.ship(&[&["plan", "inventory.toml", "--version", "0.9"], output].concat()).any_stdout().run();
+        let args = [&["deploy", "inventory.toml", "--version", "0.9", "--dry-run"], output].concat();
+        project.ship(&args).stdout(project.redacted(&plan.stdout) + "\n").run();
+    }
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let args = ["plan", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let plan = call::json(&project.ship(&args).any_stdout().run().stdout);
+    let actions = |batch: &Value| batch["actions"].as_array().expect("an array").clone();
+    let steps: Vec<_> = plan["batches"].as_array().expect("an array").iter().flat_map(actions).collect();
+    let step = |action: &Value| {
+        let place = action["slot"]["host"].as_str().or(action["host"].as_str()).unwrap_or_default();
+        format!("{} {place}", action["do"].as_str().unwrap_or_default())
+    };
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    let staged = ["stage node1", "stage node2", "stage node3", "stage node4"];
+    let moved = ["start node4", "stop node1", "start node1", "stop node2", "start node2", "stop node3"];
+    assert_eq!(steps, [&staged[..], &moved].concat());
+    for (key, value) in [
+        ("service", json!("page")),
+        ("fleet", json!("local")),
+        ("version", json!("0.9")),
+        ("worst_available", json!(3)),
+        ("min_available", json!(3)),
+        ("most_running", json!(4)),
+        ("max_running", json!(4)),
+        ("outcome", json!("succeeded")),
+    ] {
+        assert_eq!(plan[key], value, "{key}");
+    }
+    let holds: Vec<_> = plan["holds"].as_array().expect("an array").iter().map(|hold| hold["host"].clone()).collect();
+    assert_eq!(holds, Vec::<Value>::new());
+}
+
+#[test]
+fn where_all_is_as_it_should_be_there_is_nothing_to_do() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project
+        .ship(&["plan", "inventory.toml"])
+        .stdout(str![[r#"
+page 0.8 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+nothing to do
+
+"#]])
+        .run();
+}
+
+#[test]
+fn in_place_the_old_one_stops_first() {
+    let project = Project::new().with("[8081, 8082]", "[8081]").on(&["node1", "node2", "node3"]);
+    let set = ["--set", "rollout.max_surge=0", "--set", "rollout.max_unavailable=1"];
+    project.ship(&[&["deploy", "inventory.toml"][..], &set].concat()).any_stderr().run();
+    project
+        .ship(&[&["plan", "inventory.toml", "--version", "0.9"][..], &set].concat())
+        .stdout(str![[r#"
+page 0.9 on local (3 hosts × 1 port): 3 replicas, at least 2 available, at most 3 running
+
+batch 1: 3 available, 3 running
+  stage  0.9 on node1
+  stage  0.9 on node2
+  stage  0.9 on node3
+
+batch 2: 2 available, 3 running
+  stop   0.8 at node1:8081
+
+batch 3: 2 available, 3 running
+  start  0.9 at node1:8081
+
+batch 4: 2 available, 3 running
+  stop   0.8 at node2:8081
+
+batch 5: 2 available, 3 running
+  start  0.9 at node2:8081
+
+batch 6: 2 available, 3 running
+  stop   0.8 at node3:8081
+
+batch 7: 2 available, 3 running
+  start  0.9 at node3:8081
+
+worst case: 2 of 3 available (at least 2 must stay), 3 running (at most 3 may)
+if it fails: back to 0.8 (revision 1)
+
+"#]])
+        .run();
+}
+
+#[test]
+fn a_plan_that_cannot_work_is_refused_with_the_arithmetic() {
+    let project = Project::new().with("[8081, 8082]", "[8081]").on(&["node1", "node2", "node3"]);
+    for verb in ["plan", "deploy"] {
+        project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
+error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port), and max_unavailable resolves to 0
+  --> playbook.toml:26:13
+   |
+26 | max_surge = 1
+   |             ^
+   |
+   = help: add a host or a second port, or set max_surge = 0 and max_unavailable = 1 to replace in place
+
+"#]]).status(2).run();
+    }
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn more_replicas_than_places_are_refused() {
+    let project = Project::new();
+    project
+        .ship(&["plan", "inventory.toml", "--set", "rollout.replicas=9"])
+        .stderr(str![[r#"
+error: 9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)
+ --> command line:1:24
+  |
+1 | --set rollout.replicas=9
+  |                        ^
+  |
+  = help: add hosts or ports, or lower `replicas`
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_rollout_that_may_neither_add_nor_remove_is_refused() {
+    let project = Project::new().with("max_surge = 1", "max_surge = 0");
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+error: max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an old one
+  --> playbook.toml:26:13
+   |
+26 | max_surge = 0
+   |             ^
+   |
+   = help: allow at least 1 of either
+
+"#]])
+        .status(2)
+        .run();
+    project.assert_hosts_untouched();
+}

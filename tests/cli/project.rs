@@ -1,0 +1,299 @@
+//! What a user has: a directory with an inventory of four hosts that are all this machine, a playbook, two versions.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::call::{Call, json};
+use crate::redact::Redact;
+use crate::support::asker::ask;
+use crate::support::command::{Done, Running};
+use crate::support::world::{until, write};
+
+/// The hosts: `node1` at an address that ends in `.11`, and so on.
+pub(crate) const NODES: [&str; 4] = ["node1", "node2", "node3", "node4"];
+
+/// What is waited for has come by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const PLAYBOOK: &str = r#"version = "0.8"
+
+[service]
+name = "page"
+command = "/usr/bin/env python3 -S page.py"
+ports = [8081, 8082]
+driver = "process"
+stop_timeout = "30s"
+
+[service.env]
+GATE = "{gate}"
+HOST = "{{ address }}"
+PORT = "{{ port }}"
+VERSION = "{{ version }}"
+
+[artifact]
+source = "page-{{ version }}"
+
+[readiness]
+http = "/"
+interval = "100ms"
+timeout = "5s"
+
+[rollout]
+replicas = 3
+max_surge = 1
+max_unavailable = 0
+progress_deadline = "30s"
+"#;
+
+/// How a version of the service behaves.
+#[derive(Clone, Copy)]
+pub(crate) enum Behaviour {
+    /// Serves.
+    Good,
+    /// Ends at once, with a message in its log.
+    Exits,
+    /// Runs, but never listens.
+    Deaf,
+    /// Answers every question with an error.
+    Wrong,
+    /// Answers with an error until the gate is open.
+    Gated,
+    /// Serves, and told to end goes on until the gate is open.
+    Lingers,
+    /// Serves, but ends at once if it is started while the gate is open.
+    Fragile,
+}
+
+/// A user's directory. Whatever was started in it ends with it.
+pub(crate) struct Project {
+    dir: TempDir,
+    /// The first three parts of the hosts' addresses.
+    net: String,
+    redact: Redact,
+    playbook: String,
+    /// While this is held no other test takes the same addresses, not even one of another run.
+    _reserved: TcpListener,
+}
+
+impl Project {
+    /// Four hosts, three replicas, and good versions 0.8 and 0.9.
+    pub(crate) fn new() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let (net, reserved) = addresses();
+        let gate = dir.path().join("gate");
+        let playbook = PLAYBOOK.replace("{gate}", &gate.display().to_string());
+        let redact = Redact::new(dir.path(), &net);
+        let project = Self { dir, net, redact, playbook, _reserved: reserved };
+        write(&project.path("inventory.toml"), &project.inventory("local", &NODES));
+        write(&project.path("playbook.toml"), &project.playbook);
+        project.release("0.8", Behaviour::Good);
+        project.release("0.9", Behaviour::Good);
+        project
+    }
+
+    /// An inventory of these hosts.
+    pub(crate) fn inventory(&self, fleet: &str, nodes: &[&str]) -> String {
+        let mut text = format!("playbook = \"playbook.toml\"\n\n[fleet]\nname = \"{fleet}\"\n");
+        for node in nodes {
+            let address = self.address(node);
+            write!(text, "\n[[hosts]]\nname = \"{node}\"\naddress = \"{address}\"\ntransport = \"local\"\n")
+                .expect("memory");
+        }
+        text
+    }
+
+    /// With no more hosts than these.
+    pub(crate) fn on(self, nodes: &[&str]) -> Self {
+        write(&self.path("inventory.toml"), &self.inventory("local", nodes));
+        self
+    }
+
+    /// With a part of the playbook changed, which must be there.
+    pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
+        assert!(self.playbook.contains(old), "the playbook has no {old:?}");
+        self.playbook = self.playbook.replacen(old, new, 1);
+        write(&self.path("playbook.toml"), &self.playbook);
+        self
+    }
+
+    /// Makes, or makes anew, the artifact of a version.
+    pub(crate) fn release(&self, version: &str, behaviour: Behaviour) {
+        let behaviour = match behaviour {
+            Behaviour::Good => "good",
+            Behaviour::Exits => "exits",
+            Behaviour::Deaf => "deaf",
+            Behaviour::Wrong => "wrong",
+            Behaviour::Gated => "gated",
+            Behaviour::Lingers => "lingers",
+            Behaviour::Fragile => "fragile",
+        };
+        let dir = self.path(&format!("page-{version}"));
+        write(&dir.join("page.py"), include_str!("page.py"));
+        write(&dir.join("behaviour"), behaviour);
+    }
+
+    /// Opens the gate that some versions look at.
+    pub(crate) fn open_gate(&self) {
+        write(&self.path("gate"), "");
+    }
+
+    /// The directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(&self, node: &str) -> String {
+        format!("{}.1{}", self.net, node.trim_start_matches("node"))
+    }
+
+    /// Every place where an instance may be.
+    pub(crate) fn places(&self) -> Vec<String> {
+        NODES.iter().flat_map(|node| [8081, 8082].map(|port| format!("{}:{port}", self.address(node)))).collect()
+    }
+
+    /// Calls `ship` in the directory.
+    pub(crate) fn ship(&self, args: &[&str]) -> Call<'_> {
+        Call::new(self.root(), args, &self.redact)
+    }
+
+    /// Deploys a version, which must work.
+    #[track_caller]
+    pub(crate) fn deploy(&self, version: &str) -> Done {
+        self.ship(&["deploy", "inventory.toml", "--version", version]).any_stderr().run()
+    }
+
+    /// Starts to deploy a version.
+    pub(crate) fn start_deploy(&self, version: &str) -> Running {
+        self.ship(&["deploy", "inventory.toml", "--version", version]).spawn()
+    }
+
+    /// What `ship status --output json` prints.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        json(&self.ship(&["status", "inventory.toml", "--output", "json"]).any_stdout().run().stdout)
+    }
+
+    /// What `ship history --output json` prints, newest first: revision, version and outcome of each.
+    #[track_caller]
+    pub(crate) fn history(&self) -> Vec<String> {
+        let done = self.ship(&["history", "inventory.toml", "--output", "json"]).any_stdout().run();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let row = |row: &Value| format!("{} {} {}", row["revision"], text(&row["version"]), text(&row["outcome"]));
+        json(&done.stdout).as_array().expect("an array").iter().map(row).collect()
+    }
+
+    /// Which version answers where: `node1:8081 0.8`, by what the hosts themselves say.
+    #[track_caller]
+    pub(crate) fn running(&self) -> Vec<String> {
+        let status = self.status();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let row = |row: &Value| format!("{}:{} {}", text(&row["host"]), row["port"], text(&row["version"]));
+        status["instances"].as_array().expect("an array").iter().map(row).collect()
+    }
+
+    /// What each instance answers to whoever asks it, in the order of the hosts.
+    #[track_caller]
+    pub(crate) fn pages(&self) -> Vec<String> {
+        let status = self.status();
+        let page = |row: &Value| {
+            let place = format!("{}:{}", row["address"].as_str().unwrap_or_default(), row["port"]);
+            ask(place.parse().expect("an address and a port")).unwrap_or_else(|error| panic!("{place}: {error}"))
+        };
+        let pages = status["instances"].as_array().expect("an array").iter().map(page);
+        pages.map(|page| self.redacted(&page)).collect()
+    }
+
+    /// Waits until a call has said this on stderr.
+    #[track_caller]
+    pub(crate) fn await_words(&self, running: &mut Running, words: &str) {
+        until(words, PATIENCE, || running.stderr_so_far().contains(words).then_some(()));
+    }
+
+    /// Waits until the status of an instance of a host is this.
+    #[track_caller]
+    pub(crate) fn await_status(&self, node: &str, word: &str) {
+        until(word, PATIENCE, || {
+            let status = self.status();
+            let rows = status["instances"].as_array().expect("an array");
+            rows.iter().any(|row| row["host"] == node && row["status"] == word).then_some(())
+        });
+    }
+
+    /// A text with placeholders for what is of this project alone.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.redact.apply(text).trim_end().to_owned()
+    }
+
+    /// The process id of an instance.
+    #[track_caller]
+    pub(crate) fn pid(&self, node: &str, port: u16) -> u32 {
+        let file = self.path(&format!(".ship/hosts/{node}/page/slots/{port}/pid"));
+        let text = fs::read_to_string(file).expect("the instance was started");
+        text.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process id")
+    }
+
+    /// Ends an instance behind ship's back, and waits until it is gone.
+    #[track_caller]
+    pub(crate) fn end_instance(&self, node: &str, port: u16) {
+        let pid = self.pid(node, port);
+        end(pid);
+        until("the end of an instance", PATIENCE, || (!self.processes().contains(&pid)).then_some(()));
+    }
+
+    /// Asserts that no host has anything of ship's.
+    #[track_caller]
+    pub(crate) fn assert_hosts_untouched(&self) {
+        assert!(!self.path(".ship/hosts").exists(), "something was made on a host");
+    }
+
+    /// The processes that work in the directory: services, and `ship` itself.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let pids = fs::read_dir("/proc").expect("procfs").flatten().filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            fs::read_link(entry.path().join("cwd")).ok()?.starts_with(self.root()).then_some(pid)
+        });
+        pids.collect()
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            end(pid);
+        }
+    }
+}
+
+fn end(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // One that has just ended cannot be ended.
+    let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+}
+
+/// Three parts of loopback addresses that nobody else uses, and what keeps it so.
+fn addresses() -> (String, TcpListener) {
+    const ATTEMPTS: u32 = 1000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..ATTEMPTS {
+        let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let net = format!("127.{}.{}", 100 + number / 100 % 100, 100 + number % 100);
+        if let Ok(listener) = TcpListener::bind(format!("{net}.1:8080")) {
+            return (net, listener);
+        }
+    }
+    panic!("no free loopback addresses after {ATTEMPTS} attempts");
+}

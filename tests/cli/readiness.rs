@@ -1,0 +1,63 @@
+//! Every way to ask whether an instance is ready.
+
+use crate::project::{Behaviour, Project};
+
+/// Deploys with these lines in `[readiness]`, and gives what the first instance answered to them.
+fn answer_to(readiness: &str) -> String {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]).with("http = \"/\"", readiness);
+    let done = project.deploy("0.8");
+    let ready = done.stderr.lines().find(|line| line.contains(" ready ")).expect("it became ready");
+    let ready = project.redacted(ready);
+    ready.split_once(" after [TOOK]").expect("a duration").1.to_owned()
+}
+
+#[test]
+fn by_http() {
+    assert_eq!(answer_to("http = \"/\""), ": \"I am: [NET].11, the version is: 0.8\"");
+}
+
+#[test]
+fn by_http_with_a_status_and_a_text() {
+    let readiness = "http = \"/\"\nstatus = 200\nbody = \"the version is: {{ version }}\"";
+    assert_eq!(answer_to(readiness), ": \"I am: [NET].11, the version is: 0.8\"");
+}
+
+#[test]
+fn by_tcp() {
+    assert_eq!(answer_to("tcp = true"), ": \"connected\"");
+}
+
+#[test]
+fn by_a_command_that_has_the_environment_of_the_service() {
+    assert_eq!(answer_to("command = \"/bin/sh -c 'echo $VERSION at $PORT'\""), ": \"0.8 at 8081\"");
+}
+
+#[test]
+fn through_the_connection_to_the_host() {
+    assert_eq!(answer_to("http = \"/\"\nvia = \"ssh\""), ": \"I am: [NET].11, the version is: 0.8\"");
+    assert_eq!(answer_to("tcp = true\nvia = \"ssh\""), ": \"listens on [NET].11\"");
+}
+
+#[test]
+fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
+    let project = Project::new()
+        .with("replicas = 3", "replicas = 1")
+        .on(&["node1"])
+        .with("http = \"/\"", "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"");
+    let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=2s"];
+    let done = project.ship(&args).any_stderr().status(4).run();
+    assert!(done.stderr.contains("the cache is cold"), "{}", done.stderr);
+}
+
+#[test]
+fn readiness_that_comes_late_is_waited_for() {
+    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    project.await_words(&mut deploy, "node1:8082  started");
+    assert_eq!(project.running(), ["node1:8081 0.8", "node1:8082 0.9"]);
+    project.open_gate();
+    deploy.wait().exits(0);
+    assert_eq!(project.running(), ["node1:8082 0.9"]);
+}

@@ -1,0 +1,147 @@
+//! What is refused before anything is touched: exit code 2, and no host has anything of ship's.
+
+use std::fs;
+use std::net::TcpListener;
+
+use snapbox::str;
+
+use crate::project::Project;
+
+fn deploy_is_refused(project: &Project, stderr: impl snapbox::IntoData) {
+    project.ship(&["deploy", "inventory.toml"]).stderr(stderr).status(2).run();
+    project.assert_hosts_untouched();
+    assert_eq!(project.history(), Vec::<String>::new());
+}
+
+#[test]
+fn an_artifact_that_is_not_there() {
+    let project = Project::new();
+    fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
+    deploy_is_refused(
+        &project,
+        str![[r#"
+error: cannot read the artifact page-0.8: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
+
+"#]],
+    );
+}
+
+#[test]
+fn an_artifact_that_was_never_made_for_this_version() {
+    let project = Project::new();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "7"])
+        .stderr(str![[r#"
+error: cannot read the artifact page-7: No such file or directory (os error 2)
+  --> playbook.toml:17:10
+   |
+17 | source = "page-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: build it first, or correct `source`: it is found from the playbook's directory
+
+"#]])
+        .status(2)
+        .run();
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn an_artifact_with_another_digest() {
+    let sha256 = "0".repeat(64);
+    let project = Project::new().with(
+        "source = \"page-{{ version }}\"",
+        &format!("source = \"page-{{{{ version }}}}/page.py\"\nsha256 = \"{sha256}\""),
+    );
+    deploy_is_refused(
+        &project,
+        str![[r#"
+error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA256], not [SHA256]
+  --> playbook.toml:18:10
+   |
+18 | sha256 = "[SHA256]"
+   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: if the artifact is right, put the first of the two into `sha256`; if it is not, get it again
+
+"#]],
+    );
+}
+
+#[test]
+fn an_artifact_that_is_no_archive() {
+    let project = Project::new().with("page-{{ version }}", "page.tar.gz");
+    fs::write(project.path("page.tar.gz"), "no archive").expect("our own directory");
+    deploy_is_refused(
+        &project,
+        str![[r#"
+error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip header
+  --> playbook.toml:17:10
+   |
+17 | source = "page.tar.gz"
+   |          ^^^^^^^^^^^^^
+   |
+   = help: build or download it again; `tar -tf` should list it to the end
+
+"#]],
+    );
+}
+
+#[test]
+fn a_port_that_a_stranger_has() {
+    let project = Project::new();
+    let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
+    deploy_is_refused(
+        &project,
+        str![[r#"
+error: this rollout cannot work; nothing was touched
+  node2: port 8082 is taken by pid [PID] (COMMAND), which ship did not start; stop it, or take the port out of `ports`
+
+"#]],
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_there() {
+    let project = Project::new().with("[service.env]\n", "secrets = [\"TOKEN\"]\n\n[service.env]\n");
+    deploy_is_refused(
+        &project,
+        str![[r#"
+error: secret `TOKEN` is not in the environment
+  --> playbook.toml:10:12
+   |
+10 | secrets = ["TOKEN"]
+   |            ^^^^^^^
+   |
+   = help: set it for ship alone: TOKEN=… ship deploy …
+
+"#]],
+    );
+}
+
+#[test]
+fn a_host_whose_directory_cannot_be_made_is_unusable() {
+    let project = Project::new();
+    let inventory = project.inventory("local", &["node1"]);
+    fs::write(project.path("not-a-directory"), "").expect("our own directory");
+    let base_dir = format!("{inventory}base_dir = \"{}/base\"\n", project.path("not-a-directory").display());
+    fs::write(project.path("inventory.toml"), base_dir).expect("our own directory");
+    let project = project.with("replicas = 3", "replicas = 1");
+    project
+        .ship(&["check", "inventory.toml"])
+        .stdout(str![[r#"
+ok      inventory.toml
+ok      playbook.toml
+ok      artifact of 0.8 ([SIZE] bytes)
+FAILED  node1: [ROOT]/not-a-directory is not a directory
+
+"#]])
+        .status(2)
+        .run();
+}

@@ -1,0 +1,206 @@
+//! `ship rollback`, alias `undo`.
+
+use snapbox::str;
+
+use crate::call::json_lines;
+use crate::course::Course;
+use crate::project::{Behaviour, Project};
+
+fn small() -> Project {
+    Project::new().with("replicas = 3", "replicas = 1").on(&["node1"])
+}
+
+#[test]
+fn bare_it_goes_back_to_the_newest_other_revision_that_was_healthy() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project.deploy("0.9");
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 3) on local: 3 replicas (now 3 on 0.9)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node3:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node3:8081  ready     0.8 after [TOOK]: "I am: [NET].13, the version is: 0.8"
+[MOMENT]  node1:8081  stopped   0.9 (replaced) in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 2 out of 3 new replicas have been updated...
+[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8081  ready     0.8 after [TOOK]: "I am: [NET].11, the version is: 0.8"
+[MOMENT]  node2:8081  stopped   0.9 (replaced) in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node2:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node2:8081  ready     0.8 after [TOOK]: "I am: [NET].12, the version is: 0.8"
+[MOMENT]  node4:8081  stopped   0.9 (replaced) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.8 (revision 3): 3 of 3 available in [TOOK]
+
+"#]])
+        .run();
+    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    project
+        .ship(&["history"])
+        .stdout(str![[r#"
+REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
+3   0.8   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   rollback to revision 1
+2   0.9   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 0.9
+1   0.8   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 0.8
+
+"#]])
+        .run();
+}
+
+#[test]
+fn it_keeps_to_the_same_rule_of_capacity() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project.deploy("0.9");
+    let before = project.status();
+    let done = project.ship(&["rollback", "--output", "json"]).any_stdout().run();
+    let course = Course::of(&before, &json_lines(&done.stdout));
+    assert_eq!((course.most_running, course.fewest_ready, course.outcome.as_str()), (4, 3, "succeeded"));
+}
+
+#[test]
+fn it_passes_over_a_revision_that_failed() {
+    let project = small();
+    project.release("1.0", Behaviour::Exits);
+    project.deploy("0.8");
+    project.deploy("0.9");
+    project.ship(&["deploy", "--version", "1.0"]).any_stderr().status(3).run();
+    project.ship(&["rollback"]).any_stderr().run();
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
+}
+
+#[test]
+fn undo_goes_to_a_given_revision() {
+    let project = small();
+    project.release("1.0", Behaviour::Good);
+    for version in ["0.8", "0.9", "1.0"] {
+        project.deploy(version);
+    }
+    let args = ["undo", "inventory.toml", "--to-revision", "1", "--cause", "it was better"];
+    project
+        .ship(&args)
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 4) on local: 1 replica (now 1 on 1.0)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node1:8082  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8082  ready     0.8 after [TOOK]: "I am: [NET].11, the version is: 0.8"
+[MOMENT]  node1:8081  stopped   1.0 (replaced) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.8 (revision 4): 1 of 1 available in [TOOK]
+
+"#]])
+        .run();
+    project
+        .ship(&["history"])
+        .stdout(str![[r#"
+REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
+4   0.8   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   it was better
+3   1.0   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 1.0
+2   0.9   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 0.9
+1   0.8   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 0.8
+
+"#]])
+        .run();
+}
+
+#[test]
+fn to_the_present_revision_there_is_nothing_to_roll_back() {
+    let project = small();
+    project.deploy("0.8");
+    project.deploy("0.9");
+    project
+        .ship(&["rollback", "--to-revision", "2"])
+        .stderr("skipped rollback (current template already matches revision 2)\n")
+        .run();
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn an_unknown_revision_is_refused() {
+    let project = small();
+    project.deploy("0.8");
+    project
+        .ship(&["rollback", "--to-revision", "7"])
+        .stderr(str![[r#"
+error: unable to find specified revision 7 in history; `ship history` lists what there is
+
+"#]])
+        .status(2)
+        .run();
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn with_no_other_revision_there_is_nothing_to_go_back_to() {
+    let project = small();
+    project.deploy("0.8");
+    project.ship(&["rollback"]).stderr(str![[r#"
+error: no other revision has been proven healthy, so there is nothing to go back to; `ship history` lists what there is, and --to-revision names one all the same
+
+"#]]).status(2).run();
+}
+
+#[test]
+fn before_the_first_deploy_there_is_nothing_to_go_back_to() {
+    Project::new()
+        .ship(&["rollback", "inventory.toml"])
+        .stderr(str![[r#"
+error: nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn configuration_goes_back_with_the_code() {
+    let project = small();
+    project.deploy("0.8");
+    let project = project.with("VERSION = \"{{ version }}\"", "VERSION = \"{{ version }}-blue\"");
+    project.deploy("0.8");
+    assert_eq!(project.pages(), ["I am: [NET].11, the version is: 0.8-blue"]);
+    project.ship(&["rollback"]).any_stderr().run();
+    assert_eq!(project.pages(), ["I am: [NET].11, the version is: 0.8"]);
+}
+
+#[test]
+fn a_rollback_that_fails_exits_with_5() {
+    let project = small();
+    project.release("0.8", Behaviour::Fragile);
+    project.deploy("0.8");
+    project.deploy("0.9");
+    // From now on 0.8 ends as soon as it is started.
+    project.open_gate();
+    project
+        .ship(&["rollback"])
+        .stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 3) on local: 1 replica (now 1 on 0.9)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
+[MOMENT]  node1:8081  FAILED    0.8 ended by itself
+          doing   starting 0.8, then watching its process
+          seen    exit status 7
+          waited  [TOOK]
+          log     the last 2 lines of the instance
+            | page 0.8 starts, its behaviour is fragile
+            | fatal: the frobnicator is missing
+          now     nothing more is changed: there is no other revision proven healthy to go back to; 1 of 1 available
+[MOMENT]  page 0.8 (revision 3) failed and is held: 1 of 1 available (1 on 0.8, 1 on 0.9) after [TOOK]
+          why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
+          held    there is no other revision proven healthy to go back to
+          next    `ship status` shows where it stands; `ship rollback` goes back
+
+"#]])
+        .status(5)
+        .run();
+    assert!(project.running().contains(&"node1:8082 0.9".to_owned()), "{:?}", project.running());
+}

@@ -1,0 +1,121 @@
+//! `ship status`: what runs where.
+
+use serde_json::{Value, json};
+use snapbox::str;
+
+use crate::project::{Behaviour, Project};
+
+#[test]
+fn before_the_first_deploy_nothing_runs() {
+    let project = Project::new();
+    project
+        .ship(&["status", "inventory.toml"])
+        .stdout(str![[r#"
+service "page" has not been deployed on local yet
+
+"#]])
+        .run();
+    let status = project.status();
+    assert_eq!(
+        (&status["state"], &status["revision"], &status["version"]),
+        (&json!("idle"), &Value::Null, &Value::Null)
+    );
+    project.assert_hosts_untouched();
+}
+
+#[test]
+fn a_settled_fleet_is_the_articles_table() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project
+        .ship(&["status", "inventory.toml"])
+        .stdout(str![[r#"
+INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
+
+deployment "page" successfully rolled out
+
+"#]])
+        .run();
+}
+
+#[test]
+fn the_keys_for_programs_are_a_contract() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let status = project.status();
+    for (key, value) in [
+        ("service", json!("page")),
+        ("fleet", json!("local")),
+        ("state", json!("idle")),
+        ("revision", json!(1)),
+        ("version", json!("0.8")),
+        ("holds", json!([])),
+    ] {
+        assert_eq!(status[key], value, "{key}");
+    }
+    for key in ["desired", "updated", "available", "total"] {
+        assert_eq!(status["replicas"][key], 3, "{key}");
+    }
+    let instance = &status["instances"][0];
+    for (key, value) in [
+        ("host", json!("node1")),
+        ("address", json!(project.address("node1"))),
+        ("port", json!(8081)),
+        ("version", json!("0.8")),
+        ("revision", json!(1)),
+        ("ready", json!(true)),
+        ("status", json!("Running")),
+        ("restarts", json!(0)),
+    ] {
+        assert_eq!(instance[key], value, "{key}");
+    }
+    assert!(instance["name"].as_str().is_some_and(|name| name.starts_with("page-")), "{instance}");
+    assert!(instance["age_s"].is_u64(), "{instance}");
+}
+
+#[test]
+fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
+    let project = Project::new();
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["status", "inventory.toml"])
+        .stdout(str![[r#"
+INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
+
+deployment "page" successfully rolled out
+deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back
+  why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7
+
+"#]])
+        .run();
+    let status = project.status();
+    assert_eq!((&status["state"], &status["version"]), (&json!("failed"), &json!("0.8")));
+}
+
+#[test]
+fn an_instance_that_has_died_shows() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project.end_instance("node2", 8081);
+    project
+        .ship(&["status", "inventory.toml"])
+        .stdout(str![[r#"
+INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
+[INSTANCE]   0/1   Exited   0   [AGE]   [NET].12:8081   node2   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
+
+Waiting for deployment "page" rollout to finish: 2 out of 3 new replicas have been updated...
+
+"#]])
+        .run();
+    assert_eq!(project.status()["replicas"]["available"], 2);
+}
