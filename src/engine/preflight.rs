@@ -23,8 +23,6 @@ pub struct Preflight {
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
     pub unusable: BTreeMap<HostId, Unusable>,
-    /// The least free space seen on a host, in KiB.
-    pub free_kib: BTreeMap<HostId, u64>,
 }
 
 /// Looks at every host and asks every instance once.
@@ -46,7 +44,6 @@ pub async fn preflight<W: World>(
     while let Some((host, looked)) = looks.next().await {
         match looked {
             Ok(observation) => {
-                found.free_kib.extend(observation.free_kib.map(|free| (host.clone(), free)));
                 found.fleet.observe(&host, observation);
             }
             Err(unusable) => {

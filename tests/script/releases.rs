@@ -29,8 +29,7 @@ fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
-        let observation = host.stage(&release);
-        assert!(observation.free_kib.is_some_and(|free| free > 0), "{shell:?}");
+        host.stage(&release);
         let page = release_dir(&host, &release).join("app/index.html");
         assert_eq!(fs::read_to_string(&page).expect("page"), "hello");
         assert_eq!(mode(&page), 0o644, "{shell:?}");

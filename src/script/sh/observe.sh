@@ -1,2 +1,1 @@
-look_space
 finish 'done'

@@ -3,10 +3,7 @@ digest "$RELEASE"
 whole=$ROOT/releases/$RELEASE
 
 done_if_whole() {
-    if [ -d "$whole" ]; then
-        look_space
-        finish 'done'
-    fi
+    [ ! -d "$whole" ] || finish 'done'
 }
 
 clean() {
@@ -53,5 +50,4 @@ unpack
 enter
 done_if_whole
 said=$(mv "$litter/release" "$whole" 2>&1) || fail "$said"
-look_space
 finish 'done'

@@ -11,14 +11,16 @@ begun() {
 }
 
 refuse_if_taken() {
+    # Only who listens on this port matters now. What is reported in the end is looked at anew.
+    only_hex=$port_hex
     look || fail "$unseen"
+    only_hex= fresh=
     eval "present=\${name_$PORT-} other=\${other_$PORT-}"
     case $present in
         "$NAME") ! begun || finish 'done' ;;
         '') [ -z "$other" ] || fail "port $PORT is taken by $other" ;;
         *) fail "slot $PORT still holds $present" ;;
     esac
-    fresh=
 }
 
 fill_slot() {
@@ -40,9 +42,12 @@ fill_slot() {
 settle() {
     clock
     enough=$((cs + SETTLE_CS))
-    naps=0
+    # Not too often: what is starting wants the processor itself.
+    naps=5
     while :; do
         nap
+        clock
+        worth_a_look || [ "$cs" -ge "$enough" ] || continue
         look || fail "$unseen"
         eval "own=\${own_$PORT-} facts=\${facts_$PORT-}"
         [ -z "$own" ] || return 0
@@ -53,6 +58,14 @@ settle() {
         [ "$cs" -lt "$enough" ] || return 0
     done
     [ -z "$child" ] || note_status
+}
+
+# Whether somebody listens on the port, or the process is gone, or it has not been looked at for a while: what systemd
+# started can only be asked about. A full look costs many times more than this.
+worth_a_look() {
+    [ $((naps % 4)) != 0 ] || [ -n "$child" ] || return 0
+    ! gone || return 0
+    grep -qE "^ *[0-9]+: ($addresses):$port_hex [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
 # Whether the process that was to become the service is gone; it may not have left its number yet.
@@ -73,6 +86,14 @@ note_status() {
     eval "facts_$PORT=\"process=ended \$how\$NL\""
 }
 
+port_hex=$(printf %04X "$PORT")
+addresses='[0-9A-F]+'
+for address in $LOOPBACK_HEX; do
+    case $addresses in
+        '[0-9A-F]+') addresses=$address ;;
+        *) addresses="$addresses|$address" ;;
+    esac
+done
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_taken
