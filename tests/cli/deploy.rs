@@ -9,7 +9,7 @@ use crate::project::Project;
 
 #[test]
 fn the_first_deploy_does_all_the_set_up_there_is() {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    let project = Project::small();
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
@@ -126,7 +126,7 @@ nothing to do: page 0.8 (revision 1) is available on 3 of 3
 
 #[test]
 fn nothing_to_do_is_an_event_too() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     project.deploy("0.8");
     let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
     let events = json_lines(&done.stdout);
@@ -137,7 +137,7 @@ fn nothing_to_do_is_an_event_too() {
 
 #[test]
 fn json_is_on_stdout_a_line_an_event_and_nothing_is_on_stderr() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
     let events = json_lines(&done.stdout);
     let (first, last) = (&events[0], &events[events.len() - 1]);
@@ -149,7 +149,7 @@ fn json_is_on_stdout_a_line_an_event_and_nothing_is_on_stderr() {
 
 #[test]
 fn plain_is_what_a_pipe_gets_anyway() {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    let project = Project::small();
     project
         .ship(&["deploy", "inventory.toml", "--output", "plain"])
         .stderr(str![[r#"
@@ -201,7 +201,7 @@ error: unknown key `max_surges` in [rollout]
 
 #[test]
 fn another_configuration_of_the_same_version_is_another_revision() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     project.deploy("0.8");
     let project = project.with("[service.env]\n", "[service.env]\nCOLOUR = \"blue\"\n");
     project.deploy("0.8");

@@ -9,7 +9,7 @@ use crate::support::asker::Asker;
 fn deploy_broken(project: &Project, behaviour: Behaviour, stderr: impl IntoData) {
     project.release("0.9", behaviour);
     project.deploy("0.8");
-    let asker = Asker::start(project.places());
+    let asker = Asker::start(["node1", "node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
     asker.await_answers(20);
     let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s"];
     project.ship(&args).stderr(stderr).status(3).run();
@@ -233,7 +233,7 @@ deploy of 0.9 (revision 2) ended [TOOK] ago: held
 
 #[test]
 fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    let project = Project::small();
     project.release("0.8", Behaviour::Exits);
     project
         .ship(&["deploy", "inventory.toml"])
@@ -312,7 +312,7 @@ fn a_way_back_that_fails_too_needs_a_person() {
 
 #[test]
 fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    let project = Project::small();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Fragile);
     project.deploy("0.9");

@@ -242,7 +242,7 @@ fn unread(project: &Project, args: &[&str]) {
 
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     project.deploy("0.8");
     for args in [
         &["history"][..],

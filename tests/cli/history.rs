@@ -6,13 +6,9 @@ use snapbox::str;
 use crate::call;
 use crate::project::{Behaviour, Project};
 
-fn small() -> Project {
-    Project::new().with("replicas = 3", "replicas = 1").on(&["node1"])
-}
-
 #[test]
 fn before_the_first_deploy_there_is_none() {
-    let project = small();
+    let project = Project::small();
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
@@ -25,7 +21,7 @@ nothing was deployed yet
 
 #[test]
 fn the_newest_comes_first_with_its_cause_and_its_outcome() {
-    let project = small();
+    let project = Project::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.ship(&["deploy", "--version", "0.9", "--cause", "ticket 42"]).any_stderr().run();
@@ -44,7 +40,7 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
 
 #[test]
 fn the_keys_for_programs_are_a_contract() {
-    let project = small();
+    let project = Project::small();
     project.ship(&["deploy", "inventory.toml", "--cause", "ticket 42"]).any_stderr().run();
     let history = call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout);
     let entry = &history[0];
@@ -64,7 +60,7 @@ fn the_keys_for_programs_are_a_contract() {
 
 #[test]
 fn one_revision_is_shown_whole_with_what_differs_now() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     project
         .ship(&["history", "--revision", "1"])
@@ -134,7 +130,7 @@ it is the same now
 
 #[test]
 fn a_revision_that_is_not_there_is_refused() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     project
         .ship(&["history", "--revision", "7"])
@@ -148,7 +144,7 @@ error: unable to find specified revision 7 in history; `ship history` lists what
 
 #[test]
 fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
-    let project = small().with("[rollout]\n", "[rollout]\nhistory_limit = 2\n");
+    let project = Project::small().with("[rollout]\n", "[rollout]\nhistory_limit = 2\n");
     for version in ["0.8", "0.9", "1.0", "1.1", "1.2"] {
         project.release(version, Behaviour::Good);
         project.deploy(version);

@@ -8,7 +8,7 @@ use crate::project::{NODES, Project};
 
 #[test]
 fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     project.deploy("0.8");
     let deep = project.path("docs/deep");
     fs::create_dir_all(&deep).expect("our own directory");
@@ -23,7 +23,7 @@ fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
 
 #[test]
 fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let inventory = project.path("inventory.toml").display().to_string();
     project.ship(&["deploy", &inventory]).within(elsewhere.path()).any_stderr().run();
@@ -33,7 +33,7 @@ fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
 
 #[test]
 fn of_two_fleets_one_must_be_named() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = Project::small();
     fs::write(project.path("staging.toml"), project.inventory("staging", &NODES[3..])).expect("our own directory");
     project.deploy("0.8");
     project.ship(&["deploy", "staging.toml"]).any_stderr().run();

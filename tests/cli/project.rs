@@ -99,6 +99,11 @@ impl Project {
         project
     }
 
+    /// One host with one replica: enough where it does not matter how many there are.
+    pub(crate) fn small() -> Self {
+        Self::new().with("replicas = 3", "replicas = 1").on(&["node1"])
+    }
+
     /// An inventory of these hosts.
     pub(crate) fn inventory(&self, fleet: &str, nodes: &[&str]) -> String {
         let mut text = format!("playbook = \"playbook.toml\"\n\n[fleet]\nname = \"{fleet}\"\n");
@@ -158,11 +163,6 @@ impl Project {
     /// The address of a host.
     pub(crate) fn address(&self, node: &str) -> String {
         format!("{}.1{}", self.net, node.trim_start_matches("node"))
-    }
-
-    /// Every place where an instance may be.
-    pub(crate) fn places(&self) -> Vec<String> {
-        NODES.iter().flat_map(|node| [8081, 8082].map(|port| format!("{}:{port}", self.address(node)))).collect()
     }
 
     /// Calls `ship` in the directory.

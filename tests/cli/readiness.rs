@@ -4,7 +4,7 @@ use crate::project::{Behaviour, Project};
 
 /// Deploys with these lines in `[readiness]`, and gives what the first instance answered to them.
 fn answer_to(readiness: &str) -> String {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]).with("http = \"/\"", readiness);
+    let project = Project::small().with("http = \"/\"", readiness);
     let done = project.deploy("0.8");
     let ready = done.stderr.lines().find(|line| line.contains(" ready ")).expect("it became ready");
     let ready = project.redacted(ready);
@@ -40,9 +40,7 @@ fn through_the_connection_to_the_host() {
 
 #[test]
 fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
-    let project = Project::new()
-        .with("replicas = 3", "replicas = 1")
-        .on(&["node1"])
+    let project = Project::small()
         .with("http = \"/\"", "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"");
     let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=2s"];
     let done = project.ship(&args).any_stderr().status(4).run();
@@ -51,7 +49,7 @@ fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
 
 #[test]
 fn readiness_that_comes_late_is_waited_for() {
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]);
+    let project = Project::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");

@@ -6,10 +6,6 @@ use crate::call::json_lines;
 use crate::course::Course;
 use crate::project::{Behaviour, Project};
 
-fn small() -> Project {
-    Project::new().with("replicas = 3", "replicas = 1").on(&["node1"])
-}
-
 #[test]
 fn bare_it_goes_back_to_the_newest_other_revision_that_was_healthy() {
     let project = Project::new();
@@ -64,7 +60,7 @@ fn it_keeps_to_the_same_rule_of_capacity() {
 
 #[test]
 fn it_passes_over_a_revision_that_failed() {
-    let project = small();
+    let project = Project::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.deploy("0.9");
@@ -75,7 +71,7 @@ fn it_passes_over_a_revision_that_failed() {
 
 #[test]
 fn undo_goes_to_a_given_revision() {
-    let project = small();
+    let project = Project::small();
     project.release("1.0", Behaviour::Good);
     for version in ["0.8", "0.9", "1.0"] {
         project.deploy(version);
@@ -111,7 +107,7 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
 
 #[test]
 fn to_the_present_revision_there_is_nothing_to_roll_back() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     project.deploy("0.9");
     project
@@ -123,7 +119,7 @@ fn to_the_present_revision_there_is_nothing_to_roll_back() {
 
 #[test]
 fn an_unknown_revision_is_refused() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     project
         .ship(&["rollback", "--to-revision", "7"])
@@ -138,7 +134,7 @@ error: unable to find specified revision 7 in history; `ship history` lists what
 
 #[test]
 fn with_no_other_revision_there_is_nothing_to_go_back_to() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     project.ship(&["rollback"]).stderr(str![[r#"
 error: no other revision has been proven healthy, so there is nothing to go back to; `ship history` lists what there is, and --to-revision names one all the same
@@ -160,7 +156,7 @@ error: nothing was deployed yet, so there is nothing to roll back; `ship deploy`
 
 #[test]
 fn configuration_goes_back_with_the_code() {
-    let project = small();
+    let project = Project::small();
     project.deploy("0.8");
     let project = project.with("VERSION = \"{{ version }}\"", "VERSION = \"{{ version }}-blue\"");
     project.deploy("0.8");
@@ -171,7 +167,7 @@ fn configuration_goes_back_with_the_code() {
 
 #[test]
 fn a_rollback_that_fails_exits_with_5() {
-    let project = small();
+    let project = Project::small();
     project.release("0.8", Behaviour::Fragile);
     project.deploy("0.8");
     project.deploy("0.9");

@@ -12,7 +12,7 @@ const PASSWORD: &str = "s3cret of the 'file' $HOME";
 /// A project whose service has a secret from the environment and one from a file.
 fn project() -> Project {
     let secrets = "secrets = [\"TOKEN\"]\nenv_file = \"page.env\"\n\n[service.env]\n";
-    let project = Project::new().with("replicas = 3", "replicas = 1").on(&["node1"]).with("[service.env]\n", secrets);
+    let project = Project::small().with("[service.env]\n", secrets);
     fs::write(project.path("page.env"), format!("PASSWORD={PASSWORD}\n")).expect("our own file");
     project
 }
