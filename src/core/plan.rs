@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, StopReason};
 use super::census::{Census, Counted, HostCount};
-use super::event::{Progress, Then};
+use super::event::{Progress, Then, Verb};
 use super::failure::{Failure, FailureKind, Outcome};
 use super::fleet::{Fleet, Process, Reach};
 use super::hold::Hold;
@@ -232,7 +232,10 @@ impl Draft<'_> {
             return Some("on_failure is \"hold\"".into());
         }
         let Some(fallback) = &self.rollout.fallback else {
-            return Some("there is no other revision proven healthy to go back to".into());
+            return Some(match self.rollout.verb {
+                Verb::Deploy => "there is no other revision proven healthy to go back to".into(),
+                Verb::Rollback => "a rollback that fails is not itself rolled back".into(),
+            });
         };
         // Blame first: if the old release fails too, going back to it would only move the trouble.
         // What was sick before it was stopped stays evidence after.

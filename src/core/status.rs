@@ -198,8 +198,10 @@ impl Marks {
             Event::InstanceReady { instance, .. } => {
                 self.starting.remove(instance);
             }
-            // What is not ready by the end of a rollout is no longer on its way to it.
-            Event::RolloutStarted { .. } | Event::RolloutFinished { .. } => *self = Self::default(),
+            Event::RolloutStarted { .. } => *self = Self::default(),
+            // What is not ready by the end of a rollout is no longer on its way to it. An order whose end nobody waited
+            // for, as after a second Ctrl-C, is still being carried out.
+            Event::RolloutFinished { .. } => self.starting.clear(),
             _ => {}
         }
     }

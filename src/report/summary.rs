@@ -27,7 +27,8 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
         }
         Outcome::Held { why } => {
             lines.push(labelled("held", why));
-            lines.push(labelled("next", "`ship status` shows where it stands; `ship rollback` goes back"));
+            let then = if course.fallback.is_some() { "`ship rollback` goes back" } else { "mend it and try again" };
+            lines.push(labelled("next", &format!("`ship status` shows where it stands; {then}")));
             format!("{title} failed and is held: {mixed} after {took}")
         }
         Outcome::RollbackFailed { failure } => {

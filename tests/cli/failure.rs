@@ -256,7 +256,7 @@ fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
 [MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
           held    there is no other revision proven healthy to go back to
-          next    `ship status` shows where it stands; `ship rollback` goes back
+          next    `ship status` shows where it stands; mend it and try again
 
 "#]])
         .status(4)

@@ -96,7 +96,7 @@ fn the_second_ctrl_c_leaves_at_once() {
         project.redacted(end),
         str![[r#"
 [MOMENT]  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
-[MOMENT]  page 0.9 (revision 2) was interrupted after [TOOK]: 1 of 3 updated, 4 available, 3 wanted
+[MOMENT]  page 0.9 (revision 2) was interrupted after [TOOK]: 1 of 3 updated, 3 of 3 available
           next    the same command goes on from here; `ship rollback` goes back
 "#]]
     );

@@ -40,8 +40,7 @@ fn through_the_connection_to_the_host() {
 
 #[test]
 fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
-    let project = Project::small()
-        .with("http = \"/\"", "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"");
+    let project = Project::small().with("http = \"/\"", "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"");
     let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=2s"];
     let done = project.ship(&args).any_stderr().status(4).run();
     assert!(done.stderr.contains("the cache is cold"), "{}", done.stderr);

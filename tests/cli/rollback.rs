@@ -189,11 +189,11 @@ fn a_rollback_that_fails_exits_with_5() {
           log     the last 2 lines of the instance
             | page 0.8 starts, its behaviour is fragile
             | fatal: the frobnicator is missing
-          now     nothing more is changed: there is no other revision proven healthy to go back to; 1 of 1 available
+          now     nothing more is changed: a rollback that fails is not itself rolled back; 1 of 1 available
 [MOMENT]  page 0.8 (revision 3) failed and is held: 1 of 1 available (1 on 0.8, 1 on 0.9) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
-          held    there is no other revision proven healthy to go back to
-          next    `ship status` shows where it stands; `ship rollback` goes back
+          held    a rollback that fails is not itself rolled back
+          next    `ship status` shows where it stands; mend it and try again
 
 "#]])
         .status(5)
