@@ -80,6 +80,23 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
 }
 
 #[test]
+fn being_told_to_end_is_as_good_as_ctrl_c() {
+    let project = Project::small();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    for signal in ["TERM", "HUP"] {
+        let mut deploy = project.start_deploy("0.9");
+        project.await_words(&mut deploy, "1 old replicas are pending");
+        deploy.signal(signal);
+        let done = deploy.wait().exits(130);
+        assert!(done.stderr.contains(&format!("SIG{signal}: nothing new is started")), "{}", done.stderr);
+    }
+    project.open_gate();
+    project.deploy("0.9");
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
 fn the_second_ctrl_c_leaves_at_once() {
     let project = Project::new();
     project.release("0.8", Behaviour::Lingers);

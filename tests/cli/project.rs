@@ -21,7 +21,7 @@ use crate::support::world::{until, write};
 pub(crate) const NODES: [&str; 4] = ["node1", "node2", "node3", "node4"];
 
 /// What is waited for has come by then.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const PLAYBOOK: &str = r#"version = "0.8"
 

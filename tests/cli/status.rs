@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use snapbox::str;
 
-use crate::project::{Behaviour, Project};
+use crate::call::json_lines;
+use crate::project::{Behaviour, PATIENCE, Project};
+use crate::support::world::until;
 
 #[test]
 fn before_the_first_deploy_nothing_runs() {
@@ -118,4 +120,18 @@ Waiting for deployment "page" rollout to finish: 2 out of 3 new replicas have be
 "#]])
         .run();
     assert_eq!(project.status()["replicas"]["available"], 2);
+}
+
+#[test]
+fn watched_it_is_shown_again_and_again_until_ctrl_c() {
+    let project = Project::small();
+    project.deploy("0.8");
+    let mut watch = project.ship(&["status", "--watch", "--output", "json"]).spawn();
+    until("a second look", PATIENCE, || (watch.stdout_so_far().lines().count() >= 2).then_some(()));
+    watch.signal("INT");
+    let done = watch.wait().exits(0);
+    assert_eq!(done.stderr, "");
+    for look in json_lines(&done.stdout) {
+        assert_eq!((&look["version"], &look["replicas"]["available"]), (&json!("0.8"), &json!(1)));
+    }
 }

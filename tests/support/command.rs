@@ -50,6 +50,11 @@ impl Running {
         world::run("kill", &["-s", name, &self.pid().to_string()]);
     }
 
+    /// What it has said on stdout so far.
+    pub fn stdout_so_far(&mut self) -> String {
+        all(&mut self.stdout)
+    }
+
     /// What it has said on stderr so far.
     pub fn stderr_so_far(&mut self) -> String {
         all(&mut self.stderr)
