@@ -43,11 +43,7 @@ impl Course {
                         course.step("stopped", &action["slot"]);
                     }
                 }
-                ("instance_ready", _) => {
-                    if ready.insert(text(&event["instance"])) {
-                        course.step("ready", &event["slot"]);
-                    }
-                }
+                ("instance_ready", _) if ready.insert(text(&event["instance"])) => course.step("ready", &event["slot"]),
                 ("instance_not_ready", _) => {
                     ready.remove(&text(&event["instance"]));
                 }

@@ -332,9 +332,14 @@ fn where_the_old_version_fails_too_the_new_one_is_not_blamed() {
     project.deploy("0.8");
     let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s"];
     let mut deploy = project.ship(&args).spawn();
-    project.await_words(&mut deploy, "node4:8081  started");
+    deploy.await_words("node4:8081  started");
     project.end_instance("node2", 8081);
     let done = deploy.wait().exits(4);
     let held = done.stderr.lines().find(|line| line.contains("  held    ")).expect("it says why");
-    snapbox::assert_data_eq!(project.redacted(held), str!["          held    instances of the old version 0.8 fail too ([INSTANCE]), so the new one may not be to blame"]);
+    snapbox::assert_data_eq!(
+        project.redacted(held),
+        str![
+            "          held    instances of the old version 0.8 fail too ([INSTANCE]), so the new one may not be to blame"
+        ]
+    );
 }

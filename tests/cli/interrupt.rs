@@ -10,7 +10,7 @@ fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
-    project.await_words(&mut deploy, "node4:8081  started");
+    deploy.await_words("node4:8081  started");
     deploy.signal("KILL");
     assert_eq!(deploy.wait().code, None);
     project
@@ -43,7 +43,7 @@ fn a_deploy_that_was_killed_can_be_rolled_back() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
-    project.await_words(&mut deploy, "node4:8081  started");
+    deploy.await_words("node4:8081  started");
     deploy.signal("KILL");
     assert_eq!(deploy.wait().code, None);
     project.ship(&["rollback"]).any_stderr().run();
@@ -58,7 +58,7 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
     let mut deploy = project.start_deploy("0.9");
     project.await_status("node1", "Stopping");
     deploy.signal("INT");
-    project.await_words(&mut deploy, "SIGINT");
+    deploy.await_words("SIGINT");
     project.open_gate();
     let done = deploy.wait().exits(130);
     let end = &done.stderr[done.stderr.find("  SIGINT").expect("it said so") - 8..];
@@ -86,7 +86,7 @@ fn being_told_to_end_is_as_good_as_ctrl_c() {
     project.deploy("0.8");
     for signal in ["TERM", "HUP"] {
         let mut deploy = project.start_deploy("0.9");
-        project.await_words(&mut deploy, "1 old replicas are pending");
+        deploy.await_words("1 old replicas are pending");
         deploy.signal(signal);
         let done = deploy.wait().exits(130);
         assert!(done.stderr.contains(&format!("SIG{signal}: nothing new is started")), "{}", done.stderr);
@@ -104,7 +104,7 @@ fn the_second_ctrl_c_leaves_at_once() {
     let mut deploy = project.start_deploy("0.9");
     project.await_status("node1", "Stopping");
     deploy.signal("INT");
-    project.await_words(&mut deploy, "SIGINT");
+    deploy.await_words("SIGINT");
     deploy.signal("INT");
     // The old one lingers for as long as the gate is closed: nobody waits for it.
     let done = deploy.wait().exits(130);

@@ -217,12 +217,6 @@ impl Project {
         pages.map(|page| self.redacted(&page)).collect()
     }
 
-    /// Waits until a call has said this on stderr.
-    #[track_caller]
-    pub(crate) fn await_words(&self, running: &mut Running, words: &str) {
-        until(words, PATIENCE, || running.stderr_so_far().contains(words).then_some(()));
-    }
-
     /// Waits until the status of an instance of a host is this.
     #[track_caller]
     pub(crate) fn await_status(&self, node: &str, word: &str) {

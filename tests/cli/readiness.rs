@@ -52,7 +52,7 @@ fn readiness_that_comes_late_is_waited_for() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
-    project.await_words(&mut deploy, "node1:8082  started");
+    deploy.await_words("node1:8082  started");
     assert_eq!(project.running(), ["node1:8081 0.8", "node1:8082 0.9"]);
     project.open_gate();
     deploy.wait().exits(0);

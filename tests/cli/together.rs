@@ -10,7 +10,7 @@ fn a_second_deploy_is_told_who_is_at_it_and_since_when() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut first = project.start_deploy("0.9");
-    project.await_words(&mut first, "node4:8081  started");
+    first.await_words("node4:8081  started");
     for verb in ["deploy", "rollback"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
 error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, or end it with Ctrl-C there
@@ -29,7 +29,7 @@ fn others_see_what_a_deploy_does() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
-    project.await_words(&mut deploy, "node4:8081  started");
+    deploy.await_words("node4:8081  started");
     project
         .ship(&["status"])
         .stdout(str![[r#"
@@ -64,7 +64,7 @@ fn services_of_one_fleet_do_not_wait_for_each_other() {
     std::fs::write(project.path("others.toml"), inventory.replace("playbook.toml", "other.toml"))
         .expect("our own file");
     let mut deploy = project.start_deploy("0.9");
-    project.await_words(&mut deploy, "node4:8081  started");
+    deploy.await_words("node4:8081  started");
     project.ship(&["deploy", "others.toml"]).any_stderr().run();
     project.open_gate();
     deploy.wait().exits(0);

@@ -12,6 +12,9 @@ use super::world;
 /// No deploy of a test takes longer.
 const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
 
+/// What a command is about to say, it has said by then.
+const WORDS_DEADLINE: Duration = Duration::from_secs(20);
+
 /// A command that runs, its output going to files so that no full pipe can stop it.
 pub struct Running {
     child: Child,
@@ -58,6 +61,12 @@ impl Running {
     /// What it has said on stderr so far.
     pub fn stderr_so_far(&mut self) -> String {
         all(&mut self.stderr)
+    }
+
+    /// Waits until it has said this on stderr.
+    #[track_caller]
+    pub fn await_words(&mut self, words: &str) {
+        world::until(words, WORDS_DEADLINE, || self.stderr_so_far().contains(words).then_some(()));
     }
 
     /// Whether it has ended.
