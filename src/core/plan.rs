@@ -242,8 +242,13 @@ impl Draft<'_> {
         let lost = |(host, counted): &(&HostCount<'_>, &Counted<'_>)| {
             !host.is_reachable() && counted.instance.release == fallback.release
         };
-        let lost = self.census.instances().find(lost).map(|(_, counted)| &counted.instance.name);
-        let sick = lost.or_else(|| self.rollout.sickened.first())?;
+        let found = self.census.instances().find(lost).or_else(|| {
+            self.census.instances().find(|(_, counted)| self.rollout.sickened.contains(&counted.instance.name))
+        });
+        let sick = match found {
+            Some((host, counted)) => Slot { host: host.id.clone(), port: counted.port }.to_string(),
+            None => self.rollout.sickened.first()?.to_string(),
+        };
         Some(format!(
             "instances of the old version {} fail too ({sick}), so the new one may not be to blame",
             fallback.version
