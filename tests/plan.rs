@@ -331,7 +331,7 @@ fn if_the_old_version_fails_too_the_rollout_holds() {
     it.fails_probes("h4:8081", "database unreachable");
     it.later(600);
     let (_, then) = it.turns();
-    let why = "instances of the old version 0.8 fail too (h2-0.8), so the new one may not be to blame";
+    let why = "instances of the old version 0.8 fail too (h2:8081), so the new one may not be to blame";
     assert_eq!(then, Then::Hold { why: why.into() });
     it.does_nothing();
     assert_eq!(it.ending(), Outcome::Held { why: why.into() });
