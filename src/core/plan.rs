@@ -188,6 +188,17 @@ impl Draft<'_> {
             let since = counted.instance.started.max(self.rollout.last_progress);
             return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
         }
+        let given = self.rollout.in_flight.values().filter(|in_flight| in_flight.action.slot().is_some());
+        if let Some(in_flight) = given.min_by_key(|in_flight| in_flight.since) {
+            let is_start = matches!(in_flight.action, Action::Start { .. });
+            return Some(Failure {
+                kind: if is_start { FailureKind::Start } else { FailureKind::Stop },
+                host: in_flight.action.host().clone(),
+                slot: in_flight.action.slot().cloned(),
+                detail: "the host has not answered yet".to_owned(),
+                waited: self.now.since(in_flight.since),
+            });
+        }
         let lost = self.census.hosts.iter().find_map(|host| match &host.host?.reach {
             Reach::Lost { since, why } => Some((host, *since, why.clone())),
             _ => None,

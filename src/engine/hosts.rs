@@ -24,7 +24,7 @@ use crate::script::{self, Script, Site};
 /// How many connections are made together. Each costs this machine a key exchange.
 const CONNECTS_TOGETHER: usize = 32;
 /// How long a start waits on the host to see the instance listen or end, before it reports.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(500);
 /// What the network may add to a script's own deadline.
 const NETWORK: Duration = Duration::from_secs(10);
 

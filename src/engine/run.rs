@@ -90,7 +90,8 @@ impl<W: World, S: Store> Engine<W, S> {
         let entry = Entry { at: self.clock.now(), event: started };
         let rollout = Rollout::begin(&entry).ok_or(EngineError::NotBegun)?;
         let mut run = Run::new(self, id, rollout);
-        run.show(&entry)?;
+        run.recorded.push(entry);
+        run.flush()?;
         let outcome = run.until_done().await;
         run.engine.reporter.finish();
         run.tasks.shutdown().await;
@@ -111,6 +112,10 @@ struct Run<W, S> {
     /// Orders given to each host so far: a look that began before the last one is out of date.
     orders: BTreeMap<HostId, u64>,
     tasks: JoinSet<Message>,
+    /// What was taken in and is not durable yet.
+    recorded: Vec<Entry>,
+    /// Orders whose intent is not durable yet.
+    intended: Vec<(ActionId, Order)>,
     heartbeat: Time,
     ticked: Time,
     interrupted_twice: bool,
@@ -139,6 +144,8 @@ impl<W: World, S: Store> Run<W, S> {
             watch,
             orders: BTreeMap::new(),
             tasks: JoinSet::new(),
+            recorded: Vec::new(),
+            intended: Vec::new(),
             heartbeat,
             ticked: heartbeat,
             interrupted_twice: false,
@@ -152,15 +159,16 @@ impl<W: World, S: Store> Run<W, S> {
             self.holds = decided.holds;
             if decided.progress != self.progress {
                 self.progress = decided.progress;
-                self.record(Event::Progress(decided.progress))?;
+                self.record(Event::Progress(decided.progress));
             }
             for action in decided.actions {
-                self.give(action)?;
+                self.give(action);
             }
+            self.flush()?;
             let wake = match decided.next {
                 Next::Finish(outcome) => return self.finish(outcome),
                 Next::Fail(failure, then) => {
-                    self.fail(failure, then).await?;
+                    self.fail(failure, then).await;
                     continue;
                 }
                 Next::Wake(at) => Some(at),
@@ -175,22 +183,32 @@ impl<W: World, S: Store> Run<W, S> {
 
     // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Durable first, then folded, then shown.
-    fn record(&mut self, event: Event) -> Result<(), EngineError> {
+    /// Takes in an event. It has no effect and nobody is shown it before [`Run::flush`] has made it durable.
+    fn record(&mut self, event: Event) {
         let entry = Entry { at: self.engine.clock.now(), event };
-        self.engine.store.append(self.id, &entry)?;
         self.rollout.apply(&entry);
         self.marks.apply(&entry);
-        let status = self.status(entry.at);
-        self.engine.reporter.event(&entry, &status);
-        Ok(())
+        self.recorded.push(entry);
     }
 
-    /// The first event, which the rollout was made of.
-    fn show(&mut self, entry: &Entry) -> Result<(), EngineError> {
-        self.engine.store.append(self.id, entry)?;
-        let status = self.status(entry.at);
-        self.engine.reporter.event(entry, &status);
+    /// Makes what was recorded durable, all in one commit, then shows it, then lets the orders in it go out.
+    fn flush(&mut self) -> Result<(), EngineError> {
+        if self.recorded.is_empty() {
+            return Ok(());
+        }
+        self.engine.store.append(self.id, &self.recorded)?;
+        let status = self.status(self.engine.clock.now());
+        for entry in std::mem::take(&mut self.recorded) {
+            self.engine.reporter.event(&entry, &status);
+        }
+        for (id, order) in std::mem::take(&mut self.intended) {
+            let world = Arc::clone(&self.engine.world);
+            self.tasks.spawn(async move {
+                let host = order.action.host().clone();
+                let performed = world.perform(order).await;
+                Message::Ended { id, host, performed }
+            });
+        }
         Ok(())
     }
 
@@ -213,12 +231,13 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
-        self.record(Event::RolloutFinished { outcome: outcome.clone() })?;
+        self.record(Event::RolloutFinished { outcome: outcome.clone() });
+        self.flush()?;
         self.engine.store.end_rollout(self.id, &outcome, self.engine.clock.now())?;
         Ok(outcome)
     }
 
-    async fn fail(&mut self, failure: Failure, then: Then) -> Result<(), EngineError> {
+    async fn fail(&mut self, failure: Failure, then: Then) {
         let log = match &failure.slot {
             Some(slot) => {
                 let tail = self.engine.world.log_tail(slot, LOG_LINES);
@@ -226,65 +245,57 @@ impl<W: World, S: Store> Run<W, S> {
             }
             None => Vec::new(),
         };
-        self.record(Event::RolloutFailed { failure, log, then })
+        self.record(Event::RolloutFailed { failure, log, then });
     }
 
     // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn give(&mut self, action: Action) -> Result<(), EngineError> {
+    fn give(&mut self, action: Action) {
         let id = self.rollout.next_action_id();
         let instance = matches!(action, Action::Start { .. }).then(|| {
             let release = self.rollout.target_release();
             InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id)
         });
-        // The intent is durable before its effect can be.
-        self.record(Event::ActionStarted { id, action: action.clone(), instance: instance.clone() })?;
-        let host = action.host().clone();
-        *self.orders.entry(host.clone()).or_default() += 1;
+        self.record(Event::ActionStarted { id, action: action.clone(), instance: instance.clone() });
+        *self.orders.entry(action.host().clone()).or_default() += 1;
         let instance = instance.map(|name| (self.rollout.target_revision(), name));
-        let order = Order { action, epoch: self.rollout.epoch, instance };
-        let world = Arc::clone(&self.engine.world);
-        self.tasks.spawn(async move {
-            let performed = world.perform(order).await;
-            Message::Ended { id, host, performed }
-        });
-        Ok(())
+        // It goes out when the intent is durable.
+        self.intended.push((id, Order { action, epoch: self.rollout.epoch, instance }));
     }
 
-    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) -> Result<(), EngineError> {
+    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
         match performed {
             Performed::Done(observation) => {
-                self.observed(host, observation)?;
-                self.record(Event::ActionDone { id })
+                self.observed(host, observation);
+                self.record(Event::ActionDone { id });
             }
             Performed::Failed { error, observation } => {
                 if let Some(observation) = observation {
-                    self.observed(host, observation)?;
+                    self.observed(host, observation);
                 }
-                self.record(Event::ActionFailed { id, error })
+                self.record(Event::ActionFailed { id, error });
             }
             Performed::Fenced { seen } => {
-                self.record(Event::Fenced { host: host.clone(), seen })?;
-                self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") })
+                self.record(Event::Fenced { host: host.clone(), seen });
+                self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") });
             }
             Performed::Unknown { why } => {
-                self.record(Event::ActionUnknown { id, why: why.clone() })?;
-                self.lost(host, why)?;
+                self.record(Event::ActionUnknown { id, why: why.clone() });
+                self.lost(host, why);
                 self.watch.look_now(host);
-                Ok(())
             }
         }
     }
 
     // ── news ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn observed(&mut self, host: &HostId, observation: Observation) -> Result<(), EngineError> {
+    fn observed(&mut self, host: &HostId, observation: Observation) {
         let now = self.engine.clock.now();
         let was_lost = !self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
         let sickened = self.engine.fleet.observe(host, observation);
         self.watch.looked(host, self.engine.fleet.hosts.get(host), now);
         if was_lost {
-            self.record(Event::HostFound { host: host.clone() })?;
+            self.record(Event::HostFound { host: host.clone() });
         }
         for (slot, instance) in sickened {
             if self.is_being_stopped(&instance.name) {
@@ -296,37 +307,35 @@ impl<W: World, S: Store> Run<W, S> {
                 None => "it is gone".to_owned(),
             };
             let (instance, release) = (instance.name, instance.release);
-            self.record(Event::InstanceNotReady { slot, instance, release, answer })?;
+            self.record(Event::InstanceNotReady { slot, instance, release, answer });
         }
-        Ok(())
     }
 
-    fn lost(&mut self, host: &HostId, why: String) -> Result<(), EngineError> {
+    fn lost(&mut self, host: &HostId, why: String) {
         let now = self.engine.clock.now();
         let was_reachable = self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
         self.engine.fleet.lose(host, now, why.clone());
         self.watch.looked(host, None, now);
         if was_reachable {
-            self.record(Event::HostLost { host: host.clone(), why })?;
+            self.record(Event::HostLost { host: host.clone(), why });
         }
-        Ok(())
     }
 
-    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict) -> Result<(), EngineError> {
+    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict) {
         let now = self.engine.clock.now();
         self.watch.asked(name, now);
         let being_stopped = self.is_being_stopped(name);
-        let Some(instance) = self.engine.fleet.instance_mut(&slot) else { return Ok(()) };
+        let Some(instance) = self.engine.fleet.instance_mut(&slot) else { return };
         if instance.name != *name || instance.restarts != restarts || being_stopped {
-            return Ok(());
+            return;
         }
         let release = instance.release.clone();
-        let Some(definition) = self.engine.definitions.get(&release) else { return Ok(()) };
+        let Some(definition) = self.engine.definitions.get(&release) else { return };
         let verdict = match instance.judge(verdict, &definition.readiness.check) {
             Judgement::Counts(verdict) => verdict,
             Judgement::LookAgain => {
                 self.watch.look_before_asking(&slot.host, name);
-                return Ok(());
+                return;
             }
         };
         let passed = matches!(verdict, Verdict::Pass(_));
@@ -343,7 +352,7 @@ impl<W: World, S: Store> Run<W, S> {
         match change {
             Some(Change::Ready) => self.record(Event::InstanceReady { slot, instance, release, answer }),
             Some(Change::NotReady) => self.record(Event::InstanceNotReady { slot, instance, release, answer }),
-            None => Ok(()),
+            None => {}
         }
     }
 
@@ -364,17 +373,17 @@ impl<W: World, S: Store> Run<W, S> {
         let pause = until.unwrap_or(now).since(now);
         tokio::select! {
             Some(message) = self.tasks.join_next() => {
-                self.take(message)?;
+                self.take(message);
                 // What has arrived meanwhile is one observation to plan on, not many.
                 while let Some(message) = self.tasks.try_join_next() {
-                    self.take(message)?;
+                    self.take(message);
                 }
             }
             Some(signal) = self.engine.interrupts.recv() => {
                 if self.rollout.interrupted {
                     self.interrupted_twice = true;
                 } else {
-                    self.record(Event::Interrupted { by: signal.to_owned() })?;
+                    self.record(Event::Interrupted { by: signal.to_owned() });
                 }
             }
             () = tokio::time::sleep(pause) => {}
@@ -414,7 +423,7 @@ impl<W: World, S: Store> Run<W, S> {
         due.next
     }
 
-    fn take(&mut self, message: Result<Message, tokio::task::JoinError>) -> Result<(), EngineError> {
+    fn take(&mut self, message: Result<Message, tokio::task::JoinError>) {
         match message {
             Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed),
             Ok(Message::Asked { slot, instance, restarts, verdict }) => self.asked(slot, &instance, restarts, verdict),
@@ -422,7 +431,7 @@ impl<W: World, S: Store> Run<W, S> {
                 if self.orders.get(&host).copied().unwrap_or(0) != orders {
                     // An order came in between: it brings newer news.
                     self.watch.dismiss(&host);
-                    return Ok(());
+                    return;
                 }
                 match looked {
                     Ok(observation) => self.observed(&host, observation),
@@ -432,7 +441,6 @@ impl<W: World, S: Store> Run<W, S> {
             // A task that panicked is a bug; its order stays in flight and the deadline ends the rollout.
             Err(error) => {
                 tracing::error!(%error, "a task of the engine ended abnormally");
-                Ok(())
             }
         }
     }

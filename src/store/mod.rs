@@ -157,11 +157,11 @@ pub trait Store: Send {
         now: Time,
     ) -> Result<(RolloutId, Epoch), StoreError>;
 
-    /// Appends an event to a rollout's journal.
+    /// Appends events to a rollout's journal: all of them, or none.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn append(&mut self, rollout: RolloutId, entry: &Entry) -> Result<(), StoreError>;
+    fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError>;
 
     /// Ends a rollout.
     ///

@@ -391,13 +391,17 @@ impl Store for Sqlite {
         Ok((RolloutId(id), Epoch(unsigned(epoch))))
     }
 
-    fn append(&mut self, rollout: RolloutId, entry: &Entry) -> Result<(), StoreError> {
-        let text = self.encode("an event", entry)?;
-        self.execute(
-            "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
-            params![rollout.0, text],
-        )
-        .map(drop)
+    fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
+        // One commit, however many: each waits for the disk.
+        let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
+        for entry in entries {
+            let text = self.encode("an event", entry)?;
+            self.execute(
+                "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
+                params![rollout.0, text],
+            )?;
+        }
+        transaction.commit().map_err(|source| self.failed(source))
     }
 
     fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError> {
@@ -503,7 +507,7 @@ mod tests {
         let revision = store.add_revision(&subject(), &new("1")).unwrap();
         let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(5)).unwrap();
         let entry = Entry { at: Time(6), event: Event::Interrupted { by: "SIGINT".into() } };
-        store.append(rollout, &entry).unwrap();
+        store.append(rollout, std::slice::from_ref(&entry)).unwrap();
 
         let reader = Sqlite::open_existing(&place).unwrap().unwrap();
         assert_eq!(reader.newest_journal(&subject()).unwrap().unwrap(), [entry]);

@@ -43,7 +43,7 @@ settle() {
     clock
     enough=$((cs + SETTLE_CS))
     # Not too often: what is starting wants the processor itself.
-    naps=5
+    naps=4
     while :; do
         nap
         clock
