@@ -23,7 +23,9 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// Calls `ship` in a directory.
     pub(crate) fn new(dir: &Path, args: &[&str], redact: &'a Redact) -> Self {
-        let command = ship_command(dir, args);
+        let mut command = ship_command(dir, args);
+        // One that is killed leaves its temporary files: they go with the project.
+        command.env("TMPDIR", dir.join("home"));
         Self { command, redact, stdout: Some(str![].into_data()), stderr: Some(str![].into_data()), status: 0 }
     }
 

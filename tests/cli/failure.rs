@@ -130,13 +130,9 @@ fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
     project.deploy("0.8");
     let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
     let done = project.ship(&args).any_stderr().status(3).run();
-    let answer = done.stderr.lines().find(|line| line.contains("  answer  ")).expect("it says what was answered");
-    snapbox::assert_data_eq!(
-        project.redacted(answer),
-        str![[
-            r#"          answer  body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#
-        ]]
-    );
+    let answer =
+        r#"answer  body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
+    assert!(project.redacted(&done.stderr).contains(answer), "{}", done.stderr);
 }
 
 #[test]
