@@ -93,8 +93,12 @@ impl Session {
         self.project.inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect()
     }
 
-    /// What is wanted of the fleet. The files were checked, so it can be had.
-    pub(super) fn spec(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Result<Spec, Fail> {
+    /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were checked, so it can be had.
+    pub(super) fn spec(
+        &self,
+        definitions: &BTreeMap<ReleaseId, Definition>,
+        goal: Option<&ReleaseId>,
+    ) -> Result<Spec, Fail> {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
         let hosts = self.hosts();
@@ -102,9 +106,13 @@ impl Session {
             .amounts(hosts.len())
             .resolve(hosts.len(), playbook.service.ports.len())
             .map_err(|impossible| Fail::refused(format!("error: {impossible}")))?;
-        let past = self.past();
+        let mut past = self.past();
         let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
-        let newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
+        let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
+        if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
+            newest = Revision(newest.0 + 1);
+            past.push(Past { revision: newest, release: goal.clone(), proven: true });
+        }
         let retained = history::retained(&past, newest, limit);
         Ok(Spec {
             service: playbook.service.name.clone(),

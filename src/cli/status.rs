@@ -63,12 +63,17 @@ async fn show(
     form: Form,
     clear: &str,
 ) -> Result<(), Fail> {
-    let spec = session.spec(definitions)?;
+    let mut spec = session.spec(definitions, None)?;
     let found = preflight(world, &spec.hosts, definitions, &*session.clock).await;
     let (_, here) = who();
     let holder = session.store.holder(&session.subject, &here, session.now())?;
     let journal = session.store.newest_journal(&session.subject)?.unwrap_or_default();
     let account = Account::of(&journal);
+    if let Some(account) = &account {
+        // What was asked for last, which the command line may have said and not the playbook.
+        spec.budget.replicas = account.replicas;
+        spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
+    }
     let mut marks = Marks::default();
     if holder.is_some() {
         for entry in &journal {

@@ -16,6 +16,8 @@ pub struct Account {
     pub goal: Generation,
     /// Where it was going last: the goal, or back.
     pub target: Generation,
+    /// Instances that the service was to have.
+    pub replicas: u32,
     /// When it began.
     pub began: Time,
     /// When it ended; `None` while it runs, or if its controller died.
@@ -30,7 +32,7 @@ impl Account {
     /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let first = journal.first()?;
-        let Event::RolloutStarted { verb, target, .. } = &first.event else { return None };
+        let Event::RolloutStarted { verb, target, replicas, .. } = &first.event else { return None };
         let mut rollout = Rollout::begin(first)?;
         for entry in &journal[1..] {
             rollout.apply(entry);
@@ -40,6 +42,7 @@ impl Account {
             verb: *verb,
             goal: target.clone(),
             target: rollout.target().clone(),
+            replicas: *replicas,
             began: first.at,
             ended: ended.map(|entry| entry.at),
             outcome: rollout.outcome.clone(),

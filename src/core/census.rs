@@ -205,7 +205,8 @@ impl<'a> HostCount<'a> {
                 is_ready && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
             let fails = matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if now.since(*at) <= thresholds.stale_after);
             let is_in_doubt = is_running && !is_ready && !(reachable && fails);
-            let is_new = instance.release == *target;
+            // Where the playbook no longer offers the port, the right release is in the wrong place.
+            let is_new = instance.release == *target && spec.ports.contains(&port);
             count.new += u32::from(is_new && is_running);
             count.running += u32::from(is_running);
             count.instances.push(Counted {

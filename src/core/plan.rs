@@ -188,11 +188,13 @@ impl Draft<'_> {
             let since = counted.instance.started.max(self.rollout.last_progress);
             return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
         }
-        let given = self.rollout.in_flight.values().filter(|in_flight| in_flight.action.slot().is_some());
-        if let Some(in_flight) = given.min_by_key(|in_flight| in_flight.since) {
-            let is_start = matches!(in_flight.action, Action::Start { .. });
+        if let Some(in_flight) = self.rollout.in_flight.values().min_by_key(|in_flight| in_flight.since) {
             return Some(Failure {
-                kind: if is_start { FailureKind::Start } else { FailureKind::Stop },
+                kind: match in_flight.action {
+                    Action::Start { .. } => FailureKind::Start,
+                    Action::Stop { .. } => FailureKind::Stop,
+                    Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => FailureKind::Stage,
+                },
                 host: in_flight.action.host().clone(),
                 slot: in_flight.action.slot().cloned(),
                 detail: "the host has not answered yet".to_owned(),

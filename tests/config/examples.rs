@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ship::config::{Overrides, Project, SlotVars, Source, Transport, load, load_with, render};
+use ship::config::{Overrides, Project, RolloutConfig, SlotVars, Source, Transport, load, load_with, render};
 use ship::core::names::HostId;
 use ship::core::release::{Check, Driver};
 
