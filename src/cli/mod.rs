@@ -1,4 +1,4 @@
-//! Floor 4: the verbs. Each has a file of its own; [`session`] is what they share.
+//! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
 
 pub mod args;
 mod check;

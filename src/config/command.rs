@@ -26,7 +26,7 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     Ok(words.into_iter().map(unmask).collect())
 }
 
-/// A control character cannot be in the text: [`line`] has refused it.
+/// A control character cannot be in the text: [`line()`] has refused it.
 fn mask(index: usize) -> String {
     format!("\u{1}{index}\u{1}")
 }

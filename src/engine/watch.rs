@@ -1,4 +1,4 @@
-//! Who is asked and looked at next. When is decided by [`cadence`](crate::core::cadence); this keeps the appointments.
+//! Who is asked and looked at next. When is decided by `core::cadence`; this keeps the appointments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
