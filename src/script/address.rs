@@ -1,10 +1,10 @@
-//! Addresses as `/proc/net/tcp` writes them: the words of memory, in hex, on a little-endian machine.
+//! Addresses as ss writes them, and as `/proc/net/tcp` does: the words of memory, in hex, on a little-endian machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses whose listeners a host at this loopback address meets, in hex; empty for every other host, which
+/// The addresses whose listeners a host at this loopback address meets, in both forms; empty for every other host, which
 /// meets all but those on loopback.
-pub(super) fn loopback_hex(host_address: &str) -> String {
+pub(super) fn loopback_forms(host_address: &str) -> String {
     let own = match host_address.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) if ip.to_canonical().is_loopback() => vec![ip.to_canonical()],
         Err(_) if host_address == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
@@ -15,7 +15,17 @@ pub(super) fn loopback_hex(host_address: &str) -> String {
         IpAddr::V4(v4) => Some(IpAddr::from(v4.to_ipv6_mapped())),
         IpAddr::V6(_) => None,
     });
-    any.into_iter().chain(mapped).chain(own.iter().copied()).map(encode).collect::<Vec<_>>().join(" ")
+    any.into_iter().chain(mapped).chain(own.iter().copied()).flat_map(forms).collect::<Vec<_>>().join(" ")
+}
+
+/// An address as the kernel and as ss print it.
+fn forms(ip: IpAddr) -> Vec<String> {
+    let text = match ip {
+        IpAddr::V4(v4) => vec![v4.to_string()],
+        IpAddr::V6(v6) if v6.is_unspecified() => vec!["[::]".to_owned(), "*".to_owned()],
+        IpAddr::V6(v6) => vec![format!("[{v6}]")],
+    };
+    [encode(ip)].into_iter().chain(text).collect()
 }
 
 /// An address as the kernel prints it.
@@ -34,8 +44,14 @@ fn v6_words(v6: Ipv6Addr) -> [u32; 4] {
     [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or(0).swap_bytes())
 }
 
-/// Reads an address that the kernel has printed. An IPv4 address within IPv6 is read as what it is.
+/// Reads an address that the kernel or ss has printed. An IPv4 address within IPv6 is read as what it is.
 pub(super) fn decode(hex: &str) -> Option<IpAddr> {
+    if hex == "*" {
+        return Some(Ipv6Addr::UNSPECIFIED.into());
+    }
+    if hex.contains(['.', ':']) {
+        return hex.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    }
     if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
@@ -64,7 +80,10 @@ mod tests {
         assert_eq!(decode("0B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
         assert_eq!(decode("00000000000000000000000001000000"), Some(Ipv6Addr::LOCALHOST.into()));
         assert_eq!(decode("0000000000000000FFFF00000B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
-        for wrong in ["", "7F", "0B00007G", "+B00007F", "0B00007F0B00007F", "ééééé"] {
+        assert_eq!(decode("127.0.0.11"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
+        assert_eq!(decode("[::ffff:127.0.0.11]"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
+        assert_eq!(decode("*"), Some(Ipv6Addr::UNSPECIFIED.into()));
+        for wrong in ["", "1.2.3", "[::g]", "7F", "0B00007G", "+B00007F", "0B00007F0B00007F", "ééééé"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }
@@ -72,17 +91,18 @@ mod tests {
     #[test]
     fn a_host_on_loopback_meets_its_own_address_and_wildcards_only() {
         assert_eq!(
-            loopback_hex("127.0.0.11"),
-            "00000000 00000000000000000000000000000000 0000000000000000FFFF00000B00007F 0B00007F"
+            loopback_forms("127.0.0.11"),
+            "00000000 0.0.0.0 00000000000000000000000000000000 [::] * 0000000000000000FFFF00000B00007F \
+             [::ffff:127.0.0.11] 0B00007F 127.0.0.11"
         );
-        assert!(loopback_hex("[::1]").ends_with(" 00000000000000000000000001000000"));
-        assert!(loopback_hex("localhost").contains("0100007F"));
+        assert!(loopback_forms("[::1]").ends_with(" 00000000000000000000000001000000 [::1]"));
+        assert!(loopback_forms("localhost").contains("0100007F"));
     }
 
     #[test]
     fn a_host_elsewhere_has_no_such_list() {
         for address in ["192.168.72.233", "web1.example.org", "::", "fe80::1"] {
-            assert_eq!(loopback_hex(address), "");
+            assert_eq!(loopback_forms(address), "");
         }
     }
 

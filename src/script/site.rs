@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::loopback_hex;
+use super::address::loopback_forms;
 use super::quote::quote;
 use crate::core::names::{Epoch, Port};
 use crate::core::release::Driver;
@@ -85,11 +85,9 @@ impl Text {
     /// A text that knows its site and can look at it.
     pub(super) fn looking(site: &Site) -> Self {
         let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
-        let hex: Vec<_> = site.ports.iter().map(|port| format!("{port:04X}")).collect();
         Self::located(site)
             .set("PORTS", ports.join(" "))
-            .set("PORTS_HEX", hex.join("|"))
-            .set("LOOPBACK_HEX", loopback_hex(&site.host_address))
+            .set("LOOPBACK", loopback_forms(&site.host_address))
             .add(include_str!("sh/base.sh"))
             .add(include_str!("sh/look.sh"))
             .add(include_str!("sh/ports.sh"))

@@ -15,7 +15,6 @@ driver = "process"
 source = "$B/artifacts/testpage-{{ version }}.tar.gz"
 [readiness]
 tcp = true
-interval = "20ms"
 [rollout]
 replicas = $1
 max_surge = $2

@@ -45,7 +45,7 @@ look_process() {
     fi
 }
 
-# The processes that listen on the ports (on "only_hex" alone, where that is set), and all that is known of each slot, in variables named after the port.
+# The processes that listen on the ports (on "only_port" alone, where that is set), and all that is known of each slot, in variables named after the port.
 look() {
     for port in $found $heard; do
         eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port="
@@ -53,7 +53,7 @@ look() {
     found= heard= listens= units= unseen=
     clock
     read -r boot </proc/sys/kernel/random/boot_id
-    hex=${only_hex:-$PORTS_HEX}
+    wanted=${only_port:-$PORTS}
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
         slot=${record%/instance}
@@ -80,7 +80,7 @@ look() {
         found="$found $port"
         case " $PORTS " in
             *" $port "*) ;;
-            *) [ -n "$only_hex" ] || hex="$hex${hex:+|}$(printf %04X "$port")" ;;
+            *) [ -n "$only_port" ] || wanted="$wanted $port" ;;
         esac
     done
     [ -z "$units" ] || look_systemd || return 1

@@ -1,20 +1,61 @@
-# Who listens on the ports: rows of /proc/net/tcp, held against the open files of the slots' processes.
+# Who listens on the ports: what the kernel says of its sockets, held against the open files of the slots' processes.
 
 look_ports() {
-    [ -n "$hex" ] || return 0
-    rows=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($hex) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    list_rows $wanted
     [ -n "$rows" ] || return 0
     all=
     for port in $found; do
         eval "all=\"\$all \$pids_$port\""
     done
     list_sockets $all
+    set -f
     IFS=$NL
     for row in $rows; do
         IFS=$BLANKS
-        judge $row
+        # A row may hold a "*", and the judgement looks for files.
+        set -f
+        split $row
+        set +f
+        judge
     done
     IFS=$BLANKS
+    set +f
+}
+
+# A line for each who listens on one of the ports, in "rows". ss asks the kernel for these alone; to print
+# /proc/net/tcp it goes through its whole table of connections, which takes 10 ms on a machine with much memory.
+list_rows() {
+    rows= sought=
+    if command -v ss >/dev/null 2>&1; then
+        for port; do
+            sought="$sought${sought:+ or }sport = :$port"
+        done
+        [ -z "$sought" ] || rows=$(ss -Hltne "$sought" 2>/dev/null)
+    else
+        for port; do
+            sought="$sought${sought:+|}$(printf %04X "$port")"
+        done
+        [ -z "$sought" ] ||
+            rows=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($sought) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    fi
+}
+
+# The facts of a row, given as its words.
+split() {
+    if [ "$1" != LISTEN ]; then
+        address=${2%:*} port=$((0x${2#*:})) uid=$8 socket=${10}
+        return
+    fi
+    address=${4%:*} port=${4##*:} uid=0 socket=
+    # ss names the interface where there is one: 127.0.0.1%lo
+    address=${address%%\%*}
+    shift 5
+    for word; do
+        case $word in
+            uid:*) uid=${word#uid:} ;;
+            ino:*) socket=${word#ino:} ;;
+        esac
+    done
 }
 
 # The open files of the processes, in "files".
@@ -40,9 +81,8 @@ holds() {
     return 1
 }
 
-# One row, split into its fields: the slot's own process, one that is in its way, or one of no interest.
+# One row, split: the slot's own process, one that is in its way, or one of no interest.
 judge() {
-    address=${2%:*} port=$((0x${2#*:})) uid=$8 socket=${10}
     heard="$heard $port"
     eval "pids=\${pids_$port-} sid=\${sid_$port-}"
     if holds "$socket" $pids; then
@@ -73,14 +113,14 @@ owned() {
 
 # Whether a listener at address $1 meets this host's: several hosts may share one kernel, each at a loopback address.
 in_the_way() {
-    if [ -n "$LOOPBACK_HEX" ]; then
-        case " $LOOPBACK_HEX " in
+    if [ -n "$LOOPBACK" ]; then
+        case " $LOOPBACK " in
             *" $1 "*) return 0 ;;
             *) return 1 ;;
         esac
     fi
     case $1 in
-        ??????7F | 00000000000000000000000001000000 | 0000000000000000FFFF0000??????7F) return 1 ;;
+        127.* | '[::1]' | '[::ffff:127.'* | ??????7F | 00000000000000000000000001000000 | 0000000000000000FFFF0000??????7F) return 1 ;;
     esac
 }
 

@@ -12,9 +12,9 @@ begun() {
 
 refuse_if_taken() {
     # Only who listens on this port matters now. What is reported in the end is looked at anew.
-    only_hex=$port_hex
+    only_port=$PORT
     look || fail "$unseen"
-    only_hex= fresh=
+    only_port= fresh=
     eval "present=\${name_$PORT-} other=\${other_$PORT-}"
     case $present in
         "$NAME") ! begun || finish 'done' ;;
@@ -43,7 +43,7 @@ settle() {
     clock
     enough=$((cs + SETTLE_CS))
     # Not too often: what is starting wants the processor itself.
-    naps=4
+    naps=7
     while :; do
         nap
         clock
@@ -65,7 +65,20 @@ settle() {
 worth_a_look() {
     [ $((naps % 4)) != 0 ] || [ -n "$child" ] || return 0
     ! gone || return 0
-    grep -qE "^ *[0-9]+: ($addresses):$port_hex [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null
+    list_rows "$PORT"
+    [ -n "$rows" ] || return 1
+    [ -n "$LOOPBACK" ] || return 0
+    near=1
+    set -f
+    IFS=$NL
+    for row in $rows; do
+        IFS=$BLANKS
+        split $row
+        ! in_the_way "$address" || near=0
+    done
+    IFS=$BLANKS
+    set +f
+    return $near
 }
 
 # Whether the process that was to become the service is gone; it may not have left its number yet.
@@ -86,14 +99,6 @@ note_status() {
     eval "facts_$PORT=\"process=ended \$how\$NL\""
 }
 
-port_hex=$(printf %04X "$PORT")
-addresses='[0-9A-F]+'
-for address in $LOOPBACK_HEX; do
-    case $addresses in
-        '[0-9A-F]+') addresses=$address ;;
-        *) addresses="$addresses|$address" ;;
-    esac
-done
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_taken
