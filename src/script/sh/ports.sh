@@ -25,19 +25,22 @@ look_ports() {
 # A line for each who listens on one of the ports, in "rows". ss asks the kernel for these alone; to print
 # /proc/net/tcp it goes through its whole table of connections, which takes 10 ms on a machine with much memory.
 list_rows() {
-    rows= sought=
+    rows=
+    [ $# -gt 0 ] || return 0
+    sought=
     if command -v ss >/dev/null 2>&1; then
         for port; do
             sought="$sought${sought:+ or }sport = :$port"
         done
-        [ -z "$sought" ] || rows=$(ss -Hltne "$sought" 2>/dev/null)
-    else
-        for port; do
-            sought="$sought${sought:+|}$(printf %04X "$port")"
-        done
-        [ -z "$sought" ] ||
-            rows=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($sought) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+        ! rows=$(ss -Hltne "$sought" 2>/dev/null) || return 0
+        # It is too old to know the words.
+        sought=
     fi
+    for port; do
+        sought="$sought${sought:+|}$(printf %04X "$port")"
+    done
+    rows=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($sought) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    return 0
 }
 
 # The facts of a row, given as its words.
