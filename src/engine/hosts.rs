@@ -119,7 +119,7 @@ impl Hosts {
     pub async fn query(&self, host: &HostId, script: impl FnOnce(&Site) -> Script) -> Result<String, Unusable> {
         let link = self.link(host)?;
         let script = script(&self.site(link, Epoch::default()));
-        self.run(link, &script).await.map_err(|failed| Unusable { why: failed.why })
+        self.run(link, &script).await
     }
 
     fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
@@ -138,19 +138,19 @@ impl Hosts {
 
     // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Broken> {
+    async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Unusable> {
         let mut slot = link.connection.lock().await;
         if let Some(connection) = slot.as_ref() {
             return Ok(Arc::clone(connection));
         }
         let _turn = self.connects.acquire().await;
         let connected = remote::connect(&link.site.target, self.control_dir.path()).await;
-        let connection = Arc::new(connected.map_err(|error| Broken { why: error.to_string() })?);
+        let connection = Arc::new(connected.map_err(|error| Unusable { why: error.to_string() })?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }
 
-    async fn run(&self, link: &Link, script: &Script) -> Result<String, Broken> {
+    async fn run(&self, link: &Link, script: &Script) -> Result<String, Unusable> {
         let connection = self.connection(link).await?;
         let command = remote::Command {
             script: &script.text,
@@ -159,14 +159,14 @@ impl Hosts {
         };
         match connection.run(&command).await {
             Ok(output) if output.stdout.is_empty() && output.status != 0 => {
-                Err(Broken { why: format!("{}: {}", link.site.target.name, output.stderr.trim()) })
+                Err(Unusable { why: format!("{}: {}", link.site.target.name, output.stderr.trim()) })
             }
             Ok(output) => Ok(output.stdout),
             Err(error) => {
                 if error.is_unknown() {
                     self.forget(link, connection).await;
                 }
-                Err(Broken { why: error.to_string() })
+                Err(Unusable { why: error.to_string() })
             }
         }
     }
@@ -196,7 +196,7 @@ impl Hosts {
         };
         let stdout = match self.run(link, &script).await {
             Ok(stdout) => stdout,
-            Err(Broken { why }) => return Performed::Unknown { why },
+            Err(Unusable { why }) => return Performed::Unknown { why },
         };
         match script::read_reply(&stdout, self.clock.now()) {
             Ok(reply) => match reply.end {
@@ -220,7 +220,7 @@ impl Hosts {
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
             Action::Stage { release, .. } => self.stage(&site, release),
             Action::Stop { slot, instance, .. } => {
-                let stop_timeout = self.stop_timeout(slot);
+                let stop_timeout = self.stop_timeout();
                 Ok(script::stop(&site, &script::Halt { port: slot.port, instance: instance.clone(), stop_timeout }))
             }
             Action::Start { slot, release } => {
@@ -298,7 +298,7 @@ impl Hosts {
     }
 
     /// What an instance may take to stop, of whatever release: the longest that the history knows.
-    fn stop_timeout(&self, _slot: &Slot) -> Duration {
+    fn stop_timeout(&self) -> Duration {
         let known = self.releases.definitions.values().map(|definition| definition.stop_timeout);
         known.max().unwrap_or(Duration::from_secs(30))
     }
@@ -412,11 +412,6 @@ impl Hosts {
         let said = self.query(&slot.host, |site| script::tail(site, slot.port, lines)).await;
         said.ok().and_then(|stdout| script::read_tail(&stdout).ok()).unwrap_or_default()
     }
-}
-
-/// A script that did not come to its end.
-struct Broken {
-    why: String,
 }
 
 /// Where on its own host an instance is reached: where it listens, if that is one address.

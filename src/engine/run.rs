@@ -105,7 +105,6 @@ struct Run<W, S> {
     rollout: Rollout,
     marks: Marks,
     versions: BTreeMap<ReleaseId, String>,
-    thresholds: BTreeMap<ReleaseId, crate::core::health::Thresholds>,
     progress: Progress,
     holds: BTreeMap<HostId, Hold>,
     watch: Watch,
@@ -130,7 +129,6 @@ impl<W: World, S: Store> Run<W, S> {
             }
         }
         let versions = engine.definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone()));
-        let thresholds = engine.spec.thresholds.clone();
         let (versions, heartbeat) = (versions.collect(), engine.clock.now());
         Self {
             engine,
@@ -138,7 +136,6 @@ impl<W: World, S: Store> Run<W, S> {
             rollout,
             marks: Marks::default(),
             versions,
-            thresholds,
             progress: Progress::default(),
             holds: BTreeMap::new(),
             watch,
@@ -222,7 +219,7 @@ impl<W: World, S: Store> Run<W, S> {
             target: Some(self.rollout.target()),
             budget: self.engine.spec.budget,
             min_ready: self.engine.spec.min_ready,
-            thresholds: &self.thresholds,
+            thresholds: &self.engine.spec.thresholds,
             state: State::Running,
             marks: &self.marks,
             holds: &self.holds,
