@@ -92,7 +92,13 @@ fn host(id: &HostId, n: usize) -> Host {
     let reach = if n % 97 == 96 { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
     let slots = PORTS.iter().take(INSTANCES_PER_HOST as usize);
     let slots = slots.map(|port| (*port, Occupant::Instance(instance(&format!("{id}-{port}"), release, n))));
-    Host { reach, epoch: Epoch(5), releases: BTreeSet::from(["old".into(), "new".into()]), slots: slots.collect() }
+    Host {
+        reach,
+        epoch: Epoch(5),
+        releases: BTreeSet::from(["old".into(), "new".into()]),
+        slots: slots.collect(),
+        armed: BTreeSet::new(),
+    }
 }
 
 fn instance(name: &str, release: &str, n: usize) -> Instance {

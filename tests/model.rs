@@ -339,7 +339,12 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
         });
         if let Some((slot, _, instance)) = another.filter(|_| stops) {
             made.holds.remove(&slot.host);
-            made.actions.push(Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced });
+            made.actions.push(Action::Stop {
+                slot,
+                instance: instance.name.clone(),
+                why: StopReason::Replaced,
+                restore_after: None,
+            });
         }
         made
     };

@@ -119,9 +119,9 @@ fn text(
     out
 }
 
-/// Claims are part of every rollout, and nothing that a person decides about.
+/// Claims and disarming are part of every rollout, and nothing that a person decides about.
 fn shown(action: &Action) -> Option<&Action> {
-    (!matches!(action, Action::Claim { .. })).then_some(action)
+    (!matches!(action, Action::Claim { .. } | Action::Disarm { .. })).then_some(action)
 }
 
 fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) -> String {
@@ -132,6 +132,7 @@ fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) ->
     };
     match action {
         Action::Claim { host } => format!("claim  {host}"),
+        Action::Disarm { slot } => format!("disarm {slot}"),
         Action::Stage { host, .. } => format!("stage  {version} on {host}"),
         Action::Start { slot, .. } => format!("start  {version} at {slot}"),
         Action::Stop { slot, why, .. } => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,15 @@ pub enum Action {
         instance: InstanceId,
         /// Why it goes.
         why: StopReason,
+        /// The host itself brings the instance back unless it is disarmed within this time: for an instance that had
+        /// to go before another could serve in its place, should the controller be gone by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restore_after: Option<Duration>,
+    },
+    /// Make a host forget the instance that it would bring back.
+    Disarm {
+        /// Where.
+        slot: Slot,
     },
     /// Remove the releases that nothing needs any more.
     Prune {
@@ -67,7 +77,7 @@ impl Action {
     pub fn host(&self) -> &HostId {
         match self {
             Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => host,
-            Action::Start { slot, .. } | Action::Stop { slot, .. } => &slot.host,
+            Action::Start { slot, .. } | Action::Stop { slot, .. } | Action::Disarm { slot } => &slot.host,
         }
     }
 
@@ -75,7 +85,7 @@ impl Action {
     pub fn slot(&self) -> Option<&Slot> {
         match self {
             Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,
-            Action::Start { slot, .. } | Action::Stop { slot, .. } => Some(slot),
+            Action::Start { slot, .. } | Action::Stop { slot, .. } | Action::Disarm { slot } => Some(slot),
         }
     }
 
@@ -86,6 +96,7 @@ impl Action {
             Action::Stage { .. } => "stage",
             Action::Start { .. } => "start",
             Action::Stop { .. } => "stop",
+            Action::Disarm { .. } => "disarm",
             Action::Prune { .. } => "prune",
         }
     }
@@ -97,7 +108,8 @@ impl fmt::Display for Action {
             Action::Claim { host } => write!(f, "claim {host}"),
             Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
             Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
-            Action::Stop { slot, instance, why } => write!(f, "stop {instance} at {slot} ({why})"),
+            Action::Stop { slot, instance, why, .. } => write!(f, "stop {instance} at {slot} ({why})"),
+            Action::Disarm { slot } => write!(f, "disarm {slot}"),
             Action::Prune { host, releases } => write!(f, "prune {} old releases on {host}", releases.len()),
         }
     }

@@ -28,6 +28,8 @@ pub struct Host {
     pub releases: BTreeSet<ReleaseId>,
     /// What is in its slots. A slot that is not listed is empty.
     pub slots: BTreeMap<Port, Occupant>,
+    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    pub armed: BTreeSet<Port>,
 }
 
 /// Whether a host can be reached.
@@ -127,6 +129,8 @@ pub struct Observation {
     pub releases: BTreeSet<ReleaseId>,
     /// What is in its slots; the instances' health is empty.
     pub slots: BTreeMap<Port, Occupant>,
+    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    pub armed: BTreeSet<Port>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
 }
@@ -154,7 +158,13 @@ impl Fleet {
                 sickened.push((Slot { host: host.clone(), port }, old));
             }
         }
-        *entry = Host { reach: Reach::Reachable, epoch: observation.epoch, releases: observation.releases, slots };
+        *entry = Host {
+            reach: Reach::Reachable,
+            epoch: observation.epoch,
+            releases: observation.releases,
+            slots,
+            armed: observation.armed,
+        };
         sickened
     }
 

@@ -147,8 +147,8 @@ impl Draft<'_> {
                 Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
                 Action::Start { .. } => FailureKind::Start,
                 Action::Stop { .. } => FailureKind::Stop,
-                // Old releases left lying do no harm.
-                Action::Prune { .. } => return None,
+                // Old releases left lying do no harm; what is still armed is tried again.
+                Action::Prune { .. } | Action::Disarm { .. } => return None,
             };
             matters(kind).then(|| Failure {
                 kind,
@@ -193,7 +193,9 @@ impl Draft<'_> {
                 kind: match in_flight.action {
                     Action::Start { .. } => FailureKind::Start,
                     Action::Stop { .. } => FailureKind::Stop,
-                    Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => FailureKind::Stage,
+                    Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } | Action::Disarm { .. } => {
+                        FailureKind::Stage
+                    }
                 },
                 host: in_flight.action.host().clone(),
                 slot: in_flight.action.slot().cloned(),
@@ -417,7 +419,7 @@ impl Draft<'_> {
         let ordered = host.is_idle()
             && covered
             && cost <= self.spare
-            && self.order(Action::Stop { slot, instance: counted.instance.name.clone(), why });
+            && self.order(Action::Stop { slot, instance: counted.instance.name.clone(), why, restore_after: None });
         if ordered {
             self.spare -= cost;
         }

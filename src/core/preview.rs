@@ -102,6 +102,9 @@ fn perform(
         host.reach = Reach::Reachable;
         match action {
             Action::Claim { .. } => {}
+            Action::Disarm { slot } => {
+                host.armed.remove(&slot.port);
+            }
             Action::Stage { release, .. } => {
                 host.releases.insert(release.clone());
             }

@@ -223,6 +223,7 @@ impl Hosts {
                 let stop_timeout = self.stop_timeout();
                 Ok(script::stop(&site, &script::Halt { port: slot.port, instance: instance.clone(), stop_timeout }))
             }
+            Action::Disarm { .. } => Err("nothing was armed".into()),
             Action::Start { slot, release } => {
                 let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
                 let launch = self.launch(link, slot, release, revision, instance)?;

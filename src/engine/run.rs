@@ -257,7 +257,7 @@ impl<W: World, S: Store> Run<W, S> {
         *self.orders.entry(action.host().clone()).or_default() += 1;
         let instance = instance.map(|name| (self.rollout.target_revision(), name));
         // It goes out when the intent is durable.
-        self.intended.push((id, Order { action, epoch: self.rollout.epoch, instance }));
+        self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
 
     fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {

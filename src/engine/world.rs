@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use crate::core::action::Action;
 use crate::core::fleet::{Instance, Observation};
 use crate::core::health::Verdict;
-use crate::core::names::{Epoch, HostId, InstanceId, Slot};
+use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Slot};
 
 /// The hosts of a fleet. Every method ends within a bound of its own.
 pub trait World: Send + Sync + 'static {
@@ -25,6 +25,8 @@ pub trait World: Send + Sync + 'static {
 /// An order with all that its host needs to know.
 #[derive(Clone, Debug)]
 pub struct Order {
+    /// Its number in its rollout: a host refuses it once it has taken a later one.
+    pub id: ActionId,
     /// What to do.
     pub action: Action,
     /// The fencing number that it carries.

@@ -218,7 +218,7 @@ impl Story {
                 let row = status.instances.iter().find(|row| row.name == *instance);
                 row.map_or_else(|| instance.to_string(), |row| row.version.clone())
             }
-            Action::Claim { .. } | Action::Prune { .. } => String::new(),
+            Action::Claim { .. } | Action::Prune { .. } | Action::Disarm { .. } => String::new(),
         };
         if let (Action::Start { .. }, Some(instance)) = (action, instance) {
             self.born.insert(instance.clone(), at);
@@ -240,7 +240,7 @@ impl Story {
         let version = &order.version;
         match &order.action {
             // A formality between ship and the host; only its failure is worth a word.
-            Action::Claim { .. } => None,
+            Action::Claim { .. } | Action::Disarm { .. } => None,
             Action::Stage { release, .. } => self.staged(at, release, order),
             Action::Start { .. } => {
                 let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();

@@ -167,7 +167,10 @@ impl Play {
     /// The instance on a host is stopped.
     pub(super) fn stop(&mut self, host: &str, name: &str) {
         let (slot, instance) = (Slot::new(host, 8081), InstanceId::from(name));
-        let id = self.order(Action::Stop { slot, instance: instance.clone(), why: StopReason::Replaced }, None);
+        let id = self.order(
+            Action::Stop { slot, instance: instance.clone(), why: StopReason::Replaced, restore_after: None },
+            None,
+        );
         let stopping = self.status.instances.iter_mut().find(|row| row.name == instance).unwrap();
         stopping.status = Word::Stopping;
         self.progress();

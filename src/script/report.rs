@@ -148,7 +148,8 @@ impl Draft {
                 slots.insert(port, Occupant::Stranger(who));
             }
         }
-        let observation = Observation { epoch, releases: self.releases, slots, free_kib: self.free_kib };
+        let observation =
+            Observation { epoch, releases: self.releases, slots, armed: BTreeSet::new(), free_kib: self.free_kib };
         Ok(Report { end, observation, facts: self.facts })
     }
 }

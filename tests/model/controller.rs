@@ -187,7 +187,8 @@ impl<'a> Controllers<'a> {
         let rollout = self.rollout(controller);
         let epoch = u8::try_from(rollout.epoch.0).expect("epochs are few");
         let order = match action {
-            Action::Claim { .. } => Order::Claim,
+            // Disarming changes nothing that the model knows.
+            Action::Claim { .. } | Action::Disarm { .. } => Order::Claim,
             Action::Stage { release, .. } => Order::Stage(release_of(release)),
             Action::Prune { releases, .. } => Order::Prune(mask(releases)),
             Action::Stop { slot, instance, .. } => Order::Stop { port: port_index(slot.port), name: name_of(instance) },
@@ -311,7 +312,13 @@ impl<'a> Controllers<'a> {
             };
             Some((port_number(port), Occupant::Instance(instance)))
         });
-        Host { reach, epoch: Epoch(view.epoch.into()), releases: releases(view.releases), slots: slots.collect() }
+        Host {
+            reach,
+            epoch: Epoch(view.epoch.into()),
+            releases: releases(view.releases),
+            slots: slots.collect(),
+            armed: BTreeSet::new(),
+        }
     }
 }
 
@@ -400,6 +407,7 @@ fn observation(machine: &Machine) -> Observation {
         releases: releases(machine.releases),
         slots: slots.collect::<BTreeMap<_, _>>(),
         free_kib: None,
+        armed: BTreeSet::new(),
     }
 }
 

@@ -176,8 +176,14 @@ impl Story {
                 host.releases.insert(release.clone());
             }
             Action::Prune { releases, .. } => host.releases.retain(|release| !releases.contains(release)),
-            Action::Stop { slot, .. } => {
+            Action::Stop { slot, restore_after, .. } => {
                 host.slots.remove(&slot.port);
+                if restore_after.is_some() {
+                    host.armed.insert(slot.port);
+                }
+            }
+            Action::Disarm { slot } => {
+                host.armed.remove(&slot.port);
             }
             Action::Start { slot, release } => {
                 let name = name.expect("a start has a slot");

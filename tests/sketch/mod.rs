@@ -180,6 +180,7 @@ impl Drawn {
             epoch: if situation == Situation::Unclaimed { Epoch(4) } else { EPOCH },
             releases: BTreeSet::new(),
             slots: BTreeMap::new(),
+            armed: std::collections::BTreeSet::new(),
         };
         if situation != Situation::Unstaged {
             host.releases.extend(["old", "new"].map(ReleaseId::from));
@@ -213,7 +214,7 @@ impl Drawn {
         match host.slots.get(&port) {
             None => Action::Start { slot, release: self.rollout.target_release().clone() },
             Some(Occupant::Instance(instance)) => {
-                Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced }
+                Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced, restore_after: None }
             }
             Some(Occupant::Stranger(_)) => {
                 Action::Stage { host: id.clone(), release: self.rollout.target_release().clone() }

@@ -102,6 +102,7 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
         slot: Slot::new("web2", 8081),
         instance: "stopping".into(),
         why: crate::core::action::StopReason::Replaced,
+        restore_after: None,
     };
     marks.apply(&started(3, stop, None));
     let status = status(&fleet, &marks, Duration::ZERO);
@@ -145,6 +146,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         slot: Slot::new("web2", 8081),
         instance: "going".into(),
         why: crate::core::action::StopReason::Replaced,
+        restore_after: None,
     };
     let start = Action::Start { slot: Slot::new("web1", 8082), release: release("0.9") };
     let (mut rollout, mut marks) = (Rollout::begin(&begun).unwrap(), Marks::default());
