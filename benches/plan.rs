@@ -9,7 +9,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use ship::core::action::Action;
 use ship::core::budget::Budget;
-use ship::core::event::{Entry, Event, Generation, Verb};
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
 use ship::core::health::{Health, Verdict};
 use ship::core::names::{Epoch, HostId, InstanceId, Port, Revision, Slot};
@@ -55,6 +55,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         budget: Budget { replicas: instances, surge: instances / 4, unavailable: instances / 4 },
         min_ready: Duration::from_secs(10),
         progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         max_restarts: 0,
@@ -65,7 +66,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         release: release.into(),
         version: release.into(),
     };
-    let started = Event::RolloutStarted {
+    let started = Event::RolloutStarted(RolloutStart {
         verb: Verb::Deploy,
         service: spec.service.clone(),
         fleet: "bench".into(),
@@ -73,7 +74,10 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         fallback: Some(generation(1, "old")),
         replicas: instances,
         epoch: Epoch(5),
-    };
+        is_proven: false,
+        scaling: None,
+        set: Vec::new(),
+    });
     let mut rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("it begins with RolloutStarted");
     let mut fleet = Fleet::default();
     for (n, id) in hosts.into_iter().enumerate() {

@@ -71,12 +71,15 @@ fn a_second_port_takes_the_new_instance_beside_the_old() {
 fn in_place_the_old_instance_goes_before_the_new_one_comes() {
     let mut it = fleet_of(2).budget(2, 0, 1).running("0.8", &["h1:8081", "h2:8081"]).deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
-    for host in ["h1", "h2"] {
-        it.does(&[&format!("stop {host}-0.8 at {host}:8081 (replaced)")]);
-        it.does(&[&format!("start 0.9 at {host}:8081")]);
-        it.does_nothing();
-        it.answers(&format!("{host}:8081"));
-    }
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    it.does(&["start 0.9 at h1:8081"]);
+    it.does_nothing();
+    it.answers("h1:8081");
+    // The new one serves: h1 need not bring the old one back, should ship be gone from now on.
+    it.does(&["disarm h1:8081", "stop h2-0.8 at h2:8081 (replaced)"]);
+    it.does(&["start 0.9 at h2:8081"]);
+    it.answers("h2:8081");
+    it.does(&["disarm h2:8081"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
 }
 
@@ -308,6 +311,7 @@ fn what_was_ordered_before_the_turn_says_nothing_about_the_way_back() {
     it.does(&["start 0.8 at h1:8081", "start 0.8 at h2:8081"]);
     it.answers("h1:8081");
     it.answers("h2:8081");
+    it.does(&["disarm h1:8081", "disarm h2:8081"]);
     assert_eq!(it.ending(), Outcome::RolledBack);
 }
 
@@ -372,7 +376,7 @@ fn a_rollback_that_fails_says_so_and_first_awaits_what_is_in_flight() {
     it.later(600);
     assert_eq!(it.plan().next, Next::AwaitInFlight);
     it.fails(&back, "no such file");
-    assert!(why_rollback_failed(&it.ending()).starts_with("h1: no progress for 10m: 1 of 2 replicas updated"));
+    assert!(why_rollback_failed(&it.ending()).starts_with("h1:8081: the new instance could not be started: no such"));
 }
 
 // ── hosts that vanish, orders that nobody heard of again ───────────────────────────────────────────────────────────

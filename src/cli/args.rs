@@ -31,8 +31,9 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship, try later
+    6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
+    8  paused, waiting for a person
   130  interrupted, the state is saved";
 
 /// What to do.
@@ -51,6 +52,18 @@ pub enum Verb {
     /// Go back to the newest revision proven healthy, or to a given one
     #[command(visible_alias = "undo")]
     Rollback(Rollback),
+    /// Let a running rollout start nothing new; what is in flight ends safely
+    Pause(Pause),
+    /// Go on with a rollout that was paused, interrupted, cut off or held
+    Resume(Resume),
+    /// Go back to the revision proven healthy, from a rollout that runs or stands still
+    Abort(Abort),
+    /// Replace every instance by a new one of the same release, one batch at a time
+    Restart(Restart),
+    /// Change how many instances the service has
+    Scale(Scale),
+    /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
+    Unlock(Unlock),
     /// Print a completion script for a shell
     Completions {
         /// For which shell
@@ -61,7 +74,7 @@ pub enum Verb {
 }
 
 /// The inventory, of every verb that needs one.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct InventoryArg {
     /// The inventory file; left out, the one that was deployed from here (as git finds its repository)
     #[arg(value_name = "INVENTORY")]
@@ -170,6 +183,87 @@ pub struct Rollback {
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `ship pause`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+}
+
+/// `ship resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship abort`.
+#[derive(Debug, Args)]
+pub struct Abort {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub cause: Option<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship scale`.
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// How many; it holds until the playbook's `replicas` is changed
+    #[arg(long, value_name = "N")]
+    pub replicas: u32,
+    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship unlock`.
+#[derive(Debug, Args)]
+pub struct Unlock {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// The form of what a verb prints.

@@ -8,6 +8,7 @@ use super::session::Session;
 use super::{args, plan};
 use crate::config::Overrides;
 use crate::core::event::Verb;
+use crate::core::standing::Ask;
 use crate::report::Output;
 
 pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
@@ -19,13 +20,14 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     session.lock(&format!("deploy {}", release.definition.version))?;
+    session.permit(Ask::Deploy)?;
     let goal = goal(&session, release, args.cause);
-    rollout::carry_out(session, goal, args.output).await
+    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy))
 }
 
 /// The goal of a deploy of a release.
 pub(super) fn goal(session: &Session, release: Release, cause: Option<String>) -> Goal {
     let playbook = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
     let cause = cause.unwrap_or_else(|| format!("deploy {}", release.definition.version));
-    Goal { release, verb: Verb::Deploy, cause, playbook }
+    Goal { release, verb: Verb::Deploy, cause, playbook, earlier: None }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::Diagnostics;
 use crate::core::event::Verb;
 use crate::core::failure::Outcome;
+use crate::core::standing::Refusal;
 use crate::engine::EngineError;
 use crate::store::StoreError;
 
@@ -28,6 +29,8 @@ pub enum Exit {
     Locked,
     /// Hosts cannot be used, nothing was touched.
     Unreachable,
+    /// Paused, waiting for a person.
+    Paused,
     /// Interrupted, the state is saved.
     Interrupted,
 }
@@ -44,6 +47,7 @@ impl Exit {
             Exit::RollbackFailed => 5,
             Exit::Locked => 6,
             Exit::Unreachable => 7,
+            Exit::Paused => 8,
             Exit::Interrupted => 130,
         }
     }
@@ -54,9 +58,10 @@ impl Exit {
             (_, Outcome::Succeeded) => Exit::Done,
             (_, Outcome::RolledBack) => Exit::RolledBack,
             (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
-            (Verb::Deploy, Outcome::Held { .. }) => Exit::Held,
+            (_, Outcome::Held { .. }) => Exit::Held,
             (_, Outcome::Fenced { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
+            (_, Outcome::Paused { .. }) => Exit::Paused,
         }
     }
 }
@@ -64,6 +69,13 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit.code())
+    }
+}
+
+impl From<Refusal> for Fail {
+    fn from(refusal: Refusal) -> Self {
+        let exit = if refusal.is_for_now { Exit::Locked } else { Exit::Refused };
+        Self::new(exit, format!("error: {}", refusal.why))
     }
 }
 

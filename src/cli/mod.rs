@@ -1,18 +1,24 @@
 //! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
 
+mod abort;
 pub mod args;
 mod check;
 mod deploy;
 mod exit;
 mod history;
 mod lookup;
+mod pause;
 mod plan;
 mod releases;
+mod restart;
+mod resume;
 mod rollback;
 mod rollout;
+mod scale;
 mod session;
 mod signals;
 mod status;
+mod unlock;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -52,6 +58,12 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Status(args) => status::run(args).await,
         Verb::History(args) => history::run(&args),
         Verb::Rollback(args) => rollback::run(args).await,
+        Verb::Pause(args) => pause::run(args).await,
+        Verb::Resume(args) => resume::run(args).await,
+        Verb::Abort(args) => abort::run(args).await,
+        Verb::Restart(args) => restart::run(args).await,
+        Verb::Scale(args) => scale::run(args).await,
+        Verb::Unlock(args) => unlock::run(args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);

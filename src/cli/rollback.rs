@@ -11,12 +11,14 @@ use crate::core::event::Verb;
 use crate::core::failure::Outcome;
 use crate::core::history;
 use crate::core::names::Revision;
+use crate::core::standing::Ask;
 use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.set };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("rollback")?;
+    session.permit(Ask::Rollback)?;
     let present = session.current().cloned();
     let target = target(&session, present.as_ref(), args.to_revision)?.clone();
     let is_present =
@@ -29,8 +31,8 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     }
     let cause = args.cause.unwrap_or_else(|| format!("rollback to revision {}", target.revision));
     let release = Release::of_history(&session, &target.release, &target.definition);
-    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook };
-    rollout::carry_out(session, goal, args.output).await
+    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None };
+    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Rollback))
 }
 
 fn target<'a>(

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::{note, signals};
-use crate::core::event::{Entry, Event, Generation, Verb};
-use crate::core::failure::Outcome;
-use crate::core::history;
+use crate::core::action::Action;
+use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
+use crate::core::failure::{Failure, FailureKind, Outcome};
 use crate::core::names::{Epoch, HostId, ReleaseId, Revision};
 use crate::core::plan::{Next, Plan, plan};
 use crate::core::release::Definition;
-use crate::core::rollout::Rollout;
+use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
+use crate::core::{history, scaling};
 use crate::engine::{Engine, Hosts, Preflight, preflight};
 use crate::report::{self, Output, Setup};
-use crate::store::{NewRevision, RevisionRecord, Store};
+use crate::store::{NewRevision, Store};
 
 /// What is wanted.
 pub(super) struct Goal {
@@ -26,6 +28,44 @@ pub(super) struct Goal {
     pub(super) cause: String,
     /// The playbook's text, for the history.
     pub(super) playbook: String,
+    /// The rollout that it goes on with, if it is one.
+    pub(super) earlier: Option<Earlier>,
+}
+
+/// A rollout that stands still and is to go on.
+pub(super) struct Earlier {
+    /// How it stood, as its journal tells.
+    pub(super) rollout: Rollout,
+    /// What happens to it now.
+    pub(super) then: GoOn,
+}
+
+/// How a rollout goes on.
+pub(super) enum GoOn {
+    /// In its direction.
+    Onward,
+    /// Back, because this person asks for it.
+    Back(String),
+    /// Only in numbers: it stands afterwards as it does now.
+    Scaled(Outcome),
+}
+
+/// How it went.
+pub(super) enum Ended {
+    /// All was in place already.
+    NothingToDo,
+    /// The rollout has ended so.
+    As(Outcome),
+}
+
+impl Ended {
+    /// What the caller of a verb is told.
+    pub(super) fn exit(&self, verb: Verb) -> Exit {
+        match self {
+            Ended::NothingToDo => Exit::Done,
+            Ended::As(outcome) => Exit::of(verb, outcome),
+        }
+    }
 }
 
 /// What is known before anything is touched.
@@ -43,15 +83,15 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), release.secrets.as_ref())?;
     let found = preflight(&world, &spec.hosts, &definitions, &*session.clock).await;
-    if let Err(fail) = usable(&found).and_then(|()| possible(&spec, &found)) {
+    if let Err(fail) = usable(&found, spec.max_failures).and_then(|()| possible(&spec, &found)) {
         world.close().await;
         return Err(fail);
     }
     Ok(Scene { spec, world, definitions, found })
 }
 
-fn usable(found: &Preflight) -> Result<(), Fail> {
-    if found.unusable.is_empty() {
+fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {
+    if u32::try_from(found.unusable.len()).is_ok_and(|bad| bad <= max_failures) {
         return Ok(());
     }
     let (bad, all) = (found.unusable.len(), found.fleet.hosts.len());
@@ -81,83 +121,129 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
 /// A rollout that is not recorded: to ask the planner what it would do.
 pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Option<Rollout> {
     let epoch = scene.found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
-    let revision = reused(session, goal).map_or(Revision(0), |record| record.revision);
-    let event = started(session, scene, goal, revision, Epoch(epoch.0 + 1));
-    Rollout::begin(&Entry { at: session.now(), event })
+    let revision = reused(session, goal).unwrap_or_default();
+    let at = session.now();
+    let opening = opening(session, scene, goal, revision, Epoch(epoch.0 + 1)).into_iter();
+    Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>())
 }
 
-/// A deploy of what the fleet is on already makes no new revision: it repairs, scales or goes on.
-fn reused<'a>(session: &'a Session, goal: &Goal) -> Option<&'a RevisionRecord> {
-    session.current().filter(|current| goal.verb == Verb::Deploy && current.release == goal.release.id)
+/// The entry of the history that the rollout is for, where it makes no new one: a deploy of what the fleet is on already
+/// repairs, scales or goes on.
+fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
+    if let Some(earlier) = &goal.earlier {
+        return Some(earlier.rollout.goal.revision);
+    }
+    let current = session.current().filter(|current| match goal.verb {
+        Verb::Deploy => current.release == goal.release.id,
+        Verb::Scale => true,
+        Verb::Rollback | Verb::Restart => false,
+    });
+    current.map(|current| current.revision)
 }
 
-fn started(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, epoch: Epoch) -> Event {
-    let past = session.past();
-    // What was proven is not to blame for a sick machine: a repair does not go back.
-    let is_repair = reused(session, goal).is_some_and(|current| current.proven);
-    let fallback = history::fallback(&past, &goal.release.id)
-        .filter(|_| goal.verb == Verb::Deploy && !is_repair)
-        .and_then(|back| session.revision(back.revision))
-        .map(|record| Generation {
-            revision: record.revision,
-            release: record.release.clone(),
-            version: record.definition.version.clone(),
-        });
-    Event::RolloutStarted {
+/// The first events of the rollout: its start, and where it goes on from an earlier one, how that stood.
+fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
+    let earlier = goal.earlier.as_ref();
+    let target =
+        Generation { revision, release: goal.release.id.clone(), version: goal.release.definition.version.clone() };
+    let fallback = match earlier {
+        Some(earlier) => earlier.rollout.fallback.clone(),
+        None => fallback(session, goal),
+    };
+    let start = Event::RolloutStarted(RolloutStart {
         verb: goal.verb,
         service: session.subject.service.clone(),
         fleet: session.subject.fleet.clone(),
-        target: Generation {
-            revision,
-            release: goal.release.id.clone(),
-            version: goal.release.definition.version.clone(),
-        },
+        is_proven: session.revision(revision).is_some_and(|record| record.proven),
+        scaling: earlier.and_then(|earlier| scaling(scene, &target, fallback.as_ref(), &earlier.then)),
+        target,
         fallback,
         replicas: scene.spec.budget.replicas,
         epoch,
-    }
+        set: session.set.clone(),
+    });
+    let turn = earlier.and_then(|earlier| match (&earlier.then, &earlier.rollout.direction) {
+        (_, Direction::Back(failure)) => {
+            Some(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: Then::RollBack })
+        }
+        (GoOn::Back(by), _) => Some(Event::Aborted { by: by.clone() }),
+        // It was aborted, and its controller died before it could turn.
+        (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
+        (_, Direction::Held { .. }) => None,
+    });
+    let lost = scene.found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
+        failure: Failure {
+            kind: FailureKind::HostLost,
+            host: Some(host.clone()),
+            slot: None,
+            detail: unusable.why.clone(),
+            waited: Duration::ZERO,
+        },
+        log: Vec::new(),
+    });
+    [start].into_iter().chain(turn).chain(lost).collect()
+}
+
+/// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from.
+fn fallback(session: &Session, goal: &Goal) -> Option<Generation> {
+    let back = match goal.verb {
+        Verb::Deploy => {
+            history::fallback(&session.past(), &goal.release.id).and_then(|back| session.revision(back.revision))
+        }
+        Verb::Rollback => session.current().filter(|current| current.proven && current.release != goal.release.id),
+        Verb::Restart | Verb::Scale => None,
+    };
+    back.map(Session::generation)
+}
+
+fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, then: &GoOn) -> Option<Scaling> {
+    let GoOn::Scaled(outcome) = then else { return None };
+    let known: Vec<_> = [Some(target), fallback].into_iter().flatten().map(|generation| &generation.release).collect();
+    let shares = scaling::shares(&scene.found.fleet, &known, &target.release, scene.spec.budget.replicas);
+    Some(Scaling { shares, then: Box::new(outcome.clone()) })
 }
 
 /// Brings the fleet to the goal.
-pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Exit, Fail> {
+pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
     let scene = look(&session, &goal.release).await?;
+    session.keep_scale()?;
     if is_settled(&session, &scene, &goal) {
         say_nothing_to_do(&session, &scene, &goal, output);
         scene.world.close().await;
         session.store.release_lease()?;
-        return Ok(Exit::Done);
+        return Ok(Ended::NothingToDo);
     }
     let revision = match reused(&session, &goal) {
-        Some(record) => record.revision,
+        Some(revision) => revision,
         None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
     };
     let seen = scene.found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
-    let event = started(&session, &scene, &goal, revision, epoch);
+    let opening = opening(&session, &scene, &goal, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
-    let Session { project, inventory, place, subject, store, clock, revisions } = session;
+    let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
         store,
         reporter: report::reporter(output, setup),
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(&session.clock),
         interrupts,
-        fleet_name: subject.fleet.clone(),
+        fleet_name: session.subject.fleet.clone(),
         spec: scene.spec,
-        addresses: project.inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect(),
+        addresses: session.addresses(),
         definitions: scene.definitions,
         fleet: scene.found.fleet,
     };
-    let ended = engine.run(id, event).await;
+    let ended = engine.run(id, opening).await;
     scene.world.close().await;
     let (outcome, store) = ended?;
-    let mut session = Session { project, inventory, place, subject, store, clock, revisions };
+    let mut session = session.with_store(store);
     if outcome == Outcome::Succeeded {
         trim(&mut session, revision)?;
     }
     session.store.release_lease()?;
-    Ok(Exit::of(goal.verb, &outcome))
+    Ok(Ended::As(outcome))
 }
 
 /// Whether the fleet is where it is to be, and the history says so.
@@ -169,10 +255,10 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
         tentative(session, scene, goal).map(|rollout| plan(&scene.spec, &rollout, &scene.found.fleet, session.now()));
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
         next == Next::Finish(Outcome::Succeeded)
-            || !actions.is_empty()
-                && actions.iter().all(|action| matches!(action, crate::core::action::Action::Prune { .. }))
+            || !actions.is_empty() && actions.iter().all(|action| matches!(action, Action::Prune { .. }))
     });
-    recorded && complete
+    let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
+    makes_nothing_new && recorded && complete
 }
 
 fn say_nothing_to_do(session: &Session, scene: &Scene, goal: &Goal, output: Output) {

@@ -8,29 +8,61 @@ use super::exit::{Exit, Fail};
 use super::releases::Secrets;
 use super::{args, lookup};
 use crate::config::{self, Project, Transport};
+use crate::core::account::Account;
+use crate::core::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::history::{self, Past};
 use crate::core::names::{HostId, ReleaseId, Revision};
 use crate::core::release::Definition;
-use crate::core::spec::Spec;
+use crate::core::rollout::Rollout;
+use crate::core::spec::{Amounts, Spec};
+use crate::core::standing::{Ask, Standing};
 use crate::core::time::Time;
 use crate::engine::{Clock, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
 use crate::report::Versions;
-use crate::store::{Holder, Place, RevisionRecord, Sqlite, Store, Subject, place_for};
+use crate::store::{Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for};
 
 /// The project and its state.
-pub(super) struct Session {
+pub(super) struct Session<S = Sqlite> {
     pub(super) project: Project,
     pub(super) inventory: PathBuf,
     pub(super) place: Place,
     pub(super) subject: Subject,
-    pub(super) store: Sqlite,
+    pub(super) store: S,
     pub(super) clock: Arc<dyn Clock>,
     /// The history, oldest first.
     pub(super) revisions: Vec<RevisionRecord>,
+    /// What the command line has set.
+    pub(super) set: Vec<String>,
+    /// How many instances are asked for now by `ship scale`.
+    scale: Option<u32>,
+}
+
+impl<S> Session<S> {
+    /// The same with another store in its place, and the store.
+    fn exchange<T>(self, store: T) -> (Session<T>, S) {
+        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale } = self;
+        (Session { project, inventory, place, subject, store, clock, revisions, set, scale }, old)
+    }
+
+    pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
+        self.project.inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect()
+    }
+}
+
+impl Session<()> {
+    /// Takes the store back.
+    pub(super) fn with_store(self, store: Sqlite) -> Session {
+        self.exchange(store).0
+    }
 }
 
 impl Session {
+    /// Gives the store away for a while.
+    pub(super) fn lend_store(self) -> (Session<()>, Sqlite) {
+        self.exchange(())
+    }
+
     /// Reads the files and opens the state.
     pub(super) fn open(inventory: args::InventoryArg, overrides: &config::Overrides) -> Result<Self, Fail> {
         let inventory = lookup::inventory(inventory.inventory)?;
@@ -41,7 +73,8 @@ impl Session {
         let store = Sqlite::open(&place)?;
         let revisions = store.revisions(&subject)?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
-        Ok(Self { project, inventory, place, subject, store, clock: Arc::new(WallClock), revisions })
+        let (set, clock) = (overrides.set.clone(), Arc::new(WallClock));
+        Ok(Self { project, inventory, place, subject, store, clock, revisions, set, scale: None })
     }
 
     pub(super) fn now(&self) -> Time {
@@ -51,11 +84,118 @@ impl Session {
     /// Takes the lease: from here on this process alone changes the fleet.
     pub(super) fn lock(&mut self, run: &str) -> Result<(), Fail> {
         let (user, host) = who();
-        self.store.acquire_lease(&self.subject, Holder::this_process(&user, &host, run, self.now()))?;
+        let holder = Holder::this_process(&user, &host, run, self.now());
+        // A ship that is called by another's hook goes on under its lease.
+        let token = std::env::var("SHIP_LEASE").ok();
+        self.store.acquire_lease(&self.subject, holder, token.as_deref())?;
         self.store.remember(&self.subject, &self.inventory)?;
         // Another may have changed the history before the lease was had.
         self.revisions = self.store.revisions(&self.subject)?;
         Ok(())
+    }
+
+    /// The newest rollout's journal, if there was one.
+    pub(super) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Fail> {
+        Ok(self.store.newest_journal(&self.subject)?)
+    }
+
+    /// The newest rollout, if there was one.
+    pub(super) fn newest_rollout(&self) -> Result<Option<Rollout>, Fail> {
+        Ok(self.newest()?.and_then(|(_, journal)| Rollout::of(&journal)))
+    }
+
+    /// Who carries out a rollout now, if anybody alive does.
+    pub(super) fn holder(&self) -> Result<Option<Holder>, Fail> {
+        Ok(self.store.holder(&self.subject, &who().1, self.now())?)
+    }
+
+    /// Whether anybody alive carries out a rollout.
+    pub(super) fn is_carried_out(&self) -> Result<bool, Fail> {
+        Ok(self.holder()?.is_some())
+    }
+
+    /// How the service stands.
+    pub(super) fn standing(&self) -> Result<Standing, Fail> {
+        // The lease first: it is given back after the end was recorded.
+        let is_carried_out = self.is_carried_out()?;
+        let newest = self.newest()?.and_then(|(_, journal)| Account::of(&journal));
+        Ok(Standing::of(newest.as_ref(), is_carried_out))
+    }
+
+    /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else is at work.
+    pub(super) fn permit(&self, ask: Ask) -> Result<Standing, Fail> {
+        let newest = self.newest()?.and_then(|(_, journal)| Account::of(&journal));
+        let standing = Standing::of(newest.as_ref(), false);
+        match standing.refusal(ask, &self.subject.service) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(standing),
+        }
+    }
+
+    /// Asks something of the process that carries out a rollout.
+    pub(super) fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Fail> {
+        let (user, host) = who();
+        Ok(self.store.ask(rollout, &Request { wish, by: format!("{user}@{host}") })?)
+    }
+
+    /// The revision that the fleet is on.
+    pub(super) fn current_record(&self) -> Result<&RevisionRecord, Fail> {
+        self.current().ok_or_else(Self::nothing_deployed)
+    }
+
+    pub(super) fn nothing_deployed() -> Fail {
+        Fail::refused("error: nothing was deployed yet; `ship deploy` comes first")
+    }
+
+    /// What the newest rollout was begun with, whatever the files lack now that the command line gave then.
+    pub(super) fn begun(inventory: &args::InventoryArg) -> Result<Begun, Fail> {
+        let any = config::Overrides { version: Some("0".to_owned()), set: Vec::new() };
+        let session = Self::open(inventory.clone(), &any)?;
+        let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
+        let start = journal.first().and_then(|entry| match &entry.event {
+            Event::RolloutStarted(start) => Some(start.clone()),
+            _ => None,
+        });
+        Ok(Begun { start, standing: session.standing()? })
+    }
+
+    /// Whether a setting says how many instances are wanted.
+    pub(super) fn is_replicas(setting: &str) -> bool {
+        setting.split_once('=').is_some_and(|(key, _)| key.trim() == "rollout.replicas")
+    }
+
+    /// So many instances are wanted from now on.
+    pub(super) fn scale_to(&mut self, replicas: u32) {
+        self.scale = Some(replicas);
+    }
+
+    /// Remembers how many instances are wanted, if that was asked for.
+    pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
+        let Some(replicas) = self.scale else { return Ok(()) };
+        let playbook = self.project.playbook.rollout.amounts(self.project.inventory.hosts.len()).replicas;
+        let (user, host) = who();
+        Ok(self.store.set_scale(&self.subject, Scale { replicas, playbook }, &format!("{user}@{host}"))?)
+    }
+
+    /// A revision as a rollout refers to it.
+    pub(super) fn generation(record: &RevisionRecord) -> Generation {
+        Generation {
+            revision: record.revision,
+            release: record.release.clone(),
+            version: record.definition.version.clone(),
+        }
+    }
+
+    /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
+    pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
+        let mut amounts = self.project.playbook.rollout.amounts(self.project.inventory.hosts.len());
+        let kept = self.store.scale(&self.subject)?.filter(|scale| scale.playbook == amounts.replicas);
+        if let Some(replicas) = self.scale {
+            amounts.replicas = replicas;
+        } else if let Some(kept) = kept.filter(|_| !self.set.iter().any(|setting| Self::is_replicas(setting))) {
+            amounts.replicas = kept.replicas;
+        }
+        Ok(amounts)
     }
 
     pub(super) fn past(&self) -> Vec<Past> {
@@ -89,10 +229,6 @@ impl Session {
         self.project.inventory.hosts.iter().map(|host| host.name.clone()).collect()
     }
 
-    pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
-        self.project.inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect()
-    }
-
     /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were checked, so it can be had.
     pub(super) fn spec(
         &self,
@@ -102,8 +238,8 @@ impl Session {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
         let hosts = self.hosts();
-        let budget = rollout
-            .amounts(hosts.len())
+        let budget = self
+            .amounts()?
             .resolve(hosts.len(), playbook.service.ports.len())
             .map_err(|impossible| Fail::refused(format!("error: {impossible}")))?;
         let mut past = self.past();
@@ -121,6 +257,7 @@ impl Session {
             budget,
             min_ready: rollout.min_ready,
             progress_deadline: rollout.progress_deadline,
+            max_failures: rollout.max_failures,
             on_failure: rollout.on_failure,
             thresholds: definitions
                 .iter()
@@ -171,6 +308,24 @@ impl Session {
             base_dir: host.base_dir.clone().unwrap_or(default),
             ports: self.project.playbook.service.ports.clone(),
         }
+    }
+}
+
+/// What the newest rollout was begun with, and how the service stands.
+pub(super) struct Begun {
+    start: Option<RolloutStart>,
+    pub(super) standing: Standing,
+}
+
+impl Begun {
+    /// Its version; some version where there is none, as the files need not name one.
+    pub(super) fn version(&self) -> String {
+        self.start.as_ref().map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
+    }
+
+    /// The settings of its command line, if they matter.
+    pub(super) fn set_if(&self, matters: bool) -> impl Iterator<Item = String> {
+        self.start.iter().filter(move |_| matters).flat_map(|start| start.set.clone())
     }
 }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::args::{Form, Status as Args};
 use super::exit::{Exit, Fail};
-use super::session::{Session, who};
+use super::session::Session;
 use super::{print, signals};
 use crate::config::Overrides;
 use crate::core::account::Account;
 use crate::core::event::Generation;
-use crate::core::failure::Outcome;
 use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
-use crate::core::status::{Marks, Scene, State, Status};
+use crate::core::standing::Standing;
+use crate::core::status::{Marks, Scene, Status};
 use crate::engine::{Hosts, preflight};
 use crate::report;
 use crate::store::Store;
@@ -65,9 +65,8 @@ async fn show(
 ) -> Result<(), Fail> {
     let mut spec = session.spec(definitions, None)?;
     let found = preflight(world, &spec.hosts, definitions, &*session.clock).await;
-    let (_, here) = who();
-    let holder = session.store.holder(&session.subject, &here, session.now())?;
-    let journal = session.store.newest_journal(&session.subject)?.unwrap_or_default();
+    let holder = session.holder()?;
+    let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
     let account = Account::of(&journal);
     if let Some(account) = &account {
         // What was asked for last, which the command line may have said and not the playbook.
@@ -93,7 +92,7 @@ async fn show(
         budget: spec.budget,
         min_ready: spec.min_ready,
         thresholds: &spec.thresholds,
-        state: state(account.as_ref(), holder.is_some()),
+        state: Standing::of(account.as_ref(), holder.is_some()).state(),
         marks: &marks,
         holds: &BTreeMap::new(),
         now,
@@ -118,22 +117,5 @@ async fn show(
 /// Where a running rollout goes; else the revision that the fleet is on.
 fn target(session: &Session, account: Option<&Account>, is_running: bool) -> Option<Generation> {
     let under_way = account.filter(|account| is_running && account.outcome.is_none());
-    under_way.map(|account| account.target.clone()).or_else(|| {
-        session.current().map(|record| Generation {
-            revision: record.revision,
-            release: record.release.clone(),
-            version: record.definition.version.clone(),
-        })
-    })
-}
-
-fn state(account: Option<&Account>, is_running: bool) -> State {
-    let Some(account) = account else { return State::Idle };
-    match &account.outcome {
-        None if is_running => State::Running,
-        None | Some(Outcome::Interrupted | Outcome::Fenced { .. }) => State::Paused,
-        Some(Outcome::Succeeded) => State::Idle,
-        Some(Outcome::Held { .. }) => State::Held,
-        Some(Outcome::RolledBack | Outcome::RollbackFailed { .. }) => State::Failed,
-    }
+    under_way.map(|account| account.target.clone()).or_else(|| session.current().map(Session::generation))
 }

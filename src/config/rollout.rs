@@ -27,6 +27,8 @@ pub struct RolloutConfig {
     pub progress_deadline: Duration,
     /// Revisions that the history keeps.
     pub history_limit: u32,
+    /// Hosts that may be left behind before a failure has a consequence.
+    pub max_failures: u32,
     /// What follows a failure.
     pub on_failure: OnFailure,
 }
@@ -58,6 +60,7 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
     let min_ready = fields.or("min_ready", Duration::ZERO, duration);
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
     let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
+    let max_failures = fields.or("max_failures", 0, count);
     let on_failure = fields.or(
         "on_failure",
         OnFailure::RollBack,
@@ -81,6 +84,7 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
             min_ready: min_ready?,
             progress_deadline: progress_deadline?,
             history_limit: history_limit?,
+            max_failures: max_failures?,
             on_failure: on_failure?,
         })
     };

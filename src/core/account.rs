@@ -2,10 +2,13 @@
 
 use serde::Serialize;
 
-use super::event::{Entry, Event, Generation, Verb};
+use super::event::{Entry, Event, Generation, Progress, Verb};
 use super::failure::{Failure, Outcome};
 use super::rollout::Rollout;
 use super::time::{Human, Time};
+
+/// What can be done about a rollout that stands still.
+const GO_ON: &str = "`ship resume` goes on, `ship abort` goes back";
 
 /// A rollout in a few words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,27 +29,34 @@ pub struct Account {
     pub outcome: Option<Outcome>,
     /// What went wrong, if something did.
     pub failure: Option<Failure>,
+    /// How far it got.
+    pub progress: Option<Progress>,
+    /// Hosts that it left behind, and why.
+    pub left_behind: Vec<Failure>,
 }
 
 impl Account {
     /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
     pub fn of(journal: &[Entry]) -> Option<Self> {
+        let rollout = Rollout::of(journal)?;
         let first = journal.first()?;
-        let Event::RolloutStarted { verb, target, replicas, .. } = &first.event else { return None };
-        let mut rollout = Rollout::begin(first)?;
-        for entry in &journal[1..] {
-            rollout.apply(entry);
-        }
+        let Event::RolloutStarted(start) = &first.event else { return None };
         let ended = journal.iter().rev().find(|entry| matches!(entry.event, Event::RolloutFinished { .. }));
+        let progress = journal.iter().rev().find_map(|entry| match &entry.event {
+            Event::Progress(progress) => Some(*progress),
+            _ => None,
+        });
         Some(Self {
-            verb: *verb,
-            goal: target.clone(),
+            verb: start.verb,
+            goal: start.target.clone(),
             target: rollout.target().clone(),
-            replicas: *replicas,
+            replicas: start.replicas,
             began: first.at,
             ended: ended.map(|entry| entry.at),
             outcome: rollout.outcome.clone(),
             failure: rollout.failure().cloned(),
+            progress,
+            left_behind: rollout.quarantined.into_values().collect(),
         })
     }
 
@@ -55,17 +65,21 @@ impl Account {
         let Generation { version, revision, .. } = &self.goal;
         let what = format!("{} of {version} (revision {revision})", self.verb.noun());
         let ago = |at: Time| Human(now.since(at));
+        let far = self.how_far();
+        let ended = self.ended.unwrap_or(self.began);
         let mut lines = Vec::new();
         match (&self.outcome, by) {
-            (None, Some(by)) => lines.push(format!("{what} is under way for {} by {by}", ago(self.began))),
-            (None, None) => lines.push(format!(
-                "{what} began {} ago and was cut off; the same command goes on, `ship rollback` goes back",
-                ago(self.began)
-            )),
-            (Some(Outcome::Succeeded), _) => return lines,
+            (None, Some(by)) => lines.push(format!("{what} is under way for {} by {by}{far}", ago(self.began))),
+            (None, None) => lines.push(format!("{what} began {} ago and was cut off{far}; {GO_ON}", ago(self.began))),
+            (Some(Outcome::Succeeded), _) => {}
+            (Some(Outcome::Paused { by, since }), _) => {
+                lines.push(format!("{what} is paused for {}, by {by}{far}; {GO_ON}", ago(*since)));
+            }
+            (Some(Outcome::Interrupted), _) => {
+                lines.push(format!("{what} was interrupted {} ago{far}; {GO_ON}", ago(ended)));
+            }
             (Some(outcome), _) => {
-                let ended = ago(self.ended.unwrap_or(self.began));
-                lines.push(format!("{what} ended {ended} ago: {}", outcome.word()));
+                lines.push(format!("{what} ended {} ago: {}", ago(ended), outcome.word()));
                 if let Outcome::Held { why } = outcome {
                     lines.push(format!("  held: {why}"));
                 }
@@ -74,16 +88,23 @@ impl Account {
         lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
         lines
     }
+
+    fn how_far(&self) -> String {
+        self.progress.map_or_else(String::new, |progress| {
+            format!(", with {} of {} updated and {} available", progress.updated, progress.desired, progress.available)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::event::RolloutStart;
     use crate::core::names::{Epoch, Revision};
 
     fn journal(last: Option<Outcome>) -> Vec<Entry> {
         let target = Generation { revision: Revision(4), release: "r".into(), version: "1.1".into() };
-        let started = Event::RolloutStarted {
+        let started = Event::RolloutStarted(RolloutStart {
             verb: Verb::Deploy,
             service: "page".into(),
             fleet: "local".into(),
@@ -91,7 +112,10 @@ mod tests {
             fallback: None,
             replicas: 3,
             epoch: Epoch(1),
-        };
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        });
         let finished = last.map(|outcome| Entry { at: Time(5000), event: Event::RolloutFinished { outcome } });
         [Entry { at: Time(1000), event: started }].into_iter().chain(finished).collect()
     }
@@ -102,8 +126,7 @@ mod tests {
         assert_eq!(lines(None, Some("anna@laptop")), "deploy of 1.1 (revision 4) is under way for 1m4s by anna@laptop");
         assert_eq!(
             lines(None, None),
-            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; the same command goes on, `ship rollback` goes \
-             back"
+            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; `ship resume` goes on, `ship abort` goes back"
         );
         assert_eq!(lines(Some(Outcome::RolledBack), None), "deploy of 1.1 (revision 4) ended 1m ago: rolled-back");
         assert_eq!(lines(Some(Outcome::Succeeded), None), "");

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
 use super::event::Progress;
+use super::failure::FailureKind;
 use super::fleet::{Fleet, Host, Instance};
 use super::health::Verdict;
-use super::names::{Epoch, HostId, Port, Slot};
+use super::names::{Epoch, HostId, Port, ReleaseId, Slot};
 use super::rollout::Rollout;
 use super::spec::Spec;
 use super::time::Time;
@@ -19,18 +20,36 @@ use super::time::Time;
 pub struct Census<'a> {
     /// Every host, in the inventory's order; then hosts that only the fleet knows.
     pub hosts: Vec<HostCount<'a>>,
-    /// Instances of the target release: running, or ordered.
+    /// Instances to be had: the replicas, or what the hosts that are not left behind have slots for.
+    pub desired: u32,
+    /// Of these, by release.
+    pub wanted: BTreeMap<&'a ReleaseId, u32>,
+    /// Instances of a wanted release: running, or ordered.
     pub new: u32,
+    /// Of these, by release.
+    pub new_by_release: BTreeMap<&'a ReleaseId, u32>,
     /// Of these, ready.
     pub new_ready: u32,
     /// Of these, available.
     pub new_available: u32,
-    /// Instances of any release that run, or may.
+    /// Instances of any release that run, or may, but for those that are written off with their host.
     pub running: u32,
     /// Of these, available and not being stopped.
     pub available: u32,
     /// Of the running ones, being stopped.
     pub stopping: u32,
+}
+
+/// A host's part in a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It takes part.
+    Takes,
+    /// It is left behind: it offers no slots.
+    LeftBehind,
+    /// It is left behind, and either out of reach or open to the late orders of an earlier controller: nothing on it
+    /// counts.
+    WrittenOff,
 }
 
 /// The counts of one host.
@@ -44,14 +63,16 @@ pub struct HostCount<'a> {
     pub busy: Option<&'a Action>,
     /// Its instances that were seen.
     pub instances: Vec<Counted<'a>>,
-    /// Instances of the target release, seen or ordered.
+    /// Instances of a wanted release, seen or ordered.
     pub new: u32,
     /// Instances of any release that run, or may.
     pub running: u32,
+    /// Its part in the rollout.
+    pub part: Part,
     /// Whether an order that nobody saw the end of may still be at work there.
     pub is_unsettled: bool,
-    /// Slots in which an order that nobody saw the end of may have started something.
-    pub doubtful: BTreeSet<Port>,
+    /// Slots in which an order that nobody saw the end of may have started an instance of this release.
+    pub doubtful: BTreeMap<Port, &'a ReleaseId>,
     /// Whether the inventory lists it.
     pub listed: bool,
 }
@@ -64,7 +85,7 @@ pub struct Counted<'a> {
     pub port: Port,
     /// What was seen.
     pub instance: &'a Instance,
-    /// Whether it is of the target release.
+    /// Whether it is of a wanted release, in a place where it may stay.
     pub is_new: bool,
     /// Whether its process runs, or may.
     pub is_running: bool,
@@ -77,6 +98,14 @@ pub struct Counted<'a> {
     pub is_in_doubt: bool,
     /// Whether an order to stop it is in flight, or may have been carried out.
     pub is_stopping: bool,
+}
+
+/// What all hosts are counted by.
+struct Frame<'a, 'w> {
+    spec: &'a Spec,
+    rollout: &'a Rollout,
+    wanted: &'w BTreeMap<&'a ReleaseId, u32>,
+    now: Time,
 }
 
 /// The orders of one host whose end is not known yet, or not at all.
@@ -110,15 +139,20 @@ impl<'a> Census<'a> {
         let orders = Orders::by_host(rollout);
         let mut census = Self {
             hosts: Vec::with_capacity(spec.hosts.len()),
+            desired: spec.budget.replicas,
+            wanted: rollout.wanted(spec.budget.replicas),
             new: 0,
+            new_by_release: BTreeMap::new(),
             new_ready: 0,
             new_available: 0,
             running: 0,
             available: 0,
             stopping: 0,
         };
+        let wanted = rollout.wanted(spec.budget.replicas);
+        let frame = Frame { spec, rollout, wanted: &wanted, now };
         let mut add = |id, host, listed| {
-            let count = HostCount::take(spec, rollout, id, host, orders.get(id), listed, now);
+            let count = HostCount::take(&frame, id, host, orders.get(id), listed);
             census.add(&count);
             census.hosts.push(count);
         };
@@ -133,17 +167,30 @@ impl<'a> Census<'a> {
             let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
             fleet.hosts.iter().filter(|(id, _)| !listed.contains(id)).for_each(|(id, host)| add(id, Some(host), false));
         }
+        if !rollout.quarantined.is_empty() {
+            let usable = census.hosts.iter().filter(|host| host.listed && host.takes_part()).count();
+            let slots = u32::try_from(usable.saturating_mul(spec.ports.len())).unwrap_or(u32::MAX);
+            census.desired = census.desired.min(slots);
+        }
         census
     }
 
-    fn add(&mut self, host: &HostCount<'_>) {
+    fn add(&mut self, host: &HostCount<'a>) {
         self.new += host.new;
-        self.running += host.running;
+        if !host.is_written_off() {
+            self.running += host.running;
+        }
+        let doubtful =
+            host.doubtful.values().filter(|release| host.takes_part() && self.wanted.contains_key(**release));
+        let running = host.instances.iter().filter(|counted| counted.is_new && counted.is_running);
+        for release in doubtful.copied().chain(running.map(|counted| &counted.instance.release)) {
+            *self.new_by_release.entry(release).or_default() += 1;
+        }
         for counted in &host.instances {
             self.new_ready += u32::from(counted.is_new && counted.is_ready);
             self.new_available += u32::from(counted.is_new && counted.is_available);
             self.available += u32::from(counted.is_available);
-            self.stopping += u32::from(counted.is_running && counted.is_stopping);
+            self.stopping += u32::from(counted.is_running && counted.is_stopping && !host.is_written_off());
         }
     }
 
@@ -159,6 +206,29 @@ impl<'a> Census<'a> {
         }
     }
 
+    /// Instances that are still to be started, by release.
+    pub fn missing(&self) -> BTreeMap<&'a ReleaseId, u32> {
+        let of = |release| self.new_by_release.get(release).copied().unwrap_or(0);
+        let mut room = self.desired.saturating_sub(self.new);
+        let mut missing = BTreeMap::new();
+        for (release, wanted) in &self.wanted {
+            let count = wanted.saturating_sub(of(*release)).min(room);
+            room -= count;
+            if count > 0 {
+                missing.insert(*release, count);
+            }
+        }
+        missing
+    }
+
+    /// Instances of wanted releases that are too many, by release.
+    pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
+        let wanted = |release| self.wanted.get(release).copied().unwrap_or(0).min(self.desired);
+        let too_many =
+            self.new_by_release.iter().map(|(release, count)| (*release, count.saturating_sub(wanted(*release))));
+        too_many.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// All instances, by host in the inventory's order and by port.
     pub fn instances(&self) -> impl Iterator<Item = (&HostCount<'a>, &Counted<'a>)> {
         self.hosts.iter().flat_map(|host| host.instances.iter().map(move |counted| (host, counted)))
@@ -167,15 +237,22 @@ impl<'a> Census<'a> {
 
 impl<'a> HostCount<'a> {
     fn take(
-        spec: &Spec,
-        rollout: &'a Rollout,
+        frame: &Frame<'a, '_>,
         id: &'a HostId,
         host: Option<&'a Host>,
         orders: Option<&Orders<'a>>,
         listed: bool,
-        now: Time,
     ) -> Self {
-        let target = rollout.target_release();
+        let Frame { spec, rollout, now, .. } = *frame;
+        let reachable = host.is_some_and(Host::is_reachable);
+        let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
+        let part = match rollout.quarantined.get(id) {
+            None => Part::Takes,
+            // One that was only out of reach, and is back, is put right.
+            Some(failure) if reachable && failure.kind == FailureKind::HostLost => Part::Takes,
+            Some(_) if reachable && is_claimed => Part::LeftBehind,
+            Some(_) => Part::WrittenOff,
+        };
         let mut count = Self {
             id,
             host,
@@ -183,8 +260,9 @@ impl<'a> HostCount<'a> {
             instances: Vec::new(),
             new: 0,
             running: 0,
+            part,
             is_unsettled: orders.is_some_and(|orders| orders.is_unsettled),
-            doubtful: BTreeSet::new(),
+            doubtful: BTreeMap::new(),
             listed,
         };
         let orders = orders.map_or(&[][..], |orders| &orders.all);
@@ -195,18 +273,22 @@ impl<'a> HostCount<'a> {
                 _ => None,
             })
             .collect();
-        let reachable = host.is_some_and(Host::is_reachable);
         for (port, instance) in host.into_iter().flat_map(Host::instances) {
             let thresholds = spec.thresholds_of(&instance.release);
             let is_stopping = stopped.contains(&instance.name);
             let is_running = instance.is_running() || !reachable;
             let is_ready = reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
-            let is_available =
-                is_ready && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
+            let is_available = is_ready
+                && !count.is_written_off()
+                && !is_stopping
+                && instance.health.is_available(now, spec.min_ready, &thresholds);
             let fails = matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if now.since(*at) <= thresholds.stale_after);
             let is_in_doubt = is_running && !is_ready && !(reachable && fails);
             // Where the playbook no longer offers the port, the right release is in the wrong place.
-            let is_new = instance.release == *target && spec.ports.contains(&port);
+            let is_new = part == Part::Takes
+                && frame.wanted.contains_key(&instance.release)
+                && rollout.is_fresh(instance.revision)
+                && spec.ports.contains(&port);
             count.new += u32::from(is_new && is_running);
             count.running += u32::from(is_running);
             count.instances.push(Counted {
@@ -223,13 +305,28 @@ impl<'a> HostCount<'a> {
         for action in orders {
             if let Action::Start { slot, release } = action
                 && !count.instances.iter().any(|counted| counted.port == slot.port && counted.is_running)
-                && count.doubtful.insert(slot.port)
+                && count.doubtful.insert(slot.port, release).is_none()
             {
-                count.new += u32::from(release == target);
+                count.new += u32::from(part == Part::Takes && frame.wanted.contains_key(release));
                 count.running += 1;
             }
         }
         count
+    }
+
+    /// Whether a wanted instance serves in a slot.
+    pub fn serves_anew(&self, port: Port) -> bool {
+        self.instances.iter().any(|counted| counted.port == port && counted.is_new && counted.is_available)
+    }
+
+    /// Whether it takes part: it is not left behind.
+    pub fn takes_part(&self) -> bool {
+        self.part == Part::Takes
+    }
+
+    /// Whether nothing on it counts any more.
+    pub fn is_written_off(&self) -> bool {
+        self.part == Part::WrittenOff
     }
 
     /// Whether it answered last time.
@@ -254,7 +351,9 @@ impl<'a> HostCount<'a> {
         let refused = |slot: &Slot| rollout.failed.iter().any(|failed| failed.action.slot() == Some(slot));
         spec.ports
             .iter()
-            .filter(|port| self.listed && !host.slots.contains_key(port) && !self.doubtful.contains(port))
+            .filter(|port| {
+                self.listed && self.takes_part() && !host.slots.contains_key(port) && !self.doubtful.contains_key(port)
+            })
             .map(|port| Slot { host: self.id.clone(), port: *port })
             .find(|slot| !exhausted(slot) && !refused(slot))
     }

@@ -1,5 +1,7 @@
 //! The one vocabulary of the journal, the reporters and the JSON output.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
@@ -36,6 +38,10 @@ pub enum Verb {
     Deploy,
     /// `ship rollback`.
     Rollback,
+    /// `ship restart`: the same release, in new instances.
+    Restart,
+    /// `ship scale`: more or fewer instances of what runs.
+    Scale,
 }
 
 impl Verb {
@@ -44,8 +50,48 @@ impl Verb {
         match self {
             Verb::Deploy => "deploy",
             Verb::Rollback => "rollback",
+            Verb::Restart => "restart",
+            Verb::Scale => "scale",
         }
     }
+}
+
+/// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RolloutStart {
+    /// What it was asked to do.
+    pub verb: Verb,
+    /// The service.
+    pub service: String,
+    /// The fleet.
+    pub fleet: String,
+    /// Where it goes.
+    pub target: Generation,
+    /// Where it goes back to if it fails, or is aborted: a revision proven healthy.
+    pub fallback: Option<Generation>,
+    /// Instances that the service is to have.
+    pub replicas: u32,
+    /// The fencing number of this rollout.
+    pub epoch: Epoch,
+    /// Whether the target was proven healthy before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_proven: bool,
+    /// It only changes how many instances run, in a fleet between two revisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    /// The playbook's keys that the command line has set, for `ship resume`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
+}
+
+/// A change of numbers in a fleet between two revisions: each keeps its part, as in Kubernetes (proportional scaling),
+/// and the rollout stands afterwards as it did before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scaling {
+    /// Instances of each release.
+    pub shares: BTreeMap<ReleaseId, u32>,
+    /// How it stands when that is reached.
+    pub then: Box<Outcome>,
 }
 
 /// Everything that can happen in a rollout.
@@ -53,22 +99,7 @@ impl Verb {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A rollout has begun.
-    RolloutStarted {
-        /// What it was asked to do.
-        verb: Verb,
-        /// The service.
-        service: String,
-        /// The fleet.
-        fleet: String,
-        /// Where it goes.
-        target: Generation,
-        /// Where it goes back to if it fails: the newest revision proven healthy.
-        fallback: Option<Generation>,
-        /// Instances that the service is to have.
-        replicas: u32,
-        /// The fencing number of this rollout.
-        epoch: Epoch,
-    },
+    RolloutStarted(RolloutStart),
     /// An order is about to be given. Recorded before its effect.
     ActionStarted {
         /// Its number.
@@ -150,9 +181,26 @@ pub enum Event {
         /// The newer epoch.
         seen: Epoch,
     },
+    /// A host is left behind: it does not keep the others from going on.
+    HostQuarantined {
+        /// What is wrong with it.
+        failure: Failure,
+        /// The last lines of the instance's own log.
+        log: Vec<String>,
+    },
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// How: `SIGINT`.
+        by: String,
+    },
+    /// A person asked, from another process, to pause: nothing new is started.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// A person asked to go back.
+    Aborted {
+        /// Who.
         by: String,
     },
     /// The rollout has ended.

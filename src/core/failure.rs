@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Epoch, HostId, Slot};
-use super::time::Human;
+use super::time::{Human, Time};
 
 /// Why a rollout does not go on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind of failure.
     pub kind: FailureKind,
-    /// The host it happened on.
-    pub host: HostId,
+    /// The host it happened on, if it was one.
+    pub host: Option<HostId>,
     /// The slot, if it was one.
     pub slot: Option<Slot>,
     /// What was seen, in words: the last probe's answer, a script's last line.
@@ -41,13 +41,16 @@ pub enum FailureKind {
     HostLost,
     /// Nothing could be done within the progress deadline.
     Stuck,
+    /// A person asked to go back.
+    Aborted,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.slot {
-            Some(slot) => write!(f, "{slot}: ")?,
-            None => write!(f, "{}: ", self.host)?,
+        match (&self.slot, &self.host) {
+            (Some(slot), _) => write!(f, "{slot}: ")?,
+            (None, Some(host)) => write!(f, "{host}: ")?,
+            (None, None) => {}
         }
         let waited = Human(self.waited);
         match self.kind {
@@ -62,6 +65,7 @@ impl fmt::Display for Failure {
             }
             FailureKind::HostLost => write!(f, "out of reach for {waited}: {}", self.detail),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
+            FailureKind::Aborted => write!(f, "aborted by {}", self.detail),
         }
     }
 }
@@ -93,6 +97,13 @@ pub enum Outcome {
     },
     /// It was interrupted; what was in flight has ended, and the same command goes on from here.
     Interrupted,
+    /// A person paused it; what was in flight has ended, and `ship resume` goes on from here.
+    Paused {
+        /// Who.
+        by: String,
+        /// Since when.
+        since: Time,
+    },
 }
 
 impl Outcome {
@@ -105,6 +116,7 @@ impl Outcome {
             Outcome::RollbackFailed { .. } => "rollback-failed",
             Outcome::Fenced { .. } => "fenced",
             Outcome::Interrupted => "interrupted",
+            Outcome::Paused { .. } => "paused",
         }
     }
 }

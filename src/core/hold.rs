@@ -23,6 +23,11 @@ pub enum Hold {
         /// What was tried and what came back.
         why: String,
     },
+    /// It is left behind in this rollout.
+    LeftBehind {
+        /// Why.
+        why: String,
+    },
     /// An order is in flight for it.
     Busy {
         /// Which.
@@ -66,6 +71,7 @@ impl fmt::Display for Hold {
             Hold::UpToDate => f.write_str("needs nothing"),
             Hold::NotSeen => f.write_str("not looked at yet"),
             Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
+            Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
             Hold::Busy { action } => write!(f, "busy: {action}"),
             Hold::WaitsForReady { port, answer: Some(answer) } => {
                 write!(f, "waits for port {port} to become ready; it last answered: {answer}")

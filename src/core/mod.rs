@@ -19,6 +19,8 @@ pub mod plan;
 pub mod preview;
 pub mod release;
 pub mod rollout;
+pub mod scaling;
 pub mod spec;
+pub mod standing;
 pub mod status;
 pub mod time;

@@ -60,7 +60,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     break;
                 }
                 Next::Wake(at) if at > now && at < rollout.last_progress + spec.progress_deadline => now = at,
-                Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) => break,
+                Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => break,
             }
             continue;
         }

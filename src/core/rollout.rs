@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
-use super::event::{Entry, Event, Generation, Progress, Then, Verb};
-use super::failure::{Failure, Outcome};
+use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
+use super::failure::{Failure, FailureKind, Outcome};
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 
@@ -15,8 +15,12 @@ pub struct Rollout {
     pub verb: Verb,
     /// Where it goes.
     pub goal: Generation,
-    /// Where it goes back to if it fails.
+    /// Whether that was proven healthy before.
+    pub is_proven: bool,
+    /// Where it goes back to if it fails or is aborted.
     pub fallback: Option<Generation>,
+    /// It only changes how many instances run, and keeps the parts of each release.
+    pub scaling: Option<Scaling>,
     /// The fencing number.
     pub epoch: Epoch,
     /// Forward, or back after a failure.
@@ -45,6 +49,12 @@ pub struct Rollout {
     pub last_progress: Time,
     /// Whether a person asked to stop.
     pub interrupted: bool,
+    /// Who paused it, and since when.
+    pub paused: Option<(String, Time)>,
+    /// Who asked to go back.
+    pub aborted: Option<String>,
+    /// Hosts that are left behind, and why.
+    pub quarantined: BTreeMap<HostId, Failure>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
     next_action: u64,
@@ -115,14 +125,14 @@ impl HighWater {
 impl Rollout {
     /// Begins a rollout at its first event; `None` if that is not `RolloutStarted`.
     pub fn begin(entry: &Entry) -> Option<Self> {
-        let Event::RolloutStarted { verb, target, fallback, epoch, .. } = &entry.event else {
-            return None;
-        };
+        let Event::RolloutStarted(start) = &entry.event else { return None };
         Some(Self {
-            verb: *verb,
-            goal: target.clone(),
-            fallback: fallback.clone(),
-            epoch: *epoch,
+            verb: start.verb,
+            goal: start.target.clone(),
+            is_proven: start.is_proven,
+            fallback: start.fallback.clone(),
+            scaling: start.scaling.clone(),
+            epoch: start.epoch,
             direction: Direction::Forward,
             in_flight: BTreeMap::new(),
             failed: Vec::new(),
@@ -135,15 +145,25 @@ impl Rollout {
             high_water: HighWater::default(),
             last_progress: entry.at,
             interrupted: false,
+            paused: None,
+            aborted: None,
+            quarantined: BTreeMap::new(),
             outcome: None,
             next_action: 1,
         })
     }
 
+    /// Folds a whole journal; `None` if it does not begin with a rollout's start.
+    pub fn of(journal: &[Entry]) -> Option<Self> {
+        let mut rollout = Self::begin(journal.first()?)?;
+        journal[1..].iter().for_each(|entry| rollout.apply(entry));
+        Some(rollout)
+    }
+
     /// Folds in the next event.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::RolloutStarted { .. } | Event::HostLost { .. } | Event::HostFound { .. } => {}
+            Event::RolloutStarted(_) | Event::HostLost { .. } | Event::HostFound { .. } => {}
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0 + 1);
                 if let Action::Start { slot, .. } = action {
@@ -191,7 +211,9 @@ impl Rollout {
                     Then::RollBack => Direction::Back(failure.clone()),
                     Then::Hold { why } => Direction::Held { failure: failure.clone(), why: why.clone() },
                 };
-                // The way back has its own attempts and its own deadline.
+                // The way back has its own attempts and its own deadline, and a host that could not run the new release
+                // may well run the old one.
+                self.quarantined.retain(|_, failure| failure.kind == FailureKind::HostLost);
                 self.failed.clear();
                 self.attempts.clear();
                 self.started.clear();
@@ -199,7 +221,20 @@ impl Rollout {
                 self.high_water = HighWater::default();
                 self.last_progress = entry.at;
             }
+            Event::HostQuarantined { failure, .. } => {
+                // The others go on: they get their own time.
+                self.last_progress = entry.at;
+                if let Some(host) = &failure.host {
+                    self.quarantined.insert(host.clone(), failure.clone());
+                }
+            }
             Event::Interrupted { .. } => self.interrupted = true,
+            Event::Paused { by } => {
+                self.paused.get_or_insert_with(|| (by.clone(), entry.at));
+            }
+            Event::Aborted { by } => {
+                self.aborted.get_or_insert_with(|| by.clone());
+            }
             Event::RolloutFinished { outcome } => self.outcome = Some(outcome.clone()),
         }
     }
@@ -226,6 +261,26 @@ impl Rollout {
     /// The revision for which instances are started.
     pub fn target_revision(&self) -> Revision {
         self.target().revision
+    }
+
+    /// The revision for which instances of a release are started.
+    pub fn revision_of(&self, release: &ReleaseId) -> Revision {
+        let both = [Some(self.target()), Some(&self.goal), self.fallback.as_ref()];
+        let known = both.into_iter().flatten().find(|generation| generation.release == *release);
+        known.map_or_else(|| self.target_revision(), |generation| generation.revision)
+    }
+
+    /// How many instances of which releases are wanted of `replicas`.
+    pub fn wanted(&self, replicas: u32) -> BTreeMap<&ReleaseId, u32> {
+        match &self.scaling {
+            Some(scaling) => scaling.shares.iter().map(|(release, share)| (release, *share)).collect(),
+            None => BTreeMap::from([(self.target_release(), replicas)]),
+        }
+    }
+
+    /// Whether an instance of a release that is wanted may stay: a restart wants new ones.
+    pub fn is_fresh(&self, revision: Revision) -> bool {
+        self.verb != Verb::Restart || revision == self.target_revision()
     }
 
     /// The failure that turned it, if one did.

@@ -24,6 +24,8 @@ pub struct Spec {
     pub min_ready: Duration,
     /// How long the rollout may stand without progress.
     pub progress_deadline: Duration,
+    /// Hosts that may be left behind before a failure has a consequence.
+    pub max_failures: u32,
     /// What follows a failure.
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.

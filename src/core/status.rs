@@ -198,7 +198,7 @@ impl Marks {
             Event::InstanceReady { instance, .. } => {
                 self.starting.remove(instance);
             }
-            Event::RolloutStarted { .. } => *self = Self::default(),
+            Event::RolloutStarted(_) => *self = Self::default(),
             // What is not ready by the end of a rollout is no longer on its way to it. An order whose end nobody waited
             // for, as after a second Ctrl-C, is still being carried out.
             Event::RolloutFinished { .. } => self.starting.clear(),

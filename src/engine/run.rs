@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::watch::Watch;
 use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
-use crate::core::event::{Entry, Event, Progress, Then};
+use crate::core::event::{Entry, Event, Progress};
 use crate::core::failure::{Failure, Outcome};
 use crate::core::fleet::{Fleet, Host, Judgement, Observation};
 use crate::core::health::{Change, Verdict};
@@ -25,7 +25,7 @@ use crate::core::spec::Spec;
 use crate::core::status::{Marks, Scene, State, Status};
 use crate::core::time::Time;
 use crate::report::Reporter;
-use crate::store::{RolloutId, Store, StoreError};
+use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 
 /// How often the reporter is told that time has passed.
 const TICK: Duration = Duration::from_millis(200);
@@ -82,15 +82,17 @@ enum Message {
 }
 
 impl<W: World, S: Store> Engine<W, S> {
-    /// Carries a rollout from its first event to its end. Gives the store back for what comes after.
+    /// Carries a rollout from its first events to its end. The first is its start; others may follow that say how it
+    /// stands, where it goes on from an earlier one. Gives the store back for what comes after.
     ///
     /// # Errors
-    /// If the journal cannot be written. The hosts are left as they are; the same command goes on from there.
-    pub async fn run(self, id: RolloutId, started: Event) -> Result<(Outcome, S), EngineError> {
-        let entry = Entry { at: self.clock.now(), event: started };
-        let rollout = Rollout::begin(&entry).ok_or(EngineError::NotBegun)?;
+    /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from there.
+    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<(Outcome, S), EngineError> {
+        let now = self.clock.now();
+        let opening: Vec<_> = opening.into_iter().map(|event| Entry { at: now, event }).collect();
+        let rollout = Rollout::of(&opening).ok_or(EngineError::NotBegun)?;
         let mut run = Run::new(self, id, rollout);
-        run.recorded.push(entry);
+        run.recorded = opening;
         run.flush()?;
         let outcome = run.until_done().await;
         run.engine.reporter.finish();
@@ -164,8 +166,14 @@ impl<W: World, S: Store> Run<W, S> {
             self.flush()?;
             let wake = match decided.next {
                 Next::Finish(outcome) => return self.finish(outcome),
+                Next::Quarantine(failure) => {
+                    let log = self.log_of(&failure).await;
+                    self.record(Event::HostQuarantined { failure, log });
+                    continue;
+                }
                 Next::Fail(failure, then) => {
-                    self.fail(failure, then).await;
+                    let log = self.log_of(&failure).await;
+                    self.record(Event::RolloutFailed { failure, log, then });
                     continue;
                 }
                 Next::Wake(at) => Some(at),
@@ -234,28 +242,27 @@ impl<W: World, S: Store> Run<W, S> {
         Ok(outcome)
     }
 
-    async fn fail(&mut self, failure: Failure, then: Then) {
-        let log = match &failure.slot {
-            Some(slot) => {
-                let tail = self.engine.world.log_tail(slot, LOG_LINES);
-                tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default()
-            }
-            None => Vec::new(),
-        };
-        self.record(Event::RolloutFailed { failure, log, then });
+    /// The last lines of the instance that failed, if it was one.
+    async fn log_of(&self, failure: &Failure) -> Vec<String> {
+        let Some(slot) = &failure.slot else { return Vec::new() };
+        let tail = self.engine.world.log_tail(slot, LOG_LINES);
+        tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default()
     }
 
     // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn give(&mut self, action: Action) {
         let id = self.rollout.next_action_id();
-        let instance = matches!(action, Action::Start { .. }).then(|| {
-            let release = self.rollout.target_release();
-            InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id)
-        });
-        self.record(Event::ActionStarted { id, action: action.clone(), instance: instance.clone() });
+        let instance = match &action {
+            Action::Start { release, .. } => {
+                let name = InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id);
+                Some((self.rollout.revision_of(release), name))
+            }
+            _ => None,
+        };
+        let name = instance.as_ref().map(|(_, name)| name.clone());
+        self.record(Event::ActionStarted { id, action: action.clone(), instance: name });
         *self.orders.entry(action.host().clone()).or_default() += 1;
-        let instance = instance.map(|name| (self.rollout.target_revision(), name));
         // It goes out when the intent is durable.
         self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
@@ -391,9 +398,21 @@ impl<W: World, S: Store> Run<W, S> {
             self.heartbeat = now;
         }
         if now.since(self.ticked) >= TICK {
+            self.hear()?;
             let status = self.status(now);
             self.engine.reporter.tick(&status, now);
             self.ticked = now;
+        }
+        Ok(())
+    }
+
+    /// What another process asks of this rollout.
+    fn hear(&mut self) -> Result<(), EngineError> {
+        let Some(Request { wish, by }) = self.engine.store.request(self.id)? else { return Ok(()) };
+        match wish {
+            Wish::Pause if self.rollout.paused.is_none() => self.record(Event::Paused { by }),
+            Wish::Abort if self.rollout.aborted.is_none() => self.record(Event::Aborted { by }),
+            Wish::Pause | Wish::Abort => {}
         }
         Ok(())
     }

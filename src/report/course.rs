@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::event::{Entry, Event, Generation, Then};
+use crate::core::event::{Entry, Event, Generation, RolloutStart, Then};
 use crate::core::failure::{Failure, Outcome};
 use crate::core::status::Status;
 use crate::core::time::Time;
@@ -38,7 +38,8 @@ pub(super) struct Course {
 impl Course {
     /// Begins at a rollout's first event; `None` for any other.
     pub(super) fn begin(entry: &Entry, status: &Status) -> Option<Self> {
-        let Event::RolloutStarted { service, fleet, target, fallback, replicas, .. } = &entry.event else {
+        let Event::RolloutStarted(RolloutStart { service, fleet, target, fallback, replicas, .. }) = &entry.event
+        else {
             return None;
         };
         let mut from: BTreeSet<&str> = status.instances.iter().map(|row| row.version.as_str()).collect();
@@ -106,6 +107,7 @@ impl Course {
             (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed: a person is needed",
             (Some(Outcome::Fenced { .. }), _) => "taken over by another ship",
             (Some(Outcome::Interrupted), _) => "interrupted",
+            (Some(Outcome::Paused { .. }), _) => "paused",
             (None, _) if self.interrupted => "interrupted: ending what is in flight",
             (None, None) => "rolling out",
             (None, Some(Then::RollBack)) => "rolling back",

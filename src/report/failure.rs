@@ -17,11 +17,12 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::NotReady => format!("{version} was not ready in time"),
         FailureKind::HostLost => "the host is out of reach".to_owned(),
         FailureKind::Stuck => "nothing moves any more".to_owned(),
+        FailureKind::Aborted => "aborted".to_owned(),
     }
 }
 
-/// The lines below it. `version` is that which was to run; the course already knows of the failure.
-pub(super) fn block(failure: &Failure, version: &str, log: &[String], course: &Course, status: &Status) -> Vec<String> {
+/// The lines below it. `version` is that which was to run; `now` is what follows.
+pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str) -> Vec<String> {
     let seen = text::clean(&failure.detail);
     let mut lines = vec![
         labelled("doing", &doing(failure.kind, version)),
@@ -35,7 +36,7 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], course: &C
         lines.push(labelled("log", &format!("the last {} of the instance", text::count(log.len(), "line"))));
         lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
     }
-    lines.push(labelled("now", &now(course, status)));
+    lines.push(labelled("now", now));
     lines
 }
 
@@ -48,16 +49,23 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::NotReady => format!("starting {version}, then asking until it is ready"),
         FailureKind::HostLost => "trying to reach the host again".to_owned(),
         FailureKind::Stuck => "waiting for the fleet to change".to_owned(),
+        FailureKind::Aborted => format!("rolling out {version}"),
     }
 }
 
-fn now(course: &Course, status: &Status) -> String {
+/// What follows the failure of a rollout; the course already knows of it.
+pub(super) fn now(course: &Course, status: &Status) -> String {
     let serving = course.serving(status);
     match (course.then(), &course.fallback) {
         (Some(Then::Hold { why }), _) => format!("nothing more is changed: {}; {serving}", text::clean(why)),
         (_, Some(fallback)) => format!("going back to {}; {serving}", text::clean(&named(fallback))),
         (_, None) => format!("going back; {serving}"),
     }
+}
+
+/// What follows when a host is left behind.
+pub(super) fn now_without(course: &Course, status: &Status) -> String {
+    format!("the other hosts go on without it; {}", course.serving(status))
 }
 
 /// A line with its label in a column of its own.

@@ -119,7 +119,7 @@ mod tests {
         let waited = Duration::from_secs(30);
         Failure {
             kind: FailureKind::NotReady,
-            host: slot.host.clone(),
+            host: Some(slot.host.clone()),
             slot: Some(slot),
             detail: detail.into(),
             waited,
@@ -186,7 +186,7 @@ mod tests {
         10:42:54  testpage 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after 30s
                   why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
                   held    2 instances of 0.8 are failing too, so the new version may not be to blame
-                  next    `ship status` shows where it stands; `ship rollback` goes back
+                  next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back
         ");
     }
 
@@ -201,7 +201,7 @@ mod tests {
         10:42:55  testpage 0.9 (revision 2) failed, and so did the way back: 3 of 3 available (3 on 0.8, 1 on 0.9) after 31s
                   why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
                   back    node2:8081: the new instance was not ready after 30s; the last answer: HTTP 500
-                  next    `ship status` shows where it stands; once mended, `ship rollback` tries again
+                  next    `ship status` shows where it stands; once mended, `ship resume` tries again
         ");
     }
 
@@ -248,7 +248,7 @@ mod tests {
         10:43:43  node1:8081  ready     0.8 again
         10:43:43  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
         10:43:43  testpage 0.9 (revision 2) was interrupted after 1m19s: 0 of 3 updated, 3 of 3 available
-                  next    the same command goes on from here; `ship rollback` goes back
+                  next    `ship resume` goes on from here, `ship abort` goes back
         "#);
     }
 

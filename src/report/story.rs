@@ -7,6 +7,7 @@ use super::course::{Course, mix};
 use super::{failure, summary, text};
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, Progress};
+use crate::core::failure::Failure;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::status::Status;
 use crate::core::time::{Human, Time};
@@ -122,8 +123,8 @@ impl Story {
             course.apply(entry);
         }
         let told = match &entry.event {
-            Event::RolloutStarted { target, fallback, .. } => {
-                return self.begin(entry, target, fallback.as_ref(), status);
+            Event::RolloutStarted(start) => {
+                return self.begin(entry, &start.target, start.fallback.as_ref(), status);
             }
             Event::ActionStarted { id, action, instance } => {
                 self.order(entry.at, *id, action, instance.as_ref(), status)
@@ -163,16 +164,26 @@ impl Story {
             Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
                 at: entry.at,
                 weight: Weight::Failure,
-                whom: failure.slot.as_ref().map_or_else(|| failure.host.to_string(), Slot::to_string),
+                whom: whom(failure),
                 what: "FAILED",
                 text: text::clean(&failure::headline(failure, &version)),
-                more: failure::block(failure, &version, log, course, status),
+                more: failure::block(failure, &version, log, &failure::now(course, status)),
             }),
             Event::Fenced { host, seen } => {
                 let text =
                     format!("refused an order: it has seen the newer epoch {seen}, so another ship has taken over");
                 Some(notable(entry.at, host.to_string(), "fenced", &text))
             }
+            Event::HostQuarantined { failure, log } => self.course.as_ref().map(|course| {
+                let more = failure::block(failure, &version, log, &failure::now_without(course, status));
+                let text = format!("left behind: {}", failure::headline(failure, &version));
+                Told { more, ..notable(entry.at, whom(failure), "FAILED", &text) }
+            }),
+            Event::Paused { by } => {
+                let text = format!("paused by {by}: nothing new is started, what is in flight ends first");
+                Some(notable(entry.at, String::new(), "", &text))
+            }
+            Event::Aborted { by } => Some(notable(entry.at, String::new(), "", &format!("aborted by {by}"))),
             Event::Interrupted { by } => {
                 let text =
                     format!("{by}: nothing new is started, what is in flight ends first; once more leaves at once");
@@ -330,6 +341,12 @@ impl Order {
     fn took(&self, at: Time) -> Human {
         Human(at.since(self.since))
     }
+}
+
+/// Where it failed.
+fn whom(failure: &Failure) -> String {
+    let host = || failure.host.as_ref().map_or_else(String::new, HostId::to_string);
+    failure.slot.as_ref().map_or_else(host, Slot::to_string)
 }
 
 fn routine(at: Time, whom: String, what: &'static str, text: &str) -> Told {

@@ -7,6 +7,9 @@ use crate::core::failure::Outcome;
 use crate::core::status::Status;
 use crate::core::time::{Human, Time};
 
+/// What can be done about a rollout that stands still.
+const GO_ON: &str = "`ship resume` goes on from here, `ship abort` goes back";
+
 /// The one line, and the lines below it.
 pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: Time) -> (String, Vec<String>) {
     let title = course.title();
@@ -16,6 +19,7 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
         mix if mix.is_empty() => serving.clone(),
         mix => format!("{serving} ({mix})"),
     };
+    let updated = format!("{} of {} updated", status.replicas.updated, course.replicas);
     let mut lines = Vec::new();
     lines.extend(course.failure.as_ref().map(|failure| labelled("why", &failure.to_string())));
     let line = match outcome {
@@ -27,16 +31,17 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
         }
         Outcome::Held { why } => {
             lines.push(labelled("held", why));
-            let then = if course.fallback.is_some() { "`ship rollback` goes back" } else { "mend it and try again" };
+            let then = if course.fallback.is_some() {
+                "`ship resume` tries again, `ship abort` goes back"
+            } else {
+                "mend it, then `ship resume` tries again"
+            };
             lines.push(labelled("next", &format!("`ship status` shows where it stands; {then}")));
             format!("{title} failed and is held: {mixed} after {took}")
         }
         Outcome::RollbackFailed { failure } => {
             lines.push(labelled("back", &failure.to_string()));
-            lines.push(labelled(
-                "next",
-                "`ship status` shows where it stands; once mended, `ship rollback` tries again",
-            ));
+            lines.push(labelled("next", "`ship status` shows where it stands; once mended, `ship resume` tries again"));
             format!("{title} failed, and so did the way back: {mixed} after {took}")
         }
         Outcome::Fenced { host, seen } => {
@@ -45,9 +50,12 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
             format!("{title} was taken over by another ship after {took}: {mixed}")
         }
         Outcome::Interrupted => {
-            lines.push(labelled("next", "the same command goes on from here; `ship rollback` goes back"));
-            let updated = format!("{} of {} updated", status.replicas.updated, course.replicas);
+            lines.push(labelled("next", GO_ON));
             format!("{title} was interrupted after {took}: {updated}, {serving}")
+        }
+        Outcome::Paused { by, .. } => {
+            lines.push(labelled("next", GO_ON));
+            format!("{title} is paused by {by} after {took}: {updated}, {serving}")
         }
     };
     (text::clean(&line), lines.iter().map(|line| text::clean(line)).collect())

@@ -7,7 +7,7 @@ use super::Setup;
 use super::clock::Clock;
 use super::text::{Glyphs, Versions};
 use crate::core::action::{Action, StopReason};
-use crate::core::event::{Entry, Event, Generation, Verb};
+use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::status::{Replicas, Row, State, Status, Word};
 use crate::core::time::Time;
@@ -110,7 +110,7 @@ impl Play {
         let mut play = Self { entries: Vec::new(), status, now: START, actions: 0 };
         play.then(
             0,
-            Event::RolloutStarted {
+            Event::RolloutStarted(RolloutStart {
                 verb: Verb::Deploy,
                 service: "testpage".into(),
                 fleet: "local".into(),
@@ -118,7 +118,10 @@ impl Play {
                 fallback: Some(generation("0.8", 1)),
                 replicas: hosts - 1,
                 epoch: Epoch(7),
-            },
+                is_proven: false,
+                scaling: None,
+                set: Vec::new(),
+            }),
         );
         play
     }

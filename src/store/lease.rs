@@ -28,6 +28,8 @@ pub struct Holder {
     pub heartbeat: Time,
     /// Now, to say how long ago.
     pub now: Time,
+    /// What a process that the holder calls shows to go on under its lease.
+    pub token: String,
 }
 
 impl Holder {
@@ -35,7 +37,8 @@ impl Holder {
     pub fn this_process(owner: &str, host: &str, run: &str, now: Time) -> Self {
         let pid = std::process::id();
         let (owner, host, run) = (owner.to_owned(), host.to_owned(), run.to_owned());
-        Self { owner, host, pid, pid_started: started_ticks(pid).unwrap_or(0), run, since: now, heartbeat: now, now }
+        let pid_started = started_ticks(pid).unwrap_or(0);
+        Self { owner, host, pid, pid_started, run, since: now, heartbeat: now, now, token: token() }
     }
 
     /// Whether its process is known to be gone, or has not said that it lives for too long.
@@ -49,8 +52,8 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to end, or end it with \
-             Ctrl-C there",
+            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to end, `ship pause` or \
+             `ship abort` it, or take the lock away with `ship unlock`",
             self.owner,
             self.host,
             self.pid,
@@ -60,6 +63,14 @@ impl fmt::Display for Holder {
             Human(self.now.since(self.heartbeat))
         )
     }
+}
+
+/// 128 random bits in hex; empty, which admits nobody, where the system gives none.
+fn token() -> String {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.map(|()| format!("{:032x}", u128::from_ne_bytes(bytes))).unwrap_or_default()
 }
 
 /// A moment by the reader's own clock.

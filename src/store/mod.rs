@@ -8,6 +8,7 @@ mod sqlite;
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::core::event::{Entry, Verb};
@@ -77,6 +78,34 @@ pub struct NewRevision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RolloutId(pub i64);
 
+/// What a process asks of the one that carries out a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What.
+    pub wish: Wish,
+    /// Who: `anna@laptop`.
+    pub by: String,
+}
+
+/// How many instances a person asked for by `ship scale`. It holds until the playbook says another number than then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Instances wanted.
+    pub replicas: u32,
+    /// Instances that the playbook wanted then.
+    pub playbook: u32,
+}
+
+/// What can be asked of a running rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// `ship pause`.
+    Pause,
+    /// `ship abort`.
+    Abort,
+}
+
 /// An inventory that was deployed from this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownInventory {
@@ -115,7 +144,7 @@ pub enum StoreError {
     },
     /// Another controller holds the lease.
     #[error("{0}")]
-    Held(Holder),
+    Held(Box<Holder>),
     /// The lease was lost to another controller.
     #[error("the lease was taken over by another ship")]
     LeaseLost,
@@ -175,9 +204,21 @@ pub trait Store: Send {
     /// [`StoreError::LeaseLost`] if another has taken it over.
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError>;
 
-    /// The newest rollout's events, if there was one.
+    /// Asks something of the process that carries out a rollout. A later request takes the place of an earlier one.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError>;
+
+    /// What was asked of a rollout last, if anything was.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn newest_journal(&self, subject: &Subject) -> Result<Option<Vec<Entry>>, StoreError>;
+    fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError>;
+
+    /// The newest rollout and its events, if there was one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn newest_journal(&self, subject: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
 }

@@ -175,7 +175,7 @@ fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
 [MOMENT]  page 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after [TOOK]
           why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
           held    on_failure is "hold"
-          next    `ship status` shows where it stands; `ship rollback` goes back
+          next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back
 
 "#]])
         .status(4)
@@ -228,7 +228,7 @@ fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
 [MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
           held    there is no other revision proven healthy to go back to
-          next    `ship status` shows where it stands; mend it and try again
+          next    `ship status` shows where it stands; mend it, then `ship resume` tries again
 
 "#]])
         .status(4)
@@ -274,8 +274,8 @@ fn a_way_back_that_fails_too_needs_a_person() {
 ...
 [MOMENT]  page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available (1 on 0.8) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
-          back    node1: no progress for [TOOK]: [..] of 2 replicas updated, 1 available (at least 1 must stay), [..] running (at most 2 may)
-          next    `ship status` shows where it stands; once mended, `ship rollback` tries again
+          back    no progress for [TOOK]: [..] of 2 replicas updated, 1 available (at least 1 must stay), [..] running (at most 2 may)
+          next    `ship status` shows where it stands; once mended, `ship resume` tries again
 
 "#]]).status(5).run();
     assert_eq!(project.history(), ["2 0.9 rollback-failed", "1 0.8 succeeded"]);

@@ -24,6 +24,12 @@ Commands:
   status       Show what runs where
   history      Show what was deployed, by whom, when, why and how it ended
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
+  pause        Let a running rollout start nothing new; what is in flight ends safely
+  resume       Go on with a rollout that was paused, interrupted, cut off or held
+  abort        Go back to the revision proven healthy, from a rollout that runs or stands still
+  restart      Replace every instance by a new one of the same release, one batch at a time
+  scale        Change how many instances the service has
+  unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   completions  Print a completion script for a shell
   man          Print the manual page, in roff
 
@@ -39,8 +45,9 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship, try later
+    6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
+    8  paused, waiting for a person
   130  interrupted, the state is saved
 
 "#]])
@@ -67,6 +74,12 @@ Commands:
   status       Show what runs where
   history      Show what was deployed, by whom, when, why and how it ended
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
+  pause        Let a running rollout start nothing new; what is in flight ends safely
+  resume       Go on with a rollout that was paused, interrupted, cut off or held
+  abort        Go back to the revision proven healthy, from a rollout that runs or stands still
+  restart      Replace every instance by a new one of the same release, one batch at a time
+  scale        Change how many instances the service has
+  unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   completions  Print a completion script for a shell
   man          Print the manual page, in roff
 
@@ -87,8 +100,9 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship, try later
+    6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
+    8  paused, waiting for a person
   130  interrupted, the state is saved
 
 "#]])

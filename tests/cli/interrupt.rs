@@ -23,7 +23,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   0/1   NotReady   0   [AGE]   [NET].14:8081   node4   0.9   2
 
 Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
-deploy of 0.9 (revision 2) began [TOOK] ago and was cut off; the same command goes on, `ship rollback` goes back
+deploy of 0.9 (revision 2) began [TOOK] ago and was cut off, with 1 of 3 updated and 3 available; `ship resume` goes on, `ship abort` goes back
 
 "#]])
         .run();
@@ -68,7 +68,7 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
 [MOMENT]  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
 [MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
 [MOMENT]  page 0.9 (revision 2) was interrupted after [TOOK]: 1 of 3 updated, 3 of 3 available
-          next    the same command goes on from here; `ship rollback` goes back
+          next    `ship resume` goes on from here, `ship abort` goes back
 "#]]
     );
     assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.9"]);
@@ -114,7 +114,7 @@ fn the_second_ctrl_c_leaves_at_once() {
         str![[r#"
 [MOMENT]  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
 [MOMENT]  page 0.9 (revision 2) was interrupted after [TOOK]: 1 of 3 updated, 3 of 3 available
-          next    the same command goes on from here; `ship rollback` goes back
+          next    `ship resume` goes on from here, `ship abort` goes back
 "#]]
     );
 

@@ -13,7 +13,7 @@ fn a_second_deploy_is_told_who_is_at_it_and_since_when() {
     first.await_words("node4:8081  started");
     for verb in ["deploy", "rollback"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
-error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, or end it with Ctrl-C there
+error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, `ship pause` or `ship abort` it, or take the lock away with `ship unlock`
 
 "#]]).status(6).run();
     }
@@ -40,7 +40,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   0/1   Starting   0   [AGE]   [NET].14:8081   node4   0.9   2
 
 Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
-deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID])
+deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 of 3 updated and 3 available
 
 "#]])
         .run();

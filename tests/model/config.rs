@@ -71,6 +71,7 @@ impl Config {
             },
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
+            max_failures: 0,
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
             max_restarts: 2,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ship::core::action::Action;
-use ship::core::event::{Entry, Event, Generation, Then, Verb};
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, FailureKind, Outcome};
 use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach};
 use ship::core::health::{Change, Health, Thresholds, Verdict};
@@ -90,7 +90,7 @@ impl<'a> Controllers<'a> {
         fallback: Option<Release>,
         machines: &[Machine; HOSTS],
     ) -> Controller {
-        let started = Event::RolloutStarted {
+        let started = Event::RolloutStarted(RolloutStart {
             verb: Verb::Deploy,
             service: "testpage".into(),
             fleet: "model".into(),
@@ -98,7 +98,10 @@ impl<'a> Controllers<'a> {
             fallback: fallback.map(generation),
             replicas: self.spec.budget.replicas,
             epoch: Epoch(epoch.into()),
-        };
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        });
         let rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("a rollout begins so");
         let blank = View { lost: false, epoch: 0, releases: 0, slots: [None; PORTS] };
         let mut controller = Controller { rollout: self.number(rollout), view: [blank; HOSTS] };
@@ -170,6 +173,11 @@ impl<'a> Controllers<'a> {
                 };
                 let event = Event::RolloutFailed { failure: some_failure(), log: Vec::new(), then };
                 self.record(controller, [event]);
+            }
+            Next::Quarantine(failure) => {
+                let host = failure.host.clone();
+                let failure = Failure { host, kind: failure.kind, ..some_failure() };
+                self.record(controller, [Event::HostQuarantined { failure, log: Vec::new() }]);
             }
             Next::Finish(outcome) => {
                 let outcome = match outcome {
@@ -434,13 +442,7 @@ fn generation(release: Release) -> Generation {
 }
 
 fn some_failure() -> Failure {
-    Failure {
-        kind: FailureKind::Stuck,
-        host: HostId::from("h1"),
-        slot: None,
-        detail: String::new(),
-        waited: Duration::ZERO,
-    }
+    Failure { kind: FailureKind::Stuck, host: None, slot: None, detail: String::new(), waited: Duration::ZERO }
 }
 
 pub(crate) fn release_id(release: Release) -> ReleaseId {

@@ -172,7 +172,7 @@ impl Explorer<'_> {
             return Ok(false);
         }
         let plan = self.minds.plan(controller)?;
-        Ok(!plan.actions.is_empty() || matches!(plan.next, Next::Fail(..) | Next::Finish(_)))
+        Ok(!plan.actions.is_empty() || matches!(plan.next, Next::Fail(..) | Next::Quarantine(_) | Next::Finish(_)))
     }
 
     fn take(&mut self, state: &State, step: Step) -> Result<State, String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ship::core::action::Action;
 use ship::core::budget::Budget;
-use ship::core::event::{Entry, Event, Generation, Then, Verb};
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, Outcome};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
 use ship::core::health::{Change, Health, Thresholds, Verdict};
@@ -47,6 +47,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             budget: Budget { replicas, surge: 1, unavailable: 0 },
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
+            max_failures: 0,
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
             max_restarts: 0,
@@ -111,7 +112,7 @@ impl Setup {
     }
 
     fn roll_out(self, version: &str, fallback: Option<&str>) -> Story {
-        let event = Event::RolloutStarted {
+        let event = Event::RolloutStarted(RolloutStart {
             verb: Verb::Deploy,
             service: self.spec.service.clone(),
             fleet: "test".into(),
@@ -119,7 +120,10 @@ impl Setup {
             fallback: fallback.map(|version| generation(1, version)),
             replicas: self.spec.budget.replicas,
             epoch: EPOCH,
-        };
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        });
         let rollout = Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
         Story { spec: self.spec, fleet: self.fleet, rollout, now: START }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use ship::core::action::{Action, StopReason};
 use ship::core::budget::{Amount, Budget};
-use ship::core::event::{Entry, Event, Generation, Then, Verb};
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, FailureKind};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
 use ship::core::health::{Health, Thresholds, Verdict};
@@ -149,7 +149,7 @@ impl Sketch {
         if self.back {
             let failure = Failure {
                 kind: FailureKind::Stuck,
-                host: host_id(1),
+                host: None,
                 slot: None,
                 detail: String::new(),
                 waited: Duration::ZERO,
@@ -296,6 +296,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         budget,
         min_ready: MIN_READY,
         progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         max_restarts: 0,
@@ -309,7 +310,7 @@ pub(crate) fn rollout(spec: &Spec) -> Rollout {
         release: release.into(),
         version: release.into(),
     };
-    let event = Event::RolloutStarted {
+    let event = Event::RolloutStarted(RolloutStart {
         verb: Verb::Deploy,
         service: spec.service.clone(),
         fleet: "test".into(),
@@ -317,6 +318,9 @@ pub(crate) fn rollout(spec: &Spec) -> Rollout {
         fallback: Some(generation(1, "old")),
         replicas: spec.budget.replicas,
         epoch: EPOCH,
-    };
+        is_proven: false,
+        scaling: None,
+        set: Vec::new(),
+    });
     Rollout::begin(&Entry { at: NOW, event }).expect("it begins with RolloutStarted")
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::census::Census;
-use crate::core::event::Verb;
+use crate::core::event::{RolloutStart, Verb};
 use crate::core::fleet::{Listener, Occupant, Process};
 use crate::core::health::{Health, Verdict};
 use crate::core::names::Epoch;
@@ -132,7 +132,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
     fleet.lose(&"web3".into(), NOW, "timed out".into());
     let begun = Entry {
         at: Time(580_000),
-        event: Event::RolloutStarted {
+        event: Event::RolloutStarted(RolloutStart {
             verb: Verb::Deploy,
             service: "testpage".into(),
             fleet: "production".into(),
@@ -140,7 +140,10 @@ fn the_counts_are_those_that_the_plan_decides_on() {
             fallback: None,
             replicas: 2,
             epoch: Epoch(1),
-        },
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        }),
     };
     let stop = Action::Stop {
         slot: Slot::new("web2", 8081),
@@ -161,6 +164,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         budget: Budget { replicas: 2, surge: 1, unavailable: 0 },
         min_ready: Duration::from_secs(5),
         progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         max_restarts: 0,

@@ -153,7 +153,7 @@ impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
         let told = self.story.tell(entry, status);
         let Some(course) = self.story.course().cloned() else { return };
-        if matches!(entry.event, Event::RolloutStarted { .. }) {
+        if matches!(entry.event, Event::RolloutStarted(_)) {
             let mut view = View::new(course, status.clone(), entry.at);
             for told in &told {
                 view.note(told);

@@ -4,19 +4,28 @@
 //! What is not known counts against the rollout, because here the controller may die and its last order land late.
 //! And a failure has a consequence: the rollout turns back, or stands still for a person.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+mod end;
+mod fault;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use self::end::Scope;
 use super::action::{Action, StopReason};
 use super::census::{Census, Counted, HostCount};
-use super::event::{Progress, Then, Verb};
+use super::event::{Progress, Then};
 use super::failure::{Failure, FailureKind, Outcome};
-use super::fleet::{Fleet, Process, Reach};
+use super::fleet::{Fleet, Reach};
 use super::hold::Hold;
 use super::names::{HostId, ReleaseId, Slot};
 use super::rollout::{Direction, Rollout};
-use super::spec::{OnFailure, Spec};
+use super::spec::Spec;
 use super::time::Time;
+
+/// How much longer than the progress deadline a host waits before it brings an old instance back by itself: what ship
+/// decides at the deadline comes first.
+const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ pub enum Next {
     Wake(Time),
     /// Plan again when an order in flight has ended.
     AwaitInFlight,
+    /// A host is to be left behind: the others go on.
+    Quarantine(Failure),
     /// The rollout has failed: turn it.
     Fail(Failure, Then),
     /// The rollout has ended.
@@ -74,17 +85,25 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn decide(&mut self) -> Next {
         if let Some(outcome) = self.standstill() {
-            return if self.rollout.in_flight.is_empty() { Next::Finish(outcome) } else { Next::AwaitInFlight };
+            if let Outcome::Held { .. } = outcome {
+                // It was decided to leave the fleet as it is: no host changes anything by itself.
+                self.disarm(Scope::Everywhere);
+            }
+            return self.once_all_has_ended(outcome);
         }
         if self.is_complete() {
+            self.disarm(Scope::Everywhere);
             self.prune();
-            return if !self.actions.is_empty() || !self.rollout.in_flight.is_empty() {
-                Next::AwaitInFlight
-            } else if self.is_backwards() {
-                Next::Finish(Outcome::RolledBack)
-            } else {
-                Next::Finish(Outcome::Succeeded)
-            };
+            return self.once_all_has_ended(match &self.rollout.scaling {
+                Some(scaling) => (*scaling.then).clone(),
+                None if self.is_backwards() => Outcome::RolledBack,
+                None => Outcome::Succeeded,
+            });
+        }
+        if let Some(by) = self.rollout.aborted.as_ref().filter(|_| !self.is_backwards()) {
+            let waited = Duration::ZERO;
+            let failure = Failure { kind: FailureKind::Aborted, host: None, slot: None, detail: by.clone(), waited };
+            return self.consequence(failure);
         }
         if let Some(failure) = self.failure() {
             return self.consequence(failure);
@@ -94,11 +113,17 @@ impl Draft<'_> {
             self.start_new();
             self.stop_old();
             self.stop_surplus();
+            self.disarm(Scope::WhereServed);
             if let Some(failure) = self.dead_end() {
                 return self.consequence(failure);
             }
         }
         Next::Wake(self.wake_at())
+    }
+
+    fn once_all_has_ended(&self, outcome: Outcome) -> Next {
+        let has_ended = self.actions.is_empty() && self.rollout.in_flight.is_empty();
+        if has_ended { Next::Finish(outcome) } else { Next::AwaitInFlight }
     }
 
     /// Why nothing new is begun at all.
@@ -111,6 +136,9 @@ impl Draft<'_> {
         if self.rollout.interrupted {
             return Some(Outcome::Interrupted);
         }
+        if let Some((by, since)) = &self.rollout.paused {
+            return Some(Outcome::Paused { by: by.clone(), since: *since });
+        }
         match &self.rollout.direction {
             Direction::Held { why, .. } => Some(Outcome::Held { why: why.clone() }),
             _ => self.rollout.outcome.clone(),
@@ -119,155 +147,6 @@ impl Draft<'_> {
 
     fn is_backwards(&self) -> bool {
         matches!(self.rollout.direction, Direction::Back(_))
-    }
-
-    // ── failure and what follows it ────────────────────────────────────────────────────────────────────────────────
-
-    fn failure(&self) -> Option<Failure> {
-        if self.is_backwards() {
-            // On the way back another place may do; only an instance that cannot be stopped has no other.
-            return self.failed_order(|kind| kind == FailureKind::Stop).or_else(|| self.overdue());
-        }
-        self.failed_order(|_| true).or_else(|| self.exited_instance()).or_else(|| self.overdue())
-    }
-
-    /// On the way back: orders have failed, and there is nothing else to try and nothing to wait for.
-    fn dead_end(&self) -> Option<Failure> {
-        let census = self.census;
-        let waits = census.new > census.new_available || !self.rollout.in_flight.is_empty() || !self.actions.is_empty();
-        if !self.is_backwards() || waits || census.new >= self.spec.budget.replicas {
-            return None;
-        }
-        self.failed_order(|_| true)
-    }
-
-    fn failed_order(&self, matters: fn(FailureKind) -> bool) -> Option<Failure> {
-        self.rollout.failed.iter().find_map(|failed| {
-            let kind = match &failed.action {
-                Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
-                Action::Start { .. } => FailureKind::Start,
-                Action::Stop { .. } => FailureKind::Stop,
-                // Old releases left lying do no harm; what is still armed is tried again.
-                Action::Prune { .. } | Action::Disarm { .. } => return None,
-            };
-            matters(kind).then(|| Failure {
-                kind,
-                host: failed.action.host().clone(),
-                slot: failed.action.slot().cloned(),
-                detail: failed.error.clone(),
-                waited: failed.after,
-            })
-        })
-    }
-
-    /// An instance that this rollout started and that did not stay up.
-    fn exited_instance(&self) -> Option<Failure> {
-        self.census.instances().find_map(|(host, counted)| {
-            let instance = counted.instance;
-            let ours = counted.is_new && self.rollout.started.contains(&instance.name) && !counted.is_stopping;
-            let gave_up =
-                !instance.is_running() || (instance.restarts > self.spec.max_restarts && !counted.is_available);
-            (ours && host.is_reachable() && gave_up).then(|| {
-                let detail = match &instance.process {
-                    Process::Ended { how } => how.clone(),
-                    Process::Running => format!("it was restarted {} times", instance.restarts),
-                };
-                self.failure_at(FailureKind::Exited, host, counted, detail, instance.started)
-            })
-        })
-    }
-
-    /// The progress deadline has passed: who stands in the way?
-    fn overdue(&self) -> Option<Failure> {
-        if self.now < self.deadline() {
-            return None;
-        }
-        let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
-        if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
-            let answer = counted.instance.health.last_answer().unwrap_or("none, it was never asked").to_owned();
-            let since = counted.instance.started.max(self.rollout.last_progress);
-            return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
-        }
-        if let Some(in_flight) = self.rollout.in_flight.values().min_by_key(|in_flight| in_flight.since) {
-            return Some(Failure {
-                kind: match in_flight.action {
-                    Action::Start { .. } => FailureKind::Start,
-                    Action::Stop { .. } => FailureKind::Stop,
-                    Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } | Action::Disarm { .. } => {
-                        FailureKind::Stage
-                    }
-                },
-                host: in_flight.action.host().clone(),
-                slot: in_flight.action.slot().cloned(),
-                detail: "the host has not answered yet".to_owned(),
-                waited: self.now.since(in_flight.since),
-            });
-        }
-        let lost = self.census.hosts.iter().find_map(|host| match &host.host?.reach {
-            Reach::Lost { since, why } => Some((host, *since, why.clone())),
-            _ => None,
-        });
-        let (host, kind, since, detail) = if let Some((host, since, why)) = lost {
-            (host.id.clone(), FailureKind::HostLost, since, why)
-        } else {
-            let host = self.spec.hosts.first().cloned().unwrap_or_else(|| HostId::from("?"));
-            (host, FailureKind::Stuck, self.rollout.last_progress, self.arithmetic())
-        };
-        Some(Failure { kind, host, slot: None, detail, waited: self.now.since(since) })
-    }
-
-    fn failure_at(
-        &self,
-        kind: FailureKind,
-        host: &HostCount<'_>,
-        counted: &Counted<'_>,
-        detail: String,
-        since: Time,
-    ) -> Failure {
-        let slot = Some(Slot { host: host.id.clone(), port: counted.port });
-        Failure { kind, host: host.id.clone(), slot, detail, waited: self.now.since(since) }
-    }
-
-    fn consequence(&self, failure: Failure) -> Next {
-        if self.is_backwards() {
-            // What is in flight ends first: nobody may be left to hear of it afterwards.
-            let awaited = !self.rollout.in_flight.is_empty();
-            return if awaited { Next::AwaitInFlight } else { Next::Finish(Outcome::RollbackFailed { failure }) };
-        }
-        let then = match self.why_not_back() {
-            Some(why) => Then::Hold { why },
-            None => Then::RollBack,
-        };
-        Next::Fail(failure, then)
-    }
-
-    /// Why a failed rollout stays as it is instead of going back.
-    fn why_not_back(&self) -> Option<String> {
-        if self.spec.on_failure == OnFailure::Hold {
-            return Some("on_failure is \"hold\"".into());
-        }
-        let Some(fallback) = &self.rollout.fallback else {
-            return Some(match self.rollout.verb {
-                Verb::Deploy => "there is no other revision proven healthy to go back to".into(),
-                Verb::Rollback => "a rollback that fails is not itself rolled back".into(),
-            });
-        };
-        // Blame first: if the old release fails too, going back to it would only move the trouble.
-        // What was sick before it was stopped stays evidence after.
-        let lost = |(host, counted): &(&HostCount<'_>, &Counted<'_>)| {
-            !host.is_reachable() && counted.instance.release == fallback.release
-        };
-        let found = self.census.instances().find(lost).or_else(|| {
-            self.census.instances().find(|(_, counted)| self.rollout.sickened.contains(&counted.instance.name))
-        });
-        let sick = match found {
-            Some((host, counted)) => Slot { host: host.id.clone(), port: counted.port }.to_string(),
-            None => self.rollout.sickened.first()?.to_string(),
-        };
-        Some(format!(
-            "instances of the old version {} fail too ({sick}), so the new one may not be to blame",
-            fallback.version
-        ))
     }
 
     // ── the way there ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,15 +158,17 @@ impl Draft<'_> {
     /// such orders, one of them may start or stop something at any time, and no count could be trusted.
     fn prepare(&mut self) -> bool {
         let target = self.rollout.target_release();
-        let unclaimed = |host: &HostCount<'_>| !host.is_reachable() && host.epoch() < self.rollout.epoch;
+        let unclaimed =
+            |host: &HostCount<'_>| host.takes_part() && !host.is_reachable() && host.epoch() < self.rollout.epoch;
         let mut ready = !self.census.hosts.iter().any(unclaimed);
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
-            let lacks_release = host.listed && !self.is_backwards() && !seen.releases.contains(target);
+            let lacks_release =
+                host.listed && host.takes_part() && !self.stages_on_demand() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
             let may_take_one = host.busy.is_none() && !self.has_failed(host.id);
             let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
-            ready &= is_ready;
+            ready &= is_ready || !host.takes_part();
             if lacks_release && may_take_one {
                 self.order(Action::Stage { host: host.id.clone(), release: target.clone() });
             } else if (lacks_claim || host.is_unsettled) && may_take_one {
@@ -313,12 +194,13 @@ impl Draft<'_> {
     /// Kubernetes' scaling up: `min(replicas + surge − running, replicas − new)`, spread over the hosts.
     fn start_new(&mut self) {
         let room = self.spec.budget.max_running().saturating_sub(self.census.running);
-        let wanted = self.spec.budget.replicas.saturating_sub(self.census.new);
-        let count = (room.min(wanted) as usize).saturating_sub(self.staging_for_a_start());
-        if count == 0 {
+        let missing = self.census.missing();
+        let releases = missing.iter().flat_map(|(release, count)| std::iter::repeat_n(*release, *count as usize));
+        let staging = self.staging_for_a_start();
+        let releases: Vec<_> = releases.take(room as usize).skip(staging).collect();
+        if releases.is_empty() {
             return;
         }
-        let target = self.rollout.target_release();
         let mut places: Vec<_> = self
             .census
             .hosts
@@ -333,10 +215,10 @@ impl Draft<'_> {
             places.retain(|place| place.0 < fair);
         }
         places.sort_unstable();
-        for (_, _, order, slot) in places.into_iter().take(count) {
-            let release = target.clone();
+        for ((_, _, order, slot), release) in places.into_iter().zip(releases) {
             // On the way back a host may never have had the release.
-            let is_there = self.census.hosts[order].host.is_some_and(|host| host.releases.contains(target));
+            let is_there = self.census.hosts[order].host.is_some_and(|host| host.releases.contains(release));
+            let release = release.clone();
             self.order(if is_there {
                 Action::Start { slot, release }
             } else {
@@ -345,16 +227,22 @@ impl Draft<'_> {
         }
     }
 
-    /// On the way back, hosts that are getting the release because a start is to follow.
+    /// Whether a host gets a release only when an instance is to be started there.
+    fn stages_on_demand(&self) -> bool {
+        self.is_backwards() || self.rollout.scaling.is_some()
+    }
+
+    /// Hosts that are getting a release because a start is to follow.
     fn staging_for_a_start(&self) -> usize {
-        let stages = |host: &&HostCount<'_>| self.is_backwards() && matches!(host.busy, Some(Action::Stage { .. }));
+        let stages = |host: &&HostCount<'_>| self.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }));
         self.census.hosts.iter().filter(stages).count()
     }
 
     /// Instances of the target that each host carries when they are spread evenly.
     fn fair_share(&self) -> u32 {
-        let hosts = self.census.hosts.iter().filter(|host| host.listed && host.is_reachable()).count();
-        self.spec.budget.replicas.div_ceil(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
+        let hosts =
+            self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_reachable()).count();
+        self.census.desired.div_ceil(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
     }
 
     /// Kubernetes' scaling down: unhealthy old instances first, then healthy ones while enough are available.
@@ -388,13 +276,18 @@ impl Draft<'_> {
         total.saturating_sub(self.spec.budget.min_available()).saturating_sub(new_unavailable)
     }
 
-    /// More instances of the target than replicas (after scaling down, or on the way back): the idle ones first.
+    /// More instances of a release than are wanted (after scaling down, or on the way back): the idle ones first.
     fn stop_surplus(&mut self) {
-        let mut surplus = self.census.new.saturating_sub(self.spec.budget.replicas);
+        for (release, surplus) in self.census.surplus() {
+            self.stop_surplus_of(release, surplus);
+        }
+    }
+
+    fn stop_surplus_of(&mut self, release: &ReleaseId, mut surplus: u32) {
         let mut candidates: Vec<_> = self
             .census
             .instances()
-            .filter(|(_, counted)| counted.is_new && counted.is_running)
+            .filter(|(_, counted)| counted.is_new && counted.is_running && counted.instance.release == *release)
             .enumerate()
             .map(|(order, (host, counted))| {
                 (counted.is_available, std::cmp::Reverse(host.new), std::cmp::Reverse(order), host, counted)
@@ -419,11 +312,32 @@ impl Draft<'_> {
         let ordered = host.is_idle()
             && covered
             && cost <= self.spare
-            && self.order(Action::Stop { slot, instance: counted.instance.name.clone(), why, restore_after: None });
+            && !self.has_failed_to_stop(counted)
+            && self.order(Action::Stop {
+                slot,
+                instance: counted.instance.name.clone(),
+                why,
+                restore_after: self.restore_after(counted, why),
+            });
         if ordered {
             self.spare -= cost;
         }
         ordered
+    }
+
+    /// An instance that cannot be stopped: tried once, on a host that is left behind for it.
+    fn has_failed_to_stop(&self, counted: &Counted<'_>) -> bool {
+        let is_its_stop =
+            |action: &Action| matches!(action, Action::Stop { instance, .. } if *instance == counted.instance.name);
+        self.rollout.failed.iter().any(|failed| is_its_stop(&failed.action))
+    }
+
+    /// Where an instance must go before another serves in its place, its host brings it back by itself if nobody says in
+    /// time that all is well: the controller may be gone by then.
+    fn restore_after(&self, counted: &Counted<'_>, why: StopReason) -> Option<Duration> {
+        let left = self.spec.budget.min_available() + self.spare.saturating_sub(1);
+        let in_place = why == StopReason::Replaced && counted.is_available && left < self.spec.budget.replicas;
+        in_place.then(|| self.spec.progress_deadline + RESTORE_MARGIN)
     }
 
     /// Gives an order unless the host has one already; says whether it was given.
@@ -433,38 +347,6 @@ impl Draft<'_> {
             Entry::Vacant(entry) => {
                 entry.insert(action);
                 true
-            }
-        }
-    }
-
-    // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn is_complete(&self) -> bool {
-        let desired = self.spec.budget.replicas;
-        let census = self.census;
-        census.new == desired
-            && census.new_available == desired
-            && census.running == desired
-            && census.instances().all(|(_, counted)| counted.is_running)
-            && self.rollout.in_flight.values().all(|in_flight| in_flight.action.slot().is_none())
-    }
-
-    /// Removes from the hosts what the history no longer keeps. Not on the way back: first let a person look.
-    fn prune(&mut self) {
-        if self.is_backwards() {
-            return;
-        }
-        for host in &self.census.hosts {
-            let Some(seen) = host.host.filter(|_| host.is_idle() && !self.rollout.pruned.contains(host.id)) else {
-                continue;
-            };
-            let runs = |release: &ReleaseId| host.instances.iter().any(|counted| counted.instance.release == *release);
-            let stays = |release: &ReleaseId| {
-                self.spec.keep.contains(release) || release == self.rollout.target_release() || runs(release)
-            };
-            let releases: BTreeSet<_> = seen.releases.iter().filter(|release| !stays(release)).cloned().collect();
-            if !releases.is_empty() {
-                self.order(Action::Prune { host: host.id.clone(), releases });
             }
         }
     }
@@ -485,6 +367,9 @@ impl Draft<'_> {
     // ── why not ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn hold(&self, host: &HostCount<'_>, next: &Next) -> Hold {
+        if let Some(failure) = self.rollout.quarantined.get(host.id).filter(|_| !host.takes_part()) {
+            return Hold::LeftBehind { why: failure.to_string() };
+        }
         match &host.host.map(|seen| &seen.reach) {
             Some(Reach::Lost { since, why }) => return Hold::Unreachable { since: *since, why: why.clone() },
             Some(Reach::NotSeen) | None => return Hold::NotSeen,
@@ -493,7 +378,7 @@ impl Draft<'_> {
         if let Some(action) = host.busy {
             return Hold::Busy { action: action.clone() };
         }
-        if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) = next {
+        if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) = next {
             return match self.standstill() {
                 Some(outcome) => Hold::Standstill { outcome: outcome.word() },
                 None => Hold::UpToDate,

@@ -1,0 +1,80 @@
+//! `ship abort`: back to the revision proven healthy, from a rollout that runs or stands still.
+
+use std::time::Duration;
+
+use super::args::Abort;
+use super::exit::{Exit, Fail};
+use super::rollout::{self, Ended, GoOn};
+use super::session::{Session, who};
+use super::{note, pause, resume};
+use crate::config::Overrides;
+use crate::core::event::Verb;
+use crate::core::failure::Outcome;
+use crate::core::rollout::{Direction, Rollout};
+use crate::core::standing::{Ask, Standing};
+use crate::store::Wish;
+
+/// A rollout on its way back ends by its own deadlines; this is longer than any of them.
+const PATIENCE: Duration = Duration::from_hours(24);
+
+pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
+    let mut session = Session::open(args.inventory.clone(), &Overrides::default())?;
+    if session.standing()? == Standing::Running {
+        let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+        has_a_way_back(&rollout)?;
+        let id = pause::ask(&mut session, Ask::Abort, Wish::Abort)?;
+        note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
+        if let Some(outcome) = pause::await_end(&session, id, PATIENCE).await? {
+            return told(&session, outcome);
+        }
+        // Its process has died meanwhile: its part is taken over.
+    }
+    let session = resume::reopen(args.inventory, args.set, "abort", Ask::Abort)?;
+    let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+    has_a_way_back(&rollout)?;
+    note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
+    let (user, host) = who();
+    let goal = resume::goal(&session, rollout, GoOn::Back(format!("{user}@{host}")))?;
+    let ended = rollout::carry_out(session, goal, args.output).await?;
+    Ok(exit(&ended))
+}
+
+fn has_a_way_back(rollout: &Rollout) -> Result<(), Fail> {
+    let is_back = matches!(rollout.direction, Direction::Back(_));
+    if is_back || rollout.fallback.is_some() {
+        return Ok(());
+    }
+    Err(Fail::refused(format!(
+        "error: there is no other revision proven healthy that this {} could go back to; `ship pause` stops it where it \
+         is, and `ship scale --replicas 0` stops the service",
+        rollout.verb.noun()
+    )))
+}
+
+fn back(rollout: &Rollout) -> String {
+    let to = rollout.fallback.as_ref().unwrap_or(&rollout.goal);
+    format!("{} (revision {})", to.version, to.revision)
+}
+
+/// How the other process has done it.
+fn told(session: &Session, outcome: Outcome) -> Result<Exit, Fail> {
+    let service = &session.subject.service;
+    match &outcome {
+        Outcome::RolledBack => note(&format!("deployment \"{service}\" rolled back")),
+        Outcome::Succeeded => {
+            return Err(Fail::refused(format!(
+                "error: deployment \"{service}\" had succeeded before it could be aborted; `ship rollback` goes back"
+            )));
+        }
+        outcome => note(&format!("deployment \"{service}\" ended: {}; `ship status` shows it", outcome.word())),
+    }
+    Ok(exit(&Ended::As(outcome)))
+}
+
+/// To go back is what was asked for here, not a failure.
+fn exit(ended: &Ended) -> Exit {
+    match ended {
+        Ended::As(Outcome::RolledBack) => Exit::Done,
+        ended => ended.exit(Verb::Rollback),
+    }
+}

@@ -1,0 +1,24 @@
+//! `ship restart`: new instances of the same release, one batch at a time.
+
+use super::args::Restart;
+use super::exit::{Exit, Fail};
+use super::note;
+use super::releases::Release;
+use super::rollout::{self, Goal};
+use super::session::Session;
+use crate::config::Overrides;
+use crate::core::event::Verb;
+use crate::core::standing::Ask;
+
+pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
+    let overrides = Overrides { version: None, set: args.set };
+    let mut session = Session::open(args.inventory, &overrides)?;
+    session.lock("restart")?;
+    session.permit(Ask::Restart)?;
+    let current = session.current_record()?.clone();
+    let release = Release::of_history(&session, &current.release, &current.definition);
+    let cause = args.cause.unwrap_or_else(|| format!("restart of revision {}", current.revision));
+    note(&format!("deployment \"{}\" restarted", session.subject.service));
+    let goal = Goal { release, verb: Verb::Restart, cause, playbook: current.playbook, earlier: None };
+    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Restart))
+}

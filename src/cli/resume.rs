@@ -1,0 +1,44 @@
+//! `ship resume`: go on with a rollout that stands still.
+
+use super::args::{self, Resume};
+use super::exit::{Exit, Fail};
+use super::note;
+use super::releases::Release;
+use super::rollout::{self, Earlier, GoOn, Goal};
+use super::session::Session;
+use crate::config::Overrides;
+use crate::core::rollout::Rollout;
+use crate::core::standing::Ask;
+
+pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
+    let session = reopen(args.inventory, args.set, "resume", Ask::Resume)?;
+    let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+    note(&format!("deployment \"{}\" resumed", session.subject.service));
+    let goal = goal(&session, rollout, GoOn::Onward)?;
+    let verb = goal.verb;
+    Ok(rollout::carry_out(session, goal, args.output).await?.exit(verb))
+}
+
+/// Opens the session with what the newest rollout was begun with, and takes the lease.
+pub(super) fn reopen(inventory: args::InventoryArg, set: Vec<String>, run: &str, ask: Ask) -> Result<Session, Fail> {
+    let begun = Session::begun(&inventory)?;
+    let overrides = Overrides { version: Some(begun.version()), set: begun.set_if(true).chain(set).collect() };
+    let mut session = Session::open(inventory, &overrides)?;
+    session.lock(run)?;
+    session.permit(ask)?;
+    Ok(session)
+}
+
+/// The goal of a rollout that goes on.
+pub(super) fn goal(session: &Session, rollout: Rollout, then: GoOn) -> Result<Goal, Fail> {
+    let record = session.revision(rollout.goal.revision).ok_or_else(|| {
+        Fail::refused(format!("error: revision {} is no longer in the history; deploy again", rollout.goal.revision))
+    })?;
+    Ok(Goal {
+        release: Release::of_history(session, &record.release, &record.definition),
+        verb: rollout.verb,
+        cause: record.cause.clone(),
+        playbook: record.playbook.clone(),
+        earlier: Some(Earlier { rollout, then }),
+    })
+}

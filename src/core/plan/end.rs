@@ -1,0 +1,81 @@
+//! When a rollout is complete, and what is cleared away then.
+
+use std::collections::BTreeSet;
+
+use super::Draft;
+use crate::core::action::Action;
+use crate::core::census::{Counted, HostCount};
+use crate::core::fleet::Host;
+use crate::core::names::{Port, ReleaseId, Slot};
+
+/// Where hosts are told to forget the instances that they would bring back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// In slots in which a wanted instance serves.
+    WhereServed,
+    /// In all.
+    Everywhere,
+}
+
+impl Draft<'_> {
+    pub(super) fn is_complete(&self) -> bool {
+        let census = self.census;
+        census.new == census.desired
+            && census.new_available == census.desired
+            && (census.missing().is_empty() && census.surplus().is_empty())
+            && census.hosts.iter().all(|host| self.has_nothing_else(host))
+            && self.rollout.in_flight.values().all(|in_flight| in_flight.action.slot().is_none())
+    }
+
+    /// Whether nothing is on a host that should not be there. On one that is left behind that may not be in ship's hands:
+    /// where others have no room for all replicas, what runs there stays.
+    pub(super) fn has_nothing_else(&self, host: &HostCount<'_>) -> bool {
+        if host.is_written_off() || !host.takes_part() && self.census.desired < self.spec.budget.replicas {
+            return true;
+        }
+        let leftover = |counted: &&Counted<'_>| !(counted.is_new && counted.is_running);
+        !host
+            .instances
+            .iter()
+            .any(|counted| leftover(&counted) && (host.takes_part() || !self.has_failed_to_stop(counted)))
+            && host.doubtful.is_empty()
+    }
+
+    /// Removes from the hosts what the history no longer keeps. Not on the way back: first let a person look.
+    pub(super) fn prune(&mut self) {
+        if self.is_backwards() {
+            return;
+        }
+        for host in &self.census.hosts {
+            let may_forget =
+                |seen: &&Host| host.is_idle() && !self.rollout.pruned.contains(host.id) && seen.armed.is_empty();
+            let Some(seen) = host.host.filter(may_forget) else {
+                continue;
+            };
+            let runs = |release: &ReleaseId| host.instances.iter().any(|counted| counted.instance.release == *release);
+            let stays = |release: &ReleaseId| {
+                self.spec.keep.contains(release) || release == self.rollout.target_release() || runs(release)
+            };
+            let releases: BTreeSet<_> = seen.releases.iter().filter(|release| !stays(release)).cloned().collect();
+            if !releases.is_empty() {
+                self.order(Action::Prune { host: host.id.clone(), releases });
+            }
+        }
+    }
+
+    /// Tells hosts to forget the instances that they would bring back.
+    pub(super) fn disarm(&mut self, scope: Scope) {
+        for host in self.census.hosts.iter().filter(|host| host.is_idle()) {
+            let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();
+            let tried = |slot: &Slot| {
+                let is_it = |action: &Action| matches!(action, Action::Disarm { slot: tried } if tried == slot);
+                self.rollout.failed.iter().any(|failed| is_it(&failed.action))
+            };
+            let is_due = |port: &Port| scope == Scope::Everywhere || host.serves_anew(*port);
+            let slots = armed.filter(is_due).map(|port| Slot { host: host.id.clone(), port });
+            if let Some(slot) = slots.into_iter().find(|slot| !tried(slot)) {
+                self.order(Action::Disarm { slot });
+            }
+        }
+    }
+}

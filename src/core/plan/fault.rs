@@ -1,0 +1,190 @@
+//! What has gone wrong, and what follows it.
+
+use super::{Draft, Next};
+use crate::core::action::Action;
+use crate::core::census::{Counted, HostCount};
+use crate::core::event::{Then, Verb};
+use crate::core::failure::{Failure, FailureKind, Outcome};
+use crate::core::fleet::{Process, Reach};
+use crate::core::names::{HostId, Slot};
+use crate::core::spec::OnFailure;
+use crate::core::time::Time;
+
+impl Draft<'_> {
+    pub(super) fn failure(&self) -> Option<Failure> {
+        if self.is_backwards() {
+            // On the way back another place may do; only an instance that cannot be stopped has no other.
+            return self.failed_order(|kind| kind == FailureKind::Stop).or_else(|| self.overdue());
+        }
+        self.failed_order(|_| true).or_else(|| self.exited_instance()).or_else(|| self.overdue())
+    }
+
+    /// On the way back: orders have failed, and there is nothing else to try and nothing to wait for.
+    pub(super) fn dead_end(&self) -> Option<Failure> {
+        let census = self.census;
+        let waits = census.new > census.new_available || !self.rollout.in_flight.is_empty() || !self.actions.is_empty();
+        if !self.is_backwards() || waits || census.new >= census.desired {
+            return None;
+        }
+        self.failed_order(|_| true)
+    }
+
+    pub(super) fn failed_order(&self, matters: fn(FailureKind) -> bool) -> Option<Failure> {
+        let left = |host: &HostId| self.census.hosts.iter().any(|count| !count.takes_part() && count.id == host);
+        self.rollout.failed.iter().filter(|failed| !left(failed.action.host())).find_map(|failed| {
+            let kind = match &failed.action {
+                Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
+                Action::Start { .. } => FailureKind::Start,
+                Action::Stop { .. } => FailureKind::Stop,
+                // Old releases left lying do no harm; what is still armed is tried again.
+                Action::Prune { .. } | Action::Disarm { .. } => return None,
+            };
+            matters(kind).then(|| Failure {
+                kind,
+                host: Some(failed.action.host().clone()),
+                slot: failed.action.slot().cloned(),
+                detail: failed.error.clone(),
+                waited: failed.after,
+            })
+        })
+    }
+
+    /// An instance that this rollout started and that did not stay up.
+    pub(super) fn exited_instance(&self) -> Option<Failure> {
+        self.census.instances().find_map(|(host, counted)| {
+            let instance = counted.instance;
+            let ours = counted.is_new && self.rollout.started.contains(&instance.name) && !counted.is_stopping;
+            let gave_up =
+                !instance.is_running() || (instance.restarts > self.spec.max_restarts && !counted.is_available);
+            (ours && host.is_reachable() && gave_up).then(|| {
+                let detail = match &instance.process {
+                    Process::Ended { how } => how.clone(),
+                    Process::Running => format!("it was restarted {} times", instance.restarts),
+                };
+                self.failure_at(FailureKind::Exited, host, counted, detail, instance.started)
+            })
+        })
+    }
+
+    /// The progress deadline has passed: who stands in the way?
+    pub(super) fn overdue(&self) -> Option<Failure> {
+        if self.now < self.deadline() {
+            return None;
+        }
+        let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
+        if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
+            let answer = counted.instance.health.last_answer().unwrap_or("none, it was never asked").to_owned();
+            let since = counted.instance.started.max(self.rollout.last_progress);
+            return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
+        }
+        let left = |host: &HostId| self.rollout.quarantined.contains_key(host);
+        let awaited = self.rollout.in_flight.values().filter(|in_flight| !left(in_flight.action.host()));
+        if let Some(in_flight) = awaited.min_by_key(|in_flight| in_flight.since) {
+            return Some(Failure {
+                kind: match in_flight.action {
+                    Action::Start { .. } => FailureKind::Start,
+                    Action::Stop { .. } => FailureKind::Stop,
+                    Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } | Action::Disarm { .. } => {
+                        FailureKind::Stage
+                    }
+                },
+                host: Some(in_flight.action.host().clone()),
+                slot: in_flight.action.slot().cloned(),
+                detail: "the host has not answered yet".to_owned(),
+                waited: self.now.since(in_flight.since),
+            });
+        }
+        let lost = self.census.hosts.iter().filter(|host| host.takes_part()).find_map(|host| match &host.host?.reach {
+            Reach::Lost { since, why } => Some((host, *since, why.clone())),
+            _ => None,
+        });
+        let (host, kind, since, detail) = match lost {
+            Some((host, since, why)) => (Some(host.id.clone()), FailureKind::HostLost, since, why),
+            None => match self.failed_order(|_| true) {
+                Some(failed) => return Some(failed),
+                None => (None, FailureKind::Stuck, self.rollout.last_progress, self.arithmetic()),
+            },
+        };
+        Some(Failure { kind, host, slot: None, detail, waited: self.now.since(since) })
+    }
+
+    pub(super) fn failure_at(
+        &self,
+        kind: FailureKind,
+        host: &HostCount<'_>,
+        counted: &Counted<'_>,
+        detail: String,
+        since: Time,
+    ) -> Failure {
+        let slot = Some(Slot { host: host.id.clone(), port: counted.port });
+        Failure { kind, host: Some(host.id.clone()), slot, detail, waited: self.now.since(since) }
+    }
+
+    pub(super) fn consequence(&self, failure: Failure) -> Next {
+        if self.may_leave_behind(&failure) {
+            return Next::Quarantine(failure);
+        }
+        if self.is_backwards() {
+            // What is in flight ends first: nobody may be left to hear of it afterwards.
+            let awaited = !self.rollout.in_flight.is_empty();
+            return if awaited { Next::AwaitInFlight } else { Next::Finish(Outcome::RollbackFailed { failure }) };
+        }
+        let then = match self.why_not_back(&failure) {
+            Some(why) => Then::Hold { why },
+            None => Then::RollBack,
+        };
+        Next::Fail(failure, then)
+    }
+
+    /// Whether the failure is that of one host, and so many may be left behind.
+    pub(super) fn may_leave_behind(&self, failure: &Failure) -> bool {
+        let left = &self.rollout.quarantined;
+        let more = u32::try_from(left.len()).is_ok_and(|left| left < self.spec.max_failures);
+        failure.host.as_ref().is_some_and(|host| more && !left.contains_key(host))
+    }
+
+    /// Why a failed rollout stays as it is instead of going back.
+    pub(super) fn why_not_back(&self, failure: &Failure) -> Option<String> {
+        const NOTHING_TO_GO_BACK_TO: &str = "there is no other revision proven healthy to go back to";
+        if failure.kind == FailureKind::Aborted {
+            return self.rollout.fallback.is_none().then(|| NOTHING_TO_GO_BACK_TO.into());
+        }
+        if self.rollout.scaling.is_some() {
+            return Some("a change of numbers is not rolled back".into());
+        }
+        if self.spec.on_failure == OnFailure::Hold {
+            return Some("on_failure is \"hold\"".into());
+        }
+        let own = match self.rollout.verb {
+            Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
+            Verb::Restart | Verb::Scale => {
+                Some("the release is the one that ran before, so there is nothing to go back to")
+            }
+            // What was proven is not to blame for a sick machine.
+            Verb::Deploy if self.rollout.is_proven => {
+                Some("this revision was proven healthy before, so it may not be to blame")
+            }
+            Verb::Deploy => None,
+        };
+        if let Some(why) = own {
+            return Some(why.into());
+        }
+        let Some(fallback) = &self.rollout.fallback else { return Some(NOTHING_TO_GO_BACK_TO.into()) };
+        // Blame first: if the old release fails too, going back to it would only move the trouble.
+        // What was sick before it was stopped stays evidence after.
+        let lost = |(host, counted): &(&HostCount<'_>, &Counted<'_>)| {
+            !host.is_reachable() && counted.instance.release == fallback.release
+        };
+        let found = self.census.instances().find(lost).or_else(|| {
+            self.census.instances().find(|(_, counted)| self.rollout.sickened.contains(&counted.instance.name))
+        });
+        let sick = match found {
+            Some((host, counted)) => Slot { host: host.id.clone(), port: counted.port }.to_string(),
+            None => self.rollout.sickened.first()?.to_string(),
+        };
+        Some(format!(
+            "instances of the old version {} fail too ({sick}), so the new one may not be to blame",
+            fallback.version
+        ))
+    }
+}

@@ -1,0 +1,113 @@
+//! The lease in the database.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{Sqlite, signed, unsigned};
+use crate::core::names::Epoch;
+use crate::core::time::Time;
+use crate::store::{Holder, StoreError, Subject};
+
+impl Sqlite {
+    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A process that knows the
+    /// `token` of the present holder was called by it, and may go on under its lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] says who has it.
+    pub fn acquire_lease(&mut self, subject: &Subject, holder: Holder, token: Option<&str>) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let now = holder.now;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
+        let database = |source| StoreError::Database { path: path.clone(), source };
+        let present = read_lease(&transaction, subject, now).map_err(database)?;
+        if let Some(present) = present.filter(|present| !present.is_dead(&holder.host, now)) {
+            let is_ours = !present.token.is_empty() && token == Some(&present.token);
+            return if is_ours { Ok(()) } else { Err(StoreError::Held(Box::new(present))) };
+        }
+        transaction
+            .execute(
+                "insert or replace into leases values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                params![
+                    subject.fleet,
+                    subject.service,
+                    holder.owner,
+                    holder.host,
+                    holder.pid,
+                    signed(holder.pid_started),
+                    holder.run,
+                    signed(holder.since.0),
+                    signed(now.0),
+                    holder.token
+                ],
+            )
+            .map_err(database)?;
+        transaction.commit().map_err(database)?;
+        self.held = Some((subject.clone(), holder));
+        Ok(())
+    }
+
+    /// Gives the lease back; nothing happens if there is none, or another has it by now.
+    ///
+    /// # Errors
+    /// If the store cannot be written: the lease then expires by itself.
+    pub fn release_lease(&mut self) -> Result<(), StoreError> {
+        let Some((subject, holder)) = self.held.take() else { return Ok(()) };
+        self.execute(
+            "delete from leases where fleet = ?1 and service = ?2 and host = ?3 and pid = ?4 and pid_started = ?5",
+            params![subject.fleet, subject.service, holder.host, holder.pid, signed(holder.pid_started)],
+        )
+        .map(drop)
+    }
+
+    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that sees it refuses the
+    /// orders of who held it. Gives the new epoch.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+        self.execute("delete from leases where fleet = ?1 and service = ?2", params![subject.fleet, subject.service])?;
+        self.raise_epoch(subject, seen)
+    }
+
+    /// The lease, whether its holder is alive or not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
+        read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))
+    }
+
+    /// Who holds the lease, if anybody alive does.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn holder(&self, subject: &Subject, here: &str, now: Time) -> Result<Option<Holder>, StoreError> {
+        let holder = read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))?;
+        Ok(holder.filter(|holder| !holder.is_dead(here, now)))
+    }
+}
+
+fn read_lease(connection: &Connection, subject: &Subject, now: Time) -> rusqlite::Result<Option<Holder>> {
+    connection
+        .query_row(
+            "select owner, host, pid, pid_started, run, since_ms, heartbeat_ms, token from leases
+             where fleet = ?1 and service = ?2",
+            params![subject.fleet, subject.service],
+            |row| {
+                Ok(Holder {
+                    owner: row.get(0)?,
+                    host: row.get(1)?,
+                    pid: row.get(2)?,
+                    pid_started: unsigned(row.get(3)?),
+                    run: row.get(4)?,
+                    since: Time(unsigned(row.get(5)?)),
+                    heartbeat: Time(unsigned(row.get(6)?)),
+                    token: row.get(7)?,
+                    now,
+                })
+            },
+        )
+        .optional()
+}

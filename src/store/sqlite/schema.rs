@@ -1,0 +1,70 @@
+//! The tables, and how a database of an earlier ship gets them.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The schema's version, in `user_version`: a database of a newer ship is refused rather than misread.
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// What version 1 had.
+pub(super) const SCHEMA: &str = "
+    create table revisions (
+        fleet text not null, service text not null, revision integer not null,
+        release text not null, definition text not null, playbook text not null,
+        who text not null, cause text not null, verb text not null,
+        proven integer not null default 0,
+        primary key (fleet, service, revision)
+    ) without rowid;
+    create table rollouts (
+        id integer primary key,
+        fleet text not null, service text not null, revision integer not null, epoch integer not null,
+        began_ms integer not null, ended_ms integer, outcome text
+    );
+    create index rollouts_by_revision on rollouts (fleet, service, revision);
+    create table events (
+        rollout integer not null references rollouts (id) on delete cascade,
+        seq integer not null, entry text not null,
+        primary key (rollout, seq)
+    ) without rowid;
+    create table counters (
+        fleet text not null, service text not null, epoch integer not null default 0, revision integer not null default 0,
+        primary key (fleet, service)
+    ) without rowid;
+    create table leases (
+        fleet text not null, service text not null,
+        owner text not null, host text not null, pid integer not null, pid_started integer not null,
+        run text not null, since_ms integer not null, heartbeat_ms integer not null,
+        primary key (fleet, service)
+    ) without rowid;
+    create table inventories (
+        fleet text not null, service text not null, inventory text not null,
+        primary key (fleet, service)
+    ) without rowid;
+";
+
+/// What came with version 2, for databases of either.
+const SCHEMA_2: &str = "
+    alter table leases add column token text not null default '';
+    create table requests (
+        rollout integer primary key references rollouts (id) on delete cascade,
+        wish text not null, who text not null
+    );
+    create table scales (
+        fleet text not null, service text not null, replicas integer not null, playbook integer not null, who text not null,
+        primary key (fleet, service)
+    ) without rowid;
+";
+
+/// Brings a database up to date; the version that it had.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < 1 {
+        transaction.execute_batch(SCHEMA)?;
+    }
+    if version < 2 {
+        transaction.execute_batch(SCHEMA_2)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(version)
+}

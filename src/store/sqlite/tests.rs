@@ -1,0 +1,184 @@
+//! What is written is read back, by this process or another.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::core::event::Event;
+use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
+use crate::store::Wish;
+
+fn subject() -> Subject {
+    Subject { fleet: "production".into(), service: "page".into() }
+}
+
+fn new(version: &str) -> NewRevision {
+    let second = Duration::from_secs(1);
+    NewRevision {
+        release: ReleaseId::from(format!("digest-of-{version}")),
+        definition: Definition {
+            service: "page".into(),
+            version: version.into(),
+            command: vec!["./page".into()],
+            env: BTreeMap::new(),
+            driver: Driver::Process,
+            user: None,
+            stop_timeout: second,
+            readiness: Readiness {
+                check: Check::Tcp,
+                via: Via::Direct,
+                interval: second,
+                timeout: second,
+                successes: 1,
+                failures: 3,
+                initial_delay: Duration::ZERO,
+            },
+            artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
+            secrets_sha256: None,
+        },
+        playbook: "version = \"1\"".into(),
+        who: "anna@here".into(),
+        cause: "because".into(),
+        verb: Verb::Deploy,
+    }
+}
+
+fn store() -> (tempfile::TempDir, Place, Sqlite) {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place { dir: dir.path().join(".ship") };
+    let store = Sqlite::open(&place).unwrap();
+    (dir, place, store)
+}
+
+#[test]
+fn a_second_process_reads_what_the_first_has_just_written() {
+    let (_dir, place, mut store) = store();
+    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+    let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(5)).unwrap();
+    let entry = Entry { at: Time(6), event: Event::Interrupted { by: "SIGINT".into() } };
+    store.append(rollout, std::slice::from_ref(&entry)).unwrap();
+
+    let reader = Sqlite::open_existing(&place).unwrap().unwrap();
+    assert_eq!(reader.newest_journal(&subject()).unwrap().unwrap(), (rollout, vec![entry]));
+    let record = reader.revisions(&subject()).unwrap().remove(0);
+    assert_eq!((record.began, record.ended, record.outcome, record.proven), (Time(5), None, None, false));
+    assert_eq!(record.definition, new("1").definition);
+}
+
+#[test]
+fn a_revision_is_proven_once_a_rollout_of_it_has_succeeded() {
+    let (_dir, _, mut store) = store();
+    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+    for outcome in [Outcome::Interrupted, Outcome::Succeeded, Outcome::RolledBack] {
+        let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(5)).unwrap();
+        store.end_rollout(rollout, &outcome, Time(9)).unwrap();
+    }
+    let record = store.revisions(&subject()).unwrap().remove(0);
+    assert!(record.proven);
+    assert_eq!(record.outcome, Some(Outcome::RolledBack), "of its newest rollout");
+}
+
+#[test]
+fn numbers_of_revisions_and_epochs_are_never_given_twice() {
+    let (_dir, _, mut store) = store();
+    for expected in 1..=3 {
+        assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(expected));
+    }
+    store.retain_revisions(&subject(), &BTreeSet::from([Revision(1)])).unwrap();
+    assert_eq!(store.revisions(&subject()).unwrap().len(), 1);
+    assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(4));
+
+    let mut epoch = |seen| store.begin_rollout(&subject(), Revision(4), Epoch(seen), Time(1)).unwrap().1;
+    assert_eq!((epoch(0), epoch(0), epoch(40), epoch(3)), (Epoch(1), Epoch(2), Epoch(41), Epoch(42)));
+}
+
+#[test]
+fn the_lease_is_for_one_and_says_whose_it_is() {
+    let (_dir, place, mut store) = store();
+    let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
+    store.acquire_lease(&subject(), me.clone(), None).unwrap();
+
+    let mut other = Sqlite::open(&place).unwrap();
+    let rival = Holder { owner: "bert".into(), now: Time(61_000 - 30_000), ..me.clone() };
+    let refusal = other.acquire_lease(&subject(), rival.clone(), None).unwrap_err().to_string();
+    assert!(refusal.starts_with("locked by anna@here (pid "), "{refusal}");
+    assert!(refusal.contains("deploy 0.9) since 19") && refusal.contains(", 30s ago;"), "{refusal}");
+
+    store.release_lease().unwrap();
+    other.acquire_lease(&subject(), rival, None).unwrap();
+}
+
+#[test]
+fn who_was_called_by_the_holder_goes_on_under_its_lease() {
+    let (_dir, place, mut store) = store();
+    let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
+    let token = me.token.clone();
+    store.acquire_lease(&subject(), me.clone(), None).unwrap();
+    let mut nested = Sqlite::open(&place).unwrap();
+    let called = Holder::this_process("anna", "here", "restart", Time(2000));
+    assert!(matches!(nested.acquire_lease(&subject(), called.clone(), None), Err(StoreError::Held(_))));
+    assert!(matches!(nested.acquire_lease(&subject(), called.clone(), Some("")), Err(StoreError::Held(_))));
+    assert!(matches!(nested.acquire_lease(&subject(), called.clone(), Some("wrong")), Err(StoreError::Held(_))));
+    nested.acquire_lease(&subject(), called, Some(&token)).unwrap();
+    nested.release_lease().unwrap();
+    assert_eq!(store.holder(&subject(), "here", Time(3000)).unwrap().unwrap().run, "deploy 0.9", "still the caller's");
+    store.renew_lease(Time(3000)).unwrap();
+}
+
+#[test]
+fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
+    let (_dir, place, mut store) = store();
+    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+    let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
+    store.acquire_lease(&subject(), me.clone(), None).unwrap();
+    let (_, epoch) = store.begin_rollout(&subject(), revision, Epoch(4), Time(1)).unwrap();
+    let mut other = Sqlite::open(&place).unwrap();
+    assert_eq!(other.break_lease(&subject(), epoch).unwrap(), Epoch(epoch.0 + 1));
+    assert!(matches!(store.renew_lease(Time(2000)), Err(StoreError::LeaseLost)));
+}
+
+#[test]
+fn what_is_asked_of_a_rollout_reaches_it_and_no_other() {
+    let (_dir, place, mut store) = store();
+    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+    let (first, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(1)).unwrap();
+    let request = Request { wish: Wish::Pause, by: "anna@laptop".into() };
+    Sqlite::open(&place).unwrap().ask(first, &request).unwrap();
+    assert_eq!(store.request(first).unwrap(), Some(request));
+    let (second, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(2)).unwrap();
+    assert_eq!(store.request(second).unwrap(), None);
+}
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let (_dir, place, store) = store();
+    drop(store);
+    std::fs::remove_file(place.database()).unwrap();
+    let old = Connection::open(place.database()).unwrap();
+    old.execute_batch(schema::SCHEMA).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute_batch("insert into counters values ('production', 'page', 7, 3)").unwrap();
+    drop(old);
+    let mut store = Sqlite::open(&place).unwrap();
+    assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(4));
+    let me = Holder::this_process("anna", "here", "deploy", Time(1000));
+    store.acquire_lease(&subject(), me, None).unwrap();
+}
+
+#[test]
+fn a_dead_owners_lease_is_taken_over_and_the_late_owner_learns_it() {
+    let (_dir, place, mut store) = store();
+    let me = Holder::this_process("anna", "laptop", "deploy", Time(1000));
+    store.acquire_lease(&subject(), me.clone(), None).unwrap();
+    let mut other = Sqlite::open(&place).unwrap();
+    let rival = Holder { host: "server".into(), now: Time(32_000), ..me };
+    other.acquire_lease(&subject(), rival, None).unwrap();
+    assert!(matches!(store.renew_lease(Time(33_000)), Err(StoreError::LeaseLost)));
+}
+
+#[test]
+fn a_database_of_a_newer_ship_is_refused_not_misread() {
+    let (_dir, place, store) = store();
+    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    assert!(Sqlite::open(&place).unwrap_err().to_string().contains("use the newer ship"));
+}
