@@ -22,7 +22,7 @@ impl Draft<'_> {
         let census = self.census;
         census.new == census.desired
             && census.new_available == census.desired
-            && (census.missing().is_empty() && census.surplus().is_empty())
+            && (census.missing().is_empty() && census.surplus().is_empty() && self.lightest().is_none())
             && census.hosts.iter().all(|host| self.has_nothing_else(host))
             && self.rollout.in_flight.values().all(|in_flight| in_flight.action.slot().is_none())
     }

@@ -111,6 +111,7 @@ impl Draft<'_> {
         if self.prepare() {
             self.clear_dead();
             self.start_new();
+            self.even_out();
             self.stop_old();
             self.stop_surplus();
             self.disarm(Scope::WhereServed);
@@ -227,6 +228,33 @@ impl Draft<'_> {
         }
     }
 
+    /// One more where there are fewer, so that a host that was lost and is back carries its part again: the surplus then
+    /// goes from where there are most.
+    fn even_out(&mut self) {
+        let census = self.census;
+        let is_settled = census.new == census.desired && self.actions.is_empty() && self.rollout.in_flight.is_empty();
+        if !is_settled || census.running >= self.spec.budget.max_running() {
+            return;
+        }
+        if let Some(slot) = self.lightest() {
+            self.order(Action::Start { slot, release: self.rollout.target_release().clone() });
+        }
+    }
+
+    /// The slot where one more instance would even out the spread over the hosts, if it is uneven.
+    fn lightest(&self) -> Option<Slot> {
+        if self.spec.budget.surge == 0 || self.stages_on_demand() {
+            return None;
+        }
+        let carriers = || self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_idle());
+        let most = carriers().map(|host| host.new).max()?;
+        // None differs from another by more than one.
+        let may_carry = |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
+        let light = carriers().filter(|host| host.new + 1 < most).filter(may_carry);
+        let places = light.filter_map(|host| Some((host.new, host.free_slot(self.spec, self.rollout)?)));
+        places.min_by_key(|(new, _)| *new).map(|(_, slot)| slot)
+    }
+
     /// Whether a host gets a release only when an instance is to be started there.
     fn stages_on_demand(&self) -> bool {
         self.is_backwards() || self.rollout.scaling.is_some()
@@ -284,6 +312,10 @@ impl Draft<'_> {
     }
 
     fn stop_surplus_of(&mut self, release: &ReleaseId, mut surplus: u32) {
+        // What was started just now is there for a reason, and goes only if there are not enough others.
+        let is_young = |counted: &Counted<'_>| {
+            !counted.is_available && !counted.is_stopping && self.rollout.started.contains(&counted.instance.name)
+        };
         let mut candidates: Vec<_> = self
             .census
             .instances()
@@ -293,6 +325,9 @@ impl Draft<'_> {
                 (counted.is_available, std::cmp::Reverse(host.new), std::cmp::Reverse(order), host, counted)
             })
             .collect();
+        if candidates.iter().filter(|candidate| !is_young(candidate.4)).count() >= surplus as usize {
+            candidates.retain(|candidate| !is_young(candidate.4));
+        }
         candidates.sort_by_key(|candidate| (candidate.0, candidate.1, candidate.2));
         for (.., host, counted) in candidates {
             if counted.is_stopping {

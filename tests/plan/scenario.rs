@@ -72,6 +72,11 @@ impl Setup {
         self
     }
 
+    pub(crate) fn max_failures(mut self, hosts: u32) -> Self {
+        self.spec.max_failures = hosts;
+        self
+    }
+
     pub(crate) fn holds_on_failure(mut self) -> Self {
         self.spec.on_failure = OnFailure::Hold;
         self
@@ -112,7 +117,12 @@ impl Setup {
     }
 
     fn roll_out(self, version: &str, fallback: Option<&str>) -> Story {
-        let event = Event::RolloutStarted(RolloutStart {
+        self.begin(version, fallback, |_| {})
+    }
+
+    /// Begins a rollout to `version`, with more to be said of its start.
+    pub(crate) fn begin(self, version: &str, fallback: Option<&str>, say: impl FnOnce(&mut RolloutStart)) -> Story {
+        let mut start = RolloutStart {
             verb: Verb::Deploy,
             service: self.spec.service.clone(),
             fleet: "test".into(),
@@ -123,7 +133,9 @@ impl Setup {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
-        });
+        };
+        say(&mut start);
+        let event = Event::RolloutStarted(start);
         let rollout = Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
         Story { spec: self.spec, fleet: self.fleet, rollout, now: START }
     }
@@ -191,7 +203,8 @@ impl Story {
             }
             Action::Start { slot, release } => {
                 let name = name.expect("a start has a slot");
-                let started = instance(name.as_str(), release.as_str(), self.now);
+                let mut started = instance(name.as_str(), release.as_str(), self.now);
+                started.revision = self.rollout.revision_of(release);
                 host.slots.insert(slot.port, Occupant::Instance(started));
             }
         }
@@ -255,6 +268,30 @@ impl Story {
         let host = HostId::from(host);
         self.fleet.lose(&host, self.now, "timed out after 10s".into());
         self.record(Event::HostLost { host, why: "timed out after 10s".into() });
+    }
+
+    /// The host answers again, and has seen this epoch last.
+    pub(crate) fn finds(&mut self, host: &str, epoch: Epoch) {
+        let host = HostId::from(host);
+        let found = self.fleet.hosts.entry(host.clone()).or_default();
+        found.reach = Reach::Reachable;
+        found.epoch = epoch;
+        self.record(Event::HostFound { host });
+    }
+
+    /// The host has seen this rollout's epoch.
+    pub(crate) fn claims(&mut self, host: &str) {
+        self.fleet.hosts.entry(HostId::from(host)).or_default().epoch = EPOCH;
+    }
+
+    /// Asserts that a host is left behind now, and leaves it; why.
+    #[track_caller]
+    pub(crate) fn leaves_behind(&mut self) -> String {
+        let Next::Quarantine(failure) = self.plan().next else {
+            panic!("no host is left behind: {:?}", self.plan());
+        };
+        self.record(Event::HostQuarantined { failure: failure.clone(), log: Vec::new() });
+        failure.to_string()
     }
 
     /// Time passes; whoever was asked before still answers the same.

@@ -1,8 +1,6 @@
-//! The policy of a rollout, told as scenarios.
+//! From one version to the next, and back.
 
-mod scenario;
-
-use scenario::{fleet_of, slot_of, why_rollback_failed};
+use crate::scenario::{fleet_of, slot_of, why_rollback_failed};
 use ship::core::action::Action;
 use ship::core::event::{Event, Then};
 use ship::core::failure::Outcome;

@@ -1,0 +1,6 @@
+//! The policy of a rollout, told as scenarios.
+
+mod asked;
+mod left_behind;
+mod rollout;
+mod scenario;
