@@ -221,11 +221,18 @@ impl<'a> Census<'a> {
         missing
     }
 
-    /// Instances of wanted releases that are too many, by release.
+    /// Instances of wanted releases that are too many, by release. What was only ordered yet makes none too many.
     pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
-        let wanted = |release| self.wanted.get(release).copied().unwrap_or(0).min(self.desired);
+        let mut ordered: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
+        for release in self.hosts.iter().filter(|host| host.takes_part()).flat_map(|host| host.doubtful.values()) {
+            *ordered.entry(release).or_default() += 1;
+        }
+        let allowed = |release| {
+            let wanted = self.wanted.get(release).copied().unwrap_or(0).min(self.desired);
+            wanted + ordered.get(release).copied().unwrap_or(0)
+        };
         let too_many =
-            self.new_by_release.iter().map(|(release, count)| (*release, count.saturating_sub(wanted(*release))));
+            self.new_by_release.iter().map(|(release, count)| (*release, count.saturating_sub(allowed(release))));
         too_many.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -278,12 +285,11 @@ impl<'a> HostCount<'a> {
             let is_stopping = stopped.contains(&instance.name);
             let is_running = instance.is_running() || !reachable;
             let is_ready = reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
-            let is_available = is_ready
-                && !count.is_written_off()
-                && !is_stopping
-                && instance.health.is_available(now, spec.min_ready, &thresholds);
+            let is_known = is_ready && !count.is_written_off();
+            let is_available =
+                is_known && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
             let fails = matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if now.since(*at) <= thresholds.stale_after);
-            let is_in_doubt = is_running && !is_ready && !(reachable && fails);
+            let is_in_doubt = is_running && !is_known && !(reachable && fails);
             // Where the playbook no longer offers the port, the right release is in the wrong place.
             let is_new = part == Part::Takes
                 && frame.wanted.contains_key(&instance.release)

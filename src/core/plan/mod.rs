@@ -232,7 +232,11 @@ impl Draft<'_> {
     /// goes from where there are most.
     fn even_out(&mut self) {
         let census = self.census;
-        let is_settled = census.new == census.desired && self.actions.is_empty() && self.rollout.in_flight.is_empty();
+        // Only where all serve: one that is still to become ready would be the first surplus to go.
+        let is_settled = census.new == census.desired
+            && census.new_available == census.new
+            && self.actions.is_empty()
+            && self.rollout.in_flight.is_empty();
         if !is_settled || census.running >= self.spec.budget.max_running() {
             return;
         }
