@@ -8,6 +8,7 @@ use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::{note, signals};
+use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
 use crate::core::failure::{Failure, FailureKind, Outcome};
@@ -198,7 +199,8 @@ fn fallback(session: &Session, goal: &Goal) -> Option<Generation> {
 
 fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, then: &GoOn) -> Option<Scaling> {
     let GoOn::Scaled(outcome) = then else { return None };
-    let known: Vec<_> = [Some(target), fallback].into_iter().flatten().map(|generation| &generation.release).collect();
+    // Of two equal parts that which was proven is the safer one.
+    let known: Vec<_> = [fallback, Some(target)].into_iter().flatten().map(|generation| &generation.release).collect();
     let shares = scaling::shares(&scene.found.fleet, &known, &target.release, scene.spec.budget.replicas);
     Some(Scaling { shares, then: Box::new(outcome.clone()) })
 }
@@ -258,7 +260,9 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
             || !actions.is_empty() && actions.iter().all(|action| matches!(action, Action::Prune { .. }))
     });
     let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
-    makes_nothing_new && recorded && complete
+    let newest = session.newest().ok().flatten().and_then(|(_, journal)| Account::of(&journal));
+    let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
+    makes_nothing_new && owes_nothing && recorded && complete
 }
 
 fn say_nothing_to_do(session: &Session, scene: &Scene, goal: &Goal, output: Output) {

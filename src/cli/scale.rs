@@ -5,7 +5,7 @@ use super::exit::{Exit, Fail};
 use super::note;
 use super::releases::Release;
 use super::resume;
-use super::rollout::{self, GoOn, Goal};
+use super::rollout::{self, Ended, GoOn, Goal};
 use super::session::Session;
 use crate::config::Overrides;
 use crate::core::event::Verb;
@@ -30,8 +30,14 @@ pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
         }
         None => goal(&session, args.replicas)?,
     };
+    let stands = goal.earlier.as_ref().and_then(|earlier| match &earlier.then {
+        GoOn::Scaled(outcome) => Some(outcome.clone()),
+        _ => None,
+    });
     let ended = rollout::carry_out(session, goal, args.output).await?;
-    Ok(ended.exit(Verb::Scale))
+    // To stand as before, in other numbers, is what was asked for.
+    let is_reached = matches!(&ended, Ended::As(outcome) if Some(outcome) == stands.as_ref());
+    Ok(if is_reached { Exit::Done } else { ended.exit(Verb::Scale) })
 }
 
 fn goal(session: &Session, replicas: u32) -> Result<Goal, Fail> {

@@ -66,7 +66,12 @@ async fn show(
     let mut spec = session.spec(definitions, None)?;
     let found = preflight(world, &spec.hosts, definitions, &*session.clock).await;
     let holder = session.holder()?;
-    let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
+    let newest = session.newest()?;
+    let asked = match &newest {
+        Some((rollout, _)) if holder.is_some() => session.store.request(*rollout)?,
+        _ => None,
+    };
+    let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
     let account = Account::of(&journal);
     if let Some(account) = &account {
         // What was asked for last, which the command line may have said and not the playbook.
@@ -94,6 +99,7 @@ async fn show(
         thresholds: &spec.thresholds,
         state: Standing::of(account.as_ref(), holder.is_some()).state(),
         marks: &marks,
+        left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
         holds: &BTreeMap::new(),
         now,
     });
@@ -106,7 +112,12 @@ async fn show(
             print(&format!("{object}\n")).map(drop)
         }
         Form::Text => {
-            let lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
+            let debt = status.debt.iter().map(|held| format!("left behind: {}", held.why));
+            let wish = asked.filter(|_| account.as_ref().is_some_and(|account| account.outcome.is_none()));
+            let wish = wish.map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb()));
+            let mut lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
+            lines.extend(wish);
+            lines.extend(debt);
             let lines =
                 lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)

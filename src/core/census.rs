@@ -195,12 +195,25 @@ impl<'a> Census<'a> {
     }
 
     /// The counts as Kubernetes names them.
-    pub fn progress(&self, spec: &Spec) -> Progress {
+    pub fn progress(&self, spec: &Spec, rollout: &Rollout) -> Progress {
+        let target = rollout.target_release();
+        let updated = |counted: &&Counted<'_>| counted.is_new && counted.instance.release == *target;
+        let count = |wanted: fn(&Counted<'_>) -> bool| {
+            let updated = self.instances().map(|(_, counted)| counted).filter(updated);
+            u32::try_from(updated.filter(|counted| wanted(counted)).count()).unwrap_or(u32::MAX)
+        };
+        // Mostly one release is wanted, and all is counted already.
+        let (updated, updated_ready, updated_available) = if rollout.scaling.is_none() {
+            (self.new, self.new_ready, self.new_available)
+        } else {
+            let of_target = self.new_by_release.get(target).copied().unwrap_or(0);
+            (of_target, count(|counted| counted.is_ready), count(|counted| counted.is_available))
+        };
         Progress {
             desired: spec.budget.replicas,
-            updated: self.new,
-            updated_ready: self.new_ready,
-            updated_available: self.new_available,
+            updated,
+            updated_ready,
+            updated_available,
             available: self.available,
             total: self.running,
         }

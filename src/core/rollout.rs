@@ -179,7 +179,13 @@ impl Rollout {
                 if let Some(InFlight { action, .. }) = self.in_flight.remove(id) {
                     self.unknown.retain(|unknown| unknown.host() != action.host());
                     // A large artifact on its way to many hosts is progress, though no instance has changed yet.
-                    if let Action::Stage { .. } = action {
+                    let is_progress = match action {
+                        Action::Stage { .. } => true,
+                        // A change of numbers brings no version forward.
+                        Action::Start { .. } => self.scaling.is_some(),
+                        _ => false,
+                    };
+                    if is_progress {
                         self.last_progress = entry.at;
                     }
                 }

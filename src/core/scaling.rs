@@ -7,26 +7,24 @@ use super::fleet::Fleet;
 use super::names::ReleaseId;
 
 /// The instances of each release when `replicas` are wanted: in proportion to those that run now, what is left over for
-/// the largest. All are of `target` where none runs.
+/// the largest, of equal ones for the one that is `known` first. All are of `target` where none runs.
 pub fn shares(fleet: &Fleet, known: &[&ReleaseId], target: &ReleaseId, replicas: u32) -> BTreeMap<ReleaseId, u32> {
-    let mut counts: BTreeMap<&ReleaseId, u32> = known.iter().map(|release| (*release, 0)).collect();
-    for (_, host, instance) in fleet.instances() {
-        if let Some(count) = counts.get_mut(&instance.release).filter(|_| instance.is_running() && host.is_reachable())
-        {
-            *count += 1;
-        }
-    }
-    let total: u32 = counts.values().sum();
+    let runs = |release: &ReleaseId| {
+        let instances = fleet.instances().filter(|(_, host, _)| host.is_reachable());
+        instances.filter(|(.., instance)| instance.release == *release && instance.is_running()).count()
+    };
+    let mut shares: Vec<(&ReleaseId, u64, u32)> =
+        known.iter().map(|release| (*release, runs(release) as u64, 0)).collect();
+    let total: u64 = shares.iter().map(|(_, count, _)| count).sum();
     if total == 0 {
         return BTreeMap::from([(target.clone(), replicas)]);
     }
-    let part = |count: u32| u64::from(replicas) * u64::from(count) / u64::from(total);
-    let mut shares: Vec<(&ReleaseId, u32, u32)> = counts
-        .iter()
-        .map(|(release, count)| (*release, *count, u32::try_from(part(*count)).unwrap_or(u32::MAX)))
-        .collect();
-    let mut left_over = replicas - shares.iter().map(|(.., share)| share).sum::<u32>();
-    shares.sort_by_key(|(release, count, _)| (std::cmp::Reverse(*count), *release));
+    shares.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let mut left_over = replicas;
+    for (_, count, share) in &mut shares {
+        *share = u32::try_from(u64::from(replicas) * *count / total).unwrap_or(replicas);
+        left_over -= *share;
+    }
     for (_, _, share) in shares.iter_mut().filter(|(_, count, _)| *count > 0) {
         let more = left_over.min(1);
         *share += more;
@@ -72,6 +70,7 @@ mod tests {
         assert_eq!(scaled(&["old", "old", "new"], 4), (3, 1));
         assert_eq!(scaled(&["old", "old", "new"], 2), (2, 0));
         assert_eq!(scaled(&["old", "old", "new"], 0), (0, 0));
+        assert_eq!(scaled(&["old", "new"], 1), (1, 0), "what was proven first");
         assert_eq!(scaled(&["new", "new"], 5), (0, 5));
         assert_eq!(scaled(&[], 3), (0, 3));
     }

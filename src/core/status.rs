@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::action::Action;
 use super::budget::Budget;
 use super::event::{Entry, Event, Generation, Progress};
+use super::failure::Failure;
 use super::fleet::{Fleet, Host, Instance, Reach};
 use super::health::Thresholds;
 use super::hold::Hold;
@@ -34,6 +35,8 @@ pub struct Status {
     pub instances: Vec<Row>,
     /// Hosts about which nothing can be done now, and why.
     pub holds: Vec<Held>,
+    /// Hosts that the last rollout left behind, and why: the next one puts them right.
+    pub debt: Vec<Held>,
 }
 
 /// What is being done about a service.
@@ -168,6 +171,8 @@ pub struct Scene<'a> {
     pub state: State,
     /// What is on its way.
     pub marks: &'a Marks,
+    /// Hosts that the last rollout left behind.
+    pub left_behind: &'a [Failure],
     /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
     pub holds: &'a BTreeMap<HostId, Hold>,
     /// The moment.
@@ -247,6 +252,7 @@ impl Status {
             replicas,
             instances,
             holds,
+            debt: scene.debt(&places),
         }
     }
 
@@ -380,6 +386,13 @@ impl Scene<'_> {
             Reach::NotSeen | Reach::Reachable => None,
         });
         planned.chain(lost).collect()
+    }
+
+    fn debt(&self, places: &Places<'_>) -> Vec<Held> {
+        let owed = |failure: &Failure| Some(Held { host: failure.host.clone()?, why: failure.to_string() });
+        let mut debt: Vec<_> = self.left_behind.iter().filter_map(owed).collect();
+        debt.sort_by_cached_key(|held| places.rank(&held.host));
+        debt
     }
 
     fn is_lost(&self, host: &HostId) -> bool {

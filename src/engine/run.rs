@@ -218,6 +218,7 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn status(&self, now: Time) -> Status {
+        let left_behind: Vec<_> = self.rollout.quarantined.values().cloned().collect();
         Status::of(&Scene {
             service: &self.engine.spec.service,
             fleet_name: &self.engine.fleet_name,
@@ -230,6 +231,7 @@ impl<W: World, S: Store> Run<W, S> {
             thresholds: &self.engine.spec.thresholds,
             state: State::Running,
             marks: &self.marks,
+            left_behind: &left_behind,
             holds: &self.holds,
             now,
         })

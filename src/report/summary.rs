@@ -58,5 +58,6 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
             format!("{title} is paused by {by} after {took}: {updated}, {serving}")
         }
     };
+    lines.extend(status.debt.iter().map(|held| labelled("debt", &format!("left behind: {}", held.why))));
     (text::clean(&line), lines.iter().map(|line| text::clean(line)).collect())
 }

@@ -41,6 +41,7 @@ pub(super) fn status(version: &str, revision: u32) -> Status {
         replicas: Replicas { desired: 3, min_available: 3, max_running: 4, ..Replicas::default() },
         instances: Vec::new(),
         holds: Vec::new(),
+        debt: Vec::new(),
     }
 }
 

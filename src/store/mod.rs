@@ -106,6 +106,16 @@ pub enum Wish {
     Abort,
 }
 
+impl Wish {
+    /// For messages: `pause`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Wish::Pause => "pause",
+            Wish::Abort => "abort",
+        }
+    }
+}
+
 /// An inventory that was deployed from this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownInventory {

@@ -2,7 +2,7 @@
 
 use snapbox::str;
 
-use crate::project::Project;
+use crate::project::{Behaviour, Project};
 
 fn scale(project: &Project, replicas: u32) {
     let set = format!("rollout.replicas={replicas}");
@@ -63,4 +63,61 @@ fn up_starts_what_is_missing() {
 
 "#]])
         .run();
+}
+
+fn scale_verb(project: &Project, replicas: &str) -> crate::support::command::Done {
+    project.ship(&["scale", "inventory.toml", "--replicas", replicas]).any_stderr().run()
+}
+
+#[test]
+fn a_scale_holds_until_the_playbook_says_another_number() {
+    let project = Project::new();
+    project.deploy("0.8");
+    scale_verb(&project, "5");
+    assert_eq!(project.running().len(), 5);
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    // Tonight's deploy does not undo what was done in the day.
+    project.deploy("0.9");
+    assert_eq!(project.running().iter().filter(|place| place.ends_with("0.9")).count(), 5);
+    let project = project.with("replicas = 3", "replicas = 2");
+    project.deploy("0.9");
+    assert_eq!(project.running().len(), 2);
+    let done = scale_verb(&project, "2");
+    assert!(done.stderr.contains("nothing to do"), "{}", done.stderr);
+}
+
+#[test]
+fn what_has_no_room_is_refused_before_anything_is_touched() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let refused = project.ship(&["scale", "inventory.toml", "--replicas", "9"]).any_stderr().status(2).run();
+    assert!(refused.stderr.contains("9 replicas need 9 slots"), "{}", refused.stderr);
+    let done = project.deploy("0.8");
+    assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
+}
+
+#[test]
+fn in_a_pause_each_release_keeps_its_part_and_the_deploy_is_resumed_in_the_new_number() {
+    let project = Project::new();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node4:8081  started");
+    project.ship(&["pause", "inventory.toml"]).any_stdout().run();
+    deploy.wait().exits(8);
+    project.open_gate();
+
+    scale_verb(&project, "6");
+    let of = |version: &str| project.running().iter().filter(|place| place.ends_with(version)).count();
+    assert_eq!((of("0.8"), of("0.9")), (5, 1));
+    assert_eq!(project.status()["state"], "paused");
+
+    scale_verb(&project, "3");
+    assert_eq!((of("0.8"), of("0.9")), (3, 0));
+    assert_eq!(project.status()["state"], "paused");
+
+    scale_verb(&project, "4");
+    project.ship(&["resume", "inventory.toml"]).any_stderr().run();
+    assert_eq!((of("0.8"), of("0.9")), (0, 4));
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }

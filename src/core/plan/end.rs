@@ -21,10 +21,19 @@ impl Draft<'_> {
     pub(super) fn is_complete(&self) -> bool {
         let census = self.census;
         census.new == census.desired
-            && census.new_available == census.desired
+            && self.serves()
             && (census.missing().is_empty() && census.surplus().is_empty() && self.lightest().is_none())
             && census.hosts.iter().all(|host| self.has_nothing_else(host))
             && self.rollout.in_flight.values().all(|in_flight| in_flight.action.slot().is_none())
+    }
+
+    /// Whether all that is wanted serves. A change of numbers does not wait for what was there before.
+    fn serves(&self) -> bool {
+        let census = self.census;
+        let is_young = |counted: &Counted<'_>| self.rollout.started.contains(&counted.instance.name);
+        census.new_available == census.desired
+            || self.rollout.scaling.is_some()
+                && census.instances().all(|(_, counted)| counted.is_available || !is_young(counted))
     }
 
     /// Whether nothing is on a host that should not be there. On one that is left behind that may not be in ship's hands:

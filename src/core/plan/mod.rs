@@ -68,7 +68,7 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
         .filter(|host| !draft.actions.contains_key(host.id))
         .map(|host| (host.id.clone(), draft.hold(host, &next)))
         .collect();
-    Plan { actions, holds, progress: census.progress(spec), next }
+    Plan { actions, holds, progress: census.progress(spec, rollout), next }
 }
 
 struct Draft<'a> {

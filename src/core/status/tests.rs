@@ -68,6 +68,7 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
         thresholds: &BTreeMap::new(),
         state: State::Running,
         marks,
+        left_behind: &[],
         holds: &BTreeMap::from([
             (HostId::from("web1"), Hold::Soaks { port: 8081, until: NOW + Duration::from_secs(4) }),
             (HostId::from("web2"), Hold::UpToDate),
@@ -172,7 +173,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
     };
     let census = Census::take(&spec, &rollout, &fleet, NOW);
     let status = status(&fleet, &marks, spec.min_ready);
-    assert_eq!(status.replicas.progress(), census.progress(&spec));
+    assert_eq!(status.replicas.progress(), census.progress(&spec, &rollout));
     assert_eq!((status.replicas.total, status.replicas.available), (5, 2));
 }
 
