@@ -259,6 +259,11 @@ impl Host {
         });
     }
 
+    /// A path on the host's own disk, seen from here; it works while the host is cut off or frozen.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path.trim_start_matches('/'))
+    }
+
     fn root(&self) -> PathBuf {
         self.dir.join("root")
     }
