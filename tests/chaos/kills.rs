@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::dice::Dice;
-use crate::support::asker::{ask, running};
+use crate::support::asker::running;
 use crate::support::command::Running;
 use crate::support::fleet::Fleet;
 use crate::support::project::{Behaviour, PAGE, Project};
 use crate::support::reliability::Seen;
 use crate::support::traffic::Traffic;
 use crate::support::world;
-use crate::{REPLICAS, litter, places, three_hosts};
+use crate::{REPLICAS, answers, litter, places, three_hosts};
 
 /// Kills at moments by chance, one in each equal part of the command's length. Two more come when it has said something.
 const BY_CHANCE: u32 = 14;
@@ -240,16 +240,4 @@ fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, s
 fn told_instance(instance: &Value) -> (String, String) {
     let text = |key: &str| instance[key].as_str().expect("text").to_owned();
     (format!("{}:{}", text("address"), instance["port"]), text("version"))
-}
-
-/// Who answers where, by its version.
-fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
-    let version = |page: &str| page.split("is: ").nth(1).and_then(|rest| rest.split(',').next()).map(str::to_owned);
-    let places = places(fleet).into_iter();
-    places
-        .filter_map(|place| {
-            let page = ask(place.parse().expect("address:port")).ok()?;
-            Some((place, version(&page).expect("a page tells its version")))
-        })
-        .collect()
 }

@@ -9,7 +9,11 @@ mod support;
 mod dice;
 mod kills;
 mod litter;
+mod rivals;
 
+use std::collections::BTreeSet;
+
+use support::asker::ask;
 use support::fleet::Fleet;
 use support::project::Project;
 
@@ -32,4 +36,16 @@ fn project(fleet: &Fleet) -> Project {
 /// Every place where an instance may be.
 fn places(fleet: &Fleet) -> Vec<String> {
     fleet.hosts.iter().flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address))).collect()
+}
+
+/// Who answers where, by its version.
+fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
+    let version = |page: &str| page.split("is: ").nth(1).and_then(|rest| rest.split(',').next()).map(str::to_owned);
+    let places = places(fleet).into_iter();
+    places
+        .filter_map(|place| {
+            let page = ask(place.parse().expect("address:port")).ok()?;
+            Some((place, version(&page).expect("a page tells its version")))
+        })
+        .collect()
 }

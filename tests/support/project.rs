@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::command::{Done, Running, ship, spawn_ship};
-use super::world::write;
+use super::world::{self, write};
 
 /// The file name of the service, by which its processes are known.
 pub const PAGE: &str = "page.py";
@@ -81,6 +81,14 @@ impl Project {
         self.playbook = self.playbook.replacen(old, new, 1);
         write(&self.path("playbook.toml"), &self.playbook);
         self
+    }
+
+    /// A copy of the directory, with a history of its own from here on.
+    pub fn copy(&self) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let (from, to) = (self.path("."), dir.path());
+        world::run("cp", &["-a", &from.display().to_string(), &to.display().to_string()]);
+        Self { dir, playbook: self.playbook.clone() }
     }
 
     /// Makes the artifact of a version.
