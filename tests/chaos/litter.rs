@@ -25,11 +25,15 @@ pub(crate) fn assert_none(fleet: &Fleet) {
     }
 }
 
+/// The ssh processes of every ship.
+pub(crate) fn connections() -> Vec<u32> {
+    pids().into_iter().filter(|pid| comm(*pid) == "ssh").collect()
+}
+
 /// Waits until all that a killed ship had begun has ended: its connections, then the scripts that they have left.
 pub(crate) fn await_quiet() {
-    let any = |is: fn(u32) -> bool| pids().into_iter().any(is);
-    until("the connections end", DEADLINE, || (!any(|pid| comm(pid) == "ssh")).then_some(()));
-    until("the scripts end", DEADLINE, || (!any(is_script)).then_some(()));
+    until("the connections end", DEADLINE, || connections().is_empty().then_some(()));
+    until("the scripts end", DEADLINE, || (!pids().into_iter().any(is_script)).then_some(()));
 }
 
 fn litter(fleet: &Fleet) -> Vec<String> {

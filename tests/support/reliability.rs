@@ -38,8 +38,8 @@ tests/run && cp target/tmp/RELIABILITY.md docs/RELIABILITY.md
 ```
 
 - **answers**: questions answered meanwhile. **lost**: questions that failed although the same instance answered before and
-  after. Who asks at the very moment in which an instance ends may be refused: to keep it out of the way in time is a
-  balancer's work, and is not counted here.
+  after. **at an end**: questions that had reached an instance when it ended, and got no answer. To ask nobody who is about
+  to end is a balancer's work; there is none here.
 - **fewest**: places that answered at one time, the fewest; **most**: processes of the service that ran at one time, the
   most. Behind each the bound that `max_unavailable` or `max_surge` sets. A fault that itself takes an instance away lowers
   the bound by that one.
@@ -57,6 +57,7 @@ impl Seen {
     pub fn served(mut self, served: &Served, floor: usize, ceiling: usize) -> Self {
         self.0["answered"] = served.answered.into();
         self.0["lost"] = served.lost.len().into();
+        self.0["at an end"] = served.answers.broken().len().into();
         self.0["fewest"] = format!("{} of {floor}", served.fewest).into();
         self.0["most"] = format!("{} of {ceiling}", served.most).into();
         self
@@ -93,10 +94,11 @@ pub fn page() -> Result<PathBuf, Vec<&'static str>> {
         let rows: Vec<_> = faults.iter().map(|fault| (fault, row(fault))).collect();
         missing.extend(rows.iter().filter(|(_, row)| row.is_none()).map(|(fault, _)| fault.key));
         write!(text, "\n## {part}\n\n").expect("memory");
-        text.push_str("| tried | promised | seen | answers | lost | fewest | most | exit | s |\n");
-        text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|\n");
+        text.push_str("| tried | promised | seen | answers | lost | at an end | fewest | most | exit | s |\n");
+        text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
         for (fault, row) in rows.iter().filter_map(|(fault, row)| Some((fault, row.as_ref()?))) {
-            let cells = ["words", "answered", "lost", "fewest", "most", "exits", "seconds"].map(|key| cell(&row[key]));
+            let keys = ["words", "answered", "lost", "at an end", "fewest", "most", "exits", "seconds"];
+            let cells = keys.map(|key| cell(&row[key]));
             writeln!(text, "| {} | {} | {} |", fault.tried, fault.promised, cells.join(" | ")).expect("memory");
         }
     }
