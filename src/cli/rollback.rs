@@ -29,7 +29,10 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         session.store.release_lease()?;
         return Ok(Exit::Done);
     }
-    let cause = args.cause.unwrap_or_else(|| format!("rollback to revision {}", target.revision));
+    let cause = args.cause.unwrap_or_else(|| match args.to_revision.map(Revision) {
+        None if is_cut_off(&target) => target.cause.clone(),
+        _ => format!("rollback to revision {}", target.revision),
+    });
     let release = Release::of_history(&session, &target.release, &target.definition);
     let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None };
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Rollback))
@@ -50,6 +53,12 @@ fn target<'a>(
     let present = present.ok_or_else(|| {
         Fail::refused("error: nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")
     })?;
+    // It goes on to where it was going: what is there by now is no revision to go back from.
+    if is_cut_off(present)
+        && let Some(cut_off) = session.revision(present.revision)
+    {
+        return Ok(cut_off);
+    }
     let past = session.past();
     history::fallback(&past, &present.release).and_then(|back| session.revision(back.revision)).ok_or_else(|| {
         Fail::refused(
@@ -57,4 +66,10 @@ fn target<'a>(
              `ship history` lists what there is, and --to-revision names one all the same",
         )
     })
+}
+
+/// Whether a revision is a rollback that did not come to its end, and did not fail.
+fn is_cut_off(record: &RevisionRecord) -> bool {
+    let ended = !matches!(record.outcome, None | Some(Outcome::Interrupted | Outcome::Fenced { .. }));
+    record.verb == Verb::Rollback && !ended
 }

@@ -184,7 +184,8 @@ pub trait Store: Send {
         kept: &std::collections::BTreeSet<Revision>,
     ) -> Result<(), StoreError>;
 
-    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`.
+    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`, and another than that
+    /// of any store that knows as much.
     ///
     /// # Errors
     /// If the store cannot be written.

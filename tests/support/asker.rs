@@ -13,7 +13,9 @@ use super::fleet::pids;
 use super::world::until;
 
 /// Between two questions to one place.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
+/// Between two counts of the processes; an instance takes longer to start and to end.
+const COUNT_PAUSE: Duration = Duration::from_millis(20);
 /// A question that has no answer by then has failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -193,7 +195,7 @@ impl Counter {
             let mut most = 0;
             while !stopped.load(Ordering::Relaxed) {
                 most = most.max(running(file));
-                thread::sleep(PAUSE);
+                thread::sleep(COUNT_PAUSE);
             }
             most
         });

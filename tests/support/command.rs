@@ -66,7 +66,13 @@ impl Running {
     /// Waits until it has said this on stderr.
     #[track_caller]
     pub fn await_words(&mut self, words: &str) {
-        world::until(words, WORDS_DEADLINE, || self.stderr_so_far().contains(words).then_some(()));
+        self.await_words_within(words, WORDS_DEADLINE);
+    }
+
+    /// Waits until it has said this on stderr, for so long.
+    #[track_caller]
+    pub fn await_words_within(&mut self, words: &str, deadline: Duration) {
+        world::until(words, deadline, || self.stderr_so_far().contains(words).then_some(()));
     }
 
     /// Whether it has ended.

@@ -259,6 +259,11 @@ impl Host {
         });
     }
 
+    /// A path on the host's own disk, seen from here; it works while the host is cut off or frozen.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path.trim_start_matches('/'))
+    }
+
     fn root(&self) -> PathBuf {
         self.dir.join("root")
     }
@@ -331,7 +336,8 @@ fn status_field(pid: u32, field: &str) -> Option<String> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned)
 }
 
-fn signal(name: &str, pids: &[u32]) {
+/// Sends processes a signal, by name.
+pub fn signal(name: &str, pids: &[u32]) {
     let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
     // Some may have ended since they were looked for, which is no matter.
     let _ = Command::new("kill").args(["-s", name]).args(pids).stderr(Stdio::null()).status();

@@ -6,5 +6,7 @@ pub mod command;
 pub mod fleet;
 pub mod loopback;
 pub mod project;
+pub mod reliability;
 pub mod sshd;
+pub mod traffic;
 pub mod world;

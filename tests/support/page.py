@@ -9,7 +9,9 @@ import time
 HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8081"))
 VERSION = os.environ.get("VERSION", "none")
-PAGE = f"I am: {HOST}, the version is: {VERSION}\n".encode()
+# Tells this process from one before it that had the same page.
+SELF = f", this is: {os.getpid()}-{time.time_ns()}" if os.environ.get("TELL") == "self" else ""
+PAGE = f"I am: {HOST}, the version is: {VERSION}{SELF}\n".encode()
 
 try:
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "behaviour")) as behaviour:
@@ -21,6 +23,8 @@ print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", file=sys.stderr, f
 if BEHAVIOUR == "exits":
     print("fatal: the frobnicator is missing", file=sys.stderr, flush=True)
     sys.exit(7)
+if BEHAVIOUR == "late":
+    time.sleep(3)
 if BEHAVIOUR == "deaf":
     print("waiting for a database that never comes", file=sys.stderr, flush=True)
     time.sleep(3600)
@@ -49,3 +53,5 @@ server = Server((HOST, PORT), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever(poll_interval=0.02)
 server.server_close()
+if BEHAVIOUR == "lingers":
+    time.sleep(3)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::command::{Done, Running, ship, spawn_ship};
-use super::world::write;
+use super::world::{self, write};
 
 /// The file name of the service, by which its processes are known.
 pub const PAGE: &str = "page.py";
@@ -51,6 +51,10 @@ pub enum Behaviour {
     Deaf,
     /// Answers every question with an error.
     Wrong,
+    /// Listens three seconds after its start, and serves from then on.
+    Late,
+    /// Serves; told to end, it takes three seconds more over it.
+    Lingers,
 }
 
 /// A user's directory, with version 1 and 2 of a good service.
@@ -79,23 +83,53 @@ impl Project {
         self
     }
 
+    /// A copy of the directory, with a history of its own from here on.
+    pub fn copy(&self) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let (from, to) = (self.path("."), dir.path());
+        world::run("cp", &["-a", &from.display().to_string(), &to.display().to_string()]);
+        Self { dir, playbook: self.playbook.clone() }
+    }
+
     /// Makes the artifact of a version.
     pub fn release(&self, version: &str, behaviour: Behaviour) {
+        self.release_with(version, behaviour, &[]);
+    }
+
+    /// Makes the artifact of a version with a file of so many bytes that no packing makes smaller.
+    pub fn large_release(&self, version: &str, size_bytes: usize) {
+        // xorshift; only its bytes' disorder matters.
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let ballast: Vec<u8> = words.flatten().take(size_bytes).collect();
+        self.release_with(version, Behaviour::Good, &ballast);
+    }
+
+    fn release_with(&self, version: &str, behaviour: Behaviour, ballast: &[u8]) {
         let behaviour = match behaviour {
             Behaviour::Good => "good",
             Behaviour::Exits => "exits",
             Behaviour::Deaf => "deaf",
             Behaviour::Wrong => "wrong",
+            Behaviour::Late => "late",
+            Behaviour::Lingers => "lingers",
         };
         let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         // The version, so that no two artifacts have the same bytes.
-        let files = [(PAGE, include_str!("page.py")), ("behaviour", behaviour), ("version", version)];
-        for (name, text) in files {
+        let page = include_bytes!("page.py").as_slice();
+        let files =
+            [(PAGE, page), ("behaviour", behaviour.as_bytes()), ("version", version.as_bytes()), ("ballast", ballast)];
+        for (name, bytes) in files {
             let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
+            header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            archive.append_data(&mut header, name, text.as_bytes()).expect("memory");
+            archive.append_data(&mut header, name, bytes).expect("memory");
         }
         archive.into_inner().and_then(GzEncoder::finish).expect("our own file");
     }
@@ -115,6 +149,11 @@ impl Project {
         ship(self.dir(), &[&[verb, "inventory.toml"], args].concat())
     }
 
+    /// Starts `ship VERB inventory.toml ARGS`.
+    pub fn start(&self, verb: &str, args: &[&str]) -> Running {
+        spawn_ship(self.dir(), &[&[verb, "inventory.toml"], args].concat())
+    }
+
     /// Runs a deploy of a version.
     pub fn deploy(&self, version: &str) -> Done {
         self.ship("deploy", &["--version", version, "--output", "plain"])
@@ -122,7 +161,7 @@ impl Project {
 
     /// Starts a deploy of a version.
     pub fn start_deploy(&self, version: &str) -> Running {
-        spawn_ship(self.dir(), &["deploy", "inventory.toml", "--version", version, "--output", "plain"])
+        self.start("deploy", &["--version", version, "--output", "plain"])
     }
 
     /// What `ship status --output json` prints.

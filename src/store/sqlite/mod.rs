@@ -4,6 +4,7 @@ mod lease;
 mod schema;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::core::failure::Outcome;
 use crate::core::names::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::time::Time;
+
+/// How many of an epoch's bits are chance: its lowest. Two controllers that know nothing of each other may count to the
+/// same number at the same moment, and then the hosts would take orders from both.
+const CHANCE_BITS: u32 = 16;
 
 /// A store in one `SQLite` file.
 #[derive(Debug)]
@@ -63,13 +68,14 @@ impl Sqlite {
         Ok(Self { connection, path: path.to_owned(), held: None })
     }
 
-    /// The next epoch: newer than every one before, and than `seen`.
+    /// The next epoch: newer than every one before, and than `seen`, and another than any other store makes.
     fn raise_epoch(&self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+        let chance = RandomState::new().hash_one(&self.path) & ((1 << CHANCE_BITS) - 1);
         let epoch: i64 = self
             .query(
-                "insert into counters (fleet, service, epoch) values (?1, ?2, ?3 + 1)
-                 on conflict do update set epoch = max(epoch, ?3) + 1 returning epoch",
-                params![subject.fleet, subject.service, signed(seen.0)],
+                "insert into counters (fleet, service, epoch) values (?1, ?2, (?3 >> ?4) + 1 << ?4 | ?5)
+                 on conflict do update set epoch = (max(epoch, ?3) >> ?4) + 1 << ?4 | ?5 returning epoch",
+                params![subject.fleet, subject.service, signed(seen.0), CHANCE_BITS, signed(chance)],
                 |row| row.get(0),
             )?
             .pop()

@@ -87,8 +87,18 @@ fn numbers_of_revisions_and_epochs_are_never_given_twice() {
     assert_eq!(store.revisions(&subject()).unwrap().len(), 1);
     assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(4));
 
-    let mut epoch = |seen| store.begin_rollout(&subject(), Revision(4), Epoch(seen), Time(1)).unwrap().1;
-    assert_eq!((epoch(0), epoch(0), epoch(40), epoch(3)), (Epoch(1), Epoch(2), Epoch(41), Epoch(42)));
+    let mut epoch = |seen| store.begin_rollout(&subject(), Revision(4), Epoch(seen), Time(1)).unwrap().1.0;
+    let far = 1 << 40;
+    let epochs = [epoch(0), epoch(0), epoch(far), epoch(3)];
+    assert!(epochs.is_sorted_by(|one, next| one < next), "{epochs:?}");
+    assert!(epochs[1] < far && far < epochs[2], "{epochs:?}");
+}
+
+#[test]
+fn two_histories_that_have_counted_alike_do_not_give_the_same_epoch() {
+    let epoch = |_| store().2.begin_rollout(&subject(), Revision(1), Epoch(7), Time(1)).unwrap().1;
+    let epochs: BTreeSet<_> = (0..8).map(epoch).collect();
+    assert!(epochs.len() > 1, "{epochs:?}");
 }
 
 #[test]
@@ -132,7 +142,7 @@ fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
     store.acquire_lease(&subject(), me.clone(), None).unwrap();
     let (_, epoch) = store.begin_rollout(&subject(), revision, Epoch(4), Time(1)).unwrap();
     let mut other = Sqlite::open(&place).unwrap();
-    assert_eq!(other.break_lease(&subject(), epoch).unwrap(), Epoch(epoch.0 + 1));
+    assert!(other.break_lease(&subject(), epoch).unwrap() > epoch);
     assert!(matches!(store.renew_lease(Time(2000)), Err(StoreError::LeaseLost)));
 }
 

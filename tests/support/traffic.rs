@@ -1,0 +1,52 @@
+//! A service under observation: every answer that is asked of it, and every process that it runs.
+
+use super::asker::{Answers, Asker, Counter};
+use super::project::PAGE;
+
+/// Before anything is done to the service, so many answers have come.
+const FIRST_ANSWERS: usize = 20;
+
+/// Asks a service and counts its processes, until ended.
+pub struct Traffic {
+    asker: Asker,
+    counter: Counter,
+}
+
+/// What was seen meanwhile.
+pub struct Served {
+    pub answers: Answers,
+    /// Questions that were answered.
+    pub answered: usize,
+    /// Questions that failed within the life of an instance.
+    pub lost: Vec<String>,
+    /// The fewest places that answered at one time.
+    pub fewest: usize,
+    /// The most processes that ran at one time.
+    pub most: usize,
+}
+
+impl Traffic {
+    /// Starts asking places, each `address:port`; has had answers when it returns.
+    pub fn begin<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
+        let traffic = Self { asker: Asker::start(places), counter: Counter::start(PAGE) };
+        traffic.asker.await_answers(FIRST_ANSWERS);
+        traffic
+    }
+
+    /// Stops asking. The fewest are counted from when `expected` places answered.
+    pub fn end(self, expected: usize) -> Served {
+        let (answers, most) = (self.asker.stop(), self.counter.most());
+        Served { answered: answers.count(), lost: answers.failures(), fewest: answers.fewest(expected), most, answers }
+    }
+}
+
+impl Served {
+    /// Panics unless no answer was lost, and never fewer served than the floor or more ran than the ceiling.
+    #[track_caller]
+    pub fn kept(self, floor: usize, ceiling: usize) -> Self {
+        assert_eq!(self.lost, Vec::<String>::new(), "answers were lost");
+        assert!(self.fewest >= floor, "only {} answered for a while, the floor is {floor}", self.fewest);
+        assert!(self.most <= ceiling, "{} ran at one time, the ceiling is {ceiling}", self.most);
+        self
+    }
+}
