@@ -15,7 +15,7 @@ use crate::config::{SlotVars, render};
 use crate::core::action::Action;
 use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
-use crate::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::{Check, Definition, Via};
 use crate::probe;
 use crate::remote::{self, Connection, Target};
@@ -118,7 +118,7 @@ impl Hosts {
     /// If the host cannot be reached, or the script did not come to its end.
     pub async fn query(&self, host: &HostId, script: impl FnOnce(&Site) -> Script) -> Result<String, Unusable> {
         let link = self.link(host)?;
-        let script = script(&self.site(link, Epoch::default()));
+        let script = script(&self.site(link, Epoch::default(), ActionId::default()));
         self.run(link, &script).await
     }
 
@@ -126,11 +126,12 @@ impl Hosts {
         self.links.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
     }
 
-    fn site(&self, link: &Link, epoch: Epoch) -> Site {
+    fn site(&self, link: &Link, epoch: Epoch, order: ActionId) -> Site {
         Site {
             service: self.service.clone(),
             base_dir: link.site.base_dir.clone(),
             epoch,
+            order,
             host_address: link.site.target.address.clone(),
             ports: link.site.ports.clone(),
         }
@@ -203,6 +204,10 @@ impl Hosts {
                 script::End::Done => Performed::Done(reply.observation),
                 script::End::Fenced { seen } => Performed::Fenced { seen },
                 script::End::Failed(error) => Performed::Failed { error, observation: Some(reply.observation) },
+                // What it was to do may be wrong by now. Look, and plan again.
+                script::End::Late { .. } => Performed::Unknown {
+                    why: format!("{}: it has carried out a later order meanwhile", order.action.host()),
+                },
                 // Another order is still at work there: neither done nor failed. Look, and plan again.
                 script::End::LockBusy { holder } => Performed::Unknown {
                     why: format!("{}: another script holds the lock ({holder})", order.action.host()),
@@ -214,7 +219,7 @@ impl Hosts {
 
     fn script(&self, order: &Order) -> Result<Script, String> {
         let link = self.link(order.action.host()).map_err(|unusable| unusable.why)?;
-        let site = self.site(link, order.epoch);
+        let site = self.site(link, order.epoch, order.id);
         match &order.action {
             Action::Claim { .. } => Ok(script::claim(&site)),
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),

@@ -5,7 +5,7 @@
 //! a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
-//! lock, epoch            one script at a time; the newest fencing number
+//! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
 //! tmp/                   what is not whole yet, or no longer
 //! releases/DIGEST/       app/ and secrets (0600); there only when whole
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver)

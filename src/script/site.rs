@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::address::loopback_forms;
 use super::quote::quote;
-use crate::core::names::{Epoch, Port};
+use crate::core::names::{ActionId, Epoch, Port};
 use crate::core::release::Driver;
 
 /// A service's place on one host, and in whose name orders are given.
@@ -18,6 +18,8 @@ pub struct Site {
     pub base_dir: String,
     /// The fencing number of the orders.
     pub epoch: Epoch,
+    /// The number of the order within its rollout: the fence among orders of one epoch.
+    pub order: ActionId,
     /// The host's address or name, as the probes and the clients use it.
     pub host_address: String,
     /// The ports on which to look for strangers.
@@ -99,6 +101,7 @@ impl Text {
         Self::looking(site)
             .set("VERB", verb)
             .set("EPOCH", site.epoch)
+            .set("ORDER", site.order.0)
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
             .add(include_str!("sh/lock.sh"))
     }

@@ -45,13 +45,14 @@ fn exec_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::names::Epoch;
+    use crate::core::names::{ActionId, Epoch};
 
     fn site(base_dir: &str) -> Site {
         Site {
             service: "testpage".into(),
             base_dir: base_dir.into(),
             epoch: Epoch(1),
+            order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
         }

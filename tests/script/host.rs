@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use ship::core::fleet::{Instance, Observation, Occupant};
-use ship::core::names::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{End, Halt, Launch, Reply, Script, Site, observe, read_reply, stage, start, stop};
@@ -67,6 +67,7 @@ impl Host {
             // A blank and a quote in the path: nothing may trip over it.
             base_dir: dir.path().join("it's ship").to_str().expect("path").into(),
             epoch: Epoch(7),
+            order: ActionId(1),
             host_address: address,
             ports: vec![port],
         };

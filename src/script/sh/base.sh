@@ -54,6 +54,7 @@ finish() {
         done) exit 0 ;;
         fenced) exit 11 ;;
         busy) exit 12 ;;
+        late) exit 13 ;;
         *) exit 10 ;;
     esac
 }

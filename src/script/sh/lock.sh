@@ -21,7 +21,7 @@ enter() {
         nap
     done
     naps=0
-    printf '%s %s, epoch %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$$" >"$ROOT/lock"
+    printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
     fence
 }
 
@@ -39,17 +39,29 @@ busy() {
     finish busy "${holder:-unknown}"
 }
 
+# Refuses an order that is older than the newest that was taken here: of an older epoch, or of the same and with a lower
+# number. An equal number is the same order given twice, or its second part.
 fence() {
-    seen=0
+    seen=0 taken=0
     if [ -f "$ROOT/epoch" ]; then
-        read -r seen <"$ROOT/epoch"
+        # Before orders had numbers there was only the epoch.
+        read -r seen taken <"$ROOT/epoch"
     fi
-    case $seen in
-        '' | *[!0-9]*) fail "$ROOT/epoch holds no number" ;;
+    case $seen,${taken:=0} in
+        ,* | *[!0-9,]*) fail "$ROOT/epoch holds no number" ;;
     esac
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
-        said=$({ printf '%s\n' "$EPOCH" >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
+        said=$({ print_fence >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
             fail "the epoch could not be stored: $said"
+        return
     fi
+    [ "$taken" -le "$ORDER" ] || finish late "$taken"
+    # Written over in place, which takes no program and on a full disk no room.
+    [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
+}
+
+# As wide for every number, so that the next one leaves nothing of it.
+print_fence() {
+    printf '%s %-20s\n' "$EPOCH" "$ORDER"
 }
