@@ -52,6 +52,8 @@ fence() {
     esac
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
+        # Nobody who could finish what lies there is let in again.
+        clean
         said=$({ print_fence >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
             fail "the epoch could not be stored: $said"
         return
@@ -59,6 +61,13 @@ fence() {
     [ "$taken" -le "$ORDER" ] || finish late "$taken"
     # Written over in place, which takes no program and on a full disk no room.
     [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
+}
+
+# Removes what is not whole, or no longer.
+clean() {
+    for leftover in "$ROOT"/tmp/*; do
+        [ ! -e "$leftover" ] || rm -rf -- "$leftover"
+    done
 }
 
 # As wide for every number, so that the next one leaves nothing of it.
