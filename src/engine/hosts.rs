@@ -16,7 +16,7 @@ use crate::core::action::Action;
 use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
-use crate::core::release::{Check, Definition, Via};
+use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
 use crate::probe;
 use crate::remote::{self, Connection, Target};
 use crate::script::{self, Script, Site};
@@ -287,6 +287,7 @@ impl Hosts {
             argv: definition.command.iter().map(|word| render(word, &vars)).collect::<Result<_, _>>()?,
             env: env.collect::<Result<_, String>>()?,
             stop_timeout: definition.stop_timeout,
+            liveness: definition.liveness.as_ref().map(|liveness| rendered(liveness, &vars)).transpose()?,
             settle: SETTLE,
         })
     }
@@ -418,6 +419,17 @@ impl Hosts {
         let said = self.query(&slot.host, |site| script::tail(site, slot.port, lines)).await;
         said.ok().and_then(|stdout| script::read_tail(&stdout).ok()).unwrap_or_default()
     }
+}
+
+/// Liveness with the templates filled in.
+fn rendered(liveness: &Liveness, vars: &SlotVars<'_>) -> Result<Liveness, String> {
+    let check = match &liveness.check {
+        LivenessCheck::Command(words) => {
+            LivenessCheck::Command(words.iter().map(|word| render(word, vars)).collect::<Result<_, _>>()?)
+        }
+        check => check.clone(),
+    };
+    Ok(Liveness { check, ..liveness.clone() })
 }
 
 /// Where on its own host an instance is reached: where it listens, if that is one address.

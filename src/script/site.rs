@@ -127,6 +127,11 @@ impl Text {
         self
     }
 
+    /// What has been put together, for a script that the host runs by itself.
+    pub(super) fn text(self) -> String {
+        self.0
+    }
+
     /// The script.
     pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
         Script { text: self.0, input, deadline }
@@ -136,6 +141,11 @@ impl Text {
 /// For sh, which counts in whole numbers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
+}
+
+/// For programs that count in seconds; none would mean "for ever" to some.
+pub(super) fn whole_seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1000).max(1)
 }
 
 /// A driver's name in the records.

@@ -203,6 +203,7 @@ impl Host {
                 .to_vec(),
             env: BTreeMap::new(),
             stop_timeout: Duration::from_secs(10),
+            liveness: None,
             settle: Duration::from_secs(10),
         }
     }
@@ -325,6 +326,7 @@ impl Release {
                 failures: 3,
                 initial_delay: Duration::ZERO,
             },
+            liveness: None,
             artifact: Artifact { form, sha256: sha256.clone(), size_bytes: bytes.len() as u64, strip_components: 1 },
             secrets_sha256: None,
         };

@@ -5,9 +5,16 @@ enter() {
         said=$(mkdir -p "$ROOT/releases" "$ROOT/tmp" "$ROOT/slots" 2>&1) || fail "$said"
     fi
     [ -w "$ROOT" ] || fail "$ROOT is not writable for this user"
+    take_lock "$LOCK_WAIT_CS" || busy
+    printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
+    fence
+}
+
+# Fails where somebody else holds the lock for longer than $1.
+take_lock() {
     command exec 9<>"$ROOT/lock" || fail "$ROOT/lock cannot be opened"
     clock
-    patience=$((cs + LOCK_WAIT_CS))
+    patience=$((cs + $1))
     naps=0
     while :; do
         said=$(flock -n 9 2>&1)
@@ -17,12 +24,10 @@ enter() {
             *) fail "flock: $said" ;;
         esac
         clock
-        [ "$cs" -lt "$patience" ] || busy
+        [ "$cs" -lt "$patience" ] || return 1
         nap
     done
     naps=0
-    printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
-    fence
 }
 
 leave() {
