@@ -79,11 +79,12 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
 async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definition>) -> Vec<Found> {
     let driver = session.project.playbook.service.driver;
     let user = session.project.playbook.service.user.clone();
+    let liveness = session.project.playbook.liveness.as_ref().map(|liveness| &liveness.check);
     let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
         let (world, user) = (Arc::clone(world), user.clone());
         async move {
-            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref())).await;
+            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness)).await;
             let read = match &asked {
                 Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
                 Err(unusable) => Err(unusable.why.clone()),

@@ -19,6 +19,7 @@ pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Optio
         user: service.user.clone(),
         stop_timeout: service.stop_timeout,
         readiness: playbook.readiness.clone(),
+        liveness: playbook.liveness.clone(),
         artifact,
         secrets_sha256,
     }

@@ -12,6 +12,7 @@ mod definition;
 mod diagnostic;
 mod fields;
 mod inventory;
+mod liveness;
 mod names;
 mod overrides;
 mod playbook;
@@ -21,6 +22,7 @@ mod secrets;
 mod template;
 mod tree;
 mod value;
+mod ways;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::names::Port;
-use crate::core::release::{Driver, Readiness};
+use crate::core::release::{Driver, Liveness, Readiness};
 
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::inventory::{Inventory, beside};
+use super::liveness;
 use super::names;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
@@ -35,6 +36,8 @@ pub struct Playbook {
     pub artifact: ArtifactConfig,
     /// When an instance counts as ready.
     pub readiness: Readiness,
+    /// When an instance counts as stuck; `None` where nobody asks.
+    pub liveness: Option<Liveness>,
     /// How the rollout may go about it.
     pub rollout: RolloutConfig,
 }
@@ -121,13 +124,25 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let service_fields = top.table("service", "[service]", "[service]\nname = \"testpage\"");
     let artifact_fields = top.table("artifact", "[artifact]", "[artifact]\nsource = \"testpage.tar.gz\"");
     let readiness_fields = top.table_or_empty("readiness", "[readiness]");
+    let liveness_place = top.key_place("liveness");
+    let liveness_fields = top.table_or_empty("liveness", "[liveness]");
     let rollout_fields = top.table_or_empty("rollout", "[rollout]");
     top.finish();
 
-    let ports = service_fields.as_ref().and_then(|fields| fields.place_of("ports"));
+    let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
+    let (ports, driver_place) = (place_in_service("ports"), place_in_service("driver"));
     let service = service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
     let artifact = artifact_fields.and_then(|fields| read_artifact(&fields, dir, version.as_deref()));
     let readiness = readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
+    let liveness = match liveness_place {
+        None => Some(None),
+        Some(_) => liveness_fields.and_then(|fields| liveness::read(&fields, &mut templates, sink)).map(Some),
+    };
+    if let (Some(liveness), Some(ServiceConfig { driver: Driver::Process, .. }), Some(driver)) =
+        (liveness_place, &service, &driver_place)
+    {
+        liveness::refuse_without_supervisor(liveness, driver, sink);
+    }
     let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
 
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
@@ -138,6 +153,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             service: service?,
             artifact: artifact?,
             readiness: readiness?,
+            liveness: liveness?,
             rollout: rollout?,
         })
     };

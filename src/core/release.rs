@@ -29,6 +29,10 @@ pub struct Definition {
     pub stop_timeout: Duration,
     /// When it counts as ready.
     pub readiness: Readiness,
+    /// When it counts as stuck; `None` where nobody asks. Left out of the JSON then, so that a release from before there
+    /// was such a thing keeps its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// What is sent to the hosts.
     pub artifact: Artifact,
     /// SHA-256 of the secrets' file as the hosts get it; `None` where there are none.
@@ -114,6 +118,33 @@ pub enum Via {
     Direct,
     /// Through the SSH connection, from the host itself.
     Ssh,
+}
+
+/// When an instance that runs counts as stuck. Its own host asks it, and ends it then; its supervisor starts it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// What is asked.
+    pub check: LivenessCheck,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// What one answer may take; the hosts count in whole seconds.
+    pub timeout: Duration,
+    /// Failures in a row that end it.
+    pub failures: u32,
+    /// From the start of its process, by whomever, to the first question.
+    pub initial_delay: Duration,
+}
+
+/// What an instance is asked that may be stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LivenessCheck {
+    /// Its port accepts a connection.
+    Tcp,
+    /// A GET of this path and query is answered with 200 to 399.
+    Http(String),
+    /// A command ends with 0; each word a template over the slot.
+    Command(Vec<String>),
 }
 
 impl Readiness {

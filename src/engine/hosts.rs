@@ -15,8 +15,8 @@ use crate::config::{SlotVars, render};
 use crate::core::action::Action;
 use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
-use crate::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
-use crate::core::release::{Check, Definition, Via};
+use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
 use crate::probe;
 use crate::remote::{self, Connection, Target};
 use crate::script::{self, Script, Site};
@@ -118,7 +118,7 @@ impl Hosts {
     /// If the host cannot be reached, or the script did not come to its end.
     pub async fn query(&self, host: &HostId, script: impl FnOnce(&Site) -> Script) -> Result<String, Unusable> {
         let link = self.link(host)?;
-        let script = script(&self.site(link, Epoch::default()));
+        let script = script(&self.site(link, Epoch::default(), ActionId::default()));
         self.run(link, &script).await
     }
 
@@ -126,11 +126,12 @@ impl Hosts {
         self.links.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
     }
 
-    fn site(&self, link: &Link, epoch: Epoch) -> Site {
+    fn site(&self, link: &Link, epoch: Epoch, order: ActionId) -> Site {
         Site {
             service: self.service.clone(),
             base_dir: link.site.base_dir.clone(),
             epoch,
+            order,
             host_address: link.site.target.address.clone(),
             ports: link.site.ports.clone(),
         }
@@ -203,6 +204,10 @@ impl Hosts {
                 script::End::Done => Performed::Done(reply.observation),
                 script::End::Fenced { seen } => Performed::Fenced { seen },
                 script::End::Failed(error) => Performed::Failed { error, observation: Some(reply.observation) },
+                // What it was to do may be wrong by now. Look, and plan again.
+                script::End::Late { .. } => Performed::Unknown {
+                    why: format!("{}: it has carried out a later order meanwhile", order.action.host()),
+                },
                 // Another order is still at work there: neither done nor failed. Look, and plan again.
                 script::End::LockBusy { holder } => Performed::Unknown {
                     why: format!("{}: another script holds the lock ({holder})", order.action.host()),
@@ -214,7 +219,7 @@ impl Hosts {
 
     fn script(&self, order: &Order) -> Result<Script, String> {
         let link = self.link(order.action.host()).map_err(|unusable| unusable.why)?;
-        let site = self.site(link, order.epoch);
+        let site = self.site(link, order.epoch, order.id);
         match &order.action {
             Action::Claim { .. } => Ok(script::claim(&site)),
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
@@ -282,6 +287,7 @@ impl Hosts {
             argv: definition.command.iter().map(|word| render(word, &vars)).collect::<Result<_, _>>()?,
             env: env.collect::<Result<_, String>>()?,
             stop_timeout: definition.stop_timeout,
+            liveness: definition.liveness.as_ref().map(|liveness| rendered(liveness, &vars)).transpose()?,
             settle: SETTLE,
         })
     }
@@ -413,6 +419,17 @@ impl Hosts {
         let said = self.query(&slot.host, |site| script::tail(site, slot.port, lines)).await;
         said.ok().and_then(|stdout| script::read_tail(&stdout).ok()).unwrap_or_default()
     }
+}
+
+/// Liveness with the templates filled in.
+fn rendered(liveness: &Liveness, vars: &SlotVars<'_>) -> Result<Liveness, String> {
+    let check = match &liveness.check {
+        LivenessCheck::Command(words) => {
+            LivenessCheck::Command(words.iter().map(|word| render(word, vars)).collect::<Result<_, _>>()?)
+        }
+        check => check.clone(),
+    };
+    Ok(Liveness { check, ..liveness.clone() })
 }
 
 /// Where on its own host an instance is reached: where it listens, if that is one address.

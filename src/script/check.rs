@@ -1,10 +1,11 @@
 //! Whether a host has what ship needs.
 
+use super::liveness::askers;
 use super::reply::Unreadable;
 use super::report::Report;
 use super::site::{Input, Script, Site, Text, WORK};
 use crate::core::fleet::Observation;
-use crate::core::release::Driver;
+use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
 
 /// What every script needs, besides sh.
@@ -43,14 +44,16 @@ pub struct Facts {
 }
 
 /// Reports what ship would need to find on a host, and what is on it. Changes nothing. For [`read_check`].
-pub fn check(site: &Site, driver: Driver, user: Option<&str>) -> Script {
+pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&LivenessCheck>) -> Script {
     let of_driver: &[&str] = match (driver, user) {
         (Driver::Process, None) => &["setsid"],
         (Driver::Process, Some(_)) => &["setsid", "setpriv"],
         (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "useradd"],
     };
     let tools: Vec<_> = TOOLS.iter().chain(of_driver).copied().collect();
-    Text::looking(site).set("TOOLS", tools.join(" ")).add(include_str!("sh/check.sh")).script(Input::default(), WORK)
+    let askers = liveness.map(askers).unwrap_or_default();
+    let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
+    text.add(include_str!("sh/check.sh")).script(Input::default(), WORK)
 }
 
 /// Reads what [`check`] has printed, at `now` by this machine's clock.

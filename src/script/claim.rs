@@ -2,7 +2,8 @@
 
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 
-/// Makes the host refuse every order of an older epoch, such as one that a dead controller left on its way.
+/// Makes the host refuse every older order: one that a dead controller left on its way, or one of this rollout that was
+/// given before and has not arrived yet.
 pub fn claim(site: &Site) -> Script {
     Text::acting(site, "claim").add(include_str!("sh/claim.sh")).script(Input::default(), LOCK_WAIT + WORK)
 }

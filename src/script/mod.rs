@@ -5,11 +5,14 @@
 //! a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
-//! lock, epoch            one script at a time; the newest fencing number
+//! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
 //! tmp/                   what is not whole yet, or no longer
 //! releases/DIGEST/       app/ and secrets (0600); there only when whole
-//! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver)
+//! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
+//!                        liveness, the script that asks, and liveness.failures (systemd driver)
 //! ```
+//!
+//! What a host does by itself is a script that lies there, in the same manner, but reports to the journal.
 //!
 //! All that act report the host's new state and end with a line `end=…`; [`read_reply`] reads that. Without such a line
 //! nobody knows what was done.
@@ -18,6 +21,7 @@ mod address;
 mod check;
 mod claim;
 pub mod env_file;
+mod liveness;
 mod observe;
 mod probe;
 mod prune;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::quote::quote_all;
 use super::reply::Unreadable;
-use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK};
+use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK, whole_seconds};
 use super::start::enter_release;
 use crate::core::names::{Port, ReleaseId};
 use crate::core::release::Driver;
@@ -40,15 +40,15 @@ pub struct Answer {
 pub fn probe_command(site: &Site, question: &Question) -> Script {
     let run_as = site.run_as(question.driver, question.user.as_deref());
     let enter = enter_release(site, question.port, &question.release);
-    let timeout_s = question.timeout.as_millis().div_ceil(1000).max(1);
     Text::located(site)
         .set("PORT", question.port)
         .set("RELEASE", &question.release)
         .set("RUN_AS", run_as.unwrap_or_default())
         .set("SERVICE_PATH", SERVICE_PATH)
-        .set("TIMEOUT_S", timeout_s)
+        .set("TIMEOUT_S", whole_seconds(question.timeout))
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(&question.argv)))
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/ask.sh"))
         .add(include_str!("sh/probe.sh"))
         .script(Input::default(), question.timeout + WORK)
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::report::Report;
 use crate::core::fleet::Observation;
-use crate::core::names::Epoch;
+use crate::core::names::{ActionId, Epoch};
 use crate::core::time::Time;
 
 /// How a script ended, and what it saw last.
@@ -28,9 +28,14 @@ pub enum End {
         /// The newer one.
         seen: Epoch,
     },
+    /// The host has taken a later order of the same epoch: this one was late. Nothing was done.
+    Late {
+        /// The later one.
+        taken: ActionId,
+    },
     /// Another script of the service did not end in time. Nothing was done.
     LockBusy {
-        /// What is known of it: `stop, epoch 7, pid 4711, for 12 s`.
+        /// What is known of it: `stop, epoch 7, order 3, pid 4711, for 12 s`.
         holder: String,
     },
 }

@@ -9,7 +9,7 @@ use super::check::Facts;
 use super::reply::{End, Unreadable};
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
 use crate::core::health::Health;
-use crate::core::names::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::time::Time;
 
 /// The first line: the version of this language.
@@ -213,6 +213,7 @@ fn end(line: &str, value: &str) -> Result<End, Unreadable> {
         "done" => Ok(End::Done),
         "failed" => Ok(End::Failed(text.to_owned())),
         "fenced" => Ok(End::Fenced { seen: Epoch(number(line, text)?) }),
+        "late" => Ok(End::Late { taken: ActionId(number(line, text)?) }),
         "busy" => Ok(End::LockBusy { holder: text.to_owned() }),
         _ => Err(wrong(line, "is no end")),
     }

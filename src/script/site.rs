@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::address::loopback_forms;
 use super::quote::quote;
-use crate::core::names::{Epoch, Port};
+use crate::core::names::{ActionId, Epoch, Port};
 use crate::core::release::Driver;
 
 /// A service's place on one host, and in whose name orders are given.
@@ -18,6 +18,8 @@ pub struct Site {
     pub base_dir: String,
     /// The fencing number of the orders.
     pub epoch: Epoch,
+    /// The number of the order within its rollout: the fence among orders of one epoch.
+    pub order: ActionId,
     /// The host's address or name, as the probes and the clients use it.
     pub host_address: String,
     /// The ports on which to look for strangers.
@@ -99,6 +101,7 @@ impl Text {
         Self::looking(site)
             .set("VERB", verb)
             .set("EPOCH", site.epoch)
+            .set("ORDER", site.order.0)
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
             .add(include_str!("sh/lock.sh"))
     }
@@ -124,6 +127,11 @@ impl Text {
         self
     }
 
+    /// What has been put together, for a script that the host runs by itself.
+    pub(super) fn text(self) -> String {
+        self.0
+    }
+
     /// The script.
     pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
         Script { text: self.0, input, deadline }
@@ -133,6 +141,11 @@ impl Text {
 /// For sh, which counts in whole numbers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
+}
+
+/// For programs that count in seconds; none would mean "for ever" to some.
+pub(super) fn whole_seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1000).max(1)
 }
 
 /// A driver's name in the records.

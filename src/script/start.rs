@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::env_file::env_file;
+use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, one_line,
 };
 use super::systemd::unit;
 use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
-use crate::core::release::Driver;
+use crate::core::release::{Driver, Liveness};
 
 /// How long systemd may take to start a process.
 const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
@@ -38,6 +39,8 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// From TERM to KILL.
     pub stop_timeout: Duration,
+    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing again.
+    pub liveness: Option<Liveness>,
     /// How long to wait for it to listen or to end before reporting what is seen. Neither is a failure.
     pub settle: Duration,
 }
@@ -47,7 +50,9 @@ pub struct Launch {
 /// Refused if another instance is in the slot, or if somebody else listens on the port.
 pub fn start(site: &Site, launch: &Launch) -> Script {
     let env = env_file(&launch.env);
-    let env_lines = env.bytes().filter(|b| *b == b'\n').count();
+    let question = launch.liveness.as_ref().map(|liveness| liveness::question(site, launch, liveness));
+    let question = question.unwrap_or_default();
+    let lines = |text: &str| text.bytes().filter(|b| *b == b'\n').count();
     let run_as = site.run_as(launch.driver, launch.user.as_deref());
     let text = Text::acting(site, "start")
         .set("PORT", launch.port)
@@ -55,7 +60,8 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         .set("RELEASE", &launch.release)
         .set("RECORD", record(launch))
         .set("RUN_AS", run_as.as_deref().unwrap_or_default())
-        .set("ENV_LINES", env_lines)
+        .set("ENV_LINES", lines(&env))
+        .set("LIVENESS_LINES", lines(&question))
         .set("SETTLE_CS", centiseconds(launch.settle))
         .add(include_str!("sh/take.sh"));
     let (text, wait) = match launch.driver {
@@ -72,12 +78,20 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("UNIT", unit(site, &run_as.unwrap_or_default(), launch.stop_timeout))
                 .set("UNIT_DIR", UNIT_DIR)
                 .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
-                .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
-                .add(include_str!("sh/start_systemd.sh"));
-            (text, SYSTEMD_WAIT)
+                .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
+            let text = match &launch.liveness {
+                Some(liveness) => {
+                    let units = liveness::units(site, launch, liveness);
+                    text.set("ASKERS", liveness::askers(&liveness.check).join(" "))
+                        .set("LIVENESS_UNIT", units.service)
+                        .set("LIVENESS_TIMER", units.timer)
+                }
+                None => text,
+            };
+            (text.add(include_str!("sh/start_systemd.sh")), SYSTEMD_WAIT)
         }
     };
-    let input = Input { head: env.into_bytes(), file: None };
+    let input = Input { head: (env + &question).into_bytes(), file: None };
     text.add(include_str!("sh/start.sh")).script(input, LOCK_WAIT + wait + launch.settle + WORK)
 }
 

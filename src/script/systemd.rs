@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::site::Site;
+use super::site::{Site, whole_seconds};
 
 /// The text of `ship-SERVICE@.service`, without the last newline.
 pub(super) fn unit(site: &Site, user: &str, stop_timeout: Duration) -> String {
     let slot = format!("{}/slots/%i", site.root().replace('%', "%%"));
     let service = &site.service;
-    // An end of 0 seconds would mean "never" to systemd.
-    let stop_timeout_s = stop_timeout.as_millis().div_ceil(1000).max(1);
+    let stop_timeout_s = whole_seconds(stop_timeout);
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
@@ -38,20 +37,21 @@ WantedBy=multi-user.target",
 }
 
 /// One word of an `ExecStart=` line.
-fn exec_word(word: &str) -> String {
+pub(super) fn exec_word(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::names::Epoch;
+    use crate::core::names::{ActionId, Epoch};
 
     fn site(base_dir: &str) -> Site {
         Site {
             service: "testpage".into(),
             base_dir: base_dir.into(),
             epoch: Epoch(1),
+            order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
         }

@@ -7,6 +7,7 @@ mod command_line;
 mod examples;
 mod fuzz;
 mod inventory;
+mod liveness;
 mod playbook;
 mod readiness;
 mod release;

@@ -4,6 +4,7 @@
 mod support;
 
 mod failure;
+mod liveness;
 mod refusal;
 mod rollout;
 mod service;

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ship::core::names::Epoch;
+use ship::core::names::{ActionId, Epoch};
 use ship::script::{End, Script, claim, prune, start};
 
 use crate::host::{Host, Release, shells, wait_for};
@@ -38,7 +38,7 @@ fn a_newer_epoch_is_stored_and_an_older_one_refused() {
             assert_eq!(reply.observation.releases, [release.id.clone()].into());
             assert!(host.instance(reply.observation).is_running(), "it reports, but does nothing");
         }
-        assert_eq!(epoch_file(&host), format!("{}\n", 1_u64 << 40));
+        assert_eq!(epoch_file(&host).trim_end(), format!("{} 1", 1_u64 << 40));
         assert_eq!(host.observe().epoch, Epoch(1 << 40), "looking is free");
     }
 }
@@ -70,12 +70,83 @@ fn a_rollout_that_took_over_during_a_transfer_fences_its_end() {
 }
 
 #[test]
+fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let (release, other) = (Release::new("hello"), Release::new("late"));
+        host.site.order = ActionId(9);
+        host.stage(&release);
+        host.start(&host.launch_sh("a", &release, "exec sleep 60"));
+        let late = [
+            host.halt("a", Duration::ZERO),
+            host.stage_script(&other),
+            start(&host.site, &host.launch("b", &release)),
+            prune(&host.site, &[release.id.clone()].into()),
+            claim(&host.site),
+        ];
+        // One more digit: numbers are compared, not texts.
+        host.site.order = ActionId(10);
+        host.order(&claim(&host.site));
+        for order in late {
+            let reply = host.ask(&order);
+            assert_eq!(reply.end, End::Late { taken: ActionId(10) }, "{shell:?}");
+            assert_eq!(reply.observation.releases, [release.id.clone()].into());
+            assert!(host.instance(reply.observation).is_running(), "it reports, but does nothing");
+        }
+        assert_eq!(epoch_file(&host).trim_end(), "7 10");
+        assert!(host.stop("a").slots.is_empty(), "the same order again is carried out");
+
+        // The numbers of another rollout begin anew.
+        host.site.epoch = Epoch(8);
+        host.site.order = ActionId(1);
+        assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
+        assert_eq!(epoch_file(&host).trim_end(), "8 1");
+    }
+}
+
+#[test]
+fn a_transfer_whose_rollout_has_gone_on_without_it_ends_late() {
+    let mut host = Host::new();
+    let release = Release::new("hello");
+    let mut sender = host.spawn(&host.stage_script(&release));
+    let tmp = host.root().join("tmp");
+    wait_for("the sender", || fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0));
+    host.site.order = ActionId(2);
+    host.order(&claim(&host.site));
+    let bytes = fs::read(&release.path).expect("artifact");
+    std::io::Write::write_all(&mut sender.stdin.take().expect("stdin"), &bytes).expect("write");
+    let output = sender.wait_with_output().expect("output");
+    let stdout = String::from_utf8(output.stdout).expect("text");
+    assert!(stdout.ends_with("end=late 2\n"), "{stdout}");
+    assert!(host.observe().releases.is_empty());
+}
+
+#[test]
+fn an_epoch_stored_before_orders_had_numbers_is_read() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        host.order(&claim(&host.site));
+        fs::write(host.root().join("epoch"), "7\n").expect("epoch");
+        assert_eq!(host.observe().epoch, Epoch(7), "{shell:?}");
+        host.order(&claim(&host.site));
+        assert_eq!(epoch_file(&host).trim_end(), "7 1", "{shell:?}");
+        fs::write(host.root().join("epoch"), "8\n").expect("epoch");
+        assert_eq!(host.ask(&claim(&host.site)).end, End::Fenced { seen: Epoch(8) });
+        host.site.epoch = Epoch(8);
+        assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
+    }
+}
+
+#[test]
 fn an_epoch_that_is_no_number_lets_nobody_in() {
-    let host = Host::new();
-    host.stage(&Release::new("hello"));
-    fs::write(host.root().join("epoch"), "seven\n").expect("epoch");
-    let ran = host.run(&host.halt("a", Duration::ZERO));
-    assert!(ran.stdout.contains("end=failed ") && ran.stdout.contains("/epoch holds no number"), "{ran:?}");
+    for wrong in ["seven\n", "", "7 x\n", "7 1 1\n"] {
+        let host = Host::new();
+        host.stage(&Release::new("hello"));
+        fs::write(host.root().join("epoch"), wrong).expect("epoch");
+        let ran = host.run(&host.halt("a", Duration::ZERO));
+        let why = "/epoch holds no number";
+        assert!(ran.stdout.contains("end=failed ") && ran.stdout.contains(why), "{wrong:?}: {ran:?}");
+    }
 }
 
 #[test]
@@ -88,7 +159,7 @@ fn a_script_that_waits_in_vain_says_for_whom() {
         host.wait_for_log("up");
         let mut holder = host.spawn(&host.halt("a", Duration::from_secs(5)));
         let lock = host.root().join("lock");
-        let expected = format!("stop, epoch 7, pid {}", holder.id());
+        let expected = format!("stop, epoch 7, order 1, pid {}", holder.id());
         wait_for("the lock", || fs::read_to_string(&lock).is_ok_and(|lock| lock.contains(&expected)));
 
         let reply = host.ask(&impatient(prune(&host.site, &[release.id.clone()].into())));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use ship::core::fleet::{Instance, Observation, Occupant};
-use ship::core::names::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{End, Halt, Launch, Reply, Script, Site, observe, read_reply, stage, start, stop};
@@ -67,6 +67,7 @@ impl Host {
             // A blank and a quote in the path: nothing may trip over it.
             base_dir: dir.path().join("it's ship").to_str().expect("path").into(),
             epoch: Epoch(7),
+            order: ActionId(1),
             host_address: address,
             ports: vec![port],
         };
@@ -110,22 +111,26 @@ impl Host {
 
     /// The shell, about to run the script as a host does: its text is one word.
     pub(crate) fn command(&self, script: &Script) -> Command {
-        let mut command = match self.shell {
-            Shell::Sh => Command::new("sh"),
-            Shell::Bash => Command::new("bash"),
-            Shell::Busybox => Command::new("busybox"),
+        self.command_after(&[], script)
+    }
+
+    /// The shell under the watch that is kept on every script: after so many seconds it is ended.
+    pub(crate) fn watched(&self, script: &Script, seconds: u32) -> Command {
+        let seconds = seconds.to_string();
+        let watch: &[&str] = if self.shell == Shell::Busybox { &["busybox", "timeout"] } else { &["timeout"] };
+        self.command_after(&[watch, &["-k", "5", &seconds]].concat(), script)
+    }
+
+    fn command_after(&self, before: &[&str], script: &Script) -> Command {
+        let shell: &[&str] = match self.shell {
+            Shell::Sh => &["sh"],
+            Shell::Bash => &["bash", "--posix"],
+            Shell::Busybox => &["busybox", "ash"],
         };
-        match self.shell {
-            Shell::Sh => {}
-            Shell::Bash => {
-                command.arg("--posix");
-            }
-            Shell::Busybox => {
-                command.arg("ash");
-            }
-        }
+        let words = [before, shell, &["-c", &script.text]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display()));
-        command.arg("-c").arg(&script.text);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -198,6 +203,7 @@ impl Host {
                 .to_vec(),
             env: BTreeMap::new(),
             stop_timeout: Duration::from_secs(10),
+            liveness: None,
             settle: Duration::from_secs(10),
         }
     }
@@ -320,6 +326,7 @@ impl Release {
                 failures: 3,
                 initial_delay: Duration::ZERO,
             },
+            liveness: None,
             artifact: Artifact { form, sha256: sha256.clone(), size_bytes: bytes.len() as u64, strip_components: 1 },
             secrets_sha256: None,
         };
@@ -363,6 +370,16 @@ pub(crate) fn session_members(session: &str) -> Vec<String> {
         })
         .map(|process| process.file_name().to_string_lossy().into_owned())
         .collect()
+}
+
+/// The processes that have something below a directory open, which may be gone.
+pub(crate) fn openers(dir: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|process| process.path());
+    let opens = |process: &PathBuf| {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.starts_with(dir))
+    };
+    processes.filter(opens).map(|process| process.display().to_string()).collect()
 }
 
 pub(crate) fn mode(path: &Path) -> u32 {

@@ -3,6 +3,7 @@
 mod act;
 mod fence;
 mod host;
+mod liveness;
 mod look;
 mod quoting;
 mod releases;

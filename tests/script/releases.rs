@@ -5,10 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ship::core::names::ReleaseId;
-use ship::script::{End, prune};
+use ship::core::names::{ActionId, Epoch, ReleaseId};
+use ship::script::{End, claim, prune};
 
-use crate::host::{Host, Release, mode, shells, wait_for};
+use crate::host::{Host, Release, mode, openers, shells, wait_for};
 
 /// The names in a directory.
 fn names(dir: &Path) -> Vec<String> {
@@ -109,7 +109,7 @@ fn a_full_disk_is_refused_in_the_tools_words() {
     host.stage(&Release::new("another"));
     let script = host.stage_script(&release);
     // As if every write to the file that is received met a full disk.
-    let full = script.text.replace("\"$litter/artifact\") || fail", "/dev/full) || fail");
+    let full = script.text.replace(">\"$litter/artifact\" 2>", ">/dev/full 2>");
     assert_ne!(full, script.text);
     let refused = host.run(&ship::script::Script { text: full, ..script });
     let why = refused.failure();
@@ -133,6 +133,48 @@ fn what_an_interrupted_attempt_has_left_goes_with_the_next() {
     assert_eq!(names(&tmp).len(), 1);
     host.stage(&release);
     assert_eq!(names(&tmp), Vec::<String>::new());
+}
+
+#[test]
+fn a_transfer_that_is_ended_by_its_watch_leaves_nothing() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
+        let script = host.stage_script(&release);
+        let tmp = host.root().join("tmp");
+        let whole = [script.input.head.clone(), b"the first half".to_vec()].concat();
+        // In the middle of the artifact, and of the secrets.
+        for arrived in [whole.as_slice(), &whole[..8]] {
+            let mut child = host.watched(&script, 1).spawn().expect("a shell");
+            let mut sender = child.stdin.take().expect("stdin");
+            sender.write_all(arrived).expect("write");
+            wait_for("the first half", || !openers(&tmp).is_empty());
+            // The sender neither goes on nor goes away.
+            wait_for("the watch", || child.try_wait().expect("status").is_some());
+            assert_eq!(names(&tmp), Vec::<String>::new(), "{shell:?}");
+            assert_eq!(openers(&tmp), Vec::<String>::new(), "{shell:?}");
+        }
+        assert!(host.observe().releases.is_empty());
+    }
+}
+
+#[test]
+fn what_an_older_rollout_has_left_goes_when_a_newer_one_enters() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        host.order(&claim(&host.site));
+        let tmp = host.root().join("tmp");
+        let half = tmp.join("in.4711/release/app");
+        fs::create_dir_all(&half).expect("directory");
+        fs::write(half.join("half a page"), "hel").expect("file");
+        fs::create_dir(tmp.join("out.4712")).expect("directory");
+        host.site.order = ActionId(2);
+        host.order(&claim(&host.site));
+        assert_eq!(names(&tmp), ["in.4711", "out.4712"], "somebody of this rollout may be at it");
+        host.site.epoch = Epoch(8);
+        host.order(&claim(&host.site));
+        assert_eq!(names(&tmp), Vec::<String>::new(), "{shell:?}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn every_shell_understands_the_scripts() {
             start(&host.site, &launch(&host, &release)),
             stop(&host.site, &halt),
             tail(&host.site, host.port, 5),
-            check(&host.site, Driver::Systemd, Some("app")),
+            check(&host.site, Driver::Systemd, Some("app"), None),
         ];
         for mut script in scripts {
             script.text.insert_str(0, "set -n\n");
@@ -52,7 +52,7 @@ fn without_systemd_a_start_is_refused_with_advice() {
 }
 
 /// Where the script looks for systemd and its units, moved to a directory of the test's.
-fn moved(host: &Host, script: Script) -> Script {
+pub(crate) fn moved(host: &Host, script: Script) -> Script {
     let run = host.dir.path().to_str().expect("path");
     let text = script.text.replace("[ -d /run/systemd/system ]", &format!("[ -d '{run}' ]"));
     Script { text: text.replace("UNIT_DIR='/etc/systemd/system'", &format!("UNIT_DIR='{run}/units'")), ..script }
@@ -62,7 +62,7 @@ fn start_moved(host: &Host, launch: &Launch) -> Instance {
     host.instance(host.order(&moved(host, start(&host.site, launch))))
 }
 
-fn calls(host: &Host) -> Vec<String> {
+pub(crate) fn calls(host: &Host) -> Vec<String> {
     let calls = fs::read_to_string(host.dir.path().join("calls")).unwrap_or_default();
     calls.lines().filter(|call| !call.starts_with("show ")).map(String::from).collect()
 }

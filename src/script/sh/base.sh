@@ -28,6 +28,14 @@ nap() {
     sleep $pause 2>/dev/null || sleep 1
 }
 
+# Whether one of these programs is there.
+has_one_of() {
+    for tool; do
+        ! command -v "$tool" >/dev/null 2>&1 || return 0
+    done
+    return 1
+}
+
 # Makes one line of $1, in "flat".
 flatten() {
     set -f
@@ -54,6 +62,7 @@ finish() {
         done) exit 0 ;;
         fenced) exit 11 ;;
         busy) exit 12 ;;
+        late) exit 13 ;;
         *) exit 10 ;;
     esac
 }

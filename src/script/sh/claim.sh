@@ -1,3 +1,3 @@
-# From now on the host refuses every order of an older epoch: entering stores this one.
+# From now on the host refuses every older order: entering stores this one.
 enter
 finish 'done'

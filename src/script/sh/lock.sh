@@ -5,9 +5,16 @@ enter() {
         said=$(mkdir -p "$ROOT/releases" "$ROOT/tmp" "$ROOT/slots" 2>&1) || fail "$said"
     fi
     [ -w "$ROOT" ] || fail "$ROOT is not writable for this user"
+    take_lock "$LOCK_WAIT_CS" || busy
+    printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
+    fence
+}
+
+# Fails where somebody else holds the lock for longer than $1.
+take_lock() {
     command exec 9<>"$ROOT/lock" || fail "$ROOT/lock cannot be opened"
     clock
-    patience=$((cs + LOCK_WAIT_CS))
+    patience=$((cs + $1))
     naps=0
     while :; do
         said=$(flock -n 9 2>&1)
@@ -17,12 +24,10 @@ enter() {
             *) fail "flock: $said" ;;
         esac
         clock
-        [ "$cs" -lt "$patience" ] || busy
+        [ "$cs" -lt "$patience" ] || return 1
         nap
     done
     naps=0
-    printf '%s %s, epoch %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$$" >"$ROOT/lock"
-    fence
 }
 
 leave() {
@@ -39,17 +44,38 @@ busy() {
     finish busy "${holder:-unknown}"
 }
 
+# Refuses an order that is older than the newest that was taken here: of an older epoch, or of the same and with a lower
+# number. An equal number is the same order given twice, or its second part.
 fence() {
-    seen=0
+    seen=0 taken=0
     if [ -f "$ROOT/epoch" ]; then
-        read -r seen <"$ROOT/epoch"
+        # Before orders had numbers there was only the epoch.
+        read -r seen taken <"$ROOT/epoch"
     fi
-    case $seen in
-        '' | *[!0-9]*) fail "$ROOT/epoch holds no number" ;;
+    case $seen,${taken:=0} in
+        ,* | *[!0-9,]*) fail "$ROOT/epoch holds no number" ;;
     esac
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
-        said=$({ printf '%s\n' "$EPOCH" >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
+        # Nobody who could finish what lies there is let in again.
+        clean
+        said=$({ print_fence >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
             fail "the epoch could not be stored: $said"
+        return
     fi
+    [ "$taken" -le "$ORDER" ] || finish late "$taken"
+    # Written over in place, which takes no program and on a full disk no room.
+    [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
+}
+
+# Removes what is not whole, or no longer.
+clean() {
+    for leftover in "$ROOT"/tmp/*; do
+        [ ! -e "$leftover" ] || rm -rf -- "$leftover"
+    done
+}
+
+# As wide for every number, so that the next one leaves nothing of it.
+print_fence() {
+    printf '%s %-20s\n' "$EPOCH" "$ORDER"
 }

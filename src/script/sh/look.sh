@@ -107,7 +107,7 @@ look_space() {
 report() {
     seen=0
     if [ -f "$ROOT/epoch" ]; then
-        read -r seen <"$ROOT/epoch"
+        read -r seen taken <"$ROOT/epoch"
     fi
     out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check"
     for release in "$ROOT"/releases/*; do

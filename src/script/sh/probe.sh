@@ -1,18 +1,3 @@
-# Asks an instance by a command of its release, with its environment and as its user.
 digest "$RELEASE"
-SLOT=$ROOT/slots/$PORT
-set --
-if [ -n "$RUN_AS" ] && [ "$RUN_AS" != "$(id -un)" ] && [ "$(id -u)" = 0 ]; then
-    set -- "$(command -v setpriv)" "--reuid=$RUN_AS" "--regid=$(id -g "$RUN_AS")" --init-groups --
-fi
-ask() {
-    env -i "PATH=$SERVICE_PATH" timeout -k 1 "$TIMEOUT_S" sh -c "$RUN" probe "$@" </dev/null 3>&-
-    printf 'exit=%s\n' "$?" >&3
-}
-first_line() {
-    IFS= read -r line
-    printf 'line=%s\n' "$line"
-    cat >/dev/null
-}
-answer=$({ ask "$@" 2>&1 | first_line >&3; } 3>&1)
+ask_by_command
 printf '\nship=1\n%s\nend=done\n' "$answer"

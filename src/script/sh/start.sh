@@ -27,10 +27,12 @@ fill_slot() {
     if [ ! -d "$SLOT" ]; then
         said=$(mkdir -p "$SLOT" 2>&1) || fail "$said"
     fi
-    for leftover in pid ended; do
+    for leftover in pid ended liveness liveness.failures; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
     take "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive whole, or could not be written"
+    [ "$LIVENESS_LINES" -eq 0 ] || take "$LIVENESS_LINES" "$SLOT/liveness" '%s\n' ||
+        fail "the question for liveness did not arrive whole, or could not be written"
     said=$({
         printf '%s\n' "$RUN" >"$SLOT/run" &&
             printf '%s\nstarted=%s\nboot=%s\n' "$RECORD" "$up" "$boot" >"$SLOT/instance.new" &&

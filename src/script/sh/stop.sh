@@ -65,6 +65,13 @@ wait_for_end() {
 
 stop_systemd() {
     unit=ship-$SERVICE@$PORT.service
+    if [ -f "$SLOT/liveness" ]; then
+        # First: who is about to end is not asked. The units stay for the next instance, disabled, so that systemd need
+        # not read everything anew. If they are not there, so much the better.
+        asker=ship-$SERVICE.liveness@$PORT
+        rm -f "$UNIT_DIR/timers.target.wants/$asker.timer"
+        timeout "$STOP_WAIT_S" systemctl --no-ask-password stop "$asker.timer" "$asker.service" >/dev/null 2>&1 9>&-
+    fi
     rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
     said=$(timeout "$STOP_WAIT_S" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
         fail "systemctl stop $unit: ${said:-no answer within $STOP_WAIT_S s}"
@@ -79,6 +86,7 @@ case $driver in
     systemd) stop_systemd ;;
     *) fail "the record of slot $PORT names no known driver" ;;
 esac
-said=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" 2>&1) ||
+said=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
+    "$SLOT/liveness" "$SLOT/liveness.failures" 2>&1) ||
     fail "the slot could not be emptied: $said"
 finish 'done'

@@ -20,7 +20,8 @@ case $driver in
             begun=$((${started%.*} * 100 + 1${started#*.} - 100))
             set -- "--since=-$(((cs - begun + 5) * 10))ms"
         fi
-        journalctl --no-pager --quiet --output=cat "--lines=$LINES_MAX" "$@" "--unit=ship-$SERVICE@$PORT.service"
+        journalctl --no-pager --quiet --output=cat "--lines=$LINES_MAX" "$@" "--unit=ship-$SERVICE@$PORT.service" \
+            "--unit=ship-$SERVICE.liveness@$PORT.service"
         ;;
     *) [ ! -f "$SLOT/log" ] || tail -n "$LINES_MAX" "$SLOT/log" ;;
 esac

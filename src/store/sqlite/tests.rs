@@ -32,6 +32,7 @@ fn new(version: &str) -> NewRevision {
                 failures: 3,
                 initial_delay: Duration::ZERO,
             },
+            liveness: None,
             artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
             secrets_sha256: None,
         },

@@ -1,0 +1,43 @@
+//! `[liveness]`: when an instance counts as stuck.
+
+use std::time::Duration;
+
+use crate::core::release::{Liveness, LivenessCheck};
+
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::playbook::Templates;
+use super::value::{duration, positive_duration, times};
+use super::ways::{self, Way};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(1);
+const FAILURES: u32 = 3;
+
+pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) -> Option<Liveness> {
+    let ways = ways::read(fields, "liveness", templates, sink);
+    let interval = fields.or("interval", INTERVAL, positive_duration);
+    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let failures = fields.or("failures", FAILURES, times);
+    let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
+    fields.finish();
+
+    let Some(way) = ways?.into_iter().next() else {
+        let diagnostic = Diagnostic::at(fields.place(), "[liveness] does not say what to ask");
+        sink.push(diagnostic.help("add tcp = true, http = \"/healthz\" or command = \"…\""));
+        return None;
+    };
+    let check = match way {
+        Way::Tcp => LivenessCheck::Tcp,
+        Way::Http(path) => LivenessCheck::Http(path),
+        Way::Command(words) => LivenessCheck::Command(words),
+    };
+    Some(Liveness { check, interval: interval?, timeout: timeout?, failures: failures?, initial_delay: initial_delay? })
+}
+
+/// To end what is stuck helps only where somebody starts it again.
+pub(super) fn refuse_without_supervisor(liveness: &Place, driver: &Place, sink: &Sink) {
+    let diagnostic = Diagnostic::at(liveness, "liveness needs a supervisor that starts an instance again");
+    let diagnostic = diagnostic.related(driver, "this driver starts an instance once");
+    sink.push(diagnostic.help("write driver = \"systemd\", or leave [liveness] out"));
+}

@@ -1,0 +1,64 @@
+//! The ways to ask an instance, of which a table names one.
+
+use super::command::command;
+use super::diagnostic::Diagnostic;
+use super::fields::{Fields, Sink};
+use super::playbook::Templates;
+use super::tree::Node;
+use super::value::{Fault, Faults, boolean, line};
+
+/// A way to ask.
+pub(super) enum Way {
+    Tcp,
+    /// A GET of this path.
+    Http(String),
+    /// A command on the host, each word a template over the slot.
+    Command(Vec<String>),
+}
+
+/// Reads the ways that a table names. More than one is refused; none is for the caller to judge. `subject` is what is
+/// asked for: `readiness`.
+pub(super) fn read(fields: &Fields<'_>, subject: &str, templates: &mut Templates, sink: &Sink) -> Option<Vec<Way>> {
+    let tcp = fields.optional("tcp", only_true);
+    let http = fields.optional("http", http_path);
+    let command = fields.optional("command", command);
+    refuse_two(fields, subject, sink);
+
+    let (tcp, http, command) = (tcp?, http?, command?);
+    templates.extend(fields.place_of("command"), command.as_deref().unwrap_or_default());
+    let ways = [http.map(Way::Http), command.map(Way::Command), tcp.map(|()| Way::Tcp)];
+    Some(ways.into_iter().flatten().collect())
+}
+
+/// `tcp = true` is there to be read; `false` would say nothing.
+fn only_true(node: &Node) -> Result<(), Faults> {
+    if boolean(node)? {
+        return Ok(());
+    }
+    Err(Fault::new("can only be true").help("leave it out, or ask by `http` or `command` instead").into())
+}
+
+fn http_path(node: &Node) -> Result<String, Faults> {
+    let path = line(node)?;
+    let wrong = |why: &str| Err(Fault::new(why).help("a path on the instance, for example \"/healthz\"").into());
+    if !path.starts_with('/') {
+        return wrong("must begin with `/`");
+    }
+    if !path.chars().all(|c| c.is_ascii_graphic()) {
+        return wrong("must be plain: blanks and other letters are written as %20 and the like");
+    }
+    Ok(path)
+}
+
+fn refuse_two(fields: &Fields<'_>, subject: &str, sink: &Sink) {
+    let named = ["tcp", "http", "command"].into_iter().filter_map(|way| Some((way, fields.key_place(way)?)));
+    let mut ways: Vec<_> = named.collect();
+    ways.sort_by_key(|(_, place)| (place.is_command_line(), place.line(), place.column()));
+    if let [(first, first_place), others @ ..] = ways.as_slice() {
+        for (other, place) in others {
+            let message = format!("{subject} is asked in one way, not by `{first}` and `{other}`");
+            let diagnostic = Diagnostic::at(place, message).related(first_place, "the first way");
+            sink.push(diagnostic.help("keep one of the two; a `command` can ask for several things"));
+        }
+    }
+}
