@@ -1,5 +1,6 @@
 //! Artifacts: what is sent is whole, safe to unpack, named by its content, and kept once.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -498,4 +499,22 @@ async fn what_is_wrong_is_reported_on_the_line_of_the_playbook() {
   |
   = help: build it first, or correct `source`: it is found from the playbook's directory"
     );
+}
+
+#[tokio::test]
+async fn what_a_dead_ship_left_half_made_goes_when_another_one_makes_something() {
+    let bench = bench();
+    let source = bench.write("app.tar.gz", gzipped(&archive(&[file("run")])));
+    bench.write("state/cache/partial-dead", "half");
+    let alive = bench.write("state/cache/partial-alive", "half");
+    let alive = File::open(alive).unwrap();
+    alive.lock().unwrap();
+    bench.write("state/cache/a-file-of-somebody", "else");
+    let prepared = bench.prepare(&from_path(&source)).await.unwrap();
+    let left = BTreeSet::from_iter(bench.cached());
+    let expected = [&prepared.artifact.sha256, "a-file-of-somebody", "partial-alive"].map(str::to_owned);
+    assert_eq!(left, expected.into());
+    drop(alive);
+    bench.prepare(&from_path(&source)).await.unwrap();
+    assert!(!bench.cached().contains(&"partial-alive".to_owned()), "its maker is gone");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use ship::remote::{Command, Connection, Input, Output, RunError, Target, Transport, connect, network_address};
+use ship::remote::{Command, Connection, Connector, Input, Output, RunError, Target, Transport, network_address};
 
 fn target() -> Target {
     Target {
@@ -21,7 +21,7 @@ fn target() -> Target {
 }
 
 async fn here() -> Connection {
-    connect(&target(), &std::env::temp_dir()).await.unwrap()
+    Connector::default().connect(&target()).await.unwrap()
 }
 
 fn script(script: &str) -> Command<'_> {
@@ -79,4 +79,15 @@ async fn a_killed_shell_leaves_the_outcome_unknown() {
 async fn this_machine_needs_no_detour() {
     assert_eq!(here().await.forward("127.0.0.11", 8081).await.unwrap(), None);
     assert_eq!(network_address(&target()).await, "127.0.0.11");
+}
+
+#[tokio::test]
+async fn nothing_is_made_on_this_machine_for_a_host_that_is_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let connector = Connector::below(dir.path());
+    let connection = connector.connect(&target()).await.unwrap();
+    connection.run(&script("true")).await.unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    connection.close().await;
+    connector.close().await;
 }

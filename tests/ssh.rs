@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use ship::core::health::Verdict;
 use ship::probe::{self, Question, Route};
-use ship::remote::{Command, ConnectError, Connection, Input, Output, RunError, Target, connect, network_address};
+use ship::remote::{Command, ConnectError, Connection, Connector, Input, Output, RunError, Target, network_address};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use support::sshd::{Sshd, eventually, is_root, processes_of};
+use support::sshd::{Sshd, eventually, is_root, processes_of, ssh_of};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -37,28 +37,50 @@ fn script(script: &str) -> Command<'_> {
     Command { script, input: Input::default(), deadline: Duration::from_secs(20) }
 }
 
-async fn open(target: &Target) -> (TempDir, Connection) {
-    let dir = ship::remote::control_dir().unwrap();
-    let connection = connect(target, dir.path()).await.unwrap();
-    (dir, connection)
+/// A connector, with a directory below which its own is.
+struct Base {
+    dir: TempDir,
+    connector: Connector,
+}
+
+impl Base {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { connector: Connector::below(dir.path()), dir }
+    }
+
+    /// Asserts that nothing of a connection is left, and then nothing at all.
+    async fn assert_gone(self) {
+        self.assert_no_ssh();
+        let control_dirs: Vec<_> = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(control_dirs.len(), 1);
+        let left: Vec<_> = fs::read_dir(&control_dirs[0]).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        self.connector.close().await;
+        assert!(!control_dirs[0].exists(), "the directory is still there");
+        assert_eq!(processes_of(self.dir.path()), [0; 0], "a process is still there");
+    }
+
+    fn assert_no_ssh(&self) {
+        assert!(eventually(SOON, || ssh_of(self.dir.path()).is_empty()), "ssh is still there");
+    }
+}
+
+async fn open(target: &Target) -> (Base, Connection) {
+    let base = Base::new();
+    let connection = base.connector.connect(target).await.unwrap();
+    (base, connection)
 }
 
 async fn refused(target: &Target) -> ConnectError {
-    let dir = ship::remote::control_dir().unwrap();
-    let error = connect(target, dir.path()).await.unwrap_err();
-    assert!(eventually(SOON, || processes_of(dir.path()).is_empty()), "ssh is still there");
+    let base = Base::new();
+    let error = base.connector.connect(target).await.unwrap_err();
+    base.assert_no_ssh();
     error
 }
 
 fn said(stdout: &str) -> Output {
     Output { stdout: stdout.to_owned(), stderr: String::new(), status: 0, truncated: false }
-}
-
-/// Asserts that nothing of a connection is left.
-fn assert_gone(dir: &TempDir) {
-    assert!(eventually(SOON, || processes_of(dir.path()).is_empty()), "ssh is still there");
-    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(left.is_empty(), "{left:?}");
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -80,17 +102,17 @@ fn pid_in(file: &Path) -> String {
 #[tokio::test]
 async fn a_script_runs_and_nothing_is_left_when_the_connection_is_closed() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     let output = connection.run(&script("echo \"it's\" $LC_ALL\necho '$HOME' >&2")).await.unwrap();
     assert_eq!(output, Output { stderr: "$HOME\n".to_owned(), ..said("it's C\n") });
     connection.close().await;
-    assert_gone(&dir);
+    base.assert_gone().await;
 }
 
 #[tokio::test]
 async fn every_exit_status_comes_back_with_the_output() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     for status in [0, 1, 2, 124, 126, 127, 255] {
         let output = connection.run(&script(&format!("echo said; exit {status}"))).await.unwrap();
         assert_eq!(output, Output { status, ..said("said\n") });
@@ -103,7 +125,7 @@ async fn a_megabyte_of_input_arrives_unharmed() {
     let sshd = sshd!();
     let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
     fs::write(sshd.file("big"), &bytes).unwrap();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let input = Input { head: b"head\n".to_vec(), file: Some(sshd.file("big")) };
     let copy = sshd.file("copy");
     let text = format!("read -r first; echo $first; cat > {}", copy.display());
@@ -116,7 +138,7 @@ async fn a_megabyte_of_input_arrives_unharmed() {
 #[tokio::test]
 async fn a_script_need_not_read_its_input() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let input = Input::from(vec![0; 1 << 20]);
     let output = connection.run(&Command { input, ..script("echo enough") }).await.unwrap();
     assert_eq!(output, said("enough\n"));
@@ -126,7 +148,7 @@ async fn a_script_need_not_read_its_input() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_named_before_anything_runs() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let input = Input { head: Vec::new(), file: Some(sshd.file("missing")) };
     let text = format!("touch {}", sshd.file("ran").display());
     let error = connection.run(&Command { input, ..script(&text) }).await.unwrap_err();
@@ -139,7 +161,7 @@ async fn a_file_that_cannot_be_read_is_named_before_anything_runs() {
 #[tokio::test]
 async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     let text = format!("echo waiting for the database; echo $$ > {}; sleep 300; :", sshd.file("pid").display());
     let began = Instant::now();
     let command = Command { deadline: Duration::from_millis(700), ..script(&text) };
@@ -155,27 +177,27 @@ async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
     assert!(eventually(SOON, || !is_alive(&pid)), "it runs on");
     assert_eq!(connection.run(&script("echo next")).await.unwrap(), said("next\n"));
     connection.close().await;
-    assert_gone(&dir);
+    base.assert_gone().await;
 }
 
 #[tokio::test]
 async fn closing_does_not_wait_for_a_script_that_was_given_up() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     let text = format!("echo $$ > {}; trap '' TERM; sleep 20", sshd.file("pid").display());
     let given_up = timeout(Duration::from_secs(1), connection.run(&script(&text))).await;
     assert!(given_up.is_err());
     let pid = pid_in(&sshd.file("pid"));
     assert!(is_alive(&pid), "it is still within its deadline");
     connection.close().await;
-    assert_gone(&dir);
+    base.assert_gone().await;
     assert!(Process::new("kill").arg("-9").arg(&pid).status().unwrap().success());
 }
 
 #[tokio::test]
 async fn endless_output_neither_fills_the_memory_nor_hides_the_status() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let output = connection.run(&script("head -c 9000000 /dev/zero | tr '\\0' x; exit 3")).await.unwrap();
     assert_eq!((output.status, output.truncated, output.stdout.len()), (3, true, 4 << 20));
     connection.close().await;
@@ -184,7 +206,7 @@ async fn endless_output_neither_fills_the_memory_nor_hides_the_status() {
 #[tokio::test]
 async fn of_twenty_scripts_at_once_none_is_lost() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let scripts: Vec<_> = (0..20).map(|n| format!("echo {n}")).collect();
     let runs = scripts.iter().map(|text| async { connection.run(&script(text)).await.unwrap().stdout });
     let answers: Vec<_> = futures::future::join_all(runs).await;
@@ -195,7 +217,7 @@ async fn of_twenty_scripts_at_once_none_is_lost() {
 #[tokio::test]
 async fn a_server_that_allows_one_session_at_a_time_is_enough() {
     let sshd = sshd!("MaxSessions 1");
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let command = script("echo here");
     let outputs = futures::future::join_all((0..6).map(|_| connection.run(&command))).await;
     assert!(outputs.into_iter().all(|output| output.unwrap() == said("here\n")));
@@ -220,7 +242,7 @@ async fn a_user_who_chose_to_accept_unknown_keys_is_obeyed() {
     let sshd = sshd!();
     sshd.write("known_hosts", "");
     sshd.write("ssh_config", "StrictHostKeyChecking accept-new\n");
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     assert_eq!(connection.run(&script("echo in")).await.unwrap(), said("in\n"));
     connection.close().await;
 }
@@ -303,46 +325,42 @@ async fn a_jump_host_that_stalls_leaves_no_process_either() {
 #[tokio::test]
 async fn giving_up_while_connecting_leaves_no_process() {
     let sshd = sshd!();
-    let dir = ship::remote::control_dir().unwrap();
+    let base = Base::new();
     let target = Target { port: Some(stalled(b"").await), ..sshd.target() };
-    assert!(timeout(Duration::from_millis(300), connect(&target, dir.path())).await.is_err());
-    assert_gone(&dir);
+    assert!(timeout(Duration::from_millis(300), base.connector.connect(&target)).await.is_err());
+    base.assert_gone().await;
 }
 
 #[tokio::test]
 async fn those_whom_a_busy_server_turns_away_come_back() {
     let sshd = sshd!("MaxStartups 2:100:3");
-    let dir = ship::remote::control_dir().unwrap();
+    let base = Base::new();
     let target = sshd.target();
-    let connections = futures::future::join_all((0..12).map(|_| connect(&target, dir.path()))).await;
+    let connections = futures::future::join_all((0..12).map(|_| base.connector.connect(&target))).await;
     for connection in connections {
         connection.unwrap().close().await;
     }
-    assert_gone(&dir);
+    base.assert_gone().await;
 }
 
 #[tokio::test]
-async fn aliases_and_jump_hosts_of_the_ssh_config_are_honoured() {
+async fn aliases_of_the_ssh_config_are_honoured() {
     let sshd = sshd!();
     let (key, known_hosts, port) = (sshd.file("id"), sshd.file("known_hosts"), sshd.port());
-    sshd.write(
-        "ssh_config",
-        &format!(
-            "Host bastion inner\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  UserKnownHostsFile {}\n\
-             Host inner\n  ProxyJump bastion\n",
-            key.display(),
-            known_hosts.display()
-        ),
+    let settings = format!(
+        "Host web\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  UserKnownHostsFile {}\n",
+        key.display(),
+        known_hosts.display()
     );
+    sshd.write("ssh_config", &settings);
     let target =
-        Target { address: "inner".to_owned(), port: None, identity_file: None, known_hosts: None, ..sshd.target() };
-    let (dir, connection) = open(&target).await;
+        Target { address: "web".to_owned(), port: None, identity_file: None, known_hosts: None, ..sshd.target() };
+    let (base, connection) = open(&target).await;
     let output = connection.run(&script("set -- $SSH_CONNECTION; echo $1 $4")).await.unwrap();
     assert_eq!(output, said(&format!("127.0.0.1 {port}\n")));
     assert_eq!(network_address(&target).await, "127.0.0.1");
     connection.close().await;
-    assert_gone(&dir);
-    assert!(eventually(SOON, || processes_of(&sshd.file("ssh_config")).is_empty()), "the jump's ssh is still there");
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -362,7 +380,7 @@ async fn the_agents_keys_are_offered() {
     let added = Process::new("ssh-add").arg("-q").arg(sshd.file("id")).env("SSH_AUTH_SOCK", &socket).status().unwrap();
     assert!(added.success());
     sshd.write("ssh_config", &format!("IdentityAgent {}\nIdentityFile none\n", socket.display()));
-    let (_dir, connection) = open(&Target { identity_file: None, ..sshd.target() }).await;
+    let (_base, connection) = open(&Target { identity_file: None, ..sshd.target() }).await;
     assert_eq!(connection.run(&script("echo in")).await.unwrap(), said("in\n"));
     connection.close().await;
     agent.kill().unwrap();
@@ -376,7 +394,7 @@ async fn sudo_is_used_where_it_is_wanted() {
         eprintln!("SKIPPED: a sudo that needs no password is there for root only, and where sudo is installed");
         return;
     }
-    let (_dir, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
+    let (_base, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
     let input = Input::from(b"by stdin\n".to_vec());
     let output = connection.run(&Command { input, ..script("cat; echo $SUDO_USER $LC_ALL; exit 5") }).await.unwrap();
     assert_eq!(output, Output { status: 5, ..said("by stdin\nroot C\n") });
@@ -390,7 +408,7 @@ async fn a_sudo_that_refuses_is_told_with_advice() {
     let sshd = sshd!(&format!("SetEnv PATH={}:/usr/bin:/bin", bin.path().display()));
     fs::write(bin.path().join("sudo"), "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n").unwrap();
     fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
-    let (_dir, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
+    let (_base, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
     let error = connection.run(&script("echo ran")).await.unwrap_err();
     assert!(matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(), "{error}");
     assert!(error.to_string().contains("(sudo: a password is required)"), "{error}");
@@ -401,7 +419,7 @@ async fn a_sudo_that_refuses_is_told_with_advice() {
 #[tokio::test]
 async fn a_connection_that_is_cut_makes_the_script_unknown() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     // From the script up: timeout, then the sshd of this connection.
     let text = format!(
         "read -r _ _ _ parent _ < /proc/$PPID/stat; echo $parent > {}; sleep 60",
@@ -422,13 +440,13 @@ async fn a_connection_that_is_cut_makes_the_script_unknown() {
     let error = connection.run(&script("echo again")).await.unwrap_err();
     assert!(matches!(error, RunError::Lost { .. }), "{error}");
     connection.close().await;
-    assert_gone(&dir);
+    base.assert_gone().await;
 }
 
 #[tokio::test]
 async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
     let sshd = sshd!();
-    let (_dir, connection) = open(&sshd.target()).await;
+    let (_base, connection) = open(&sshd.target()).await;
     let error = connection.run(&script("kill -9 $PPID; sleep 1")).await.unwrap_err();
     assert!(error.to_string().contains("ended by a signal"), "{error}");
     assert_eq!(connection.run(&script("echo alive")).await.unwrap(), said("alive\n"));
@@ -438,27 +456,27 @@ async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
 #[tokio::test]
 async fn a_connection_outlives_a_pause_but_not_its_owner() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
-    let masters = processes_of(dir.path());
+    let (base, connection) = open(&sshd.target()).await;
+    let masters = ssh_of(base.dir.path());
     // Longer than ssh keeps a connection that nobody uses: it is the pause that is tested.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(connection.run(&script("echo still here")).await.unwrap(), said("still here\n"));
-    assert_eq!(processes_of(dir.path()), masters);
+    assert_eq!(ssh_of(base.dir.path()), masters);
     // As when ship is killed: nobody says goodbye.
     drop(connection);
-    assert_gone(&dir);
+    base.assert_gone().await;
 }
 
 #[tokio::test]
 async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     // A terminal signals the process group in its foreground, which is ours.
     let process_group = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap().to_owned()
     };
-    let masters = processes_of(dir.path());
+    let masters = ssh_of(base.dir.path());
     assert_eq!(masters.len(), 1);
     assert_ne!(process_group(masters[0]), process_group(std::process::id()));
     connection.close().await;
@@ -476,7 +494,7 @@ async fn every_usual_login_shell_takes_the_line() {
             continue;
         }
         sshd.write("id.pub", &format!("command=\"exec {shell} -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {key}"));
-        let (_dir, connection) = open(&sshd.target()).await;
+        let (_base, connection) = open(&sshd.target()).await;
         let text = "printf '%s\\n' \"it's\" '!x' 'a\\b' \"$LC_ALL\"\nfor i in 1 2; do echo $i; done; exit 7";
         let output = connection.run(&script(text)).await.unwrap();
         assert_eq!(output, Output { status: 7, ..said("it's\n!x\na\\b\nC\n1\n2\n") }, "{shell}");
@@ -487,7 +505,7 @@ async fn every_usual_login_shell_takes_the_line() {
 #[tokio::test]
 async fn ports_of_the_host_are_probed_through_the_connection() {
     let sshd = sshd!();
-    let (dir, connection) = open(&sshd.target()).await;
+    let (base, connection) = open(&sshd.target()).await;
     let server = wiremock::MockServer::start().await;
     let answer = wiremock::ResponseTemplate::new(200).set_body_string("I am: web1\n");
     wiremock::Mock::given(wiremock::matchers::path("/healthz")).respond_with(answer).mount(&server).await;
@@ -513,5 +531,5 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
     assert_eq!(ask(&Question::Tcp, 0).await, Verdict::Pass("connected".to_owned()));
     assert_eq!(ask(&Question::Tcp, 1).await, Verdict::Fail("connection refused".to_owned()));
     connection.close().await;
-    assert_gone(&dir);
+    base.assert_gone().await;
 }

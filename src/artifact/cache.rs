@@ -1,7 +1,8 @@
 //! Where artifacts are kept: by the SHA-256 of what is sent, whole or not at all.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ use crate::config::hex;
 use super::error::ArtifactError;
 
 const DIRECTORY_MODE: u32 = 0o700;
+/// How the names of artifacts in the making begin.
+const PARTIAL: &str = "partial-";
 
 /// A directory of artifacts.
 pub(super) struct Cache(PathBuf);
@@ -55,9 +58,35 @@ impl Cache {
         Ok(Draft { file: BufWriter::new(file), sha256: Sha256::new(), size_bytes: 0 })
     }
 
-    /// A file that nobody else can read and that goes away by itself.
+    /// A file that nobody else can read and that goes away by itself. Those of ships that were killed go now.
+    ///
+    /// Whoever makes one holds a lock on it, which ends with its holder, however that ends.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, ArtifactError> {
-        tempfile::Builder::new().prefix("partial-").tempfile_in(&self.0).map_err(|why| self.error(&why))
+        self.sweep();
+        loop {
+            let made = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.0);
+            let file = made.map_err(|why| self.error(&why))?;
+            // Another ship may have swept it away before it was locked.
+            match file.as_file().try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                // Where files cannot be locked, nothing is swept away.
+                Ok(()) | Err(TryLockError::Error(_)) if file.path().exists() => return Ok(file),
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if !entry.file_name().as_bytes().starts_with(PARTIAL.as_bytes()) {
+                continue;
+            }
+            // Locked until it is gone. That it cannot be opened or removed is no reason to stop: it is only litter.
+            let Ok(file) = File::open(entry.path()) else { continue };
+            if file.try_lock().is_ok() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Keeps what has been written: its path, SHA-256 and size in bytes.
@@ -139,5 +168,29 @@ impl<R: Read> Read for Hashed<R> {
         let length = self.inner.read(buffer)?;
         self.sha256.update(buffer.get(..length).unwrap_or_default());
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_who_make_something_at_once_nobody_loses_it_to_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let make = || {
+            let cache = Cache::open(directory.path()).unwrap_or_else(|_| panic!("our own directory"));
+            for _ in 0..300 {
+                let file = cache.temporary().unwrap_or_else(|_| panic!("our own directory"));
+                std::thread::yield_now();
+                assert!(file.path().exists(), "somebody has swept it away");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(make);
+            }
+        });
+        assert_eq!(fs::read_dir(directory.path()).expect("our own directory").count(), 0);
     }
 }

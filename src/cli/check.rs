@@ -39,7 +39,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let session = Session::open(args.inventory, &overrides)?;
     // A host may be looked at although the artifact is missing: all problems are said at once.
     let release = Release::prepare(&session).await;
-    let world = session.world(session.definitions(), None)?;
+    let world = session.world(session.definitions(), None);
     let definition = release.as_ref().ok().map(|release| release.definition.clone());
     let found = look(&session, &world, definition.as_ref()).await;
     world.close().await;

@@ -82,7 +82,7 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
     let spec = session.spec(&definitions, Some(&release.id))?;
-    let world = session.world(definitions.clone(), release.secrets.as_ref())?;
+    let world = session.world(definitions.clone(), release.secrets.as_ref());
     let found = preflight(&world, &spec.hosts, &definitions, &*session.clock).await;
     if let Err(fail) = usable(&found, spec.max_failures).and_then(|()| possible(&spec, &found)) {
         world.close().await;

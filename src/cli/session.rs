@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::exit::{Exit, Fail};
+use super::exit::Fail;
 use super::releases::Secrets;
 use super::{args, lookup};
 use crate::config::{self, Project, Transport};
@@ -269,18 +269,12 @@ impl Session {
     }
 
     /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(
-        &self,
-        definitions: BTreeMap<ReleaseId, Definition>,
-        secrets: Option<&Secrets>,
-    ) -> Result<Arc<Hosts>, Fail> {
+    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, secrets: Option<&Secrets>) -> Arc<Hosts> {
         let sites = self.project.inventory.hosts.iter().map(|host| self.site(host)).collect();
         let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
         let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets };
         let Subject { fleet, service } = self.subject.clone();
-        Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock))
-            .map(Arc::new)
-            .map_err(|error| Fail::new(Exit::Internal, format!("error: no directory for control sockets: {error}")))
+        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock)))
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {

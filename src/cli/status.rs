@@ -24,7 +24,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory, &Overrides::default())?;
     let definitions = session.definitions();
-    let world = session.world(definitions.clone(), None)?;
+    let world = session.world(definitions.clone(), None);
     let exit = if args.watch {
         watch(&mut session, &world, &definitions, args.output).await
     } else {

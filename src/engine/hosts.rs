@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
-use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use super::clock::Clock;
@@ -61,7 +60,7 @@ pub struct Hosts {
     clock: Arc<dyn Clock>,
     client: probe::Client,
     connects: Semaphore,
-    control_dir: TempDir,
+    connector: remote::Connector,
 }
 
 /// A host and the connection to it, made when it is first needed and again when it was lost.
@@ -73,21 +72,18 @@ struct Link {
 
 impl Hosts {
     /// Knows the hosts; connects to none yet.
-    ///
-    /// # Errors
-    /// If no directory for control sockets can be made.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
         service: String,
         fleet: String,
         clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let link = |site: HostSite| {
             let name = site.target.name.clone();
             (name, Link { site, connection: Mutex::new(None), network_address: OnceCell::new() })
         };
-        Ok(Self {
+        Self {
             links: sites.into_iter().map(link).collect(),
             releases,
             service,
@@ -95,8 +91,8 @@ impl Hosts {
             clock,
             client: probe::Client::new(),
             connects: Semaphore::new(CONNECTS_TOGETHER),
-            control_dir: remote::control_dir()?,
-        })
+            connector: remote::Connector::default(),
+        }
     }
 
     /// Ends every connection.
@@ -110,6 +106,7 @@ impl Hosts {
             }
         };
         join_all(self.links.values().map(close)).await;
+        self.connector.close().await;
     }
 
     /// Runs a script that changes nothing, and gives what it printed.
@@ -145,7 +142,7 @@ impl Hosts {
             return Ok(Arc::clone(connection));
         }
         let _turn = self.connects.acquire().await;
-        let connected = remote::connect(&link.site.target, self.control_dir.path()).await;
+        let connected = self.connector.connect(&link.site.target).await;
         let connection = Arc::new(connected.map_err(|error| Unusable { why: error.to_string() })?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)

@@ -28,15 +28,14 @@ pub enum ConnectError {
     HostKeyChanged(Box<Attempt>),
     /// The host does not let this user in with these keys.
     #[error(
-        "{}: {} does not let us in ({}); check `user` and `identity_file` in the inventory and the keys of `ssh-add -l`, \
-         then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.by_hand
+        "{}: {} does not let us in ({}); check {} and the keys of `ssh-add -l`, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.settings("`user` and `identity_file` in the inventory"), .0.by_hand
     )]
     Authentication(Box<Attempt>),
     /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in common.
     #[error(
-        "{}: ssh cannot connect to {} ({}); check `address` and the `[ssh]` keys in the inventory, then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.by_hand
+        "{}: ssh cannot connect to {} ({}); check {}, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.by_hand
     )]
     Misconfigured(Box<Attempt>),
     /// Nobody answers, or not in time.
@@ -47,8 +46,8 @@ pub enum ConnectError {
     Unreachable(Box<Attempt>),
     /// The server hangs up before the login, as a busy one does.
     #[error(
-        "{}: {} hung up before the login ({}; {}); it may be busy: wait, connect to fewer hosts at a time, or raise \
-         `MaxStartups` in its sshd_config (a jump host's too), then try by hand: {}",
+        "{}: {} hung up before the login ({}; {}); it may be busy: wait, or raise `MaxStartups` in its sshd_config (a \
+         jump host's too), then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     Busy(Box<Attempt>),
@@ -67,8 +66,10 @@ pub enum ConnectError {
 pub struct Attempt {
     /// The host's name in the fleet.
     pub host: HostId,
-    /// Where: `deploy@192.168.72.233:22`.
+    /// Where: `deploy@192.168.72.233:22`, `the jump host bastion`.
     pub place: String,
+    /// Whether that is a jump host on the way to the host, to which the inventory's settings do not apply.
+    pub is_jump: bool,
     /// What ssh said last.
     pub said: String,
     /// How often it was tried.
@@ -86,9 +87,27 @@ impl ConnectError {
     pub fn is_final(&self) -> bool {
         !matches!(self, ConnectError::Unreachable(_) | ConnectError::Busy(_))
     }
+
+    /// The same for another host, which would have gone the same way.
+    pub(super) fn on_behalf_of(mut self, other: &HostId) -> Self {
+        match &mut self {
+            ConnectError::HostKeyUnknown(attempt)
+            | ConnectError::HostKeyChanged(attempt)
+            | ConnectError::Authentication(attempt)
+            | ConnectError::Misconfigured(attempt)
+            | ConnectError::Unreachable(attempt)
+            | ConnectError::Busy(attempt) => attempt.host = other.clone(),
+            ConnectError::Here { host, .. } => *host = other.clone(),
+        }
+        self
+    }
 }
 
 impl Attempt {
+    fn settings(&self, of_inventory: &'static str) -> &'static str {
+        if self.is_jump { "the jump host's settings in the ssh_config" } else { of_inventory }
+    }
+
     fn effort(&self) -> impl fmt::Display {
         let plural = if self.tries == 1 { "try" } else { "tries" };
         format!("{} {plural} of at most {}, {} in all", self.tries, Human(self.deadline), Human(self.waited))

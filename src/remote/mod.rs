@@ -1,28 +1,32 @@
 //! Floor 2: runs a script on a host, over SSH or here.
 //!
-//! A [`Connection`] is made once a host and serves every script, every upload and every forwarded port. What happens
-//! on it always ends: connecting, running and closing each have a bound, and whatever was begun on this machine (ssh
-//! processes, sockets, local scripts) ends with its owner.
+//! A [`Connection`] is made once a host, by a [`Connector`], and serves every script, every upload and every forwarded
+//! port. What happens on it always ends: connecting, running and closing each have a bound, and whatever was begun on
+//! this machine (ssh processes, sockets, local scripts) ends with its owner, even if that is killed.
 
+mod connector;
+mod control;
 mod error;
 mod group;
+mod jump;
 mod local;
+mod login;
 mod master;
 mod pipes;
 mod refusal;
 mod resolve;
+mod settings;
 mod shell;
 mod ssh;
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+pub use self::connector::Connector;
 pub use self::error::{Attempt, ConnectError, RunError};
 pub use self::resolve::network_address;
 
@@ -103,7 +107,7 @@ pub struct Output {
     pub truncated: bool,
 }
 
-/// A way to a host on which scripts run. To be [closed](Connection::close).
+/// A way to a host on which scripts run, made by a [`Connector`]. To be [closed](Connection::close).
 #[derive(Debug)]
 pub struct Connection {
     place: Place,
@@ -123,37 +127,6 @@ enum Way {
 pub(crate) struct Place {
     name: HostId,
     user: Option<String>,
-}
-
-/// Connects to a host. `control_dir` is a private directory with a short path, as [`control_dir`] makes.
-///
-/// A refusal that may pass (a busy server, a reset, no answer) is tried again, for three connect timeouts at most.
-///
-/// # Errors
-/// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try could help.
-pub async fn connect(target: &Target, control_dir: &Path) -> Result<Connection, ConnectError> {
-    let way = match target.transport {
-        Transport::Local => Way::Local(Local),
-        Transport::Ssh => Way::Ssh(Box::new(Ssh::connect(target, control_dir).await?)),
-    };
-    let place = Place { name: target.name.clone(), user: target.user.clone() };
-    Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way })
-}
-
-/// Makes a directory for control sockets: private, with a short path (a socket's path has some 100 bytes at most),
-/// removed when dropped.
-///
-/// # Errors
-/// The directory cannot be made.
-pub fn control_dir() -> io::Result<TempDir> {
-    const PARENT_BYTES_MAX: usize = 48;
-    let candidates = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir())];
-    let parent = candidates
-        .into_iter()
-        .flatten()
-        .find(|dir| dir.is_absolute() && dir.as_os_str().len() <= PARENT_BYTES_MAX && dir.is_dir())
-        .unwrap_or_else(|| PathBuf::from("/tmp"));
-    tempfile::Builder::new().prefix("ship-").tempdir_in(parent)
 }
 
 impl Connection {

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openssh::{Child, ForwardType, Session, Socket};
 use tokio::net::UnixStream;
-use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectError, Failure};
+use super::jump::Hop;
+use super::login::Login;
 use super::master::{self, Master};
 use super::pipes::{self, Capture, Feed, last_line};
-use super::{Input, Target, group, shell};
+use super::{Input, shell};
 
 /// How long ssh on this machine may take for what it does without asking the host.
 const ORDER_DEADLINE: Duration = Duration::from_secs(3);
@@ -33,22 +34,23 @@ pub(super) struct Ssh {
     /// Keeps the master: it ends a moment after its last user, and this one is there for as long as this process is.
     /// A wait between two batches costs no new login, and nothing stays behind a ship that is killed.
     leash: UnixStream,
+    /// The jump host's login is kept for as long as somebody goes through it.
+    _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<(String, u16), PathBuf>>,
     /// A script was left alone on the host: its session would keep the master when it is asked to end.
     abandoned: AtomicBool,
 }
 
 impl Ssh {
-    pub(super) async fn connect(target: &Target, control_dir: &Path) -> Result<Self, ConnectError> {
-        let master = Master::start(target, control_dir).await?;
-        let socket = master.socket();
-        let leash = UnixStream::connect(&socket)
-            .await
-            .map_err(|e| master::here(target, format!("its control socket does not answer: {e}")))?;
+    /// Logs in; through a jump host's login, if one is given.
+    pub(super) async fn connect(login: &Login, via: Option<Arc<Hop>>, dir: &Path) -> Result<Self, ConnectError> {
+        let master = Master::start(login, via.as_deref(), dir).await?;
+        let leash = master.leash(login).await?;
         Ok(Self {
-            session: Session::resume_mux(socket.into_boxed_path(), None),
+            session: Session::resume_mux(master.socket().into_boxed_path(), None),
             master,
             leash,
+            _via: via,
             forwards: Mutex::default(),
             abandoned: AtomicBool::new(false),
         })
@@ -127,7 +129,7 @@ impl Ssh {
         // The other order would keep it waiting for us.
         drop(self.leash);
         if self.abandoned.into_inner() {
-            exit(&self.master.socket()).await;
+            master::exit(&self.master).await;
         }
         // An error says that it has ended already.
         let _ = timeout(ORDER_DEADLINE, self.session.close()).await;
@@ -140,18 +142,6 @@ impl Ssh {
             Some(line) => format!("connection lost; ssh: {line}"),
             None => "connection lost".to_owned(),
         })
-    }
-}
-
-/// Ends a master with whatever still runs on it.
-async fn exit(socket: &Path) {
-    let mut command = Command::new("ssh");
-    command.args(["-F", "none", "-O", "exit", "-S"]).arg(socket).args(["--", "nobody"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Ok((mut child, group)) = group::spawn(&mut command)
-        && timeout(ORDER_DEADLINE, child.wait()).await.is_ok()
-    {
-        group.ended();
     }
 }
 

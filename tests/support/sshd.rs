@@ -59,7 +59,7 @@ impl Sshd {
         sshd.write("ssh_config", "");
         sshd.trust(&sshd.file("host_key.pub"));
         let listens = eventually(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(listens, "sshd does not listen: {}", fs::read_to_string(sshd.file("sshd.log")).unwrap());
+        assert!(listens, "sshd does not listen: {}", sshd.log());
         Some(sshd)
     }
 
@@ -92,6 +92,16 @@ impl Sshd {
     /// Writes a file in its directory.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.file(name), text).unwrap();
+    }
+
+    /// What it has noted until now.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.file("sshd.log")).unwrap()
+    }
+
+    /// How many logins it has seen.
+    pub fn logins(&self) -> usize {
+        self.log().matches("Accepted publickey").count()
     }
 
     /// Makes a public key the only one that is known for this server.
@@ -130,6 +140,12 @@ pub fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The ssh processes whose command line mentions a path.
+pub fn ssh_of(path: &Path) -> Vec<u32> {
+    let is_ssh = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ssh\n");
+    processes_of(path).into_iter().filter(is_ssh).collect()
 }
 
 /// The processes whose command line mentions a path.

@@ -1,0 +1,388 @@
+//! Jump hosts: each is logged in to once, and every host behind it goes through that one login.
+//!
+//! ssh by itself logs in at the jump host once more for every host, and a server refuses from ten logins under way on
+//! (`MaxStartups`). Here the first who needs a jump host logs in, the others wait for that, and then each has a channel
+//! of the shared connection (`ssh -W`). That is no session: `MaxSessions` does not count it. The price is that all of
+//! them share one TCP connection and one ssh process: a few hundred MB/s on one core, which is more than the jump
+//! host's network bears; and should it break, all are lost at once, as they are when the jump host is.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::net::UnixStream;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::Target;
+use super::error::ConnectError;
+use super::login::{Login, address_options};
+use super::master::{self, Master};
+use super::refusal::Refusal;
+use super::settings::{Settings, mention_a_proxy, ssh};
+use crate::core::names::HostId;
+use crate::script::quote::quote;
+
+/// How many hosts share a login. Each costs its ssh process three open files, and that may have 1024 by default.
+const HOSTS_MAX: usize = 200;
+/// For so long after a login failed nobody tries another one: a hundred hosts must not be a hundred wrong keys.
+const FAILURE_LASTS: Duration = Duration::from_secs(5);
+
+/// A jump host as an `ssh_config` names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Jump {
+    /// The words before the address by which ssh finds it.
+    options: Vec<OsString>,
+    address: String,
+    /// For messages.
+    name: String,
+    /// The `ssh_config` that is read for it, if not the user's own.
+    config: Option<PathBuf>,
+}
+
+/// All jump hosts that were met.
+#[derive(Debug, Default)]
+pub(super) struct Jumps {
+    gates: Mutex<BTreeMap<Jump, Arc<Gate>>>,
+    /// Whether an `ssh_config` speaks of a proxy at all.
+    configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
+}
+
+/// The jump hosts on the way to a host, the nearest to this machine first. Empty where ssh finds its own way.
+pub(super) type Route = Vec<Arc<Gate>>;
+
+/// A jump host and the logins there.
+#[derive(Debug)]
+pub(super) struct Gate {
+    jump: Jump,
+    /// What the configuration says about the jump host itself.
+    approach: OnceCell<Approach>,
+    logins: tokio::sync::Mutex<Logins>,
+}
+
+#[derive(Debug, Default)]
+struct Approach {
+    /// The next jump host, on the way to this one.
+    next: Option<Jump>,
+    /// The user has a connection of their own there (`ControlPath`), which ssh finds and uses without a login.
+    is_open: bool,
+}
+
+#[derive(Debug, Default)]
+struct Logins {
+    open: Vec<Arc<Hop>>,
+    failure: Option<(Instant, ConnectError)>,
+}
+
+/// A login at a jump host.
+#[derive(Debug)]
+pub(super) struct Hop {
+    name: String,
+    master: Master,
+    /// Keeps the master for as long as this process is.
+    _leash: UnixStream,
+    /// The login that it goes through itself.
+    _via: Option<Arc<Hop>>,
+}
+
+impl Jump {
+    /// The jump host that these settings send ssh through, if it can be shared: the same words lead every host there.
+    fn of(settings: &Settings, config: Option<&Path>) -> Option<Self> {
+        match (&settings.proxy_jump, &settings.proxy_command) {
+            (Some(list), _) => Self::of_list(list, config),
+            (None, Some(command)) => Self::of_command(command),
+            (None, None) => None,
+        }
+    }
+
+    /// Of a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. All but the last are the last one's own.
+    fn of_list(hops: &str, config: Option<&Path>) -> Option<Self> {
+        if hops.contains('%') {
+            return None;
+        }
+        let (before, last) = match hops.rsplit_once(',') {
+            Some((before, last)) => (Some(before), last),
+            None => (None, hops),
+        };
+        let (user, place) = match last.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, last),
+        };
+        let (address, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, port)) => (address, port.strip_prefix(':')),
+            None => place.split_once(':').map_or((place, None), |(address, port)| (address, Some(port))),
+        };
+        let mut options: Vec<OsString> = Vec::new();
+        let mut add = |option: &str, value: OsString| options.extend([option.into(), value]);
+        if let Some(path) = config {
+            add("-F", path.into());
+        }
+        if let Some(user) = user {
+            add("-l", user.into());
+        }
+        if let Some(port) = port {
+            add("-p", port.into());
+        }
+        // Not `-J`, which goes with no `ProxyCommand`: that is to have the last word.
+        if let Some(before) = before {
+            add("-o", format!("ProxyJump={before}").into());
+        }
+        Some(Self { options, address: address.to_owned(), name: last.to_owned(), config: config.map(Path::to_owned) })
+    }
+
+    /// Of a `ProxyCommand` that is what people wrote before there was a `ProxyJump`: `ssh -W %h:%p bastion`. `None` for
+    /// every other command.
+    fn of_command(command: &str) -> Option<Self> {
+        const SWITCHES: [&str; 8] = ["-4", "-6", "-A", "-C", "-a", "-k", "-T", "-x"];
+        const WITH_VALUE: [&str; 5] = ["-F", "-i", "-l", "-o", "-p"];
+        let mut words = shlex::split(command)?.into_iter().peekable();
+        words.next_if(|word| word == "exec");
+        if Path::new(&words.next()?).file_name()? != "ssh" {
+            return None;
+        }
+        let (mut options, mut address, mut config, mut forwards) = (Vec::new(), None, None, false);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-W" => forwards = matches!(words.next()?.as_str(), "%h:%p" | "[%h]:%p"),
+                "-J" => options.extend(["-o".to_owned(), format!("ProxyJump={}", words.next()?)]),
+                // They would hide why a login failed.
+                "-q" | "2>/dev/null" => {}
+                switch if SWITCHES.contains(&switch) => options.push(word),
+                option if WITH_VALUE.contains(&option) => {
+                    let value = words.next()?;
+                    if option == "-F" {
+                        config = Some(PathBuf::from(&value));
+                    }
+                    options.extend([word, value]);
+                }
+                _ if word.starts_with('-') || address.is_some() => return None,
+                _ => address = Some(word),
+            }
+        }
+        let address = address.filter(|_| forwards)?;
+        let is_plain = |word: &String| !word.contains(['%', '$', '`', '~', '*', '|', '&', ';', '<', '>']);
+        let controls = |word: &String| word.to_ascii_lowercase().starts_with("control");
+        if !options.iter().chain([&address]).all(is_plain) || options.iter().any(controls) {
+            return None;
+        }
+        let options = options.into_iter().map(OsString::from).collect();
+        Some(Self { options, name: address.clone(), address, config })
+    }
+
+    fn login(&self, host: &HostId, timeout: Duration) -> Login {
+        Login {
+            host: host.clone(),
+            options: self.options.clone(),
+            address: self.address.clone(),
+            place: format!("the jump host {}", self.name),
+            is_jump: true,
+            timeout,
+        }
+    }
+
+    async fn approach(&self) -> Approach {
+        let Some(settings) = Settings::of(&self.options, &self.address).await else { return Approach::default() };
+        let is_open = settings.control_path.is_some() && self.is_open().await;
+        Approach { next: Jump::of(&settings, self.config.as_deref()), is_open }
+    }
+
+    async fn is_open(&self) -> bool {
+        let mut words = vec![OsString::from("-O"), "check".into()];
+        words.extend_from_slice(&self.options);
+        words.extend(["--".into(), OsString::from(&self.address)]);
+        ssh(&words).await.is_some_and(|output| output.status.success())
+    }
+}
+
+impl Jumps {
+    /// The jump hosts on the way to a host.
+    pub(super) async fn route(&self, target: &Target) -> Result<Route, ConnectError> {
+        let mut route = Route::new();
+        if !self.may_jump(target.config.as_ref()).await {
+            return Ok(route);
+        }
+        let Some(settings) = Settings::of(&address_options(target), &target.address).await else { return Ok(route) };
+        let mut next = Jump::of(&settings, target.config.as_deref());
+        while let Some(jump) = next.take() {
+            let gate = self.gate(jump);
+            if route.iter().any(|met| Arc::ptr_eq(met, &gate)) {
+                let said = "its `ProxyJump` leads in a circle".to_owned();
+                let login = gate.jump.login(&target.name, target.connect_timeout);
+                return Err(login.error(Refusal::Misconfigured, said, 0, Duration::ZERO));
+            }
+            let approach = gate.approach.get_or_init(|| gate.jump.approach()).await;
+            if approach.is_open {
+                break;
+            }
+            next.clone_from(&approach.next);
+            route.push(gate);
+        }
+        route.reverse();
+        Ok(route)
+    }
+
+    async fn may_jump(&self, config: Option<&PathBuf>) -> bool {
+        let known = Arc::clone(lock(&self.configs).entry(config.cloned()).or_default());
+        *known.get_or_init(|| mention_a_proxy(config.map(PathBuf::as_path))).await
+    }
+
+    fn gate(&self, jump: Jump) -> Arc<Gate> {
+        let new =
+            |jump: &Jump| Gate { jump: jump.clone(), approach: OnceCell::new(), logins: tokio::sync::Mutex::default() };
+        let mut gates = lock(&self.gates);
+        Arc::clone(gates.entry(jump).or_insert_with_key(|jump| Arc::new(new(jump))))
+    }
+
+    /// Ends every login. Hosts that still go through one are lost.
+    pub(super) async fn close(&self) {
+        let gates: Vec<_> = lock(&self.gates).values().cloned().collect();
+        join_all(gates.iter().map(|gate| gate.close())).await;
+    }
+}
+
+/// Opens a route, as far as it is not open yet: gives the last login, through which the host is reached.
+pub(super) async fn open(route: &[Arc<Gate>], target: &Target, dir: &Path) -> Result<Option<Arc<Hop>>, ConnectError> {
+    let mut via = None;
+    for gate in route {
+        via = Some(gate.pass(via, &gate.jump.login(&target.name, target.connect_timeout), dir).await?);
+    }
+    Ok(via)
+}
+
+impl Gate {
+    /// A login with room for one more host. Who comes while one is made waits for it, and shares its failure.
+    async fn pass(&self, via: Option<Arc<Hop>>, login: &Login, dir: &Path) -> Result<Arc<Hop>, ConnectError> {
+        let mut logins = self.logins.lock().await;
+        if let Some((_, failure)) = logins.failure.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_LASTS) {
+            return Err(failure.clone().on_behalf_of(&login.host));
+        }
+        while let Some(hop) = logins.open.last() {
+            if hop.is_alive().await {
+                break;
+            }
+            logins.open.pop();
+        }
+        // Besides its users, the list itself holds it.
+        if let Some(hop) = logins.open.last().filter(|hop| Arc::strong_count(hop) <= HOSTS_MAX) {
+            return Ok(Arc::clone(hop));
+        }
+        match Hop::make(self.jump.name.clone(), via, login, dir).await {
+            Ok(hop) => {
+                let hop = Arc::new(hop);
+                logins.open.push(Arc::clone(&hop));
+                Ok(hop)
+            }
+            Err(failure) => {
+                logins.failure = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn close(&self) {
+        let open = std::mem::take(&mut self.logins.lock().await.open);
+        join_all(open.iter().map(|hop| master::exit(&hop.master))).await;
+    }
+}
+
+impl Hop {
+    async fn make(name: String, via: Option<Arc<Hop>>, login: &Login, dir: &Path) -> Result<Self, ConnectError> {
+        let master = Master::start(login, via.as_deref(), dir).await?;
+        let leash = master.leash(login).await?;
+        Ok(Self { name, master, _leash: leash, _via: via })
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its master still takes orders.
+    pub(super) async fn is_alive(&self) -> bool {
+        UnixStream::connect(self.master.socket()).await.is_ok()
+    }
+
+    /// The setting by which another login goes through this one. Without its master it leads nowhere: never past the
+    /// jump host.
+    pub(super) fn proxy_command(&self) -> String {
+        let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
+        format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
+    }
+
+    /// How much it has said until now.
+    pub(super) fn mark(&self) -> usize {
+        self.master.log().len()
+    }
+
+    /// Why the jump host could not reach a host since then. Only where there is one reason: which host a line is about,
+    /// it does not say.
+    pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
+        let log = self.master.log();
+        let mut reasons =
+            log.get(mark..)?.lines().filter_map(|line| line.split_once(": open failed: ")).map(|(_, why)| why);
+        let reason = reasons.next()?.trim();
+        reasons.all(|other| other.trim() == reason).then(|| format!("open failed: {reason}"))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a person would get there, for a proxy's settings.
+    fn ways(list: &str, command: &str) -> Option<String> {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let settings = Settings { proxy_jump: some(list), proxy_command: some(command), ..Settings::default() };
+        let jump = Jump::of(&settings, Some(Path::new("/c")))?;
+        let words = jump.options.iter().map(|word| word.to_string_lossy().into_owned());
+        Some(words.chain([jump.address]).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn a_proxy_jump_is_read_as_ssh_reads_it() {
+        let jump = |list| ways(list, "").unwrap();
+        assert_eq!(jump("bastion"), "-F /c bastion");
+        assert_eq!(jump("me@bastion:2222"), "-F /c -l me -p 2222 bastion");
+        assert_eq!(jump("me@[10.0.0.1]:2222"), "-F /c -l me -p 2222 10.0.0.1");
+        assert_eq!(jump("[fe80::1]"), "-F /c fe80::1");
+        assert_eq!(jump("a@b:22,c,me@corp@bastion"), "-F /c -l me@corp -o ProxyJump=a@b:22,c bastion");
+        assert_eq!(ways("bastion-of-%h", ""), None, "each host has one of its own");
+    }
+
+    #[test]
+    fn a_proxy_command_is_shared_only_if_it_is_ssh_and_the_same_for_all() {
+        let command = |command| ways("", command);
+        for (text, words) in [
+            ("ssh -W %h:%p bastion", "bastion"),
+            ("exec /usr/bin/ssh -q -W [%h]:%p -l me -p 2222 bastion 2>/dev/null", "-l me -p 2222 bastion"),
+            ("ssh bastion -F '/a b' -W %h:%p", "-F /a b bastion"),
+            ("ssh -a -J first,second -W '%h:%p' me@bastion", "-a -o ProxyJump=first,second me@bastion"),
+        ] {
+            assert_eq!(command(text).as_deref(), Some(words), "{text}");
+        }
+        for other in [
+            "nc -x proxy:1080 %h %p",
+            "ssh bastion nc %h %p",
+            "ssh -W %h:22 bastion",
+            "ssh -W %h:%p %r@bastion",
+            "ssh -W %h:%p -i ~/.ssh/id bastion",
+            "ssh -W %h:%p -S /run/socket bastion",
+            "ssh -o ControlPath=/run/socket -W %h:%p bastion",
+            "ssh -W %h:%p $(cat bastion)",
+            "ssh -W %h:%p",
+            "ssh -W",
+            "sh -c 'ssh -W %h:%p bastion'",
+            "'",
+            "",
+        ] {
+            assert_eq!(command(other), None, "{other}");
+        }
+    }
+}

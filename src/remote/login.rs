@@ -1,0 +1,152 @@
+//! Where ssh is to log in, and how a person would do the same.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use super::Target;
+use super::error::{Attempt, ConnectError};
+use super::refusal::Refusal;
+use crate::core::names::HostId;
+use crate::script::quote::quote;
+
+/// A login for the sake of a host: at the host itself, or at a jump host on the way there.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    /// The host that is to be reached in the end.
+    pub(super) host: HostId,
+    /// What a person would type behind `ssh`, but for the address.
+    pub(super) options: Vec<OsString>,
+    /// An address or a name that ssh knows.
+    pub(super) address: String,
+    /// For messages: `deploy@192.168.72.233:22`, `the jump host bastion`.
+    pub(super) place: String,
+    /// Whether it is a jump host, to which the inventory's settings do not apply.
+    pub(super) is_jump: bool,
+    /// How long one try may take.
+    pub(super) timeout: Duration,
+}
+
+impl Login {
+    /// The login at a host itself.
+    pub(super) fn at(target: &Target) -> Self {
+        let mut options = address_options(target);
+        if let Some(path) = &target.known_hosts {
+            options.extend(["-o".into(), known_hosts(path)]);
+        }
+        Self {
+            host: target.name.clone(),
+            options,
+            address: target.address.clone(),
+            place: place(target),
+            is_jump: false,
+            timeout: target.connect_timeout,
+        }
+    }
+
+    /// That it went wrong.
+    pub(super) fn error(&self, refusal: Refusal, said: String, tries: u32, waited: Duration) -> ConnectError {
+        let attempt = Box::new(Attempt {
+            host: self.host.clone(),
+            place: self.place.clone(),
+            is_jump: self.is_jump,
+            said,
+            tries,
+            waited,
+            deadline: self.timeout,
+            by_hand: self.by_hand(),
+        });
+        match refusal {
+            Refusal::HostKeyUnknown => ConnectError::HostKeyUnknown(attempt),
+            Refusal::HostKeyChanged => ConnectError::HostKeyChanged(attempt),
+            Refusal::Authentication => ConnectError::Authentication(attempt),
+            Refusal::Misconfigured => ConnectError::Misconfigured(attempt),
+            Refusal::Unreachable => ConnectError::Unreachable(attempt),
+            Refusal::HungUp | Refusal::Busy => ConnectError::Busy(attempt),
+        }
+    }
+
+    /// That something is missing on this machine.
+    pub(super) fn failed_here(&self, why: String) -> ConnectError {
+        ConnectError::Here { host: self.host.clone(), why }
+    }
+
+    /// The command with which a person gets there in the same way.
+    fn by_hand(&self) -> String {
+        let is_plain = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=@:".contains(&b));
+        let words = self.options.iter().map(OsString::as_os_str).chain([OsStr::new(&self.address)]);
+        let quoted = words.map(|word| {
+            let word = word.to_string_lossy();
+            if is_plain(&word) { word.into_owned() } else { quote(&word) }
+        });
+        format!("`ssh {}`", quoted.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// The options by which ssh finds the host and the user's settings for it.
+pub(super) fn address_options(target: &Target) -> Vec<OsString> {
+    let mut options = Vec::new();
+    let mut add = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
+    if let Some(path) = &target.config {
+        add("-F", path.as_os_str());
+    }
+    if let Some(path) = &target.identity_file {
+        add("-o", OsStr::new("IdentitiesOnly=yes"));
+        add("-i", path.as_os_str());
+    }
+    if let Some(port) = target.port {
+        add("-p", OsStr::new(&port.to_string()));
+    }
+    if let Some(user) = &target.user {
+        add("-l", OsStr::new(user));
+    }
+    options
+}
+
+/// ssh reads several files there, and expands `%`.
+fn known_hosts(path: &Path) -> OsString {
+    let path = path.to_string_lossy().replace('%', "%%");
+    format!("UserKnownHostsFile=\"{path}\"").into()
+}
+
+fn place(target: &Target) -> String {
+    let user = target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{user}{}{port}", target.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::Transport;
+
+    fn login() -> Login {
+        Login::at(&Target {
+            name: "web1".into(),
+            address: "192.168.72.233".into(),
+            transport: Transport::Ssh,
+            user: Some("deploy".into()),
+            port: Some(2222),
+            identity_file: None,
+            config: None,
+            known_hosts: Some("/etc/my hosts/100%".into()),
+            connect_timeout: Duration::from_secs(10),
+            sudo: false,
+        })
+    }
+
+    #[test]
+    fn the_advice_is_a_command_to_paste() {
+        assert_eq!(
+            login().by_hand(),
+            "`ssh -p 2222 -l deploy -o 'UserKnownHostsFile=\"/etc/my hosts/100%%\"' 192.168.72.233`"
+        );
+    }
+
+    #[test]
+    fn an_error_says_who_where_what_how_long_and_what_next() {
+        let said = "ssh: connect to host 192.168.72.233 port 2222: Connection refused".to_owned();
+        let error = login().error(Refusal::Unreachable, said, 2, Duration::from_millis(140));
+        insta::assert_snapshot!(error, @r#"web1: deploy@192.168.72.233:2222 cannot be reached (ssh: connect to host 192.168.72.233 port 2222: Connection refused; 2 tries of at most 10s, 140ms in all); check that the machine is up and that sshd listens, then try by hand: `ssh -p 2222 -l deploy -o 'UserKnownHostsFile="/etc/my hosts/100%%"' 192.168.72.233`"#);
+    }
+}
