@@ -25,7 +25,7 @@ pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
         ));
     };
     confirm(&holder, args.yes)?;
-    let world = session.world(session.definitions(), None)?;
+    let world = session.world(session.definitions(), None);
     let found = preflight(&world, &session.hosts(), &session.definitions(), &*session.clock).await;
     let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
     let epoch = session.store.break_lease(&session.subject, seen)?;

@@ -139,7 +139,7 @@ fn a_way_back_that_was_cut_off_is_gone_on_with_in_its_direction() {
     let mut deploy = project.ship(&args).spawn();
     deploy.await_words("node4:8081  started");
     // What 0.9 has started ends only when the gate is opened: the way back waits for it.
-    let mut abort = project.ship(&["abort", "inventory.toml"]).spawn();
+    let abort = project.ship(&["abort", "inventory.toml"]).spawn();
     project.await_status("node4", "Stopping");
     deploy.signal("KILL");
     abort.signal("KILL");

@@ -219,7 +219,7 @@ fn the_keys_of_the_json_are_those_promised() {
             r#""min_available":2,"max_running":3},"#,
             r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
             r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
-            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}]}"#
+            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}],"debt":[]}"#
         )
     );
 }
