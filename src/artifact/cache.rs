@@ -67,11 +67,10 @@ impl Cache {
             let made = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.0);
             let file = made.map_err(|why| self.error(&why))?;
             // Another ship may have swept it away before it was locked.
-            match file.as_file().try_lock() {
-                Err(TryLockError::WouldBlock) => {}
-                // Where files cannot be locked, nothing is swept away.
-                Ok(()) | Err(TryLockError::Error(_)) if file.path().exists() => return Ok(file),
-                Ok(()) | Err(TryLockError::Error(_)) => {}
+            // Where files cannot be locked, nothing is swept away.
+            let is_taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            if !is_taken && file.path().exists() {
+                return Ok(file);
             }
         }
     }
