@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
@@ -41,14 +42,14 @@ impl Ground {
         let mut text = way.replace("BASTION_PORT", &self.bastion.port().to_string());
         text = text.replace("CONFIG", &self.config().display().to_string());
         for (names, sshd) in [("bastion second", &self.bastion), ("h*", &self.inner)] {
-            text += &format!("Host {names}\n  HostName 127.0.0.1\n  Port {}\n", sshd.port());
+            let _ = write!(text, "Host {names}\n  HostName 127.0.0.1\n  Port {}\n", sshd.port());
         }
         text += "Host *\n  IdentitiesOnly yes\n";
         for sshd in [&self.bastion, &self.inner] {
-            text += &format!("  IdentityFile {}\n", sshd.file("id").display());
+            let _ = writeln!(text, "  IdentityFile {}", sshd.file("id").display());
         }
         let known_hosts = [&self.bastion, &self.inner].map(|sshd| sshd.file("known_hosts").display().to_string());
-        text += &format!("  UserKnownHostsFile {}\n", known_hosts.join(" "));
+        let _ = writeln!(text, "  UserKnownHostsFile {}", known_hosts.join(" "));
         self.bastion.write("ssh_config", &text);
     }
 
