@@ -4,6 +4,7 @@
 mod support;
 
 mod failure;
+mod left_behind;
 mod liveness;
 mod refusal;
 mod rollout;
