@@ -22,6 +22,8 @@ pub(super) struct Course {
     pub(super) from: String,
     /// Instances wanted.
     pub(super) replicas: u32,
+    /// How it is to stand afterwards, where only numbers change.
+    pub(super) stands: Option<Outcome>,
     /// When it began.
     pub(super) started: Time,
     /// When it ended.
@@ -38,7 +40,8 @@ pub(super) struct Course {
 impl Course {
     /// Begins at a rollout's first event; `None` for any other.
     pub(super) fn begin(entry: &Entry, status: &Status) -> Option<Self> {
-        let Event::RolloutStarted(RolloutStart { service, fleet, target, fallback, replicas, .. }) = &entry.event
+        let Event::RolloutStarted(RolloutStart { service, fleet, target, fallback, replicas, scaling, .. }) =
+            &entry.event
         else {
             return None;
         };
@@ -54,6 +57,7 @@ impl Course {
             fallback: fallback.clone(),
             from: from.into_iter().collect::<Vec<_>>().join(", "),
             replicas: *replicas,
+            stands: scaling.as_ref().map(|scaling| (*scaling.then).clone()),
             started: entry.at,
             ended: None,
             failure: None,

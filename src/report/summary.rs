@@ -3,7 +3,7 @@
 use super::course::{Course, mix, named};
 use super::failure::labelled;
 use super::text;
-use crate::core::failure::Outcome;
+use crate::core::failure::{FailureKind, Outcome};
 use crate::core::status::Status;
 use crate::core::time::{Human, Time};
 
@@ -22,12 +22,25 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
     let updated = format!("{} of {} updated", status.replicas.updated, course.replicas);
     let mut lines = Vec::new();
     lines.extend(course.failure.as_ref().map(|failure| labelled("why", &failure.to_string())));
+    if course.stands.as_ref() == Some(outcome) {
+        let line = format!(
+            "{} is scaled to {}: {mixed} in {took}",
+            course.service,
+            text::count(course.replicas as usize, "replica")
+        );
+        let stands = format!("the rollout stands as before ({}); {GO_ON}", outcome.word());
+        return (text::clean(&line), vec![labelled("next", &text::clean(&stands))]);
+    }
     let line = match outcome {
         Outcome::Succeeded => format!("{title}: {serving} in {took}"),
         Outcome::RolledBack => {
-            lines.push(labelled("next", "mend it and deploy again; `ship history` lists what happened"));
             let back = course.fallback.as_ref().map(|fallback| format!(" to {}", named(fallback))).unwrap_or_default();
-            format!("{title} failed and was rolled back{back}: {serving} after {took}")
+            let was_asked = course.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted);
+            if !was_asked {
+                lines.push(labelled("next", "mend it and deploy again; `ship history` lists what happened"));
+            }
+            let why = if was_asked { "was aborted" } else { "failed" };
+            format!("{title} {why} and was rolled back{back}: {serving} after {took}")
         }
         Outcome::Held { why } => {
             lines.push(labelled("held", why));

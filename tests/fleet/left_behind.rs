@@ -28,7 +28,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
         let status = project.status();
-        assert_eq!(debt(&status), [lost.name.clone()]);
+        assert_eq!(debt(&status), [lost.name.as_str()]);
         assert_eq!(status["replicas"]["available"], 4, "the others carry its part");
 
         // It comes back with the old version.
@@ -58,7 +58,7 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
-        assert_eq!(debt(&project.status()), [full.name.clone()]);
+        assert_eq!(debt(&project.status()), [full.name.as_str()]);
         full.free_disk("/var/lib/ship");
         project.deploy("2").exits(0);
         assert_eq!(debt(&project.status()), Vec::<String>::new());
