@@ -66,6 +66,7 @@ fn surge_onto_a_spare_host() -> Config {
         replicas: 3,
         surge: 1,
         unavailable: 0,
+        max_failures: 0,
         on_failure: OnFailure::RollBack,
         goals: vec![(Release::New, Some(Release::Old)), (Release::Old, None)],
         initial: (0..3).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
@@ -225,6 +226,18 @@ fn cases() -> Vec<Case> {
             10_000,
         ),
         case(
+            named("side by side, a host may be left behind", Config { max_failures: 1, ..side_by_side() }),
+            &[LOSS, and(BAD_START, SICKENING)],
+            &[and(BAD_START, LOSS), and(LOSS, CRASH), and(SICKENING, LOSS), and(BAD_START, CRASH)],
+            5_000,
+        ),
+        case(
+            named("in place, a host may be left behind", Config { max_failures: 1, ..in_place(2) }),
+            &[and(BAD_START, LOSS), and(LOSS, CRASH)],
+            &[and(SICKENING, LOSS), and(BAD_START, CRASH)],
+            10_000,
+        ),
+        case(
             named("an ancient release to prune", Config { staged: vec![Release::Ancient], ..side_by_side() }),
             &[and(BAD_START, LOSS), CRASH],
             &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
@@ -234,13 +247,14 @@ fn cases() -> Vec<Case> {
 }
 
 /// What the exploration must reach in some state, or it proves nothing about it.
-const SOMETIMES: [&str; 7] = [
+const SOMETIMES: [&str; 8] = [
     "succeeded",
     "rolled-back",
     "held",
     "rollback-failed",
     "a late command refused by the fence",
     "a host that returned with both versions",
+    "a host left behind",
     "an unhealthy old instance stopped before a healthy one",
 ];
 

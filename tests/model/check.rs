@@ -81,6 +81,16 @@ fn serving(state: &State) -> BTreeSet<Name> {
     truly.chain(views().flat_map(super::controller::View::believed_ready)).collect()
 }
 
+/// Whether the rollout has left a host behind, and knows that it is out of reach or may obey others: it is written off,
+/// and what is on it is not counted.
+fn is_written_off(minds: &Controllers, state: &State, host: usize) -> bool {
+    state.controller.is_some_and(|controller| {
+        let rollout = minds.rollout(&controller);
+        let view = &controller.view[host];
+        minds.is_left_behind(&controller, host) && (view.lost || !view.has_seen(rollout.epoch))
+    })
+}
+
 /// An order to stop an instance that serves is given only if enough others serve, even if every command under way
 /// that stops something is carried out.
 fn stops_keep_the_floor(config: &Config, state: &State, plan: &Plan) -> Result<(), String> {
@@ -115,7 +125,9 @@ fn starts_keep_the_ceiling(config: &Config, minds: &Controllers, state: &State, 
             _ => None,
         })
         .collect();
-    let mut total = state.machines.iter().map(super::world::Machine::running).sum::<usize>() + starting.len();
+    let counted = (0..HOSTS).filter(|host| !is_written_off(minds, state, *host));
+    let starting_there = |host: usize| starting.iter().filter(|(at, _)| *at == host).count();
+    let mut total = counted.map(|host| state.machines[host].running() + starting_there(host)).sum::<usize>();
     let mut any = false;
     for action in &plan.actions {
         let Action::Start { slot, release } = action else { continue };
@@ -179,10 +191,16 @@ fn the_end_is_true(config: &Config, minds: &Controllers, state: &State, outcome:
     };
     // What a dead controller's command may have changed, on a host that has not been seen to refuse it, nobody knows.
     let known = (0..HOSTS).filter(|host| controller.view[*host].has_seen(rollout.epoch));
+    let known = known.filter(|host| !is_written_off(minds, state, *host));
+    // Where the hosts that are not left behind have no room for all, what they have room for will do, and what is on
+    // the others stays.
+    let taking_part = (0..config.hosts).filter(|host| !minds.is_left_behind(controller, *host)).count();
+    let wanted = config.replicas.min(taking_part * config.ports);
+    let known = known.filter(|host| wanted == config.replicas || !minds.is_left_behind(controller, *host));
     let running: Vec<_> = known.flat_map(|host| state.machines[host].instances()).collect();
     let serving = serving(state);
     let right = running.iter().all(|is| (is.runs() && is.release == release) || serving.contains(&is.name));
-    if !right || running.len() > config.replicas || serving.len() < config.replicas {
+    if !right || running.len() > config.replicas || serving.len() < wanted {
         return Err(format!("the rollout ends as {}, but that is not how the fleet stands", outcome.word()));
     }
     Ok(())
@@ -191,7 +209,9 @@ fn the_end_is_true(config: &Config, minds: &Controllers, state: &State, outcome:
 /// The invariants at the moment at which a command takes effect; `before` is the state until then.
 pub(crate) fn landing(config: &Config, before: &State, after: &State, host: usize, order: Order) -> Result<(), String> {
     let running = |state: &State| state.machines.iter().map(super::world::Machine::running).sum::<usize>();
-    if running(after) > running(before).max(config.ceiling()) {
+    // What is on a host that was written off may be back by now.
+    let ceiling = config.ceiling() + config.max_failures * config.ports;
+    if running(after) > running(before).max(ceiling) {
         return Err(format!("{} instances run, and at most {} may", running(after), config.ceiling()));
     }
     let Order::Stop { .. } = order else { return Ok(()) };

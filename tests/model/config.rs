@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) replicas: usize,
     pub(crate) surge: usize,
     pub(crate) unavailable: usize,
+    /// Hosts that may be left behind.
+    pub(crate) max_failures: usize,
     pub(crate) on_failure: OnFailure,
     /// Goal and fallback of the first controller, then of those that may come after it.
     pub(crate) goals: Vec<(Release, Option<Release>)>,
@@ -71,7 +73,7 @@ impl Config {
             },
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
-            max_failures: 0,
+            max_failures: small(self.max_failures),
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
             max_restarts: 2,

@@ -82,6 +82,11 @@ impl<'a> Controllers<'a> {
         self.rollout(controller).outcome.as_ref()
     }
 
+    /// Whether a rollout has left a host behind, for good or until it is back.
+    pub(crate) fn is_left_behind(&self, controller: &Controller, host: usize) -> bool {
+        self.ids.get(host).is_some_and(|id| self.rollout(controller).quarantined.contains_key(id))
+    }
+
     /// A new controller, which knows the history and what it sees.
     pub(crate) fn start(
         &mut self,

@@ -284,6 +284,9 @@ impl Explorer<'_> {
         if let Next::Finish(outcome) = &plan.next {
             self.saw(outcome.word());
         }
+        if let Next::Quarantine(_) = &plan.next {
+            self.saw("a host left behind");
+        }
         let unhealthy = |action: &Action| matches!(action, Action::Stop { why: StopReason::OldAndUnhealthy, .. });
         let healthy = state.machines.iter().flat_map(Machine::instances);
         if plan.actions.iter().any(unhealthy)
