@@ -221,11 +221,16 @@ impl Hosts {
             Action::Claim { .. } => Ok(script::claim(&site)),
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
             Action::Stage { release, .. } => self.stage(&site, release),
-            Action::Stop { slot, instance, .. } => {
-                let stop_timeout = self.stop_timeout();
-                Ok(script::stop(&site, &script::Halt { port: slot.port, instance: instance.clone(), stop_timeout }))
+            Action::Stop { slot, instance, restore_after, .. } => {
+                let halt = script::Halt {
+                    port: slot.port,
+                    instance: instance.clone(),
+                    stop_timeout: self.stop_timeout(),
+                    restore_after: *restore_after,
+                };
+                Ok(script::stop(&site, &halt))
             }
-            Action::Disarm { .. } => Err("nothing was armed".into()),
+            Action::Disarm { slot } => Ok(script::disarm(&site, slot.port)),
             Action::Start { slot, release } => {
                 let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
                 let launch = self.launch(link, slot, release, revision, instance)?;

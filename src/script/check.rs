@@ -12,6 +12,7 @@ use crate::core::time::Time;
 const TOOLS: &[&str] = &[
     "cat",
     "chmod",
+    "cp",
     "df",
     "env",
     "flock",
@@ -48,7 +49,7 @@ pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&
     let of_driver: &[&str] = match (driver, user) {
         (Driver::Process, None) => &["setsid"],
         (Driver::Process, Some(_)) => &["setsid", "setpriv"],
-        (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "useradd"],
+        (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "useradd"],
     };
     let tools: Vec<_> = TOOLS.iter().chain(of_driver).copied().collect();
     let askers = liveness.map(askers).unwrap_or_default();

@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a question may take beside the waits that it has a number for.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// The units that run the question of a slot, each without its last newline.
+/// The units that run the question of a slot, each without its last newline; empty where nobody asks.
+#[derive(Default)]
 pub(super) struct Units {
     pub(super) service: String,
     pub(super) timer: String,

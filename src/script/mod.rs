@@ -10,6 +10,7 @@
 //! releases/DIGEST/       app/ and secrets (0600); there only when whole
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
 //!                        liveness, the script that asks, and liveness.failures (systemd driver)
+//! armed/PORT/            restore: the script that brings an instance back; due: when; what it needs for that
 //! ```
 //!
 //! What a host does by itself is a script that lies there, in the same manner, but reports to the journal.
@@ -28,6 +29,7 @@ mod prune;
 pub mod quote;
 mod reply;
 mod report;
+mod restore;
 mod site;
 mod stage;
 mod start;
@@ -42,6 +44,7 @@ pub use self::probe::{Answer, Question, probe_command, read_answer};
 pub use self::prune::prune;
 pub use self::quote::quote;
 pub use self::reply::{End, Reply, Unreadable, read_reply};
+pub use self::restore::disarm;
 pub use self::site::{Input, Script, Site};
 pub use self::stage::stage;
 pub use self::start::{Launch, start};

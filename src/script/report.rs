@@ -31,6 +31,7 @@ struct Draft {
     free_kib: Option<u64>,
     releases: BTreeSet<ReleaseId>,
     slots: BTreeMap<Port, Record>,
+    armed: BTreeSet<Port>,
     listeners: BTreeMap<Port, Vec<Row>>,
     facts: Facts,
     end: Option<End>,
@@ -86,6 +87,9 @@ impl Draft {
             "free" => self.free_kib = Some(number(line, value)?),
             "staged" => {
                 self.releases.insert(digest(line, value)?);
+            }
+            "armed" => {
+                self.armed.insert(number(line, value)?);
             }
             "slot" => self.open_slot(line, value)?,
             "process" => self.slot(line)?.process = Some(process(line, value)?),
@@ -149,7 +153,7 @@ impl Draft {
             }
         }
         let observation =
-            Observation { epoch, releases: self.releases, slots, armed: BTreeSet::new(), free_kib: self.free_kib };
+            Observation { epoch, releases: self.releases, slots, armed: self.armed, free_kib: self.free_kib };
         Ok(Report { end, observation, facts: self.facts })
     }
 }

@@ -138,6 +138,11 @@ impl Text {
     }
 }
 
+/// How many lines a script that takes exactly this text from its input has to take.
+pub(super) fn line_count(text: &str) -> usize {
+    text.bytes().filter(|b| *b == b'\n').count()
+}
+
 /// For sh, which counts in whole numbers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)

@@ -7,14 +7,14 @@ use super::env_file::env_file;
 use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, one_line,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count, one_line,
 };
 use super::systemd::unit;
 use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::{Driver, Liveness};
 
 /// How long systemd may take to start a process.
-const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
+pub(super) const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
 
 /// What to start, with all templates filled in.
 #[derive(Clone, Debug)]
@@ -52,16 +52,16 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
     let env = env_file(&launch.env);
     let question = launch.liveness.as_ref().map(|liveness| liveness::question(site, launch, liveness));
     let question = question.unwrap_or_default();
-    let lines = |text: &str| text.bytes().filter(|b| *b == b'\n').count();
     let run_as = site.run_as(launch.driver, launch.user.as_deref());
     let text = Text::acting(site, "start")
         .set("PORT", launch.port)
         .set("NAME", &launch.instance)
         .set("RELEASE", &launch.release)
-        .set("RECORD", record(launch))
+        .set("RECORD", record(launch, run_as.as_deref().unwrap_or_default()))
+        .set("DRIVER", driver_word(launch.driver))
         .set("RUN_AS", run_as.as_deref().unwrap_or_default())
-        .set("ENV_LINES", lines(&env))
-        .set("LIVENESS_LINES", lines(&question))
+        .set("ENV_LINES", line_count(&env))
+        .set("LIVENESS_LINES", line_count(&question))
         .set("SETTLE_CS", centiseconds(launch.settle))
         .add(include_str!("sh/take.sh"));
     let (text, wait) = match launch.driver {
@@ -79,16 +79,16 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("UNIT_DIR", UNIT_DIR)
                 .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
                 .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
-            let text = match &launch.liveness {
-                Some(liveness) => {
-                    let units = liveness::units(site, launch, liveness);
-                    text.set("ASKERS", liveness::askers(&liveness.check).join(" "))
-                        .set("LIVENESS_UNIT", units.service)
-                        .set("LIVENESS_TIMER", units.timer)
-                }
-                None => text,
-            };
-            (text.add(include_str!("sh/start_systemd.sh")), SYSTEMD_WAIT)
+            let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
+            let askers = launch.liveness.as_ref().map(|liveness| liveness::askers(&liveness.check));
+            let units = units.unwrap_or_default();
+            let text = text
+                .set("ASKERS", askers.unwrap_or_default().join(" "))
+                .set("LIVENESS_UNIT", units.service)
+                .set("LIVENESS_TIMER", units.timer)
+                .add(include_str!("sh/unit.sh"))
+                .add(include_str!("sh/start_systemd.sh"));
+            (text, SYSTEMD_WAIT)
         }
     };
     let input = Input { head: (env + &question).into_bytes(), file: None };
@@ -96,13 +96,14 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
 }
 
 /// The slot's record, but for the moment of the start, which only the host knows.
-fn record(launch: &Launch) -> String {
+fn record(launch: &Launch, user: &str) -> String {
     [
         format!("name={}", launch.instance),
         format!("release={}", launch.release),
         format!("revision={}", launch.revision),
         format!("version={}", one_line(&launch.version)),
         format!("driver={}", driver_word(launch.driver)),
+        format!("user={user}"),
     ]
     .join("\n")
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds};
+use super::restore;
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds};
 use crate::core::names::{InstanceId, Port};
 
 /// How long what was killed may take to be gone.
-const KILL_WAIT: Duration = Duration::from_secs(5);
+pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// What to stop.
 #[derive(Clone, Debug)]
@@ -17,19 +18,43 @@ pub struct Halt {
     pub instance: InstanceId,
     /// From TERM to KILL.
     pub stop_timeout: Duration,
+    /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where it is not to.
+    pub restore_after: Option<Duration>,
 }
 
 /// Stops an instance with all its processes and empties its slot; its log stays. Where it is not, nothing is done.
+///
+/// With [`Halt::restore_after`], the host has made sure before that it brings the instance back by then, unless it is
+/// told to forget it ([`disarm`](super::disarm())).
 pub fn stop(site: &Site, halt: &Halt) -> Script {
-    // systemd ends what it has killed in time of its own, as long again.
-    let systemd_wait = halt.stop_timeout * 2 + WORK;
-    Text::acting(site, "stop")
+    let wait = systemd_wait(halt);
+    let text = Text::acting(site, "stop")
         .set("PORT", halt.port)
         .set("NAME", &halt.instance)
         .set("STOP_CS", centiseconds(halt.stop_timeout))
         .set("KILL_CS", centiseconds(KILL_WAIT))
-        .set("STOP_WAIT_S", systemd_wait.as_secs() + 1)
+        .set("STOP_WAIT_S", whole_seconds(wait))
         .set("UNIT_DIR", UNIT_DIR)
-        .add(include_str!("sh/stop.sh"))
-        .script(Input::default(), LOCK_WAIT + systemd_wait + KILL_WAIT + WORK)
+        .set("RESTORE_S", halt.restore_after.map(|after| whole_seconds(after).to_string()).unwrap_or_default())
+        .add(include_str!("sh/halt.sh"));
+    let (text, input) = match halt.restore_after {
+        None => (text, Input::default()),
+        Some(after) => {
+            let restore = restore::restore(site, halt, after);
+            let text = text
+                .set("RESTORE_LINES", line_count(&restore))
+                .set("RESTORE_UNIT", restore::unit(site))
+                .add(include_str!("sh/take.sh"))
+                .add(include_str!("sh/unit.sh"))
+                .add(include_str!("sh/guard.sh"))
+                .add(include_str!("sh/arm.sh"));
+            (text, Input { head: restore.into_bytes(), file: None })
+        }
+    };
+    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT + WORK)
+}
+
+/// What systemd may take to stop an instance: what it has killed it ends in time of its own, as long again.
+pub(super) fn systemd_wait(halt: &Halt) -> Duration {
+    halt.stop_timeout * 2 + WORK
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod failure;
+mod in_place;
 mod left_behind;
 mod liveness;
 mod refusal;

@@ -220,7 +220,8 @@ impl Host {
     }
 
     pub(crate) fn halt(&self, name: &str, stop_timeout: Duration) -> Script {
-        stop(&self.site, &Halt { port: self.port, instance: InstanceId::from(name), stop_timeout })
+        let instance = InstanceId::from(name);
+        stop(&self.site, &Halt { port: self.port, instance, stop_timeout, restore_after: None })
     }
 
     pub(crate) fn stop(&self, name: &str) -> Observation {

@@ -221,7 +221,7 @@ fn a_release_that_a_slot_runs_is_never_pruned() {
     host.start(&host.launch_sh("a", &running, "exec sleep 60"));
     let all = [old.id.clone(), running.id.clone(), ReleaseId::from("e".repeat(64))].into();
     let reply = host.ask(&prune(&host.site, &all));
-    assert_eq!(reply.end, End::Failed(format!("kept, because a slot runs it: {}", running.id)));
+    assert_eq!(reply.end, End::Failed(format!("kept, because a slot needs it: {}", running.id)));
     assert_eq!(reply.observation.releases, [running.id.clone()].into());
     assert!(!release_dir(&host, &old).exists());
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::names::InstanceId;
 use ship::core::release::Driver;
-use ship::script::{Halt, Launch, Script, Unreadable, check, observe, read_reply, read_tail, start, stop, tail};
+use ship::script::{
+    Halt, Launch, Script, Unreadable, check, disarm, observe, read_reply, read_tail, start, stop, tail,
+};
 
 use crate::host::{Host, Release, now, shells};
 
@@ -20,11 +22,14 @@ fn every_shell_understands_the_scripts() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
-        let halt = Halt { port: host.port, instance: InstanceId::from("a"), stop_timeout: Duration::from_secs(1) };
+        let second = Duration::from_secs(1);
+        let instance = InstanceId::from("a");
+        let halt = Halt { port: host.port, instance, stop_timeout: second, restore_after: Some(second) };
         let scripts = [
             observe(&host.site),
             start(&host.site, &launch(&host, &release)),
             stop(&host.site, &halt),
+            disarm(&host.site, host.port),
             tail(&host.site, host.port, 5),
             check(&host.site, Driver::Systemd, Some("app"), None),
         ];

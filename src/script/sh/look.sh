@@ -117,6 +117,13 @@ report() {
             *) [ ${#release} -ne 64 ] || out="${out}staged=$release$NL" ;;
         esac
     done
+    for due in "$ROOT"/armed/*/due; do
+        due=${due%/due}
+        case ${due##*/} in
+            *[!0-9]*) ;;
+            *) out="${out}armed=${due##*/}$NL" ;;
+        esac
+    done
     for port in $found; do
         eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\""
     done

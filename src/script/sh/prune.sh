@@ -1,6 +1,6 @@
-# Whether a slot runs release $1.
+# Whether a slot runs release $1, or may have to again.
 in_use() {
-    for record in "$ROOT"/slots/*/instance; do
+    for record in "$ROOT"/slots/*/instance "$ROOT"/armed/*/instance; do
         [ -f "$record" ] || continue
         while IFS= read -r line; do
             [ "$line" != "release=$1" ] || return 0
@@ -27,5 +27,5 @@ if [ $# -gt 0 ]; then
     litter=$ROOT/tmp/out.$$
     said=$({ mkdir "$litter" && mv "$@" "$litter/"; } 2>&1) || fail "old releases could not be removed: $said"
 fi
-[ -z "$kept" ] || fail "kept, because a slot runs it:$kept"
+[ -z "$kept" ] || fail "kept, because a slot needs it:$kept"
 finish 'done'

@@ -104,8 +104,8 @@ note_status() {
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_taken
-prepare
+"prepare_$DRIVER"
 fill_slot
-launch
+"launch_$DRIVER"
 settle
 finish 'done'

@@ -1,7 +1,7 @@
 # The process driver: a session of its own, no supervisor.
 
 # The words that go before the service's own to become another user, in "$become".
-prepare() {
+prepare_process() {
     become=
     [ -n "$RUN_AS" ] || return 0
     [ "$RUN_AS" != "$(id -un)" ] || return 0
@@ -10,7 +10,7 @@ prepare() {
     become=$(command -v setpriv) || fail "setpriv, of util-linux, is missing: it is needed to run as $RUN_AS"
 }
 
-launch() {
+launch_process() {
     if [ -s "$SLOT/log" ]; then
         mv -f "$SLOT/log" "$SLOT/log.1"
     fi

@@ -2,7 +2,7 @@
 # and what it triggers.
 asker=ship-$SERVICE.liveness@$PORT
 
-prepare() {
+prepare_systemd() {
     [ -d /run/systemd/system ] || fail "systemd does not run on this host: driver = \"process\" needs none"
     [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable for this user: set sudo = true"
     if ! id -u "$RUN_AS" >/dev/null 2>&1; then
@@ -12,32 +12,25 @@ prepare() {
     fi
     [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $ASKERS ||
         fail "to ask for liveness this host needs one of these programs: $ASKERS"
+    install_units
+}
+
+install_units() {
     changed=
     write_unit "ship-$SERVICE@.service" "$UNIT"
-    if [ "$LIVENESS_LINES" -gt 0 ]; then
+    if [ -n "$LIVENESS_UNIT" ]; then
         write_unit "$asker.service" "$LIVENESS_UNIT"
         write_unit "$asker.timer" "$LIVENESS_TIMER"
     elif [ -f "$UNIT_DIR/$asker.timer" ]; then
         # Of a release before this one; it is not running any more.
         rm -f "$UNIT_DIR/$asker.timer" "$UNIT_DIR/$asker.service"
     fi
-    [ -z "$changed" ] || said=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $said"
+    read_units
 }
 
-# Writes a unit, unless it is there as it should be.
-write_unit() {
-    file=$UNIT_DIR/$1
-    if [ -f "$file" ] && [ "$(cat "$file")" = "$2" ]; then
-        return
-    fi
-    said=$({ printf '%s\n' "$2" >"$file.new" && mv -f "$file.new" "$file"; } 2>&1) ||
-        fail "the unit $file could not be installed: $said"
-    changed=yes
-}
-
-launch() {
+launch_systemd() {
     set -- "ship-$SERVICE@$PORT.service"
-    if [ "$LIVENESS_LINES" -gt 0 ]; then
+    if [ -f "$SLOT/liveness" ]; then
         # Before the instance: one that runs is never without its questions.
         set -- "$asker.timer" "$@"
         said=$({ mkdir -p "$UNIT_DIR/timers.target.wants" &&

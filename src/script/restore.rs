@@ -1,0 +1,125 @@
+//! What a host does by itself when an instance had to go before its successor was there, and nobody says that all is well.
+
+use std::time::Duration;
+
+use super::site::{Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds};
+use super::start::SYSTEMD_WAIT;
+use super::stop::{Halt, KILL_WAIT, systemd_wait};
+use super::systemd::exec_word;
+use crate::core::names::Port;
+
+/// How long it waits for the lock: longer than any other script holds it.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing is done.
+pub fn disarm(site: &Site, port: Port) -> Script {
+    Text::acting(site, "disarm")
+        .set("PORT", port)
+        .set("UNIT_DIR", UNIT_DIR)
+        .add(include_str!("sh/guard.sh"))
+        .add(include_str!("sh/disarm.sh"))
+        .script(Input::default(), LOCK_WAIT + WORK)
+}
+
+/// The script that brings the instance back after so long.
+pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
+    Text::located(site)
+        .set("PORT", halt.port)
+        .set("RESTORE_S", whole_seconds(after))
+        .set("PATIENCE_CS", centiseconds(PATIENCE))
+        .set("STOP_CS", centiseconds(halt.stop_timeout))
+        .set("KILL_CS", centiseconds(KILL_WAIT))
+        .set("STOP_WAIT_S", whole_seconds(systemd_wait(halt)))
+        .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
+        .set("SERVICE_PATH", SERVICE_PATH)
+        .set("UNIT_DIR", UNIT_DIR)
+        .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/alone.sh"))
+        .add(include_str!("sh/look.sh"))
+        .add(include_str!("sh/lock.sh"))
+        .add(include_str!("sh/unit.sh"))
+        .add(include_str!("sh/guard.sh"))
+        .add(include_str!("sh/halt.sh"))
+        .add(include_str!("sh/start_process.sh"))
+        .add(include_str!("sh/start_systemd.sh"))
+        .add(include_str!("sh/restore.sh"))
+        .text()
+}
+
+/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host that was armed. It is
+/// the same for all slots, without its last newline.
+pub(super) fn unit(site: &Site) -> String {
+    let service = &site.service;
+    let script = format!("{}/armed/%i/restore", site.root().replace('%', "%%"));
+    format!(
+        "\
+# Written by ship for the service {service}. Changes are overwritten when it is deployed.
+[Unit]
+Description=Bringing {service} back on port %i
+After=network.target
+ConditionPathExists={script}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/bin/sh {run}
+Restart=on-failure
+RestartSec=60
+SyslogIdentifier={service}
+
+[Install]
+WantedBy=multi-user.target",
+        run = exec_word(&script),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::names::{ActionId, Epoch, InstanceId};
+    use crate::script::stop;
+
+    fn site() -> Site {
+        Site {
+            service: "page".into(),
+            base_dir: "/srv/50%".into(),
+            epoch: Epoch(1),
+            order: ActionId(1),
+            host_address: "192.0.2.1".into(),
+            ports: vec![8081],
+        }
+    }
+
+    #[test]
+    fn the_unit_names_no_slot() {
+        insta::assert_snapshot!(unit(&site()), @r#"
+        # Written by ship for the service page. Changes are overwritten when it is deployed.
+        [Unit]
+        Description=Bringing page back on port %i
+        After=network.target
+        ConditionPathExists=/srv/50%%/page/armed/%i/restore
+        StartLimitIntervalSec=0
+
+        [Service]
+        ExecStart=/bin/sh "/srv/50%%/page/armed/%i/restore"
+        Restart=on-failure
+        RestartSec=60
+        SyslogIdentifier=page
+
+        [Install]
+        WantedBy=multi-user.target
+        "#);
+    }
+
+    #[test]
+    fn only_an_order_that_arms_knows_how() {
+        let halt = |restore_after| Halt {
+            port: 8081,
+            instance: InstanceId::from("page-a"),
+            stop_timeout: Duration::from_secs(30),
+            restore_after,
+        };
+        let (plain, armed) = (stop(&site(), &halt(None)), stop(&site(), &halt(Some(Duration::from_secs(70)))));
+        assert!(!plain.text.contains("systemd-run") && plain.input == Input::default());
+        assert!(armed.text.contains("systemd-run") && !armed.input.head.is_empty());
+    }
+}

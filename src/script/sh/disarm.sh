@@ -1,0 +1,3 @@
+enter
+disarm
+finish 'done'
