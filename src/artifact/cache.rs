@@ -66,12 +66,11 @@ impl Cache {
         loop {
             let made = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.0);
             let file = made.map_err(|why| self.error(&why))?;
-            // Another ship may have swept it away before it was locked.
-            match file.as_file().try_lock() {
-                Err(TryLockError::WouldBlock) => {}
-                // Where files cannot be locked, nothing is swept away.
-                Ok(()) | Err(TryLockError::Error(_)) if file.path().exists() => return Ok(file),
-                Ok(()) | Err(TryLockError::Error(_)) => {}
+            // Where files cannot be locked, nothing is swept away.
+            let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            // Another ship may have swept it away before it was locked, or be about to.
+            if is_ours && file.path().exists() {
+                return Ok(file);
             }
         }
     }

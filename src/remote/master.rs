@@ -53,15 +53,18 @@ impl Master {
         let began = Instant::now();
         let bound = login.timeout * TIMEOUTS_IN_ALL;
         let mut turn = None;
-        let mut tries = 0;
+        let mut refusals = Vec::new();
         loop {
-            tries += 1;
             let left = bound.saturating_sub(began.elapsed());
             let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await? else {
                 return Ok(master);
             };
+            refusals.push(refusal);
+            // A network may fail in several ways, each of which is worth its tries.
+            let alike = refusals.iter().filter(|earlier| **earlier == refusal).count();
+            let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
             let pause = pause(tries);
-            let is_last = tries >= refusal.tries_max() || began.elapsed() + pause >= bound;
+            let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
             if is_last || !is_open(via).await {
                 return Err(login.error(refusal, said, tries, began.elapsed()));
             }
