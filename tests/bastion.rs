@@ -62,6 +62,8 @@ impl Ground {
             config: Some(self.config()),
             port: None,
             identity_file: None,
+            // Thirty key exchanges at once, on a busy machine.
+            connect_timeout: Duration::from_secs(40),
             known_hosts: None,
             ..self.inner.target()
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
@@ -141,6 +142,24 @@ fn a_login_under_way_ends_with_a_killed_ship() {
 }
 
 #[test]
+fn a_login_that_succeeds_just_when_it_is_given_up_leaves_nothing_behind() {
+    world::with_sshd(|| {
+        let (_fleet, project) = three_hosts();
+        // ssh logs in late, and is so slow to say so that ship gives it up and tries again while it is there.
+        let slow = "#!/bin/sh\ncase $* in\n*127.1.0.2)\nif mkdir slow 2>/dev/null; then\nsleep 2\n/usr/bin/ssh \"$@\"\n\
+                    sleep 60\nfi ;;\nesac\nexec /usr/bin/ssh \"$@\"\n";
+        world::write(&project.path("bin/ssh"), slow);
+        fs::set_permissions(project.path("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        let before = Before::now();
+        let mut check = ship_command(project.dir(), &["check", "inventory.toml"]);
+        check.env("PATH", format!("{}:/usr/bin:/bin", project.path("bin").display()));
+        Running::spawn(check).wait().exits(0);
+        assert!(project.path("slow").exists(), "no login was slow");
+        before.await_nothing(SOON);
+    });
+}
+
+#[test]
 fn a_killed_ship_leaves_nothing_at_a_jump_host() {
     world::with_sshd(|| {
         let (fleet, project) = three_hosts();
@@ -213,6 +232,7 @@ fn half_a_download_goes_with_the_next_ship() {
         let project = project.with("source = \"page", "source = \"http://127.0.0.1:8000/page");
         let deploy = project.start_deploy("1");
         let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nhalf").unwrap();
         let artifacts = project.path(".ship/artifacts");
         let half_made = || {

@@ -48,14 +48,15 @@ pub(super) struct Master {
 impl Master {
     /// Begins one, and waits until the login is done. `via` is the jump host's login through which it goes.
     pub(super) async fn start(login: &Login, via: Option<&Hop>, dir: &Path) -> Result<Self, ConnectError> {
-        let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
-        let master = Self { dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))? };
         let began = Instant::now();
         let bound = login.timeout * TIMEOUTS_IN_ALL;
         let mut turn = None;
         let mut refusals = Vec::new();
         loop {
             let left = bound.saturating_sub(began.elapsed());
+            // A directory for each try: a late socket of one must not be taken for that of the next.
+            let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
+            let master = Self { dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))? };
             let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await? else {
                 return Ok(master);
             };
@@ -139,7 +140,14 @@ impl Master {
                 Ok(Some((refusal, said)))
             }
             Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
-            Err(_) => Ok(Some((Refusal::Unreachable, format!("the login did not end within {}", Human(deadline))))),
+            Err(_) => {
+                drop(group);
+                // It may have logged in at the very last moment, and be nobody's child any more.
+                if self.socket().exists() {
+                    exit(self).await;
+                }
+                Ok(Some((Refusal::Unreachable, format!("the login did not end within {}", Human(deadline)))))
+            }
         }
     }
 
