@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
@@ -39,18 +38,17 @@ impl Ground {
 
     /// Writes the `ssh_config`: first the way, then where everybody is.
     fn configure(&self, way: &str) {
-        let mut text = way.replace("BASTION_PORT", &self.bastion.port().to_string());
-        text = text.replace("CONFIG", &self.config().display().to_string());
-        for (names, sshd) in [("bastion second", &self.bastion), ("h*", &self.inner)] {
-            let _ = write!(text, "Host {names}\n  HostName 127.0.0.1\n  Port {}\n", sshd.port());
-        }
-        text += "Host *\n  IdentitiesOnly yes\n";
-        for sshd in [&self.bastion, &self.inner] {
-            let _ = writeln!(text, "  IdentityFile {}", sshd.file("id").display());
-        }
-        let known_hosts = [&self.bastion, &self.inner].map(|sshd| sshd.file("known_hosts").display().to_string());
-        let _ = writeln!(text, "  UserKnownHostsFile {}", known_hosts.join(" "));
-        self.bastion.write("ssh_config", &text);
+        let way = way.replace("BASTION_PORT", &self.bastion.port().to_string());
+        let way = way.replace("CONFIG", &self.config().display().to_string());
+        let servers = [&self.bastion, &self.inner];
+        let [bastion, inner] = servers.map(|sshd| format!("HostName 127.0.0.1\n  Port {}", sshd.port()));
+        let keys = servers.map(|sshd| format!("IdentityFile {}", sshd.file("id").display())).join("\n  ");
+        let known_hosts = servers.map(|sshd| sshd.file("known_hosts").display().to_string()).join(" ");
+        let config = format!(
+            "{way}Host bastion second\n  {bastion}\nHost h*\n  {inner}\n\
+             Host *\n  IdentitiesOnly yes\n  {keys}\n  UserKnownHostsFile {known_hosts}\n"
+        );
+        self.bastion.write("ssh_config", &config);
     }
 
     fn config(&self) -> std::path::PathBuf {
@@ -64,6 +62,8 @@ impl Ground {
             config: Some(self.config()),
             port: None,
             identity_file: None,
+            // Thirty key exchanges at once, on a busy machine.
+            connect_timeout: Duration::from_secs(40),
             known_hosts: None,
             ..self.inner.target()
         }

@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use support::relay::{Fate, Relay};
 use support::sshd::{Sshd, eventually, is_root, processes_of, ssh_of};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -311,6 +312,52 @@ async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
     }
 }
 
+/// Connects through a network with these fates.
+async fn open_through(fates: &[Fate], sshd: &Sshd) -> (Relay, Result<(), ConnectError>) {
+    let relay = Relay::start(sshd.port(), fates.iter().copied());
+    sshd.write("ssh_config", &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()));
+    let target = Target { port: Some(relay.port()), connect_timeout: Duration::from_secs(2), ..sshd.target() };
+    let base = Base::new();
+    let connected = base.connector.connect(&target).await;
+    let ended = match connected {
+        Ok(connection) => {
+            connection.close().await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    base.assert_gone().await;
+    (relay, ended)
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_during_the_key_exchange_is_tried_again() {
+    let sshd = sshd!();
+    for fates in
+        [&[Fate::Reset; 3][..], &[Fate::Closed; 3], &[Fate::Stalled], &[Fate::Reset, Fate::Stalled, Fate::Closed]]
+    {
+        let (relay, ended) = open_through(fates, &sshd).await;
+        assert!(ended.is_ok(), "{fates:?}: {}", ended.unwrap_err());
+        assert!(relay.has_struck(), "{fates:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_always_breaks_is_given_up_in_time() {
+    let sshd = sshd!();
+    for (fate, said) in [
+        (Fate::Reset, "hung up before the login (ssh: Connection reset by 127.0.0.1 port "),
+        (Fate::Closed, "hung up before the login (ssh: Connection "),
+        (Fate::Stalled, "cannot be reached (the login did not end within 2s; 2 tries of at most 2s, 4."),
+    ] {
+        let began = Instant::now();
+        let (_relay, ended) = open_through(&[fate; 30], &sshd).await;
+        let error = ended.unwrap_err();
+        assert!(!error.is_final() && error.to_string().contains(said), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_jump_host_that_stalls_leaves_no_process_either() {
     let sshd = sshd!();
@@ -439,6 +486,41 @@ async fn a_connection_that_is_cut_makes_the_script_unknown() {
     assert!(error.to_string().starts_with("web1: a script broke off (connection lost"), "{error}");
     let error = connection.run(&script("echo again")).await.unwrap_err();
     assert!(matches!(error, RunError::Lost { .. }), "{error}");
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_its_deadline() {
+    let sshd = sshd!();
+    let relay = Relay::start(sshd.port(), []);
+    sshd.write("ssh_config", &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()));
+    let (base, connection) = open(&Target { port: Some(relay.port()), ..sshd.target() }).await;
+    let file = |name| sshd.file(name).display().to_string();
+    let act = format!(
+        "echo $$ > {}; while [ ! -e {} ]; do sleep 0.1; done; echo > {}",
+        file("act"),
+        file("go"),
+        file("acted")
+    );
+    let transfer = format!("echo $$ > {}; cat > {}; echo > {}", file("transfer"), file("copy"), file("received"));
+    // More than all the buffers on the way hold.
+    let bytes = Input::from(vec![0; 64 << 20]);
+    let deadline = Duration::from_secs(4);
+    let act = Command { deadline, ..script(&act) };
+    let transfer = Command { deadline, input: bytes, ..script(&transfer) };
+    let cut = async {
+        let files = [sshd.file("act"), sshd.file("transfer")];
+        let pids = tokio::task::spawn_blocking(move || files.map(|file| pid_in(&file))).await.unwrap();
+        relay.cut();
+        sshd.write("go", "");
+        pids
+    };
+    let (acted, transferred, pids) = tokio::join!(connection.run(&act), connection.run(&transfer), cut);
+    assert!(acted.unwrap_err().is_unknown() && transferred.unwrap_err().is_unknown());
+    assert!(eventually(SOON, || pids.iter().all(|pid| !is_alive(pid))), "a script is still there");
+    assert!(sshd.file("acted").exists(), "an act needs nobody to be completed");
+    assert!(!sshd.file("received").exists(), "half a transfer came to something");
     connection.close().await;
     base.assert_gone().await;
 }

@@ -66,10 +66,10 @@ impl Cache {
         loop {
             let made = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.0);
             let file = made.map_err(|why| self.error(&why))?;
-            // Another ship may have swept it away before it was locked.
             // Where files cannot be locked, nothing is swept away.
-            let is_taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            if !is_taken && file.path().exists() {
+            let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            // Another ship may have swept it away before it was locked, or be about to.
+            if is_ours && file.path().exists() {
                 return Ok(file);
             }
         }

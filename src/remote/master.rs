@@ -48,20 +48,24 @@ pub(super) struct Master {
 impl Master {
     /// Begins one, and waits until the login is done. `via` is the jump host's login through which it goes.
     pub(super) async fn start(login: &Login, via: Option<&Hop>, dir: &Path) -> Result<Self, ConnectError> {
-        let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
-        let master = Self { dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))? };
         let began = Instant::now();
         let bound = login.timeout * TIMEOUTS_IN_ALL;
         let mut turn = None;
-        let mut tries = 0;
+        let mut refusals = Vec::new();
         loop {
-            tries += 1;
             let left = bound.saturating_sub(began.elapsed());
+            // A directory for each try: a late socket of one must not be taken for that of the next.
+            let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
+            let master = Self { dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))? };
             let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await? else {
                 return Ok(master);
             };
+            refusals.push(refusal);
+            // A network may fail in several ways, each of which is worth its tries.
+            let alike = refusals.iter().filter(|earlier| **earlier == refusal).count();
+            let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
             let pause = pause(tries);
-            let is_last = tries >= refusal.tries_max() || began.elapsed() + pause >= bound;
+            let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
             if is_last || !is_open(via).await {
                 return Err(login.error(refusal, said, tries, began.elapsed()));
             }
@@ -136,7 +140,14 @@ impl Master {
                 Ok(Some((refusal, said)))
             }
             Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
-            Err(_) => Ok(Some((Refusal::Unreachable, format!("the login did not end within {}", Human(deadline))))),
+            Err(_) => {
+                drop(group);
+                // It may have logged in at the very last moment, and be nobody's child any more.
+                if self.socket().exists() {
+                    exit(self).await;
+                }
+                Ok(Some((Refusal::Unreachable, format!("the login did not end within {}", Human(deadline)))))
+            }
         }
     }
 

@@ -6,7 +6,12 @@ read -r nothing
 for file in "$1"/*/login; do
     [ -f "$file" ] && read -r group <"$file" && kill -KILL "-$group"
 done
+count=0
 for socket in "$1"/*/m; do
-    [ -S "$socket" ] && timeout 3 ssh -F none -O exit -S "$socket" -- nobody
+    [ -S "$socket" ] || continue
+    timeout 10 ssh -F none -O exit -S "$socket" -- nobody &
+    count=$((count + 1))
+    [ $((count % 16)) != 0 ] || wait
 done
+wait
 rm -rf -- "$1"

@@ -69,7 +69,7 @@ impl Refusal {
     }
 
     /// How often it is worth a try.
-    pub(super) fn tries_max(self) -> u32 {
+    pub(super) fn tries_max(self) -> usize {
         match self {
             Refusal::Unreachable => 2,
             Refusal::HungUp => 5,

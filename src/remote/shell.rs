@@ -11,6 +11,17 @@ const KILL_AFTER_S: u64 = 5;
 
 /// The command line of a script, word by word. The host itself ends it at the deadline, with all its children: a
 /// dropped connection would leave it running. (A service that it started has a session of its own and stays.)
+///
+/// What becomes of it without its controller, as measured:
+///
+/// - *ship is killed, or the connection is closed:* the server's side of the connection ends at once, the script does
+///   not. It has printed nothing yet that could fail, so that an act (a stop that waits) is completed within its own
+///   time. Whoever reads its input meets the end of it: what arrived until then is verified, found short and removed.
+/// - *the network is cut:* the same, but that the server does not know. Here the connection is given up after three
+///   unanswered questions; there an act is completed, a transfer waits for more until the deadline ends it, and the
+///   server's process stays until its own keepalive finds out (`ClientAliveInterval`, or the kernel after two hours).
+/// - *after that* nothing can take effect: no process is left, and what a newer controller has claimed in between
+///   refuses the script's next step under the lock.
 pub(super) fn words(script: &str, deadline: Duration, sudo: bool) -> Vec<String> {
     // Rounded up, so that the wait on this side always ends first and a status of 124 is the script's own.
     let deadline_s = deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0);

@@ -6,6 +6,7 @@ pub mod command;
 pub mod fleet;
 pub mod loopback;
 pub mod project;
+pub mod relay;
 pub mod reliability;
 pub mod sshd;
 pub mod traffic;
