@@ -16,10 +16,20 @@ use crate::support::traffic::Traffic;
 use crate::support::world;
 use crate::{REPLICAS, answers, litter, places, three_hosts};
 
-/// Kills at moments by chance, one in each equal part of the command's length. Two more come when it has said something.
-const BY_CHANCE: u32 = 14;
+/// Kills at moments by chance, one in each equal part of the command's length.
+const BY_CHANCE: u32 = 10;
 /// A command that has ended before its moment was not killed; then there is another round.
 const ROUNDS_MAX: u32 = BY_CHANCE + 10;
+/// More kills come when the command has said something: the first orders are on their way, the first start is done, the
+/// first old instance is being stopped, the next new one is being started, and, last, the last order is on its way.
+const BY_WORDS: [Moment; 6] = [
+    Moment::Said(" on tests: ", 1),
+    Moment::Said(" started ", 1),
+    Moment::Said(" ready ", 1),
+    Moment::Said(" stopped ", 1),
+    Moment::Said(" stopped ", 2),
+    Moment::Said(" ready ", REPLICAS),
+];
 
 /// When a command is killed.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +38,6 @@ enum Moment {
     /// When it has said so many lines with this in them.
     Said(&'static str, usize),
 }
-
-/// It has just begun: its first orders are on their way.
-const FIRST_ORDERS: Moment = Moment::Said(" on tests: ", 1);
-/// The last new instance is ready: the last old one is being stopped.
-const LAST_ORDER: Moment = Moment::Said(" ready ", REPLICAS);
 
 /// A command that brings the fleet from one version to another.
 struct Move {
@@ -54,56 +59,73 @@ enum Reached {
 struct Kills {
     /// What the last one took that was not killed.
     whole: Duration,
+    /// The version that the fleet is on.
+    present: String,
     reached: Vec<Reached>,
+    sequels: Vec<Sequel>,
+}
+
+/// What has come of a command that was killed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sequel {
+    /// All was done when it was killed.
+    None,
+    Same,
+    Resume,
+    Abort,
 }
 
 #[test]
-fn a_deploy_that_is_killed_at_any_moment_is_finished_by_the_same_command() {
+fn a_deploy_that_is_killed_at_any_moment_is_gone_on_with_or_goes_back() {
     world::with_hosts(|| {
         let (fleet, project) = three_hosts();
         project.deploy("1").exits(0);
-        kill_over_and_over(&fleet, &project, "killed-deploying", |round| {
-            let (from, to) = ((round + 1).to_string(), (round + 2).to_string());
+        kill_over_and_over(&fleet, &project, "killed-deploying", |round, from| {
+            let to = (round + 2).to_string();
             project.release(&to, Behaviour::Good);
-            Move { verb: "deploy", from, to }
+            Move { verb: "deploy", from: from.to_owned(), to }
         });
     });
 }
 
 #[test]
-fn a_rollback_that_is_killed_at_any_moment_is_finished_by_the_same_command() {
+fn a_rollback_that_is_killed_at_any_moment_is_gone_on_with() {
     world::with_hosts(|| {
         let (fleet, project) = three_hosts();
         project.deploy("1").exits(0);
         project.deploy("2").exits(0);
         // From 2 back to 1, and, as 2 has been proven too, from 1 back to 2.
-        kill_over_and_over(&fleet, &project, "killed-rolling-back", |round| {
-            let (from, to) = if round % 2 == 0 { ("2", "1") } else { ("1", "2") };
+        kill_over_and_over(&fleet, &project, "killed-rolling-back", |_, from| {
+            let to = if from == "2" { "1" } else { "2" };
             Move { verb: "rollback", from: from.to_owned(), to: to.to_owned() }
         });
     });
 }
 
-fn kill_over_and_over(fleet: &Fleet, project: &Project, fault: &str, next: impl Fn(u32) -> Move) {
+fn kill_over_and_over(fleet: &Fleet, project: &Project, fault: &str, next: impl Fn(u32, &str) -> Move) {
     let (began, mut dice) = (Instant::now(), Dice::new());
+    let present = project.status()["version"].as_str().expect("a version").to_owned();
     let traffic = Traffic::begin(places(fleet));
-    let undisturbed = next(0).start(project).wait().exits(0);
-    let mut kills = Kills { whole: undisturbed.took, reached: Vec::new() };
+    let undisturbed = next(0, &present);
+    let whole = undisturbed.start(project).wait().exits(0).took;
+    let mut kills = Kills { whole, present: undisturbed.to, reached: Vec::new(), sequels: Vec::new() };
     let mut round = 1;
     for part in 0..BY_CHANCE {
         while kills.landed() == part {
             assert!(round <= ROUNDS_MAX, "only {} of {round} kills came before the end", kills.landed());
             let moment = kills.whole.mul_f64((f64::from(part) + dice.throw()) / f64::from(BY_CHANCE));
-            kills.round(fleet, project, &next(round), round, Moment::After(moment));
+            kills.round(fleet, project, &next(round, &kills.present), round, Moment::After(moment));
             round += 1;
         }
     }
-    for moment in [FIRST_ORDERS, LAST_ORDER] {
-        kills.round(fleet, project, &next(round), round, moment);
+    for moment in BY_WORDS {
+        kills.round(fleet, project, &next(round, &kills.present), round, moment);
         round += 1;
     }
     let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
-    let seen = Seen::new(format!("{} kills: {}", kills.landed(), kills.account()));
+    let (landed, when) = (kills.landed(), account(&kills.reached, Reached::words));
+    let what_then = account(&kills.sequels, |sequel| sequel.words().to_owned());
+    let seen = Seen::new(format!("{landed} kills: {when}. {what_then}"));
     seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0]).took(began.elapsed()).leave(fault);
 }
 
@@ -136,39 +158,72 @@ impl Kills {
         let said = victim.wait().stderr;
         let reached = Reached::by(&said);
         println!("round {round}: {} {} → {}, {moment:?}: {}", wanted.verb, wanted.from, wanted.to, reached.words());
-        // One time what was under way is let end, so that what status tells can be held against the truth; one time
-        // it is asked at once, and one time nobody asks.
-        let is_there = match round % 3 {
-            0 => {
-                litter::await_quiet();
-                assert_status_is_the_truth(fleet, project, wanted, &said, was_killed)
-            }
-            1 => state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone()),
-            _ => false,
-        };
-        // Who reads that it is done does not roll back once more: that would lead to yet another version.
-        let leads_away = wanted.verb == "rollback" && (is_there || !was_killed || is_done(project, wanted));
-        if !leads_away {
-            let done = wanted.start(project).wait().exits(0);
-            if done.stderr.contains(" on tests: ") && reached == Reached::Nothing {
-                self.whole = done.took;
-            }
+        if round.is_multiple_of(3) {
+            litter::await_quiet();
+            assert_status_is_the_truth(fleet, project, wanted, &said, was_killed);
         }
+        let sequel = Sequel::of(round, wanted.verb).follow(project, wanted);
+        self.present.clone_from(if sequel == Sequel::Abort { &wanted.from } else { &wanted.to });
         let versions: Vec<_> = answers(fleet).into_iter().map(|(_, version)| version).collect();
-        assert_eq!(versions, vec![wanted.to.clone(); REPLICAS]);
+        assert_eq!(versions, vec![self.present.clone(); REPLICAS]);
         assert_eq!(running(PAGE), REPLICAS);
         litter::assert_none(fleet);
         if was_killed {
             self.reached.push(reached);
+            self.sequels.push(sequel);
+        }
+    }
+}
+
+impl Sequel {
+    /// What comes after the kill of a round. A rollback has nothing to go back to.
+    fn of(round: u32, verb: &str) -> Self {
+        match round % 4 {
+            0 => Self::Same,
+            1 if verb == "deploy" => Self::Abort,
+            _ => Self::Resume,
         }
     }
 
-    /// How many kills came when.
-    fn account(&self) -> String {
-        let stages: BTreeSet<_> = self.reached.iter().copied().collect();
-        let count = |stage: &Reached| self.reached.iter().filter(|reached| *reached == stage).count();
-        stages.iter().map(|stage| format!("{} {}", count(stage), stage.words())).collect::<Vec<_>>().join(", ")
+    /// Does it, and says what it came to: where there is nothing to go on with, what was wanted is asked for again.
+    fn follow(self, project: &Project, wanted: &Move) -> Self {
+        let (verb, refusal) = match self {
+            Self::Resume => ("resume", "is not paused"),
+            Self::Abort => ("abort", "nothing to abort"),
+            Self::Same | Self::None => return Self::repeat(project, wanted),
+        };
+        let done = project.ship(verb, &["--output", "plain"]);
+        if done.code == Some(0) {
+            return self;
+        }
+        done.exits(2).says(&[refusal]);
+        Self::repeat(project, wanted)
     }
+
+    fn repeat(project: &Project, wanted: &Move) -> Self {
+        // Who reads that a rollback is done does not roll back once more: that would lead to yet another version.
+        if wanted.verb == "rollback" && state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone()) {
+            return Self::None;
+        }
+        let done = wanted.start(project).wait().exits(0);
+        if done.stderr.contains("nothing to do") { Self::None } else { Self::Same }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::None => "had been done already",
+            Self::Same => "were gone on with by the same command",
+            Self::Resume => "by `ship resume`",
+            Self::Abort => "went back by `ship abort`",
+        }
+    }
+}
+
+/// How many there are of each, in words.
+fn account<T: Copy + Ord>(all: &[T], words: impl Fn(T) -> String) -> String {
+    let kinds: BTreeSet<_> = all.iter().copied().collect();
+    let count = |kind: T| all.iter().filter(|one| **one == kind).count();
+    kinds.into_iter().map(|kind| format!("{} {}", count(kind), words(kind))).collect::<Vec<_>>().join(", ")
 }
 
 impl Moment {
@@ -202,18 +257,13 @@ impl Reached {
     }
 }
 
-fn is_done(project: &Project, wanted: &Move) -> bool {
-    state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone())
-}
-
 fn state_and_version(status: &Value) -> (String, String) {
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
     (text("state"), text("version"))
 }
 
-/// Holds what `ship status` tells of a rollout that was cut off against what the instances answer; says whether all is
-/// done.
-fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, said: &str, was_killed: bool) -> bool {
+/// Holds what `ship status` tells of a rollout that was cut off against what the instances answer.
+fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, said: &str, was_killed: bool) {
     let status = project.status();
     let text = project.ship("status", &[]).exits(0).stdout;
     let truth = answers(fleet);
@@ -225,7 +275,7 @@ fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, s
     if state == "idle" {
         // Killed before its beginning or after its end was durable.
         assert!(!has_begun || updated == REPLICAS, "nothing is told of what was under way:\n{text}\n{said}");
-        return updated == REPLICAS && truth.len() == REPLICAS;
+        return;
     }
     assert!(was_killed, "it has ended:\n{text}");
     assert_eq!((state.as_str(), version.as_str()), ("paused", wanted.to.as_str()), "{status:#}");
@@ -234,7 +284,6 @@ fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, s
     assert!(text.contains("was cut off"), "{text}");
     let how_far = if updated < REPLICAS { format!("{updated} out of {REPLICAS} new replicas") } else { String::new() };
     assert!(text.contains(&how_far), "{text}");
-    false
 }
 
 fn told_instance(instance: &Value) -> (String, String) {

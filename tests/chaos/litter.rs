@@ -47,8 +47,10 @@ fn litter(fleet: &Fleet) -> Vec<String> {
         };
         Some(format!("{what}: pid {pid}, {}", words(pid).chars().take(200).collect::<String>()))
     });
+    let is_ships = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ship-"));
+    let here = entries(&std::env::temp_dir()).into_iter().filter(is_ships);
     let there = fleet.hosts.iter().flat_map(|host| entries(&host.path("/var/lib/ship/page/tmp")));
-    processes.chain(there.map(|path| path.display().to_string())).collect()
+    processes.chain(here.chain(there).map(|path| path.display().to_string())).collect()
 }
 
 /// Every script of ship's ends with a report, and the words for it are in its text. A service's command has none.

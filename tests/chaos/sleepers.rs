@@ -46,6 +46,43 @@ fn a_controller_that_slept_is_refused_by_the_hosts_that_obey_another_history() {
 }
 
 #[test]
+fn a_controller_that_slept_while_its_lock_was_taken_away_does_nothing_more() {
+    world::with_hosts(|| {
+        let (fleet, project) = three_versions();
+        let began = Instant::now();
+        let traffic = Traffic::begin(places(&fleet));
+        let sleeper = stopped_in_the_middle(&project);
+        project.deploy("3").exits(6).says(&["locked by"]);
+        project.ship("unlock", &["--yes"]).exits(0);
+        project.deploy("3").exits(0);
+        let (served, said) = assert_obsolete(&fleet, &project, sleeper, traffic);
+        let seen = Seen::new(said).served(&served, REPLICAS, REPLICAS + 1).exits(&[6, 0, 0, 6]);
+        seen.took(began.elapsed()).leave("stopped-and-unlocked");
+    });
+}
+
+#[test]
+fn a_controller_whose_lock_is_taken_away_at_work_stops_where_it_is() {
+    world::with_hosts(|| {
+        let (fleet, project) = three_versions();
+        let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
+        let began = Instant::now();
+        let traffic = Traffic::begin(places(&fleet));
+        let mut deploy = project.start_deploy("2");
+        deploy.await_words(" ready ");
+        project.ship("unlock", &["--yes"]).exits(0);
+        let told = deploy.wait().exits(6);
+        project.ship("resume", &["--output", "plain"]).exits(0);
+        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        project.assert_settled("2", REPLICAS);
+        litter::assert_none(&fleet);
+        let seen = Seen::new(format!("It said: {}", reason(&told.stderr)));
+        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6, 0]);
+        seen.took(began.elapsed()).leave("unlocked-at-work");
+    });
+}
+
+#[test]
 fn a_controller_that_slept_without_a_rival_goes_on() {
     world::with_hosts(|| {
         let (fleet, project) = three_versions();
@@ -82,11 +119,19 @@ fn assert_obsolete(fleet: &Fleet, by: &Project, sleeper: Running, traffic: Traff
     by.assert_settled("3", REPLICAS);
     let before = instances(by);
     sleeper.signal("CONT");
-    let told = sleeper.wait().exits(6).says(&["taken over by another ship"]).stderr;
-    let said = told.lines().find(|line| line.contains("taken over")).unwrap_or_default().trim().to_owned();
+    let told = sleeper.wait().exits(6);
     let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
     by.assert_settled("3", REPLICAS);
     assert_eq!(instances(by), before, "the fleet stays as the second left it");
     litter::assert_none(fleet);
-    (served, format!("It woke and said: {said}"))
+    (served, format!("It woke and said: {}", reason(&told.stderr)))
+}
+
+/// Why a controller did nothing more, in its own words.
+fn reason(said: &str) -> &str {
+    fn why(line: &str) -> Option<&str> {
+        let labels = ["error: ", "fenced "];
+        labels.iter().find_map(|label| Some(line.split_once(label)?.1.trim()))
+    }
+    said.lines().find_map(why).unwrap_or_else(|| panic!("no reason in\n{said}"))
 }

@@ -135,13 +135,14 @@ const FAULTS: [(&str, &[Fault]); 5] = [
             Fault {
                 key: "killed-deploying",
                 tried: "`kill -9` of `ship deploy` at random moments over its whole length, each in a deploy of its own",
-                promised: "The service notices nothing; `ship status` says what was under way; the same command goes on; \
-                           nothing stays behind, here or on the hosts",
+                promised: "The service notices nothing; `ship status` says what was under way and how far it has come; the \
+                           same command or `ship resume` goes on, `ship abort` goes back; nothing stays behind, here or on \
+                           the hosts",
             },
             Fault {
                 key: "killed-rolling-back",
                 tried: "`kill -9` of `ship rollback` at random moments over its whole length, each in a rollback of its own",
-                promised: "The same as for a deploy; the same command goes on to the same revision",
+                promised: "The same; the same command goes on to the same revision",
             },
         ],
     ),
@@ -170,6 +171,17 @@ const FAULTS: [(&str, &[Fault]); 5] = [
                 tried: "The controller is stopped in the middle, another deploys from another control directory, then the \
                         first goes on",
                 promised: "Every host refuses the first (exit 6); the fleet stays as the second left it",
+            },
+            Fault {
+                key: "stopped-and-unlocked",
+                tried: "The controller is stopped in the middle, its lock is taken away by `ship unlock --yes`, another \
+                        deploys, then the first goes on",
+                promised: "Before, the other is told who holds the lock (exit 6); after, the hosts refuse the first (exit 6)",
+            },
+            Fault {
+                key: "unlocked-at-work",
+                tried: "The lock of a controller that is at work is taken away by `ship unlock --yes`",
+                promised: "It stops where it is and says why (exit 6); `ship resume` goes on",
             },
             Fault {
                 key: "controller-sleeps",
