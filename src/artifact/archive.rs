@@ -5,17 +5,21 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use tar::{Archive, EntryType};
+use tar::EntryType;
+
+use super::tape::{Entry, Tape};
 
 /// Why an archive is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It does not end, or is none.
     Broken(String),
+    /// It is more than is reasonable, or not every tar would read it in the same way.
+    Refused(String),
     /// An entry that has no business there, to be read as "holds `entry`, why".
     Unsafe { entry: String, why: String },
     /// Nothing is in it.
@@ -28,56 +32,58 @@ struct Contents {
     /// Everything that is written to or linked to.
     paths: BTreeSet<PathBuf>,
     symlinks: BTreeSet<PathBuf>,
+    /// Hard links, and what they lead to.
+    links: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Reads all of an archive. The first `strip` components of each path are dropped when it is unpacked.
-pub(super) fn check(mut reader: impl Read, strip: u32) -> Result<(), Fault> {
+pub(super) fn check(reader: impl Read, strip: u32) -> Result<(), Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
-    let mut archive = Archive::new(&mut reader);
-    for entry in archive.entries().map_err(broken)? {
-        let entry = entry.map_err(broken)?;
-        let path = OsStr::from_bytes(&entry.path_bytes()).to_owned();
-        let link = entry.link_name_bytes().map(|link| OsStr::from_bytes(&link).to_owned());
-        let kind = entry.header().entry_type();
-        contents
-            .add(Path::new(&path), kind, link.as_deref().map(Path::new), strip)
-            .map_err(|why| Fault::Unsafe { entry: shown(Path::new(&path)), why })?;
+    let mut tape = Tape::new(reader);
+    while let Some(Entry { path, kind, link }) = tape.next()? {
+        let link = link.as_deref().map(path_of);
+        contents.add(path_of(&path), kind, link, strip).map_err(|why| Fault::Unsafe { entry: shown(&path), why })?;
     }
-    // The archive's end is not the file's: the checksum comes after it.
-    io::copy(&mut reader, &mut io::sink()).map_err(broken)?;
-    contents.refuse_paths_through_symlinks()?;
+    contents.refuse_ways_through_symlinks()?;
     if contents.paths.is_empty() { Err(Fault::Empty) } else { Ok(()) }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn broken(why: io::Error) -> Fault {
-    Fault::Broken(why.to_string())
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
-fn shown(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
+/// A name for messages.
+pub(super) fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).escape_debug().to_string()
 }
 
 impl Contents {
     fn add(&mut self, path: &Path, kind: EntryType, link: Option<&Path>, strip: usize) -> Result<(), String> {
-        if kind == EntryType::XGlobalHeader {
-            return Ok(());
+        if !is_inside(path) {
+            let why = if path.is_absolute() {
+                "whose path is absolute"
+            } else {
+                "which lies outside the archive's directory"
+            };
+            return Err(why.to_owned());
         }
-        let whole = inside(path).ok_or_else(|| outside(path, "which lies outside the archive's directory"))?;
-        let Some(stripped) = strip_components(&whole, strip) else { return Ok(()) };
+        let Some(stripped) = strip_components(path, strip) else { return Ok(()) };
         match (kind, link) {
             (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Directory, _) => {}
             (EntryType::Symlink, Some(target)) => {
                 if !stays_inside(target, stripped.components().count() - 1) {
-                    return Err(format!("a symbolic link that leads outside: `{}`", shown(target)));
+                    return Err(format!("a symbolic link that leads outside: `{}`", shown_path(target)));
                 }
                 self.symlinks.insert(stripped.clone());
             }
             (EntryType::Link, Some(target)) => {
-                let target_inside = inside(target).and_then(|target| strip_components(&target, strip));
-                let target = target_inside.ok_or_else(|| format!("a link that leads outside: `{}`", shown(target)))?;
-                self.paths.insert(target);
+                let target_inside = Some(target).filter(|target| is_inside(target));
+                let target_inside = target_inside.and_then(|target| strip_components(target, strip));
+                let target =
+                    target_inside.ok_or_else(|| format!("a link that leads outside: `{}`", shown_path(target)))?;
+                self.paths.insert(target.clone());
+                self.links.push((stripped.clone(), target));
             }
             _ => return Err("which is neither a file, a directory nor a link".to_owned()),
         }
@@ -85,36 +91,41 @@ impl Contents {
         Ok(())
     }
 
-    /// What lies behind a symbolic link is unpacked wherever that leads.
-    fn refuse_paths_through_symlinks(&self) -> Result<(), Fault> {
+    /// What lies behind a symbolic link is unpacked wherever that leads; and a second name of one, elsewhere, leads
+    /// elsewhere.
+    fn refuse_ways_through_symlinks(&self) -> Result<(), Fault> {
+        if let Some((link, target)) = self.links.iter().find(|(_, target)| self.symlinks.contains(target)) {
+            let why = format!("which is a link to the symbolic link `{}`", shown_path(target));
+            return Err(Fault::Unsafe { entry: shown_path(link), why });
+        }
+        // In their order, all that lies behind a path follows it.
+        let mut symlink: Option<&Path> = None;
         for path in &self.paths {
-            if let Some(link) = path.ancestors().skip(1).find(|ancestor| self.symlinks.contains(*ancestor)) {
-                let why = format!("which lies behind the symbolic link `{}`", shown(link));
-                return Err(Fault::Unsafe { entry: shown(path), why });
+            if let Some(symlink) = symlink.filter(|symlink| path != symlink && path.starts_with(symlink)) {
+                let why = format!("which lies behind the symbolic link `{}`", shown_path(symlink));
+                return Err(Fault::Unsafe { entry: shown_path(path), why });
+            }
+            if self.symlinks.contains(path) {
+                symlink = Some(path);
             }
         }
         Ok(())
     }
 }
 
-fn outside(path: &Path, why: &str) -> String {
-    if path.is_absolute() { "whose path is absolute".to_owned() } else { why.to_owned() }
+fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
 }
 
-/// The path without `.`; `None` where it is absolute or climbs.
-fn inside(path: &Path) -> Option<PathBuf> {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .map(|part| match part {
-            Component::Normal(name) => Some(name),
-            _ => None,
-        })
-        .collect()
+/// Whether a path is neither absolute nor climbs.
+fn is_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// The rest of a path; `None` where nothing is left.
+/// The rest of a path; `None` where nothing is left. A `.` counts: so do all tars.
 fn strip_components(path: &Path, strip: usize) -> Option<PathBuf> {
-    let rest: PathBuf = path.components().skip(strip).collect();
+    let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+    let rest: PathBuf = parts.skip(strip).filter(|part| *part != b".").map(OsStr::from_bytes).collect();
     (!rest.as_os_str().is_empty()).then_some(rest)
 }
 

@@ -84,6 +84,13 @@ impl ArtifactError {
         )
     }
 
+    pub(super) fn refused(shown: &str, why: &str) -> Self {
+        Self::new(
+            format!("the artifact {shown} is an archive that ship does not send: {why}"),
+            "pack it anew (tar -C DIR -czf … .)",
+        )
+    }
+
     pub(super) fn unsafe_entry(shown: &str, entry: &str, why: &str) -> Self {
         Self::new(
             format!("the artifact {shown} holds `{entry}`, {why}"),

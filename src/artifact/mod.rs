@@ -17,6 +17,7 @@ mod cache;
 mod download;
 mod error;
 mod pack;
+mod tape;
 mod zstd;
 
 use std::fs::{self, File};
@@ -169,6 +170,7 @@ fn check_archive(draft: &mut Draft, shown: &str, strip_components: u32, cache: &
     let file = draft.reopen().map_err(|why| cache.error(&why))?;
     archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| match fault {
         archive::Fault::Broken(why) => ArtifactError::broken(shown, "gzip", &why),
+        archive::Fault::Refused(why) => ArtifactError::refused(shown, &why),
         archive::Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
         archive::Fault::Empty => ArtifactError::empty(shown, strip_components),
     })

@@ -13,6 +13,9 @@ use super::value::{nearest, quoted};
 /// Far more than a sensible template takes; a loop within loops ends here.
 const FUEL: u64 = 100_000;
 
+/// How long an expression may be: a chain of operators takes a part of the stack for each.
+const REGION_BYTES_MAX: usize = 1000;
+
 /// What a template over a slot may use, by these names.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotVars<'a> {
@@ -92,11 +95,27 @@ pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
         let opening = |(open, close): &(&'static str, &'static str)| rest.find(open).map(|at| (at, *close));
         let Some((at, close)) = PAIRS.iter().filter_map(opening).min() else { break };
         let start = from + at;
-        let end = text.get(start + 2..).and_then(|rest| rest.find(close)).map_or(text.len(), |end| start + end + 4);
+        let end = text.get(start + 2..).and_then(|rest| closing(rest, close)).map_or(text.len(), |end| start + end + 4);
         regions.push(start..end);
         from = end;
     }
     regions
+}
+
+/// Where `close` is, but for what stands in quotes. (A comment has no quotes.)
+fn closing(text: &str, close: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match quote {
+            None if text.get(at..).is_some_and(|rest| rest.starts_with(close)) => return Some(at),
+            None if matches!(c, '"' | '\'') && close != "#}" => quote = Some(c),
+            Some(_) if c == '\\' => drop(chars.next()),
+            Some(open) if c == open => quote = None,
+            _ => {}
+        }
+    }
+    None
 }
 
 enum Failure {
@@ -106,6 +125,11 @@ enum Failure {
 }
 
 fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String, Failure> {
+    if regions(template).iter().any(|region| region.len() > REGION_BYTES_MAX) {
+        let message = format!("an expression is longer than {REGION_BYTES_MAX} bytes");
+        let help = Some("write variables as in \"{{ version }}\"".to_owned());
+        return Err(Failure::Fault(TemplateFault { message, help, word: None }));
+    }
     let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| Failure::Fault(explained(&error)))?;
     let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
     let mut used: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
@@ -218,5 +242,17 @@ mod tests {
         let text = "a {{ b }} c {% if d %}{# e";
         let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
         assert_eq!(found, ["{{ b }}", "{% if d %}", "{# e"]);
+        let text = "{{ '}}' ~ \"\\\"}}\" }} {# it's }} #} {{ 'open }}";
+        let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
+        assert_eq!(found, ["{{ '}}' ~ \"\\\"}}\" }}", "{# it's }} #}", "{{ 'open }}"]);
+    }
+
+    #[test]
+    fn a_long_chain_of_operators_is_refused_before_it_fills_the_stack() {
+        for chain in ["-", "not ", "1+", "1 if 1 else "] {
+            let template = format!("{{{{ '}}}}' ~ {}1 }}}}", chain.repeat(20_000));
+            assert_eq!(rendered(&template).unwrap_err(), "an expression is longer than 1000 bytes");
+        }
+        assert_eq!(rendered(&format!("{}{{{{ port }}}}", "long text ".repeat(1000))).unwrap().len(), 10_004);
     }
 }

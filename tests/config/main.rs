@@ -8,6 +8,9 @@ mod examples;
 mod fuzz;
 mod inventory;
 mod liveness;
+#[allow(unreachable_pub, reason = "it is shared with other tests")]
+#[path = "../support/mutation.rs"]
+mod mutation;
 mod playbook;
 mod readiness;
 mod release;

@@ -5,6 +5,7 @@ pub mod asker;
 pub mod command;
 pub mod fleet;
 pub mod loopback;
+pub mod mutation;
 pub mod project;
 pub mod relay;
 pub mod reliability;
