@@ -156,8 +156,8 @@ const FAULTS: [(&str, &[Fault]); 5] = [
             },
             Fault {
                 key: "rivals-two-histories",
-                tried: "Two deploys of different versions at once, from two control directories that know nothing of each \
-                        other",
+                tried: "Two deploys of different versions at once, from two copies of a control directory, neither of which \
+                        knows what the other does",
                 promised: "The hosts take orders from one only; the other is told (exit 6); the fleet ends on one version",
             },
             Fault {
