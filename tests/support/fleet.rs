@@ -76,7 +76,7 @@ impl Fleet {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
-             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"3s\"\n"
+             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"5s\"\n"
         );
         for Host { name, address, .. } in &self.hosts {
             write!(inventory, "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\n").expect("memory");
