@@ -1,6 +1,6 @@
 //! A rollout from the first look at the hosts to the last word: what `deploy` and `rollback` have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,14 +81,47 @@ pub(super) struct Scene {
 pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, Fail> {
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
+    let mut scene = first_look(session, release, definitions).await?;
+    let strangers = strangers(&scene);
+    if !strangers.is_empty() {
+        // A fresh control directory knows nothing of what runs: it is asked as the goal is, or it could never be replaced.
+        let short = |release: &ReleaseId| release.short().to_owned();
+        let names: Vec<_> = strangers.iter().map(short).collect();
+        note(&format!(
+            "the history does not know what runs there ({}): it is asked as the new version is",
+            names.join(", ")
+        ));
+        scene.world.close().await;
+        let mut definitions = scene.definitions;
+        definitions.extend(strangers.into_iter().map(|stranger| {
+            let definition = Definition { version: stranger.short().to_owned(), ..release.definition.clone() };
+            (stranger, definition)
+        }));
+        scene = first_look(session, release, definitions).await?;
+    }
+    if let Err(fail) = usable(&scene.found, scene.spec.max_failures).and_then(|()| possible(&scene.spec, &scene.found))
+    {
+        scene.world.close().await;
+        return Err(fail);
+    }
+    Ok(scene)
+}
+
+async fn first_look(
+    session: &Session,
+    release: &Release,
+    definitions: BTreeMap<ReleaseId, Definition>,
+) -> Result<Scene, Fail> {
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), release.secrets.as_ref());
     let found = preflight(&world, &spec.hosts, &definitions, &*session.clock).await;
-    if let Err(fail) = usable(&found, spec.max_failures).and_then(|()| possible(&spec, &found)) {
-        world.close().await;
-        return Err(fail);
-    }
     Ok(Scene { spec, world, definitions, found })
+}
+
+/// Releases that run and that the history does not know.
+fn strangers(scene: &Scene) -> BTreeSet<ReleaseId> {
+    let running = scene.found.fleet.instances().map(|(.., instance)| &instance.release);
+    running.filter(|release| !scene.definitions.contains_key(release)).cloned().collect()
 }
 
 fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {

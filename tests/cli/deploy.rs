@@ -218,3 +218,16 @@ fn an_instance_that_has_died_is_started_again_without_a_new_revision() {
     assert_eq!(project.pages().len(), 3);
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }
+
+#[test]
+fn a_fresh_control_directory_replaces_what_it_does_not_know() {
+    let project = Project::new();
+    project.deploy("0.8");
+    for file in ["ship.db", "ship.db-wal", "ship.db-shm"] {
+        // The last two are there only while somebody reads.
+        let _ = std::fs::remove_file(project.path(".ship").join(file));
+    }
+    let done = project.deploy("0.9");
+    assert!(done.stderr.contains("the history does not know what runs there"), "{}", done.stderr);
+    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+}

@@ -72,13 +72,17 @@ fn in_state(state: &str) -> (Project, Option<Running>) {
 
 /// The command line of a verb, and whether what 0.9 waits for is to be there.
 fn call(verb: &str) -> (Vec<&str>, bool) {
-    match verb {
-        "deploy" => (vec!["deploy", "inventory.toml", "--version", "1.0"], false),
-        "scale" => (vec!["scale", "inventory.toml", "--replicas", "1"], false),
-        "unlock" => (vec!["unlock", "inventory.toml", "--yes"], false),
-        "resume" => (vec!["resume", "inventory.toml"], true),
-        verb => (vec![verb, "inventory.toml"], false),
+    let mut args = match verb {
+        "deploy" => vec!["deploy", "inventory.toml", "--version", "1.0"],
+        "scale" => vec!["scale", "inventory.toml", "--replicas", "1"],
+        "unlock" => vec!["unlock", "inventory.toml", "--yes"],
+        verb => vec![verb, "inventory.toml"],
+    };
+    if !matches!(verb, "pause" | "unlock") {
+        // What failed by a short deadline is not to fail by it again.
+        args.extend(["--set", "rollout.progress_deadline=1m"]);
     }
+    (args, verb == "resume")
 }
 
 /// The rows of the table: a verb, and its cells.
