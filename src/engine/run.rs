@@ -378,18 +378,20 @@ impl<W: World, S: Store> Run<W, S> {
         let until = [wake, next, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
         let pause = until.unwrap_or(now).since(now);
         tokio::select! {
-            Some(message) = self.tasks.join_next() => {
-                self.take(message);
-                // What has arrived meanwhile is one observation to plan on, not many.
-                while let Some(message) = self.tasks.try_join_next() {
-                    self.take(message);
-                }
-            }
+            // No dice among what is ready at the same moment: the same happenings give the same run.
+            biased;
             Some(signal) = self.engine.interrupts.recv() => {
                 if self.rollout.interrupted {
                     self.interrupted_twice = true;
                 } else {
                     self.record(Event::Interrupted { by: signal.to_owned() });
+                }
+            }
+            Some(message) = self.tasks.join_next() => {
+                self.take(message);
+                // What has arrived meanwhile is one observation to plan on, not many.
+                while let Some(message) = self.tasks.try_join_next() {
+                    self.take(message);
                 }
             }
             () = tokio::time::sleep(pause) => {}

@@ -1,0 +1,560 @@
+//! What must always hold. It watches the true world and what each controller was told, and does its own arithmetic: it
+//! shares nothing with the planner, and nothing with the model's checks.
+//!
+//! Acts are judged, not states: what the world takes away is not the doing of `ship`. So a stop that leaves too few
+//! serving instances is excused as far as the controller could not know better when it gave the order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ship::core::action::Action;
+use ship::core::budget::Budget;
+use ship::core::event::{Entry, Event, Generation, Then};
+use ship::core::failure::Outcome;
+use ship::core::fleet::{Instance, Listener, Observation, Occupant};
+use ship::core::health::Verdict;
+use ship::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId};
+use ship::core::release::Readiness;
+use ship::core::status::{Status, Word};
+use ship::core::time::Time;
+use ship::engine::Order;
+use tokio::sync::Notify;
+
+use super::machine::Machine;
+
+/// How long a host may stand still without a word about why: longer than the moment between two plans.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How long a lease is good without a word of its holder.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The judge of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    instances: BTreeMap<InstanceId, Truth>,
+    controllers: BTreeMap<u32, Mind>,
+    orders: BTreeMap<(Epoch, ActionId), Sent>,
+    journals: BTreeMap<i64, Journal>,
+    /// The newest epoch in which anything was started or stopped.
+    acting: Epoch,
+    /// The newest order that each host has obeyed.
+    obeyed: BTreeMap<HostId, (Epoch, ActionId)>,
+    /// Who holds the lease, or thinks so, and when it last said that it lives.
+    leases: BTreeMap<u32, Time>,
+    /// The first thing that must not be.
+    violation: Option<String>,
+    alarm: Arc<Notify>,
+}
+
+/// An instance as it truly is.
+#[derive(Debug)]
+struct Truth {
+    host: HostId,
+    release: ReleaseId,
+    /// The epoch in which it was started; none if it was there before everything.
+    epoch: Option<Epoch>,
+    runs: bool,
+    serves: bool,
+    first_served: Option<Time>,
+    /// When the world last took it away.
+    harmed: Option<Time>,
+    /// When the world last brought it back.
+    revived: Option<Time>,
+    /// Whether an order has ended it.
+    is_stopped: bool,
+}
+
+/// What one controller was told, and what it is allowed.
+#[derive(Debug)]
+pub(crate) struct Mind {
+    pub(crate) budget: Budget,
+    pub(crate) min_ready: Duration,
+    pub(crate) readiness: Readiness,
+    told: BTreeMap<InstanceId, Told>,
+    seen: BTreeMap<HostId, Seen>,
+    lost: BTreeSet<HostId>,
+    /// Hosts that seem to be passed over without a word, and since when.
+    silent: BTreeMap<HostId, Time>,
+}
+
+/// What the probes of an instance have told a controller.
+#[derive(Debug, Default)]
+struct Told {
+    is_ready: bool,
+    passes: u32,
+    failures: u32,
+    /// When it was last asked, and whether it passed.
+    last: Option<(Time, bool)>,
+}
+
+/// What a look at a host has shown a controller.
+#[derive(Debug)]
+struct Seen {
+    at: Time,
+    instances: BTreeMap<InstanceId, Glimpse>,
+}
+
+#[derive(Debug)]
+struct Glimpse {
+    runs: bool,
+    restarts: u32,
+    listener: Listener,
+}
+
+/// An order on its way, and what its giver could not know when it gave it.
+#[derive(Debug)]
+struct Sent {
+    at: Time,
+    budget: Budget,
+    min_ready: Duration,
+    /// Instances that no longer serve, though the giver had every reason to believe so.
+    excused: BTreeSet<InstanceId>,
+    /// Instances that run, though the giver had every reason to believe otherwise.
+    hidden: BTreeSet<InstanceId>,
+    /// Whether the instance to be stopped was, to all that the giver knew, of no use.
+    is_free: bool,
+}
+
+/// A rollout's journal, as far as it is durable.
+#[derive(Debug, Default)]
+struct Journal {
+    epoch: Epoch,
+    goal: Option<Generation>,
+    fallback: Option<Generation>,
+    started: BTreeMap<ActionId, (Action, Option<InstanceId>)>,
+    in_flight: BTreeMap<ActionId, HostId>,
+    /// Why nothing new may be ordered.
+    standstill: Option<&'static str>,
+    is_finished: bool,
+}
+
+/// What an order has done to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Claimed,
+    Staged,
+    Launched,
+    Terminated,
+    Pruned,
+}
+
+/// Why the state of a host has changed.
+#[derive(Clone, Debug)]
+pub(crate) enum Cause {
+    World,
+    Launch(Epoch),
+    Stop(InstanceId),
+}
+
+impl Judge {
+    pub(crate) fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+
+    /// Something is as it must not be. The first such thing counts.
+    pub(crate) fn object(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+        self.alarm.notify_one();
+    }
+
+    /// Rings once something is as it must not be.
+    pub(crate) fn alarm(&self) -> Arc<Notify> {
+        Arc::clone(&self.alarm)
+    }
+
+    // ── the truth ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes in how a host is now.
+    pub(crate) fn look(&mut self, now: Time, host: &HostId, machine: &Machine, cause: &Cause) {
+        for record in machine.slots.values() {
+            let (runs, serves) = (machine.is_on && record.is_running(), machine.serves(record));
+            let epoch = match cause {
+                Cause::Launch(epoch) => Some(*epoch),
+                _ => None,
+            };
+            let truth = self.instances.entry(record.name.clone()).or_insert_with(|| Truth {
+                host: host.clone(),
+                release: record.release.clone(),
+                epoch,
+                runs: false,
+                serves: false,
+                first_served: None,
+                harmed: None,
+                revived: None,
+                is_stopped: false,
+            });
+            truth.is_stopped |= matches!(cause, Cause::Stop(name) if *name == record.name);
+            truth.change(now, runs, serves, cause);
+        }
+        let names: BTreeSet<_> = machine.slots.values().map(|record| &record.name).collect();
+        let gone = self.instances.iter_mut().filter(|(name, truth)| truth.host == *host && !names.contains(name));
+        gone.for_each(|(_, truth)| truth.change(now, false, false, cause));
+    }
+
+    /// Instances that truly run, and those of them that truly serve.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&InstanceId, &ReleaseId, bool)> {
+        self.instances.iter().filter(|(_, is)| is.runs).map(|(name, is)| (name, &is.release, is.serves))
+    }
+
+    // ── what a controller knows ────────────────────────────────────────────────────────────────────────────────────
+
+    /// A controller has been started.
+    pub(crate) fn begin(&mut self, controller: u32, budget: Budget, min_ready: Duration, readiness: Readiness) {
+        let mind = Mind {
+            budget,
+            min_ready,
+            readiness,
+            told: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            silent: BTreeMap::new(),
+        };
+        self.controllers.insert(controller, mind);
+    }
+
+    /// A controller has got the lease: nobody else may hold it who lives and has said so lately.
+    pub(crate) fn leased(&mut self, controller: u32, now: Time) {
+        let rival = self.leases.iter().find(|(other, heard)| **other != controller && now.since(**heard) <= LEASE);
+        if let Some((rival, _)) = rival {
+            self.object(format!("ship{controller} gets the lease while ship{rival} holds it"));
+        }
+        self.leases.insert(controller, now);
+    }
+
+    /// A controller has said that it lives.
+    pub(crate) fn is_alive(&mut self, controller: u32, now: Time) {
+        self.leases.insert(controller, now);
+    }
+
+    /// A controller's process is gone.
+    pub(crate) fn gone(&mut self, controller: u32) {
+        self.leases.remove(&controller);
+    }
+
+    /// A controller hears what an instance has answered to a question of that moment.
+    pub(crate) fn answered(&mut self, controller: u32, host: &HostId, instance: &Instance, asked: Time, is: &Verdict) {
+        let Some(mind) = self.controllers.get_mut(&controller) else { return };
+        let listener = mind.seen.get(host).and_then(|seen| seen.instances.get(&instance.name));
+        let is_pass = match (is, listener.map(|glimpse| &glimpse.listener)) {
+            (Verdict::Error(_), _) | (Verdict::Pass(_), Some(Listener::Nobody) | None) => return,
+            (Verdict::Pass(_), Some(Listener::Own { .. })) => true,
+            (Verdict::Pass(_), Some(Listener::Other { .. })) | (Verdict::Fail(_), _) => false,
+        };
+        let told = mind.told.entry(instance.name.clone()).or_default();
+        let is_first = told.last.is_none();
+        if is_pass {
+            (told.passes, told.failures) = (told.passes + 1, 0);
+            // The first question of all asks how it has been until now.
+            told.is_ready |= is_first || told.passes >= mind.readiness.successes;
+        } else {
+            (told.passes, told.failures) = (0, told.failures + 1);
+            told.is_ready &= told.failures < mind.readiness.failures;
+        }
+        told.last = Some((asked, is_pass));
+    }
+
+    /// A controller sees how a host was at a moment.
+    pub(crate) fn saw(&mut self, controller: u32, host: &HostId, at: Time, observation: &Observation) {
+        let Some(mind) = self.controllers.get_mut(&controller) else { return };
+        mind.lost.remove(host);
+        let mut instances = BTreeMap::new();
+        for occupant in observation.slots.values() {
+            let Occupant::Instance(instance) = occupant else { continue };
+            let (runs, restarts) = (instance.is_running(), instance.restarts);
+            instances.insert(instance.name.clone(), Glimpse { runs, restarts, listener: instance.listener.clone() });
+        }
+        let before = mind.seen.insert(host.clone(), Seen { at, instances });
+        let now = &mind.seen[host].instances;
+        for (name, glimpse) in before.into_iter().flat_map(|seen| seen.instances) {
+            if !now.get(&name).is_some_and(|is| is.runs && is.restarts == glimpse.restarts) {
+                mind.told.remove(&name);
+            }
+        }
+    }
+
+    /// A controller cannot reach a host.
+    pub(crate) fn lost(&mut self, controller: u32, host: &HostId) {
+        if let Some(mind) = self.controllers.get_mut(&controller) {
+            mind.lost.insert(host.clone());
+        }
+    }
+
+    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// An order leaves its controller.
+    pub(crate) fn sent(&mut self, controller: u32, order: &Order, now: Time) {
+        let intent = self.journals.values().find(|journal| journal.epoch == order.epoch);
+        let intended = intent.and_then(|journal| journal.started.get(&order.id));
+        let name = order.instance.as_ref().map(|(_, name)| name.clone());
+        if intended != Some(&(order.action.clone(), name)) {
+            self.object(format!("{} is ordered and its intent is not in the journal", order.action));
+        }
+        if let Action::Start { .. } | Action::Stop { .. } = order.action {
+            self.acting = self.acting.max(order.epoch);
+        }
+        let Some(mind) = self.controllers.get(&controller) else {
+            return self.object(format!("{} is ordered by nobody", order.action));
+        };
+        let names = |wanted: &dyn Fn(&InstanceId, &Truth) -> bool| {
+            let found = self.instances.iter().filter(|(name, truth)| wanted(name, truth));
+            found.map(|(name, _)| name.clone()).collect()
+        };
+        let sent = Sent {
+            at: now,
+            budget: mind.budget,
+            min_ready: mind.min_ready,
+            excused: names(&|name, truth| mind.must_believe_in(name, truth, now)),
+            hidden: names(&|name, truth| mind.cannot_know_of(name, truth)),
+            is_free: matches!(&order.action, Action::Stop { instance, .. } if mind.knows_useless(instance, now)),
+        };
+        self.orders.insert((order.epoch, order.id), sent);
+    }
+
+    /// An order takes effect; the host is as it was before. `says` whether the release lies there.
+    pub(crate) fn deed(&mut self, host: &HostId, machine: &Machine, order: &Order, deed: Deed) {
+        let what = &order.action;
+        if order.epoch < self.acting {
+            let newer = self.acting;
+            self.object(format!(
+                "{what}, of epoch {}, takes effect though epoch {newer} has begun to start and stop",
+                order.epoch
+            ));
+        }
+        let newest = self.obeyed.entry(host.clone()).or_default();
+        if (order.epoch, order.id) < *newest {
+            let (epoch, id) = *newest;
+            self.object(format!(
+                "{what}, number {} of epoch {}, takes effect on {host} after number {} of epoch {epoch}",
+                order.id.0, order.epoch, id.0
+            ));
+        } else {
+            *newest = (order.epoch, order.id);
+        }
+        match (deed, &order.action) {
+            (Deed::Launched, Action::Start { release, .. }) => {
+                if !machine.releases.contains(release) {
+                    self.object(format!("{what}: the release is not on the host"));
+                }
+                self.judge_start(order);
+            }
+            (Deed::Terminated, Action::Stop { instance, .. }) => self.judge_stop(order, instance),
+            (Deed::Pruned, Action::Prune { releases, .. }) => {
+                let runs = machine.slots.values().any(|record| releases.contains(&record.release));
+                if runs {
+                    self.object(format!("{what}: one of them is in a slot"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Too many may run only if the world has brought one back that nobody could know of.
+    fn judge_start(&mut self, order: &Order) {
+        let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
+        let came = |truth: &Truth| truth.revived.is_some_and(|revived| revived > sent.at);
+        let known =
+            self.instances.iter().filter(|(name, truth)| truth.runs && !sent.hidden.contains(name) && !came(truth));
+        let running = known.count() + 1;
+        let most = sent.budget.replicas + sent.budget.surge;
+        if running > most as usize {
+            self.object(format!("{}: now {running} instances run, and at most {most} may", order.action));
+        }
+    }
+
+    /// Too few may serve only if the world has taken one away and nobody could know.
+    fn judge_stop(&mut self, order: &Order, stopped: &InstanceId) {
+        let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
+        if sent.is_free || !self.instances.get(stopped).is_some_and(|truth| truth.serves) {
+            return;
+        }
+        let counts = |(name, truth): &(&InstanceId, &Truth)| {
+            let old_enough = truth.epoch != Some(order.epoch)
+                || truth.first_served.is_some_and(|since| since + sent.min_ready <= sent.at);
+            let taken = sent.excused.contains(*name) || truth.harmed.is_some_and(|harmed| harmed > sent.at);
+            *name != stopped && old_enough && !truth.is_stopped && (truth.serves || taken)
+        };
+        let left = self.instances.iter().filter(counts).count();
+        let fewest = sent.budget.replicas - sent.budget.unavailable;
+        if left < fewest as usize {
+            self.object(format!("{} leaves {left} instances that serve, and {fewest} must stay", order.action));
+        }
+    }
+
+    // ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Events have become durable.
+    pub(crate) fn recorded(&mut self, rollout: i64, entries: &[Entry]) {
+        let mut objections = Vec::new();
+        let journal = self.journals.entry(rollout).or_default();
+        for entry in entries {
+            journal.take(&entry.event, &mut objections);
+        }
+        objections.into_iter().for_each(|objection| self.object(objection));
+    }
+
+    /// A rollout's end has become durable.
+    pub(crate) fn ended(&mut self, controller: u32, rollout: i64, outcome: &Outcome, now: Time) {
+        let Some(journal) = self.journals.get(&rollout) else {
+            return self.object("a rollout ends that never began".into());
+        };
+        let Some(mind) = self.controllers.get(&controller) else { return };
+        let wanted = match outcome {
+            Outcome::Succeeded => journal.goal.as_ref(),
+            Outcome::RolledBack => journal.fallback.as_ref(),
+            _ => return,
+        };
+        let Some(Generation { release, .. }) = wanted else {
+            return self.object(format!("a rollout ends as {} and has nowhere to go", outcome.word()));
+        };
+        let serving = self.instances.iter().filter(|(name, truth)| {
+            let old_enough = truth.epoch != Some(journal.epoch)
+                || truth.first_served.is_some_and(|since| since + mind.min_ready <= now);
+            truth.release == *release
+                && old_enough
+                && !truth.is_stopped
+                && (truth.serves || mind.must_believe_in(name, truth, now))
+        });
+        let serving = serving.count();
+        let known: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(name, truth)| truth.runs && !mind.cannot_know_of(name, truth))
+            .collect();
+        let replicas = mind.budget.replicas as usize;
+        let other = known.iter().find(|(_, truth)| truth.release != *release);
+        let objection = if serving < replicas {
+            format!("{}: {serving} of {replicas} instances serve", outcome.word())
+        } else if let Some((name, _)) = other {
+            format!("{}: and yet {name} runs", outcome.word())
+        } else if known.len() > replicas {
+            format!("{}: {} instances run instead of {replicas}", outcome.word(), known.len())
+        } else {
+            return;
+        };
+        self.object(objection);
+    }
+
+    /// Whether every rollout that began has come to its end, and nothing of it is in flight.
+    pub(crate) fn newest_is_finished(&self) -> bool {
+        self.journals.last_key_value().is_none_or(|(_, journal)| journal.is_finished && journal.in_flight.is_empty())
+    }
+
+    /// How many orders were ever given.
+    pub(crate) fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// A person is shown this: a host on which something is not as wanted, and which has no order, must be explained.
+    pub(crate) fn shown(&mut self, controller: u32, rollout: i64, status: &Status, now: Time) {
+        let Some(journal) = self.journals.get(&rollout) else { return };
+        let Some(mind) = self.controllers.get_mut(&controller) else { return };
+        let busy: BTreeSet<_> = journal.in_flight.values().collect();
+        let odd = status.instances.iter().filter(|row| {
+            row.status != Word::Running || Some(&row.version) != status.version.as_ref() && journal.standstill.is_none()
+        });
+        let unexplained: BTreeSet<HostId> = odd
+            .map(|row| &row.host)
+            .filter(|host| !busy.contains(host) && !status.holds.iter().any(|held| held.host == **host))
+            .cloned()
+            .collect();
+        let mut silent = None;
+        mind.silent.retain(|host, _| unexplained.contains(host) && journal.standstill.is_none());
+        let stands = journal.standstill.is_some();
+        for host in unexplained.into_iter().filter(|_| !stands) {
+            let since = *mind.silent.entry(host.clone()).or_insert(now);
+            if now.since(since) > SILENCE {
+                silent.get_or_insert(format!("{host} has no order and no hold, and is not as it should be"));
+            }
+        }
+        silent.into_iter().for_each(|silent| self.object(silent));
+    }
+}
+
+impl Truth {
+    fn change(&mut self, now: Time, runs: bool, serves: bool, cause: &Cause) {
+        if self.serves && !serves && !self.is_stopped {
+            self.harmed = Some(now);
+        }
+        if !self.runs && runs && matches!(cause, Cause::World) {
+            self.revived = Some(now);
+        }
+        if serves {
+            self.first_served.get_or_insert(now);
+        }
+        (self.runs, self.serves) = (runs, serves);
+    }
+}
+
+impl Mind {
+    /// A verdict older than this says nothing, counted from when the question was asked.
+    fn stale_after(&self) -> Duration {
+        const SLACK: Duration = Duration::from_secs(5);
+        self.readiness.interval + self.readiness.timeout * 2 + SLACK
+    }
+
+    /// Whether an instance that no longer serves must seem to: it was ready by all answers so far, and nothing that was
+    /// seen of its host since speaks against it.
+    fn must_believe_in(&self, name: &InstanceId, truth: &Truth, now: Time) -> bool {
+        let told = self.told.get(name).is_some_and(|told| {
+            told.is_ready && told.last.is_some_and(|(asked, _)| now.since(asked) <= self.stale_after())
+        });
+        !truth.serves && !truth.is_stopped && told && !self.lost.contains(&truth.host)
+    }
+
+    /// Whether an instance runs that was ended, by all that is known: the world has brought it back since.
+    fn cannot_know_of(&self, name: &InstanceId, truth: &Truth) -> bool {
+        let Some(seen) = self.seen.get(&truth.host) else { return false };
+        let was_running = seen.instances.get(name).is_some_and(|glimpse| glimpse.runs);
+        truth.runs && !was_running && truth.revived.is_some_and(|revived| revived > seen.at)
+    }
+
+    /// Whether an instance is of no use by all that is known: it fails, or it has ended.
+    fn knows_useless(&self, name: &InstanceId, now: Time) -> bool {
+        let ended = self.seen.values().any(|seen| seen.instances.get(name).is_some_and(|glimpse| !glimpse.runs));
+        let fails = self.told.get(name).is_some_and(|told| {
+            !told.is_ready
+                && told.last.is_some_and(|(asked, is_pass)| !is_pass && now.since(asked) <= self.stale_after())
+        });
+        ended || fails
+    }
+}
+
+impl Journal {
+    fn take(&mut self, event: &Event, objections: &mut Vec<String>) {
+        if self.is_finished {
+            objections.push(format!("the journal goes on after its end: {event:?}"));
+        }
+        match event {
+            Event::RolloutStarted { target, fallback, epoch, .. } => {
+                (self.epoch, self.goal, self.fallback) = (*epoch, Some(target.clone()), fallback.clone());
+            }
+            Event::ActionStarted { id, action, instance } => {
+                if let Some(why) = self.standstill {
+                    objections.push(format!("{action} is ordered though {why}"));
+                }
+                if self.in_flight.values().any(|host| host == action.host()) {
+                    objections.push(format!("{action} is ordered while another order is in flight there"));
+                }
+                if self.started.last_key_value().is_some_and(|(last, _)| last >= id) {
+                    objections.push(format!("{action} has the number {} twice", id.0));
+                }
+                self.started.insert(*id, (action.clone(), instance.clone()));
+                self.in_flight.insert(*id, action.host().clone());
+            }
+            Event::ActionDone { id } | Event::ActionFailed { id, .. } | Event::ActionUnknown { id, .. } => {
+                if self.in_flight.remove(id).is_none() {
+                    objections.push(format!("order {} ends and was not in flight", id.0));
+                }
+            }
+            Event::RolloutFailed { then: Then::Hold { .. }, .. } => self.standstill = Some("the rollout is held"),
+            Event::Fenced { .. } => self.standstill = Some("a host has refused this epoch"),
+            Event::Interrupted { .. } => self.standstill = Some("the rollout is interrupted"),
+            Event::RolloutFinished { .. } => {
+                self.is_finished = true;
+                self.standstill = Some("the rollout has ended");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One process of `ship` as its machine sees it: it can be stopped, continued, signalled and killed at any instruction.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::panic;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use ship::core::names::{Epoch, HostId};
+use tokio::sync::mpsc;
+
+/// What unwinds a process that is killed in the middle of a write.
+pub(crate) struct Killed;
+
+/// One process.
+pub(crate) struct Process {
+    /// Which; also its start in clock ticks, by which a lease knows it.
+    pub(crate) number: u32,
+    /// The machine that it runs on.
+    pub(crate) machine: String,
+    signals: mpsc::UnboundedSender<&'static str>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    is_stopped: bool,
+    waiting: Vec<Waker>,
+    writes: u32,
+    trouble: Option<Trouble>,
+    orders: BTreeMap<HostId, u64>,
+    epoch: Epoch,
+}
+
+/// What becomes of one of the process' writes to the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trouble {
+    /// Which, from 1.
+    pub(crate) write: u32,
+    pub(crate) kind: Trap,
+}
+
+/// What happens at a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trap {
+    KilledBefore,
+    KilledAfter,
+    DiskFull,
+}
+
+impl Process {
+    /// A process, and where its signals arrive.
+    pub(crate) fn new(number: u32, machine: String) -> (Self, mpsc::UnboundedReceiver<&'static str>) {
+        let (signals, interrupts) = mpsc::unbounded_channel();
+        (Self { number, machine, signals, inner: Mutex::default() }, interrupts)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().expect("nobody panics with a process"))
+    }
+
+    // ── stopping and continuing ────────────────────────────────────────────────────────────────────────────────────
+
+    /// SIGSTOP.
+    pub(crate) fn stop(&self) {
+        self.with(|inner| inner.is_stopped = true);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        let waiting = self.with(|inner| {
+            inner.is_stopped = false;
+            std::mem::take(&mut inner.waiting)
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll_runs(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.with(|inner| {
+            if inner.is_stopped {
+                inner.waiting.push(context.waker().clone());
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+    }
+
+    /// Waits while the process is stopped: it neither sends nor hears anything meanwhile.
+    pub(crate) async fn runs(&self) {
+        poll_fn(|context| self.poll_runs(context)).await;
+    }
+
+    /// Runs the process' own code, as long as it is not stopped.
+    pub(crate) async fn run<T>(&self, code: impl Future<Output = T> + Send) -> T {
+        let mut code: Pin<Box<_>> = Box::pin(code);
+        poll_fn(|context| match self.poll_runs(context) {
+            Poll::Ready(()) => code.as_mut().poll(context),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// SIGINT.
+    pub(crate) fn interrupt(&self) {
+        // It may have ended.
+        drop(self.signals.send("SIGINT"));
+    }
+
+    // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Something will happen at a write.
+    pub(crate) fn set_trap(&self, trouble: Trouble) {
+        self.with(|inner| inner.trouble = Some(trouble));
+    }
+
+    /// Counts a write; says what happens at it.
+    pub(crate) fn next_write(&self) -> Option<Trap> {
+        self.with(|inner| {
+            inner.writes += 1;
+            inner.trouble.filter(|trouble| trouble.write == inner.writes).map(|trouble| trouble.kind)
+        })
+    }
+
+    /// The process ends here, between two instructions.
+    pub(crate) fn die(&self) -> ! {
+        panic::resume_unwind(Box::new(Killed))
+    }
+
+    // ── what its hands remember ────────────────────────────────────────────────────────────────────────────────────
+
+    pub(crate) fn ordered(&self, host: &HostId) {
+        self.with(|inner| *inner.orders.entry(host.clone()).or_default() += 1);
+    }
+
+    pub(crate) fn orders_to(&self, host: &HostId) -> u64 {
+        self.with(|inner| inner.orders.get(host).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.with(|inner| inner.epoch = epoch);
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.with(|inner| inner.epoch)
+    }
+}

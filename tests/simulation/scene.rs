@@ -1,0 +1,215 @@
+//! What a seed stands for: a fleet, releases of all qualities, what people ask of it, and how hostile the world is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ship::core::budget::{Amount, Budget};
+use ship::core::names::{HostId, Port, ReleaseId};
+use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
+use ship::core::spec::{Amounts, OnFailure};
+use ship::store::Subject;
+
+use super::dice::Dice;
+
+pub(crate) const SERVICE: &str = "page";
+pub(crate) const FLEET: &str = "simulated";
+
+/// A fleet, its releases, its people and its enemies.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) hosts: Vec<HostId>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) max_surge: Amount,
+    pub(crate) max_unavailable: Amount,
+    pub(crate) min_ready: Duration,
+    pub(crate) progress_deadline: Duration,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) driver: Driver,
+    pub(crate) readiness: Readiness,
+    /// The first one is good, and what the fleet runs at first where it runs anything.
+    pub(crate) releases: Vec<Quality>,
+    /// Instances of the first release that run at first.
+    pub(crate) running_at_first: u32,
+    /// What people ask for, in order. The last is asked for again when the world has calmed down.
+    pub(crate) calls: Vec<Call>,
+    pub(crate) hostility: Hostility,
+}
+
+/// How a release behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quality {
+    Good,
+    /// Good, but it takes its time to come up.
+    Slow,
+    /// It listens and answers wrongly.
+    Refuses,
+    /// It never listens.
+    Mute,
+    /// It ends by itself soon after its start.
+    Exits,
+    /// It answers well and badly in turn.
+    Flaps,
+    /// It answers well for a while, and then never again.
+    Sickens,
+}
+
+/// What a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Deploy { release: usize, replicas: u32 },
+    Rollback { replicas: u32 },
+}
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hostility {
+    /// Of a thousand calls of the world, how many go wrong in each way that there is.
+    pub(crate) calls_per_mille: u32,
+    /// From one happening in the world to the next, at most.
+    pub(crate) weather: Option<Duration>,
+    /// Controllers that meet a fate of their own.
+    pub(crate) fates: u32,
+    /// How long all this lasts.
+    pub(crate) lasts: Duration,
+}
+
+impl Quality {
+    /// Whether a rollout of it must succeed in a calm world.
+    pub(crate) fn is_good(self) -> bool {
+        matches!(self, Quality::Good | Quality::Slow)
+    }
+
+    /// Whether a rollout of it must fail.
+    pub(crate) fn is_bad(self) -> bool {
+        matches!(self, Quality::Refuses | Quality::Mute | Quality::Exits)
+    }
+}
+
+impl Scene {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        loop {
+            let scene = Self::draw_any(dice);
+            if scene.calls.iter().all(|call| scene.budget(call.replicas()).is_some()) {
+                return scene;
+            }
+        }
+    }
+
+    fn draw_any(dice: &mut Dice) -> Self {
+        let hosts = dice.count(1..=4);
+        let ports = if hosts == 1 { 2 } else { dice.count(1..=2) };
+        let slots = hosts * ports;
+        let replicas = dice.count(1..=slots.min(4));
+        let qualities = [
+            Quality::Good,
+            Quality::Good,
+            Quality::Good,
+            Quality::Slow,
+            Quality::Refuses,
+            Quality::Mute,
+            Quality::Exits,
+            Quality::Flaps,
+            Quality::Sickens,
+        ];
+        let releases = vec![Quality::Good, *dice.pick(&qualities), *dice.pick(&qualities)];
+        let running_at_first = match dice.below(10) {
+            0 => 0,
+            1 => dice.count(1..=slots),
+            _ => replicas,
+        };
+        let min_ready = *dice.pick(&[0, 0, 2, 5]);
+        Self {
+            hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
+            ports: (8081..).take(usize::try_from(ports).expect("small")).collect(),
+            max_surge: *dice.pick(&[Amount::Count(0), Amount::Count(1), Amount::Count(1), Amount::Percent(50)]),
+            max_unavailable: *dice.pick(&[Amount::Count(0), Amount::Count(0), Amount::Count(1), Amount::Percent(50)]),
+            min_ready: Duration::from_secs(min_ready),
+            progress_deadline: Duration::from_secs(dice.within(15..=40)),
+            on_failure: if dice.chance(100) { OnFailure::Hold } else { OnFailure::RollBack },
+            driver: *dice.pick(&[Driver::Process, Driver::Systemd]),
+            readiness: Readiness {
+                check: Check::Tcp,
+                via: Via::Direct,
+                interval: Duration::from_secs(dice.within(1..=3)),
+                timeout: Duration::from_secs(1),
+                successes: dice.count(1..=2),
+                failures: dice.count(1..=3),
+                initial_delay: Duration::from_secs(dice.within(0..=1)),
+            },
+            releases,
+            running_at_first,
+            calls: Self::draw_calls(dice, replicas, slots),
+            hostility: Hostility::draw(dice),
+        }
+    }
+
+    fn draw_calls(dice: &mut Dice, replicas: u32, slots: u32) -> Vec<Call> {
+        let mut calls = vec![Call::Deploy { release: 1, replicas }];
+        match dice.below(8) {
+            0 => calls.push(Call::Rollback { replicas }),
+            1 => calls.push(Call::Deploy { release: 2, replicas }),
+            2 => calls.push(Call::Deploy { release: 0, replicas }),
+            3 => calls.insert(0, Call::Deploy { release: 0, replicas: dice.count(0..=slots) }),
+            4 => calls.push(Call::Deploy { release: 1, replicas: dice.count(0..=slots) }),
+            _ => {}
+        }
+        calls
+    }
+
+    /// What a rollout may spend; `None` where no rollout of so many replicas is possible.
+    pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
+        let amounts = Amounts { replicas, max_surge: self.max_surge, max_unavailable: self.max_unavailable };
+        amounts.resolve(self.hosts.len(), self.ports.len()).ok()
+    }
+
+    /// A release's whole definition.
+    pub(crate) fn definition(&self, release: usize) -> Definition {
+        Definition {
+            service: SERVICE.into(),
+            version: format!("0.{release}"),
+            command: vec!["./page".into()],
+            env: BTreeMap::new(),
+            driver: self.driver,
+            user: None,
+            stop_timeout: Duration::from_secs(3),
+            readiness: self.readiness.clone(),
+            artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
+            secrets_sha256: None,
+        }
+    }
+
+    /// How a release behaves, by its digest.
+    pub(crate) fn quality(&self, release: &ReleaseId) -> Quality {
+        let known = (0..self.releases.len()).find(|number| release_id(*number) == *release);
+        self.releases[known.expect("only releases of the scene are deployed")]
+    }
+}
+
+impl Call {
+    pub(crate) fn replicas(self) -> u32 {
+        match self {
+            Call::Deploy { replicas, .. } | Call::Rollback { replicas } => replicas,
+        }
+    }
+}
+
+impl Hostility {
+    fn draw(dice: &mut Dice) -> Self {
+        let [calls_per_mille, gap_s, fates] = *dice.pick(&[[0, 0, 0], [0, 0, 3], [5, 20, 1], [15, 10, 3], [50, 6, 2]]);
+        Self {
+            calls_per_mille,
+            weather: (gap_s > 0).then(|| Duration::from_secs(u64::from(gap_s))),
+            fates: dice.count(0..=fates),
+            lasts: Duration::from_secs(dice.within(20..=60)),
+        }
+    }
+}
+
+/// The digest of a release by its number.
+pub(crate) fn release_id(number: usize) -> ReleaseId {
+    ReleaseId::from(format!("{number:0>2}{:a<62}", ""))
+}
+
+pub(crate) fn subject() -> Subject {
+    Subject { fleet: FLEET.into(), service: SERVICE.into() }
+}
