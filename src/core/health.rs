@@ -76,7 +76,9 @@ impl Health {
             Verdict::Fail(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.passes = 0;
-                (self.ready_since.is_some() && self.failures >= thresholds.failures).then(|| {
+                // After a long silence nothing speaks for it any more, and one failure is enough.
+                let enough = self.failures >= thresholds.failures || !self.is_ready(now, thresholds);
+                (self.ready_since.is_some() && enough).then(|| {
                     self.ready_since = None;
                     Change::NotReady
                 })
@@ -153,6 +155,15 @@ mod tests {
         feed(&mut health, &[fail(), fail(), fail(), pass(), pass()]);
         assert!(!health.is_available(Time(11_000), min_ready, &THRESHOLDS), "ready again since 9 s only");
         assert!(health.is_available(Time(12_000), min_ready, &THRESHOLDS));
+    }
+
+    #[test]
+    fn a_failure_after_a_long_silence_does_not_make_it_ready_again() {
+        let mut health = Health::default();
+        feed(&mut health, &[pass(), pass()]);
+        assert!(!health.is_ready(Time(13_000), &THRESHOLDS), "eleven seconds without a verdict");
+        assert_eq!(health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS), Some(Change::NotReady));
+        assert!(!health.is_ready(Time(13_000), &THRESHOLDS));
     }
 
     #[test]

@@ -1,25 +1,29 @@
-//! One call of `ship`, from the lease to the last word, as `cli/deploy`, `cli/rollback` and `cli/rollout` make it: the
-//! store, the preflight, the planner and the engine are the real ones.
+//! One call of `ship`, from the lease to the last word, as the verbs in `cli/` and `cli/rollout` make it: the preflight,
+//! the planner and the engine are the real ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::event::{Entry, Event, Generation, Verb};
-use ship::core::failure::Outcome;
+use ship::core::account::Account;
+use ship::core::action::Action;
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
+use ship::core::failure::{Failure, FailureKind, Outcome};
 use ship::core::history::{self, Past};
 use ship::core::names::{Epoch, ReleaseId, Revision};
 use ship::core::plan::{Next, Plan, plan};
 use ship::core::release::Definition;
-use ship::core::rollout::Rollout;
+use ship::core::rollout::{Direction, Rollout};
+use ship::core::scaling;
 use ship::core::spec::Spec;
+use ship::core::standing::Standing;
 use ship::core::status::Status;
 use ship::engine::{Clock, Engine, EngineError, Interrupts, Preflight, preflight};
 use ship::report::Reporter;
 use ship::store::{NewRevision, RevisionRecord, RolloutId, Store, StoreError};
 
 use super::broken::Broken;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Shelf};
 use super::process::Process;
 use super::scene::{Call, FLEET, SERVICE, release_id, subject};
 use super::sim::Sim;
@@ -39,6 +43,7 @@ pub(crate) enum Exit {
     Locked,
     Refused,
     Unreachable,
+    Paused,
     Interrupted,
     Internal,
     /// It has none: it was killed.
@@ -51,9 +56,10 @@ impl Exit {
             (_, Outcome::Succeeded) => Exit::Done,
             (_, Outcome::RolledBack) => Exit::RolledBack,
             (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
-            (Verb::Deploy, Outcome::Held { .. }) => Exit::Held,
+            (_, Outcome::Held { .. }) => Exit::Held,
             (_, Outcome::Fenced { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
+            (_, Outcome::Paused { .. }) => Exit::Paused,
         }
     }
 }
@@ -81,6 +87,19 @@ struct Goal {
     verb: Verb,
     release: ReleaseId,
     definition: Definition,
+    earlier: Option<Earlier>,
+}
+
+/// A rollout that goes on, and how.
+struct Earlier {
+    rollout: Rollout,
+    then: GoOn,
+}
+
+enum GoOn {
+    Onward,
+    Back,
+    Scaled(Outcome),
 }
 
 /// A call under way.
@@ -96,7 +115,7 @@ struct Session {
 /// Makes the call.
 pub(crate) async fn call(ledger: Ledger, interrupts: Interrupts, call: Call) -> Exit {
     let (sim, process) = (Arc::clone(&ledger.sim), Arc::clone(&ledger.process));
-    let mut session = Session { sim, process, ledger, replicas: call.replicas(), revisions: Vec::new() };
+    let mut session = Session { sim, process, ledger, replicas: 0, revisions: Vec::new() };
     let goal = match session.begin(call) {
         Ok(goal) => goal,
         Err(exit) => return exit,
@@ -104,33 +123,101 @@ pub(crate) async fn call(ledger: Ledger, interrupts: Interrupts, call: Call) -> 
     session.carry_out(interrupts, goal).await.unwrap_or_else(|exit| exit)
 }
 
+/// The newest rollout, as its journal tells.
+pub(crate) fn newest_rollout(store: &dyn Shelf) -> Option<Rollout> {
+    Rollout::of(&journal(store))
+}
+
+/// How the service stands when nobody is at work.
+pub(crate) fn standing(store: &dyn Shelf) -> Standing {
+    Standing::of(Account::of(&journal(store)).as_ref(), false)
+}
+
+fn journal(store: &dyn Shelf) -> Vec<Entry> {
+    store.newest_journal(&subject()).ok().flatten().map(|(_, journal)| journal).unwrap_or_default()
+}
+
 impl Session {
+    /// The verbs' own parts.
     fn begin(&mut self, call: Call) -> Result<Goal, Exit> {
         self.ledger.acquire_lease(&subject(), &format!("{call:?}"))?;
         self.revisions = self.ledger.revisions(&subject())?;
+        let standing = standing(&*self.ledger.shelf);
+        if standing.refusal(call.ask(), SERVICE).is_some() {
+            return Err(Exit::Refused);
+        }
+        let rollout = newest_rollout(&*self.ledger.shelf);
+        let current = self.current().cloned();
+        let of = |verb, record: RevisionRecord| Goal {
+            verb,
+            release: record.release,
+            definition: record.definition,
+            earlier: None,
+        };
         match call {
-            Call::Deploy { release, .. } => {
+            Call::Deploy { release, replicas } => {
+                self.replicas = replicas;
                 let definition = self.sim.scene.definition(release);
-                Ok(Goal { verb: Verb::Deploy, release: release_id(release), definition })
+                Ok(Goal { verb: Verb::Deploy, release: release_id(release), definition, earlier: None })
             }
-            Call::Rollback { .. } => {
-                let present = self.current().ok_or(Exit::Refused)?;
+            Call::Rollback { replicas } => {
+                self.replicas = replicas;
+                let present = current.ok_or(Exit::Refused)?;
                 let back = history::fallback(&self.past(), &present.release).ok_or(Exit::Refused)?.revision;
-                let target = self.revision(back).ok_or(Exit::Refused)?;
-                let (release, definition) = (target.release.clone(), target.definition.clone());
-                Ok(Goal { verb: Verb::Rollback, release, definition })
+                Ok(of(Verb::Rollback, self.revision(back).cloned().ok_or(Exit::Refused)?))
+            }
+            Call::Restart { replicas } => {
+                self.replicas = replicas;
+                Ok(of(Verb::Restart, current.ok_or(Exit::Refused)?))
+            }
+            Call::Scale { replicas } => {
+                self.replicas = replicas;
+                match rollout.filter(|_| standing.is_between()) {
+                    Some(rollout) => {
+                        let stands = rollout.outcome.clone().unwrap_or(Outcome::Interrupted);
+                        self.go_on(rollout, GoOn::Scaled(stands))
+                    }
+                    None => Ok(of(Verb::Scale, current.ok_or(Exit::Refused)?)),
+                }
+            }
+            Call::Resume | Call::Abort => {
+                let rollout = rollout.ok_or(Exit::Refused)?;
+                let is_back = matches!(rollout.direction, Direction::Back(_));
+                if call == Call::Abort && !is_back && rollout.fallback.is_none() {
+                    return Err(Exit::Refused);
+                }
+                self.replicas = self.begun_with();
+                self.go_on(rollout, if call == Call::Abort { GoOn::Back } else { GoOn::Onward })
             }
         }
+    }
+
+    fn begun_with(&self) -> u32 {
+        match journal(&*self.ledger.shelf).first().map(|entry| &entry.event) {
+            Some(Event::RolloutStarted(start)) => start.replicas,
+            _ => 0,
+        }
+    }
+
+    fn go_on(&self, rollout: Rollout, then: GoOn) -> Result<Goal, Exit> {
+        let record = self.revision(rollout.goal.revision).ok_or(Exit::Refused)?;
+        Ok(Goal {
+            verb: rollout.verb,
+            release: record.release.clone(),
+            definition: record.definition.clone(),
+            earlier: Some(Earlier { rollout, then }),
+        })
     }
 
     async fn carry_out(mut self, interrupts: Interrupts, goal: Goal) -> Result<Exit, Exit> {
         let mut definitions: BTreeMap<_, _> =
             self.revisions.iter().map(|record| (record.release.clone(), record.definition.clone())).collect();
         definitions.insert(goal.release.clone(), goal.definition.clone());
-        let spec = self.spec(&definitions, &goal.release);
+        let spec = self.spec(&definitions, &goal.release).ok_or(Exit::Refused)?;
+        self.sim.lock().judge.allow(self.process.number, spec.budget);
         let world = Arc::new(Hands { sim: Arc::clone(&self.sim), process: Arc::clone(&self.process) });
         let found = preflight(&world, &spec.hosts, &definitions, &*self.sim).await;
-        if !found.unusable.is_empty() {
+        if found.unusable.len() > spec.max_failures as usize {
             return Err(Exit::Unreachable);
         }
         if !spec.obstacles(&found.fleet).is_empty() {
@@ -141,12 +228,12 @@ impl Session {
             return Ok(Exit::NothingToDo);
         }
         let revision = match self.reused(&goal) {
-            Some(record) => record.revision,
+            Some(revision) => revision,
             None => self.ledger.add_revision(&subject(), &new_revision(&goal))?,
         };
         let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
         let (id, epoch) = self.ledger.begin_rollout(&subject(), revision, seen, self.sim.now())?;
-        let event = self.started(&goal, revision, epoch);
+        let opening = self.opening(&found, &goal, revision, epoch);
         let engine = Engine {
             world,
             store: self.ledger,
@@ -159,7 +246,7 @@ impl Session {
             definitions,
             fleet: found.fleet,
         };
-        let (outcome, mut ledger) = engine.run(id, event).await?;
+        let (outcome, mut ledger) = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {
             trim(&mut ledger, revision)?;
         }
@@ -179,11 +266,19 @@ impl Session {
         self.revisions.iter().find(|record| record.revision == number)
     }
 
-    fn reused(&self, goal: &Goal) -> Option<&RevisionRecord> {
-        self.current().filter(|current| goal.verb == Verb::Deploy && current.release == goal.release)
+    fn reused(&self, goal: &Goal) -> Option<Revision> {
+        if let Some(earlier) = &goal.earlier {
+            return Some(earlier.rollout.goal.revision);
+        }
+        let current = self.current().filter(|current| match goal.verb {
+            Verb::Deploy => current.release == goal.release,
+            Verb::Scale => true,
+            Verb::Rollback | Verb::Restart => false,
+        });
+        current.map(|current| current.revision)
     }
 
-    fn spec(&self, definitions: &BTreeMap<ReleaseId, Definition>, goal: &ReleaseId) -> Spec {
+    fn spec(&self, definitions: &BTreeMap<ReleaseId, Definition>, goal: &ReleaseId) -> Option<Spec> {
         let scene = &self.sim.scene;
         let mut past = self.past();
         let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
@@ -192,13 +287,14 @@ impl Session {
             past.push(Past { revision: newest, release: goal.clone(), proven: true });
         }
         let retained = history::retained(&past, newest, HISTORY_LIMIT);
-        Spec {
+        Some(Spec {
             service: SERVICE.into(),
             hosts: scene.hosts.clone(),
             ports: scene.ports.clone(),
-            budget: scene.budget(self.replicas).expect("the scene's calls are possible"),
+            budget: scene.budget(self.replicas)?,
             min_ready: scene.min_ready,
             progress_deadline: scene.progress_deadline,
+            max_failures: scene.max_failures,
             on_failure: scene.on_failure,
             thresholds: definitions
                 .iter()
@@ -206,7 +302,7 @@ impl Session {
                 .collect(),
             max_restarts: scene.readiness.failures,
             keep: history::kept_releases(&past, &retained),
-        }
+        })
     }
 
     fn is_settled(&self, spec: &Spec, found: &Preflight, goal: &Goal) -> bool {
@@ -214,38 +310,84 @@ impl Session {
             .current()
             .is_some_and(|current| current.release == goal.release && current.outcome == Some(Outcome::Succeeded));
         let epoch = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
-        let revision = self.reused(goal).map_or(Revision(0), |record| record.revision);
-        let now = self.sim.now();
-        let entry = Entry { at: now, event: self.started(goal, revision, Epoch(epoch.0 + 1)) };
-        let Some(rollout) = Rollout::begin(&entry) else { return false };
-        let Plan { actions, next, .. } = plan(spec, &rollout, &found.fleet, now);
-        let only_prunes = || actions.iter().all(|action| matches!(action, ship::core::action::Action::Prune { .. }));
-        recorded && (next == Next::Finish(Outcome::Succeeded) || !actions.is_empty() && only_prunes())
+        let revision = self.reused(goal).unwrap_or_default();
+        let at = self.sim.now();
+        let opening = self.opening(found, goal, revision, Epoch(epoch.0 + 1)).into_iter();
+        let opening: Vec<_> = opening.map(|event| Entry { at, event }).collect();
+        let Some(rollout) = Rollout::of(&opening) else { return false };
+        let Plan { actions, next, .. } = plan(spec, &rollout, &found.fleet, at);
+        let only_prunes = || actions.iter().all(|action| matches!(action, Action::Prune { .. }));
+        let complete = next == Next::Finish(Outcome::Succeeded) || !actions.is_empty() && only_prunes();
+        goal.earlier.is_none() && goal.verb != Verb::Restart && recorded && complete
     }
 
-    fn started(&self, goal: &Goal, revision: Revision, epoch: Epoch) -> Event {
-        let is_repair = self.reused(goal).is_some_and(|current| current.proven);
-        let fallback = history::fallback(&self.past(), &goal.release)
-            .filter(|_| goal.verb == Verb::Deploy && !is_repair)
-            .and_then(|back| self.revision(back.revision))
-            .map(|record| Generation {
-                revision: record.revision,
-                release: record.release.clone(),
-                version: record.definition.version.clone(),
-            });
-        Event::RolloutStarted {
+    fn opening(&self, found: &Preflight, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
+        let earlier = goal.earlier.as_ref();
+        let target =
+            Generation { revision, release: goal.release.clone(), version: goal.definition.version.clone() };
+        let fallback = match earlier {
+            Some(earlier) => earlier.rollout.fallback.clone(),
+            None => self.fallback(goal),
+        };
+        let start = Event::RolloutStarted(RolloutStart {
             verb: goal.verb,
             service: SERVICE.into(),
             fleet: FLEET.into(),
-            target: Generation {
-                revision,
-                release: goal.release.clone(),
-                version: goal.definition.version.clone(),
-            },
+            is_proven: self.revision(revision).is_some_and(|record| record.proven),
+            scaling: earlier.and_then(|earlier| self.scaling(found, &target, fallback.as_ref(), &earlier.then)),
+            target,
             fallback,
             replicas: self.replicas,
             epoch,
-        }
+            set: Vec::new(),
+        });
+        let turn = earlier.and_then(|earlier| match (&earlier.then, &earlier.rollout.direction) {
+            (_, Direction::Back(failure)) => {
+                Some(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: Then::RollBack })
+            }
+            (GoOn::Back, _) => Some(Event::Aborted { by: "anna@here".into() }),
+            (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
+            (_, Direction::Held { .. }) => None,
+        });
+        let lost = found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
+            failure: Failure {
+                kind: FailureKind::HostLost,
+                host: Some(host.clone()),
+                slot: None,
+                detail: unusable.why.clone(),
+                waited: Duration::ZERO,
+            },
+            log: Vec::new(),
+        });
+        [start].into_iter().chain(turn).chain(lost).collect()
+    }
+
+    fn fallback(&self, goal: &Goal) -> Option<Generation> {
+        let back = match goal.verb {
+            Verb::Deploy => {
+                history::fallback(&self.past(), &goal.release).and_then(|back| self.revision(back.revision))
+            }
+            Verb::Rollback => self.current().filter(|current| current.proven && current.release != goal.release),
+            Verb::Restart | Verb::Scale => None,
+        };
+        back.map(|record| Generation {
+            revision: record.revision,
+            release: record.release.clone(),
+            version: record.definition.version.clone(),
+        })
+    }
+
+    fn scaling(
+        &self,
+        found: &Preflight,
+        target: &Generation,
+        fallback: Option<&Generation>,
+        then: &GoOn,
+    ) -> Option<Scaling> {
+        let GoOn::Scaled(outcome) = then else { return None };
+        let known = [Some(target), fallback].into_iter().flatten().map(|generation| &generation.release);
+        let shares = scaling::shares(&found.fleet, &known.collect::<Vec<_>>(), &target.release, self.replicas);
+        Some(Scaling { shares, then: Box::new(outcome.clone()) })
     }
 }
 

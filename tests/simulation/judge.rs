@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use ship::core::action::Action;
 use ship::core::budget::Budget;
-use ship::core::event::{Entry, Event, Generation, Then};
-use ship::core::failure::Outcome;
+use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::failure::{FailureKind, Outcome};
 use ship::core::fleet::{Instance, Listener, Observation, Occupant};
 use ship::core::health::Verdict;
-use ship::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId};
+use ship::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision};
 use ship::core::release::Readiness;
 use ship::core::status::{Status, Word};
 use ship::core::time::Time;
@@ -25,6 +25,9 @@ use super::machine::Machine;
 
 /// How long a host may stand still without a word about why: longer than the moment between two plans.
 const SILENCE: Duration = Duration::from_millis(1500);
+
+/// Why a held rollout stands.
+const HELD: &str = "the rollout is held";
 
 /// How long a lease is good without a word of its holder.
 const LEASE: Duration = Duration::from_secs(30);
@@ -38,6 +41,9 @@ pub(crate) struct Judge {
     journals: BTreeMap<i64, Journal>,
     /// The newest epoch in which anything was started or stopped.
     acting: Epoch,
+    /// The slots of each host.
+    ports: usize,
+    hosts: usize,
     /// The newest order that each host has obeyed.
     obeyed: BTreeMap<HostId, (Epoch, ActionId)>,
     /// Who holds the lease, or thinks so, and when it last said that it lives.
@@ -52,6 +58,7 @@ pub(crate) struct Judge {
 struct Truth {
     host: HostId,
     release: ReleaseId,
+    revision: Revision,
     /// The epoch in which it was started; none if it was there before everything.
     epoch: Option<Epoch>,
     runs: bool,
@@ -63,14 +70,18 @@ struct Truth {
     revived: Option<Time>,
     /// Whether an order has ended it.
     is_stopped: bool,
+    /// Whether it served until then.
+    served_to_the_end: bool,
 }
 
 /// What one controller was told, and what it is allowed.
 #[derive(Debug)]
-pub(crate) struct Mind {
-    pub(crate) budget: Budget,
-    pub(crate) min_ready: Duration,
-    pub(crate) readiness: Readiness,
+struct Mind {
+    budget: Budget,
+    min_ready: Duration,
+    readiness: Readiness,
+    /// That of its rollout, once it has begun.
+    epoch: Option<Epoch>,
     told: BTreeMap<InstanceId, Told>,
     seen: BTreeMap<HostId, Seen>,
     lost: BTreeSet<HostId>,
@@ -112,6 +123,8 @@ struct Sent {
     excused: BTreeSet<InstanceId>,
     /// Instances that run, though the giver had every reason to believe otherwise.
     hidden: BTreeSet<InstanceId>,
+    /// Hosts that are left behind and that the giver could not speak for.
+    written_off: BTreeSet<HostId>,
     /// Whether the instance to be stopped was, to all that the giver knew, of no use.
     is_free: bool,
 }
@@ -120,8 +133,8 @@ struct Sent {
 #[derive(Debug, Default)]
 struct Journal {
     epoch: Epoch,
-    goal: Option<Generation>,
-    fallback: Option<Generation>,
+    start: Option<RolloutStart>,
+    left_behind: BTreeMap<HostId, FailureKind>,
     started: BTreeMap<ActionId, (Action, Option<InstanceId>)>,
     in_flight: BTreeMap<ActionId, HostId>,
     /// Why nothing new may be ordered.
@@ -136,6 +149,7 @@ pub(crate) enum Deed {
     Staged,
     Launched,
     Terminated,
+    Disarmed,
     Pruned,
 }
 
@@ -148,6 +162,10 @@ pub(crate) enum Cause {
 }
 
 impl Judge {
+    pub(crate) fn of(hosts: usize, ports: usize) -> Self {
+        Self { hosts, ports, ..Self::default() }
+    }
+
     pub(crate) fn violation(&self) -> Option<&str> {
         self.violation.as_deref()
     }
@@ -176,6 +194,7 @@ impl Judge {
             let truth = self.instances.entry(record.name.clone()).or_insert_with(|| Truth {
                 host: host.clone(),
                 release: record.release.clone(),
+                revision: record.revision,
                 epoch,
                 runs: false,
                 serves: false,
@@ -183,8 +202,11 @@ impl Judge {
                 harmed: None,
                 revived: None,
                 is_stopped: false,
+                served_to_the_end: false,
             });
-            truth.is_stopped |= matches!(cause, Cause::Stop(name) if *name == record.name);
+            if matches!(cause, Cause::Stop(name) if *name == record.name) && !truth.is_stopped {
+                (truth.is_stopped, truth.served_to_the_end) = (true, truth.serves);
+            }
             truth.change(now, runs, serves, cause);
         }
         let names: BTreeSet<_> = machine.slots.values().map(|record| &record.name).collect();
@@ -200,17 +222,32 @@ impl Judge {
     // ── what a controller knows ────────────────────────────────────────────────────────────────────────────────────
 
     /// A controller has been started.
-    pub(crate) fn begin(&mut self, controller: u32, budget: Budget, min_ready: Duration, readiness: Readiness) {
+    pub(crate) fn begin(&mut self, controller: u32, min_ready: Duration, readiness: Readiness) {
         let mind = Mind {
-            budget,
+            budget: Budget { replicas: 0, surge: 0, unavailable: 0 },
             min_ready,
             readiness,
+            epoch: None,
             told: BTreeMap::new(),
             seen: BTreeMap::new(),
             lost: BTreeSet::new(),
             silent: BTreeMap::new(),
         };
         self.controllers.insert(controller, mind);
+    }
+
+    /// What a controller may spend.
+    pub(crate) fn allow(&mut self, controller: u32, budget: Budget) {
+        if let Some(mind) = self.controllers.get_mut(&controller) {
+            mind.budget = budget;
+        }
+    }
+
+    /// A controller's rollout begins.
+    pub(crate) fn begun(&mut self, controller: u32, epoch: Epoch) {
+        if let Some(mind) = self.controllers.get_mut(&controller) {
+            mind.epoch = Some(epoch);
+        }
     }
 
     /// A controller has got the lease: nobody else may hold it who lives and has said so lately.
@@ -241,15 +278,16 @@ impl Judge {
             (Verdict::Pass(_), Some(Listener::Own { .. })) => true,
             (Verdict::Pass(_), Some(Listener::Other { .. })) | (Verdict::Fail(_), _) => false,
         };
+        let stale_after = mind.stale_after();
         let told = mind.told.entry(instance.name.clone()).or_default();
-        let is_first = told.last.is_none();
         if is_pass {
             (told.passes, told.failures) = (told.passes + 1, 0);
-            // The first question of all asks how it has been until now.
-            told.is_ready |= is_first || told.passes >= mind.readiness.successes;
+            // Before the rollout begins, one question asks how it has been until now.
+            told.is_ready |= mind.epoch.is_none() || told.passes >= mind.readiness.successes;
         } else {
             (told.passes, told.failures) = (0, told.failures + 1);
-            told.is_ready &= told.failures < mind.readiness.failures;
+            let is_fresh = told.last.is_some_and(|(before, _)| asked.since(before) <= stale_after);
+            told.is_ready &= told.failures < mind.readiness.failures && is_fresh;
         }
         told.last = Some((asked, is_pass));
     }
@@ -284,8 +322,10 @@ impl Judge {
 
     /// An order leaves its controller.
     pub(crate) fn sent(&mut self, controller: u32, order: &Order, now: Time) {
-        let intent = self.journals.values().find(|journal| journal.epoch == order.epoch);
-        let intended = intent.and_then(|journal| journal.started.get(&order.id));
+        let journal = self.journals.values().find(|journal| journal.epoch == order.epoch);
+        let intended = journal.and_then(|journal| journal.started.get(&order.id));
+        let left_behind: BTreeSet<HostId> =
+            journal.into_iter().flat_map(|journal| journal.left_behind.keys()).cloned().collect();
         let name = order.instance.as_ref().map(|(_, name)| name.clone());
         if intended != Some(&(order.action.clone(), name)) {
             self.object(format!("{} is ordered and its intent is not in the journal", order.action));
@@ -300,8 +340,11 @@ impl Judge {
             let found = self.instances.iter().filter(|(name, truth)| wanted(name, truth));
             found.map(|(name, _)| name.clone()).collect()
         };
+        let is_claimed = |host: &HostId| self.obeyed.get(host).is_some_and(|(epoch, _)| *epoch >= order.epoch);
+        let is_mute = |host: &HostId| mind.lost.contains(host) || !is_claimed(host);
         let sent = Sent {
             at: now,
+            written_off: left_behind.into_iter().filter(is_mute).collect(),
             budget: mind.budget,
             min_ready: mind.min_ready,
             excused: names(&|name, truth| mind.must_believe_in(name, truth, now)),
@@ -311,10 +354,12 @@ impl Judge {
         self.orders.insert((order.epoch, order.id), sent);
     }
 
-    /// An order takes effect; the host is as it was before. `says` whether the release lies there.
-    pub(crate) fn deed(&mut self, host: &HostId, machine: &Machine, order: &Order, deed: Deed) {
+    /// An order takes effect; the host is as it was before.
+    pub(crate) fn deed(&mut self, now: Time, host: &HostId, machine: &Machine, order: &Order, deed: Deed) {
         let what = &order.action;
-        if order.epoch < self.acting {
+        let acting = self.journals.values().find(|journal| journal.epoch == self.acting);
+        let left_behind = acting.is_some_and(|acting| acting.left_behind.contains_key(host));
+        if order.epoch < self.acting && !left_behind {
             let newer = self.acting;
             self.object(format!(
                 "{what}, of epoch {}, takes effect though epoch {newer} has begun to start and stop",
@@ -338,7 +383,7 @@ impl Judge {
                 }
                 self.judge_start(order);
             }
-            (Deed::Terminated, Action::Stop { instance, .. }) => self.judge_stop(order, instance),
+            (Deed::Terminated, Action::Stop { instance, .. }) => self.judge_stop(order, instance, now),
             (Deed::Pruned, Action::Prune { releases, .. }) => {
                 let runs = machine.slots.values().any(|record| releases.contains(&record.release));
                 if runs {
@@ -353,8 +398,9 @@ impl Judge {
     fn judge_start(&mut self, order: &Order) {
         let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
         let came = |truth: &Truth| truth.revived.is_some_and(|revived| revived > sent.at);
-        let known =
-            self.instances.iter().filter(|(name, truth)| truth.runs && !sent.hidden.contains(name) && !came(truth));
+        let known = self.instances.iter().filter(|(name, truth)| {
+            truth.runs && !sent.hidden.contains(name) && !came(truth) && !sent.written_off.contains(&truth.host)
+        });
         let running = known.count() + 1;
         let most = sent.budget.replicas + sent.budget.surge;
         if running > most as usize {
@@ -363,16 +409,18 @@ impl Judge {
     }
 
     /// Too few may serve only if the world has taken one away and nobody could know.
-    fn judge_stop(&mut self, order: &Order, stopped: &InstanceId) {
+    fn judge_stop(&mut self, order: &Order, stopped: &InstanceId, now: Time) {
         let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
         if sent.is_free || !self.instances.get(stopped).is_some_and(|truth| truth.serves) {
             return;
         }
         let counts = |(name, truth): &(&InstanceId, &Truth)| {
+            // Other stops may have been ordered since, on the strength of instances that had not soaked before.
+            let until = if truth.serves { now } else { truth.harmed.unwrap_or(now) };
             let old_enough = truth.epoch != Some(order.epoch)
-                || truth.first_served.is_some_and(|since| since + sent.min_ready <= sent.at);
+                || truth.first_served.is_some_and(|since| since + sent.min_ready <= until);
             let taken = sent.excused.contains(*name) || truth.harmed.is_some_and(|harmed| harmed > sent.at);
-            *name != stopped && old_enough && !truth.is_stopped && (truth.serves || taken)
+            *name != stopped && old_enough && !truth.served_to_the_end && (truth.serves || taken)
         };
         let left = self.instances.iter().filter(counts).count();
         let fewest = sent.budget.replicas - sent.budget.unavailable;
@@ -399,32 +447,39 @@ impl Judge {
             return self.object("a rollout ends that never began".into());
         };
         let Some(mind) = self.controllers.get(&controller) else { return };
+        let Some(start) = &journal.start else { return };
         let wanted = match outcome {
-            Outcome::Succeeded => journal.goal.as_ref(),
-            Outcome::RolledBack => journal.fallback.as_ref(),
+            Outcome::Succeeded => Some(&start.target),
+            Outcome::RolledBack => start.fallback.as_ref(),
             _ => return,
         };
-        let Some(Generation { release, .. }) = wanted else {
+        let Some(Generation { release, revision, .. }) = wanted else {
             return self.object(format!("a rollout ends as {} and has nowhere to go", outcome.word()));
         };
+        let is_fresh = |truth: &Truth| start.verb != Verb::Restart || truth.revision == *revision;
         let serving = self.instances.iter().filter(|(name, truth)| {
             let old_enough = truth.epoch != Some(journal.epoch)
                 || truth.first_served.is_some_and(|since| since + mind.min_ready <= now);
             truth.release == *release
+                && is_fresh(truth)
                 && old_enough
                 && !truth.is_stopped
                 && (truth.serves || mind.must_believe_in(name, truth, now))
         });
         let serving = serving.count();
+        let left = &journal.left_behind;
         let known: Vec<_> = self
             .instances
             .iter()
-            .filter(|(name, truth)| truth.runs && !mind.cannot_know_of(name, truth))
+            .filter(|(name, truth)| {
+                truth.runs && !mind.cannot_know_of(name, truth) && !left.contains_key(&truth.host)
+            })
             .collect();
         let replicas = mind.budget.replicas as usize;
-        let other = known.iter().find(|(_, truth)| truth.release != *release);
-        let objection = if serving < replicas {
-            format!("{}: {serving} of {replicas} instances serve", outcome.word())
+        let least = if left.is_empty() { replicas } else { replicas.min((self.hosts - left.len()) * self.ports) };
+        let other = known.iter().find(|(_, truth)| truth.release != *release || !is_fresh(truth));
+        let objection = if serving < least {
+            format!("{}: {serving} of {least} instances serve", outcome.word())
         } else if let Some((name, _)) = other {
             format!("{}: and yet {name} runs", outcome.word())
         } else if known.len() > replicas {
@@ -449,22 +504,23 @@ impl Judge {
     pub(crate) fn shown(&mut self, controller: u32, rollout: i64, status: &Status, now: Time) {
         let Some(journal) = self.journals.get(&rollout) else { return };
         let Some(mind) = self.controllers.get_mut(&controller) else { return };
+        // Where only the numbers change, each release keeps its part.
+        let keeps_others = journal.start.as_ref().is_some_and(|start| start.scaling.is_some());
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
         let odd = status.instances.iter().filter(|row| {
-            row.status != Word::Running || Some(&row.version) != status.version.as_ref() && journal.standstill.is_none()
+            row.status != Word::Running || Some(&row.version) != status.version.as_ref() && !keeps_others
         });
-        let unexplained: BTreeSet<HostId> = odd
-            .map(|row| &row.host)
-            .filter(|host| !busy.contains(host) && !status.holds.iter().any(|held| held.host == **host))
-            .cloned()
+        let unexplained: BTreeMap<HostId, String> = odd
+            .filter(|row| !busy.contains(&row.host) && !status.holds.iter().any(|held| held.host == row.host))
+            .map(|row| (row.host.clone(), format!("{} is {}", row.name, row.status)))
             .collect();
         let mut silent = None;
-        mind.silent.retain(|host, _| unexplained.contains(host) && journal.standstill.is_none());
         let stands = journal.standstill.is_some();
-        for host in unexplained.into_iter().filter(|_| !stands) {
+        mind.silent.retain(|host, _| unexplained.contains_key(host) && !stands);
+        for (host, what) in unexplained.into_iter().filter(|_| !stands) {
             let since = *mind.silent.entry(host.clone()).or_insert(now);
             if now.since(since) > SILENCE {
-                silent.get_or_insert(format!("{host} has no order and no hold, and is not as it should be"));
+                silent.get_or_insert(format!("{host} has neither an order nor a hold: {what}"));
             }
         }
         silent.into_iter().for_each(|silent| self.object(silent));
@@ -477,7 +533,7 @@ impl Truth {
             self.harmed = Some(now);
         }
         if !self.runs && runs && matches!(cause, Cause::World) {
-            self.revived = Some(now);
+            (self.revived, self.is_stopped, self.served_to_the_end) = (Some(now), false, false);
         }
         if serves {
             self.first_served.get_or_insert(now);
@@ -526,11 +582,10 @@ impl Journal {
             objections.push(format!("the journal goes on after its end: {event:?}"));
         }
         match event {
-            Event::RolloutStarted { target, fallback, epoch, .. } => {
-                (self.epoch, self.goal, self.fallback) = (*epoch, Some(target.clone()), fallback.clone());
-            }
+            Event::RolloutStarted(start) => (self.epoch, self.start) = (start.epoch, Some(start.clone())),
             Event::ActionStarted { id, action, instance } => {
-                if let Some(why) = self.standstill {
+                let is_tidying = matches!(action, Action::Disarm { .. }) && self.standstill == Some(HELD);
+                if let Some(why) = self.standstill.filter(|_| !is_tidying) {
                     objections.push(format!("{action} is ordered though {why}"));
                 }
                 if self.in_flight.values().any(|host| host == action.host()) {
@@ -547,7 +602,14 @@ impl Journal {
                     objections.push(format!("order {} ends and was not in flight", id.0));
                 }
             }
-            Event::RolloutFailed { then: Then::Hold { .. }, .. } => self.standstill = Some("the rollout is held"),
+            Event::RolloutFailed { then: Then::Hold { .. }, .. } => self.standstill = Some(HELD),
+            Event::RolloutFailed { then: Then::RollBack, .. } => {
+                self.left_behind.retain(|_, kind| *kind == FailureKind::HostLost);
+            }
+            Event::HostQuarantined { failure, .. } => {
+                self.left_behind.extend(failure.host.clone().map(|host| (host, failure.kind)));
+            }
+            Event::Paused { .. } => self.standstill = Some("the rollout is paused"),
             Event::Fenced { .. } => self.standstill = Some("a host has refused this epoch"),
             Event::Interrupted { .. } => self.standstill = Some("the rollout is interrupted"),
             Event::RolloutFinished { .. } => {

@@ -10,7 +10,7 @@ use ship::core::failure::Outcome;
 use ship::core::names::{Epoch, Revision};
 use ship::core::time::Time;
 use ship::engine::Clock;
-use ship::store::{Holder, NewRevision, RevisionRecord, RolloutId, Sqlite, Store, StoreError, Subject};
+use ship::store::{Holder, NewRevision, Request, RevisionRecord, RolloutId, Sqlite, Store, StoreError, Subject};
 
 use super::broken::Broken;
 use super::judge::Judge;
@@ -28,7 +28,7 @@ pub(crate) trait Shelf: Store {
 
 impl Shelf for Sqlite {
     fn acquire_lease(&mut self, subject: &Subject, holder: Holder) -> Result<(), StoreError> {
-        Sqlite::acquire_lease(self, subject, holder)
+        Sqlite::acquire_lease(self, subject, holder, None)
     }
 
     fn release_lease(&mut self) -> Result<(), StoreError> {
@@ -55,6 +55,7 @@ struct Rollout {
     began: Time,
     ended: Option<(Time, Outcome)>,
     entries: Vec<Entry>,
+    request: Option<Request>,
 }
 
 /// A store that behaves as `Sqlite` does, and is gone with its process.
@@ -85,7 +86,7 @@ impl Shelf for Memory {
                 present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES
             };
             if let Some(present) = tables.lease.clone().filter(is_alive) {
-                return Err(StoreError::Held(Holder { now: holder.now, ..present }));
+                return Err(StoreError::Held(Box::new(Holder { now: holder.now, ..present })));
             }
             tables.lease = Some(Holder { heartbeat: holder.now, ..holder.clone() });
             Ok(())
@@ -154,7 +155,7 @@ impl Store for Memory {
             tables.epoch = Epoch(tables.epoch.max(seen).0 + 1);
             // As SQLite numbers its rows: after the largest there is.
             tables.rollout = tables.rollouts.last_key_value().map_or(0, |(id, _)| *id) + 1;
-            let rollout = Rollout { revision, began: now, ended: None, entries: Vec::new() };
+            let rollout = Rollout { revision, began: now, ended: None, entries: Vec::new(), request: None };
             tables.rollouts.insert(tables.rollout, rollout);
             Ok((RolloutId(tables.rollout), tables.epoch))
         })
@@ -194,8 +195,24 @@ impl Store for Memory {
         })
     }
 
-    fn newest_journal(&self, _: &Subject) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.with(|tables| Ok(tables.rollouts.last_key_value().map(|(_, rollout)| rollout.entries.clone())))
+    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        self.with(|tables| match tables.rollouts.get_mut(&rollout.0) {
+            Some(rollout) => {
+                rollout.request = Some(request.clone());
+                Ok(())
+            }
+            None => Err(foreign_key()),
+        })
+    }
+
+    fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
+        self.with(|tables| Ok(tables.rollouts.get(&rollout.0).and_then(|rollout| rollout.request.clone())))
+    }
+
+    fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+        self.with(|tables| {
+            Ok(tables.rollouts.last_key_value().map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
+        })
     }
 }
 
@@ -256,6 +273,7 @@ impl Ledger {
             since: now,
             heartbeat: now,
             now,
+            token: String::new(),
         };
         let is_free_for_all = self.sim.broken == Broken::NoLease;
         self.write(
@@ -299,7 +317,11 @@ impl Store for Ledger {
         seen: Epoch,
         now: Time,
     ) -> Result<(RolloutId, Epoch), StoreError> {
-        let begun = self.write(|shelf| shelf.begin_rollout(subject, revision, seen, now), |_, _| ())?;
+        let number = self.process.number;
+        let begun = self.write(
+            |shelf| shelf.begin_rollout(subject, revision, seen, now),
+            |judge, (_, epoch)| judge.begun(number, *epoch),
+        )?;
         self.process.set_epoch(begun.1);
         Ok(begun)
     }
@@ -326,7 +348,15 @@ impl Store for Ledger {
         self.write(|shelf| shelf.renew_lease(now), |judge, ()| judge.is_alive(number, now))
     }
 
-    fn newest_journal(&self, subject: &Subject) -> Result<Option<Vec<Entry>>, StoreError> {
+    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        self.shelf.ask(rollout, request)
+    }
+
+    fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
+        self.shelf.request(rollout)
+    }
+
+    fn newest_journal(&self, subject: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.shelf.newest_journal(subject)
     }
 }

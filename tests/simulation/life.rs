@@ -8,7 +8,7 @@ use ship::core::release::Driver;
 use tokio::time::sleep;
 
 use super::judge::Cause;
-use super::machine::{Answers, Life, Running};
+use super::machine::{Answers, Armed, Life, Machine, Record, Running};
 use super::scene::Quality;
 use super::sim::{Sim, State};
 
@@ -61,6 +61,12 @@ pub(crate) fn boot(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
     }
     let machine = state.machine(host);
     let boot = machine.boot;
+    for (port, armed) in &machine.armed {
+        // Its timer is gone: where nothing has taken its place, it comes back with the others.
+        let record = Record { life: Life::Ended { how: "not started" }, is_enabled: true, ..armed.record.clone() };
+        machine.slots.entry(*port).or_insert(record);
+    }
+    machine.armed.retain(|port, armed| machine.slots[port].name != armed.record.name);
     let ports: Vec<Port> = machine.slots.keys().copied().collect();
     for port in ports {
         let wait = state.dice.millis(100..=4000);
@@ -70,6 +76,63 @@ pub(crate) fn boot(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
             being.start_again(boot, 0);
         });
     }
+}
+
+/// Counts the time until a host brings an instance back; it is disarmed before, or the host goes down.
+pub(crate) fn arm(sim: &Arc<Sim>, state: &mut State, host: &HostId, port: Port, after: Duration) {
+    let number = state.number();
+    let machine = state.machine(host);
+    let Some(record) = machine.slots.get(&port).cloned() else { return };
+    machine.armed.insert(port, Armed { number, record });
+    let boot = machine.boot;
+    state.count("a host is armed to bring an instance back");
+    let (sim, host) = (Arc::clone(sim), host.clone());
+    tokio::spawn(async move {
+        sleep(after).await;
+        restore(&sim, &host, port, number, boot).await;
+    });
+}
+
+/// Brings back what is armed, under the lock; whatever instance is in the slot goes first.
+async fn restore(sim: &Arc<Sim>, host: &HostId, port: Port, number: u64, boot: u64) {
+    let is_due = |machine: &Machine| {
+        machine.is_on && machine.boot == boot && machine.armed.get(&port).is_some_and(|armed| armed.number == number)
+    };
+    loop {
+        {
+            let mut state = sim.lock();
+            let machine = state.machine(host);
+            if !is_due(machine) {
+                return;
+            }
+            if machine.lock.is_none() {
+                machine.lock = Some(number);
+                break;
+            }
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    if let Some(record) = sim.lock().record(host, port) {
+        record.is_enabled = false;
+        if let Life::Running(running) = &mut record.life {
+            (running.listens, running.is_ending) = (false, true);
+        }
+    }
+    let stopping = sim.lock().dice.millis(20..=2500);
+    sim.lock().changed(host, &Cause::World);
+    sleep(stopping).await;
+    let mut state = sim.lock();
+    if !is_due(state.machine(host)) {
+        return;
+    }
+    let (now, machine) = (state.now, state.machine(host));
+    machine.lock = None;
+    let Some(Armed { record, .. }) = machine.armed.remove(&port) else { return };
+    let record = Record { started: now, restarts: 0, is_enabled: true, life: Life::Unborn, ..record };
+    machine.slots.insert(port, record);
+    state.count("a host brings an instance back by itself");
+    state.changed(host, &Cause::World);
+    launch(sim, &mut state, host, port, &Cause::World);
 }
 
 fn is_process(life: &Life, process: u64) -> bool {

@@ -26,10 +26,20 @@ pub(crate) struct Machine {
     pub(crate) releases: BTreeSet<ReleaseId>,
     /// The records of its slots.
     pub(crate) slots: BTreeMap<Port, Record>,
+    /// What it brings back by itself, unless it is disarmed in time.
+    pub(crate) armed: BTreeMap<Port, Armed>,
     /// Ports on which somebody else listens.
     pub(crate) strangers: BTreeSet<Port>,
     /// Whether its disk is full.
     pub(crate) is_full: bool,
+}
+
+/// An instance that its host brings back.
+#[derive(Clone, Debug)]
+pub(crate) struct Armed {
+    /// Which timer.
+    pub(crate) number: u64,
+    pub(crate) record: Record,
 }
 
 /// What a slot's record says, and what has become of the instance.
@@ -110,7 +120,7 @@ impl Machine {
             epoch: self.epoch,
             releases: self.releases.clone(),
             slots,
-            armed: BTreeSet::new(),
+            armed: self.armed.keys().copied().collect(),
             free_kib: Some(if self.is_full { 0 } else { 1_000_000 }),
         }
     }

@@ -51,7 +51,9 @@ fn run(seed: u64, broken: Broken, disk: Disk, tells: bool) -> Run {
         .start_paused(true)
         .build()
         .expect("a runtime without I/O");
-    runtime.block_on(async {
+    // An engine's run stays on the thread where it began.
+    let processes = tokio::task::LocalSet::new();
+    processes.block_on(&runtime, async {
         let mut dice = Dice::new(seed);
         let scene = Scene::draw(&mut dice);
         let sim = Sim::new(scene, dice, broken, tells);

@@ -7,7 +7,8 @@ use ship::core::event::Verb;
 use ship::core::failure::Outcome;
 use ship::core::names::{Epoch, ReleaseId};
 use ship::core::spec::OnFailure;
-use ship::store::{NewRevision, Place, Sqlite};
+use ship::core::standing::Standing;
+use ship::store::{NewRevision, Place, Request, Sqlite, Wish};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
@@ -45,6 +46,7 @@ enum Fate {
     Killed,
     Stopped { lasts: Duration, rivalled: bool },
     Interrupted { again: Option<Duration> },
+    Asked(Wish),
     Rivalled,
 }
 
@@ -109,6 +111,10 @@ impl People {
         shelf.end_rollout(rollout, &Outcome::Succeeded, now).expect("nothing fails yet");
     }
 
+    fn pick(&self, calls: &[Call]) -> Call {
+        *self.sim.lock().dice.pick(calls)
+    }
+
     async fn pause(&self, range: std::ops::RangeInclusive<u64>) {
         let time = self.sim.lock().dice.millis(range);
         sleep(time).await;
@@ -118,12 +124,20 @@ impl People {
 
     /// Makes a call until it comes to an end of its own.
     async fn insist(&self, call: Call) {
+        let mut next = call;
         for _ in 0..MOST_TRIES {
-            let exit = self.attempt(call).await;
-            match exit {
+            let exit = self.attempt(next).await;
+            next = match exit {
                 Exit::Done | Exit::NothingToDo | Exit::RolledBack | Exit::Held | Exit::RollbackFailed => return,
-                _ => self.pause(200..=15_000).await,
-            }
+                Exit::Locked | Exit::Unreachable => next,
+                Exit::Paused => self.pick(&[Call::Resume, Call::Resume, Call::Abort]),
+                Exit::Refused if call::standing(&*self.disk.open()) == Standing::Paused => Call::Resume,
+                Exit::Refused => call,
+                Exit::Interrupted | Exit::Internal | Exit::Killed => {
+                    self.pick(&[call, call, Call::Resume, Call::Resume, Call::Abort])
+                }
+            };
+            self.pause(200..=15_000).await;
         }
     }
 
@@ -172,11 +186,13 @@ impl People {
         }
         let mut state = self.sim.lock();
         let at = state.dice.millis(20..=15_000);
-        let fate = match state.dice.below(6) {
+        let fate = match state.dice.below(9) {
             0 | 1 => Fate::Killed,
             2 | 3 => Fate::Stopped { lasts: state.dice.millis(1000..=60_000), rivalled: state.dice.chance(600) },
             4 => Fate::Interrupted { again: state.dice.chance(300).then(|| Duration::from_millis(700)) },
-            _ => Fate::Rivalled,
+            5 => Fate::Rivalled,
+            6 => Fate::Asked(Wish::Abort),
+            _ => Fate::Asked(Wish::Pause),
         };
         Some((at, fate))
     }
@@ -211,16 +227,26 @@ impl People {
                     process.interrupt();
                 }
             }
+            Fate::Asked(wish) => self.ask(wish),
             Fate::Rivalled => self.rival(call).await,
         }
+    }
+
+    /// Somebody asks, from a process of their own, that the rollout pauses or goes back.
+    fn ask(&self, wish: Wish) {
+        let mut shelf = self.disk.open();
+        let Ok(Some((rollout, _))) = shelf.newest_journal(&subject()) else { return };
+        // It may have ended already: then nobody hears it.
+        drop(shelf.ask(rollout, &Request { wish, by: "bert@there".into() }));
     }
 
     /// Somebody else calls `ship` from a machine of their own, and tries again as long as it is locked.
     async fn rival(&self, call: Call) {
         let machine = format!("desk{}", self.sim.lock().number());
         let call = match self.sim.lock().dice.below(3) {
-            0 => Call::Deploy { release: 0, replicas: call.replicas() },
-            _ => call,
+            0 => Call::Deploy { release: 0, replicas: call.replicas().unwrap_or(1) },
+            1 if call.replicas().is_some() => call,
+            _ => Call::Resume,
         };
         for _ in 0..4 {
             self.pause(100..=12_000).await;
@@ -239,8 +265,7 @@ impl People {
         let number = {
             let mut state = self.sim.lock();
             let number = u32::try_from(state.number()).expect("few processes");
-            let budget = scene.budget(call.replicas()).expect("the scene's calls are possible");
-            state.judge.begin(number, budget, scene.min_ready, scene.readiness.clone());
+            state.judge.begin(number, scene.min_ready, scene.readiness.clone());
             state.tell(format_args!("ship{number}"), format_args!("{call:?} from {machine}, {trap:?}"));
             number
         };
@@ -256,7 +281,7 @@ impl People {
             late: Vec::new(),
         };
         let runs = Arc::clone(&process);
-        let end = tokio::spawn(async move { runs.run(call::call(ledger, interrupts, call)).await });
+        let end = tokio::task::spawn_local(async move { runs.run(call::call(ledger, interrupts, call)).await });
         Launched { process, abort: end.abort_handle(), end }
     }
 
@@ -292,11 +317,16 @@ impl People {
 
     /// Whatever has happened: in a calm world the last call is carried out or comes back, and a good release helps.
     async fn settle(&self, last: Call) {
-        let replicas = last.replicas();
-        let release = match last {
-            Call::Deploy { release, .. } => release,
-            Call::Rollback { .. } => 0,
-        };
+        if call::standing(&*self.disk.open()) == Standing::Paused {
+            self.count("a paused rollout goes on in a calm world");
+            self.call_in_peace(Call::Resume).await;
+        }
+        let replicas = last.replicas().expect("nobody begins with what goes on");
+        let releases = self.sim.scene.calls.iter().filter_map(|call| match call {
+            Call::Deploy { release, .. } => Some(*release),
+            _ => None,
+        });
+        let release = releases.last().unwrap_or(0);
         let quality = self.sim.scene.releases[release];
         let goal = Call::Deploy { release, replicas };
         let fallback = self.way_back(release);
@@ -370,6 +400,11 @@ impl People {
         let exit = self.call_in_peace(call).await;
         if exit != Exit::NothingToDo || self.sim.lock().judge.orders() != orders {
             self.object(format!("in a calm world the same call again ends: {exit:?}"));
+        }
+        // Whatever a host was told to do by itself has had its time.
+        sleep(self.sim.scene.progress_deadline * 2).await;
+        if let Call::Deploy { release, replicas } = call {
+            self.must_run(&release_id(release), replicas);
         }
         if !self.sim.lock().judge.newest_is_finished() {
             self.object("in a calm world a rollout is left without its end".into());

@@ -93,7 +93,7 @@ impl Process {
     }
 
     /// Runs the process' own code, as long as it is not stopped.
-    pub(crate) async fn run<T>(&self, code: impl Future<Output = T> + Send) -> T {
+    pub(crate) async fn run<T>(&self, code: impl Future<Output = T>) -> T {
         let mut code: Pin<Box<_>> = Box::pin(code);
         poll_fn(|context| match self.poll_runs(context) {
             Poll::Ready(()) => code.as_mut().poll(context),
@@ -105,7 +105,7 @@ impl Process {
     /// SIGINT.
     pub(crate) fn interrupt(&self) {
         // It may have ended.
-        drop(self.signals.send("SIGINT"));
+        let _ = self.signals.send("SIGINT");
     }
 
     // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────

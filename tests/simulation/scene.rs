@@ -7,6 +7,7 @@ use ship::core::budget::{Amount, Budget};
 use ship::core::names::{HostId, Port, ReleaseId};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::spec::{Amounts, OnFailure};
+use ship::core::standing::Ask;
 use ship::store::Subject;
 
 use super::dice::Dice;
@@ -23,6 +24,7 @@ pub(crate) struct Scene {
     pub(crate) max_unavailable: Amount,
     pub(crate) min_ready: Duration,
     pub(crate) progress_deadline: Duration,
+    pub(crate) max_failures: u32,
     pub(crate) on_failure: OnFailure,
     pub(crate) driver: Driver,
     pub(crate) readiness: Readiness,
@@ -58,6 +60,10 @@ pub(crate) enum Quality {
 pub(crate) enum Call {
     Deploy { release: usize, replicas: u32 },
     Rollback { replicas: u32 },
+    Restart { replicas: u32 },
+    Scale { replicas: u32 },
+    Resume,
+    Abort,
 }
 
 /// What may go wrong.
@@ -79,9 +85,9 @@ impl Quality {
         matches!(self, Quality::Good | Quality::Slow)
     }
 
-    /// Whether a rollout of it must fail.
+    /// Whether a rollout of it must fail. What ends soon may be proven healthy before it does.
     pub(crate) fn is_bad(self) -> bool {
-        matches!(self, Quality::Refuses | Quality::Mute | Quality::Exits)
+        matches!(self, Quality::Refuses | Quality::Mute)
     }
 }
 
@@ -89,7 +95,7 @@ impl Scene {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         loop {
             let scene = Self::draw_any(dice);
-            if scene.calls.iter().all(|call| scene.budget(call.replicas()).is_some()) {
+            if scene.calls.iter().filter_map(|call| call.replicas()).all(|replicas| scene.budget(replicas).is_some()) {
                 return scene;
             }
         }
@@ -125,6 +131,7 @@ impl Scene {
             max_unavailable: *dice.pick(&[Amount::Count(0), Amount::Count(0), Amount::Count(1), Amount::Percent(50)]),
             min_ready: Duration::from_secs(min_ready),
             progress_deadline: Duration::from_secs(dice.within(15..=40)),
+            max_failures: u32::from(hosts > 1 && dice.chance(250)),
             on_failure: if dice.chance(100) { OnFailure::Hold } else { OnFailure::RollBack },
             driver: *dice.pick(&[Driver::Process, Driver::Systemd]),
             readiness: Readiness {
@@ -145,12 +152,14 @@ impl Scene {
 
     fn draw_calls(dice: &mut Dice, replicas: u32, slots: u32) -> Vec<Call> {
         let mut calls = vec![Call::Deploy { release: 1, replicas }];
-        match dice.below(8) {
+        match dice.below(12) {
             0 => calls.push(Call::Rollback { replicas }),
             1 => calls.push(Call::Deploy { release: 2, replicas }),
             2 => calls.push(Call::Deploy { release: 0, replicas }),
             3 => calls.insert(0, Call::Deploy { release: 0, replicas: dice.count(0..=slots) }),
             4 => calls.push(Call::Deploy { release: 1, replicas: dice.count(0..=slots) }),
+            5 | 6 => calls.push(Call::Scale { replicas: dice.count(0..=slots) }),
+            7 | 8 => calls.push(Call::Restart { replicas }),
             _ => {}
         }
         calls
@@ -186,9 +195,26 @@ impl Scene {
 }
 
 impl Call {
-    pub(crate) fn replicas(self) -> u32 {
+    /// How many instances are asked for, where the call says so.
+    pub(crate) fn replicas(self) -> Option<u32> {
         match self {
-            Call::Deploy { replicas, .. } | Call::Rollback { replicas } => replicas,
+            Call::Deploy { replicas, .. }
+            | Call::Rollback { replicas }
+            | Call::Restart { replicas }
+            | Call::Scale { replicas } => Some(replicas),
+            Call::Resume | Call::Abort => None,
+        }
+    }
+
+    /// What is to be permitted.
+    pub(crate) fn ask(self) -> Ask {
+        match self {
+            Call::Deploy { .. } => Ask::Deploy,
+            Call::Rollback { .. } => Ask::Rollback,
+            Call::Restart { .. } => Ask::Restart,
+            Call::Scale { .. } => Ask::Scale,
+            Call::Resume => Ask::Resume,
+            Call::Abort => Ask::Abort,
         }
     }
 }

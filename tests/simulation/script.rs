@@ -85,9 +85,11 @@ impl Script<'_> {
             Action::Claim { .. } => Ok(self.claim()),
             Action::Stage { release, .. } => self.stage(release).await,
             Action::Start { slot, release } => self.start(slot.port, release).await,
-            Action::Stop { slot, instance, .. } => self.stop(slot.port, instance).await,
+            Action::Stop { slot, instance, restore_after, .. } => {
+                self.stop(slot.port, instance, *restore_after).await
+            }
+            Action::Disarm { slot } => Ok(self.disarm(slot.port)),
             Action::Prune { .. } => Ok(self.prune()),
-            Action::Disarm { .. } => Ok(End::Failed("nothing was armed".into())),
         }
     }
 
@@ -166,8 +168,8 @@ impl Script<'_> {
 
     fn deed(&self, state: &mut State, deed: Deed) {
         state.tell(self.host, format_args!("{} (order {}, epoch {})", self.order.action, self.order.id.0, self.order.epoch));
-        let machine = &state.machines[self.host];
-        state.judge.deed(self.host, machine, self.order, deed);
+        let (now, machine) = (state.now, &state.machines[self.host]);
+        state.judge.deed(now, self.host, machine, self.order, deed);
     }
 
     // ── the orders ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,12 +265,20 @@ impl Script<'_> {
         record.is_some_and(|record| matches!(&record.life, Life::Running(running) if !running.listens))
     }
 
-    async fn stop(&self, port: Port, name: &InstanceId) -> Result<End, Dead> {
+    async fn stop(&self, port: Port, name: &InstanceId, restore_after: Option<Duration>) -> Result<End, Dead> {
         {
             let mut state = self.sim.lock();
-            let Some(record) = state.record(self.host, port).filter(|record| record.name == *name) else {
+            if state.record(self.host, port).is_none_or(|record| record.name != *name) {
                 return Ok(End::Done);
-            };
+            }
+            if let Some(after) = restore_after {
+                life::arm(self.sim, &mut state, self.host, port, after);
+            }
+        }
+        self.work_for(5..=50).await?;
+        {
+            let mut state = self.sim.lock();
+            let Some(record) = state.record(self.host, port) else { return Ok(End::Done) };
             record.is_enabled = false;
             if let Life::Running(running) = record.life.clone() {
                 if !running.is_ending {
@@ -306,6 +316,15 @@ impl Script<'_> {
     fn is_still_there(&self, port: Port, name: &InstanceId) -> bool {
         let mut state = self.sim.lock();
         state.record(self.host, port).is_some_and(|record| record.name == *name && record.is_running())
+    }
+
+    fn disarm(&self, port: Port) -> End {
+        let mut state = self.sim.lock();
+        self.deed(&mut state, Deed::Disarmed);
+        if state.machine(self.host).armed.remove(&port).is_some() {
+            state.count("a host is disarmed");
+        }
+        End::Done
     }
 
     fn prune(&self) -> End {

@@ -64,7 +64,7 @@ impl Sim {
             now: START,
             dice,
             machines,
-            judge: Judge::default(),
+            judge: Judge::of(scene.hosts.len(), scene.ports.len()),
             is_calm: false,
             scripts: 0,
             tally: Tally::new(),
@@ -113,9 +113,12 @@ impl Sim {
 impl Clock for Sim {
     fn now(&self) -> Time {
         let now = START + self.started.elapsed();
-        let mut looks = self.looks.lock().expect("nobody panics with the clock");
-        *looks = if looks.0 == now { (now, looks.1 + 1) } else { (now, 0) };
-        assert!(looks.1 < MOST_LOOKS, "something goes in circles: the clock was read {MOST_LOOKS} times in one moment");
+        let times = {
+            let mut looks = self.looks.lock().expect("nobody panics with the clock");
+            *looks = if looks.0 == now { (now, looks.1 + 1) } else { (now, 0) };
+            looks.1
+        };
+        assert!(times < MOST_LOOKS, "something goes in circles: the clock was read {times} times in one moment");
         now
     }
 }
@@ -149,6 +152,9 @@ impl State {
         let what = match event {
             Event::RolloutFailed { then: Then::RollBack, .. } => "a rollout turns back",
             Event::RolloutFailed { then: Then::Hold { .. }, .. } => "a rollout is held",
+            Event::HostQuarantined { .. } => "a host is left behind",
+            Event::Paused { .. } => "a rollout is paused",
+            Event::Aborted { .. } => "a rollout is aborted",
             Event::HostLost { .. } => "a host is lost in a rollout",
             Event::HostFound { .. } => "a lost host is found again",
             Event::InstanceNotReady { .. } => "an instance is no longer ready",
@@ -161,6 +167,7 @@ impl State {
                 Outcome::RollbackFailed { .. } => "a rollout ends: rollback failed",
                 Outcome::Fenced { .. } => "a rollout ends: fenced",
                 Outcome::Interrupted => "a rollout ends: interrupted",
+                Outcome::Paused { .. } => "a rollout ends: paused",
             },
             _ => return,
         };

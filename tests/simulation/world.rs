@@ -98,17 +98,20 @@ impl Hands {
             .await;
         self.process.runs().await;
         let mut state = self.sim.lock();
+        // What an order has overtaken is thrown away unread.
+        let is_read = self.process.orders_to(host) == orders;
         match looked {
             Ok((at, mut observation)) => {
-                // What an order has overtaken is thrown away unread.
-                if self.process.orders_to(host) == orders {
+                if is_read {
                     state.judge.saw(self.process.number, host, at, &observation);
                 }
                 self.distort(&mut observation);
                 Ok(observation)
             }
             Err(unusable) => {
-                state.judge.lost(self.process.number, host);
+                if is_read {
+                    state.judge.lost(self.process.number, host);
+                }
                 state.count("a host cannot be looked at");
                 Err(unusable)
             }

@@ -418,10 +418,12 @@ impl Draft<'_> {
             return Hold::Busy { action: action.clone() };
         }
         if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) = next {
-            return match self.standstill() {
-                Some(outcome) => Hold::Standstill { outcome: outcome.word() },
-                None => Hold::UpToDate,
-            };
+            match self.standstill() {
+                Some(outcome) => return Hold::Standstill { outcome: outcome.word() },
+                None if self.is_complete() => return Hold::UpToDate,
+                // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
+                None => {}
+            }
         }
         let mine = |wanted: fn(&Counted<'_>) -> bool| host.instances.iter().find(|counted| wanted(counted));
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_ready) {
