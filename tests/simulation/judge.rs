@@ -416,10 +416,15 @@ impl Judge {
         }
         let counts = |(name, truth): &(&InstanceId, &Truth)| {
             // Other stops may have been ordered since, on the strength of instances that had not soaked before.
-            let until = if truth.serves { now } else { truth.harmed.unwrap_or(now) };
+            let is_excused = sent.excused.contains(*name);
+            let until = match truth.harmed.filter(|_| !truth.serves) {
+                None => now,
+                Some(_) if is_excused => sent.at,
+                Some(harmed) => harmed,
+            };
             let old_enough = truth.epoch != Some(order.epoch)
                 || truth.first_served.is_some_and(|since| since + sent.min_ready <= until);
-            let taken = sent.excused.contains(*name) || truth.harmed.is_some_and(|harmed| harmed > sent.at);
+            let taken = is_excused || truth.harmed.is_some_and(|harmed| harmed > sent.at);
             *name != stopped && old_enough && !truth.served_to_the_end && (truth.serves || taken)
         };
         let left = self.instances.iter().filter(counts).count();

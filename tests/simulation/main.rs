@@ -153,8 +153,12 @@ fn survey() {
                     if seed >= from + n {
                         return;
                     }
-                    let run = run(seed, Broken::Nothing, in_memory(), false);
-                    if let Some(v) = run.violation {
+                    let run = std::panic::catch_unwind(|| run(seed, Broken::Nothing, in_memory(), false));
+                    let violation = match run {
+                        Ok(run) => run.violation,
+                        Err(_) => Some("the simulation panics".into()),
+                    };
+                    if let Some(v) = violation {
                         println!("VIOLATION {seed}: {v}");
                     }
                 }
