@@ -37,6 +37,8 @@ pub struct Rollout {
     /// Instances of other releases than the goal's that were ready in this rollout and no longer are. If they fail
     /// too, the new release may not be to blame.
     pub sickened: BTreeSet<InstanceId>,
+    /// Slots whose former instance the host brings back by itself, and when, by orders in the present direction.
+    pub armed: BTreeMap<Slot, Time>,
     /// Instances started by this rollout in the present direction.
     pub started: BTreeSet<InstanceId>,
     /// Hosts that have been told to prune: asked once, whatever comes of it.
@@ -141,6 +143,7 @@ impl Rollout {
             sickened: BTreeSet::new(),
             pruned: BTreeSet::new(),
             fenced: None,
+            armed: BTreeMap::new(),
             started: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
@@ -168,6 +171,9 @@ impl Rollout {
                 self.next_action = self.next_action.max(id.0 + 1);
                 if let Action::Start { slot, .. } = action {
                     *self.attempts.entry(slot.clone()).or_default() += 1;
+                }
+                if let Action::Stop { slot, restore_after: Some(after), .. } = action {
+                    self.armed.insert(slot.clone(), entry.at + *after);
                 }
                 if let Action::Prune { host, .. } = action {
                     self.pruned.insert(host.clone());
@@ -222,6 +228,7 @@ impl Rollout {
                 self.quarantined.retain(|_, failure| failure.kind == FailureKind::HostLost);
                 self.failed.clear();
                 self.attempts.clear();
+                self.armed.clear();
                 self.started.clear();
                 self.in_flight.values_mut().for_each(|in_flight| in_flight.is_outdated = true);
                 self.high_water = HighWater::default();

@@ -13,6 +13,9 @@ use crate::core::names::{Port, ReleaseId, Slot};
 pub(super) enum Scope {
     /// In slots in which a wanted instance serves.
     WhereServed,
+    /// In slots where that would get in the way of what this rollout, alive as it is, does itself: they were armed by an
+    /// earlier one, or before this one turned back, or the time is nearly up.
+    WhereInTheWay,
     /// In all.
     Everywhere,
 }
@@ -80,7 +83,14 @@ impl Draft<'_> {
                 let is_it = |action: &Action| matches!(action, Action::Disarm { slot: tried } if tried == slot);
                 self.rollout.failed.iter().any(|failed| is_it(&failed.action))
             };
-            let is_due = |port: &Port| scope == Scope::Everywhere || host.serves_anew(*port);
+            let is_due = |port: &Port| match scope {
+                Scope::WhereServed => host.serves_anew(*port),
+                Scope::WhereInTheWay => {
+                    let slot = Slot { host: host.id.clone(), port: *port };
+                    self.rollout.armed.get(&slot).is_none_or(|fires| self.must_decide_by(*fires) <= self.now)
+                }
+                Scope::Everywhere => true,
+            };
             let slots = armed.filter(is_due).map(|port| Slot { host: host.id.clone(), port });
             if let Some(slot) = slots.into_iter().find(|slot| !tried(slot)) {
                 self.order(Action::Disarm { slot });

@@ -109,6 +109,7 @@ impl Draft<'_> {
             return self.consequence(failure);
         }
         if self.prepare() {
+            self.disarm(Scope::WhereInTheWay);
             self.clear_dead();
             self.start_new();
             self.even_out();
@@ -379,6 +380,11 @@ impl Draft<'_> {
         in_place.then(|| self.spec.progress_deadline + RESTORE_MARGIN)
     }
 
+    /// By when ship itself has decided about a slot whose host would bring the old instance back at that time.
+    fn must_decide_by(&self, fires: Time) -> Time {
+        fires - RESTORE_MARGIN
+    }
+
     /// Gives an order unless the host has one already; says whether it was given.
     fn order(&mut self, action: Action) -> bool {
         match self.actions.entry(action.host().clone()) {
@@ -400,7 +406,10 @@ impl Draft<'_> {
             let soaking = counted.is_ready && !counted.is_available && !counted.is_stopping;
             counted.instance.health.ready_since.filter(|_| soaking).map(|since| since + self.spec.min_ready)
         });
-        soaked.chain([self.deadline()]).min().unwrap_or(self.now)
+        let decided = self.rollout.armed.values().map(|fires| self.must_decide_by(*fires));
+        // What is past changes nothing by itself any more.
+        let to_come = soaked.chain(decided).filter(|at| *at > self.now);
+        to_come.chain([self.deadline()]).min().unwrap_or(self.now)
     }
 
     // ── why not ────────────────────────────────────────────────────────────────────────────────────────────────────
