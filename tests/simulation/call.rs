@@ -234,6 +234,10 @@ impl Session {
         let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
         let (id, epoch) = self.ledger.begin_rollout(&subject(), revision, seen, self.sim.now())?;
         let opening = self.opening(&found, &goal, revision, epoch);
+        let mut fleet = found.fleet;
+        if self.sim.broken == Broken::SeemsClaimed {
+            fleet.hosts.values_mut().for_each(|host| host.epoch = epoch);
+        }
         let engine = Engine {
             world,
             store: self.ledger,
@@ -244,7 +248,7 @@ impl Session {
             addresses: spec.hosts.iter().map(|host| (host.clone(), host.to_string())).collect(),
             spec: self.sim.broken.spec(spec),
             definitions,
-            fleet: found.fleet,
+            fleet,
         };
         let (outcome, mut ledger) = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {

@@ -37,7 +37,7 @@ const LEASE: Duration = Duration::from_secs(30);
 pub(crate) struct Judge {
     instances: BTreeMap<InstanceId, Truth>,
     controllers: BTreeMap<u32, Mind>,
-    orders: BTreeMap<(Epoch, ActionId), Sent>,
+    decisions: BTreeMap<(Epoch, ActionId), Decision>,
     journals: BTreeMap<i64, Journal>,
     /// The newest epoch in which anything was started or stopped.
     acting: Epoch,
@@ -113,9 +113,9 @@ struct Glimpse {
     listener: Listener,
 }
 
-/// An order on its way, and what its giver could not know when it gave it.
+/// An order, and what its giver could not know when it decided on it.
 #[derive(Debug)]
-struct Sent {
+struct Decision {
     at: Time,
     budget: Budget,
     min_ready: Duration,
@@ -321,11 +321,9 @@ impl Judge {
     // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// An order leaves its controller.
-    pub(crate) fn sent(&mut self, controller: u32, order: &Order, now: Time) {
+    pub(crate) fn sent(&mut self, order: &Order) {
         let journal = self.journals.values().find(|journal| journal.epoch == order.epoch);
         let intended = journal.and_then(|journal| journal.started.get(&order.id));
-        let left_behind: BTreeSet<HostId> =
-            journal.into_iter().flat_map(|journal| journal.left_behind.keys()).cloned().collect();
         let name = order.instance.as_ref().map(|(_, name)| name.clone());
         if intended != Some(&(order.action.clone(), name)) {
             self.object(format!("{} is ordered and its intent is not in the journal", order.action));
@@ -333,25 +331,29 @@ impl Judge {
         if let Action::Start { .. } | Action::Stop { .. } = order.action {
             self.acting = self.acting.max(order.epoch);
         }
-        let Some(mind) = self.controllers.get(&controller) else {
-            return self.object(format!("{} is ordered by nobody", order.action));
+    }
+
+    /// An order was decided on: what could its giver not know then?
+    fn decided(&mut self, controller: u32, rollout: i64, id: ActionId, action: &Action, now: Time) {
+        let (Some(mind), Some(journal)) = (self.controllers.get(&controller), self.journals.get(&rollout)) else {
+            return self.object(format!("{action} is ordered by nobody"));
         };
         let names = |wanted: &dyn Fn(&InstanceId, &Truth) -> bool| {
             let found = self.instances.iter().filter(|(name, truth)| wanted(name, truth));
             found.map(|(name, _)| name.clone()).collect()
         };
-        let is_claimed = |host: &HostId| self.obeyed.get(host).is_some_and(|(epoch, _)| *epoch >= order.epoch);
-        let is_mute = |host: &HostId| mind.lost.contains(host) || !is_claimed(host);
-        let sent = Sent {
+        let is_claimed = |host: &HostId| self.obeyed.get(host).is_some_and(|(epoch, _)| *epoch >= journal.epoch);
+        let is_mute = |host: &&HostId| mind.lost.contains(*host) || !is_claimed(host);
+        let decision = Decision {
             at: now,
-            written_off: left_behind.into_iter().filter(is_mute).collect(),
+            written_off: journal.left_behind.keys().filter(is_mute).cloned().collect(),
             budget: mind.budget,
             min_ready: mind.min_ready,
             excused: names(&|name, truth| mind.must_believe_in(name, truth, now)),
             hidden: names(&|name, truth| mind.cannot_know_of(name, truth)),
-            is_free: matches!(&order.action, Action::Stop { instance, .. } if mind.knows_useless(instance, now)),
+            is_free: matches!(action, Action::Stop { instance, .. } if mind.knows_useless(instance, now)),
         };
-        self.orders.insert((order.epoch, order.id), sent);
+        self.decisions.insert((journal.epoch, id), decision);
     }
 
     /// An order takes effect; the host is as it was before.
@@ -396,13 +398,13 @@ impl Judge {
 
     /// Too many may run only if the world has brought one back that nobody could know of.
     fn judge_start(&mut self, order: &Order) {
-        let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
-        let came = |truth: &Truth| truth.revived.is_some_and(|revived| revived > sent.at);
+        let Some(decision) = self.decisions.get(&(order.epoch, order.id)) else { return };
+        let came = |truth: &Truth| truth.revived.is_some_and(|revived| revived > decision.at);
         let known = self.instances.iter().filter(|(name, truth)| {
-            truth.runs && !sent.hidden.contains(name) && !came(truth) && !sent.written_off.contains(&truth.host)
+            truth.runs && !decision.hidden.contains(name) && !came(truth) && !decision.written_off.contains(&truth.host)
         });
         let running = known.count() + 1;
-        let most = sent.budget.replicas + sent.budget.surge;
+        let most = decision.budget.replicas + decision.budget.surge;
         if running > most as usize {
             self.object(format!("{}: now {running} instances run, and at most {most} may", order.action));
         }
@@ -410,25 +412,25 @@ impl Judge {
 
     /// Too few may serve only if the world has taken one away and nobody could know.
     fn judge_stop(&mut self, order: &Order, stopped: &InstanceId, now: Time) {
-        let Some(sent) = self.orders.get(&(order.epoch, order.id)) else { return };
-        if sent.is_free || !self.instances.get(stopped).is_some_and(|truth| truth.serves) {
+        let Some(decision) = self.decisions.get(&(order.epoch, order.id)) else { return };
+        if decision.is_free || !self.instances.get(stopped).is_some_and(|truth| truth.serves) {
             return;
         }
         let counts = |(name, truth): &(&InstanceId, &Truth)| {
             // Other stops may have been ordered since, on the strength of instances that had not soaked before.
-            let is_excused = sent.excused.contains(*name);
+            let is_excused = decision.excused.contains(*name);
             let until = match truth.harmed.filter(|_| !truth.serves) {
                 None => now,
-                Some(_) if is_excused => sent.at,
+                Some(_) if is_excused => decision.at,
                 Some(harmed) => harmed,
             };
             let old_enough = truth.epoch != Some(order.epoch)
-                || truth.first_served.is_some_and(|since| since + sent.min_ready <= until);
-            let taken = is_excused || truth.harmed.is_some_and(|harmed| harmed > sent.at);
+                || truth.first_served.is_some_and(|since| since + decision.min_ready <= until);
+            let taken = is_excused || truth.harmed.is_some_and(|harmed| harmed > decision.at);
             *name != stopped && old_enough && !truth.served_to_the_end && (truth.serves || taken)
         };
         let left = self.instances.iter().filter(counts).count();
-        let fewest = sent.budget.replicas - sent.budget.unavailable;
+        let fewest = decision.budget.replicas - decision.budget.unavailable;
         if left < fewest as usize {
             self.object(format!("{} leaves {left} instances that serve, and {fewest} must stay", order.action));
         }
@@ -437,13 +439,15 @@ impl Judge {
     // ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Events have become durable.
-    pub(crate) fn recorded(&mut self, rollout: i64, entries: &[Entry]) {
-        let mut objections = Vec::new();
-        let journal = self.journals.entry(rollout).or_default();
+    pub(crate) fn recorded(&mut self, controller: u32, rollout: i64, entries: &[Entry], now: Time) {
         for entry in entries {
-            journal.take(&entry.event, &mut objections);
+            let mut objections = Vec::new();
+            self.journals.entry(rollout).or_default().take(&entry.event, &mut objections);
+            objections.into_iter().for_each(|objection| self.object(objection));
+            if let Event::ActionStarted { id, action, .. } = &entry.event {
+                self.decided(controller, rollout, *id, action, now);
+            }
         }
-        objections.into_iter().for_each(|objection| self.object(objection));
     }
 
     /// A rollout's end has become durable.
@@ -502,7 +506,7 @@ impl Judge {
 
     /// How many orders were ever given.
     pub(crate) fn orders(&self) -> usize {
-        self.orders.len()
+        self.decisions.len()
     }
 
     /// A person is shown this: a host on which something is not as wanted, and which has no order, must be explained.

@@ -244,17 +244,17 @@ impl Ledger {
         seen: impl FnOnce(&mut Judge, &T),
     ) -> Result<T, StoreError> {
         let trap = self.process.next_write();
-        if trap == Some(Trap::KilledBefore) {
+        if let Some(Trap::KilledBeforeWrite(_)) = trap {
             self.met("a controller is killed before a write");
             self.process.die();
         }
-        if trap == Some(Trap::DiskFull) {
+        if let Some(Trap::DiskFullAt(_)) = trap {
             self.met("the journal cannot be written");
             return Err(database(13, "database or disk is full"));
         }
         let done = act(&mut *self.shelf)?;
         seen(&mut self.sim.lock().judge, &done);
-        if trap == Some(Trap::KilledAfter) {
+        if let Some(Trap::KilledAfterWrite(_)) = trap {
             self.met("a controller is killed after a write");
             self.process.die();
         }
@@ -332,7 +332,11 @@ impl Store for Ledger {
         } else {
             entries.to_vec()
         };
-        self.write(|shelf| shelf.append(rollout, &entries), |judge, ()| judge.recorded(rollout.0, &entries))
+        let (number, now) = (self.process.number, self.sim.now());
+        self.write(
+            |shelf| shelf.append(rollout, &entries),
+            |judge, ()| judge.recorded(number, rollout.0, &entries, now),
+        )
     }
 
     fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError> {

@@ -166,3 +166,22 @@ fn survey() {
         }
     });
 }
+
+#[test]
+#[ignore = "survey"]
+fn mutants() {
+    use Broken::*;
+    for broken in [
+        NoFence, NoOrderFence, NoLease, JournalComesLate, AlwaysPasses, SeemsClaimed, UnknownIsFailed, LowerFloor,
+        HigherCeiling, NoSoak, FewerReplicas,
+    ] {
+        let mut found = Vec::new();
+        for seed in 1..=300 {
+            let run = run(seed, broken, in_memory(), false);
+            if let Some(v) = run.violation {
+                found.push((seed, v));
+            }
+        }
+        println!("MUTANT {broken:?}: {} of 300; first {:?}", found.len(), &found[..found.len().min(4)]);
+    }
+}

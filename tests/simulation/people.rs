@@ -10,12 +10,12 @@ use ship::core::spec::OnFailure;
 use ship::core::standing::Standing;
 use ship::store::{NewRevision, Place, Request, Sqlite, Wish};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::call::{self, Exit};
 use super::ledger::{Ledger, Memory, Shelf, Tables};
-use super::process::{Killed, Process, Trap, Trouble};
+use super::process::{Killed, Process, Trap};
 use super::scene::{Call, Quality, release_id, subject};
 use super::sim::Sim;
 use super::weather;
@@ -50,10 +50,9 @@ enum Fate {
     Rivalled,
 }
 
-/// A process, and how to end it.
+/// A process, and its end.
 struct Launched {
     process: Arc<Process>,
-    abort: AbortHandle,
     end: JoinHandle<Exit>,
 }
 
@@ -146,13 +145,13 @@ impl People {
         let trap = self.draw_trap();
         let fate = if trap.is_some() { None } else { self.draw_fate() };
         let launched = self.launch(call, HERE.into(), trap);
-        let (process, abort) = (Arc::clone(&launched.process), launched.abort.clone());
+        let process = Arc::clone(&launched.process);
         let (ending, end) = oneshot::channel::<()>();
         let meets = async {
             if let Some((at, fate)) = fate
                 && timeout(at, end).await.is_err()
             {
-                self.meet(call, &process, &abort, fate).await;
+                self.meet(call, &process, fate).await;
             }
         };
         let ends = async {
@@ -166,18 +165,26 @@ impl People {
 
     fn spend_fate(&self) -> bool {
         let mut fates = self.fates.lock().expect("nobody panics with the fates");
-        let any = *fates > 0 && self.sim.lock().dice.chance(700);
+        let any = *fates > 0 && self.sim.lock().dice.chance(850);
         *fates -= u32::from(any);
         any
     }
 
-    fn draw_trap(&self) -> Option<Trouble> {
-        if !self.sim.lock().dice.chance(400) || !self.spend_fate() {
+    fn draw_trap(&self) -> Option<Trap> {
+        if !self.sim.lock().dice.chance(600) || !self.spend_fate() {
             return None;
         }
         let mut state = self.sim.lock();
-        let kind = *state.dice.pick(&[Trap::KilledBefore, Trap::KilledAfter, Trap::KilledAfter, Trap::DiskFull]);
-        Some(Trouble { write: state.dice.count(1..=40), kind })
+        let (write, order) = (state.dice.count(1..=40), state.dice.count(1..=12));
+        let lasts = state.dice.millis(1000..=60_000);
+        Some(*state.dice.pick(&[
+            Trap::KilledBeforeWrite(write),
+            Trap::KilledAfterWrite(write),
+            Trap::DiskFullAt(write),
+            Trap::KilledAfterOrder(order),
+            Trap::KilledAfterOrder(order),
+            Trap::StoppedAfterOrder(order, lasts),
+        ]))
     }
 
     fn draw_fate(&self) -> Option<(Duration, Fate)> {
@@ -197,12 +204,12 @@ impl People {
         Some((at, fate))
     }
 
-    async fn meet(&self, call: Call, process: &Process, abort: &AbortHandle, fate: Fate) {
+    async fn meet(&self, call: Call, process: &Process, fate: Fate) {
         self.tell(process, &format!("{fate:?}"));
         match fate {
             Fate::Killed => {
                 self.count("a controller is killed while it waits");
-                abort.abort();
+                process.kill();
             }
             Fate::Stopped { lasts, rivalled } => {
                 self.count("a controller is stopped and goes on");
@@ -260,7 +267,7 @@ impl People {
 
     // ── processes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn launch(&self, call: Call, machine: String, trap: Option<Trouble>) -> Launched {
+    fn launch(&self, call: Call, machine: String, trap: Option<Trap>) -> Launched {
         let scene = &self.sim.scene;
         let number = {
             let mut state = self.sim.lock();
@@ -282,7 +289,8 @@ impl People {
         };
         let runs = Arc::clone(&process);
         let end = tokio::task::spawn_local(async move { runs.run(call::call(ledger, interrupts, call)).await });
-        Launched { process, abort: end.abort_handle(), end }
+        process.set_abort(end.abort_handle());
+        Launched { process, end }
     }
 
     async fn end_of(&self, launched: Launched) -> Exit {

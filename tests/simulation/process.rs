@@ -6,9 +6,11 @@ use std::panic;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ship::core::names::{Epoch, HostId};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// What unwinds a process that is killed in the middle of a write.
 pub(crate) struct Killed;
@@ -28,25 +30,24 @@ struct Inner {
     is_stopped: bool,
     waiting: Vec<Waker>,
     writes: u32,
-    trouble: Option<Trouble>,
+    sent: u32,
+    trap: Option<Trap>,
     orders: BTreeMap<HostId, u64>,
     epoch: Epoch,
+    /// How to kill it from outside.
+    abort: Option<AbortHandle>,
 }
 
-/// What becomes of one of the process' writes to the store.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Trouble {
-    /// Which, from 1.
-    pub(crate) write: u32,
-    pub(crate) kind: Trap,
-}
-
-/// What happens at a write.
+/// What happens when a process comes to its n-th write to the store, or to its n-th order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trap {
-    KilledBefore,
-    KilledAfter,
-    DiskFull,
+    KilledBeforeWrite(u32),
+    KilledAfterWrite(u32),
+    DiskFullAt(u32),
+    /// The order goes out, and is late.
+    KilledAfterOrder(u32),
+    /// As above, but it is only stopped, for so long.
+    StoppedAfterOrder(u32, Duration),
 }
 
 impl Process {
@@ -110,17 +111,45 @@ impl Process {
 
     // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Something will happen at a write.
-    pub(crate) fn set_trap(&self, trouble: Trouble) {
-        self.with(|inner| inner.trouble = Some(trouble));
+    /// Something will happen at a write or an order.
+    pub(crate) fn set_trap(&self, trap: Trap) {
+        self.with(|inner| inner.trap = Some(trap));
     }
 
     /// Counts a write; says what happens at it.
     pub(crate) fn next_write(&self) -> Option<Trap> {
         self.with(|inner| {
             inner.writes += 1;
-            inner.trouble.filter(|trouble| trouble.write == inner.writes).map(|trouble| trouble.kind)
+            let now = inner.writes;
+            inner.trap.filter(|trap| {
+                matches!(trap, Trap::KilledBeforeWrite(n) | Trap::KilledAfterWrite(n) | Trap::DiskFullAt(n) if *n == now)
+            })
         })
+    }
+
+    /// Counts an order; says what happens at it.
+    pub(crate) fn next_order(&self, host: &HostId) -> Option<Trap> {
+        self.with(|inner| {
+            *inner.orders.entry(host.clone()).or_default() += 1;
+            inner.sent += 1;
+            let now = inner.sent;
+            let is_it = |trap: &Trap| {
+                matches!(trap, Trap::KilledAfterOrder(n) | Trap::StoppedAfterOrder(n, _) if *n == now)
+            };
+            inner.trap.filter(is_it)
+        })
+    }
+
+    /// SIGKILL reaches it like this.
+    pub(crate) fn set_abort(&self, abort: AbortHandle) {
+        self.with(|inner| inner.abort = Some(abort));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        if let Some(abort) = self.with(|inner| inner.abort.take()) {
+            abort.abort();
+        }
     }
 
     /// The process ends here, between two instructions.
@@ -129,10 +158,6 @@ impl Process {
     }
 
     // ── what its hands remember ────────────────────────────────────────────────────────────────────────────────────
-
-    pub(crate) fn ordered(&self, host: &HostId) {
-        self.with(|inner| *inner.orders.entry(host.clone()).or_default() += 1);
-    }
 
     pub(crate) fn orders_to(&self, host: &HostId) -> u64 {
         self.with(|inner| inner.orders.get(host).copied().unwrap_or(0))

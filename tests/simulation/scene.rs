@@ -222,7 +222,8 @@ impl Call {
 
 impl Hostility {
     fn draw(dice: &mut Dice) -> Self {
-        let [calls_per_mille, gap_s, fates] = *dice.pick(&[[0, 0, 0], [0, 0, 3], [5, 20, 1], [15, 10, 3], [50, 6, 2]]);
+        let kinds = [[0, 0, 0], [0, 0, 4], [10, 0, 4], [5, 20, 3], [0, 15, 3], [15, 10, 4], [50, 6, 3]];
+        let [calls_per_mille, gap_s, fates] = *dice.pick(&kinds);
         Self {
             calls_per_mille,
             weather: (gap_s > 0).then(|| Duration::from_secs(u64::from(gap_s))),

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::broken::Broken;
 use super::machine::{Answers, Life};
-use super::process::Process;
+use super::process::{Process, Trap};
 use super::script::{self, End, Printed};
 use super::sim::{Sim, State};
 
@@ -130,13 +130,16 @@ impl Hands {
     async fn give(&self, order: Order) -> Performed {
         let host = order.action.host().clone();
         self.process.runs().await;
-        let (is_reachable, trip) = {
+        let trap = self.process.next_order(&host);
+        let (is_reachable, mut trip) = {
             let mut state = self.sim.lock();
-            let now = state.now;
-            state.judge.sent(self.process.number, &order, now);
-            self.process.ordered(&host);
+            state.judge.sent(&order);
             (state.is_reachable(&host), Trip::draw(&self.sim, &mut state))
         };
+        if let Some(trap) = trap {
+            trip.there = self.sim.lock().dice.millis(500..=50_000);
+            self.spring(trap);
+        }
         let reply = if is_reachable {
             let (reply, answer) = oneshot::channel();
             tokio::spawn(travel(Arc::clone(&self.sim), order, trip, reply));
@@ -150,6 +153,27 @@ impl Hands {
         };
         self.process.runs().await;
         self.performed(&host, reply)
+    }
+
+    /// The process comes to its end, or is stopped, with an order on its way.
+    fn spring(&self, trap: Trap) {
+        let mut state = self.sim.lock();
+        state.tell(format_args!("ship{}", self.process.number), format_args!("{trap:?}"));
+        match trap {
+            Trap::StoppedAfterOrder(_, lasts) => {
+                state.count("a controller is stopped with an order on its way");
+                self.process.stop();
+                let process = Arc::clone(&self.process);
+                tokio::spawn(async move {
+                    sleep(lasts).await;
+                    process.go_on();
+                });
+            }
+            _ => {
+                state.count("a controller is killed with an order on its way");
+                self.process.kill();
+            }
+        }
     }
 
     fn performed(&self, host: &HostId, reply: Result<Printed, &'static str>) -> Performed {
