@@ -245,10 +245,13 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     /// The last lines of the instance that failed, if it was one.
-    async fn log_of(&self, failure: &Failure) -> Vec<String> {
+    async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
         let Some(slot) = &failure.slot else { return Vec::new() };
         let tail = self.engine.world.log_tail(slot, LOG_LINES);
-        tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default()
+        let log = tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default();
+        // It may have taken a while: the next plan is made on what has arrived since.
+        self.take_all();
+        log
     }
 
     // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -389,10 +392,7 @@ impl<W: World, S: Store> Run<W, S> {
             }
             Some(message) = self.tasks.join_next() => {
                 self.take(message);
-                // What has arrived meanwhile is one observation to plan on, not many.
-                while let Some(message) = self.tasks.try_join_next() {
-                    self.take(message);
-                }
+                self.take_all();
             }
             () = tokio::time::sleep(pause) => {}
         }
@@ -441,6 +441,13 @@ impl<W: World, S: Store> Run<W, S> {
             });
         }
         due.next
+    }
+
+    /// Takes in all that has arrived: it is one observation to plan on, not many.
+    fn take_all(&mut self) {
+        while let Some(message) = self.tasks.try_join_next() {
+            self.take(message);
+        }
     }
 
     fn take(&mut self, message: Result<Message, tokio::task::JoinError>) {

@@ -176,7 +176,7 @@ impl People {
         }
         let mut state = self.sim.lock();
         let (write, order) = (state.dice.count(1..=40), state.dice.count(1..=12));
-        let lasts = state.dice.millis(1000..=60_000);
+        let (question, lasts) = (state.dice.count(1..=60), state.dice.millis(1000..=60_000));
         Some(*state.dice.pick(&[
             Trap::KilledBeforeWrite(write),
             Trap::KilledAfterWrite(write),
@@ -184,6 +184,8 @@ impl People {
             Trap::KilledAfterOrder(order),
             Trap::KilledAfterOrder(order),
             Trap::StoppedAfterOrder(order, lasts),
+            Trap::StoppedAfterQuestion(question, lasts),
+            Trap::StoppedAfterQuestion(question, lasts),
         ]))
     }
 

@@ -31,6 +31,7 @@ struct Inner {
     waiting: Vec<Waker>,
     writes: u32,
     sent: u32,
+    asked: u32,
     trap: Option<Trap>,
     orders: BTreeMap<HostId, u64>,
     epoch: Epoch,
@@ -38,7 +39,7 @@ struct Inner {
     abort: Option<AbortHandle>,
 }
 
-/// What happens when a process comes to its n-th write to the store, or to its n-th order.
+/// What happens when a process comes to its n-th write to the store, order, or question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trap {
     KilledBeforeWrite(u32),
@@ -48,6 +49,8 @@ pub(crate) enum Trap {
     KilledAfterOrder(u32),
     /// As above, but it is only stopped, for so long.
     StoppedAfterOrder(u32, Duration),
+    /// It is stopped for so long while a question is on its way.
+    StoppedAfterQuestion(u32, Duration),
 }
 
 impl Process {
@@ -137,6 +140,15 @@ impl Process {
                 matches!(trap, Trap::KilledAfterOrder(n) | Trap::StoppedAfterOrder(n, _) if *n == now)
             };
             inner.trap.filter(is_it)
+        })
+    }
+
+    /// Counts a question; says what happens at it.
+    pub(crate) fn next_question(&self) -> Option<Trap> {
+        self.with(|inner| {
+            inner.asked += 1;
+            let now = inner.asked;
+            inner.trap.filter(|trap| matches!(trap, Trap::StoppedAfterQuestion(n, _) if *n == now))
         })
     }
 

@@ -155,13 +155,13 @@ impl Hands {
         self.performed(&host, reply)
     }
 
-    /// The process comes to its end, or is stopped, with an order on its way.
+    /// The process comes to its end, or is stopped, with an order or a question on its way.
     fn spring(&self, trap: Trap) {
         let mut state = self.sim.lock();
         state.tell(format_args!("ship{}", self.process.number), format_args!("{trap:?}"));
         match trap {
-            Trap::StoppedAfterOrder(_, lasts) => {
-                state.count("a controller is stopped with an order on its way");
+            Trap::StoppedAfterOrder(_, lasts) | Trap::StoppedAfterQuestion(_, lasts) => {
+                state.count("a controller is stopped with something on its way");
                 self.process.stop();
                 let process = Arc::clone(&self.process);
                 tokio::spawn(async move {
@@ -214,6 +214,9 @@ impl Hands {
     async fn question(&self, slot: &Slot, instance: &Instance) -> Verdict {
         self.process.runs().await;
         let asked = self.sim.now();
+        if let Some(trap) = self.process.next_question() {
+            self.spring(trap);
+        }
         let limit = self.sim.scene.readiness.timeout;
         let answer = timeout(limit, self.answer(slot)).await;
         let verdict = answer.unwrap_or_else(|_| Verdict::Fail("no answer in time".into()));
