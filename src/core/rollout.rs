@@ -41,6 +41,8 @@ pub struct Rollout {
     pub armed: BTreeMap<Slot, Time>,
     /// Instances started by this rollout in the present direction.
     pub started: BTreeSet<InstanceId>,
+    /// Those of them that have been ready.
+    pub served: BTreeSet<InstanceId>,
     /// Hosts that have been told to prune: asked once, whatever comes of it.
     pub pruned: BTreeSet<HostId>,
     /// The host that has seen a newer epoch than this rollout's, and that epoch.
@@ -145,6 +147,7 @@ impl Rollout {
             fenced: None,
             armed: BTreeMap::new(),
             started: BTreeSet::new(),
+            served: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
             interrupted: false,
@@ -206,6 +209,10 @@ impl Rollout {
             }
             Event::InstanceReady { instance, .. } => {
                 self.sickened.remove(instance);
+                // That evens out the spread, perhaps, and raises no count.
+                if self.started.contains(instance) && self.served.insert(instance.clone()) {
+                    self.last_progress = entry.at;
+                }
             }
             Event::InstanceNotReady { instance, release, .. } => {
                 if *release != self.goal.release && !self.may_have_stopped(instance) {
@@ -230,6 +237,7 @@ impl Rollout {
                 self.attempts.clear();
                 self.armed.clear();
                 self.started.clear();
+                self.served.clear();
                 self.in_flight.values_mut().for_each(|in_flight| in_flight.is_outdated = true);
                 self.high_water = HighWater::default();
                 self.last_progress = entry.at;

@@ -69,13 +69,14 @@ async fn ask_all<W: World>(
     let asks = stream::iter(running).map(|(slot, instance)| {
         let world = Arc::clone(world);
         async move {
+            let asked = clock.now();
             let verdict = world.ask(&slot, &instance).await;
-            (slot, verdict)
+            (slot, asked, verdict)
         }
     });
     let mut asks = asks.buffer_unordered(TOGETHER);
-    while let Some((slot, verdict)) = asks.next().await {
-        let now = clock.now();
+    // A verdict is as old as its question: this process may have slept over it.
+    while let Some((slot, asked, verdict)) = asks.next().await {
         let Some(instance) = fleet.instance_mut(&slot) else { continue };
         let readiness = definitions.get(&instance.release).map(|definition| &definition.readiness);
         let thresholds = readiness.map(crate::core::release::Readiness::thresholds).unwrap_or_default();
@@ -88,6 +89,6 @@ async fn ask_all<W: World>(
             Judgement::LookAgain => Verdict::Fail("nobody listens on the port".into()),
         };
         let since = instance.started;
-        instance.health.record(verdict, now, since, &Thresholds { successes: 1, ..thresholds });
+        instance.health.record(verdict, asked, since, &Thresholds { successes: 1, ..thresholds });
     }
 }

@@ -14,7 +14,7 @@ use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Progress};
 use crate::core::failure::{Failure, Outcome};
-use crate::core::fleet::{Fleet, Host, Judgement, Observation};
+use crate::core::fleet::{Fleet, Host, Judgement, Observation, Reach};
 use crate::core::health::{Change, Verdict};
 use crate::core::hold::Hold;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
@@ -31,6 +31,8 @@ use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the store is told that this controller lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// So long after the loop wanted to go on it knows that it slept: it goes round five times a second.
+const ASLEEP: Duration = Duration::from_secs(10);
 /// Log lines shown of an instance that failed.
 const LOG_LINES: u32 = 15;
 /// What fetching them may take.
@@ -112,13 +114,16 @@ struct Run<W, S> {
     watch: Watch,
     /// Orders given to each host so far: a look that began before the last one is out of date.
     orders: BTreeMap<HostId, u64>,
-    tasks: JoinSet<Message>,
+    /// What is under way, and when it began.
+    tasks: JoinSet<(Time, Message)>,
     /// What was taken in and is not durable yet.
     recorded: Vec<Entry>,
     /// Orders whose intent is not durable yet.
     intended: Vec<(ActionId, Order)>,
     heartbeat: Time,
     ticked: Time,
+    /// When ship last woke from a sleep: what began before that is old news.
+    woke: Time,
     interrupted_twice: bool,
 }
 
@@ -147,6 +152,7 @@ impl<W: World, S: Store> Run<W, S> {
             intended: Vec::new(),
             heartbeat,
             ticked: heartbeat,
+            woke: heartbeat,
             interrupted_twice: false,
         }
     }
@@ -208,7 +214,7 @@ impl<W: World, S: Store> Run<W, S> {
         }
         for (id, order) in std::mem::take(&mut self.intended) {
             let world = Arc::clone(&self.engine.world);
-            self.tasks.spawn(async move {
+            self.spawn(async move {
                 let host = order.action.host().clone();
                 let performed = world.perform(order).await;
                 Message::Ended { id, host, performed }
@@ -247,8 +253,10 @@ impl<W: World, S: Store> Run<W, S> {
     /// The last lines of the instance that failed, if it was one.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
         let Some(slot) = &failure.slot else { return Vec::new() };
+        let asked = self.engine.clock.now();
         let tail = self.engine.world.log_tail(slot, LOG_LINES);
         let log = tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default();
+        self.notice_sleep(asked + LOG_DEADLINE);
         // It may have taken a while: the next plan is made on what has arrived since.
         self.take_all();
         log
@@ -272,15 +280,15 @@ impl<W: World, S: Store> Run<W, S> {
         self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
 
-    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
+    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed, is_old: bool) {
         match performed {
             Performed::Done(observation) => {
-                self.observed(host, observation);
+                self.reported(host, observation, is_old);
                 self.record(Event::ActionDone { id });
             }
             Performed::Failed { error, observation } => {
                 if let Some(observation) = observation {
-                    self.observed(host, observation);
+                    self.reported(host, observation, is_old);
                 }
                 self.record(Event::ActionFailed { id, error });
             }
@@ -297,6 +305,14 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     // ── news ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn reported(&mut self, host: &HostId, observation: Observation, is_old: bool) {
+        if is_old {
+            self.watch.look_now(host);
+        } else {
+            self.observed(host, observation);
+        }
+    }
 
     fn observed(&mut self, host: &HostId, observation: Observation) {
         let now = self.engine.clock.now();
@@ -379,8 +395,9 @@ impl<W: World, S: Store> Run<W, S> {
         let now = self.engine.clock.now();
         let next = self.send_due(now);
         let until = [wake, next, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
-        let pause = until.unwrap_or(now).since(now);
-        tokio::select! {
+        let until = until.unwrap_or(now);
+        let pause = until.since(now);
+        let arrived = tokio::select! {
             // No dice among what is ready at the same moment: the same happenings give the same run.
             biased;
             Some(signal) = self.engine.interrupts.recv() => {
@@ -389,13 +406,16 @@ impl<W: World, S: Store> Run<W, S> {
                 } else {
                     self.record(Event::Interrupted { by: signal.to_owned() });
                 }
+                None
             }
-            Some(message) = self.tasks.join_next() => {
-                self.take(message);
-                self.take_all();
-            }
-            () = tokio::time::sleep(pause) => {}
+            Some(news) = self.tasks.join_next() => Some(news),
+            () = tokio::time::sleep(pause) => None,
+        };
+        self.notice_sleep(until);
+        if let Some(news) = arrived {
+            self.take(news);
         }
+        self.take_all();
         let now = self.engine.clock.now();
         if now.since(self.heartbeat) >= HEARTBEAT {
             self.engine.store.renew_lease(now)?;
@@ -427,7 +447,7 @@ impl<W: World, S: Store> Run<W, S> {
         let due = self.watch.due(&self.engine.fleet, &self.engine.definitions, &busy, now);
         for (slot, instance) in due.asks {
             let world = Arc::clone(&self.engine.world);
-            self.tasks.spawn(async move {
+            self.spawn(async move {
                 let verdict = world.ask(&slot, &instance).await;
                 Message::Asked { slot, instance: instance.name, restarts: instance.restarts, verdict }
             });
@@ -435,7 +455,7 @@ impl<W: World, S: Store> Run<W, S> {
         for host in due.looks {
             let world = Arc::clone(&self.engine.world);
             let orders = self.orders.get(&host).copied().unwrap_or(0);
-            self.tasks.spawn(async move {
+            self.spawn(async move {
                 let looked = world.look(&host).await;
                 Message::Looked { host, orders, looked }
             });
@@ -443,17 +463,42 @@ impl<W: World, S: Store> Run<W, S> {
         due.next
     }
 
-    /// Takes in all that has arrived: it is one observation to plan on, not many.
-    fn take_all(&mut self) {
-        while let Some(message) = self.tasks.try_join_next() {
-            self.take(message);
+    fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
+        let begun = self.engine.clock.now();
+        self.tasks.spawn(async move { (begun, task.await) });
+    }
+
+    /// Whoever was to go on at `until` and does so much later has slept: its machine was suspended, or its process
+    /// stopped. All that it knows is old; every host is looked at before anything is decided about it.
+    fn notice_sleep(&mut self, until: Time) {
+        let now = self.engine.clock.now();
+        if now.since(until) < ASLEEP {
+            return;
+        }
+        self.woke = now;
+        for (id, host) in self.engine.fleet.hosts.iter_mut().filter(|(_, host)| host.is_reachable()) {
+            host.reach = Reach::NotSeen;
+            self.watch.look_now(id);
         }
     }
 
-    fn take(&mut self, message: Result<Message, tokio::task::JoinError>) {
-        match message {
-            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed),
+    /// Takes in all that has arrived: it is one observation to plan on, not many.
+    fn take_all(&mut self) {
+        while let Some(news) = self.tasks.try_join_next() {
+            self.take(news);
+        }
+    }
+
+    fn take(&mut self, news: Result<(Time, Message), tokio::task::JoinError>) {
+        let is_old = matches!(&news, Ok((begun, _)) if *begun < self.woke);
+        match news.map(|(_, message)| message) {
+            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed, is_old),
+            Ok(Message::Asked { instance, .. }) if is_old => self.watch.asked(&instance, Time(0)),
             Ok(Message::Asked { slot, instance, restarts, verdict }) => self.asked(slot, &instance, restarts, verdict),
+            Ok(Message::Looked { host, .. }) if is_old => {
+                self.watch.dismiss(&host);
+                self.watch.look_now(&host);
+            }
             Ok(Message::Looked { host, orders, looked }) => {
                 if self.orders.get(&host).copied().unwrap_or(0) != orders {
                     // An order came in between: it brings newer news.

@@ -327,8 +327,7 @@ impl Session {
 
     fn opening(&self, found: &Preflight, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
         let earlier = goal.earlier.as_ref();
-        let target =
-            Generation { revision, release: goal.release.clone(), version: goal.definition.version.clone() };
+        let target = Generation { revision, release: goal.release.clone(), version: goal.definition.version.clone() };
         let fallback = match earlier {
             Some(earlier) => earlier.rollout.fallback.clone(),
             None => self.fallback(goal),

@@ -26,6 +26,9 @@ use super::machine::Machine;
 /// How long a host may stand still without a word about why: longer than the moment between two plans.
 const SILENCE: Duration = Duration::from_millis(1500);
 
+/// How long a look at a host is good for.
+const SIGHT: Duration = Duration::from_secs(30);
+
 /// Why a held rollout stands.
 const HELD: &str = "the rollout is held";
 
@@ -350,7 +353,7 @@ impl Judge {
             budget: mind.budget,
             min_ready: mind.min_ready,
             excused: names(&|name, truth| mind.must_believe_in(name, truth, now)),
-            hidden: names(&|name, truth| mind.cannot_know_of(name, truth)),
+            hidden: names(&|name, truth| mind.cannot_know_of(name, truth, now)),
             is_free: matches!(action, Action::Stop { instance, .. } if mind.knows_useless(instance, now)),
         };
         self.decisions.insert((journal.epoch, id), decision);
@@ -481,7 +484,7 @@ impl Judge {
             .instances
             .iter()
             .filter(|(name, truth)| {
-                truth.runs && !mind.cannot_know_of(name, truth) && !left.contains_key(&truth.host)
+                truth.runs && !mind.cannot_know_of(name, truth, now) && !left.contains_key(&truth.host)
             })
             .collect();
         let replicas = mind.budget.replicas as usize;
@@ -568,15 +571,16 @@ impl Mind {
     }
 
     /// Whether an instance runs that was ended, by all that is known: the world has brought it back since.
-    fn cannot_know_of(&self, name: &InstanceId, truth: &Truth) -> bool {
-        let Some(seen) = self.seen.get(&truth.host) else { return false };
+    fn cannot_know_of(&self, name: &InstanceId, truth: &Truth, now: Time) -> bool {
+        let Some(seen) = self.seen.get(&truth.host).filter(|seen| now.since(seen.at) <= SIGHT) else { return false };
         let was_running = seen.instances.get(name).is_some_and(|glimpse| glimpse.runs);
         truth.runs && !was_running && truth.revived.is_some_and(|revived| revived > seen.at)
     }
 
     /// Whether an instance is of no use by all that is known: it fails, or it has ended.
     fn knows_useless(&self, name: &InstanceId, now: Time) -> bool {
-        let ended = self.seen.values().any(|seen| seen.instances.get(name).is_some_and(|glimpse| !glimpse.runs));
+        let mut fresh = self.seen.values().filter(|seen| now.since(seen.at) <= SIGHT);
+        let ended = fresh.any(|seen| seen.instances.get(name).is_some_and(|glimpse| !glimpse.runs));
         let fails = self.told.get(name).is_some_and(|told| {
             !told.is_ready
                 && told.last.is_some_and(|(asked, is_pass)| !is_pass && now.since(asked) <= self.stale_after())

@@ -82,9 +82,8 @@ impl Shelf for Memory {
     fn acquire_lease(&mut self, _: &Subject, holder: Holder) -> Result<(), StoreError> {
         self.with(|tables| {
             // Processes of the simulation are never found on a real machine: one of the same machine is gone.
-            let is_alive = |present: &Holder| {
-                present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES
-            };
+            let is_alive =
+                |present: &Holder| present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES;
             if let Some(present) = tables.lease.clone().filter(is_alive) {
                 return Err(StoreError::Held(Box::new(Holder { now: holder.now, ..present })));
             }

@@ -172,8 +172,17 @@ fn survey() {
 fn mutants() {
     use Broken::*;
     for broken in [
-        NoFence, NoOrderFence, NoLease, JournalComesLate, AlwaysPasses, SeemsClaimed, UnknownIsFailed, LowerFloor,
-        HigherCeiling, NoSoak, FewerReplicas,
+        NoFence,
+        NoOrderFence,
+        NoLease,
+        JournalComesLate,
+        AlwaysPasses,
+        SeemsClaimed,
+        UnknownIsFailed,
+        LowerFloor,
+        HigherCeiling,
+        NoSoak,
+        FewerReplicas,
     ] {
         let mut found = Vec::new();
         for seed in 1..=300 {

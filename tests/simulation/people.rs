@@ -350,7 +350,9 @@ impl People {
                     self.must_run(back, replicas);
                 }
             }
-            (Exit::Held | Exit::RollbackFailed, Some(back)) if came_back(back) && self.sim.scene.quality(back).is_good() => {
+            (Exit::Held | Exit::RollbackFailed, Some(back))
+                if came_back(back) && self.sim.scene.quality(back).is_good() =>
+            {
                 self.object(format!("in a calm world a release that {quality:?} is not rolled back: {exit:?}"));
             }
             (Exit::Held | Exit::RollbackFailed, _) if !quality.is_good() => {}
@@ -394,7 +396,8 @@ impl People {
 
     fn must_run(&self, release: &ReleaseId, replicas: u32) {
         let mut state = self.sim.lock();
-        let running: Vec<_> = state.judge.running().map(|(name, of, serves)| (name.clone(), of.clone(), serves)).collect();
+        let running: Vec<_> =
+            state.judge.running().map(|(name, of, serves)| (name.clone(), of.clone(), serves)).collect();
         let right = running.iter().filter(|(_, of, serves)| of == release && *serves).count();
         if right != replicas as usize || running.len() != right {
             state.judge.object(format!(

@@ -136,9 +136,8 @@ impl Process {
             *inner.orders.entry(host.clone()).or_default() += 1;
             inner.sent += 1;
             let now = inner.sent;
-            let is_it = |trap: &Trap| {
-                matches!(trap, Trap::KilledAfterOrder(n) | Trap::StoppedAfterOrder(n, _) if *n == now)
-            };
+            let is_it =
+                |trap: &Trap| matches!(trap, Trap::KilledAfterOrder(n) | Trap::StoppedAfterOrder(n, _) if *n == now);
             inner.trap.filter(is_it)
         })
     }

@@ -85,9 +85,7 @@ impl Script<'_> {
             Action::Claim { .. } => Ok(self.claim()),
             Action::Stage { release, .. } => self.stage(release).await,
             Action::Start { slot, release } => self.start(slot.port, release).await,
-            Action::Stop { slot, instance, restore_after, .. } => {
-                self.stop(slot.port, instance, *restore_after).await
-            }
+            Action::Stop { slot, instance, restore_after, .. } => self.stop(slot.port, instance, *restore_after).await,
             Action::Disarm { slot } => Ok(self.disarm(slot.port)),
             Action::Prune { .. } => Ok(self.prune()),
         }
@@ -167,7 +165,10 @@ impl Script<'_> {
     }
 
     fn deed(&self, state: &mut State, deed: Deed) {
-        state.tell(self.host, format_args!("{} (order {}, epoch {})", self.order.action, self.order.id.0, self.order.epoch));
+        state.tell(
+            self.host,
+            format_args!("{} (order {}, epoch {})", self.order.action, self.order.id.0, self.order.epoch),
+        );
         let (now, machine) = (state.now, &state.machines[self.host]);
         state.judge.deed(now, self.host, machine, self.order, deed);
     }
@@ -343,4 +344,3 @@ impl Script<'_> {
         End::Done
     }
 }
-

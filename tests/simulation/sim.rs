@@ -56,8 +56,7 @@ impl Sim {
     pub(crate) fn new(scene: Scene, dice: Dice, broken: Broken, tells: bool) -> Arc<Self> {
         let mut machines: BTreeMap<HostId, Machine> = BTreeMap::new();
         for host in &scene.hosts {
-            let machine =
-                Machine { is_on: true, is_connected: true, boot: 1, epoch: Epoch(1), ..Machine::default() };
+            let machine = Machine { is_on: true, is_connected: true, boot: 1, epoch: Epoch(1), ..Machine::default() };
             machines.insert(host.clone(), machine);
         }
         let state = State {

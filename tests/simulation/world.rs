@@ -143,9 +143,10 @@ impl Hands {
         let reply = if is_reachable {
             let (reply, answer) = oneshot::channel();
             tokio::spawn(travel(Arc::clone(&self.sim), order, trip, reply));
-            timeout(ORDER_DEADLINE, answer).await.map_err(|_| "no answer in time").and_then(|answer| {
-                answer.map_err(|_| "the connection broke off")
-            })
+            timeout(ORDER_DEADLINE, answer)
+                .await
+                .map_err(|_| "no answer in time")
+                .and_then(|answer| answer.map_err(|_| "the connection broke off"))
         } else {
             let patience = self.sim.lock().dice.millis(100..=5000);
             sleep(patience).await;
