@@ -429,7 +429,7 @@ impl Draft<'_> {
         if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) = next {
             match self.standstill() {
                 Some(outcome) => return Hold::Standstill { outcome: outcome.word() },
-                None if self.is_complete() => return Hold::UpToDate,
+                None if self.is_complete() && self.rollout.scaling.is_none() => return Hold::UpToDate,
                 // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
                 None => {}
             }
