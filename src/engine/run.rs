@@ -280,15 +280,15 @@ impl<W: World, S: Store> Run<W, S> {
         self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
 
-    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed, is_old: bool) {
+    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
         match performed {
             Performed::Done(observation) => {
-                self.reported(host, observation, is_old);
+                self.observed(host, observation);
                 self.record(Event::ActionDone { id });
             }
             Performed::Failed { error, observation } => {
                 if let Some(observation) = observation {
-                    self.reported(host, observation, is_old);
+                    self.observed(host, observation);
                 }
                 self.record(Event::ActionFailed { id, error });
             }
@@ -305,14 +305,6 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     // ── news ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn reported(&mut self, host: &HostId, observation: Observation, is_old: bool) {
-        if is_old {
-            self.watch.look_now(host);
-        } else {
-            self.observed(host, observation);
-        }
-    }
 
     fn observed(&mut self, host: &HostId, observation: Observation) {
         let now = self.engine.clock.now();
@@ -492,7 +484,11 @@ impl<W: World, S: Store> Run<W, S> {
     fn take(&mut self, news: Result<(Time, Message), tokio::task::JoinError>) {
         let is_old = matches!(&news, Ok((begun, _)) if *begun < self.woke);
         match news.map(|(_, message)| message) {
-            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed, is_old),
+            Ok(Message::Ended { id, host, performed: Performed::Done(_) | Performed::Failed { .. } }) if is_old => {
+                let why = format!("{host}: ship slept when the answer came");
+                self.ended(id, &host, Performed::Unknown { why });
+            }
+            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed),
             Ok(Message::Asked { instance, .. }) if is_old => self.watch.asked(&instance, Time(0)),
             Ok(Message::Asked { slot, instance, restarts, verdict }) => self.asked(slot, &instance, restarts, verdict),
             Ok(Message::Looked { host, .. }) if is_old => {

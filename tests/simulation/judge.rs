@@ -126,7 +126,7 @@ struct Decision {
     excused: BTreeSet<InstanceId>,
     /// Instances that run, though the giver had every reason to believe otherwise.
     hidden: BTreeSet<InstanceId>,
-    /// Hosts that are left behind and that the giver could not speak for.
+    /// Hosts that are left behind.
     written_off: BTreeSet<HostId>,
     /// Whether the instance to be stopped was, to all that the giver knew, of no use.
     is_free: bool,
@@ -345,11 +345,9 @@ impl Judge {
             let found = self.instances.iter().filter(|(name, truth)| wanted(name, truth));
             found.map(|(name, _)| name.clone()).collect()
         };
-        let is_claimed = |host: &HostId| self.obeyed.get(host).is_some_and(|(epoch, _)| *epoch >= journal.epoch);
-        let is_mute = |host: &&HostId| mind.lost.contains(*host) || !is_claimed(host);
         let decision = Decision {
             at: now,
-            written_off: journal.left_behind.keys().filter(is_mute).cloned().collect(),
+            written_off: journal.left_behind.keys().cloned().collect(),
             budget: mind.budget,
             min_ready: mind.min_ready,
             excused: names(&|name, truth| mind.must_believe_in(name, truth, now)),
@@ -516,18 +514,19 @@ impl Judge {
     pub(crate) fn shown(&mut self, controller: u32, rollout: i64, status: &Status, now: Time) {
         let Some(journal) = self.journals.get(&rollout) else { return };
         let Some(mind) = self.controllers.get_mut(&controller) else { return };
-        // Where only the numbers change, each release keeps its part.
-        let keeps_others = journal.start.as_ref().is_some_and(|start| start.scaling.is_some());
+        // Where only the numbers change, each release keeps its part, whatever becomes of it.
+        let stands =
+            journal.standstill.is_some() || journal.start.as_ref().is_some_and(|start| start.scaling.is_some());
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
-        let odd = status.instances.iter().filter(|row| {
-            row.status != Word::Running || Some(&row.version) != status.version.as_ref() && !keeps_others
-        });
+        let odd = status
+            .instances
+            .iter()
+            .filter(|row| row.status != Word::Running || Some(&row.version) != status.version.as_ref());
         let unexplained: BTreeMap<HostId, String> = odd
             .filter(|row| !busy.contains(&row.host) && !status.holds.iter().any(|held| held.host == row.host))
             .map(|row| (row.host.clone(), format!("{} is {}", row.name, row.status)))
             .collect();
         let mut silent = None;
-        let stands = journal.standstill.is_some();
         mind.silent.retain(|host, _| unexplained.contains_key(host) && !stands);
         for (host, what) in unexplained.into_iter().filter(|_| !stands) {
             let since = *mind.silent.entry(host.clone()).or_insert(now);
@@ -572,7 +571,8 @@ impl Mind {
 
     /// Whether an instance runs that was ended, by all that is known: the world has brought it back since.
     fn cannot_know_of(&self, name: &InstanceId, truth: &Truth, now: Time) -> bool {
-        let Some(seen) = self.seen.get(&truth.host).filter(|seen| now.since(seen.at) <= SIGHT) else { return false };
+        let is_good = |seen: &&Seen| now.since(seen.at) <= SIGHT || self.lost.contains(&truth.host);
+        let Some(seen) = self.seen.get(&truth.host).filter(is_good) else { return false };
         let was_running = seen.instances.get(name).is_some_and(|glimpse| glimpse.runs);
         truth.runs && !was_running && truth.revived.is_some_and(|revived| revived > seen.at)
     }
