@@ -33,7 +33,7 @@ use self::scene::Scene;
 use self::sim::{Sim, Tally};
 
 /// Seeds of a usual run.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2000;
 /// Seeds of a long one.
 const LONG_SEEDS: u64 = 200_000;
 
