@@ -87,7 +87,7 @@ impl Draft<'_> {
                 Scope::WhereServed => host.serves_anew(*port),
                 Scope::WhereInTheWay => {
                     let slot = Slot { host: host.id.clone(), port: *port };
-                    self.rollout.armed.get(&slot).is_none_or(|fires| self.must_decide_by(*fires) <= self.now)
+                    self.rollout.armed.get(&slot).is_none_or(|fires| Self::must_decide_by(*fires) <= self.now)
                 }
                 Scope::Everywhere => true,
             };

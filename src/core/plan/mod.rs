@@ -381,7 +381,7 @@ impl Draft<'_> {
     }
 
     /// By when ship itself has decided about a slot whose host would bring the old instance back at that time.
-    fn must_decide_by(&self, fires: Time) -> Time {
+    fn must_decide_by(fires: Time) -> Time {
         fires - RESTORE_MARGIN
     }
 
@@ -406,7 +406,7 @@ impl Draft<'_> {
             let soaking = counted.is_ready && !counted.is_available && !counted.is_stopping;
             counted.instance.health.ready_since.filter(|_| soaking).map(|since| since + self.spec.min_ready)
         });
-        let decided = self.rollout.armed.values().map(|fires| self.must_decide_by(*fires));
+        let decided = self.rollout.armed.values().map(|fires| Self::must_decide_by(*fires));
         // What is past changes nothing by itself any more.
         let to_come = soaked.chain(decided).filter(|at| *at > self.now);
         to_come.chain([self.deadline()]).min().unwrap_or(self.now)
