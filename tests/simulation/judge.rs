@@ -58,6 +58,7 @@ pub(crate) struct Judge {
 
 /// An instance as it truly is.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 struct Truth {
     host: HostId,
     release: ReleaseId,
@@ -166,7 +167,7 @@ pub(crate) enum Cause {
 
 impl Judge {
     pub(crate) fn of(hosts: usize, ports: usize) -> Self {
-        Self { hosts, ports, ..Self::default() }
+        Self { ports, hosts, ..Self::default() }
     }
 
     pub(crate) fn violation(&self) -> Option<&str> {
@@ -444,7 +445,9 @@ impl Judge {
         for entry in entries {
             let mut objections = Vec::new();
             self.journals.entry(rollout).or_default().take(&entry.event, &mut objections);
-            objections.into_iter().for_each(|objection| self.object(objection));
+            for objection in objections {
+                self.object(objection);
+            }
             if let Event::ActionStarted { id, action, .. } = &entry.event {
                 self.decided(controller, rollout, *id, action, now);
             }
@@ -534,7 +537,9 @@ impl Judge {
                 silent.get_or_insert(format!("{host} has neither an order nor a hold: {what}"));
             }
         }
-        silent.into_iter().for_each(|silent| self.object(silent));
+        if let Some(silent) = silent {
+            self.object(silent);
+        }
     }
 }
 
@@ -611,9 +616,8 @@ impl Journal {
                 self.in_flight.insert(*id, action.host().clone());
             }
             Event::ActionDone { id } | Event::ActionFailed { id, .. } | Event::ActionUnknown { id, .. } => {
-                if self.in_flight.remove(id).is_none() {
-                    objections.push(format!("order {} ends and was not in flight", id.0));
-                }
+                let known = self.in_flight.remove(id);
+                objections.extend(known.is_none().then(|| format!("order {} ends and was not in flight", id.0)));
             }
             Event::RolloutFailed { then: Then::Hold { .. }, .. } => self.standstill = Some(HELD),
             Event::RolloutFailed { then: Then::RollBack, .. } => {

@@ -245,7 +245,7 @@ impl Ledger {
         let trap = self.process.next_write();
         if let Some(Trap::KilledBeforeWrite(_)) = trap {
             self.met("a controller is killed before a write");
-            self.process.die();
+            Process::die();
         }
         if let Some(Trap::DiskFullAt(_)) = trap {
             self.met("the journal cannot be written");
@@ -255,7 +255,7 @@ impl Ledger {
         seen(&mut self.sim.lock().judge, &done);
         if let Some(Trap::KilledAfterWrite(_)) = trap {
             self.met("a controller is killed after a write");
-            self.process.die();
+            Process::die();
         }
         Ok(done)
     }

@@ -95,7 +95,7 @@ impl People {
         if self.sim.scene.running_at_first == 0 {
             return;
         }
-        let mut shelf = self.disk.open();
+        let mut store = self.disk.open();
         let new = NewRevision {
             release: release_id(0),
             definition: self.sim.scene.definition(0),
@@ -105,9 +105,9 @@ impl People {
             verb: Verb::Deploy,
         };
         let now = self.sim.lock().now;
-        let revision = shelf.add_revision(&subject(), &new).expect("nothing fails yet");
-        let (rollout, _) = shelf.begin_rollout(&subject(), revision, Epoch(0), now).expect("nothing fails yet");
-        shelf.end_rollout(rollout, &Outcome::Succeeded, now).expect("nothing fails yet");
+        let revision = store.add_revision(&subject(), &new).expect("nothing fails yet");
+        let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), now).expect("nothing fails yet");
+        store.end_rollout(rollout, &Outcome::Succeeded, now).expect("nothing fails yet");
     }
 
     fn pick(&self, calls: &[Call]) -> Call {
@@ -243,10 +243,10 @@ impl People {
 
     /// Somebody asks, from a process of their own, that the rollout pauses or goes back.
     fn ask(&self, wish: Wish) {
-        let mut shelf = self.disk.open();
-        let Ok(Some((rollout, _))) = shelf.newest_journal(&subject()) else { return };
+        let mut store = self.disk.open();
+        let Ok(Some((rollout, _))) = store.newest_journal(&subject()) else { return };
         // It may have ended already: then nobody hears it.
-        drop(shelf.ask(rollout, &Request { wish, by: "bert@there".into() }));
+        drop(store.ask(rollout, &Request { wish, by: "bert@there".into() }));
     }
 
     /// Somebody else calls `ship` from a machine of their own, and tries again as long as it is locked.
@@ -332,11 +332,11 @@ impl People {
             self.call_in_peace(Call::Resume).await;
         }
         let replicas = last.replicas().expect("nobody begins with what goes on");
-        let releases = self.sim.scene.calls.iter().filter_map(|call| match call {
+        let mut releases = self.sim.scene.calls.iter().filter_map(|call| match call {
             Call::Deploy { release, .. } => Some(*release),
             _ => None,
         });
-        let release = releases.last().unwrap_or(0);
+        let release = releases.next_back().unwrap_or(0);
         let quality = self.sim.scene.releases[release];
         let goal = Call::Deploy { release, replicas };
         let fallback = self.way_back(release);

@@ -164,7 +164,7 @@ impl Process {
     }
 
     /// The process ends here, between two instructions.
-    pub(crate) fn die(&self) -> ! {
+    pub(crate) fn die() -> ! {
         panic::resume_unwind(Box::new(Killed))
     }
 

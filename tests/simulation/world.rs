@@ -50,10 +50,12 @@ impl Trip {
         } else if trip.loses_reply {
             state.count("the reply to an order is lost");
         }
-        if state.mishap(per_mille) {
+        let is_slow = state.mishap(per_mille);
+        let is_late = !is_slow && state.mishap(per_mille);
+        if is_slow {
             trip.there = state.dice.millis(1000..=10_000);
             state.count("an order is slow");
-        } else if state.mishap(per_mille) {
+        } else if is_late {
             trip.there = state.dice.millis(10_000..=60_000);
             state.count("an order lands late");
         }
@@ -130,15 +132,15 @@ impl Hands {
     async fn give(&self, order: Order) -> Performed {
         let host = order.action.host().clone();
         self.process.runs().await;
-        let trap = self.process.next_order(&host);
+        let waylaid = self.process.next_order(&host);
         let (is_reachable, mut trip) = {
             let mut state = self.sim.lock();
             state.judge.sent(&order);
             (state.is_reachable(&host), Trip::draw(&self.sim, &mut state))
         };
-        if let Some(trap) = trap {
+        if let Some(waylaid) = waylaid {
             trip.there = self.sim.lock().dice.millis(500..=50_000);
-            self.spring(trap);
+            self.spring(waylaid);
         }
         let reply = if is_reachable {
             let (reply, answer) = oneshot::channel();
@@ -285,14 +287,13 @@ async fn travel(sim: Arc<Sim>, order: Order, trip: Trip, reply: oneshot::Sender<
     let printed = if trip.is_lost { None } else { script::carry_out(&sim, &order).await };
     sleep(trip.back).await;
     let arrives = !trip.loses_reply && sim.lock().is_reachable(order.action.host());
-    match printed.filter(|_| arrives) {
+    if let Some(printed) = printed.filter(|_| arrives) {
         // Whoever gave the order may be gone.
-        Some(printed) => drop(reply.send(printed)),
+        drop(reply.send(printed));
+    } else {
         // The connection may stay open for long though nothing comes.
-        None => {
-            let silence = sim.lock().dice.millis(0..=30_000);
-            sleep(silence).await;
-        }
+        let silence = sim.lock().dice.millis(0..=30_000);
+        sleep(silence).await;
     }
 }
 
