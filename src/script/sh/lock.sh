@@ -68,10 +68,10 @@ fence() {
     [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
 }
 
-# Removes what is not whole, or no longer.
+# Removes what is not whole, or no longer. Who is still at it may put one more thing there: that goes with its own end.
 clean() {
     for leftover in "$ROOT"/tmp/*; do
-        [ ! -e "$leftover" ] || rm -rf -- "$leftover"
+        [ ! -e "$leftover" ] || rm -rf -- "$leftover" 2>/dev/null
     done
 }
 
