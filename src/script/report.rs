@@ -159,7 +159,7 @@ impl Record {
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
         match key {
-            "name" if value.is_empty() || value.contains(char::is_whitespace) => {
+            "name" if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control()) => {
                 return Err(wrong(line, "is no instance's name"));
             }
             "name" => self.name = Some(InstanceId::from(value)),
