@@ -8,6 +8,7 @@ mod host;
 #[allow(unreachable_pub, reason = "it is shared with other tests")]
 mod mutation;
 
+mod answers;
 mod archives;
 mod journal;
 mod replies;

@@ -71,6 +71,7 @@ fn replies() -> Vec<String> {
 /// What others rely on, when they make paths, orders and tables of it.
 fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
     let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    prop_assert!(observation.epoch.0 < 1 << 62, "there is no epoch after {:?}", observation.epoch);
     prop_assert!(observation.releases.iter().all(|release| is_digest(release.as_str())), "{observation:?}");
     for occupant in observation.slots.values() {
         let Occupant::Instance(instance) = occupant else { continue };
@@ -110,6 +111,17 @@ fn a_name_that_would_move_the_cursor_is_none() {
     for name in ["", "page one", "\0page", "page\u{1b}[2J", "page\u{85}"] {
         let reply = named.replace(".name=page-one\n", &format!(".name={name}\n"));
         assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("is no instance's name"), "{name:?}");
+    }
+}
+
+#[test]
+fn an_epoch_after_which_there_is_none_is_refused() {
+    let reply = replies().pop().unwrap();
+    let at = reply.find("epoch=").unwrap();
+    let end = at + reply[at..].find('\n').unwrap();
+    for epoch in [1_u64 << 62, u64::MAX] {
+        let reply = format!("{}epoch={epoch}{}", &reply[..at], &reply[end..]);
+        assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("too large"), "{epoch}");
     }
 }
 
