@@ -329,6 +329,101 @@ async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
     }
 }
 
+/// A header with its content, after which anything may follow.
+fn member(kind: EntryType, path: &str, link: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    let mut bytes = [header.as_bytes(), content].concat();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+#[tokio::test]
+async fn what_two_tars_would_read_in_two_ways_is_refused() {
+    let run = || member(EntryType::Regular, "run", "", b"#!");
+    let long = |name: &str| member(EntryType::GNULongName, "././@LongLink", "", name.as_bytes());
+    let pax = |records: &str| member(EntryType::XHeader, "pax", "", records.as_bytes());
+    let global = |records: &str| member(EntryType::XGlobalHeader, "pax", "", records.as_bytes());
+    let end = || vec![0; 512];
+    let not_sent = "is an archive that ship does not send: ";
+    let cases: [(Vec<Vec<u8>>, String); 12] = [
+        (vec![pax("10 path=a\n10 path=b\n"), run()], format!("{not_sent}an entry is named twice;")),
+        (vec![long("a\0"), pax("10 path=b\n"), run()], format!("{not_sent}an entry is named twice;")),
+        (vec![global("10 path=a\n"), run()], format!("{not_sent}it sets `path` for all its entries;")),
+        (vec![pax("21 GNU.sparse.name=a\n"), run()], format!("{not_sent}it has sparse files in a form")),
+        (
+            vec![run(), end(), member(EntryType::Regular, "more", "", b"")],
+            format!("{not_sent}something follows after its end;"),
+        ),
+        (vec![long("run\0/../../etc/x\0"), run()], "holds `run\\0/../../etc/x`, whose name".to_owned()),
+        (vec![long(&"d/".repeat(2049)), run()], "longer than 4096 bytes;".to_owned()),
+        (
+            vec![member(EntryType::Link, "run", "run", &[0; 600])],
+            "holds `run`, which has content but is no file;".to_owned(),
+        ),
+        (
+            vec![member(EntryType::Symlink, "a/b/l", "../../x", b""), member(EntryType::Link, "l", "a/b/l", b"")],
+            "holds `l`, which is a link to the symbolic link `a/b/l`;".to_owned(),
+        ),
+        (vec![pax("12 path=run"), run()], "the attributes of an entry make no sense;".to_owned()),
+        (vec![long("run\0")], "it ends after the name of an entry;".to_owned()),
+        (
+            vec![member(EntryType::new(b'V'), "volume", "", b"")],
+            "which is neither a file, a directory nor a link;".to_owned(),
+        ),
+    ];
+    for (members, expected) in cases {
+        let bench = bench();
+        let source = bench.write("app.tar.gz", gzipped(&members.concat()));
+        let refusal = bench.refusal(&from_path(source)).await;
+        assert!(refusal.contains(&expected), "{expected}\n{refusal}");
+    }
+    let welcome =
+        [global("52 comment=2f7b2c7dfd29e2ad0c0e1b5a3f0c1c8a51a0aa5b\n"), pax("13 path=runs\n"), run(), end(), end()];
+    // As `git archive` begins.
+    let bench = bench();
+    let refusal = bench.prepare(&from_path(bench.write("app.tar.gz", gzipped(&welcome.concat())))).await;
+    assert!(refusal.is_ok(), "{}", refusal.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
+    for (kind, expected) in [
+        (EntryType::GNULongName, "the attributes of an entry are longer than 1048576 bytes;"),
+        (EntryType::XHeader, "the attributes of an entry are longer than 1048576 bytes;"),
+        (EntryType::Regular, "unpacked it is larger than 64 GiB;"),
+    ] {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(1 << 40);
+        header.set_cksum();
+        let bench = bench();
+        let bytes = gzipped(&[header.as_bytes(), [0; 4 << 20].as_slice()].concat());
+        let refusal = bench.refusal(&from_path(bench.write("app.tar.gz", bytes))).await;
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn leading_directories_are_counted_as_a_tar_counts_them() {
+    let bench = bench();
+    let source = bench.write("app.tar.gz", gzipped(&archive(&[file("./run"), file("./a//b")])));
+    let mut config = from_path(&source);
+    for strip_components in 0..4 {
+        config.strip_components = strip_components;
+        let mut tar = Command::new("tar");
+        tar.arg("-tzf").arg(&source).arg(format!("--strip-components={strip_components}"));
+        let listed = tar.arg("--show-transformed-names").output().unwrap();
+        let is_anything = !listed.stdout.trim_ascii().is_empty();
+        assert_eq!(bench.prepare(&config).await.is_ok(), is_anything, "{strip_components}: {listed:?}");
+    }
+}
+
 #[tokio::test]
 async fn links_that_stay_inside_are_welcome() {
     let bench = bench();

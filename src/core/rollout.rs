@@ -171,7 +171,7 @@ impl Rollout {
         match &entry.event {
             Event::RolloutStarted(_) | Event::HostLost { .. } | Event::HostFound { .. } => {}
             Event::ActionStarted { id, action, instance } => {
-                self.next_action = self.next_action.max(id.0 + 1);
+                self.next_action = self.next_action.max(id.0.saturating_add(1));
                 if let Action::Start { slot, .. } = action {
                     *self.attempts.entry(slot.clone()).or_default() += 1;
                 }

@@ -83,7 +83,7 @@ impl Draft {
         match key {
             "now" => self.uptime = Some(seconds(line, value)?),
             "boot" => value.clone_into(&mut self.boot),
-            "epoch" => self.epoch = Some(Epoch(number(line, value)?)),
+            "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
             "staged" => {
                 self.releases.insert(digest(line, value)?);
@@ -163,7 +163,7 @@ impl Record {
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
         match key {
-            "name" if value.is_empty() || value.contains(char::is_whitespace) => {
+            "name" if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control()) => {
                 return Err(wrong(line, "is no instance's name"));
             }
             "name" => self.name = Some(InstanceId::from(value)),
@@ -216,11 +216,18 @@ fn end(line: &str, value: &str) -> Result<End, Unreadable> {
     match word {
         "done" => Ok(End::Done),
         "failed" => Ok(End::Failed(text.to_owned())),
-        "fenced" => Ok(End::Fenced { seen: Epoch(number(line, text)?) }),
+        "fenced" => Ok(End::Fenced { seen: epoch(line, text)? }),
         "late" => Ok(End::Late { taken: ActionId(number(line, text)?) }),
         "busy" => Ok(End::LockBusy { holder: text.to_owned() }),
         _ => Err(wrong(line, "is no end")),
     }
+}
+
+/// A fencing number, after which there are others: the next is made of the largest that was seen.
+fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
+    const EPOCH_MAX: u64 = 1 << 62;
+    let epoch = number(line, value)?;
+    if epoch < EPOCH_MAX { Ok(Epoch(epoch)) } else { Err(wrong(line, "holds a number that is too large")) }
 }
 
 /// Seconds with a fraction, as in `/proc/uptime`.

@@ -1,0 +1,190 @@
+//! What a host answers, changed on its way: genuine transcripts of the real scripts, with a few changes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use ship::core::fleet::{Fleet, Listener, Observation, Occupant, Process};
+use ship::core::names::{ActionId, Epoch};
+use ship::core::release::Driver;
+use ship::core::time::Time;
+use ship::script::{
+    End, Question, check, claim, observe, probe_command, prune, read_answer, read_check, read_reply, read_tail, start,
+    tail,
+};
+
+use crate::host::{Host, Release};
+use crate::mutation::{cases, mutated_text};
+
+const NOW: Time = Time(1_700_000_000_000);
+/// Far longer than the largest of these texts takes on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What the scripts print: in the life of an instance, and where something is in the way.
+struct Transcripts {
+    replies: Vec<String>,
+    answer: String,
+    tail: String,
+}
+
+static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
+    let mut host = Host::new();
+    let (one, other) = (Release::new("one"), Release::new("other"));
+    let mut launch = host.launch("page-one", &one);
+    let serve = format!("echo begins; echo; exec {}", launch.argv.join(" "));
+    launch.argv = ["sh".to_owned(), "-c".to_owned(), serve].into();
+    let unstarted = host.launch("page-other", &other);
+    let mut replies = Vec::new();
+    let mut run = |host: &Host, script| replies.push(host.run(&script).stdout);
+    run(&host, check(&host.site, Driver::Process, None, None));
+    run(&host, observe(&host.site));
+    run(&host, claim(&host.site));
+    run(&host, host.stage_script(&one));
+    run(&host, host.stage_script(&other));
+    run(&host, start(&host.site, &launch));
+    run(&host, start(&host.site, &unstarted));
+    run(&host, observe(&host.site));
+    run(&host, prune(&host.site, &BTreeSet::from([one.id.clone(), other.id.clone()])));
+    let question = Question {
+        port: host.port,
+        release: one.id.clone(),
+        driver: Driver::Process,
+        user: None,
+        argv: ["sh", "-c", "echo ready; exit 3"].map(str::to_owned).into(),
+        timeout: Duration::from_secs(5),
+    };
+    let answer = host.run(&probe_command(&host.site, &question)).stdout;
+    let said = host.run(&tail(&host.site, host.port, 10)).stdout;
+    host.site.epoch = Epoch(host.site.epoch.0 - 1);
+    run(&host, claim(&host.site));
+    host.site.epoch = Epoch(host.site.epoch.0 + 1);
+    run(&host, host.halt("page-one", Duration::from_secs(10)));
+    Transcripts { replies, answer, tail: said }
+});
+
+fn replies() -> Vec<String> {
+    TRANSCRIPTS.replies.clone()
+}
+
+/// What others rely on, when they make paths, orders and tables of it.
+fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    prop_assert!(observation.epoch.0 < 1 << 62, "there is no epoch after {:?}", observation.epoch);
+    prop_assert!(observation.releases.iter().all(|release| is_digest(release.as_str())), "{observation:?}");
+    for occupant in observation.slots.values() {
+        let Occupant::Instance(instance) = occupant else { continue };
+        let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        prop_assert!(is_word(instance.name.as_str()), "{instance:?}");
+        prop_assert!(is_digest(instance.release.as_str()), "{instance:?}");
+        prop_assert!(instance.started <= NOW, "{instance:?}");
+        if let Listener::Own { address } = &instance.listener {
+            prop_assert!(address.parse::<IpAddr>().is_ok(), "{instance:?}");
+        }
+        if let Process::Ended { how } = &instance.process {
+            prop_assert!(!how.contains('\n'), "{instance:?}");
+        }
+    }
+    let mut fleet = Fleet::default();
+    fleet.observe(&"web1".into(), observation.clone());
+    fleet.observe(&"web1".into(), observation.clone());
+    Ok(())
+}
+
+#[test]
+fn the_transcripts_are_genuine() {
+    for reply in replies() {
+        read_reply(&reply, NOW).unwrap_or_else(|error| panic!("{error}:\n{reply}"));
+    }
+    let ends: Vec<_> = replies().iter().map(|reply| read_reply(reply, NOW).unwrap().end).collect();
+    assert!(ends.iter().any(|end| matches!(end, End::Fenced { .. })), "{ends:?}");
+    assert!(ends.iter().any(|end| matches!(end, End::Failed(_))), "{ends:?}");
+    assert!(replies().iter().any(|reply| reply.contains("\nlisten=") && reply.contains("\nslot=")));
+    assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
+    assert!(!read_tail(&TRANSCRIPTS.tail).unwrap().is_empty());
+}
+
+#[test]
+fn a_name_that_would_move_the_cursor_is_none() {
+    let named = replies().into_iter().find(|reply| reply.contains(".name=page-one\n")).unwrap();
+    for name in ["", "page one", "\0page", "page\u{1b}[2J", "page\u{85}"] {
+        let reply = named.replace(".name=page-one\n", &format!(".name={name}\n"));
+        assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("is no instance's name"), "{name:?}");
+    }
+}
+
+#[test]
+fn an_epoch_after_which_there_is_none_is_refused() {
+    let reply = replies().pop().unwrap();
+    let at = reply.find("epoch=").unwrap();
+    let end = at + reply[at..].find('\n').unwrap();
+    for epoch in [1_u64 << 62, u64::MAX] {
+        let reply = format!("{}epoch={epoch}{}", &reply[..at], &reply[end..]);
+        assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("too large"), "{epoch}");
+    }
+}
+
+/// Not a sample: each place at which a connection may break.
+#[test]
+fn what_breaks_off_is_never_taken_for_whole() {
+    for reply in replies() {
+        for length in 0..reply.len() {
+            let Some(part) = reply.get(..length) else { continue };
+            assert!(read_reply(part, NOW).is_err(), "{part}");
+            assert!(read_check(part, NOW).is_err(), "{part}");
+        }
+    }
+    for length in 0..TRANSCRIPTS.answer.len() {
+        assert!(TRANSCRIPTS.answer.get(..length).is_none_or(|part| read_answer(part).is_err()));
+    }
+    for length in 0..TRANSCRIPTS.tail.len() {
+        assert!(TRANSCRIPTS.tail.get(..length).is_none_or(|part| read_tail(part).is_err()));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1500))]
+
+    #[test]
+    fn a_changed_reply_is_refused_or_keeps_the_rules(text in mutated_text(replies())) {
+        let began = Instant::now();
+        match read_reply(&text, NOW) {
+            Ok(reply) => {
+                keeps_the_rules(&reply.observation)?;
+                if let End::Failed(why) | End::LockBusy { holder: why } = &reply.end {
+                    prop_assert!(!why.contains('\n'), "{why:?}");
+                }
+                if let End::Late { taken: ActionId(taken) } = reply.end {
+                    prop_assert!(text.contains(&format!("end=late {taken}\n")), "{text}");
+                }
+            }
+            Err(error) => {
+                let said = error.to_string();
+                prop_assert!(said.len() < 10_000 || said.contains("could not say what runs"), "{} bytes", said.len());
+            }
+        }
+        if let Ok((_, observation)) = read_check(&text, NOW) {
+            keeps_the_rules(&observation)?;
+        }
+        prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_changed_answer_of_a_command_or_a_changed_log_is_one_of_plain_lines(
+        answer in mutated_text(vec![TRANSCRIPTS.answer.clone()]),
+        log in mutated_text(vec![TRANSCRIPTS.tail.clone()]),
+    ) {
+        if let Ok(answer) = read_answer(&answer) {
+            prop_assert!(!answer.line.contains(char::is_control), "{answer:?}");
+        }
+        if let Ok(lines) = read_tail(&log) {
+            prop_assert!(lines.iter().all(|line| !line.contains(|c: char| c.is_control() && c != '\t')), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ -~]{0,20}\n){0,20}(end=done\n)?") {
+        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_tail(&noise));
+    }
+}
