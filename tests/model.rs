@@ -459,8 +459,11 @@ fn a_planner_that_takes_what_was_never_asked_for_unhealthy_is_caught() {
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
         for occupant in fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut()) {
-            if let Occupant::Instance(instance) = occupant {
-                instance.health.last.get_or_insert((now, Verdict::Fail(String::new())));
+            if let Occupant::Instance(instance) = occupant
+                && instance.health.last.is_none()
+            {
+                instance.health.last = Some((now, Verdict::Fail(String::new())));
+                instance.health.failures = u32::MAX;
             }
         }
         plan(spec, rollout, &fleet, now)

@@ -93,7 +93,7 @@ pub struct Counted<'a> {
     pub is_ready: bool,
     /// Whether it may be counted on: available, and not being stopped.
     pub is_available: bool,
-    /// Whether it may serve though it is not counted on: it runs, and no fresh verdict says that it fails. It was not
+    /// Whether it may serve though it is not counted on: it runs, and too few fresh verdicts say that it fails. It was not
     /// asked lately, or it is ready and soaks. It counts neither as available nor as unhealthy.
     pub is_in_doubt: bool,
     /// Whether an order to stop it is in flight, or may have been carried out.
@@ -301,8 +301,11 @@ impl<'a> HostCount<'a> {
             let is_known = is_ready && !count.is_written_off();
             let is_available =
                 is_known && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
-            let fails = matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if now.since(*at) <= thresholds.stale_after);
-            let is_in_doubt = is_running && !is_available && !(reachable && fails);
+            let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
+            let fails = reachable
+                && instance.health.failures >= thresholds.failures
+                && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
+            let is_in_doubt = is_running && !is_available && !fails;
             // Where the playbook no longer offers the port, the right release is in the wrong place.
             let is_new = part == Part::Takes
                 && frame.wanted.contains_key(&instance.release)

@@ -122,8 +122,8 @@ struct Run<W, S> {
     intended: Vec<(ActionId, Order)>,
     heartbeat: Time,
     ticked: Time,
-    /// When ship last woke from a sleep: what began before that is old news.
-    woke: Time,
+    /// What began before this moment is old news of a host.
+    fresh_from: BTreeMap<HostId, Time>,
     interrupted_twice: bool,
 }
 
@@ -152,7 +152,7 @@ impl<W: World, S: Store> Run<W, S> {
             intended: Vec::new(),
             heartbeat,
             ticked: heartbeat,
-            woke: heartbeat,
+            fresh_from: BTreeMap::new(),
             interrupted_twice: false,
         }
     }
@@ -281,6 +281,7 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
+        let stops = self.stops_on(host);
         match performed {
             Performed::Done(observation) => {
                 self.observed(host, observation);
@@ -301,6 +302,29 @@ impl<W: World, S: Store> Run<W, S> {
                 self.lost(host, why);
                 self.watch.look_now(host);
             }
+        }
+        self.doubt(host, stops);
+    }
+
+    /// The instances on a host that were ordered to stop, and whose end nobody has seen.
+    fn stops_on(&self, host: &HostId) -> Vec<(Slot, InstanceId)> {
+        let in_flight = self.rollout.in_flight.values().map(|in_flight| &in_flight.action);
+        let ordered = in_flight.chain(&self.rollout.unknown).filter(|action| action.host() == host);
+        let stops = ordered.filter_map(|action| match action {
+            Action::Stop { slot, instance, .. } => Some((slot.clone(), instance.clone())),
+            _ => None,
+        });
+        stops.collect()
+    }
+
+    /// An instance that is still there after an order to stop it may have been told to end: what it answered before says
+    /// nothing about how it is since.
+    fn doubt(&mut self, host: &HostId, stops: Vec<(Slot, InstanceId)>) {
+        for (slot, name) in stops {
+            let Some(instance) = self.engine.fleet.instance_mut(&slot).filter(|is| is.name == name) else { continue };
+            instance.health.last = None;
+            self.fresh_from.insert(host.clone(), self.engine.clock.now());
+            self.watch.ask_now(&name);
         }
     }
 
@@ -467,10 +491,12 @@ impl<W: World, S: Store> Run<W, S> {
         if now.since(until) < ASLEEP {
             return;
         }
-        self.woke = now;
-        for (id, host) in self.engine.fleet.hosts.iter_mut().filter(|(_, host)| host.is_reachable()) {
-            host.reach = Reach::NotSeen;
-            self.watch.look_now(id);
+        for (id, host) in self.engine.fleet.hosts.iter_mut() {
+            self.fresh_from.insert(id.clone(), now);
+            if host.is_reachable() {
+                host.reach = Reach::NotSeen;
+                self.watch.look_now(id);
+            }
         }
     }
 
@@ -482,20 +508,27 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn take(&mut self, news: Result<(Time, Message), tokio::task::JoinError>) {
-        let is_old = matches!(&news, Ok((begun, _)) if *begun < self.woke);
-        match news.map(|(_, message)| message) {
-            Ok(Message::Ended { id, host, performed: Performed::Done(_) | Performed::Failed { .. } }) if is_old => {
+        let is_old = |host: &HostId, begun: Time| self.fresh_from.get(host).is_some_and(|from| begun < *from);
+        match news {
+            Ok((begun, Message::Ended { id, host, performed: Performed::Done(_) | Performed::Failed { .. } }))
+                if is_old(&host, begun) =>
+            {
                 let why = format!("{host}: ship slept when the answer came");
                 self.ended(id, &host, Performed::Unknown { why });
             }
-            Ok(Message::Ended { id, host, performed }) => self.ended(id, &host, performed),
-            Ok(Message::Asked { instance, .. }) if is_old => self.watch.asked(&instance, Time(0)),
-            Ok(Message::Asked { slot, instance, restarts, verdict }) => self.asked(slot, &instance, restarts, verdict),
-            Ok(Message::Looked { host, .. }) if is_old => {
+            Ok((_, Message::Ended { id, host, performed })) => self.ended(id, &host, performed),
+            Ok((begun, Message::Asked { slot, instance, .. })) if is_old(&slot.host, begun) => {
+                self.watch.asked(&instance, begun);
+                self.watch.ask_now(&instance);
+            }
+            Ok((_, Message::Asked { slot, instance, restarts, verdict })) => {
+                self.asked(slot, &instance, restarts, verdict);
+            }
+            Ok((begun, Message::Looked { host, .. })) if is_old(&host, begun) => {
                 self.watch.dismiss(&host);
                 self.watch.look_now(&host);
             }
-            Ok(Message::Looked { host, orders, looked }) => {
+            Ok((_, Message::Looked { host, orders, looked })) => {
                 if self.orders.get(&host).copied().unwrap_or(0) != orders {
                     // An order came in between: it brings newer news.
                     self.watch.dismiss(&host);

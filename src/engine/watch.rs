@@ -100,12 +100,17 @@ impl Watch {
             self.misses.remove(host);
             for (_, instance) in seen.into_iter().flat_map(Host::instances) {
                 if self.unproven.remove(&instance.name) {
-                    self.asked.insert(instance.name.clone(), Time(0));
+                    self.ask_now(&instance.name);
                 }
             }
         } else {
             *self.misses.entry(host.clone()).or_default() += 1;
         }
+    }
+
+    /// An instance is to be asked at once.
+    pub(super) fn ask_now(&mut self, instance: &InstanceId) {
+        self.asked.insert(instance.clone(), Time(0));
     }
 
     /// A look came back out of date.

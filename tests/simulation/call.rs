@@ -322,7 +322,10 @@ impl Session {
         let Plan { actions, next, .. } = plan(spec, &rollout, &found.fleet, at);
         let only_prunes = || actions.iter().all(|action| matches!(action, Action::Prune { .. }));
         let complete = next == Next::Finish(Outcome::Succeeded) || !actions.is_empty() && only_prunes();
-        goal.earlier.is_none() && goal.verb != Verb::Restart && recorded && complete
+        let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
+        let newest = Account::of(&journal(&*self.ledger.shelf));
+        let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
+        makes_nothing_new && owes_nothing && recorded && complete
     }
 
     fn opening(&self, found: &Preflight, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {

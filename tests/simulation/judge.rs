@@ -588,6 +588,7 @@ impl Mind {
         let ended = fresh.any(|seen| seen.instances.get(name).is_some_and(|glimpse| !glimpse.runs));
         let fails = self.told.get(name).is_some_and(|told| {
             !told.is_ready
+                && told.failures >= self.readiness.failures
                 && told.last.is_some_and(|(asked, is_pass)| !is_pass && now.since(asked) <= self.stale_after())
         });
         ended || fails
