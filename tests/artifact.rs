@@ -403,7 +403,7 @@ async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
         header.set_size(1 << 40);
         header.set_cksum();
         let bench = bench();
-        let bytes = gzipped(&[header.as_bytes(), [0; 4 << 20].as_slice()].concat());
+        let bytes = gzipped(&[header.as_bytes(), vec![0; 4 << 20].as_slice()].concat());
         let refusal = bench.refusal(&from_path(bench.write("app.tar.gz", bytes))).await;
         assert!(refusal.contains(expected), "{refusal}");
     }

@@ -64,6 +64,10 @@ impl Health {
     /// Takes in one probe's verdict at `now`. `ready_from` is the moment from which readiness is counted should this
     /// make the instance ready: `now`, or the start of an instance that ran long before anybody asked.
     pub fn record(&mut self, verdict: Verdict, now: Time, ready_from: Time, thresholds: &Thresholds) -> Option<Change> {
+        let is_heard = |at: Time| now.since(at) <= thresholds.stale_after;
+        if !matches!(&verdict, Verdict::Error(_)) && !self.last.as_ref().is_some_and(|(at, _)| is_heard(*at)) {
+            self.begin_anew();
+        }
         let change = match &verdict {
             Verdict::Pass(_) => {
                 self.passes = self.passes.saturating_add(1);
@@ -88,6 +92,11 @@ impl Health {
         };
         self.last = Some((now, verdict));
         change
+    }
+
+    /// Something may have been answered that nobody heard: the next verdict is the first in its row.
+    pub fn begin_anew(&mut self) {
+        (self.passes, self.failures) = (0, 0);
     }
 
     /// Whether it is ready, by a verdict that is still fresh.
@@ -164,6 +173,14 @@ mod tests {
         assert!(!health.is_ready(Time(13_000), &THRESHOLDS), "eleven seconds without a verdict");
         assert_eq!(health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS), Some(Change::NotReady));
         assert!(!health.is_ready(Time(13_000), &THRESHOLDS));
+    }
+
+    #[test]
+    fn failures_with_a_long_silence_between_them_are_not_in_a_row() {
+        let mut health = Health::default();
+        feed(&mut health, &[fail(), fail()]);
+        health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS);
+        assert_eq!(health.failures, 1);
     }
 
     #[test]

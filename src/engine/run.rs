@@ -491,7 +491,7 @@ impl<W: World, S: Store> Run<W, S> {
         if now.since(until) < ASLEEP {
             return;
         }
-        for (id, host) in self.engine.fleet.hosts.iter_mut() {
+        for (id, host) in &mut self.engine.fleet.hosts {
             self.fresh_from.insert(id.clone(), now);
             if host.is_reachable() {
                 host.reach = Reach::NotSeen;
@@ -518,6 +518,9 @@ impl<W: World, S: Store> Run<W, S> {
             }
             Ok((_, Message::Ended { id, host, performed })) => self.ended(id, &host, performed),
             Ok((begun, Message::Asked { slot, instance, .. })) if is_old(&slot.host, begun) => {
+                if let Some(is) = self.engine.fleet.instance_mut(&slot).filter(|is| is.name == instance) {
+                    is.health.begin_anew();
+                }
                 self.watch.asked(&instance, begun);
                 self.watch.ask_now(&instance);
             }
