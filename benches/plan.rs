@@ -58,6 +58,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        traffic: None,
         max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),
     };

@@ -194,7 +194,8 @@ impl Healthy {
         let ports: Vec<Port> = (8081..).take(self.ports).collect();
         let spec = spec((1..=self.hosts).map(host_id).collect(), ports.clone(), self.budget);
         let reachable = Host { reach: Reach::Reachable, ..Host::default() };
-        let mut fleet = Fleet { hosts: spec.hosts.iter().map(|id| (id.clone(), reachable.clone())).collect() };
+        let mut fleet =
+            Fleet { hosts: spec.hosts.iter().map(|id| (id.clone(), reachable.clone())).collect(), ..Fleet::default() };
         for slot in &self.order[..self.old] {
             let (id, port) = (host_id(slot / self.ports + 1), ports[slot % self.ports]);
             let instance = Condition::Available.instance(&format!("{id}-{port}"), "old");

@@ -135,6 +135,13 @@ fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) ->
         Action::Disarm { slot } => format!("disarm {slot}"),
         Action::Stage { host, .. } => format!("stage  {version} on {host}"),
         Action::Start { slot, .. } => format!("start  {version} at {slot}"),
+        Action::Admit { slot, weight_percent, .. } => {
+            let share = weight_percent.map(|weight| format!(" with {weight} % of the weight")).unwrap_or_default();
+            format!("admit  {} at {slot}{share}", running(slot).unwrap_or_else(|| version.to_owned()))
+        }
+        Action::Drain { slot, .. } => {
+            format!("drain  {} at {slot}", running(slot).unwrap_or_else(|| version.to_owned()))
+        }
         Action::Stop { slot, why, .. } => {
             let old = running(slot).unwrap_or_else(|| version.to_owned());
             match why {

@@ -114,7 +114,7 @@ async fn first_look(
 ) -> Result<Scene, Fail> {
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), release.secrets.as_ref());
-    let found = preflight(&world, &spec.hosts, &definitions, &*session.clock).await;
+    let found = preflight(&world, &spec.hosts, spec.traffic.as_ref(), &definitions, &*session.clock).await;
     Ok(Scene { spec, world, definitions, found })
 }
 

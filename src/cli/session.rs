@@ -263,6 +263,7 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
+            traffic: None,
             max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })

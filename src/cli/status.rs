@@ -64,7 +64,7 @@ async fn show(
     clear: &str,
 ) -> Result<(), Fail> {
     let mut spec = session.spec(definitions, None)?;
-    let found = preflight(world, &spec.hosts, definitions, &*session.clock).await;
+    let found = preflight(world, &spec.hosts, spec.traffic.as_ref(), definitions, &*session.clock).await;
     let holder = session.holder()?;
     let newest = session.newest()?;
     let asked = match &newest {

@@ -26,7 +26,7 @@ pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
     };
     confirm(&holder, args.yes)?;
     let world = session.world(session.definitions(), None);
-    let found = preflight(&world, &session.hosts(), &session.definitions(), &*session.clock).await;
+    let found = preflight(&world, &session.hosts(), None, &session.definitions(), &*session.clock).await;
     let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
     let epoch = session.store.break_lease(&session.subject, seen)?;
     let untold = claim_all(&world, session.hosts(), epoch).await;
@@ -73,9 +73,11 @@ async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<
         async move {
             let action = Action::Claim { host: host.clone() };
             match world.perform(Order { id: ActionId(0), action, epoch, instance: None }).await {
-                Performed::Done(_) => None,
+                Performed::Done(_) | Performed::Switched { .. } => None,
                 Performed::Fenced { seen } => Some((host, format!("it has seen the newer epoch {seen}"))),
-                Performed::Failed { error: why, .. } | Performed::Unknown { why } => Some((host, why)),
+                Performed::Failed { error: why, .. }
+                | Performed::BalancerLost { why, .. }
+                | Performed::Unknown { why } => Some((host, why)),
             }
         }
     });

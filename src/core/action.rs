@@ -31,6 +31,26 @@ pub enum Action {
         /// Of what.
         release: ReleaseId,
     },
+    /// Let the balancers send requests to an instance.
+    Admit {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// Its share of what others of the full weight get, in percent; `None` for all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight_percent: Option<u32>,
+    },
+    /// Let the balancers send no new requests to a slot, and wait until those under way have ended; at the deadline they
+    /// are cut.
+    Drain {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// As many other slots must serve in each balancer's own eyes, or nothing is done.
+        keep: u32,
+    },
     /// Stop the instance in a slot: TERM, wait, KILL.
     Stop {
         /// Where.
@@ -77,7 +97,11 @@ impl Action {
     pub fn host(&self) -> &HostId {
         match self {
             Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => host,
-            Action::Start { slot, .. } | Action::Stop { slot, .. } | Action::Disarm { slot } => &slot.host,
+            Action::Start { slot, .. }
+            | Action::Admit { slot, .. }
+            | Action::Drain { slot, .. }
+            | Action::Stop { slot, .. }
+            | Action::Disarm { slot } => &slot.host,
         }
     }
 
@@ -85,7 +109,11 @@ impl Action {
     pub fn slot(&self) -> Option<&Slot> {
         match self {
             Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,
-            Action::Start { slot, .. } | Action::Stop { slot, .. } | Action::Disarm { slot } => Some(slot),
+            Action::Start { slot, .. }
+            | Action::Admit { slot, .. }
+            | Action::Drain { slot, .. }
+            | Action::Stop { slot, .. }
+            | Action::Disarm { slot } => Some(slot),
         }
     }
 
@@ -95,6 +123,8 @@ impl Action {
             Action::Claim { .. } => "claim",
             Action::Stage { .. } => "stage",
             Action::Start { .. } => "start",
+            Action::Admit { .. } => "admit",
+            Action::Drain { .. } => "drain",
             Action::Stop { .. } => "stop",
             Action::Disarm { .. } => "disarm",
             Action::Prune { .. } => "prune",
@@ -108,6 +138,11 @@ impl fmt::Display for Action {
             Action::Claim { host } => write!(f, "claim {host}"),
             Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
             Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
+            Action::Admit { slot, instance, weight_percent: None } => write!(f, "admit {instance} at {slot}"),
+            Action::Admit { slot, instance, weight_percent: Some(weight) } => {
+                write!(f, "admit {instance} at {slot} with {weight} % of the weight")
+            }
+            Action::Drain { slot, instance, .. } => write!(f, "drain {instance} at {slot}"),
             Action::Stop { slot, instance, why, .. } => write!(f, "stop {instance} at {slot} ({why})"),
             Action::Disarm { slot } => write!(f, "disarm {slot}"),
             Action::Prune { host, releases } => write!(f, "prune {} old releases on {host}", releases.len()),

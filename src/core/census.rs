@@ -14,6 +14,7 @@ use super::names::{Epoch, HostId, Port, ReleaseId, Slot};
 use super::rollout::Rollout;
 use super::spec::Spec;
 use super::time::Time;
+use super::traffic::Stream;
 
 /// The counts.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub struct HostCount<'a> {
 pub struct Counted<'a> {
     /// Its port.
     pub port: Port,
+    /// What the balancers do with it.
+    pub stream: Stream,
     /// What was seen.
     pub instance: &'a Instance,
     /// Whether it is of a wanted release, in a place where it may stay.
@@ -93,10 +96,12 @@ pub struct Counted<'a> {
     pub is_ready: bool,
     /// Whether it may be counted on: available, and not being stopped.
     pub is_available: bool,
-    /// Whether it may serve though it is not counted on: it runs, and too few fresh verdicts say that it fails. It was not
-    /// asked lately, or it is ready and soaks. It counts neither as available nor as unhealthy.
+    /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few fresh verdicts say that
+    /// it fails. It was not asked lately, or it is ready and soaks. It counts neither as available nor as unhealthy.
     pub is_in_doubt: bool,
-    /// Whether an order to stop it is in flight, or may have been carried out.
+    /// Whether it gets no requests, and has none left.
+    pub is_drained: bool,
+    /// Whether an order to drain or stop it is in flight, or may have been carried out.
     pub is_stopping: bool,
 }
 
@@ -104,6 +109,7 @@ pub struct Counted<'a> {
 struct Frame<'a, 'w> {
     spec: &'a Spec,
     rollout: &'a Rollout,
+    fleet: &'a Fleet,
     wanted: &'w BTreeMap<&'a ReleaseId, u32>,
     now: Time,
 }
@@ -150,7 +156,7 @@ impl<'a> Census<'a> {
             stopping: 0,
         };
         let wanted = rollout.wanted(spec.budget.replicas);
-        let frame = Frame { spec, rollout, wanted: &wanted, now };
+        let frame = Frame { spec, rollout, fleet, wanted: &wanted, now };
         let mut add = |id, host, listed| {
             let count = HostCount::take(&frame, id, host, orders.get(id), listed);
             census.add(&count);
@@ -263,7 +269,7 @@ impl<'a> HostCount<'a> {
         orders: Option<&Orders<'a>>,
         listed: bool,
     ) -> Self {
-        let Frame { spec, rollout, now, .. } = *frame;
+        let Frame { spec, rollout, fleet, now, .. } = *frame;
         let reachable = host.is_some_and(Host::is_reachable);
         let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
         let part = match rollout.quarantined.get(id) {
@@ -289,7 +295,7 @@ impl<'a> HostCount<'a> {
         let stopped: BTreeSet<_> = orders
             .iter()
             .filter_map(|action| match action {
-                Action::Stop { instance, .. } => Some(instance),
+                Action::Drain { instance, .. } | Action::Stop { instance, .. } => Some(instance),
                 _ => None,
             })
             .collect();
@@ -299,13 +305,19 @@ impl<'a> HostCount<'a> {
             let is_running = instance.is_running() || !reachable;
             let is_ready = reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
             let is_known = is_ready && !count.is_written_off();
-            let is_available =
-                is_known && !is_stopping && instance.health.is_available(now, spec.min_ready, &thresholds);
+            let stream = match &spec.traffic {
+                Some(traffic) => fleet.stream(Some(traffic), &Slot { host: id.clone(), port }),
+                None => Stream::Direct,
+            };
+            let is_available = is_known
+                && !is_stopping
+                && matches!(stream, Stream::Direct | Stream::Open)
+                && instance.health.is_available(now, spec.min_ready, &thresholds);
             let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
             let fails = reachable
                 && instance.health.failures >= thresholds.failures
                 && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
-            let is_in_doubt = is_running && !is_available && !fails;
+            let is_in_doubt = is_running && !is_available && !fails && stream != Stream::Closed;
             // Where the playbook no longer offers the port, the right release is in the wrong place.
             let is_new = part == Part::Takes
                 && frame.wanted.contains_key(&instance.release)
@@ -315,15 +327,22 @@ impl<'a> HostCount<'a> {
             count.running += u32::from(is_running);
             count.instances.push(Counted {
                 port,
+                stream,
                 instance,
                 is_new,
                 is_running,
                 is_ready,
                 is_available,
                 is_in_doubt,
+                is_drained: stream == Stream::Closed && rollout.drained.contains(&instance.name),
                 is_stopping,
             });
         }
+        // Out of sight the host may have brought back by itself what it was armed with.
+        let restored =
+            |port: &&Port| !count.instances.iter().any(|counted| counted.port == **port && counted.is_running);
+        let armed = host.into_iter().filter(|_| !reachable).flat_map(|host| &host.armed);
+        count.running += u32::try_from(armed.filter(restored).count()).unwrap_or(u32::MAX);
         for action in orders {
             if let Action::Start { slot, release } = action
                 && !count.instances.iter().any(|counted| counted.port == slot.port && counted.is_running)

@@ -8,6 +8,7 @@ use super::action::Action;
 use super::failure::{Failure, Outcome};
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
+use super::traffic::Receipt;
 
 /// An event and its moment, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +151,27 @@ pub enum Event {
         release: ReleaseId,
         /// What it answered.
         answer: String,
+    },
+    /// An instance was taken out of traffic.
+    Drained {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        receipt: Receipt,
+    },
+    /// A balancer cannot be reached.
+    BalancerLost {
+        /// Which.
+        balancer: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// A balancer can be reached again.
+    BalancerFound {
+        /// Which.
+        balancer: HostId,
     },
     /// The counts have changed. Kubernetes' status sentences are made of these.
     Progress(Progress),

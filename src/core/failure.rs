@@ -33,6 +33,8 @@ pub enum FailureKind {
     Start,
     /// An instance could not be stopped.
     Stop,
+    /// The balancers could not be told, or not all of them be reached.
+    Traffic,
     /// The instance's process ended by itself before it was available.
     Exited,
     /// The instance did not become, or stay, ready within the progress deadline.
@@ -57,6 +59,7 @@ impl fmt::Display for Failure {
             FailureKind::Stage => write!(f, "the release could not be staged: {}", self.detail),
             FailureKind::Start => write!(f, "the new instance could not be started: {}", self.detail),
             FailureKind::Stop => write!(f, "the old instance could not be stopped: {}", self.detail),
+            FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {}", self.detail),
             FailureKind::Exited => {
                 write!(f, "the new instance ended by itself after {waited}: {}", self.detail)
             }

@@ -9,12 +9,15 @@ use super::health::{Health, Verdict};
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::release::Check;
 use super::time::Time;
+use super::traffic::{Balancer, Gate, Stream, Traffic, View};
 
 /// All hosts of an inventory, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     /// By name.
     pub hosts: BTreeMap<HostId, Host>,
+    /// The balancers, by name. Where each host is its own, by the host's.
+    pub balancers: BTreeMap<HostId, Balancer>,
 }
 
 /// One machine, as last seen.
@@ -173,6 +176,36 @@ impl Fleet {
         let entry = self.hosts.entry(host.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
         entry.reach = Reach::Lost { since, why };
+    }
+
+    /// Takes in a look at a balancer.
+    pub fn view(&mut self, balancer: &HostId, view: View) {
+        self.balancers.insert(balancer.clone(), Balancer { reach: Reach::Reachable, view });
+    }
+
+    /// Notes that a balancer cannot be reached. What it did last stays on record.
+    pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: String) {
+        let entry = self.balancers.entry(balancer.clone()).or_default();
+        let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
+        entry.reach = Reach::Lost { since, why };
+    }
+
+    /// What the balancers together do with a slot, as last seen.
+    pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
+        let Some(traffic) = traffic else { return Stream::Direct };
+        let of = traffic.balancers_of(slot);
+        let server = |balancer: &HostId| {
+            let seen = self.balancers.get(balancer).filter(|seen| seen.reach != Reach::NotSeen)?;
+            Some(seen.view.servers.get(slot).copied().unwrap_or_default())
+        };
+        if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open)) {
+            let serves = |balancer| server(balancer).is_some_and(|server| server.serves());
+            if of.iter().all(serves) { Stream::Open } else { Stream::Objected }
+        } else if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed)) {
+            Stream::Closed
+        } else {
+            Stream::Partly
+        }
     }
 
     /// All instances, by host and port.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::action::Action;
-use super::names::Port;
+use super::names::{HostId, Port};
 use super::time::Time;
 
 /// The reason why a host has no order now.
@@ -58,6 +58,18 @@ pub enum Hold {
         /// How many may run.
         max_running: u32,
     },
+    /// Its new instance is ready and admitted, but a balancer's own check objects.
+    WaitsForBalancer {
+        /// On which port.
+        port: Port,
+    },
+    /// A balancer cannot be reached: what it does is not known, and nothing is taken out of traffic.
+    BalancerLost {
+        /// Which.
+        balancer: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
     /// The whole rollout stands still.
     Standstill {
         /// How it ended.
@@ -83,6 +95,10 @@ impl fmt::Display for Hold {
                 "waits its turn: {available} available (at least {min_available} must stay), \
                  {running} running (at most {max_running} may)"
             ),
+            Hold::WaitsForBalancer { port } => {
+                write!(f, "port {port} is ready and admitted; it waits for a balancer's own check")
+            }
+            Hold::BalancerLost { balancer, why } => write!(f, "waits for balancer {balancer}: {why}"),
             Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
     }

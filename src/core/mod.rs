@@ -24,3 +24,4 @@ pub mod spec;
 pub mod standing;
 pub mod status;
 pub mod time;
+pub mod traffic;

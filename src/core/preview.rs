@@ -8,11 +8,12 @@ use super::event::{Entry, Event};
 use super::failure::Outcome;
 use super::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach};
 use super::health::{Health, Verdict};
-use super::names::InstanceId;
+use super::names::{InstanceId, Slot};
 use super::plan::{Next, plan};
 use super::rollout::Rollout;
 use super::spec::Spec;
 use super::time::Time;
+use super::traffic::{Gate, Stream};
 
 /// A rollout played through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
     let (mut rollout, mut fleet, mut now) = (rollout.clone(), fleet.clone(), now);
     let mut preview = Preview { batches: Vec::new(), worst_available: u32::MAX, most_running: 0, outcome: None };
     // Every batch changes at least one slot, host or release; more rounds than that would be going in circles.
-    let rounds = 16 + 8 * spec.hosts.len() * (spec.ports.len() + 1);
+    let rounds = 16 + 16 * spec.hosts.len() * (spec.ports.len() + 1);
     for _ in 0..rounds {
         refresh(&mut fleet, now);
         let census = Census::take(spec, &rollout, &fleet, now);
@@ -97,6 +98,7 @@ fn perform(
         let started = matches!(action, Action::Start { .. }).then(|| instance.clone());
         rollout
             .apply(&Entry { at: now, event: Event::ActionStarted { id, action: action.clone(), instance: started } });
+        let served = action.slot().is_some_and(|slot| serves(spec, fleet, slot, now));
         let host = fleet.hosts.entry(action.host().clone()).or_default();
         host.epoch = rollout.epoch;
         host.reach = Reach::Reachable;
@@ -130,15 +132,35 @@ fn perform(
                     }),
                 );
             }
+            Action::Admit { slot, .. } => switch(spec, fleet, slot, Gate::Open),
+            Action::Drain { slot, .. } => {
+                available -= u32::from(served).min(available);
+                switch(spec, fleet, slot, Gate::Closed);
+            }
             Action::Stop { slot, .. } => {
-                if let Some(Occupant::Instance(stopped)) = host.slots.remove(&slot.port) {
-                    let thresholds = spec.thresholds_of(&stopped.release);
-                    available -=
-                        u32::from(stopped.health.is_available(now, spec.min_ready, &thresholds)).min(available);
-                }
+                available -= u32::from(served).min(available);
+                host.slots.remove(&slot.port);
             }
         }
         rollout.apply(&Entry { at: now, event: Event::ActionDone { id } });
     }
     Batch { actions, available, running }
+}
+
+/// Whether requests come to a slot and are answered.
+fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
+    let Some(instance) = fleet.instance(slot) else { return false };
+    let thresholds = spec.thresholds_of(&instance.release);
+    let gets = matches!(fleet.stream(spec.traffic.as_ref(), slot), Stream::Direct | Stream::Open);
+    gets && instance.health.is_available(now, spec.min_ready, &thresholds)
+}
+
+/// Every balancer of a slot does as it is told.
+fn switch(spec: &Spec, fleet: &mut Fleet, slot: &Slot, gate: Gate) {
+    let Some(traffic) = &spec.traffic else { return };
+    for balancer in traffic.balancers_of(slot) {
+        let seen = fleet.balancers.entry(balancer.clone()).or_default();
+        seen.reach = Reach::Reachable;
+        seen.switch(slot, gate, &traffic.balancers);
+    }
 }

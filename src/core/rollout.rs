@@ -43,6 +43,8 @@ pub struct Rollout {
     pub started: BTreeSet<InstanceId>,
     /// Those of them that have been ready.
     pub served: BTreeSet<InstanceId>,
+    /// Instances that have nothing under way: drained, or not admitted yet.
+    pub drained: BTreeSet<InstanceId>,
     /// Hosts that have been told to prune: asked once, whatever comes of it.
     pub pruned: BTreeSet<HostId>,
     /// The host that has seen a newer epoch than this rollout's, and that epoch.
@@ -143,6 +145,7 @@ impl Rollout {
             attempts: BTreeMap::new(),
             unknown: Vec::new(),
             sickened: BTreeSet::new(),
+            drained: BTreeSet::new(),
             pruned: BTreeSet::new(),
             fenced: None,
             armed: BTreeMap::new(),
@@ -169,7 +172,14 @@ impl Rollout {
     /// Folds in the next event.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::RolloutStarted(_) | Event::HostLost { .. } | Event::HostFound { .. } => {}
+            Event::RolloutStarted(_)
+            | Event::HostLost { .. }
+            | Event::HostFound { .. }
+            | Event::BalancerLost { .. }
+            | Event::BalancerFound { .. } => {}
+            Event::Drained { instance, .. } => {
+                self.drained.insert(instance.clone());
+            }
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));
                 if let Action::Start { slot, .. } = action {
@@ -181,6 +191,10 @@ impl Rollout {
                 if let Action::Prune { host, .. } = action {
                     self.pruned.insert(host.clone());
                 }
+                if let Action::Admit { instance, .. } = action {
+                    self.drained.remove(instance);
+                }
+                self.drained.extend(instance.clone());
                 self.started.extend(instance.clone());
                 self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at, is_outdated: false });
             }
@@ -200,7 +214,10 @@ impl Rollout {
                 }
             }
             Event::ActionUnknown { id, .. } => {
-                self.unknown.extend(self.in_flight.remove(id).map(|in_flight| in_flight.action));
+                let action = self.in_flight.remove(id).map(|in_flight| in_flight.action);
+                // What the balancers do is asked of them; nothing is at work there that could come late.
+                let is_on_host = |action: &Action| !matches!(action, Action::Admit { .. } | Action::Drain { .. });
+                self.unknown.extend(action.filter(is_on_host));
             }
             Event::ActionFailed { id, error } => {
                 if let Some(InFlight { action, since, is_outdated: false }) = self.in_flight.remove(id) {

@@ -54,7 +54,7 @@ mod tests {
         };
         let slots = releases.iter().zip(8081..).map(|(release, port)| (port, Occupant::Instance(instance(release))));
         let host = Host { reach: Reach::Reachable, slots: slots.collect(), ..Host::default() };
-        Fleet { hosts: [("web1".into(), host)].into() }
+        Fleet { hosts: [("web1".into(), host)].into(), ..Fleet::default() }
     }
 
     fn scaled(running: &[&str], replicas: u32) -> (u32, u32) {

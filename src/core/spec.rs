@@ -8,6 +8,7 @@ use super::budget::{Amount, Budget};
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
+use super::traffic::Traffic;
 
 /// What the fleet is to become, and what may be spent on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Spec {
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
     /// Ends by itself this often before it counts as failed (a supervisor may get it up at the second try).
     pub max_restarts: u32,
+    /// What stands before the instances; `None` where nothing does.
+    pub traffic: Option<Traffic>,
     /// Releases that stay on the hosts when the rollout is done, besides those that run.
     pub keep: BTreeSet<ReleaseId>,
 }

@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use super::clock::Clock;
+use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
 use crate::config::{SlotVars, render};
 use crate::core::action::Action;
@@ -16,6 +17,8 @@ use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
+use crate::core::traffic::{Traffic, View};
+
 use crate::probe;
 use crate::remote::{self, Connection, Target};
 use crate::script::{self, Script, Site};
@@ -61,6 +64,7 @@ pub struct Hosts {
     client: probe::Client,
     connects: Semaphore,
     connector: remote::Connector,
+    traffic: Option<Traffic>,
 }
 
 /// A host and the connection to it, made when it is first needed and again when it was lost.
@@ -92,6 +96,7 @@ impl Hosts {
             client: probe::Client::new(),
             connects: Semaphore::new(CONNECTS_TOGETHER),
             connector: remote::Connector::default(),
+            traffic: None,
         }
     }
 
@@ -183,7 +188,7 @@ impl Hosts {
 
     // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async fn carry_out(&self, order: Order) -> Performed {
+    pub(super) async fn carry_out(&self, order: Order) -> Performed {
         let script = match self.script(&order) {
             Ok(script) => script,
             Err(error) => return Performed::Failed { error, observation: None },
@@ -231,6 +236,7 @@ impl Hosts {
                 Ok(script::stop(&site, &halt))
             }
             Action::Disarm { slot } => Ok(script::disarm(&site, slot.port)),
+            Action::Admit { .. } | Action::Drain { .. } => Err("the balancers are told, not the host".to_owned()),
             Action::Start { slot, release } => {
                 let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
                 let launch = self.launch(link, slot, release, revision, instance)?;
@@ -450,7 +456,14 @@ impl World for Hosts {
     }
 
     fn perform(&self, order: Order) -> BoxFuture<'_, Performed> {
-        self.carry_out(order).boxed()
+        match &self.traffic {
+            Some(traffic) => traffic::perform(self, traffic, order).boxed(),
+            None => self.carry_out(order).boxed(),
+        }
+    }
+
+    fn view<'a>(&'a self, balancer: &'a HostId) -> BoxFuture<'a, Result<View, Unusable>> {
+        self.look_at_balancer(balancer).boxed()
     }
 
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {

@@ -3,10 +3,13 @@
 //! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time (orders, probes,
 //! looks) runs in tasks of its own and reports back through one mailbox. [`World`] is what it acts on.
 
+mod balancers;
 mod clock;
 mod hosts;
+mod news;
 mod preflight;
 mod run;
+mod traffic;
 mod watch;
 mod world;
 

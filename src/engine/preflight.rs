@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream;
 
 use super::clock::Clock;
@@ -12,6 +13,7 @@ use crate::core::fleet::{Fleet, Judgement};
 use crate::core::health::{Thresholds, Verdict};
 use crate::core::names::{HostId, ReleaseId};
 use crate::core::release::Definition;
+use crate::core::traffic::{Balancers, Traffic};
 
 /// How many hosts are looked at together, and how many instances are asked together.
 const TOGETHER: usize = 64;
@@ -23,12 +25,15 @@ pub struct Preflight {
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
     pub unusable: BTreeMap<HostId, Unusable>,
+    /// The balancers that cannot be used.
+    pub unusable_balancers: BTreeMap<HostId, Unusable>,
 }
 
-/// Looks at every host and asks every instance once.
+/// Looks at every host and every balancer, and asks every instance once.
 pub async fn preflight<W: World>(
     world: &Arc<W>,
     hosts: &[HostId],
+    traffic: Option<&Traffic>,
     definitions: &BTreeMap<ReleaseId, Definition>,
     clock: &dyn Clock,
 ) -> Preflight {
@@ -53,6 +58,21 @@ pub async fn preflight<W: World>(
         }
     }
     drop(looks);
+    let balancers = match traffic.map(|traffic| &traffic.balancers) {
+        None => Vec::new(),
+        Some(Balancers::Shared(all)) => all.clone(),
+        Some(Balancers::OnHosts) => hosts.iter().filter(|host| !found.unusable.contains_key(*host)).cloned().collect(),
+    };
+    let views = balancers.iter().map(|balancer| async move { (balancer.clone(), world.view(balancer).await) });
+    for (balancer, viewed) in join_all(views).await {
+        match viewed {
+            Ok(view) => found.fleet.view(&balancer, view),
+            Err(unusable) => {
+                found.fleet.lose_balancer(&balancer, clock.now(), unusable.why.clone());
+                found.unusable_balancers.insert(balancer, unusable);
+            }
+        }
+    }
     ask_all(world, &mut found.fleet, definitions, clock).await;
     found
 }

@@ -14,8 +14,8 @@ use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Progress};
 use crate::core::failure::{Failure, Outcome};
-use crate::core::fleet::{Fleet, Host, Judgement, Observation, Reach};
-use crate::core::health::{Change, Verdict};
+use crate::core::fleet::{Fleet, Observation, Reach};
+use crate::core::health::Verdict;
 use crate::core::hold::Hold;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::plan::{Next, plan};
@@ -24,6 +24,7 @@ use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
 use crate::core::status::{Marks, Scene, State, Status};
 use crate::core::time::Time;
+use crate::core::traffic::View;
 use crate::report::Reporter;
 use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 
@@ -77,10 +78,11 @@ pub struct Engine<W, S> {
 }
 
 /// What the tasks report back.
-enum Message {
+pub(super) enum Message {
     Ended { id: ActionId, host: HostId, performed: Performed },
     Asked { slot: Slot, instance: InstanceId, restarts: u32, verdict: Verdict },
     Looked { host: HostId, orders: u64, looked: Result<Observation, Unusable> },
+    Viewed { balancer: HostId, orders: u64, viewed: Result<View, Unusable> },
 }
 
 impl<W: World, S: Store> Engine<W, S> {
@@ -103,19 +105,19 @@ impl<W: World, S: Store> Engine<W, S> {
     }
 }
 
-struct Run<W, S> {
-    engine: Engine<W, S>,
+pub(super) struct Run<W, S> {
+    pub(super) engine: Engine<W, S>,
     id: RolloutId,
-    rollout: Rollout,
+    pub(super) rollout: Rollout,
     marks: Marks,
     versions: BTreeMap<ReleaseId, String>,
     progress: Progress,
     holds: BTreeMap<HostId, Hold>,
-    watch: Watch,
-    /// Orders given to each host so far: a look that began before the last one is out of date.
-    orders: BTreeMap<HostId, u64>,
+    pub(super) watch: Watch,
+    /// Orders given to each host or balancer so far: a look that began before the last one is out of date.
+    pub(super) orders: BTreeMap<HostId, u64>,
     /// What is under way, and when it began.
-    tasks: JoinSet<(Time, Message)>,
+    pub(super) tasks: JoinSet<(Time, Message)>,
     /// What was taken in and is not durable yet.
     recorded: Vec<Entry>,
     /// Orders whose intent is not durable yet.
@@ -123,7 +125,7 @@ struct Run<W, S> {
     heartbeat: Time,
     ticked: Time,
     /// What began before this moment is old news of a host.
-    fresh_from: BTreeMap<HostId, Time>,
+    pub(super) fresh_from: BTreeMap<HostId, Time>,
     interrupted_twice: bool,
 }
 
@@ -195,7 +197,7 @@ impl<W: World, S: Store> Run<W, S> {
     // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes in an event. It has no effect and nobody is shown it before [`Run::flush`] has made it durable.
-    fn record(&mut self, event: Event) {
+    pub(super) fn record(&mut self, event: Event) {
         let entry = Entry { at: self.engine.clock.now(), event };
         self.rollout.apply(&entry);
         self.marks.apply(&entry);
@@ -275,13 +277,29 @@ impl<W: World, S: Store> Run<W, S> {
         };
         let name = instance.as_ref().map(|(_, name)| name.clone());
         self.record(Event::ActionStarted { id, action: action.clone(), instance: name });
-        *self.orders.entry(action.host().clone()).or_default() += 1;
+        self.outdate(&action);
         // It goes out when the intent is durable.
         self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
 
-    fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
+    /// Looks that began before this order are out of date.
+    fn outdate(&mut self, action: &Action) {
+        *self.orders.entry(action.host().clone()).or_default() += 1;
+        self.outdate_balancers(action);
+    }
+
+    fn outdate_balancers(&mut self, action: &Action) {
+        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else { return };
+        for balancer in traffic.balancers_of(slot).iter().filter(|balancer| *balancer != action.host()) {
+            *self.orders.entry(balancer.clone()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
         let stops = self.stops_on(host);
+        let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
+        // What the balancers said while it was under way may be of before.
+        action.iter().for_each(|action| self.outdate_balancers(action));
         match performed {
             Performed::Done(observation) => {
                 self.observed(host, observation);
@@ -296,6 +314,17 @@ impl<W: World, S: Store> Run<W, S> {
             Performed::Fenced { seen } => {
                 self.record(Event::Fenced { host: host.clone(), seen });
                 self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") });
+            }
+            Performed::Switched { views, receipt } => {
+                views.into_iter().for_each(|(balancer, view)| self.viewed(&balancer, Ok(view)));
+                if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, action) {
+                    self.record(Event::Drained { slot, instance, receipt });
+                }
+                self.record(Event::ActionDone { id });
+            }
+            Performed::BalancerLost { balancer, why } => {
+                self.record(Event::ActionUnknown { id, why: why.clone() });
+                self.viewed(&balancer, Err(Unusable { why }));
             }
             Performed::Unknown { why } => {
                 self.record(Event::ActionUnknown { id, why: why.clone() });
@@ -326,82 +355,6 @@ impl<W: World, S: Store> Run<W, S> {
             self.fresh_from.insert(host.clone(), self.engine.clock.now());
             self.watch.ask_now(&name);
         }
-    }
-
-    // ── news ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn observed(&mut self, host: &HostId, observation: Observation) {
-        let now = self.engine.clock.now();
-        let was_lost = !self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
-        let sickened = self.engine.fleet.observe(host, observation);
-        self.watch.looked(host, self.engine.fleet.hosts.get(host), now);
-        if was_lost {
-            self.record(Event::HostFound { host: host.clone() });
-        }
-        for (slot, instance) in sickened {
-            if self.is_being_stopped(&instance.name) {
-                continue;
-            }
-            let answer = match self.engine.fleet.instance(&slot).filter(|present| present.name == instance.name) {
-                Some(present) if present.is_running() => "its process was started again".to_owned(),
-                Some(present) => present.process.to_string(),
-                None => "it is gone".to_owned(),
-            };
-            let (instance, release) = (instance.name, instance.release);
-            self.record(Event::InstanceNotReady { slot, instance, release, answer });
-        }
-    }
-
-    fn lost(&mut self, host: &HostId, why: String) {
-        let now = self.engine.clock.now();
-        let was_reachable = self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
-        self.engine.fleet.lose(host, now, why.clone());
-        self.watch.looked(host, None, now);
-        if was_reachable {
-            self.record(Event::HostLost { host: host.clone(), why });
-        }
-    }
-
-    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict) {
-        let now = self.engine.clock.now();
-        self.watch.asked(name, now);
-        let being_stopped = self.is_being_stopped(name);
-        let Some(instance) = self.engine.fleet.instance_mut(&slot) else { return };
-        if instance.name != *name || instance.restarts != restarts || being_stopped {
-            return;
-        }
-        let release = instance.release.clone();
-        let Some(definition) = self.engine.definitions.get(&release) else { return };
-        let verdict = match instance.judge(verdict, &definition.readiness.check) {
-            Judgement::Counts(verdict) => verdict,
-            Judgement::LookAgain => {
-                self.watch.look_before_asking(&slot.host, name);
-                return;
-            }
-        };
-        let passed = matches!(verdict, Verdict::Pass(_));
-        let change = instance.health.record(verdict, now, now, &definition.readiness.thresholds());
-        let was_ready = instance.health.ready_since.is_some();
-        let answer = instance.health.last_answer().unwrap_or_default().to_owned();
-        if passed {
-            self.engine.reporter.answer(&slot, now, &answer);
-        } else if was_ready {
-            // It may have ended; the host knows.
-            self.watch.look_now(&slot.host);
-        }
-        let instance = name.clone();
-        match change {
-            Some(Change::Ready) => self.record(Event::InstanceReady { slot, instance, release, answer }),
-            Some(Change::NotReady) => self.record(Event::InstanceNotReady { slot, instance, release, answer }),
-            None => {}
-        }
-    }
-
-    fn is_being_stopped(&self, name: &InstanceId) -> bool {
-        self.rollout
-            .in_flight
-            .values()
-            .any(|in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name))
     }
 
     // ── waiting ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -460,7 +413,8 @@ impl<W: World, S: Store> Run<W, S> {
     fn send_due(&mut self, now: Time) -> Option<Time> {
         let busy: BTreeSet<_> =
             self.rollout.in_flight.values().map(|in_flight| in_flight.action.host().clone()).collect();
-        let due = self.watch.due(&self.engine.fleet, &self.engine.definitions, &busy, now);
+        let due =
+            self.watch.due(&self.engine.fleet, &self.engine.definitions, self.engine.spec.traffic.as_ref(), &busy, now);
         for (slot, instance) in due.asks {
             let world = Arc::clone(&self.engine.world);
             self.spawn(async move {
@@ -474,6 +428,14 @@ impl<W: World, S: Store> Run<W, S> {
             self.spawn(async move {
                 let looked = world.look(&host).await;
                 Message::Looked { host, orders, looked }
+            });
+        }
+        for balancer in due.views {
+            let world = Arc::clone(&self.engine.world);
+            let orders = self.orders.get(&balancer).copied().unwrap_or(0);
+            self.spawn(async move {
+                let viewed = world.view(&balancer).await;
+                Message::Viewed { balancer, orders, viewed }
             });
         }
         due.next
@@ -498,53 +460,11 @@ impl<W: World, S: Store> Run<W, S> {
                 self.watch.look_now(id);
             }
         }
-    }
-
-    /// Takes in all that has arrived: it is one observation to plan on, not many.
-    fn take_all(&mut self) {
-        while let Some(news) = self.tasks.try_join_next() {
-            self.take(news);
-        }
-    }
-
-    fn take(&mut self, news: Result<(Time, Message), tokio::task::JoinError>) {
-        let is_old = |host: &HostId, begun: Time| self.fresh_from.get(host).is_some_and(|from| begun < *from);
-        match news {
-            Ok((begun, Message::Ended { id, host, performed: Performed::Done(_) | Performed::Failed { .. } }))
-                if is_old(&host, begun) =>
-            {
-                let why = format!("{host}: ship slept when the answer came");
-                self.ended(id, &host, Performed::Unknown { why });
-            }
-            Ok((_, Message::Ended { id, host, performed })) => self.ended(id, &host, performed),
-            Ok((begun, Message::Asked { slot, instance, .. })) if is_old(&slot.host, begun) => {
-                if let Some(is) = self.engine.fleet.instance_mut(&slot).filter(|is| is.name == instance) {
-                    is.health.begin_anew();
-                }
-                self.watch.asked(&instance, begun);
-                self.watch.ask_now(&instance);
-            }
-            Ok((_, Message::Asked { slot, instance, restarts, verdict })) => {
-                self.asked(slot, &instance, restarts, verdict);
-            }
-            Ok((begun, Message::Looked { host, .. })) if is_old(&host, begun) => {
-                self.watch.dismiss(&host);
-                self.watch.look_now(&host);
-            }
-            Ok((_, Message::Looked { host, orders, looked })) => {
-                if self.orders.get(&host).copied().unwrap_or(0) != orders {
-                    // An order came in between: it brings newer news.
-                    self.watch.dismiss(&host);
-                    return;
-                }
-                match looked {
-                    Ok(observation) => self.observed(&host, observation),
-                    Err(unusable) => self.lost(&host, unusable.why),
-                }
-            }
-            // A task that panicked is a bug; its order stays in flight and the deadline ends the rollout.
-            Err(error) => {
-                tracing::error!(%error, "a task of the engine ended abnormally");
+        for (id, balancer) in &mut self.engine.fleet.balancers {
+            self.fresh_from.insert(id.clone(), now);
+            if balancer.is_reachable() {
+                balancer.reach = Reach::NotSeen;
+                self.watch.view_now(id);
             }
         }
     }

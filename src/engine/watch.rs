@@ -7,6 +7,7 @@ use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::names::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;
+use crate::core::traffic::{Balancers, Traffic};
 
 /// Appointments with instances and hosts.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct Watch {
     looked: BTreeMap<HostId, Time>,
     misses: BTreeMap<HostId, u32>,
     hurried: BTreeSet<HostId>,
+    viewing: BTreeSet<HostId>,
+    viewed: BTreeMap<HostId, Time>,
     /// Instances that answered while nobody was known to listen: asked again once their host has been looked at.
     unproven: BTreeSet<InstanceId>,
 }
@@ -28,6 +31,8 @@ pub(super) struct Due {
     pub(super) asks: Vec<(Slot, Instance)>,
     /// Hosts to look at.
     pub(super) looks: Vec<HostId>,
+    /// Balancers to look at.
+    pub(super) views: Vec<HostId>,
     /// The next appointment after these.
     pub(super) next: Option<Time>,
 }
@@ -38,6 +43,7 @@ impl Watch {
         &mut self,
         fleet: &Fleet,
         definitions: &BTreeMap<ReleaseId, Definition>,
+        traffic: Option<&Traffic>,
         busy: &BTreeSet<HostId>,
         now: Time,
     ) -> Due {
@@ -69,6 +75,18 @@ impl Watch {
                 }
             }
         }
+        let balancers: Vec<&HostId> = match traffic.map(|traffic| &traffic.balancers) {
+            None => Vec::new(),
+            Some(Balancers::Shared(all)) => all.iter().collect(),
+            Some(Balancers::OnHosts) => {
+                fleet.hosts.iter().filter(|(_, host)| host.is_reachable()).map(|(id, _)| id).collect()
+            }
+        };
+        for balancer in balancers.into_iter().filter(|balancer| !self.viewing.contains(*balancer)) {
+            let at = self.viewed.get(balancer).map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
+            if at <= now { due.views.push(balancer.clone()) } else { later(at) }
+        }
+        self.viewing.extend(due.views.iter().cloned());
         self.asking.extend(due.asks.iter().map(|(_, instance)| instance.name.clone()));
         self.looking.extend(due.looks.iter().cloned());
         due
@@ -111,6 +129,18 @@ impl Watch {
     /// An instance is to be asked at once.
     pub(super) fn ask_now(&mut self, instance: &InstanceId) {
         self.asked.insert(instance.clone(), Time(0));
+    }
+
+    /// A balancer has been looked at.
+    pub(super) fn viewed(&mut self, balancer: &HostId, now: Time) {
+        self.viewing.remove(balancer);
+        self.viewed.insert(balancer.clone(), now);
+    }
+
+    /// A balancer is to be looked at at once.
+    pub(super) fn view_now(&mut self, balancer: &HostId) {
+        self.viewing.remove(balancer);
+        self.viewed.remove(balancer);
     }
 
     /// A look came back out of date.

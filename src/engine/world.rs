@@ -1,11 +1,14 @@
 //! What the engine acts on: hosts that can be looked at, ordered and asked.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 
 use crate::core::action::Action;
 use crate::core::fleet::{Instance, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Slot};
+use crate::core::traffic::{Receipt, View};
 
 /// The hosts of a fleet. Every method ends within a bound of its own.
 pub trait World: Send + Sync + 'static {
@@ -14,6 +17,9 @@ pub trait World: Send + Sync + 'static {
 
     /// Carries out an order.
     fn perform(&self, order: Order) -> BoxFuture<'_, Performed>;
+
+    /// Looks at a balancer; changes nothing.
+    fn view<'a>(&'a self, balancer: &'a HostId) -> BoxFuture<'a, Result<View, Unusable>>;
 
     /// Asks an instance once whether it is ready.
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
@@ -51,6 +57,20 @@ pub enum Performed {
     Fenced {
         /// Which.
         seen: Epoch,
+    },
+    /// What the balancers do has changed, or had to be looked at again before it may.
+    Switched {
+        /// What they say now.
+        views: BTreeMap<HostId, View>,
+        /// How an instance was taken out of traffic, if one was.
+        receipt: Option<Receipt>,
+    },
+    /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host nothing was done.
+    BalancerLost {
+        /// Which.
+        balancer: HostId,
+        /// What was tried and what came back.
+        why: String,
     },
     /// Nobody knows.
     Unknown {

@@ -161,6 +161,20 @@ impl Story {
                 let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
                 Some(notable(entry.at, host.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
             }
+            Event::BalancerLost { balancer, why } => {
+                self.lost.entry(balancer.clone()).or_insert(entry.at);
+                Some(notable(entry.at, balancer.to_string(), "lost", why))
+            }
+            Event::BalancerFound { balancer } => {
+                let after = self.lost.remove(balancer).map(|since| format!(" after {}", Human(entry.at.since(since))));
+                Some(notable(entry.at, balancer.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
+            }
+            Event::Drained { slot, receipt, .. } if receipt.cut > 0 => {
+                Some(notable(entry.at, slot.to_string(), "drained", &receipt.to_string()))
+            }
+            Event::Drained { slot, receipt, .. } => {
+                self.one_by_one().then(|| routine(entry.at, slot.to_string(), "drained", &receipt.to_string()))
+            }
             Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
                 at: entry.at,
                 weight: Weight::Failure,
@@ -225,7 +239,7 @@ impl Story {
     ) -> Option<Told> {
         let version = match action {
             Action::Stage { release, .. } | Action::Start { release, .. } => self.setup.versions.of(release).to_owned(),
-            Action::Stop { instance, .. } => {
+            Action::Admit { instance, .. } | Action::Drain { instance, .. } | Action::Stop { instance, .. } => {
                 let row = status.instances.iter().find(|row| row.name == *instance);
                 row.map_or_else(|| instance.to_string(), |row| row.version.clone())
             }
@@ -252,6 +266,11 @@ impl Story {
         match &order.action {
             // A formality between ship and the host; only its failure is worth a word.
             Action::Claim { .. } | Action::Disarm { .. } => None,
+            // The receipt says more.
+            Action::Drain { .. } => None,
+            Action::Admit { .. } => {
+                self.one_by_one().then(|| routine(at, order.whom(), "admitted", &format!("{version} in {took}")))
+            }
             Action::Stage { release, .. } => self.staged(at, release, order),
             Action::Start { .. } => {
                 let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();

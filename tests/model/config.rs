@@ -76,6 +76,7 @@ impl Config {
             max_failures: small(self.max_failures),
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            traffic: None,
             max_restarts: 2,
             keep: KEPT.into_iter().map(release_id).collect(),
         }

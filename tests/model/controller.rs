@@ -203,6 +203,7 @@ impl<'a> Controllers<'a> {
             // Disarming changes nothing that the model knows.
             Action::Claim { .. } | Action::Disarm { .. } => Order::Claim,
             Action::Stage { release, .. } => Order::Stage(release_of(release)),
+            Action::Admit { .. } | Action::Drain { .. } => unreachable!("nothing stands before the instances here"),
             Action::Prune { releases, .. } => Order::Prune(mask(releases)),
             Action::Stop { slot, instance, .. } => Order::Stop { port: port_index(slot.port), name: name_of(instance) },
             Action::Start { slot, release } => {
@@ -305,7 +306,10 @@ impl<'a> Controllers<'a> {
 
     fn fleet(&self, controller: &Controller) -> Fleet {
         let hosts = self.ids.iter().enumerate();
-        Fleet { hosts: hosts.map(|(at, id)| (id.clone(), self.decode(at, &controller.view[at]))).collect() }
+        Fleet {
+            hosts: hosts.map(|(at, id)| (id.clone(), self.decode(at, &controller.view[at]))).collect(),
+            ..Fleet::default()
+        }
     }
 
     pub(crate) fn index(&self, host: &HostId) -> usize {

@@ -4,3 +4,4 @@ mod asked;
 mod left_behind;
 mod rollout;
 mod scenario;
+mod traffic;

@@ -14,6 +14,7 @@ use ship::core::plan::{Next, Plan, plan};
 use ship::core::rollout::Rollout;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;
+use ship::core::traffic::{Balancer, Balancers, Gate, Receipt, Server, Traffic, View};
 
 const EPOCH: Epoch = Epoch(7);
 const START: Time = Time(1_000_000_000);
@@ -39,7 +40,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
     let reachable = Host { reach: Reach::Reachable, ..Host::default() };
     let replicas = u32::try_from(hosts.len()).expect("a small fleet");
     Setup {
-        fleet: Fleet { hosts: hosts.iter().map(|id| (id.clone(), reachable.clone())).collect() },
+        fleet: Fleet { hosts: hosts.iter().map(|id| (id.clone(), reachable.clone())).collect(), ..Fleet::default() },
         spec: Spec {
             service: "testpage".into(),
             hosts,
@@ -50,6 +51,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             max_failures: 0,
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
+            traffic: None,
             max_restarts: 0,
             keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),
         },
@@ -97,6 +99,30 @@ impl Setup {
             let name = format!("{}-{version}", slot.host);
             host.slots.insert(slot.port, Occupant::Instance(Instance { health, ..instance(&name, version, since) }));
         }
+        self
+    }
+
+    /// Behind these balancers; what runs gets requests.
+    pub(crate) fn behind(mut self, balancers: &[&str]) -> Self {
+        let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
+        let open = || slots.iter().map(|slot| (slot.clone(), server(Gate::Open))).collect();
+        let seen = || Balancer { reach: Reach::Reachable, view: View { servers: open(), ..View::default() } };
+        self.fleet.balancers = balancers.iter().map(|balancer| (HostId::from(*balancer), seen())).collect();
+        let balancers = Balancers::Shared(self.fleet.balancers.keys().cloned().collect());
+        self.spec.traffic = Some(Traffic { balancers, drain_timeout: Duration::from_secs(30) });
+        self
+    }
+
+    /// Each host has a public port, with what runs there.
+    pub(crate) fn behind_own_ports(mut self) -> Self {
+        let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
+        for host in self.fleet.hosts.keys() {
+            let own = slots.iter().filter(|slot| slot.host == *host);
+            let servers = own.map(|slot| (slot.clone(), server(Gate::Open))).collect();
+            let seen = Balancer { reach: Reach::Reachable, view: View { servers, ..View::default() } };
+            self.fleet.balancers.insert(host.clone(), seen);
+        }
+        self.spec.traffic = Some(Traffic { balancers: Balancers::OnHosts, drain_timeout: Duration::from_secs(30) });
         self
     }
 
@@ -201,6 +227,12 @@ impl Story {
             Action::Disarm { slot } => {
                 host.armed.remove(&slot.port);
             }
+            Action::Admit { slot, .. } => self.is_switched(slot, Gate::Open),
+            Action::Drain { slot, instance, .. } => {
+                self.is_switched(slot, Gate::Closed);
+                let (slot, instance) = (slot.clone(), instance.clone());
+                self.record(Event::Drained { slot, instance, receipt: Receipt::default() });
+            }
             Action::Start { slot, release } => {
                 let name = name.expect("a start has a slot");
                 let mut started = instance(name.as_str(), release.as_str(), self.now);
@@ -209,6 +241,20 @@ impl Story {
             }
         }
         self.ends(action, |id| Event::ActionDone { id });
+    }
+
+    /// Every balancer of a slot does so with it.
+    pub(crate) fn is_switched(&mut self, slot: &Slot, gate: Gate) {
+        let traffic = self.spec.traffic.as_ref().expect("something stands before the instances");
+        for balancer in traffic.balancers_of(slot) {
+            self.fleet.balancers.get_mut(balancer).expect("known").switch(slot, gate, &traffic.balancers);
+        }
+    }
+
+    /// A balancer does not answer any more.
+    pub(crate) fn loses_balancer(&mut self, balancer: &str) {
+        let now = self.now;
+        self.fleet.lose_balancer(&balancer.into(), now, format!("{balancer}: no route to host"));
     }
 
     /// An order in flight is refused.
@@ -366,4 +412,8 @@ pub(crate) fn why_rollback_failed(outcome: &Outcome) -> String {
         Outcome::RollbackFailed { failure } => Failure::to_string(failure),
         other => panic!("the rollback did not fail: {other:?}"),
     }
+}
+
+fn server(gate: Gate) -> Server {
+    Server { gate, is_up: Some(true), ..Server::default() }
 }

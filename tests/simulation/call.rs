@@ -216,7 +216,7 @@ impl Session {
         let spec = self.spec(&definitions, &goal.release).ok_or(Exit::Refused)?;
         self.sim.lock().judge.allow(self.process.number, spec.budget);
         let world = Arc::new(Hands { sim: Arc::clone(&self.sim), process: Arc::clone(&self.process) });
-        let found = preflight(&world, &spec.hosts, &definitions, &*self.sim).await;
+        let found = preflight(&world, &spec.hosts, None, &definitions, &*self.sim).await;
         if found.unusable.len() > spec.max_failures as usize {
             return Err(Exit::Unreachable);
         }
@@ -304,6 +304,7 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
+            traffic: None,
             max_restarts: scene.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })

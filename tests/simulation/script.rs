@@ -88,6 +88,7 @@ impl Script<'_> {
             Action::Stop { slot, instance, restore_after, .. } => self.stop(slot.port, instance, *restore_after).await,
             Action::Disarm { slot } => Ok(self.disarm(slot.port)),
             Action::Prune { .. } => Ok(self.prune()),
+            Action::Admit { .. } | Action::Drain { .. } => unreachable!("nothing stands before the instances here"),
         }
     }
 

@@ -306,6 +306,11 @@ impl World for Hands {
         self.give(order).boxed()
     }
 
+    fn view<'a>(&'a self, balancer: &'a HostId) -> BoxFuture<'a, Result<View, Unusable>> {
+        let why = format!("{balancer}: nothing stands before the instances here");
+        async { Err(Unusable { why }) }.boxed()
+    }
+
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
         self.question(slot, instance).boxed()
     }

@@ -299,6 +299,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        traffic: None,
         max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),
     }

@@ -9,12 +9,15 @@ use crate::core::fleet::{Process, Reach};
 use crate::core::names::{HostId, Slot};
 use crate::core::spec::OnFailure;
 use crate::core::time::Time;
+use crate::core::traffic::Stream;
 
 impl Draft<'_> {
     pub(super) fn failure(&self) -> Option<Failure> {
         if self.is_backwards() {
             // On the way back another place may do; only an instance that cannot be stopped has no other.
-            return self.failed_order(|kind| kind == FailureKind::Stop).or_else(|| self.overdue());
+            return self
+                .failed_order(|kind| matches!(kind, FailureKind::Stop | FailureKind::Traffic))
+                .or_else(|| self.overdue());
         }
         self.failed_order(|_| true).or_else(|| self.exited_instance()).or_else(|| self.overdue())
     }
@@ -35,6 +38,7 @@ impl Draft<'_> {
             let kind = match &failed.action {
                 Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
                 Action::Start { .. } => FailureKind::Start,
+                Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
                 Action::Stop { .. } => FailureKind::Stop,
                 // Old releases left lying do no harm; what is still armed is tried again.
                 Action::Prune { .. } | Action::Disarm { .. } => return None,
@@ -71,9 +75,16 @@ impl Draft<'_> {
         if self.now < self.deadline() {
             return None;
         }
+        if let Some((_, hold)) = self.lost_balancer() {
+            let (detail, waited) = (hold.to_string(), self.now.since(self.rollout.last_progress));
+            return Some(Failure { kind: FailureKind::Traffic, host: None, slot: None, detail, waited });
+        }
         let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
         if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
-            let answer = counted.instance.health.last_answer().unwrap_or("none, it was never asked").to_owned();
+            let answer = match counted.stream {
+                Stream::Objected => "it is ready, but the check of a balancer objects".to_owned(),
+                _ => counted.instance.health.last_answer().unwrap_or("none, it was never asked").to_owned(),
+            };
             let since = counted.instance.started.max(self.rollout.last_progress);
             return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
         }
@@ -83,6 +94,7 @@ impl Draft<'_> {
             return Some(Failure {
                 kind: match in_flight.action {
                     Action::Start { .. } => FailureKind::Start,
+                    Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
                     Action::Stop { .. } => FailureKind::Stop,
                     Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } | Action::Disarm { .. } => {
                         FailureKind::Stage
@@ -151,6 +163,9 @@ impl Draft<'_> {
         }
         if self.rollout.scaling.is_some() {
             return Some("a change of numbers is not rolled back".into());
+        }
+        if self.lost_balancer().is_some() {
+            return Some("a balancer cannot be reached, and without it there is no way back either".into());
         }
         if self.spec.on_failure == OnFailure::Hold {
             return Some("on_failure is \"hold\"".into());

@@ -6,6 +6,7 @@
 
 mod end;
 mod fault;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -22,6 +23,7 @@ use super::names::{HostId, ReleaseId, Slot};
 use super::rollout::{Direction, Rollout};
 use super::spec::Spec;
 use super::time::Time;
+use super::traffic::Stream;
 
 /// How much longer than the progress deadline a host waits before it brings an old instance back by itself: what ship
 /// decides at the deadline comes first.
@@ -59,7 +61,7 @@ pub enum Next {
 pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
     let spare = census.available.saturating_sub(spec.budget.min_available());
-    let mut draft = Draft { spec, rollout, census: &census, now, actions: BTreeMap::new(), spare };
+    let mut draft = Draft { spec, rollout, fleet, census: &census, now, actions: BTreeMap::new(), spare };
     let next = draft.decide();
     let actions = census.hosts.iter().filter_map(|host| draft.actions.get(host.id)).cloned().collect();
     let holds = census
@@ -74,6 +76,7 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
 struct Draft<'a> {
     spec: &'a Spec,
     rollout: &'a Rollout,
+    fleet: &'a Fleet,
     census: &'a Census<'a>,
     now: Time,
     /// The orders so far, by host.
@@ -111,6 +114,8 @@ impl Draft<'_> {
         if self.prepare() {
             self.disarm(Scope::WhereInTheWay);
             self.clear_dead();
+            self.admit();
+            self.close_early();
             self.start_new();
             self.even_out();
             self.stop_old();
@@ -162,7 +167,7 @@ impl Draft<'_> {
         let target = self.rollout.target_release();
         let unclaimed =
             |host: &HostCount<'_>| host.takes_part() && !host.is_reachable() && host.epoch() < self.rollout.epoch;
-        let mut ready = !self.census.hosts.iter().any(unclaimed);
+        let mut ready = !self.census.hosts.iter().any(unclaimed) && self.lost_balancer().is_none();
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
             let lacks_release =
@@ -290,7 +295,13 @@ impl Draft<'_> {
             if allowance == 0 {
                 return;
             }
-            allowance -= u32::from(self.stop(host, counted, StopReason::OldAndUnhealthy));
+            // What was drained is well, and only has nothing to do any more.
+            let why = if counted.stream == Stream::Closed && counted.is_ready {
+                StopReason::Replaced
+            } else {
+                StopReason::OldAndUnhealthy
+            };
+            allowance -= u32::from(self.stop(host, counted, why));
         }
         // First where the new one already stands beside the old: that frees a double load, and keeps the spread.
         let (doubled, single): (Vec<_>, Vec<_>) = healthy.into_iter().partition(|(host, _)| host.new > 0);
@@ -343,22 +354,25 @@ impl Draft<'_> {
         }
     }
 
-    /// Orders a stop if the host can take one and, where the instance serves, enough others do; says whether.
+    /// Orders a stop if the host can take one and, where the instance serves, enough others do; says whether. What may
+    /// get requests is drained first.
     fn stop(&mut self, host: &HostCount<'_>, counted: &Counted<'_>, why: StopReason) -> bool {
         let slot = Slot { host: host.id.clone(), port: counted.port };
         let cost = u32::from(counted.is_available);
         // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
         let covered = !counted.is_in_doubt || self.census.available >= self.spec.budget.min_available();
-        let ordered = host.is_idle()
-            && covered
-            && cost <= self.spare
-            && !self.has_failed_to_stop(counted)
-            && self.order(Action::Stop {
-                slot,
-                instance: counted.instance.name.clone(),
-                why,
-                restore_after: self.restore_after(counted, why),
-            });
+        let may_stop = host.is_idle() && covered && cost <= self.spare && !self.has_failed_to_stop(counted);
+        if !may_stop {
+            return false;
+        }
+        let instance = counted.instance.name.clone();
+        let ordered = if counted.stream == Stream::Direct || counted.is_drained {
+            let restore_after = self.restore_after(counted, why);
+            self.order(Action::Stop { slot, instance, why, restore_after })
+        } else {
+            let keep = if cost > 0 { self.spec.budget.min_available() } else { 0 };
+            self.order(Action::Drain { slot, instance, keep })
+        };
         if ordered {
             self.spare -= cost;
         }
@@ -367,16 +381,17 @@ impl Draft<'_> {
 
     /// An instance that cannot be stopped: tried once, on a host that is left behind for it.
     fn has_failed_to_stop(&self, counted: &Counted<'_>) -> bool {
-        let is_its_stop =
-            |action: &Action| matches!(action, Action::Stop { instance, .. } if *instance == counted.instance.name);
+        let is_its_stop = |action: &Action| matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if *instance == counted.instance.name);
         self.rollout.failed.iter().any(|failed| is_its_stop(&failed.action))
     }
 
     /// Where an instance must go before another serves in its place, its host brings it back by itself if nobody says in
     /// time that all is well: the controller may be gone by then.
     fn restore_after(&self, counted: &Counted<'_>, why: StopReason) -> Option<Duration> {
-        let left = self.spec.budget.min_available() + self.spare.saturating_sub(1);
-        let in_place = why == StopReason::Replaced && counted.is_available && left < self.spec.budget.replicas;
+        let others = self.spare.saturating_sub(u32::from(counted.is_available));
+        let left = self.spec.budget.min_available() + others;
+        let serves = counted.is_available || counted.is_drained && counted.is_ready;
+        let in_place = why == StopReason::Replaced && serves && left < self.spec.budget.replicas;
         in_place.then(|| self.spec.progress_deadline + RESTORE_MARGIN)
     }
 
@@ -434,10 +449,16 @@ impl Draft<'_> {
                 None => {}
             }
         }
+        if let Some((_, hold)) = self.lost_balancer() {
+            return hold;
+        }
         let mine = |wanted: fn(&Counted<'_>) -> bool| host.instances.iter().find(|counted| wanted(counted));
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_ready) {
             let answer = counted.instance.health.last_answer().map(str::to_owned);
             return Hold::WaitsForReady { port: counted.port, answer };
+        }
+        if let Some(counted) = mine(|counted| counted.is_new && counted.stream == Stream::Objected) {
+            return Hold::WaitsForBalancer { port: counted.port };
         }
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_available) {
             let until = counted.instance.health.ready_since.unwrap_or(self.now) + self.spec.min_ready;

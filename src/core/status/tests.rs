@@ -168,6 +168,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        traffic: None,
         max_restarts: 0,
         keep: BTreeSet::new(),
     };

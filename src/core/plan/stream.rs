@@ -1,0 +1,66 @@
+//! What the balancers are told: which instances get requests.
+
+use super::Draft;
+use crate::core::action::Action;
+use crate::core::census::{Counted, HostCount};
+use crate::core::fleet::Reach;
+use crate::core::hold::Hold;
+use crate::core::names::{HostId, Slot};
+use crate::core::traffic::{Balancers, Stream};
+
+impl Draft<'_> {
+    /// Lets requests come to what is ready and wanted.
+    pub(super) fn admit(&mut self) {
+        for (host, counted) in self.census.instances() {
+            let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
+            let may_serve = counted.is_new && counted.is_ready && !counted.is_stopping && is_shut;
+            if may_serve && host.is_idle() && !self.is_outshone(host) && !self.has_failed_to_admit(counted) {
+                let slot = Slot { host: host.id.clone(), port: counted.port };
+                let instance = counted.instance.name.clone();
+                self.order(Action::Admit { slot, instance, weight_percent: None });
+            }
+        }
+    }
+
+    /// What was started just now and has not been ready yet gets nothing, whoever else has told a balancer to send
+    /// requests there: a reload forgets what it was told.
+    pub(super) fn close_early(&mut self) {
+        for (host, counted) in self.census.instances() {
+            let name = &counted.instance.name;
+            let is_raw = self.rollout.started.contains(name) && !self.rollout.served.contains(name);
+            let is_exposed = matches!(counted.stream, Stream::Open | Stream::Objected | Stream::Partly);
+            if is_raw && is_exposed && !counted.is_ready && !counted.is_stopping && host.is_idle() {
+                let slot = Slot { host: host.id.clone(), port: counted.port };
+                self.order(Action::Drain { slot, instance: name.clone(), keep: 0 });
+            }
+        }
+    }
+
+    /// Whether the host's public port is with another instance that is wanted: where each host is its own balancer, it
+    /// has but one.
+    fn is_outshone(&self, host: &HostCount<'_>) -> bool {
+        let has_one_port = self.spec.traffic.as_ref().is_some_and(|traffic| traffic.balancers == Balancers::OnHosts);
+        has_one_port
+            && host.instances.iter().any(|other| other.is_new && other.is_ready && other.stream == Stream::Open)
+    }
+
+    fn has_failed_to_admit(&self, counted: &Counted<'_>) -> bool {
+        let is_its =
+            |action: &Action| matches!(action, Action::Admit { instance, .. } if *instance == counted.instance.name);
+        self.rollout.failed.iter().any(|failed| is_its(&failed.action))
+    }
+
+    /// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what it does.
+    pub(super) fn lost_balancer(&self) -> Option<(&HostId, Hold)> {
+        let traffic = self.spec.traffic.as_ref()?;
+        let Balancers::Shared(all) = &traffic.balancers else { return None };
+        all.iter().find_map(|balancer| {
+            let why = match self.fleet.balancers.get(balancer).map(|seen| &seen.reach) {
+                Some(Reach::Reachable) => return None,
+                Some(Reach::Lost { why, .. }) => why.clone(),
+                Some(Reach::NotSeen) | None => "not looked at yet".to_owned(),
+            };
+            Some((balancer, Hold::BalancerLost { balancer: balancer.clone(), why }))
+        })
+    }
+}

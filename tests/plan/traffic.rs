@@ -1,0 +1,129 @@
+//! Behind balancers: an instance gets requests only when it is ready, and stops only when it has none.
+
+use crate::scenario::{Story, fleet_of, slot_of};
+use ship::core::event::Then;
+use ship::core::failure::Outcome;
+use ship::core::plan::Next;
+use ship::core::traffic::Gate;
+
+fn behind_one() -> Story {
+    fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]).deploy("0.9")
+}
+
+/// Up to the moment at which the first new instance is ready.
+fn first_is_ready() -> Story {
+    let mut it = behind_one();
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    it.does(&["start 0.9 at h3:8081"]);
+    it.answers("h3:8081");
+    it
+}
+
+#[test]
+fn it_admits_what_is_ready_and_drains_what_it_stops() {
+    let mut it = first_is_ready();
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    it.does(&["start 0.9 at h1:8081"]);
+    it.does_nothing();
+    it.answers("h1:8081");
+    it.does(&["admit h1-0.9 at h1:8081"]);
+    it.does(&["drain h2-0.8 at h2:8081"]);
+    it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}
+
+#[test]
+fn ready_is_not_enough_to_count() {
+    let mut it = first_is_ready();
+    let admits = it.gives(&["admit h3-0.9 at h3:8081"]);
+    it.does_nothing();
+    it.is_done(&admits[0]);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+}
+
+#[test]
+fn a_drain_under_way_is_capacity_spent() {
+    let mut it = first_is_ready();
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    let drains = it.gives(&["drain h1-0.8 at h1:8081"]);
+    it.does_nothing();
+    it.is_done(&drains[0]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+}
+
+#[test]
+fn what_a_reload_opens_again_is_drained_again_before_it_stops() {
+    let mut it = first_is_ready();
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.is_switched(&slot_of("h1:8081"), Gate::Open);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+}
+
+#[test]
+fn what_a_reload_opens_too_early_is_closed() {
+    let mut it = behind_one();
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    it.does(&["start 0.9 at h3:8081"]);
+    it.is_switched(&slot_of("h3:8081"), Gate::Open);
+    it.does(&["drain h3-0.9 at h3:8081"]);
+    it.does_nothing();
+    it.answers("h3:8081");
+    it.does(&["admit h3-0.9 at h3:8081"]);
+}
+
+#[test]
+fn what_a_reload_closes_is_admitted_again() {
+    let mut it = first_is_ready();
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    it.is_switched(&slot_of("h3:8081"), Gate::Closed);
+    it.does(&["admit h3-0.9 at h3:8081"]);
+}
+
+#[test]
+fn while_a_balancer_is_out_of_reach_nothing_starts_and_nothing_stops() {
+    let mut it =
+        fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1", "lb2"]).deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    it.loses_balancer("lb2");
+    it.does_nothing();
+    assert_eq!(it.hold("h1"), "waits for balancer lb2: lb2: no route to host");
+    it.later(600);
+    let Next::Fail(failure, Then::Hold { why }) = it.plan().next else { panic!("{:?}", it.plan().next) };
+    assert!(failure.to_string().contains("lb2: no route to host"), "{failure}");
+    assert!(why.contains("no way back"), "{why}");
+}
+
+#[test]
+fn on_the_way_back_the_old_that_was_drained_and_still_runs_is_admitted_again() {
+    let mut it = first_is_ready();
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.exits("h3:8081", "exit status 1");
+    it.turns();
+    it.does(&["admit h1-0.8 at h1:8081", "drain h3-0.9 at h3:8081"]);
+    it.does(&["stop h3-0.9 at h3:8081 (dead)"]);
+    assert_eq!(it.ending(), Outcome::RolledBack);
+}
+
+#[test]
+fn a_hosts_own_port_goes_over_to_the_new_instance_in_one_step() {
+    let mut it = fleet_of(2).ports(&[8081, 8082]).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]);
+    it = it.behind_own_ports();
+    let mut it = it.deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
+    it.does(&["start 0.9 at h1:8082"]);
+    it.answers("h1:8082");
+    it.does(&["admit h1-0.9 at h1:8082"]);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    it.does(&["start 0.9 at h2:8082"]);
+    it.answers("h2:8082");
+    it.does(&["admit h2-0.9 at h2:8082"]);
+    it.does(&["drain h2-0.8 at h2:8081"]);
+    it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}
