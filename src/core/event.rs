@@ -1,6 +1,7 @@
 //! The one vocabulary of the journal, the reporters and the JSON output.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -209,6 +210,11 @@ pub enum Event {
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
+    },
+    /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could go on.
+    Woke {
+        /// For how long.
+        slept: Duration,
     },
     /// A person asked to stop: nothing new is started.
     Interrupted {

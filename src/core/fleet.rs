@@ -199,8 +199,8 @@ impl Fleet {
             Some(seen.view.servers.get(slot).copied().unwrap_or_default())
         };
         if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open)) {
-            let serves = |balancer| server(balancer).is_some_and(|server| server.serves());
-            if of.iter().all(serves) { Stream::Open } else { Stream::Objected }
+            let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
+            if of.iter().any(objects) { Stream::Objected } else { Stream::Open }
         } else if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed)) {
             Stream::Closed
         } else {

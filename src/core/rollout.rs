@@ -34,8 +34,8 @@ pub struct Rollout {
     /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at the host does not
     /// settle them: it does not wait for a script that is still at work there, as the next order does.
     pub unknown: Vec<Action>,
-    /// Instances of other releases than the goal's that were ready in this rollout and no longer are. If they fail
-    /// too, the new release may not be to blame.
+    /// Instances of the fallback that were ready in this rollout and no longer are. If they fail too, the new release may
+    /// not be to blame.
     pub sickened: BTreeSet<InstanceId>,
     /// Slots whose former instance the host brings back by itself, and when, by orders in the present direction.
     pub armed: BTreeMap<Slot, Time>,
@@ -232,7 +232,8 @@ impl Rollout {
                 }
             }
             Event::InstanceNotReady { instance, release, .. } => {
-                if *release != self.goal.release && !self.may_have_stopped(instance) {
+                let is_old = self.fallback.as_ref().is_some_and(|fallback| fallback.release == *release);
+                if is_old && *release != self.goal.release && !self.may_have_stopped(instance) {
                     self.sickened.insert(instance.clone());
                 }
             }
@@ -266,6 +267,8 @@ impl Rollout {
                     self.quarantined.insert(host.clone(), failure.clone());
                 }
             }
+            // Nobody is to blame for a time in which nobody was there to go on.
+            Event::Woke { .. } => self.last_progress = entry.at,
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));

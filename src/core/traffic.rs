@@ -198,23 +198,18 @@ const AFTER_CUT: Duration = Duration::from_secs(5);
 
 impl Drain {
     /// Begins; `views` are those of the slot's balancers before it was closed.
-    pub fn begin<'a>(views: impl Iterator<Item = &'a View>, slot: &Slot, timeout: Duration) -> Self {
-        let begun_with = views.map(|view| view.in_flight(slot)).sum();
+    pub fn begin(views: &BTreeMap<HostId, View>, slot: &Slot, timeout: Duration) -> Self {
+        let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
         Self { timeout, begun_with, quiet: 0, looks: 0, cut: None }
     }
 
     /// Takes in what the slot's balancers say, so long after it was closed.
-    pub fn step<'a>(
-        &mut self,
-        views: impl Iterator<Item = &'a View> + Clone,
-        slot: &Slot,
-        waited: Duration,
-    ) -> DrainStep {
-        let in_flight: u32 = views.clone().map(|view| view.in_flight(slot)).sum();
+    pub fn step(&mut self, views: &BTreeMap<HostId, View>, slot: &Slot, waited: Duration) -> DrainStep {
+        let in_flight: u32 = views.values().map(|view| view.in_flight(slot)).sum();
         self.begun_with = self.begun_with.max(in_flight);
         self.looks += 1;
         let is_open = |view: &View| view.servers.get(slot).is_some_and(|server| server.gate == Gate::Open);
-        if views.clone().any(is_open) {
+        if views.values().any(is_open) {
             self.quiet = 0;
             // A balancer that does not stay closed is not waited for without end.
             if waited < self.timeout + AFTER_CUT {
@@ -256,12 +251,16 @@ mod tests {
         View { servers: BTreeMap::from([(slot(), server)]), ..View::default() }
     }
 
+    fn views(gate: Gate, in_flight: u32) -> BTreeMap<HostId, View> {
+        [("lb1".into(), view(gate, in_flight))].into()
+    }
+
     fn begun(in_flight: u32) -> Drain {
-        Drain::begin([view(Gate::Open, in_flight)].iter(), &slot(), TIMEOUT)
+        Drain::begin(&views(Gate::Open, in_flight), &slot(), TIMEOUT)
     }
 
     fn step(drain: &mut Drain, gate: Gate, in_flight: u32, waited_s: u64) -> DrainStep {
-        drain.step([view(gate, in_flight)].iter(), &slot(), Duration::from_secs(waited_s))
+        drain.step(&views(gate, in_flight), &slot(), Duration::from_secs(waited_s))
     }
 
     #[test]

@@ -299,7 +299,9 @@ impl<W: World, S: Store> Run<W, S> {
         let stops = self.stops_on(host);
         let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
         // What the balancers said while it was under way may be of before.
-        action.iter().for_each(|action| self.outdate_balancers(action));
+        if let Some(action) = &action {
+            self.outdate_balancers(action);
+        }
         match performed {
             Performed::Done(observation) => {
                 self.observed(host, observation);
@@ -316,7 +318,9 @@ impl<W: World, S: Store> Run<W, S> {
                 self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") });
             }
             Performed::Switched { views, receipt } => {
-                views.into_iter().for_each(|(balancer, view)| self.viewed(&balancer, Ok(view)));
+                for (balancer, view) in views {
+                    self.viewed(&balancer, Ok(view));
+                }
                 if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, action) {
                     self.record(Event::Drained { slot, instance, receipt });
                 }
@@ -450,9 +454,11 @@ impl<W: World, S: Store> Run<W, S> {
     /// stopped. All that it knows is old; every host is looked at before anything is decided about it.
     fn notice_sleep(&mut self, until: Time) {
         let now = self.engine.clock.now();
-        if now.since(until) < ASLEEP {
+        let slept = now.since(until);
+        if slept < ASLEEP {
             return;
         }
+        self.record(Event::Woke { slept });
         for (id, host) in &mut self.engine.fleet.hosts {
             self.fresh_from.insert(id.clone(), now);
             if host.is_reachable() {

@@ -127,9 +127,9 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
         Err(performed) => return performed,
     };
     let begun = Instant::now();
-    let mut drain = Drain::begin(seen.values(), slot, traffic.drain_timeout);
+    let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
-        let pause = match drain.step(views.values(), slot, begun.elapsed()) {
+        let pause = match drain.step(&views, slot, begun.elapsed()) {
             DrainStep::Done(receipt) => return Performed::Switched { views, receipt: Some(receipt) },
             DrainStep::Cut => match turn_all(hosts, traffic, order, slot, Turn::Cut).await {
                 Ok(_) => Duration::ZERO,

@@ -161,6 +161,10 @@ impl Story {
                 let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
                 Some(notable(entry.at, host.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
             }
+            Event::Woke { slept } => {
+                let text = format!("ship itself slept for {}; it looks at everything again", Human(*slept));
+                Some(notable(entry.at, String::new(), "", &text))
+            }
             Event::BalancerLost { balancer, why } => {
                 self.lost.entry(balancer.clone()).or_insert(entry.at);
                 Some(notable(entry.at, balancer.to_string(), "lost", why))
@@ -264,10 +268,8 @@ impl Story {
         let took = order.took(at);
         let version = &order.version;
         match &order.action {
-            // A formality between ship and the host; only its failure is worth a word.
-            Action::Claim { .. } | Action::Disarm { .. } => None,
-            // The receipt says more.
-            Action::Drain { .. } => None,
+            // A formality between ship and the host; only its failure is worth a word. Of a drain the receipt says more.
+            Action::Claim { .. } | Action::Disarm { .. } | Action::Drain { .. } => None,
             Action::Admit { .. } => {
                 self.one_by_one().then(|| routine(at, order.whom(), "admitted", &format!("{version} in {took}")))
             }

@@ -130,7 +130,7 @@ fn assert_obsolete(fleet: &Fleet, by: &Project, sleeper: Running, traffic: Traff
 /// Why a controller did nothing more, in its own words.
 fn reason(said: &str) -> &str {
     fn why(line: &str) -> Option<&str> {
-        let labels = ["error: ", "fenced "];
+        let labels = ["error: ", "fenced ", " why "];
         labels.iter().find_map(|label| Some(line.split_once(label)?.1.trim()))
     }
     said.lines().find_map(why).unwrap_or_else(|| panic!("no reason in\n{said}"))

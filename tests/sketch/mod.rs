@@ -264,6 +264,7 @@ impl Condition {
             Condition::Failing | Condition::Ended => (None, Some((NOW, Verdict::Fail("refused".into())))),
             Condition::NeverAsked => (None, None),
         };
+        let failures = if matches!(last, Some((_, Verdict::Fail(_)))) { u32::MAX } else { 0 };
         Instance {
             name: InstanceId::from(name),
             release: release.into(),
@@ -275,7 +276,7 @@ impl Condition {
             },
             restarts: 0,
             listener: Listener::default(),
-            health: Health { passes: 0, failures: 0, ready_since, last },
+            health: Health { passes: 0, failures, ready_since, last },
         }
     }
 }
