@@ -3,6 +3,7 @@
 //! To reach: under 10 ms for 10,000 instances. It walks sorted maps once, so the time grows as n log n, and a little more
 //! once the fleet outgrows the processor's caches.
 
+use ship::core::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
         traffic: None,
         max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),

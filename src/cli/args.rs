@@ -33,7 +33,7 @@ Exit codes:
     5  the rollback failed
     6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
-    8  paused, waiting for a person
+    8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved";
 
 /// What to do.
@@ -56,6 +56,8 @@ pub enum Verb {
     Pause(Pause),
     /// Go on with a rollout that was paused, interrupted, cut off or held
     Resume(Resume),
+    /// Let a rollout go on from the step at which it waits
+    Promote(Promote),
     /// Go back to the revision proven healthy, from a rollout that runs or stands still
     Abort(Abort),
     /// Replace every instance by a new one of the same release, one batch at a time
@@ -203,6 +205,23 @@ pub struct Resume {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship promote`.
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Through all steps that are left, without soaking or asking again
+    #[arg(long)]
+    pub full: bool,
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the rollout is shown, if it goes on here
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }

@@ -9,6 +9,7 @@ mod history;
 mod lookup;
 mod pause;
 mod plan;
+mod promote;
 mod releases;
 mod restart;
 mod resume;
@@ -60,6 +61,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Rollback(args) => rollback::run(args).await,
         Verb::Pause(args) => pause::run(args).await,
         Verb::Resume(args) => resume::run(args).await,
+        Verb::Promote(args) => promote::run(args).await,
         Verb::Abort(args) => abort::run(args).await,
         Verb::Restart(args) => restart::run(args).await,
         Verb::Scale(args) => scale::run(args).await,

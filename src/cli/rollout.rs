@@ -45,6 +45,13 @@ pub(super) struct Earlier {
 pub(super) enum GoOn {
     /// In its direction.
     Onward,
+    /// From its step to the next, because this person asks for it; through all steps if `full`.
+    Promoted {
+        /// Who.
+        by: String,
+        /// Whether through all steps that are left.
+        full: bool,
+    },
     /// Back, because this person asks for it.
     Back(String),
     /// Only in numbers: it stands afterwards as it does now.
@@ -205,6 +212,7 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
         (_, Direction::Held { .. }) => None,
     });
+    let steps = earlier.into_iter().flat_map(|earlier| steps(scene, earlier));
     let lost = scene.found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
         failure: Failure {
             kind: FailureKind::HostLost,
@@ -215,7 +223,25 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         },
         log: Vec::new(),
     });
-    [start].into_iter().chain(turn).chain(lost).collect()
+    [start].into_iter().chain(turn).chain(steps).chain(lost).collect()
+}
+
+/// The steps that a rollout had passed when it stood still, and whether it may go on from the present one.
+fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
+    let Rollout { steps_passed, promoted, .. } = earlier.rollout;
+    let of = u32::try_from(scene.spec.steps.len()).unwrap_or(u32::MAX);
+    let again = |full| Event::Promoted { by: "the rollout that it goes on with".to_owned(), full };
+    let passed = match steps_passed {
+        0 => None,
+        // Through all, by a person.
+        u32::MAX => Some(again(true)),
+        step => Some(Event::StepPassed { step, of }),
+    };
+    let said = match &earlier.then {
+        GoOn::Promoted { by, full } => Some(Event::Promoted { by: by.clone(), full: *full }),
+        _ => promoted.then(|| again(false)),
+    };
+    passed.into_iter().chain(said).collect()
 }
 
 /// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from.

@@ -16,6 +16,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::standing::{Ask, Standing};
+use crate::core::step::AtGate;
 use crate::core::time::Time;
 use crate::engine::{Clock, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
@@ -263,6 +264,8 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
+            steps: rollout.steps.clone(),
+            at_gate: AtGate::default(),
             traffic: None,
             max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),

@@ -219,6 +219,23 @@ impl<'a> Fields<'a> {
         Some(map)
     }
 
+    /// A list of anything; what is wrong within an item may be said by the reader itself, which then gives `None`.
+    pub(super) fn each<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&Node) -> Result<Option<T>, Faults>,
+    ) -> Option<Vec<T>> {
+        let Some(entry) = self.entry(key) else { return Some(Vec::new()) };
+        let Value::Array(items) = &entry.node.value else {
+            let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
+            self.complain(key, fault.help(format!("for example: {example}")));
+            return None;
+        };
+        let found: Vec<_> = items.iter().map(|item| self.read(key, item, &read).flatten()).collect();
+        found.into_iter().collect()
+    }
+
     /// A list of texts, each with its place.
     pub(super) fn list(
         &self,

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::core::budget::Amount;
 use crate::core::spec::{Amounts, Impossible, OnFailure};
+use crate::core::step::Step;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
-use super::value::{amount, choice, count, duration, positive_duration};
+use super::tree::{Node, Value};
+use super::value::{Fault, Faults, amount, boolean, choice, count, duration, positive_duration};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
+const STEPS_EXAMPLE: &str = "steps = [1, { instances = \"25%\", soak = \"10m\", pause = true }, \"100%\"]";
 const HISTORY_LIMIT: u32 = 10;
 
 /// How a rollout may go about it.
@@ -25,6 +28,8 @@ pub struct RolloutConfig {
     pub min_ready: Duration,
     /// How long a rollout may stand without progress.
     pub progress_deadline: Duration,
+    /// The steps by which a new version is brought in.
+    pub steps: Vec<Step>,
     /// Revisions that the history keeps.
     pub history_limit: u32,
     /// Hosts that may be left behind before a failure has a consequence.
@@ -59,6 +64,8 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
     let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
     let min_ready = fields.or("min_ready", Duration::ZERO, duration);
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
+    let soak = fields.or("soak", Duration::ZERO, duration);
+    let steps = fields.each("steps", STEPS_EXAMPLE, |node| step(node, soak.unwrap_or_default(), sink));
     let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
     let max_failures = fields.or("max_failures", 0, count);
     let on_failure = fields.or(
@@ -83,12 +90,43 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
             max_unavailable: max_unavailable?,
             min_ready: min_ready?,
             progress_deadline: progress_deadline?,
+            steps: soak.and(steps)?,
             history_limit: history_limit?,
             max_failures: max_failures?,
             on_failure: on_failure?,
         })
     };
     (places, config())
+}
+
+/// A step: how many instances, or a table that says more.
+fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults> {
+    if !matches!(node.value, Value::Table(_)) {
+        let instances = some_amount(node)?;
+        return Ok(Some(Step { instances, soak, pause: false, weight_percent: None }));
+    }
+    let Some(fields) = Fields::new(node, "a step", sink) else { return Ok(None) };
+    let instances = fields.required("instances", "instances = \"25%\"", some_amount);
+    let soak = fields.or("soak", soak, duration);
+    let pause = fields.or("pause", false, boolean);
+    let weight_percent = fields.optional("weight", percent);
+    fields.finish();
+    let read = || Some(Step { instances: instances?, soak: soak?, pause: pause?, weight_percent: weight_percent? });
+    Ok(read())
+}
+
+fn some_amount(node: &Node) -> Result<Amount, Faults> {
+    match amount(node)? {
+        amount if amount.is_zero() => Err(Fault::new("must be more than 0").help(STEPS_EXAMPLE).into()),
+        amount => Ok(amount),
+    }
+}
+
+fn percent(node: &Node) -> Result<u32, Faults> {
+    match amount(node)? {
+        Amount::Percent(percent @ 1..) => Ok(percent),
+        _ => Err(Fault::new("must be a percentage from \"1%\" to \"100%\"").into()),
+    }
 }
 
 fn refuse_long_soak(fields: &Fields<'_>, min_ready: Duration, progress_deadline: Duration, sink: &Sink) {

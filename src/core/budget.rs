@@ -25,7 +25,8 @@ impl Amount {
         matches!(self, Amount::Count(0) | Amount::Percent(0))
     }
 
-    fn rounded_up(self, replicas: u32) -> u32 {
+    /// So many of the replicas; a share is rounded up.
+    pub fn rounded_up(self, replicas: u32) -> u32 {
         match self {
             Amount::Count(count) => count,
             Amount::Percent(percent) => share(replicas, percent, 99),

@@ -216,6 +216,33 @@ pub enum Event {
         /// For how long.
         slept: Duration,
     },
+    /// So many new instances serve as the present step is to have.
+    StepReached {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// So many new instances.
+        instances: u32,
+        /// How long they are watched.
+        soak: Duration,
+        /// Whether a person must then say that it may go on.
+        pause: bool,
+    },
+    /// The rollout goes on to the next step.
+    StepPassed {
+        /// Which step was passed, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// A person said that the rollout may go on.
+    Promoted {
+        /// Who.
+        by: String,
+        /// Whether through all steps that are left.
+        full: bool,
+    },
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// How: `SIGINT`.

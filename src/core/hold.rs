@@ -63,6 +63,22 @@ pub enum Hold {
         /// On which port.
         port: Port,
     },
+    /// The new instances of a step serve, and are watched for a while.
+    StepSoaks {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// Until when.
+        until: Time,
+    },
+    /// A person must say that the rollout may go on.
+    WaitsForPromote {
+        /// After which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+    },
     /// A balancer cannot be reached: what it does is not known, and nothing is taken out of traffic.
     BalancerLost {
         /// Which.
@@ -97,6 +113,10 @@ impl fmt::Display for Hold {
             ),
             Hold::WaitsForBalancer { port } => {
                 write!(f, "port {port} is ready and admitted; it waits for a balancer's own check")
+            }
+            Hold::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
+            Hold::WaitsForPromote { step, of } => {
+                write!(f, "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back")
             }
             Hold::BalancerLost { balancer, why } => write!(f, "waits for balancer {balancer}: {why}"),
             Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),

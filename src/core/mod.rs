@@ -23,5 +23,6 @@ pub mod scaling;
 pub mod spec;
 pub mod standing;
 pub mod status;
+pub mod step;
 pub mod time;
 pub mod traffic;

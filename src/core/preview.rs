@@ -12,6 +12,7 @@ use super::names::{InstanceId, Slot};
 use super::plan::{Next, plan};
 use super::rollout::Rollout;
 use super::spec::Spec;
+use super::step::Step;
 use super::time::Time;
 use super::traffic::{Gate, Stream};
 
@@ -20,6 +21,8 @@ use super::traffic::{Gate, Stream};
 pub struct Preview {
     /// What would be ordered, in order; the orders of a batch go out together.
     pub batches: Vec<Batch>,
+    /// The steps that are reached, each after so many batches.
+    pub gates: Vec<(usize, Event)>,
     /// The fewest instances available at any moment.
     pub worst_available: u32,
     /// The most instances running at any moment.
@@ -42,9 +45,10 @@ pub struct Batch {
 /// Plays a rollout through from the fleet as it is.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
     let (mut rollout, mut fleet, mut now) = (rollout.clone(), fleet.clone(), now);
-    let mut preview = Preview { batches: Vec::new(), worst_available: u32::MAX, most_running: 0, outcome: None };
+    let mut preview =
+        Preview { batches: Vec::new(), gates: Vec::new(), worst_available: u32::MAX, most_running: 0, outcome: None };
     // Every batch changes at least one slot, host or release; more rounds than that would be going in circles.
-    let rounds = 16 + 16 * spec.hosts.len() * (spec.ports.len() + 1);
+    let rounds = 16 + 2 * spec.steps.len() + 16 * spec.hosts.len() * (spec.ports.len() + 1);
     for _ in 0..rounds {
         refresh(&mut fleet, now);
         let census = Census::take(spec, &rollout, &fleet, now);
@@ -59,6 +63,20 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                 Next::Finish(outcome) => {
                     preview.outcome = Some(outcome);
                     break;
+                }
+                Next::StepReached(Step { soak, pause, .. }, instances) => {
+                    let (step, of) = (rollout.steps_passed + 1, u32::try_from(spec.steps.len()).unwrap_or(u32::MAX));
+                    let reached = Event::StepReached { step, of, instances, soak, pause };
+                    preview.gates.push((preview.batches.len(), reached.clone()));
+                    rollout.apply(&Entry { at: now, event: reached });
+                    // In the preview a person says yes.
+                    rollout.apply(&Entry { at: now, event: Event::Promoted { by: String::new(), full: false } });
+                    continue;
+                }
+                Next::StepPassed => {
+                    let (step, of) = (rollout.steps_passed + 1, u32::try_from(spec.steps.len()).unwrap_or(u32::MAX));
+                    rollout.apply(&Entry { at: now, event: Event::StepPassed { step, of } });
+                    continue;
                 }
                 Next::Wake(at) if at > now && at < rollout.last_progress + spec.progress_deadline => now = at,
                 Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => break,

@@ -53,6 +53,12 @@ pub struct Rollout {
     pub high_water: HighWater,
     /// When these were reached; the progress deadline runs from here.
     pub last_progress: Time,
+    /// Steps that it has passed.
+    pub steps_passed: u32,
+    /// Since when the present step has all that it is to have.
+    pub step_reached: Option<Time>,
+    /// Whether a person said that it may go on from the present step.
+    pub promoted: bool,
     /// Whether a person asked to stop.
     pub interrupted: bool,
     /// Who paused it, and since when.
@@ -153,6 +159,9 @@ impl Rollout {
             served: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
+            steps_passed: 0,
+            step_reached: None,
+            promoted: false,
             interrupted: false,
             paused: None,
             aborted: None,
@@ -269,6 +278,19 @@ impl Rollout {
             }
             // Nobody is to blame for a time in which nobody was there to go on.
             Event::Woke { .. } => self.last_progress = entry.at,
+            Event::StepReached { .. } => self.step_reached = Some(entry.at),
+            Event::StepPassed { step, .. } => {
+                self.steps_passed = *step;
+                self.step_reached = None;
+                self.promoted = false;
+                self.last_progress = entry.at;
+            }
+            Event::Promoted { full: false, .. } => self.promoted = true,
+            Event::Promoted { full: true, .. } => {
+                self.steps_passed = u32::MAX;
+                self.step_reached = None;
+                self.last_progress = entry.at;
+            }
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));

@@ -8,6 +8,7 @@ use super::budget::{Amount, Budget};
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
+use super::step::{AtGate, Step};
 use super::traffic::Traffic;
 
 /// What the fleet is to become, and what may be spent on the way.
@@ -33,6 +34,10 @@ pub struct Spec {
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
     /// Ends by itself this often before it counts as failed (a supervisor may get it up at the second try).
     pub max_restarts: u32,
+    /// The steps by which a new version is brought in; all at once where there are none.
+    pub steps: Vec<Step>,
+    /// What becomes of a step at which a person is to be asked.
+    pub at_gate: AtGate,
     /// What stands before the instances; `None` where nothing does.
     pub traffic: Option<Traffic>,
     /// Releases that stay on the hosts when the rollout is done, besides those that run.

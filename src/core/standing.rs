@@ -38,6 +38,8 @@ pub enum Ask {
     Resume,
     /// `ship abort`.
     Abort,
+    /// `ship promote`.
+    Promote,
     /// `ship restart`.
     Restart,
     /// `ship scale`.
@@ -115,6 +117,10 @@ impl Standing {
             (Ask::Abort, Self::New | Self::Idle) => never(format!(
                 "{name} is not being rolled out, so there is nothing to abort; `ship rollback` goes back"
             )),
+
+            (Ask::Promote, Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held) => {
+                never(format!("{name} is not being rolled out, so there is nothing to promote"))
+            }
 
             (Ask::Restart | Ask::Scale, Self::New) => nothing_yet(),
             (Ask::Restart, Self::Paused) => {

@@ -23,6 +23,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
 use crate::core::status::{Marks, Scene, State, Status};
+use crate::core::step::Step;
 use crate::core::time::Time;
 use crate::core::traffic::View;
 use crate::report::Reporter;
@@ -179,6 +180,16 @@ impl<W: World, S: Store> Run<W, S> {
                     self.record(Event::HostQuarantined { failure, log });
                     continue;
                 }
+                Next::StepReached(Step { soak, pause, .. }, instances) => {
+                    let (step, of) = self.step();
+                    self.record(Event::StepReached { step, of, instances, soak, pause });
+                    continue;
+                }
+                Next::StepPassed => {
+                    let (step, of) = self.step();
+                    self.record(Event::StepPassed { step, of });
+                    continue;
+                }
                 Next::Fail(failure, then) => {
                     let log = self.log_of(&failure).await;
                     self.record(Event::RolloutFailed { failure, log, then });
@@ -192,6 +203,12 @@ impl<W: World, S: Store> Run<W, S> {
                 return self.finish(Outcome::Interrupted);
             }
         }
+    }
+
+    /// The present step's number, from 1, and how many there are.
+    fn step(&self) -> (u32, u32) {
+        let of = u32::try_from(self.engine.spec.steps.len()).unwrap_or(u32::MAX);
+        (self.rollout.steps_passed.saturating_add(1), of)
     }
 
     // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -409,7 +426,13 @@ impl<W: World, S: Store> Run<W, S> {
         match wish {
             Wish::Pause if self.rollout.paused.is_none() => self.record(Event::Paused { by }),
             Wish::Abort if self.rollout.aborted.is_none() => self.record(Event::Aborted { by }),
-            Wish::Pause | Wish::Abort => {}
+            Wish::Promote { step } if step == self.step().0 && !self.rollout.promoted => {
+                self.record(Event::Promoted { by, full: false });
+            }
+            Wish::PromoteFully if self.rollout.steps_passed < u32::MAX => {
+                self.record(Event::Promoted { by, full: true });
+            }
+            Wish::Pause | Wish::Abort | Wish::Promote { .. } | Wish::PromoteFully => {}
         }
         Ok(())
     }

@@ -161,6 +161,20 @@ impl Story {
                 let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
                 Some(notable(entry.at, host.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
             }
+            Event::StepReached { step, of, instances, soak, pause } => {
+                let new = text::count(*instances as usize, "new instance");
+                let soak = if soak.is_zero() { String::new() } else { format!("; it soaks for {}", Human(*soak)) };
+                let wait = if *pause { "; then it waits for `ship promote`" } else { "" };
+                let text = format!("step {step} of {of} is reached, with {new}{soak}{wait}");
+                Some(notable(entry.at, String::new(), "", &text))
+            }
+            Event::StepPassed { step, of } => {
+                Some(routine(entry.at, String::new(), "", &format!("step {step} of {of} is passed")))
+            }
+            Event::Promoted { by, full } => {
+                let far = if *full { " through all steps" } else { "" };
+                Some(notable(entry.at, String::new(), "", &format!("promoted{far} by {}", text::clean(by))))
+            }
             Event::Woke { slept } => {
                 let text = format!("ship itself slept for {}; it looks at everything again", Human(*slept));
                 Some(notable(entry.at, String::new(), "", &text))

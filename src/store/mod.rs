@@ -104,6 +104,13 @@ pub enum Wish {
     Pause,
     /// `ship abort`.
     Abort,
+    /// `ship promote`.
+    Promote {
+        /// From which step, from 1: the next one is not meant.
+        step: u32,
+    },
+    /// `ship promote --full`.
+    PromoteFully,
 }
 
 impl Wish {
@@ -112,6 +119,7 @@ impl Wish {
         match self {
             Wish::Pause => "pause",
             Wish::Abort => "abort",
+            Wish::Promote { .. } | Wish::PromoteFully => "promote",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is explored: a small fleet, a rollout, and how hostile the environment is.
 
+use ship::core::step::AtGate;
 use std::time::Duration;
 
 use ship::core::budget::Budget;
@@ -76,6 +77,8 @@ impl Config {
             max_failures: small(self.max_failures),
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            steps: Vec::new(),
+            at_gate: AtGate::default(),
             traffic: None,
             max_restarts: 2,
             keep: KEPT.into_iter().map(release_id).collect(),

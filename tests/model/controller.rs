@@ -192,6 +192,7 @@ impl<'a> Controllers<'a> {
                 self.record(controller, [Event::RolloutFinished { outcome }]);
             }
             Next::Wake(_) | Next::AwaitInFlight => {}
+            Next::StepReached(..) | Next::StepPassed => unreachable!("it goes by no steps"),
         }
         commands
     }

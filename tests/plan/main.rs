@@ -4,4 +4,5 @@ mod asked;
 mod left_behind;
 mod rollout;
 mod scenario;
+mod steps;
 mod traffic;

@@ -1,5 +1,6 @@
 //! A rollout told step by step: what the planner orders, and what the world does about it.
 
+use ship::core::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             max_failures: 0,
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
+            steps: Vec::new(),
+            at_gate: AtGate::default(),
             traffic: None,
             max_restarts: 0,
             keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),

@@ -1,6 +1,7 @@
 //! One call of `ship`, from the lease to the last word, as the verbs in `cli/` and `cli/rollout` make it: the preflight,
 //! the planner and the engine are the real ones.
 
+use ship::core::step::AtGate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,6 +305,8 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
+            steps: Vec::new(),
+            at_gate: AtGate::default(),
             traffic: None,
             max_restarts: scene.readiness.failures,
             keep: history::kept_releases(&past, &retained),

@@ -1,5 +1,6 @@
 //! Fleets in any state, drawn at random for the property tests.
 
+use ship::core::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -300,6 +301,8 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
         traffic: None,
         max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),

@@ -72,7 +72,8 @@ impl Draft<'_> {
 
     /// The progress deadline has passed: who stands in the way?
     pub(super) fn overdue(&self) -> Option<Failure> {
-        if self.now < self.deadline() {
+        // At a gate nothing is to move.
+        if self.now < self.deadline() || self.is_at_gate() {
             return None;
         }
         if let Some((_, hold)) = self.lost_balancer() {

@@ -6,6 +6,7 @@
 
 mod end;
 mod fault;
+mod step;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use super::hold::Hold;
 use super::names::{HostId, ReleaseId, Slot};
 use super::rollout::{Direction, Rollout};
 use super::spec::Spec;
+use super::step::Step;
 use super::time::Time;
 use super::traffic::Stream;
 
@@ -51,6 +53,10 @@ pub enum Next {
     AwaitInFlight,
     /// A host is to be left behind: the others go on.
     Quarantine(Failure),
+    /// The present step, of so many instances, has all that it is to have.
+    StepReached(Step, u32),
+    /// The present step is passed.
+    StepPassed,
     /// The rollout has failed: turn it.
     Fail(Failure, Then),
     /// The rollout has ended.
@@ -94,7 +100,7 @@ impl Draft<'_> {
             }
             return self.once_all_has_ended(outcome);
         }
-        if self.is_complete() {
+        if self.is_complete() && self.step().is_none() {
             self.disarm(Scope::Everywhere);
             self.prune();
             return self.once_all_has_ended(match &self.rollout.scaling {
@@ -123,6 +129,9 @@ impl Draft<'_> {
             self.disarm(Scope::WhereServed);
             if let Some(failure) = self.dead_end() {
                 return self.consequence(failure);
+            }
+            if let Some(next) = self.gate() {
+                return next;
             }
         }
         Next::Wake(self.wake_at())
@@ -201,6 +210,7 @@ impl Draft<'_> {
     /// Kubernetes' scaling up: `min(replicas + surge − running, replicas − new)`, spread over the hosts.
     fn start_new(&mut self) {
         let room = self.spec.budget.max_running().saturating_sub(self.census.running);
+        let room = room.min(self.new_limit().saturating_sub(self.census.new));
         let missing = self.census.missing();
         let releases = missing.iter().flat_map(|(release, count)| std::iter::repeat_n(*release, *count as usize));
         let staging = self.staging_for_a_start();
@@ -285,7 +295,7 @@ impl Draft<'_> {
 
     /// Kubernetes' scaling down: unhealthy old instances first, then healthy ones while enough are available.
     fn stop_old(&mut self) {
-        let mut allowance = self.max_down();
+        let mut allowance = self.max_down().min(self.old_to_spare());
         let (sick, healthy): (Vec<_>, Vec<_>) = self
             .census
             .instances()
@@ -450,6 +460,9 @@ impl Draft<'_> {
             }
         }
         if let Some((_, hold)) = self.lost_balancer() {
+            return hold;
+        }
+        if let Some(hold) = self.gate_hold() {
             return hold;
         }
         let mine = |wanted: fn(&Counted<'_>) -> bool| host.instances.iter().find(|counted| wanted(counted));

@@ -11,15 +11,28 @@ use crate::core::traffic::{Balancers, Stream};
 impl Draft<'_> {
     /// Lets requests come to what is ready and wanted.
     pub(super) fn admit(&mut self) {
+        let weight_percent = self.step().and_then(|step| step.weight_of_each(self.census.desired));
         for (host, counted) in self.census.instances() {
             let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
-            let may_serve = counted.is_new && counted.is_ready && !counted.is_stopping && is_shut;
+            let is_due = is_shut || self.has_other_weight(host, counted, weight_percent);
+            let may_serve = counted.is_new && counted.is_ready && !counted.is_stopping && is_due;
             if may_serve && host.is_idle() && !self.is_outshone(host) && !self.has_failed_to_admit(counted) {
                 let slot = Slot { host: host.id.clone(), port: counted.port };
                 let instance = counted.instance.name.clone();
-                self.order(Action::Admit { slot, instance, weight_percent: None });
+                self.order(Action::Admit { slot, instance, weight_percent });
             }
         }
+    }
+
+    /// Whether a balancer that knows weights gives the instance another share than it is to have.
+    fn has_other_weight(&self, host: &HostCount<'_>, counted: &Counted<'_>, weight_percent: Option<u32>) -> bool {
+        let Some(traffic) = &self.spec.traffic else { return false };
+        let slot = Slot { host: host.id.clone(), port: counted.port };
+        let has_other = |balancer: &HostId| {
+            let server = self.fleet.balancers.get(balancer).and_then(|seen| seen.view.servers.get(&slot));
+            server.and_then(|server| server.weight_percent).is_some_and(|has| has != weight_percent.unwrap_or(100))
+        };
+        traffic.balancers_of(&slot).iter().any(has_other)
     }
 
     /// What was started just now and has not been ready yet gets nothing, whoever else has told a balancer to send

@@ -8,6 +8,7 @@ use crate::core::health::{Health, Verdict};
 use crate::core::names::Epoch;
 use crate::core::rollout::Rollout;
 use crate::core::spec::{OnFailure, Spec};
+use crate::core::step::AtGate;
 
 const NOW: Time = Time(600_000);
 
@@ -168,6 +169,8 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
         traffic: None,
         max_restarts: 0,
         keep: BTreeSet::new(),
