@@ -109,6 +109,10 @@ pub struct Deploy {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
+    /// playbook's `[unattended]` says
+    #[arg(long)]
+    pub unattended: bool,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -204,6 +208,10 @@ pub struct Resume {
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
+    /// playbook's `[unattended]` says
+    #[arg(long)]
+    pub unattended: bool,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -221,6 +229,10 @@ pub struct Promote {
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
+    /// playbook's `[unattended]` says
+    #[arg(long)]
+    pub unattended: bool,
     /// How the rollout is shown, if it goes on here
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -21,6 +21,7 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     let release = Release::prepare(&session).await?;
     session.lock(&format!("deploy {}", release.definition.version))?;
     session.permit(Ask::Deploy)?;
+    session.is_unattended(args.unattended);
     let goal = goal(&session, release, args.cause);
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy))
 }

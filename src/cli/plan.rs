@@ -10,13 +10,15 @@ use super::session::Session;
 use super::{deploy, print};
 use crate::config::Overrides;
 use crate::core::action::{Action, StopReason};
+use crate::core::event::Event;
 use crate::core::failure::Outcome;
 use crate::core::fleet::Fleet;
 use crate::core::hold::Hold;
-use crate::core::names::Slot;
+use crate::core::names::{InstanceId, Slot};
 use crate::core::plan::plan;
-use crate::core::preview::{Preview, preview};
+use crate::core::preview::{Batch, Preview, preview};
 use crate::core::rollout::Rollout;
+use crate::core::time::Human;
 use crate::report::text::count;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
@@ -45,6 +47,9 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
                 "min_available": scene.spec.budget.min_available(),
                 "most_running": played.most_running,
                 "max_running": scene.spec.budget.max_running(),
+                "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
+                    "after_batches": after, "step": gate,
+                })).collect::<Vec<_>>(),
                 "holds": first.holds.iter().map(|(host, hold)| serde_json::json!({
                     "host": host, "why": hold.to_string(),
                 })).collect::<Vec<_>>(),
@@ -78,18 +83,29 @@ fn text(
         budget.min_available(),
         budget.max_running()
     );
-    let batches: Vec<_> =
-        played.batches.iter().filter(|batch| batch.actions.iter().any(|action| shown(action).is_some())).collect();
-    if batches.is_empty() {
+    let shows = |batch: &Batch| batch.actions.iter().any(|action| shown(action).is_some());
+    let is_empty = !played.batches.iter().any(shows);
+    if is_empty {
         out.push_str("nothing to do\n");
     }
-    for (number, batch) in batches.iter().enumerate() {
-        let _ = writeln!(out, "\nbatch {}: {} available, {} running", number + 1, batch.available, batch.running);
+    let mut number = 0;
+    for (index, batch) in played.batches.iter().enumerate() {
+        for (_, gate) in played.gates.iter().filter(|(after, _)| *after == index) {
+            out.push_str(&step_line(gate));
+        }
+        if !shows(batch) {
+            continue;
+        }
+        number += 1;
+        let _ = writeln!(out, "\nbatch {number}: {} available, {} running", batch.available, batch.running);
         for action in batch.actions.iter().filter_map(shown) {
             let _ = writeln!(out, "  {}", describe(action, session, &scene.found.fleet, &goal.version));
         }
     }
-    if !batches.is_empty() {
+    for (_, gate) in played.gates.iter().filter(|(after, _)| *after >= played.batches.len()) {
+        out.push_str(&step_line(gate));
+    }
+    if !is_empty {
         let _ = writeln!(
             out,
             "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)",
@@ -119,6 +135,20 @@ fn text(
     out
 }
 
+/// What is waited for between two batches.
+fn step_line(gate: &Event) -> String {
+    let Event::StepReached { step, of, instances, soak, pause } = gate else { return String::new() };
+    let mut line = format!("\nstep {step} of {of}: {}", count(*instances as usize, "new instance"));
+    if !soak.is_zero() {
+        let _ = write!(line, ", watched for {}", Human(*soak));
+    }
+    if *pause {
+        line.push_str(", then it waits for `ship promote`");
+    }
+    line.push('\n');
+    line
+}
+
 /// Claims and disarming are part of every rollout, and nothing that a person decides about.
 fn shown(action: &Action) -> Option<&Action> {
     (!matches!(action, Action::Claim { .. } | Action::Disarm { .. })).then_some(action)
@@ -126,24 +156,23 @@ fn shown(action: &Action) -> Option<&Action> {
 
 fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) -> String {
     let versions = session.versions();
-    let running = |slot: &Slot| {
-        let instance = fleet.instance(slot)?;
-        Some(versions.of(&instance.release).to_owned())
+    // What is there already runs some version; what is only to come runs the new one.
+    let of = |slot: &Slot, name: &InstanceId| {
+        let instance = fleet.instance(slot).filter(|instance| instance.name == *name);
+        instance.map_or_else(|| version.to_owned(), |instance| versions.of(&instance.release).to_owned())
     };
     match action {
         Action::Claim { host } => format!("claim  {host}"),
         Action::Disarm { slot } => format!("disarm {slot}"),
         Action::Stage { host, .. } => format!("stage  {version} on {host}"),
         Action::Start { slot, .. } => format!("start  {version} at {slot}"),
-        Action::Admit { slot, weight_percent, .. } => {
+        Action::Admit { slot, instance, weight_percent } => {
             let share = weight_percent.map(|weight| format!(" with {weight} % of the weight")).unwrap_or_default();
-            format!("admit  {} at {slot}{share}", running(slot).unwrap_or_else(|| version.to_owned()))
+            format!("admit  {} at {slot}{share}", of(slot, instance))
         }
-        Action::Drain { slot, .. } => {
-            format!("drain  {} at {slot}", running(slot).unwrap_or_else(|| version.to_owned()))
-        }
-        Action::Stop { slot, why, .. } => {
-            let old = running(slot).unwrap_or_else(|| version.to_owned());
+        Action::Drain { slot, instance, .. } => format!("drain  {} at {slot}", of(slot, instance)),
+        Action::Stop { slot, instance, why, .. } => {
+            let old = of(slot, instance);
             match why {
                 StopReason::Replaced => format!("stop   {old} at {slot}"),
                 other => format!("stop   {old} at {slot} ({other})"),

@@ -37,13 +37,15 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) set: Vec<String>,
     /// How many instances are asked for now by `ship scale`.
     scale: Option<u32>,
+    /// What becomes of a step at which a person is to be asked.
+    at_gate: AtGate,
 }
 
 impl<S> Session<S> {
     /// The same with another store in its place, and the store.
     fn exchange<T>(self, store: T) -> (Session<T>, S) {
-        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale } = self;
-        (Session { project, inventory, place, subject, store, clock, revisions, set, scale }, old)
+        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale, at_gate } = self;
+        (Session { project, inventory, place, subject, store, clock, revisions, set, scale, at_gate }, old)
     }
 
     pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
@@ -75,7 +77,18 @@ impl Session {
         let revisions = store.revisions(&subject)?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
         let (set, clock) = (overrides.set.clone(), Arc::new(WallClock));
-        Ok(Self { project, inventory, place, subject, store, clock, revisions, set, scale: None })
+        Ok(Self {
+            project,
+            inventory,
+            place,
+            subject,
+            store,
+            clock,
+            revisions,
+            set,
+            scale: None,
+            at_gate: AtGate::Wait,
+        })
     }
 
     pub(super) fn now(&self) -> Time {
@@ -163,6 +176,13 @@ impl Session {
     /// Whether a setting says how many instances are wanted.
     pub(super) fn is_replicas(setting: &str) -> bool {
         setting.split_once('=').is_some_and(|(key, _)| key.trim() == "rollout.replicas")
+    }
+
+    /// Nobody is there to be asked.
+    pub(super) fn is_unattended(&mut self, unattended: bool) {
+        if unattended {
+            self.at_gate = self.project.playbook.unattended.gate;
+        }
     }
 
     /// So many instances are wanted from now on.
@@ -265,7 +285,7 @@ impl Session {
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
             steps: rollout.steps.clone(),
-            at_gate: AtGate::default(),
+            at_gate: self.at_gate,
             traffic: None,
             max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),

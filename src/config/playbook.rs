@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
+use crate::core::step::AtGate;
 
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
@@ -40,6 +41,15 @@ pub struct Playbook {
     pub liveness: Option<Liveness>,
     /// How the rollout may go about it.
     pub rollout: RolloutConfig,
+    /// What is decided beforehand, for when nobody is there to be asked.
+    pub unattended: UnattendedConfig,
+}
+
+/// What is decided beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnattendedConfig {
+    /// What becomes of a step that waits for a person.
+    pub gate: AtGate,
 }
 
 /// What runs.
@@ -127,6 +137,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let liveness_place = top.key_place("liveness");
     let liveness_fields = top.table_or_empty("liveness", "[liveness]");
     let rollout_fields = top.table_or_empty("rollout", "[rollout]");
+    let unattended_fields = top.table_or_empty("unattended", "[unattended]");
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -143,6 +154,11 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     {
         liveness::refuse_without_supervisor(liveness, driver, sink);
     }
+    let unattended = unattended_fields.and_then(|fields| {
+        let gate = fields.or("gate", AtGate::Exit, choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]));
+        fields.finish();
+        Some(UnattendedConfig { gate: gate? })
+    });
     let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
 
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
@@ -155,6 +171,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             readiness: readiness?,
             liveness: liveness?,
             rollout: rollout?,
+            unattended: unattended?,
         })
     };
     Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, ports })

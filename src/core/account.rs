@@ -1,11 +1,15 @@
 //! What a journal says of its rollout in a few words: where it was going, and how it ended.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::event::{Entry, Event, Generation, Progress, Verb};
 use super::failure::{Failure, Outcome};
+use super::names::{InstanceId, Slot};
 use super::rollout::Rollout;
 use super::time::{Human, Time};
+use super::traffic::Receipt;
 
 /// What can be done about a rollout that stands still.
 const GO_ON: &str = "`ship resume` goes on, `ship abort` goes back";
@@ -33,6 +37,39 @@ pub struct Account {
     pub progress: Option<Progress>,
     /// Hosts that it left behind, and why.
     pub left_behind: Vec<Failure>,
+    /// The step at which it waits, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Gate>,
+    /// What became of the requests of what was taken out of traffic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drains: Vec<Drained>,
+}
+
+/// A step at which a rollout waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Gate {
+    /// Which, from 1.
+    pub step: u32,
+    /// Of so many.
+    pub of: u32,
+    /// Since when.
+    pub since: Time,
+    /// How long its instances are watched.
+    pub soak: Duration,
+    /// Whether a person must then say that it may go on.
+    pub pause: bool,
+}
+
+/// An instance that was taken out of traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Drained {
+    /// Where.
+    pub slot: Slot,
+    /// Which.
+    pub instance: InstanceId,
+    /// How.
+    #[serde(flatten)]
+    pub receipt: Receipt,
 }
 
 impl Account {
@@ -56,6 +93,8 @@ impl Account {
             outcome: rollout.outcome.clone(),
             failure: rollout.failure().cloned(),
             progress,
+            step: gate(journal, &rollout),
+            drains: drains(journal),
             left_behind: rollout.quarantined.into_values().collect(),
         })
     }
@@ -85,8 +124,40 @@ impl Account {
                 }
             }
         }
+        lines.extend(self.gate_line(now));
+        match self.drains_line() {
+            Some(drains) if lines.is_empty() => lines.push(format!("{what} {drains}")),
+            drains => lines.extend(drains.map(|drains| format!("  {drains}"))),
+        }
         lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
         lines
+    }
+
+    /// The step at which it waits, for a person.
+    fn gate_line(&self, now: Time) -> Option<String> {
+        let Gate { step, of, since, soak, pause } = self.step.filter(|_| self.ended.is_none())?;
+        let left = (since + soak).since(now);
+        Some(match (left.is_zero(), pause) {
+            (false, _) => format!("  step {step} of {of} is reached and soaks for {} more", Human(left)),
+            (true, true) => {
+                format!("  step {step} of {of} waits: `ship promote` goes on, `ship abort` goes back")
+            }
+            (true, false) => return None,
+        })
+    }
+
+    /// What became of the requests, for a person.
+    fn drains_line(&self) -> Option<String> {
+        let sum = |of: fn(&Receipt) -> u32| self.drains.iter().map(|drained| of(&drained.receipt)).sum::<u32>();
+        let (ended, cut) = (sum(|receipt| receipt.ended), sum(|receipt| receipt.cut));
+        let longest = self.drains.iter().map(|drained| drained.receipt.waited).max()?;
+        let cut = if cut == 0 { "none cut".to_owned() } else { format!("{cut} cut at the deadline") };
+        let drained = self.drains.len();
+        Some(format!(
+            "drained {drained} instance{}, in {} at most: {ended} requests under way ended by themselves, {cut}",
+            if drained == 1 { "" } else { "s" },
+            Human(longest)
+        ))
     }
 
     fn how_far(&self) -> String {
@@ -94,6 +165,24 @@ impl Account {
             format!(", with {} of {} updated and {} available", progress.updated, progress.desired, progress.available)
         })
     }
+}
+
+fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
+    let since = rollout.step_reached?;
+    journal.iter().rev().find_map(|entry| match entry.event {
+        Event::StepReached { step, of, soak, pause, .. } => Some(Gate { step, of, since, soak, pause }),
+        _ => None,
+    })
+}
+
+fn drains(journal: &[Entry]) -> Vec<Drained> {
+    let drained = journal.iter().filter_map(|entry| match &entry.event {
+        Event::Drained { slot, instance, receipt } => {
+            Some(Drained { slot: slot.clone(), instance: instance.clone(), receipt: *receipt })
+        }
+        _ => None,
+    });
+    drained.collect()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ Commands:
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
   pause        Let a running rollout start nothing new; what is in flight ends safely
   resume       Go on with a rollout that was paused, interrupted, cut off or held
+  promote      Let a rollout go on from the step at which it waits
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
@@ -47,7 +48,7 @@ Exit codes:
     5  the rollback failed
     6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
-    8  paused, waiting for a person
+    8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved
 
 "#]])
@@ -76,6 +77,7 @@ Commands:
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
   pause        Let a running rollout start nothing new; what is in flight ends safely
   resume       Go on with a rollout that was paused, interrupted, cut off or held
+  promote      Let a rollout go on from the step at which it waits
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
@@ -102,7 +104,7 @@ Exit codes:
     5  the rollback failed
     6  locked by another ship or paused, try later
     7  hosts cannot be used, nothing was touched
-    8  paused, waiting for a person
+    8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved
 
 "#]])
@@ -135,6 +137,10 @@ Options:
 
       --cause <TEXT>
           Why, for the history
+
+      --unattended
+          Nobody is there to be asked: a step that waits for a person ends the command with exit 8,
+          or is passed, as the playbook's `[unattended]` says
 
   -o, --output <OUTPUT>
           How the rollout is shown

@@ -29,4 +29,5 @@ mod scale;
 mod secrets;
 mod states;
 mod status;
+mod steps;
 mod together;

@@ -24,7 +24,7 @@ error: unknown key `zzz` in [rollout]
 13 | zzz = 1
    | ^^^
    |
-   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, history_limit, max_failures, on_failure
+   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failures, on_failure
 "#]]
         .raw()
     );

@@ -121,3 +121,77 @@ error: min_ready (10m) must be shorter than progress_deadline (10m), or no insta
         .raw()
     );
 }
+
+#[test]
+fn steps_are_amounts_or_tables_that_say_more() {
+    use ship::core::budget::Amount;
+    let steps =
+        "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" }, \"100%\"]\nsoak = \"1m\"";
+    let files = files().playbook("max_surge = 1", steps);
+    let steps = files.load().expect("it is right").playbook.rollout.steps;
+    let told: Vec<_> =
+        steps.iter().map(|step| (step.instances, step.soak.as_secs(), step.pause, step.weight_percent)).collect();
+    assert_eq!(
+        told,
+        [
+            (Amount::Count(1), 60, false, None),
+            (Amount::Percent(25), 300, true, Some(5)),
+            (Amount::Percent(100), 60, false, None)
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_step_is_refused_where_it_stands() {
+    let files =
+        files().playbook("max_surge = 1", "steps = [0, { soak = \"5m\", paus = true }, { instances = 1, weight = 5 }]");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `steps` must be more than 0
+  --> web.toml:13:10
+   |
+13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]
+   |          ^
+   |
+   = help: steps = [1, { instances = "25%", soak = "10m", pause = true }, "100%"]
+
+error: `instances` is missing in a step
+  --> web.toml:13:13
+   |
+13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]
+   |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: for example: instances = "25%"
+
+error: unknown key `paus` in a step
+  --> web.toml:13:28
+   |
+13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]
+   |                            ^^^^
+   |
+   = help: did you mean `pause`?
+
+error: `weight` must be a percentage from "1%" to "100%"
+  --> web.toml:13:69
+   |
+13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]
+   |                                                                     ^
+"#]]
+        .raw()
+    );
+    let files = crate::files().playbook("max_surge = 1", "steps = 3");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `steps` must be a list, not a whole number
+  --> web.toml:13:9
+   |
+13 | steps = 3
+   |         ^
+   |
+   = help: for example: steps = [1, { instances = "25%", soak = "10m", pause = true }, "100%"]
+"#]]
+        .raw()
+    );
+}

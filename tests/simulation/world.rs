@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use ship::core::fleet::{Instance, Observation};
 use ship::core::health::Verdict;
 use ship::core::names::{HostId, Slot};
+use ship::core::traffic::View;
 use ship::engine::{Clock, Order, Performed, Unusable, World};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};

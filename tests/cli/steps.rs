@@ -1,0 +1,123 @@
+//! Steps and `ship promote`: so many new instances first, and a person says when there are to be more.
+
+use snapbox::str;
+
+use crate::project::{Behaviour, Project};
+
+/// Release 0.9 comes by one instance, at which a person is asked.
+fn one_first() -> Project {
+    let project = Project::new()
+        .with("[rollout]\n", "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n");
+    project.release("0.9", Behaviour::Good);
+    project.deploy("0.8");
+    project
+}
+
+fn versions(project: &Project) -> Vec<String> {
+    let status = project.status();
+    let instances = status["instances"].as_array().expect("instances");
+    instances.iter().map(|instance| instance["version"].as_str().expect("a version").to_owned()).collect()
+}
+
+#[test]
+fn a_deploy_waits_at_its_step_until_somebody_promotes_it() {
+    let project = one_first();
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("then it waits for `ship promote`");
+    assert_eq!(versions(&project).iter().filter(|version| *version == "0.9").count(), 1);
+    project
+        .ship(&["promote", "inventory.toml"])
+        .stdout(str![[r#"
+deployment "page" promoted
+
+"#]])
+        .run();
+    let said = deploy.wait().exits(0).stderr;
+    assert!(said.contains("promoted by "), "{said}");
+    assert!(said.contains("step 2 of 2 is reached, with 3 new instances"), "{said}");
+    assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
+}
+
+#[test]
+fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
+    let project = one_first();
+    let said =
+        project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().status(8).run();
+    assert!(said.stderr.contains("the gate of step 1 of 2, which waits for `ship promote`"), "{}", said.stderr);
+    assert_eq!(project.status()["state"], "paused");
+    assert_eq!(versions(&project).iter().filter(|version| *version == "0.9").count(), 1);
+    project.ship(&["promote", "inventory.toml"]).any_stderr().run();
+    assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
+    assert_eq!(project.status()["state"], "idle");
+}
+
+#[test]
+fn unattended_a_step_is_passed_where_the_playbook_says_so() {
+    let project = one_first().with("[rollout]\n", "[unattended]\ngate = \"promote\"\n\n[rollout]\n");
+    project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().run();
+    assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
+}
+
+#[test]
+fn from_its_step_a_deploy_can_be_aborted() {
+    let project = one_first();
+    project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().status(8).run();
+    project.ship(&["abort", "inventory.toml"]).any_stderr().run();
+    assert_eq!(versions(&project), ["0.8", "0.8", "0.8"]);
+}
+
+#[test]
+fn where_nothing_waits_there_is_nothing_to_promote() {
+    let project = one_first();
+    project
+        .ship(&["promote", "inventory.toml"])
+        .stderr(str![[r#"
+error: deployment "page" is not being rolled out, so there is nothing to promote
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_plan_shows_the_steps() {
+    let project = one_first();
+    project
+        .ship(&["plan", "inventory.toml", "--version", "0.9"])
+        .stdout(str![[r#"
+page 0.9 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+
+batch 1: 3 available, 3 running
+  stage  0.9 on node1
+  stage  0.9 on node2
+  stage  0.9 on node3
+  stage  0.9 on node4
+
+batch 2: 3 available, 4 running
+  start  0.9 at node4:8081
+
+batch 3: 3 available, 4 running
+  stop   0.8 at node1:8081
+
+step 1 of 2: 1 new instance, watched for [TOOK], then it waits for `ship promote`
+
+batch 4: 3 available, 4 running
+  start  0.9 at node1:8081
+
+batch 5: 3 available, 4 running
+  stop   0.8 at node2:8081
+
+batch 6: 3 available, 4 running
+  start  0.9 at node2:8081
+
+batch 7: 3 available, 4 running
+  stop   0.8 at node3:8081
+
+step 2 of 2: 3 new instances
+
+worst case: 3 of 3 available (at least 3 must stay), 4 running (at most 4 may)
+if it fails: back to 0.8 (revision 1)
+
+"#]])
+        .run();
+}
