@@ -97,6 +97,7 @@ async fn show(
         budget: spec.budget,
         min_ready: spec.min_ready,
         thresholds: &spec.thresholds,
+        traffic: spec.traffic.as_ref(),
         state: Standing::of(account.as_ref(), holder.is_some()).state(),
         marks: &marks,
         left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),

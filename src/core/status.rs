@@ -15,6 +15,7 @@ use super::health::Thresholds;
 use super::hold::Hold;
 use super::names::{ActionId, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::time::{Human, Time};
+use super::traffic::{Stream, Traffic};
 
 /// A service on a fleet at one moment. Its JSON keys are a contract: more may come, these stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -112,6 +113,10 @@ pub enum Word {
     Starting,
     /// It runs and is not ready, though it should be.
     NotReady,
+    /// It is being taken out of traffic, and finishes what it has.
+    Draining,
+    /// It is ready, and not every balancer sends it requests.
+    NoTraffic,
     /// The order to stop it is being carried out.
     Stopping,
     /// Its process has ended.
@@ -134,6 +139,7 @@ pub struct Held {
 pub struct Marks {
     creating: BTreeMap<ActionId, Creation>,
     stopping: BTreeMap<ActionId, InstanceId>,
+    draining: BTreeMap<ActionId, InstanceId>,
     starting: BTreeSet<InstanceId>,
 }
 
@@ -167,6 +173,8 @@ pub struct Scene<'a> {
     pub min_ready: Duration,
     /// How each release's instances are judged; one not listed is judged by the default.
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
+    /// What stands before the instances.
+    pub traffic: Option<&'a Traffic>,
     /// What is being done.
     pub state: State,
     /// What is on its way.
@@ -196,9 +204,13 @@ impl Marks {
             Event::ActionStarted { id, action: Action::Stop { instance, .. }, .. } => {
                 self.stopping.insert(*id, instance.clone());
             }
+            Event::ActionStarted { id, action: Action::Drain { instance, .. }, .. } => {
+                self.draining.insert(*id, instance.clone());
+            }
             Event::ActionDone { id } | Event::ActionFailed { id, .. } | Event::ActionUnknown { id, .. } => {
                 self.creating.remove(id);
                 self.stopping.remove(id);
+                self.draining.remove(id);
             }
             Event::InstanceReady { instance, .. } => {
                 self.starting.remove(instance);
@@ -209,6 +221,10 @@ impl Marks {
             Event::RolloutFinished { .. } => self.starting.clear(),
             _ => {}
         }
+    }
+
+    fn is_draining(&self, instance: &InstanceId) -> bool {
+        self.draining.values().any(|draining| draining == instance)
     }
 
     fn is_stopping(&self, instance: &InstanceId) -> bool {
@@ -300,7 +316,7 @@ impl Scene<'_> {
             version: self.version(&instance.release),
             revision: instance.revision,
             ready,
-            status: self.word(host, instance, ready),
+            status: self.word(slot, host, instance, ready),
             restarts: instance.restarts,
             age_s: self.now.since(instance.started).as_secs(),
         }
@@ -321,15 +337,18 @@ impl Scene<'_> {
         }
     }
 
-    fn word(&self, host: &Host, instance: &Instance, ready: bool) -> Word {
+    fn word(&self, slot: &Slot, host: &Host, instance: &Instance, ready: bool) -> Word {
         if !host.is_reachable() {
             Word::Unknown
         } else if self.marks.is_stopping(&instance.name) {
             Word::Stopping
         } else if !instance.is_running() {
             Word::Exited
+        } else if self.marks.is_draining(&instance.name) {
+            Word::Draining
         } else if ready {
-            Word::Running
+            let gets = matches!(self.fleet.stream(self.traffic, slot), Stream::Direct | Stream::Open);
+            if gets { Word::Running } else { Word::NoTraffic }
         } else if self.marks.starting.contains(&instance.name) {
             Word::Starting
         } else {
@@ -385,7 +404,15 @@ impl Scene<'_> {
             }
             Reach::NotSeen | Reach::Reachable => None,
         });
-        planned.chain(lost).collect()
+        let balancers = self.fleet.balancers.iter().filter(|(id, _)| !self.fleet.hosts.contains_key(*id));
+        let balancers = balancers.filter_map(|(id, balancer)| match &balancer.reach {
+            Reach::Lost { since, why } => {
+                let why = format!("balancer unreachable for {}: {why}", Human(self.now.since(*since)));
+                Some(Held { host: id.clone(), why })
+            }
+            Reach::NotSeen | Reach::Reachable => None,
+        });
+        planned.chain(lost).chain(balancers).collect()
     }
 
     fn debt(&self, places: &Places<'_>) -> Vec<Held> {
@@ -425,6 +452,8 @@ impl fmt::Display for Word {
             Word::Creating => "Creating",
             Word::Starting => "Starting",
             Word::NotReady => "NotReady",
+            Word::Draining => "Draining",
+            Word::NoTraffic => "NoTraffic",
             Word::Stopping => "Stopping",
             Word::Exited => "Exited",
             Word::Unknown => "Unknown",

@@ -254,6 +254,7 @@ impl<W: World, S: Store> Run<W, S> {
             budget: self.engine.spec.budget,
             min_ready: self.engine.spec.min_ready,
             thresholds: &self.engine.spec.thresholds,
+            traffic: self.engine.spec.traffic.as_ref(),
             state: State::Running,
             marks: &self.marks,
             left_behind: &left_behind,

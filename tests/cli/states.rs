@@ -22,7 +22,7 @@ fn project() -> Project {
 /// Deploys 0.9, which is to fail before long.
 fn fail(project: &Project, on_failure: &str, status: i32) {
     let on_failure = format!("rollout.on_failure={on_failure}");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=2s", "--set"];
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s", "--set"];
     project.ship(&[&args[..], &[&on_failure]].concat()).any_stderr().status(status).run();
 }
 

@@ -58,6 +58,7 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
         .map(|(host, address)| (HostId::from(host), address.to_owned()))
         .to_vec();
     Status::of(&Scene {
+        traffic: None,
         service: "testpage",
         fleet_name: "production",
         hosts: &hosts,

@@ -79,7 +79,7 @@ fn line(
 fn calm(word: Word) -> u8 {
     match word {
         Word::NotReady | Word::Exited | Word::Unknown => 0,
-        Word::Creating | Word::Starting | Word::Stopping => 1,
+        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => 1,
         Word::Running => 2,
     }
 }
