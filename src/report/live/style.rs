@@ -19,7 +19,7 @@ const OTHERS: [Style; 3] =
 pub(super) fn of_word(word: Word) -> Style {
     match word {
         Word::Running => NONE,
-        Word::Creating | Word::Starting | Word::Stopping => CHANGING,
+        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => CHANGING,
         Word::NotReady | Word::Exited | Word::Unknown => BAD,
     }
 }
