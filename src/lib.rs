@@ -5,7 +5,7 @@
 //! | floor | modules | what lives there |
 //! |---|---|---|
 //! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
-//! | 1 | [`config`], [`script`] | text to spec; spec to POSIX sh and back |
+//! | 1 | [`config`], [`script`], [`traffic`] | text to spec; spec to POSIX sh and to balancers, and back |
 //! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`] | the world: bytes, hosts, ports, history, the terminal |
 //! | 3 | [`engine`] | observe → plan → record → perform, until done |
 //! | 4 | [`cli`] | the verbs |
@@ -20,3 +20,4 @@ pub mod remote;
 pub mod report;
 pub mod script;
 pub mod store;
+pub mod traffic;

@@ -5,8 +5,13 @@ use std::fs;
 use std::path::Path;
 
 /// Modules by floor, lowest first.
-const FLOORS: [&[&str]; 5] =
-    [&["core"], &["config", "script"], &["artifact", "remote", "probe", "store", "report"], &["engine"], &["cli"]];
+const FLOORS: [&[&str]; 5] = [
+    &["core"],
+    &["config", "script", "traffic"],
+    &["artifact", "remote", "probe", "store", "report"],
+    &["engine"],
+    &["cli"],
+];
 
 /// What would make the core wait, speak, read a clock, or depend on chance.
 const IMPURE: [&str; 10] = [

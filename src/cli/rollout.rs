@@ -18,7 +18,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
 use crate::core::{history, scaling};
-use crate::engine::{Engine, Hosts, Preflight, preflight};
+use crate::engine::{Engine, Hosts, Preflight, Unusable, preflight};
 use crate::report::{self, Output, Setup};
 use crate::store::{NewRevision, Store};
 
@@ -132,15 +132,21 @@ fn strangers(scene: &Scene) -> BTreeSet<ReleaseId> {
 }
 
 fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {
-    if u32::try_from(found.unusable.len()).is_ok_and(|bad| bad <= max_failures) {
-        return Ok(());
+    let refused = |noun: &str, unusable: &BTreeMap<HostId, Unusable>, all: usize| {
+        let mut message = format!("error: {} of {all} {noun} cannot be used; nothing was touched", unusable.len());
+        for (host, unusable) in unusable {
+            message.push_str(&labelled(host, &unusable.why));
+        }
+        Err(Fail::new(Exit::Unreachable, message))
+    };
+    if u32::try_from(found.unusable.len()).unwrap_or(u32::MAX) > max_failures {
+        return refused("hosts", &found.unusable, found.fleet.hosts.len());
     }
-    let (bad, all) = (found.unusable.len(), found.fleet.hosts.len());
-    let mut message = format!("error: {bad} of {all} hosts cannot be used; nothing was touched");
-    for (host, unusable) in &found.unusable {
-        message.push_str(&labelled(host, &unusable.why));
+    // Without a balancer's word nobody knows who gets requests.
+    if !found.unusable_balancers.is_empty() {
+        return refused("balancers", &found.unusable_balancers, found.fleet.balancers.len());
     }
-    Err(Fail::new(Exit::Unreachable, message))
+    Ok(())
 }
 
 fn labelled(host: &HostId, why: &str) -> String {
@@ -161,7 +167,7 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
 
 /// A rollout that is not recorded: to ask the planner what it would do.
 pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Option<Rollout> {
-    let epoch = scene.found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
+    let epoch = scene.found.newest_epoch();
     let revision = reused(session, goal).unwrap_or_default();
     let at = session.now();
     let opening = opening(session, scene, goal, revision, Epoch(epoch.0 + 1)).into_iter();
@@ -279,7 +285,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         Some(revision) => revision,
         None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
     };
-    let seen = scene.found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
+    let seen = scene.found.newest_epoch();
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
     let opening = opening(&session, &scene, &goal, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());

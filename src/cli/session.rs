@@ -18,7 +18,8 @@ use crate::core::spec::{Amounts, Spec};
 use crate::core::standing::{Ask, Standing};
 use crate::core::step::AtGate;
 use crate::core::time::Time;
-use crate::engine::{Clock, HostSite, Hosts, Releases, WallClock};
+use crate::core::traffic::{Balancers, Traffic};
+use crate::engine::{Balancing, Clock, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
 use crate::report::Versions;
 use crate::store::{Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for};
@@ -286,7 +287,7 @@ impl Session {
                 .collect(),
             steps: rollout.steps.clone(),
             at_gate: self.at_gate,
-            traffic: None,
+            traffic: self.traffic(),
             max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })
@@ -294,11 +295,35 @@ impl Session {
 
     /// The hosts, ready to be looked at and ordered.
     pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, secrets: Option<&Secrets>) -> Arc<Hosts> {
-        let sites = self.project.inventory.hosts.iter().map(|host| self.site(host)).collect();
+        let inventory = &self.project.inventory;
+        let sites = inventory.hosts.iter().map(|host| self.site(host));
+        let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
         let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
         let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets };
         let Subject { fleet, service } = self.subject.clone();
-        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock)))
+        let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
+        let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver });
+        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock), balancing))
+    }
+
+    /// Who sends requests to the instances, if anybody does.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        let traffic = self.project.playbook.traffic.as_ref()?;
+        let balancers =
+            if traffic.driver.is_on_hosts() { Balancers::OnHosts } else { Balancers::Shared(self.balancers()) };
+        Some(Traffic { balancers, drain_timeout: traffic.drain_timeout })
+    }
+
+    /// The balancers' machines.
+    pub(super) fn balancers(&self) -> Vec<HostId> {
+        self.project.inventory.balancers.iter().map(|balancer| balancer.name.clone()).collect()
+    }
+
+    /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is kept apart: no service
+    /// has such a name.
+    fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
+        let site = self.site(balancer);
+        HostSite { base_dir: format!("{}/.balancer", site.base_dir.trim_end_matches('/')), ports: Vec::new(), ..site }
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {

@@ -26,10 +26,11 @@ pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
     };
     confirm(&holder, args.yes)?;
     let world = session.world(session.definitions(), None);
-    let found = preflight(&world, &session.hosts(), None, &session.definitions(), &*session.clock).await;
-    let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
+    let found =
+        preflight(&world, &session.hosts(), session.traffic().as_ref(), &session.definitions(), &*session.clock).await;
+    let seen = found.newest_epoch();
     let epoch = session.store.break_lease(&session.subject, seen)?;
-    let untold = claim_all(&world, session.hosts(), epoch).await;
+    let untold = claim_all(&world, [session.hosts(), session.balancers()].concat(), epoch).await;
     world.close().await;
     let mut text =
         format!("unlocked: the lock of {} is gone, and hosts refuse its orders from now on\n", name(&holder));
@@ -66,7 +67,7 @@ fn confirm(holder: &Holder, yes: bool) -> Result<(), Fail> {
     }
 }
 
-/// Makes every host see the new epoch; those that could not be reached, and why.
+/// Makes every host and every balancer's machine see the new epoch; those that could not be reached, and why.
 async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<(HostId, String)> {
     let claims = hosts.into_iter().map(|host| {
         let world = Arc::clone(world);

@@ -164,6 +164,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The tables of an array of tables that may be left out.
+    pub(super) fn tables_if_any(&self, key: &'static str, name: &'static str, example: &str) -> Vec<Fields<'a>> {
+        if self.table.0.contains_key(key) {
+            return self.tables(key, name, example);
+        }
+        self.known.borrow_mut().push(key);
+        Vec::new()
+    }
+
     /// The tables of an array of tables, those that are tables at all.
     pub(super) fn tables(&self, key: &'static str, name: &'static str, example: &str) -> Vec<Fields<'a>> {
         let Some(entry) = self.entry(key) else {

@@ -14,6 +14,7 @@ use super::value::{Fault, Faults, Located, boolean, choice, line, located, numbe
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOPBACK: &str = "127.0.0.1";
+const EXAMPLE_BALANCER: &str = "[[balancers]]\nname = \"lb1\"\naddress = \"192.168.72.10\"";
 const EXAMPLE_HOST: &str = "[[hosts]]\nname = \"web1\"\naddress = \"192.168.72.233\"";
 
 /// A fleet and how to reach it.
@@ -27,6 +28,10 @@ pub struct Inventory {
     pub playbook: PathBuf,
     /// The hosts, in the file's order.
     pub hosts: Vec<HostConfig>,
+    /// The balancers' machines, in the file's order.
+    pub balancers: Vec<HostConfig>,
+    /// Where the first of these is written.
+    pub balancers_place: Option<Place>,
 }
 
 /// One machine.
@@ -106,15 +111,27 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<Pat
         ssh
     });
     let tables = top.tables("hosts", "[[hosts]]", EXAMPLE_HOST);
+    let balancer_tables = top.tables_if_any("balancers", "[[balancers]]", EXAMPLE_BALANCER);
     top.finish();
     let defaults_or_none = defaults.clone().unwrap_or_default();
     let hosts: Vec<_> = tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none)).collect();
+    let balancers: Vec<_> = balancer_tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none)).collect();
     refuse_twins(&tables, &hosts, sink);
+    refuse_namesakes(&tables, &hosts, &balancer_tables, &balancers, sink);
 
     let hosts: Option<Vec<_>> = hosts.into_iter().collect();
+    let balancers: Option<Vec<_>> = balancers.into_iter().collect();
+    let balancers_place = balancer_tables.first().map(|fields| fields.place().clone());
     let checked = || {
         let (playbook, _) = (playbook.clone()?, defaults?);
-        Some(Inventory { path: path.to_owned(), fleet: fleet?, playbook: playbook.value, hosts: hosts? })
+        Some(Inventory {
+            path: path.to_owned(),
+            fleet: fleet?,
+            playbook: playbook.value,
+            hosts: hosts?,
+            balancers: balancers?,
+            balancers_place,
+        })
     };
     (playbook.clone(), checked())
 }
@@ -186,6 +203,34 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
             sink.push(diagnostic.help("all of 127.0.0.0/8 is this machine: give each a loopback address of its own"));
         } else {
             seen_addresses.insert(&host.address, place);
+        }
+    }
+}
+
+/// A balancer has a name of its own: it is told by name what it is to do.
+fn refuse_namesakes(
+    host_tables: &[Fields<'_>],
+    hosts: &[Option<HostConfig>],
+    balancer_tables: &[Fields<'_>],
+    balancers: &[Option<HostConfig>],
+    sink: &Sink,
+) {
+    let place = |fields: &Fields<'_>| fields.place_of("name").unwrap_or_else(|| fields.place().clone());
+    let hosts = host_tables.iter().zip(hosts).map(|(fields, host)| (fields, host, "a host and a balancer are"));
+    let mut seen: BTreeMap<&HostId, (Place, &str)> = BTreeMap::new();
+    for (fields, host, noun) in hosts {
+        if let Some(host) = host {
+            seen.entry(&host.name).or_insert_with(|| (place(fields), noun));
+        }
+    }
+    for (fields, balancer) in balancer_tables.iter().zip(balancers) {
+        let Some(balancer) = balancer else { continue };
+        if let Some((first, noun)) = seen.get(&balancer.name) {
+            let message = format!("{noun} named `{}`", balancer.name);
+            let diagnostic = Diagnostic::at(&place(fields), message).related(first, "the first of them");
+            sink.push(diagnostic.help("give each balancer a name of its own"));
+        } else {
+            seen.insert(&balancer.name, (place(fields), "two balancers are"));
         }
     }
 }

@@ -20,6 +20,7 @@ mod readiness;
 mod rollout;
 mod secrets;
 mod template;
+mod traffic;
 mod tree;
 mod value;
 mod ways;
@@ -37,6 +38,9 @@ pub use playbook::{ArtifactConfig, ArtifactPlaces, Playbook, ServiceConfig, Sour
 pub use rollout::RolloutConfig;
 pub use secrets::{Secrets, SecretsConfig, read_secrets};
 pub use template::{SlotVars, render};
+pub use traffic::{
+    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig, TrafficDriver,
+};
 pub use value::Located;
 
 use diagnostic::SourceText;

@@ -79,12 +79,21 @@ const USER: NameRule = NameRule {
 };
 
 /// An address: a name of the DNS, of `ssh_config`, or an IP address.
-const ADDRESS: NameRule = NameRule {
+pub(super) const ADDRESS: NameRule = NameRule {
     noun: "an address",
     first: |c| c.is_ascii_alphanumeric() || c == ':',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '%'),
     chars_max: 253,
     allowed: "letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`",
+};
+
+/// A backend, an upstream or a server of a balancer.
+pub(super) const PROXY: NameRule = NameRule {
+    noun: "a name that balancers know",
+    first: |c| c.is_ascii_alphanumeric() || c == '_',
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':'),
+    chars_max: 200,
+    allowed: "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`",
 };
 
 impl NameRule {
@@ -157,6 +166,11 @@ pub(super) fn address(node: &Node) -> Result<String, Faults> {
     ADDRESS.read(node)
 }
 
+/// See [`PROXY`].
+pub(super) fn proxy(node: &Node) -> Result<String, Faults> {
+    PROXY.read(node)
+}
+
 /// The text of a variable: what every supervisor passes on byte for byte.
 pub(super) fn variable_value(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
@@ -179,17 +193,32 @@ pub(super) fn check_variable_value(text: &str) -> Result<(), Fault> {
 /// A directory on a host over SSH.
 pub(super) fn remote_dir(node: &Node) -> Result<String, Faults> {
     const HELP: &str = "an absolute path without `..`, for example \"/var/lib/ship\"";
+    let text = remote_path(node, HELP)?;
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.is_empty() {
+        return Err(Fault::new("cannot be the root directory").help(HELP).into());
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// A file on another machine.
+pub(super) fn remote_file(node: &Node) -> Result<String, Faults> {
+    const HELP: &str = "an absolute path without `..`, for example \"/run/haproxy/admin.sock\"";
+    let text = remote_path(node, HELP)?;
+    if text.ends_with('/') {
+        return Err(Fault::new("cannot be a directory").help(HELP).into());
+    }
+    Ok(text)
+}
+
+fn remote_path(node: &Node, help: &str) -> Result<String, Faults> {
     let text = line(node)?;
-    let wrong = |why: &str| Err(Fault::new(why).help(HELP).into());
+    let wrong = |why: &str| Err(Fault::new(why).help(help).into());
     if !text.starts_with('/') {
         return wrong("must be an absolute path");
     }
     if text.split('/').any(|part| part == "..") {
         return wrong("must not climb with `..`");
     }
-    let trimmed = text.trim_end_matches('/');
-    if trimmed.is_empty() {
-        return wrong("cannot be the root directory");
-    }
-    Ok(trimmed.to_owned())
+    Ok(text)
 }

@@ -18,6 +18,7 @@ use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
 use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses_labels};
+use super::traffic::{self, TrafficConfig, TrafficPlaces};
 use super::tree::Node;
 use super::value::{Fault, Faults, Located, choice, line, located, number, positive_duration};
 
@@ -43,6 +44,8 @@ pub struct Playbook {
     pub rollout: RolloutConfig,
     /// What is decided beforehand, for when nobody is there to be asked.
     pub unattended: UnattendedConfig,
+    /// What stands before the instances; `None` where nothing does.
+    pub traffic: Option<TrafficConfig>,
 }
 
 /// What is decided beforehand.
@@ -121,6 +124,7 @@ pub(super) struct Draft {
     templates: Templates,
     rollout: Option<RolloutConfig>,
     rollout_places: RolloutPlaces,
+    traffic_places: TrafficPlaces,
     ports: Option<Located<usize>>,
 }
 
@@ -138,6 +142,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let liveness_fields = top.table_or_empty("liveness", "[liveness]");
     let rollout_fields = top.table_or_empty("rollout", "[rollout]");
     let unattended_fields = top.table_or_empty("unattended", "[unattended]");
+    let has_traffic = top.key_place("traffic").is_some();
+    let traffic_fields = top.table_or_empty("traffic", "[traffic]");
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -161,6 +167,15 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     });
     let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
 
+    let name = service.as_ref().map(|service| service.name.as_str());
+    let (traffic_places, traffic) = match traffic_fields.filter(|_| has_traffic) {
+        Some(fields) => {
+            let (places, traffic) = traffic::read(&fields, name, &mut templates);
+            (places, traffic.map(Some))
+        }
+        None => (TrafficPlaces::default(), (!has_traffic).then_some(None)),
+    };
+
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
     let checked = |rollout: Option<RolloutConfig>| {
         Some(Playbook {
@@ -172,9 +187,10 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             liveness: liveness?,
             rollout: rollout?,
             unattended: unattended?,
+            traffic: traffic?,
         })
     };
-    Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, ports })
+    Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, traffic_places, ports })
 }
 
 fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink: &Sink) -> Option<ServiceConfig> {
@@ -289,6 +305,13 @@ impl Draft {
             rollout::refuse_impossible(config, &self.rollout_places, ports, inventory.hosts.len(), sink);
         }
         self.refuse_wrong_templates(inventory, sink);
+        if let Some(playbook) = &self.playbook {
+            let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
+            traffic::refuse_mismatch(traffic, places, inventory, sink);
+            if let Some(traffic) = traffic {
+                traffic::refuse_wrong_servers(traffic, places, &playbook.service, inventory, sink);
+            }
+        }
         self.playbook
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
+use super::balancers::Balancing;
 use super::clock::Clock;
 use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
@@ -17,8 +18,7 @@ use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
-use crate::core::traffic::{Traffic, View};
-
+use crate::core::traffic::View;
 use crate::probe;
 use crate::remote::{self, Connection, Target};
 use crate::script::{self, Script, Site};
@@ -56,36 +56,40 @@ pub struct Releases {
 
 /// All hosts of an inventory.
 pub struct Hosts {
-    links: BTreeMap<HostId, Link>,
+    pub(super) links: BTreeMap<HostId, Link>,
     releases: Releases,
-    service: String,
-    fleet: String,
-    clock: Arc<dyn Clock>,
+    pub(super) service: String,
+    pub(super) fleet: String,
+    pub(super) clock: Arc<dyn Clock>,
     client: probe::Client,
     connects: Semaphore,
     connector: remote::Connector,
-    traffic: Option<Traffic>,
+    pub(super) balancing: Option<Balancing>,
 }
 
 /// A host and the connection to it, made when it is first needed and again when it was lost.
-struct Link {
-    site: HostSite,
+pub(super) struct Link {
+    pub(super) site: HostSite,
     connection: Mutex<Option<Arc<Connection>>>,
     network_address: OnceCell<String>,
+    /// The newest epoch that a balancer's machine had seen at the first look.
+    pub(super) epoch: OnceCell<Epoch>,
 }
 
 impl Hosts {
-    /// Knows the hosts; connects to none yet.
+    /// Knows the hosts, and with them the balancers' machines, on which there are no ports; connects to none yet.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
         service: String,
         fleet: String,
         clock: Arc<dyn Clock>,
+        balancing: Option<Balancing>,
     ) -> Self {
         let link = |site: HostSite| {
             let name = site.target.name.clone();
-            (name, Link { site, connection: Mutex::new(None), network_address: OnceCell::new() })
+            let (connection, network_address) = (Mutex::new(None), OnceCell::new());
+            (name, Link { site, connection, network_address, epoch: OnceCell::new() })
         };
         Self {
             links: sites.into_iter().map(link).collect(),
@@ -96,7 +100,7 @@ impl Hosts {
             client: probe::Client::new(),
             connects: Semaphore::new(CONNECTS_TOGETHER),
             connector: remote::Connector::default(),
-            traffic: None,
+            balancing,
         }
     }
 
@@ -124,11 +128,11 @@ impl Hosts {
         self.run(link, &script).await
     }
 
-    fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
+    pub(super) fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
         self.links.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
     }
 
-    fn site(&self, link: &Link, epoch: Epoch, order: ActionId) -> Site {
+    pub(super) fn site(&self, link: &Link, epoch: Epoch, order: ActionId) -> Site {
         Site {
             service: self.service.clone(),
             base_dir: link.site.base_dir.clone(),
@@ -141,7 +145,7 @@ impl Hosts {
 
     // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Unusable> {
+    pub(super) async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Unusable> {
         let mut slot = link.connection.lock().await;
         if let Some(connection) = slot.as_ref() {
             return Ok(Arc::clone(connection));
@@ -153,7 +157,7 @@ impl Hosts {
         Ok(connection)
     }
 
-    async fn run(&self, link: &Link, script: &Script) -> Result<String, Unusable> {
+    pub(super) async fn run(&self, link: &Link, script: &Script) -> Result<String, Unusable> {
         let connection = self.connection(link).await?;
         let command = remote::Command {
             script: &script.text,
@@ -175,7 +179,7 @@ impl Hosts {
     }
 
     /// A connection that failed once is not trusted again.
-    async fn forget(&self, link: &Link, connection: Arc<Connection>) {
+    pub(super) async fn forget(&self, link: &Link, connection: Arc<Connection>) {
         let mut slot = link.connection.lock().await;
         if slot.as_ref().is_some_and(|present| Arc::ptr_eq(present, &connection)) {
             slot.take();
@@ -320,7 +324,7 @@ impl Hosts {
 
     // ── questions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async fn observe(&self, host: &HostId) -> Result<Observation, Unusable> {
+    pub(super) async fn observe(&self, host: &HostId) -> Result<Observation, Unusable> {
         let stdout = self.query(host, script::observe).await?;
         let reply = script::read_reply(&stdout, self.clock.now());
         reply.map(|reply| reply.observation).map_err(|error| Unusable { why: format!("{host}: {error}") })
@@ -456,8 +460,8 @@ impl World for Hosts {
     }
 
     fn perform(&self, order: Order) -> BoxFuture<'_, Performed> {
-        match &self.traffic {
-            Some(traffic) => traffic::perform(self, traffic, order).boxed(),
+        match &self.balancing {
+            Some(balancing) => traffic::perform(self, &balancing.traffic, order).boxed(),
             None => self.carry_out(order).boxed(),
         }
     }

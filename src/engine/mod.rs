@@ -13,6 +13,7 @@ mod traffic;
 mod watch;
 mod world;
 
+pub use balancers::Balancing;
 pub use clock::{Clock, WallClock};
 pub use hosts::{HostSite, Hosts, Releases};
 pub use preflight::{Preflight, preflight};

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::world::{Unusable, World};
 use crate::core::fleet::{Fleet, Judgement};
 use crate::core::health::{Thresholds, Verdict};
-use crate::core::names::{HostId, ReleaseId};
+use crate::core::names::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
 use crate::core::traffic::{Balancers, Traffic};
 
@@ -27,6 +27,15 @@ pub struct Preflight {
     pub unusable: BTreeMap<HostId, Unusable>,
     /// The balancers that cannot be used.
     pub unusable_balancers: BTreeMap<HostId, Unusable>,
+}
+
+impl Preflight {
+    /// The newest epoch that anything in reach has seen.
+    pub fn newest_epoch(&self) -> Epoch {
+        let hosts = self.fleet.hosts.values().map(|host| host.epoch);
+        let balancers = self.fleet.balancers.values().filter_map(|balancer| balancer.view.epoch);
+        hosts.chain(balancers).max().unwrap_or_default()
+    }
 }
 
 /// Looks at every host and every balancer, and asks every instance once.

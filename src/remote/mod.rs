@@ -20,7 +20,7 @@ mod shell;
 mod ssh;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -164,6 +164,19 @@ impl Connection {
             Way::Local(_) => Ok(None),
             Way::Ssh(ssh) => {
                 ssh.forward(address, port).await.map(Some).map_err(|failure| failure.at(self.place.name.clone()))
+            }
+        }
+    }
+
+    /// The same for a unix socket of the host, which whoever logs in must be allowed to use.
+    ///
+    /// # Errors
+    /// The connection is lost, or ssh refuses.
+    pub async fn forward_path(&self, path: &Path) -> Result<Option<PathBuf>, RunError> {
+        match &self.way {
+            Way::Local(_) => Ok(None),
+            Way::Ssh(ssh) => {
+                ssh.forward_path(path).await.map(Some).map_err(|failure| failure.at(self.place.name.clone()))
             }
         }
     }

@@ -26,6 +26,13 @@ const LINE_BYTES_MAX: usize = (128 << 10) - 1;
 /// What a shell reports for a command that it does not find.
 const NOT_FOUND: i32 = 127;
 
+/// What a forwarded socket leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Far {
+    Port(String, u16),
+    Path(PathBuf),
+}
+
 /// A connection to a host.
 #[derive(Debug)]
 pub(super) struct Ssh {
@@ -36,7 +43,7 @@ pub(super) struct Ssh {
     leash: UnixStream,
     /// The jump host's login is kept for as long as somebody goes through it.
     _via: Option<Arc<Hop>>,
-    forwards: Mutex<BTreeMap<(String, u16), PathBuf>>,
+    forwards: Mutex<BTreeMap<Far, PathBuf>>,
     /// A script was left alone on the host: its session would keep the master when it is asked to end.
     abandoned: AtomicBool,
 }
@@ -105,23 +112,34 @@ impl Ssh {
 
     /// Makes a port of the host's side reachable here, once.
     pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, Failure> {
+        self.lead_to(Far::Port(address.to_owned(), port)).await
+    }
+
+    /// Makes a unix socket of the host's reachable here, once.
+    pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, Failure> {
+        self.lead_to(Far::Path(path.to_owned())).await
+    }
+
+    async fn lead_to(&self, far: Far) -> Result<PathBuf, Failure> {
         let mut forwards = self.forwards.lock().await;
-        let key = (address.to_owned(), port);
-        if let Some(path) = forwards.get(&key) {
+        if let Some(path) = forwards.get(&far) {
             return Ok(path.clone());
         }
         let path = self.master.forward_socket(forwards.len());
         let here = Socket::from(path.as_path());
-        let there = Socket::new(address, port);
+        let (there, what) = match &far {
+            Far::Port(address, port) => (Socket::new(address, *port), format!("port {port}")),
+            Far::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
+        };
         match timeout(ORDER_DEADLINE, self.session.request_port_forward(ForwardType::Local, here, there)).await {
             Ok(Ok(())) => {}
             Ok(Err(openssh::Error::SshMux(e))) => {
-                return Err(Failure::NotStarted(format!("forwarding port {port}: {e}")));
+                return Err(Failure::NotStarted(format!("forwarding {what}: {e}")));
             }
             Ok(Err(e)) => return Err(self.lost(&e)),
-            Err(_) => return Err(Failure::Lost(format!("forwarding port {port} took too long"))),
+            Err(_) => return Err(Failure::Lost(format!("forwarding {what} took too long"))),
         }
-        forwards.insert(key, path.clone());
+        forwards.insert(far, path.clone());
         Ok(path)
     }
 

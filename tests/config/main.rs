@@ -17,6 +17,7 @@ mod release;
 mod rollout;
 mod secrets;
 mod templates;
+mod traffic;
 
 use std::io;
 use std::path::Path;

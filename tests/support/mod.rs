@@ -4,6 +4,7 @@
 pub mod asker;
 pub mod command;
 pub mod fleet;
+pub mod haproxy;
 pub mod loopback;
 pub mod mutation;
 pub mod project;

@@ -1,0 +1,326 @@
+//! `[traffic]`: what stands before the instances, and how it is told which of them get requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::core::names::Slot;
+
+use super::command::command;
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::inventory::Inventory;
+use super::names;
+use super::playbook::{ServiceConfig, Templates};
+use super::template::{SlotVars, render};
+use super::tree::Node;
+use super::value::{Fault, Faults, choice, line, number, positive_duration};
+
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+const SERVER: &str = "{{ host }}-{{ port }}";
+
+/// What stands before the instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficConfig {
+    /// What it is.
+    pub driver: TrafficDriver,
+    /// How long an instance may take to finish what it has.
+    pub drain_timeout: Duration,
+}
+
+/// A kind of balancer, and what ship has to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrafficDriver {
+    /// `HAProxy`, told through its runtime API.
+    Haproxy(HaproxyConfig),
+    /// nginx, told by a file that it includes and a reload.
+    Nginx(NginxConfig),
+    /// Each host's own packet filter.
+    Nftables(NftablesConfig),
+    /// Anything else, told by the user's own commands.
+    Command(CommandConfig),
+}
+
+/// How `HAProxy` is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaproxyConfig {
+    /// Where its runtime API answers, as seen on the balancer's machine.
+    pub socket: AdminSocket,
+    /// The backend that holds the service's servers.
+    pub backend: String,
+    /// A slot's server: a template over the slot.
+    pub server: String,
+    /// Whose the servers are.
+    pub servers: Servers,
+}
+
+/// Where a runtime API answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// A unix socket, by its absolute path.
+    Path(String),
+    /// A TCP port.
+    Port {
+        /// The address.
+        address: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Who writes a balancer's servers down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// A person: the configuration has a server for each slot.
+    Static,
+    /// Ship: a server is added when its slot is first used.
+    Dynamic,
+}
+
+/// How nginx is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NginxConfig {
+    /// The file on the balancer's machine that ship owns: the servers of the upstream.
+    pub include: String,
+    /// The upstream's name.
+    pub upstream: String,
+    /// The command that tests the configuration.
+    pub test: Vec<String>,
+    /// The command that makes nginx read it.
+    pub reload: Vec<String>,
+}
+
+/// How each host switches its own public port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NftablesConfig {
+    /// The public port.
+    pub port: u16,
+}
+
+/// The user's own commands, run on the balancer's machine; each word is a template over the slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandConfig {
+    /// Gives a slot requests.
+    pub admit: Vec<String>,
+    /// Gives it no new ones.
+    pub drain: Vec<String>,
+    /// Prints how many it still has.
+    pub remaining: Vec<String>,
+    /// Ends those that it still has; where there is none they end with the instance.
+    pub cut: Option<Vec<String>>,
+}
+
+impl TrafficDriver {
+    /// Whether each host is its own balancer.
+    pub fn is_on_hosts(&self) -> bool {
+        matches!(self, Self::Nftables(_))
+    }
+
+    /// Its name in the playbook.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Haproxy(_) => "haproxy",
+            Self::Nginx(_) => "nginx",
+            Self::Nftables(_) => "nftables",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    Haproxy,
+    Nginx,
+    Nftables,
+    Command,
+}
+
+/// Where the parts are that only the inventory can show wrong.
+#[derive(Default)]
+pub(super) struct TrafficPlaces {
+    driver: Option<Place>,
+    server: Option<Place>,
+    /// Those of the commands.
+    templates: Vec<Place>,
+}
+
+/// Reads `[traffic]`; `service` is the service's name, by which the balancer knows it unless it is told otherwise.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    service: Option<&str>,
+    templates: &mut Templates,
+) -> (TrafficPlaces, Option<TrafficConfig>) {
+    let word = fields.required(
+        "driver",
+        "driver = \"haproxy\"",
+        choice(&[
+            ("haproxy", Word::Haproxy),
+            ("nginx", Word::Nginx),
+            ("nftables", Word::Nftables),
+            ("command", Word::Command),
+        ]),
+    );
+    let drain_timeout = fields.or("drain_timeout", DRAIN_TIMEOUT, positive_duration);
+    // Without a driver nobody knows which keys are right.
+    let Some(word) = word else { return (TrafficPlaces::default(), None) };
+    // A service without a name is a fault of its own.
+    let service = service.unwrap_or("service");
+    let driver = match word {
+        Word::Haproxy => read_haproxy(fields, service, templates).map(TrafficDriver::Haproxy),
+        Word::Nginx => read_nginx(fields, service).map(TrafficDriver::Nginx),
+        Word::Nftables => {
+            let port = fields.required("port", "port = 80", number(1, u16::MAX));
+            port.map(|port| TrafficDriver::Nftables(NftablesConfig { port }))
+        }
+        Word::Command => read_command(fields, templates).map(TrafficDriver::Command),
+    };
+    fields.finish();
+    let places = TrafficPlaces {
+        driver: fields.place_of("driver"),
+        server: fields.place_of("server"),
+        templates: ["admit", "drain", "remaining", "cut"].iter().filter_map(|key| fields.place_of(key)).collect(),
+    };
+    let config = || Some(TrafficConfig { driver: driver?, drain_timeout: drain_timeout? });
+    (places, config())
+}
+
+fn read_haproxy(fields: &Fields<'_>, service: &str, templates: &mut Templates) -> Option<HaproxyConfig> {
+    let socket = fields.required("socket", "socket = \"/run/haproxy/admin.sock\"", socket);
+    let backend = fields.or("backend", service.to_owned(), names::proxy);
+    let server = fields.or("server", SERVER.to_owned(), line);
+    let servers =
+        fields.or("servers", Servers::Static, choice(&[("static", Servers::Static), ("dynamic", Servers::Dynamic)]));
+    templates.extend(fields.place_of("server"), server.as_slice());
+    Some(HaproxyConfig { socket: socket?, backend: backend?, server: server?, servers: servers? })
+}
+
+fn read_nginx(fields: &Fields<'_>, service: &str) -> Option<NginxConfig> {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let include = fields.required("include", "include = \"/etc/nginx/ship/testpage.conf\"", names::remote_file);
+    let upstream = fields.or("upstream", service.to_owned(), names::proxy);
+    let test = fields.or("test", words("nginx -t"), command);
+    let reload = fields.or("reload", words("nginx -s reload"), command);
+    Some(NginxConfig { include: include?, upstream: upstream?, test: test?, reload: reload? })
+}
+
+fn read_command(fields: &Fields<'_>, templates: &mut Templates) -> Option<CommandConfig> {
+    let example = |key: &str| format!("{key} = \"/usr/local/bin/balancer {key} {{{{ host }}}}:{{{{ port }}}}\"");
+    let admit = fields.required("admit", &example("admit"), command);
+    let drain = fields.required("drain", &example("drain"), command);
+    let remaining = fields.required("remaining", &example("remaining"), command);
+    let cut = fields.optional("cut", command);
+    for (key, words) in [("admit", &admit), ("drain", &drain), ("remaining", &remaining)] {
+        templates.extend(fields.place_of(key), words.as_deref().unwrap_or_default());
+    }
+    templates.extend(fields.place_of("cut"), cut.as_ref().and_then(Option::as_deref).unwrap_or_default());
+    Some(CommandConfig { admit: admit?, drain: drain?, remaining: remaining?, cut: cut? })
+}
+
+/// `/run/haproxy/admin.sock`, or `127.0.0.1:9999`.
+fn socket(node: &Node) -> Result<AdminSocket, Faults> {
+    const HELP: &str =
+        "as in the `stats socket` line of haproxy.cfg: \"/run/haproxy/admin.sock\" or \"127.0.0.1:9999\"";
+    let text = line(node)?;
+    if text.starts_with('/') {
+        return names::remote_file(node).map(AdminSocket::Path);
+    }
+    let wrong = || Fault::new("must be the path of a socket, or an address with a port").help(HELP);
+    let (address, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    if names::ADDRESS.check(address).is_err() {
+        return Err(wrong().into());
+    }
+    Ok(AdminSocket::Port { address: address.to_owned(), port })
+}
+
+/// Refuses what does not go together: who is to be told, and where they are.
+pub(super) fn refuse_mismatch(
+    config: Option<&TrafficConfig>,
+    places: &TrafficPlaces,
+    inventory: &Inventory,
+    sink: &Sink,
+) {
+    let complain = |place: &Option<Place>, message: &str, help: &str| {
+        if let Some(place) = place {
+            sink.push(Diagnostic::at(place, message).help(help));
+        }
+    };
+    match (config, inventory.balancers.is_empty()) {
+        (None, false) => complain(
+            &inventory.balancers_place,
+            "there are balancers, but nothing says what they are",
+            "add [traffic] with driver = \"haproxy\" (say) to the playbook, or leave [[balancers]] out",
+        ),
+        (Some(config), false) if config.driver.is_on_hosts() => complain(
+            &inventory.balancers_place,
+            "there are balancers, but by this driver each host is its own",
+            "leave [[balancers]] out, or use another driver in [traffic]",
+        ),
+        (Some(config), true) if !config.driver.is_on_hosts() => complain(
+            &places.driver,
+            "no balancer is known",
+            "name their machines in the inventory:\n[[balancers]]\nname = \"lb1\"\naddress = \"192.168.72.10\"",
+        ),
+        _ => {}
+    }
+}
+
+/// Refuses templates by which a slot would have no server of its own.
+pub(super) fn refuse_wrong_servers(
+    config: &TrafficConfig,
+    places: &TrafficPlaces,
+    service: &ServiceConfig,
+    inventory: &Inventory,
+    sink: &Sink,
+) {
+    let driver = places.driver.as_ref();
+    let (texts, place): (Vec<&String>, _) = match &config.driver {
+        TrafficDriver::Haproxy(haproxy) => (vec![&haproxy.server], places.server.as_ref().or(driver)),
+        TrafficDriver::Command(commands) => {
+            let words = [&commands.admit, &commands.drain, &commands.remaining];
+            let all = words.into_iter().chain(&commands.cut).flatten().collect();
+            (all, places.templates.first().or(driver))
+        }
+        TrafficDriver::Nginx(_) | TrafficDriver::Nftables(_) => return,
+    };
+    let Some(place) = place else { return };
+    let filled = |text: &str, slot: &Slot, version: &str| {
+        let host = inventory.hosts.iter().find(|host| host.name == slot.host)?;
+        let vars = SlotVars {
+            version,
+            port: slot.port,
+            address: &host.address,
+            host: &host.name,
+            service: &service.name,
+            fleet: &inventory.fleet,
+            labels: &host.labels,
+        };
+        render(text, &vars).ok()
+    };
+    let Some(first) = inventory.hosts.first().zip(service.ports.first()) else { return };
+    let first = Slot { host: first.0.name.clone(), port: *first.1 };
+    if texts.iter().any(|text| filled(text, &first, "1") != filled(text, &first, "2")) {
+        let diagnostic = Diagnostic::at(place, "a balancer is told of a slot, whichever version is in it");
+        sink.push(diagnostic.help("leave {{ version }} out; {{ host }} and {{ port }} tell slots apart"));
+        return;
+    }
+    let TrafficDriver::Haproxy(haproxy) = &config.driver else { return };
+    let slots = inventory.hosts.iter().flat_map(|host| {
+        service.ports.iter().map(|port| Slot { host: host.name.clone(), port: *port }).collect::<Vec<_>>()
+    });
+    let mut seen: BTreeMap<String, Slot> = BTreeMap::new();
+    for slot in slots {
+        // What cannot be filled in is a fault of its own.
+        let Some(name) = filled(&haproxy.server, &slot, "1") else { return };
+        if let Err(fault) = names::PROXY.check(&name) {
+            let diagnostic = Diagnostic::at(place, format!("the server's name for {slot} {}", fault.message));
+            sink.push(diagnostic.help(fault.help.unwrap_or_default()));
+            return;
+        }
+        if let Some(other) = seen.insert(name.clone(), slot.clone()) {
+            let diagnostic = Diagnostic::at(place, format!("{other} and {slot} would be one server, `{name}`"));
+            sink.push(diagnostic.help(format!("give each slot a server of its own, as in \"{SERVER}\"")));
+            return;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The balancers: what they say, and how they are told.
+
+mod haproxy;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use self::haproxy::Haproxy;
+use super::hosts::{Hosts, Link};
+use super::world::Unusable;
+use crate::config::{HaproxyConfig, SlotVars, TrafficDriver, render};
+use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
+use crate::core::traffic::{Traffic, View};
+use crate::script::{self, Site};
+
+/// What a balancer is to do with a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Send new requests, of the full weight or of so many percent of it.
+    Open {
+        /// `None` for the full weight.
+        weight_percent: Option<u32>,
+    },
+    /// Send no new requests. Those under way go on.
+    Close,
+    /// End what is still under way.
+    Cut,
+}
+
+/// One order to one balancer.
+#[derive(Clone, Debug)]
+pub(super) struct Switch<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) turn: Turn,
+    pub(super) epoch: Epoch,
+    pub(super) order: ActionId,
+    /// How long the balancer's own check may take to pass.
+    pub(super) patience: Duration,
+}
+
+/// How an order to a balancer ended.
+#[derive(Clone, Debug)]
+pub(super) enum Switched {
+    /// It was carried out; what the balancer says now.
+    Done(View),
+    /// It refused or failed; nothing was changed, or what was changed is changed back.
+    Failed(String),
+    /// It has seen a newer epoch.
+    Fenced(Epoch),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+/// What stands before the instances of a fleet.
+#[derive(Clone, Debug)]
+pub struct Balancing {
+    /// Who sends requests to which slots.
+    pub traffic: Traffic,
+    /// How they are told.
+    pub driver: TrafficDriver,
+}
+
+impl Hosts {
+    /// Looks at a balancer. The first look also asks which epoch its machine has seen.
+    pub(super) async fn look_at_balancer(&self, balancer: &HostId) -> Result<View, Unusable> {
+        let link = self.link(balancer)?;
+        let view = match self.driver(balancer)? {
+            TrafficDriver::Haproxy(settings) => {
+                let seen = async {
+                    self.haproxy(link, settings).look().await.map(|backend| (backend, self.server_names(settings)))
+                };
+                let (epoch, seen) = futures::join!(self.epoch_of(link), seen);
+                let (backend, names) = seen?;
+                View { epoch: Some(epoch?), ..backend.view(&names?) }
+            }
+            driver => return Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }),
+        };
+        Ok(view)
+    }
+
+    /// Tells a balancer, unless it has seen a newer epoch.
+    pub(super) async fn switch(&self, balancer: &HostId, switch: &Switch<'_>) -> Switched {
+        let told = async {
+            let link = self.link(balancer)?;
+            match self.driver(balancer)? {
+                TrafficDriver::Haproxy(settings) => {
+                    self.claim(link, switch).await?;
+                    self.haproxy(link, settings).switch(switch).await
+                }
+                driver => Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }.into()),
+            }
+        };
+        match told.await {
+            Ok(view) => Switched::Done(view),
+            Err(trouble) => trouble,
+        }
+    }
+
+    fn driver(&self, balancer: &HostId) -> Result<&TrafficDriver, Unusable> {
+        let driver = self.balancing.as_ref().map(|balancing| &balancing.driver);
+        driver.ok_or_else(|| Unusable { why: format!("{balancer}: the playbook has no [traffic]") })
+    }
+
+    fn haproxy<'a>(&'a self, link: &'a Link, settings: &'a HaproxyConfig) -> Haproxy<'a> {
+        Haproxy { hosts: self, link, settings }
+    }
+
+    /// The newest epoch that a balancer's machine has seen, as it was at the first look.
+    async fn epoch_of(&self, link: &Link) -> Result<Epoch, Unusable> {
+        let observe = async || Ok(self.observe(&link.site.target.name).await?.epoch);
+        link.epoch.get_or_try_init(observe).await.copied()
+    }
+
+    /// Where a balancer is told. To one before many hosts the orders of an epoch go side by side: they have no order
+    /// among them.
+    fn switch_site(&self, link: &Link, switch: &Switch<'_>) -> Site {
+        let is_host = switch.slot.host == link.site.target.name;
+        self.site(link, switch.epoch, if is_host { switch.order } else { ActionId::default() })
+    }
+
+    /// Makes a balancer's machine refuse older epochs, or is refused.
+    async fn claim(&self, link: &Link, switch: &Switch<'_>) -> Result<(), Switched> {
+        let name = &link.site.target.name;
+        let script = script::claim(&self.switch_site(link, switch));
+        let stdout = self.run(link, &script).await?;
+        let unknown = |why: String| Switched::Unknown(format!("{name}: {why}"));
+        let reply =
+            script::read_reply(&stdout, self.clock.now()).map_err(|unreadable| unknown(unreadable.to_string()))?;
+        match reply.end {
+            script::End::Done => Ok(()),
+            script::End::Fenced { seen } => Err(Switched::Fenced(seen)),
+            script::End::Failed(why) => Err(Switched::Failed(why)),
+            script::End::Late { .. } => Err(unknown("it has carried out a later order meanwhile".to_owned())),
+            script::End::LockBusy { holder } => Err(unknown(format!("another script holds the lock ({holder})"))),
+        }
+    }
+
+    /// Every slot and the name of its server.
+    fn server_names(&self, settings: &HaproxyConfig) -> Result<BTreeMap<Slot, String>, Unusable> {
+        let slots = self.links.values().flat_map(|link| {
+            let slot = |port: &Port| Slot { host: link.site.target.name.clone(), port: *port };
+            link.site.ports.iter().map(slot).collect::<Vec<_>>()
+        });
+        slots.map(|slot| Ok((slot.clone(), self.server_name(settings, &slot)?))).collect()
+    }
+
+    fn server_name(&self, settings: &HaproxyConfig, slot: &Slot) -> Result<String, Unusable> {
+        self.filled(&settings.server, slot)
+    }
+
+    /// A template of `[traffic]` filled in. It is about a slot, whatever runs there.
+    fn filled(&self, template: &str, slot: &Slot) -> Result<String, Unusable> {
+        let link = self.link(&slot.host)?;
+        let vars = SlotVars {
+            version: "",
+            port: slot.port,
+            address: &link.site.target.address,
+            host: &slot.host,
+            service: &self.service,
+            fleet: &self.fleet,
+            labels: &link.site.labels,
+        };
+        render(template, &vars).map_err(|why| Unusable { why: format!("[traffic] for {slot}: {why}") })
+    }
+}
+
+impl From<Unusable> for Switched {
+    fn from(unusable: Unusable) -> Self {
+        Self::Unknown(unusable.why)
+    }
+}

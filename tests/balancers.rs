@@ -1,0 +1,346 @@
+//! Real balancers, told by ship's own hosts: on this machine, and over a real sshd.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ship::config::{AdminSocket, HaproxyConfig, Servers, TrafficDriver};
+use ship::core::action::{Action, StopReason};
+use ship::core::names::{ActionId, Epoch, HostId, Slot};
+use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
+use ship::engine::{Balancing, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
+use ship::remote::{Target, Transport};
+use support::haproxy::{Backend, Haproxy, get};
+use support::sshd::Sshd;
+use tempfile::TempDir;
+
+/// A balancer before two slots of one host, the second of which is closed.
+struct Scene {
+    haproxy: Haproxy,
+    backends: [Backend; 2],
+    dir: TempDir,
+    sshd: Option<Sshd>,
+    drain_timeout: Duration,
+    servers: Servers,
+}
+
+const EPOCH: Epoch = Epoch(5);
+
+impl Scene {
+    /// The balancer's machine is this one, reached without a detour.
+    fn here() -> Option<Self> {
+        let backends = [Backend::start("a"), Backend::start("b")];
+        let server = |backend: &Backend| format!("web1-{0} 127.0.0.1:{0} check weight 100", backend.port());
+        let haproxy = Haproxy::start(backends.iter().map(server))?;
+        let scene = Self::of(haproxy, backends);
+        scene.haproxy.await_server(&scene.server(0), "UP");
+        scene.haproxy.await_server(&scene.server(1), "UP");
+        assert_eq!(scene.haproxy.says(&format!("set server web/{} state drain", scene.server(1))).trim(), "");
+        Some(scene)
+    }
+
+    /// It is reached over SSH.
+    fn over_ssh() -> Option<Self> {
+        let sshd = Sshd::start("")?;
+        Some(Self { sshd: Some(sshd), ..Self::here()? })
+    }
+
+    fn of(haproxy: Haproxy, backends: [Backend; 2]) -> Self {
+        let (dir, drain_timeout) = (TempDir::new().unwrap(), Duration::from_secs(20));
+        Self { haproxy, backends, dir, sshd: None, drain_timeout, servers: Servers::Static }
+    }
+
+    fn hosts(&self) -> Hosts {
+        self.hosts_at(AdminSocket::Path(self.haproxy.socket().display().to_string()), "web")
+    }
+
+    fn hosts_at(&self, socket: AdminSocket, backend: &str) -> Hosts {
+        let local = |name: &str| Target {
+            name: name.into(),
+            address: "127.0.0.1".to_owned(),
+            transport: Transport::Local,
+            user: None,
+            port: None,
+            identity_file: None,
+            config: None,
+            known_hosts: None,
+            connect_timeout: Duration::from_secs(10),
+            sudo: false,
+        };
+        let balancer = match &self.sshd {
+            Some(sshd) => Target { name: "lb1".into(), ..sshd.target() },
+            None => local("lb1"),
+        };
+        let site = |target: Target, ports| {
+            let base_dir = self.dir.path().join(target.name.as_str()).display().to_string();
+            HostSite { target, labels: BTreeMap::new(), base_dir, ports }
+        };
+        let ports = self.backends.iter().map(Backend::port).collect();
+        let settings = HaproxyConfig {
+            socket,
+            backend: backend.to_owned(),
+            server: "{{ host }}-{{ port }}".to_owned(),
+            servers: self.servers,
+        };
+        let traffic = Traffic { balancers: Balancers::Shared(vec!["lb1".into()]), drain_timeout: self.drain_timeout };
+        let releases =
+            Releases { definitions: BTreeMap::new(), artifacts: self.dir.path().into(), secrets: BTreeMap::new() };
+        Hosts::new(
+            vec![site(local("web1"), ports), site(balancer, Vec::new())],
+            releases,
+            "web".to_owned(),
+            "test".to_owned(),
+            Arc::new(WallClock),
+            Some(Balancing { traffic, driver: TrafficDriver::Haproxy(settings) }),
+        )
+    }
+
+    fn slot(&self, number: usize) -> Slot {
+        Slot { host: "web1".into(), port: self.backends[number].port() }
+    }
+
+    fn server(&self, number: usize) -> String {
+        format!("web1-{}", self.backends[number].port())
+    }
+
+    /// Begins a slow request, and waits until it is under way with this server.
+    fn begin_slow(&self, number: usize) -> thread::JoinHandle<Result<String, String>> {
+        let front = self.haproxy.front();
+        let slow = thread::spawn(move || get(front, "/slow"));
+        self.backends[number].await_slow(1);
+        slow
+    }
+
+    fn admit(&self, number: usize, weight_percent: Option<u32>) -> Action {
+        Action::Admit { slot: self.slot(number), instance: "i".into(), weight_percent }
+    }
+
+    fn drain(&self, number: usize, keep: u32) -> Action {
+        Action::Drain { slot: self.slot(number), instance: "i".into(), keep }
+    }
+}
+
+async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
+    hosts.perform(Order { id: ActionId(1), action, epoch, instance: None }).await
+}
+
+/// What the balancer says after what it was told, and the receipt.
+#[track_caller]
+fn switched(performed: Performed) -> (View, Option<Receipt>) {
+    match performed {
+        Performed::Switched { views, receipt } => (views[&HostId::from("lb1")].clone(), receipt),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn failure(performed: Performed) -> String {
+    match performed {
+        Performed::Failed { error, .. } => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn view(hosts: &Hosts) -> Result<View, String> {
+    hosts.view(&"lb1".into()).await.map_err(|unusable| unusable.why)
+}
+
+fn answers(scene: &Scene, count: usize) -> BTreeMap<String, usize> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..count {
+        *answers.entry(get(scene.haproxy.front(), "/").expect("an answer")).or_default() += 1;
+    }
+    answers
+}
+
+/// From one server to the other with a request under way.
+async fn replace(scene: Scene) {
+    let hosts = scene.hosts();
+    let seen = view(&hosts).await.expect("a view");
+    let of = |view: &View, number| view.servers[&scene.slot(number)];
+    assert_eq!((of(&seen, 0).gate, of(&seen, 0).is_up), (Gate::Open, Some(true)));
+    assert_eq!((of(&seen, 1).gate, of(&seen, 1).is_up), (Gate::Closed, Some(true)));
+    assert!(seen.generation.starts_with(&scene.haproxy.pid()), "{}", seen.generation);
+    assert_eq!(answers(&scene, 10), BTreeMap::from([("a".to_owned(), 10)]));
+
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    assert_eq!((of(&seen, 1).gate, of(&seen, 1).weight_percent), (Gate::Open, Some(100)));
+    assert_eq!(answers(&scene, 10), BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)]));
+
+    perform(&hosts, EPOCH, scene.drain(1, 1)).await;
+    let slow = scene.begin_slow(0);
+    assert_eq!(of(&view(&hosts).await.expect("a view"), 0).in_flight, 1);
+    switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(answers(&scene, 10), BTreeMap::from([("b".to_owned(), 10)]), "it gets nothing new");
+        scene.backends[0].release();
+    };
+    let (drained, ()) = tokio::join!(perform(&hosts, EPOCH, scene.drain(0, 1)), release);
+    let (seen, receipt) = switched(drained);
+    let receipt = receipt.expect("it was drained");
+    assert_eq!((receipt.ended, receipt.cut), (1, 0));
+    assert!(receipt.waited >= Duration::from_millis(500), "{receipt}");
+    assert_eq!((of(&seen, 0).gate, of(&seen, 0).in_flight), (Gate::Closed, 0));
+    assert_eq!(slow.join().unwrap(), Ok("a".to_owned()));
+    let counters = of(&seen, 1).counters.expect("it counts");
+    assert!(counters.requests >= 15 && counters.errors == 0, "{counters:?}");
+    hosts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_is_replaced_by_another_with_a_request_under_way() {
+    let Some(scene) = Scene::here() else { return };
+    replace(scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_over_ssh() {
+    let Some(scene) = Scene::over_ssh() else { return };
+    replace(scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
+    let Some(scene) = Scene::here() else { return };
+    let scene = Scene { drain_timeout: Duration::from_millis(500), ..scene };
+    let hosts = scene.hosts();
+    let slow = scene.begin_slow(0);
+    switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    let receipt = receipt.expect("it was drained");
+    assert_eq!((receipt.ended, receipt.cut), (0, 1), "{receipt}");
+    assert!(slow.join().unwrap().is_err(), "it was cut");
+    let Server { gate, is_up, in_flight, .. } = seen.servers[&scene.slot(0)];
+    assert_eq!((gate, in_flight), (Gate::Closed, 0));
+    // Its check goes on: it is known when it may be opened again.
+    assert!(is_up.is_some());
+    scene.haproxy.await_server(&scene.server(0), "DRAIN");
+    switched(perform(&hosts, EPOCH, scene.admit(0, None)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_drained_unless_enough_others_serve() {
+    let Some(scene) = Scene::here() else { return };
+    let hosts = scene.hosts();
+    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert_eq!((seen.servers[&scene.slot(0)].gate, receipt), (Gate::Open, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_is_a_share_and_the_whole_comes_back() {
+    let Some(scene) = Scene::here() else { return };
+    let hosts = scene.hosts();
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, Some(10))).await);
+    assert_eq!(seen.servers[&scene.slot(1)].weight_percent, Some(10));
+    let share = answers(&scene, 110)["b"];
+    assert!((9..=11).contains(&share), "{share} of 110");
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    assert_eq!(seen.servers[&scene.slot(1)].weight_percent, Some(100));
+    let share = answers(&scene, 110)["b"];
+    assert!((53..=57).contains(&share), "{share} of 110");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_forgets_the_drain_and_so_the_instance_is_not_stopped() {
+    let Some(mut scene) = Scene::here() else { return };
+    let hosts = scene.hosts();
+    switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    scene.haproxy.reload();
+    let stop =
+        Action::Stop { slot: scene.slot(0), instance: "i".into(), why: StopReason::Replaced, restore_after: None };
+    let (again, receipt) = switched(perform(&hosts, EPOCH, stop).await);
+    assert_ne!(again.generation, seen.generation);
+    assert_eq!((again.servers[&scene.slot(0)].gate, receipt), (Gate::Open, None), "the drain is forgotten");
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert_eq!(seen.servers[&scene.slot(0)].gate, Gate::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
+    let Some(scene) = Scene::here() else { return };
+    let hosts = scene.hosts();
+    scene.haproxy.says(&format!("set server web/{} state maint", scene.server(1)));
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    assert_eq!(seen.servers[&scene.slot(1)].is_up, Some(true));
+    scene.haproxy.says(&format!("set server web/{} state maint", scene.server(1)));
+    let port = scene.backends[1].port();
+    let Scene { haproxy, backends: [first, second], dir, .. } = scene;
+    drop(second);
+    let begun = Instant::now();
+    let admit = Action::Admit { slot: Slot { host: "web1".into(), port }, instance: "i".into(), weight_percent: None };
+    let why = failure(perform(&hosts, EPOCH, admit).await);
+    assert!(why.starts_with("lb1: ") && why.contains("its own check has not passed"), "{why}");
+    assert!(begun.elapsed() < Duration::from_secs(25));
+    let view = view(&hosts).await.expect("a view");
+    assert_eq!(view.servers[&Slot { host: "web1".into(), port }].gate, Gate::Closed, "it gets nothing");
+    drop((haproxy, first, dir));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_of_an_older_epoch_is_refused() {
+    let Some(scene) = Scene::over_ssh() else { return };
+    let (old, new) = (scene.hosts(), scene.hosts());
+    switched(perform(&new, Epoch(9), scene.admit(1, None)).await);
+    let performed = perform(&old, EPOCH, scene.drain(0, 1)).await;
+    assert!(matches!(performed, Performed::Fenced { seen: Epoch(9) }), "{performed:?}");
+    let seen = view(&scene.hosts()).await.expect("a view");
+    assert_eq!((seen.servers[&scene.slot(0)].gate, seen.epoch), (Gate::Open, Some(Epoch(9))));
+    old.close().await;
+    new.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_lacks_is_said_with_what_to_do() {
+    let Some(mut scene) = Scene::here() else { return };
+    let path = AdminSocket::Path(scene.haproxy.socket().display().to_string());
+    let why = view(&scene.hosts_at(path, "nope")).await.unwrap_err();
+    assert!(why.starts_with("lb1: has no backend `nope`; name the one"), "{why}");
+    let why = view(&scene.hosts_at(AdminSocket::Path("/nonexistent/s".into()), "web")).await.unwrap_err();
+    assert!(why.starts_with("lb1: HAProxy does not answer at /nonexistent/s; see that it runs"), "{why}");
+    scene.backends[1] = Backend::start("stranger");
+    let hosts = scene.hosts();
+    assert_eq!(view(&hosts).await.expect("a view").servers.get(&scene.slot(1)), None);
+    let why = failure(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    let server = scene.server(1);
+    assert!(why.contains(&format!("backend web has no server `{server}`; add `server {server} ADDRESS:")), "{why}");
+    scene.haproxy.kill();
+    let performed = perform(&hosts, EPOCH, scene.drain(0, 1)).await;
+    assert!(matches!(&performed, Performed::BalancerLost { balancer, .. } if *balancer == HostId::from("lb1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_ssh_a_balancer_that_is_gone_is_said_and_found_again() {
+    let Some(mut scene) = Scene::over_ssh() else { return };
+    let hosts = scene.hosts();
+    view(&hosts).await.expect("a view");
+    scene.haproxy.kill();
+    let why = view(&hosts).await.unwrap_err();
+    assert!(why.starts_with("lb1: HAProxy does not answer at "), "{why}");
+    scene.haproxy.run();
+    view(&hosts).await.expect("a view again");
+    hosts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_servers_are_dynamic_they_are_added_when_they_are_first_used() {
+    let Some(haproxy) = Haproxy::start([""; 0]) else { return };
+    let scene = Scene::of(haproxy, [Backend::start("a"), Backend::start("b")]);
+    let scene = Scene { servers: Servers::Dynamic, ..scene };
+    let hosts = scene.hosts();
+    assert_eq!(view(&hosts).await.expect("a view").servers, BTreeMap::new());
+    for number in [0, 1] {
+        let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(number, None)).await);
+        let Server { gate, is_up, weight_percent, .. } = seen.servers[&scene.slot(number)];
+        assert_eq!((gate, is_up, weight_percent), (Gate::Open, Some(true), Some(100)));
+    }
+    assert_eq!(answers(&scene, 10), BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)]));
+    let (_, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert!(receipt.is_some());
+    assert_eq!(answers(&scene, 10), BTreeMap::from([("b".to_owned(), 10)]));
+}

@@ -1,0 +1,250 @@
+//! A private, real `HAProxy` for a test, and servers for it to send requests to.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::sshd::eventually;
+
+const PROGRAM: &str = "/usr/sbin/haproxy";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running `HAProxy` with one backend, `web`. It ends with the test.
+pub struct Haproxy {
+    child: Option<Child>,
+    /// Those that a reload has left to finish what they had.
+    old: Vec<Child>,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Haproxy {
+    /// Starts one with these `server` lines. `None`, and a word about it, where there is no `HAProxy`.
+    pub fn start<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            eprintln!("SKIPPED: {PROGRAM} is missing (Debian: apt-get install haproxy)");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("ha-").tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let socket = dir.path().join("s");
+        let mut config = format!(
+            "global\n  stats socket {} level admin\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  \
+             timeout server 30s\n  default-server inter 100ms fastinter 50ms downinter 50ms rise 2 fall 2\n\
+             frontend front\n  bind 127.0.0.1:{port}\n  default_backend web\n\
+             backend web\n  option httpchk GET /\n",
+            socket.display()
+        );
+        for server in servers {
+            writeln!(config, "  server {}", server.as_ref()).unwrap();
+        }
+        fs::write(dir.path().join("haproxy.cfg"), config).unwrap();
+        let mut haproxy = Self { child: None, old: Vec::new(), dir, port };
+        haproxy.run();
+        Some(haproxy)
+    }
+
+    /// Starts the process again after [`Haproxy::kill`].
+    pub fn run(&mut self) {
+        let child = self.spawn(&[]);
+        self.child = Some(child);
+        let answers = eventually(PATIENCE, || self.tries("show info").is_ok_and(|said| said.contains("Pid:")));
+        assert!(answers, "{}", self.log());
+    }
+
+    /// Reads its configuration anew, as an administrator's reload does: another process takes over.
+    pub fn reload(&mut self) {
+        let before = self.pid();
+        let old = self.child.take().expect("it runs");
+        self.child = Some(self.spawn(&["-sf", &old.id().to_string()]));
+        self.old.push(old);
+        let taken_over = eventually(PATIENCE, || {
+            self.tries("show info").is_ok_and(|said| said.contains("Pid:") && pid_in(&said) != before)
+        });
+        assert!(taken_over, "{}", self.log());
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        for mut child in self.child.take().into_iter().chain(self.old.drain(..)) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Its runtime API.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("s")
+    }
+
+    /// Where it takes requests.
+    pub fn front(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// What it says to a line of its runtime API.
+    pub fn says(&self, line: &str) -> String {
+        self.tries(line).unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
+    }
+
+    /// The process.
+    pub fn pid(&self) -> String {
+        pid_in(&self.says("show info"))
+    }
+
+    /// Waits until it finds a server up, or down.
+    #[track_caller]
+    pub fn await_server(&self, name: &str, status: &str) {
+        let is_so = || {
+            let said = self.says("show stat web 4 -1");
+            said.lines().any(|line| line.split(',').nth(1) == Some(name) && line.split(',').nth(17) == Some(status))
+        };
+        assert!(eventually(PATIENCE, is_so), "{name} is not {status}: {}", self.says("show stat web 4 -1"));
+    }
+
+    fn tries(&self, line: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{line}\n").as_bytes())?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        Ok(said)
+    }
+
+    fn spawn(&self, more: &[&str]) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["-db", "-f"]).arg(self.dir.path().join("haproxy.cfg")).args(more);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn pid_in(info: &str) -> String {
+    info.lines().find_map(|line| line.strip_prefix("Pid: ")).expect("it says its pid").to_owned()
+}
+
+/// A server: says its name, at once or, asked for `/slow`, when it is released.
+pub struct Backend {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepts: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    name: String,
+    is_over: AtomicBool,
+    slow: AtomicUsize,
+    released: Mutex<bool>,
+    release: Condvar,
+}
+
+impl Backend {
+    /// Serves on a port of its own.
+    pub fn start(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            is_over: AtomicBool::new(false),
+            slow: AtomicUsize::new(0),
+            released: Mutex::new(false),
+            release: Condvar::new(),
+        });
+        let serving = Arc::clone(&shared);
+        let accepts = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if serving.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let serving = Arc::clone(&serving);
+                std::thread::spawn(move || serve(stream, &serving));
+            }
+        });
+        Self { address, shared, accepts: Some(accepts) }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Lets every slow request have its answer, now and later.
+    pub fn release(&self) {
+        *self.shared.released.lock().unwrap() = true;
+        self.shared.release.notify_all();
+    }
+
+    /// Waits until so many slow requests are under way.
+    #[track_caller]
+    pub fn await_slow(&self, count: usize) {
+        assert!(eventually(PATIENCE, || self.shared.slow.load(Ordering::SeqCst) == count), "no slow request came");
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.release();
+        // Wakes the one who accepts.
+        drop(TcpStream::connect(self.address));
+        let _ = self.accepts.take().map(JoinHandle::join);
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let mut asked = Vec::new();
+    let mut byte = [0];
+    while !asked.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => asked.push(byte[0]),
+            _ => return,
+        }
+    }
+    if asked.starts_with(b"GET /slow") {
+        shared.slow.fetch_add(1, Ordering::SeqCst);
+        let released = shared.released.lock().unwrap();
+        drop(shared.release.wait_timeout_while(released, Duration::from_secs(60), |released| !*released));
+        shared.slow.fetch_sub(1, Ordering::SeqCst);
+    }
+    let name = &shared.name;
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+/// Asks once; the body of a good answer, or what came instead.
+pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
+    let asked = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = asked().map_err(|error| error.to_string())?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => Err(answer.lines().next().unwrap_or("nothing").to_owned()),
+    }
+}
