@@ -94,6 +94,22 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
+/// Who asks the service meanwhile, of every verb that carries out a rollout.
+#[derive(Debug, Args)]
+pub struct ProbeArg {
+    /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+    #[arg(long, value_name = "URL")]
+    pub probe: Option<String>,
+}
+
+impl ProbeArg {
+    /// The same as settings of the playbook, after those given.
+    pub fn after(self, mut set: Vec<String>) -> Vec<String> {
+        set.extend(self.probe.map(|url| format!("probe.url={url}")));
+        set
+    }
+}
+
 /// `ship deploy`.
 #[derive(Debug, Args)]
 pub struct Deploy {
@@ -109,6 +125,9 @@ pub struct Deploy {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -182,6 +201,9 @@ pub struct Rollback {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -204,6 +226,9 @@ pub struct Resume {
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -252,6 +277,9 @@ pub struct Restart {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::core::loss::Probing;
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
 
@@ -13,6 +14,7 @@ use super::fields::{Fields, Sink};
 use super::inventory::{Inventory, beside};
 use super::liveness;
 use super::names;
+use super::probe;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
@@ -40,6 +42,8 @@ pub struct Playbook {
     pub liveness: Option<Liveness>,
     /// How the rollout may go about it.
     pub rollout: RolloutConfig,
+    /// How the service is asked meanwhile; `None` where nobody asks.
+    pub probe: Option<Probing>,
 }
 
 /// What runs.
@@ -127,6 +131,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let liveness_place = top.key_place("liveness");
     let liveness_fields = top.table_or_empty("liveness", "[liveness]");
     let rollout_fields = top.table_or_empty("rollout", "[rollout]");
+    let has_probe = top.key_place("probe").is_some();
+    let probe_fields = top.table_or_empty("probe", "[probe]");
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -145,6 +151,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     }
     let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
 
+    let probe = if has_probe { probe_fields.and_then(|fields| probe::read(&fields, sink)) } else { Some(None) };
+
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
     let checked = |rollout: Option<RolloutConfig>| {
         Some(Playbook {
@@ -155,6 +163,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             readiness: readiness?,
             liveness: liveness?,
             rollout: rollout?,
+            probe: probe?,
         })
     };
     Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, ports })

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::event::{Entry, Event, Generation, Progress, Verb};
 use super::failure::{Failure, Outcome};
+use super::loss::LossReport;
 use super::rollout::Rollout;
 use super::time::{Human, Time};
 
@@ -31,6 +32,9 @@ pub struct Account {
     pub failure: Option<Failure>,
     /// How far it got.
     pub progress: Option<Progress>,
+    /// What became of the requests that were made all the while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossReport>,
     /// Hosts that it left behind, and why.
     pub left_behind: Vec<Failure>,
 }
@@ -56,6 +60,7 @@ impl Account {
             outcome: rollout.outcome.clone(),
             failure: rollout.failure().cloned(),
             progress,
+            loss: rollout.loss,
             left_behind: rollout.quarantined.into_values().collect(),
         })
     }
@@ -86,6 +91,8 @@ impl Account {
             }
         }
         lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
+        let whose = if lines.is_empty() { format!("{what}: ") } else { "  ".to_owned() };
+        lines.extend(self.loss.iter().map(|loss| format!("{whose}{loss}")));
         lines
     }
 
