@@ -94,6 +94,22 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
+/// Who asks the service meanwhile, of every verb that carries out a rollout.
+#[derive(Debug, Args)]
+pub struct ProbeArg {
+    /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+    #[arg(long, value_name = "URL")]
+    pub probe: Option<String>,
+}
+
+impl ProbeArg {
+    /// The same as settings of the playbook, after those given.
+    pub fn after(self, mut set: Vec<String>) -> Vec<String> {
+        set.extend(self.probe.map(|url| format!("probe.url={url}")));
+        set
+    }
+}
+
 /// `ship deploy`.
 #[derive(Debug, Args)]
 pub struct Deploy {
@@ -113,6 +129,9 @@ pub struct Deploy {
     /// playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -186,6 +205,9 @@ pub struct Rollback {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -212,6 +234,9 @@ pub struct Resume {
     /// playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -229,6 +254,9 @@ pub struct Promote {
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
     /// playbook's `[unattended]` says
     #[arg(long)]
@@ -264,6 +292,9 @@ pub struct Restart {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
+    /// The probe.
+    #[command(flatten)]
+    pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

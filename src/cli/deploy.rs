@@ -12,11 +12,13 @@ use crate::core::standing::Ask;
 use crate::report::Output;
 
 pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
+    let set = args.probe.after(args.overrides.set);
     if args.dry_run {
         let output = if args.output == Output::Json { Form::Json } else { Form::Text };
-        return plan::run(args::Plan { inventory: args.inventory, overrides: args.overrides, output }).await;
+        let overrides = args::Overrides { version: args.overrides.version, set };
+        return plan::run(args::Plan { inventory: args.inventory, overrides, output }).await;
     }
-    let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
+    let overrides = Overrides { version: args.overrides.version, set };
     let mut session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     session.lock(&format!("deploy {}", release.definition.version))?;

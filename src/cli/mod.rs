@@ -7,6 +7,7 @@ mod deploy;
 mod exit;
 mod history;
 mod lookup;
+mod loss;
 mod pause;
 mod plan;
 mod promote;

@@ -24,7 +24,7 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
         return super::print(&format!("deployment \"{service}\" {told}\n"));
     }
     drop(session);
-    let mut session = resume::reopen(args.inventory, args.set, "promote", Ask::Promote)?;
+    let mut session = resume::reopen(args.inventory, args.probe.after(args.set), "promote", Ask::Promote)?;
     session.is_unattended(args.unattended);
     let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
     if rollout.step_reached.is_none() && !args.full {

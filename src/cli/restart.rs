@@ -11,7 +11,7 @@ use crate::core::event::Verb;
 use crate::core::standing::Ask;
 
 pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
-    let overrides = Overrides { version: None, set: args.set };
+    let overrides = Overrides { version: None, set: args.probe.after(args.set) };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("restart")?;
     session.permit(Ask::Restart)?;

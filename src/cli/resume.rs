@@ -11,7 +11,7 @@ use crate::core::rollout::Rollout;
 use crate::core::standing::Ask;
 
 pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
-    let mut session = reopen(args.inventory, args.set, "resume", Ask::Resume)?;
+    let mut session = reopen(args.inventory, args.probe.after(args.set), "resume", Ask::Resume)?;
     session.is_unattended(args.unattended);
     let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
     note(&format!("deployment \"{}\" resumed", session.subject.service));

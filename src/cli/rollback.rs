@@ -15,7 +15,7 @@ use crate::core::standing::Ask;
 use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
-    let overrides = Overrides { version: None, set: args.set };
+    let overrides = Overrides { version: None, set: args.probe.after(args.set) };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("rollback")?;
     session.permit(Ask::Rollback)?;

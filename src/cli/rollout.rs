@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
-use super::{note, signals};
+use super::{loss, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
@@ -281,6 +281,13 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         session.store.release_lease()?;
         return Ok(Ended::NothingToDo);
     }
+    let loss = match loss::begin(&session, &scene, &goal).await {
+        Ok(loss) => loss,
+        Err(fail) => {
+            scene.world.close().await;
+            return Err(fail);
+        }
+    };
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
         None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
@@ -301,6 +308,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         addresses: session.addresses(),
         definitions: scene.definitions,
         fleet: scene.found.fleet,
+        loss,
     };
     let ended = engine.run(id, opening).await;
     scene.world.close().await;

@@ -16,6 +16,7 @@ mod liveness;
 mod names;
 mod overrides;
 mod playbook;
+mod probe;
 mod readiness;
 mod rollout;
 mod secrets;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::core::loss::Probing;
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
 use crate::core::step::AtGate;
@@ -14,6 +15,7 @@ use super::fields::{Fields, Sink};
 use super::inventory::{Inventory, beside};
 use super::liveness;
 use super::names;
+use super::probe;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
@@ -46,6 +48,8 @@ pub struct Playbook {
     pub unattended: UnattendedConfig,
     /// What stands before the instances; `None` where nothing does.
     pub traffic: Option<TrafficConfig>,
+    /// How the service is asked meanwhile; `None` where nobody asks.
+    pub probe: Option<Probing>,
 }
 
 /// What is decided beforehand.
@@ -144,6 +148,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let unattended_fields = top.table_or_empty("unattended", "[unattended]");
     let has_traffic = top.key_place("traffic").is_some();
     let traffic_fields = top.table_or_empty("traffic", "[traffic]");
+    let has_probe = top.key_place("probe").is_some();
+    let probe_fields = top.table_or_empty("probe", "[probe]");
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -175,6 +181,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
         }
         None => (TrafficPlaces::default(), (!has_traffic).then_some(None)),
     };
+    let probe = if has_probe { probe_fields.and_then(|fields| probe::read(&fields, sink)) } else { Some(None) };
 
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
     let checked = |rollout: Option<RolloutConfig>| {
@@ -188,6 +195,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             rollout: rollout?,
             unattended: unattended?,
             traffic: traffic?,
+            probe: probe?,
         })
     };
     Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, traffic_places, ports })

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::event::{Entry, Event, Generation, Progress, Verb};
 use super::failure::{Failure, Outcome};
+use super::loss::LossReport;
 use super::names::{InstanceId, Slot};
 use super::rollout::Rollout;
 use super::time::{Human, Time};
@@ -35,6 +36,9 @@ pub struct Account {
     pub failure: Option<Failure>,
     /// How far it got.
     pub progress: Option<Progress>,
+    /// What became of the requests that were made all the while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossReport>,
     /// Hosts that it left behind, and why.
     pub left_behind: Vec<Failure>,
     /// The step at which it waits, if it does.
@@ -95,6 +99,7 @@ impl Account {
             progress,
             step: gate(journal, &rollout),
             drains: drains(journal),
+            loss: rollout.loss,
             left_behind: rollout.quarantined.into_values().collect(),
         })
     }
@@ -130,6 +135,8 @@ impl Account {
             drains => lines.extend(drains.map(|drains| format!("  {drains}"))),
         }
         lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
+        let whose = if lines.is_empty() { format!("{what}: ") } else { "  ".to_owned() };
+        lines.extend(self.loss.iter().map(|loss| format!("{whose}{loss}")));
         lines
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::failure::{Failure, Outcome};
+use super::loss::LossReport;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 use super::traffic::Receipt;
@@ -243,6 +244,8 @@ pub enum Event {
         /// Whether through all steps that are left.
         full: bool,
     },
+    /// What became of the requests that were made all the while: told when more have failed than may, and at the end.
+    Probed(LossReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// How: `SIGINT`.

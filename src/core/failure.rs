@@ -43,6 +43,8 @@ pub enum FailureKind {
     HostLost,
     /// Nothing could be done within the progress deadline.
     Stuck,
+    /// More requests failed than may.
+    Loss,
     /// A person asked to go back.
     Aborted,
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Failure {
             }
             FailureKind::HostLost => write!(f, "out of reach for {waited}: {}", self.detail),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
+            FailureKind::Loss => write!(f, "requests were lost: {}", self.detail),
             FailureKind::Aborted => write!(f, "aborted by {}", self.detail),
         }
     }

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod health;
 pub mod history;
 pub mod hold;
+pub mod loss;
 pub mod names;
 pub mod plan;
 pub mod preview;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::Action;
 use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
 use super::failure::{Failure, FailureKind, Outcome};
+use super::loss::LossReport;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 
@@ -67,6 +68,8 @@ pub struct Rollout {
     pub aborted: Option<String>,
     /// Hosts that are left behind, and why.
     pub quarantined: BTreeMap<HostId, Failure>,
+    /// What became of the requests that were made all the while, as told last.
+    pub loss: Option<LossReport>,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
     next_action: u64,
@@ -166,6 +169,7 @@ impl Rollout {
             paused: None,
             aborted: None,
             quarantined: BTreeMap::new(),
+            loss: None,
             outcome: None,
             next_action: 1,
         })
@@ -291,6 +295,7 @@ impl Rollout {
                 self.step_reached = None;
                 self.last_progress = entry.at;
             }
+            Event::Probed(report) => self.loss = Some(report.clone()),
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));

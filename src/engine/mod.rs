@@ -6,6 +6,7 @@
 mod balancers;
 mod clock;
 mod hosts;
+mod loss;
 mod news;
 mod preflight;
 mod run;

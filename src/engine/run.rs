@@ -26,6 +26,7 @@ use crate::core::status::{Marks, Scene, State, Status};
 use crate::core::step::Step;
 use crate::core::time::Time;
 use crate::core::traffic::View;
+use crate::probe;
 use crate::report::Reporter;
 use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 
@@ -76,6 +77,8 @@ pub struct Engine<W, S> {
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The fleet as the preflight saw it.
     pub fleet: Fleet,
+    /// Who asks the service all the while, if anybody does.
+    pub loss: Option<probe::Asker>,
 }
 
 /// What the tasks report back.
@@ -174,6 +177,7 @@ impl<W: World, S: Store> Run<W, S> {
             }
             self.flush()?;
             let wake = match decided.next {
+                Next::Finish(_) if self.hears_of_loss_at_last().await => continue,
                 Next::Finish(outcome) => return self.finish(outcome),
                 Next::Quarantine(failure) => {
                     let log = self.log_of(&failure).await;
@@ -200,6 +204,7 @@ impl<W: World, S: Store> Run<W, S> {
             };
             self.wait(wake).await?;
             if self.interrupted_twice {
+                self.record_loss();
                 return self.finish(Outcome::Interrupted);
             }
         }
@@ -392,11 +397,7 @@ impl<W: World, S: Store> Run<W, S> {
             // No dice among what is ready at the same moment: the same happenings give the same run.
             biased;
             Some(signal) = self.engine.interrupts.recv() => {
-                if self.rollout.interrupted {
-                    self.interrupted_twice = true;
-                } else {
-                    self.record(Event::Interrupted { by: signal.to_owned() });
-                }
+                self.interrupt(signal);
                 None
             }
             Some(news) = self.tasks.join_next() => Some(news),
@@ -414,11 +415,20 @@ impl<W: World, S: Store> Run<W, S> {
         }
         if now.since(self.ticked) >= TICK {
             self.hear()?;
+            self.hear_of_loss();
             let status = self.status(now);
             self.engine.reporter.tick(&status, now);
             self.ticked = now;
         }
         Ok(())
+    }
+
+    pub(super) fn interrupt(&mut self, signal: &str) {
+        if self.rollout.interrupted {
+            self.interrupted_twice = true;
+        } else {
+            self.record(Event::Interrupted { by: signal.to_owned() });
+        }
     }
 
     /// What another process asks of this rollout.

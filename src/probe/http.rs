@@ -124,7 +124,7 @@ fn contains(body: &[u8], text: &str) -> bool {
 }
 
 /// A request that got no answer.
-fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
+pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
     if error.is_builder() {
         return Verdict::Error(innermost(error));
     }
@@ -140,7 +140,7 @@ fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
     }
 }
 
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     chain(error).last().map_or_else(String::new, |cause| harmless(&cause.to_string()))
 }
 

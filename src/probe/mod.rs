@@ -4,6 +4,7 @@
 //! nothing about the instance. Each probe is a connection of its own: an old one would show how the instance was.
 
 mod http;
+mod loss;
 mod tcp;
 mod trouble;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use self::http::Client;
+pub use self::loss::{Asker, Now};
 
 use crate::core::health::Verdict;
 use crate::core::names::Port;

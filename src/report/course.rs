@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Then};
 use crate::core::failure::{Failure, Outcome};
+use crate::core::loss::LossReport;
 use crate::core::status::Status;
 use crate::core::time::Time;
 
@@ -33,6 +34,8 @@ pub(super) struct Course {
     /// What followed.
     then: Option<Then>,
     interrupted: bool,
+    /// What became of the requests that were made all the while.
+    pub(super) loss: Option<LossReport>,
     /// How it ended.
     pub(super) outcome: Option<Outcome>,
 }
@@ -63,6 +66,7 @@ impl Course {
             failure: None,
             then: None,
             interrupted: false,
+            loss: None,
             outcome: None,
         })
     }
@@ -76,6 +80,7 @@ impl Course {
                 self.then = Some(then.clone());
             }
             Event::Interrupted { .. } => self.interrupted = true,
+            Event::Probed(report) => self.loss = Some(report.clone()),
             Event::RolloutFinished { outcome } => {
                 self.outcome = Some(outcome.clone());
                 self.ended = Some(entry.at);

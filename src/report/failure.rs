@@ -18,6 +18,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::NotReady => format!("{version} was not ready in time"),
         FailureKind::HostLost => "the host is out of reach".to_owned(),
         FailureKind::Stuck => "nothing moves any more".to_owned(),
+        FailureKind::Loss => "requests were lost".to_owned(),
         FailureKind::Aborted => "aborted".to_owned(),
     }
 }
@@ -51,6 +52,7 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::NotReady => format!("starting {version}, then asking until it is ready"),
         FailureKind::HostLost => "trying to reach the host again".to_owned(),
         FailureKind::Stuck => "waiting for the fleet to change".to_owned(),
+        FailureKind::Loss => format!("rolling out {version}, and asking the service all the while"),
         FailureKind::Aborted => format!("rolling out {version}"),
     }
 }

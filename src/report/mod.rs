@@ -14,6 +14,7 @@ mod failure;
 pub mod grid;
 mod json;
 mod live;
+mod loss;
 mod plain;
 mod story;
 mod summary;

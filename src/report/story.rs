@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Setup;
 use super::course::{Course, mix};
-use super::{failure, summary, text};
+use super::{failure, loss, summary, text};
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, Progress};
 use crate::core::failure::Failure;
@@ -211,6 +211,8 @@ impl Story {
                 let text = format!("left behind: {}", failure::headline(failure, &version));
                 Told { more, ..notable(entry.at, whom(failure), "FAILED", &text) }
             }),
+            // The failure or the last word says it.
+            Event::Probed(_) => None,
             Event::Paused { by } => {
                 let text = format!("paused by {by}: nothing new is started, what is in flight ends first");
                 Some(notable(entry.at, String::new(), "", &text))
@@ -222,7 +224,8 @@ impl Story {
                 Some(notable(entry.at, String::new(), "", &text))
             }
             Event::RolloutFinished { outcome } => self.course.as_ref().map(|course| {
-                let (text, more) = summary::summary(course, outcome, status, entry.at);
+                let (text, mut more) = summary::summary(course, outcome, status, entry.at);
+                more.extend(course.loss.iter().flat_map(|report| loss::lines(report, &self.setup.clock)));
                 Told { at: entry.at, weight: Weight::Summary, whom: String::new(), what: "", text, more }
             }),
         };

@@ -8,6 +8,7 @@ use ship::core::account::Account;
 use ship::core::action::{Action, StopReason};
 use ship::core::event::{Entry, Event, Generation, Progress, RolloutStart, Scaling, Then, Verb};
 use ship::core::failure::{Failure, FailureKind, Outcome};
+use ship::core::loss::{Answer, LossReport, Tally};
 use ship::core::names::{ActionId, Epoch, Revision, Slot};
 use ship::core::rollout::Rollout;
 use ship::core::time::Time;
@@ -41,6 +42,15 @@ fn start() -> RolloutStart {
         scaling: Some(Scaling { shares: [("aa".into(), 2)].into(), then: Box::new(Outcome::Interrupted) }),
         set: vec!["rollout.replicas=3".to_owned()],
     }
+}
+
+fn loss() -> LossReport {
+    let mut tally = Tally::new(0);
+    tally.take(Time(1), Answer::Unmade { why: "no network".to_owned() });
+    tally.take(Time(2), Answer::Served { took: Duration::from_millis(3), version: Some("0.8".to_owned()) });
+    tally.take(Time(3), Answer::Served { took: Duration::from_millis(3), version: None });
+    tally.take(Time(4), Answer::Lost { why: "HTTP 500".to_owned() });
+    tally.report()
 }
 
 /// One of every kind of event, as the journal keeps them.
@@ -92,6 +102,7 @@ fn lines() -> Vec<String> {
         Event::RolloutFailed { failure: failure(), log: Vec::new(), then: Then::Hold { why: "both fail".to_owned() } },
         Event::Fenced { host: "web1".into(), seen: Epoch(8) },
         Event::HostQuarantined { failure: failure(), log: Vec::new() },
+        Event::Probed(loss()),
         Event::Interrupted { by: "SIGINT".to_owned() },
         Event::Paused { by: "anna".to_owned() },
         Event::Aborted { by: "anna".to_owned() },

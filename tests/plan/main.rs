@@ -2,6 +2,7 @@
 
 mod asked;
 mod left_behind;
+mod loss;
 mod rollout;
 mod scenario;
 mod steps;

@@ -250,6 +250,7 @@ impl Session {
             spec: self.sim.broken.spec(spec),
             definitions,
             fleet,
+            loss: None,
         };
         let (outcome, mut ledger) = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {

@@ -6,6 +6,7 @@ use crate::core::census::{Counted, HostCount};
 use crate::core::event::{Then, Verb};
 use crate::core::failure::{Failure, FailureKind, Outcome};
 use crate::core::fleet::{Process, Reach};
+use crate::core::loss::grouped;
 use crate::core::names::{HostId, Slot};
 use crate::core::spec::OnFailure;
 use crate::core::time::Time;
@@ -19,7 +20,23 @@ impl Draft<'_> {
                 .failed_order(|kind| matches!(kind, FailureKind::Stop | FailureKind::Traffic))
                 .or_else(|| self.overdue());
         }
-        self.failed_order(|_| true).or_else(|| self.exited_instance()).or_else(|| self.overdue())
+        // What explains the lost requests comes before them.
+        let cause = self.failed_order(|_| true).or_else(|| self.exited_instance());
+        cause.or_else(|| self.lost_requests()).or_else(|| self.overdue())
+    }
+
+    /// More requests failed than may. On the way back they are only counted: it is the way out.
+    pub(super) fn lost_requests(&self) -> Option<Failure> {
+        let loss = self.rollout.loss.as_ref().filter(|loss| loss.is_breached())?;
+        if self.is_backwards() || self.rollout.verb == Verb::Rollback {
+            return None;
+        }
+        let (requests, failed) = (grouped(loss.requests), grouped(loss.failed));
+        let first = loss.failures.first();
+        let why = first.map(|first| format!("; the first: {}", first.why)).unwrap_or_default();
+        let detail = format!("{failed} of {requests} requests failed, at most {} may{why}", loss.max_failed);
+        let waited = first.zip(loss.counted_from).map(|(first, from)| first.at.since(from)).unwrap_or_default();
+        Some(Failure { kind: FailureKind::Loss, host: None, slot: None, detail, waited })
     }
 
     /// On the way back: orders have failed, and there is nothing else to try and nothing to wait for.

@@ -100,7 +100,8 @@ impl Draft<'_> {
             }
             return self.once_all_has_ended(outcome);
         }
-        if self.is_complete() && self.step().is_none() {
+        // The last request may fail when all is in place already.
+        if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
             self.disarm(Scope::Everywhere);
             self.prune();
             return self.once_all_has_ended(match &self.rollout.scaling {

@@ -1,0 +1,261 @@
+//! The loss probe against a real server that fails at chosen moments.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ship::core::loss::{LossReport, Probing};
+use ship::core::time::Time;
+use ship::probe::Asker;
+
+/// What is waited for has come by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the server treats a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// Answers `200` and names the version.
+    Well,
+    /// Answers `500`.
+    Sick,
+    /// Closes the connection in place of an answer.
+    HangsUp,
+    /// Sends half of what it announced.
+    BreaksOff,
+    /// Never answers.
+    Stalls,
+}
+
+/// A small HTTP/1.1 server that keeps connections.
+struct Server {
+    address: SocketAddr,
+    mood: Arc<Mutex<Mood>>,
+    version: Arc<Mutex<&'static str>>,
+    /// Connections taken, and requests read.
+    connections: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            mood: Arc::new(Mutex::new(Mood::Well)),
+            version: Arc::new(Mutex::new("0.8")),
+            connections: Arc::default(),
+            requests: Arc::default(),
+            is_over: Arc::default(),
+        };
+        let (mood, version) = (Arc::clone(&server.mood), Arc::clone(&server.version));
+        let (connections, requests) = (Arc::clone(&server.connections), Arc::clone(&server.requests));
+        let is_over = Arc::clone(&server.is_over);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                connections.fetch_add(1, Ordering::Relaxed);
+                let (mood, version, requests) = (Arc::clone(&mood), Arc::clone(&version), Arc::clone(&requests));
+                thread::spawn(move || serve(&stream, &mood, &version, &requests));
+            }
+        });
+        server
+    }
+
+    fn becomes(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn probing(&self) -> Probing {
+        Probing {
+            url: format!("http://{}/", self.address),
+            interval: Duration::from_millis(10),
+            timeout: Duration::from_millis(500),
+            max_failed: 0,
+            expect_status: None,
+            connections: 2,
+            version_header: None,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // It looks up when somebody comes.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(stream: &TcpStream, mood: &Mutex<Mood>, version: &Mutex<&'static str>, requests: &AtomicU64) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let mut out = stream;
+    loop {
+        let mut closes = false;
+        loop {
+            let line = lines.next()?.ok()?;
+            closes |= line.eq_ignore_ascii_case("connection: close");
+            if line.is_empty() {
+                break;
+            }
+        }
+        requests.fetch_add(1, Ordering::Relaxed);
+        let body = format!("the version is: {}\n", version.lock().unwrap());
+        let mood = *mood.lock().unwrap();
+        let (status, length) = match mood {
+            Mood::Well => ("200 OK", body.len()),
+            Mood::Sick => ("500 Internal Server Error", body.len()),
+            Mood::BreaksOff => ("200 OK", body.len() + 10),
+            Mood::HangsUp => return None,
+            Mood::Stalls => continue,
+        };
+        write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").ok()?;
+        if closes || mood == Mood::BreaksOff {
+            return None;
+        }
+    }
+}
+
+fn now() -> Time {
+    Time(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+}
+
+fn begin(probing: Probing) -> Asker {
+    let known: BTreeSet<String> = ["0.8", "0.9"].map(str::to_owned).into();
+    Asker::begin(probing, known, Arc::new(now)).unwrap()
+}
+
+async fn until(asker: &Asker, what: &str, is_so: impl Fn(&LossReport) -> bool) -> LossReport {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let report = asker.report();
+        if is_so(&report) {
+            return report;
+        }
+        assert!(Instant::now() < end, "never {what}: {report:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
+    let server = Server::start();
+    let mut asker = begin(server.probing());
+    until(&asker, "answers of the old version", |report| report.requests >= 20).await;
+    *server.version.lock().unwrap() = "0.9";
+    let seen = asker.report().requests;
+    until(&asker, "answers of the new version", |report| report.requests >= seen + 20).await;
+    asker.settle().await;
+    let report = asker.report();
+    assert!(report.to_string().starts_with(&format!("0 of {} requests failed (p50 ", report.requests)), "{report}");
+    let versions: Vec<_> = report.answers.iter().map(|heard| heard.version.as_deref().unwrap()).collect();
+    assert_eq!(versions, ["0.8", "0.9"]);
+    assert!(report.answers[0].first <= report.answers[1].first);
+    assert_eq!(report.answers.iter().map(|heard| heard.count).sum::<u64>(), report.requests);
+    assert_eq!(server.requests.load(Ordering::Relaxed), report.requests, "every request is counted, once");
+}
+
+#[tokio::test]
+async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
+    let server = Server::start();
+    let mut asker = begin(server.probing());
+    until(&asker, "enough answers", |report| report.requests >= 40).await;
+    asker.settle().await;
+    let (connections, requests) = (server.connections.load(Ordering::Relaxed), asker.report().requests);
+    // One for each second request, and few for all the others: one that takes longer than it should needs one more.
+    assert!((requests / 2..requests * 3 / 4).contains(&connections), "{connections} for {requests}");
+}
+
+#[tokio::test]
+async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
+    for (mood, reasons) in [
+        (Mood::Sick, &["HTTP 500"][..]),
+        (Mood::HangsUp, &["connection closed before message completed", "connection reset"]),
+        (Mood::BreaksOff, &["HTTP 200, then "]),
+        (Mood::Stalls, &["no answer within 500ms"]),
+    ] {
+        let server = Server::start();
+        let mut asker = begin(server.probing());
+        asker.first_answer(3).await.unwrap();
+        assert_eq!(asker.breach(), None);
+        server.becomes(mood);
+        let report = until(&asker, "a failure", |report| report.failed > 0).await;
+        let why = &report.failures[0].why;
+        assert!(reasons.iter().any(|reason| why.starts_with(reason)), "{mood:?}: {why}");
+        assert!(asker.breach().is_some(), "{mood:?}");
+        asker.settle().await;
+        let before = asker.report();
+        assert_eq!(before.requests, server.requests.load(Ordering::Relaxed), "{mood:?}");
+        // It can go on after that.
+        server.becomes(Mood::Well);
+        asker.go_on();
+        until(&asker, "more answers", |report| report.requests > before.requests).await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_stalls_is_asked_no_less_often() {
+    let server = Server::start();
+    let asker = begin(server.probing());
+    asker.first_answer(3).await.unwrap();
+    server.becomes(Mood::Stalls);
+    // Each takes 500 ms to fail: one after the other, two clients would have made 4 in a second.
+    let (begun, before) = (Instant::now(), server.requests.load(Ordering::Relaxed));
+    until(&asker, "many failures", |report| report.failed >= 40).await;
+    let made = server.requests.load(Ordering::Relaxed) - before;
+    let one_by_one = 4 * (1 + begun.elapsed().as_secs());
+    assert!(made >= 40 && made > 3 * one_by_one, "{made} in {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
+    let server = Server::start();
+    let mut asker = begin(server.probing());
+    asker.first_answer(3).await.unwrap();
+    server.becomes(Mood::Stalls);
+    let stalled = server.requests.load(Ordering::Relaxed);
+    until(&asker, "a request under way", |_| server.requests.load(Ordering::Relaxed) > stalled).await;
+    let begun = Instant::now();
+    asker.settle().await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let report = asker.report();
+    assert!(report.failed > 0, "those under way have failed by then: {report:?}");
+    assert_eq!(asker.report().requests, server.requests.load(Ordering::Relaxed));
+    let made = server.requests.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.requests.load(Ordering::Relaxed), made, "nothing is asked any more");
+}
+
+#[tokio::test]
+async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_is_given_up() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let server = Server::start();
+    let asker = begin(Probing { url: format!("http://{address}/"), ..server.probing() });
+    assert_eq!(asker.first_answer(3).await, Err("connection refused".to_owned()));
+    assert_eq!((asker.report().requests, asker.breach()), (0, None));
+
+    server.becomes(Mood::Sick);
+    let asker = begin(server.probing());
+    assert_eq!(asker.first_answer(3).await, Err("HTTP 500".to_owned()));
+    server.becomes(Mood::Well);
+    let report = until(&asker, "an answer", |report| report.requests > 0).await;
+    assert_eq!((report.failed, report.early >= 3), (0, true));
+}
+
+#[tokio::test]
+async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
+    let server = Server::start();
+    let asker = begin(Probing { expect_status: Some(204), ..server.probing() });
+    assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
+    let asker = begin(Probing { version_header: Some("Content-Length".to_owned()), ..server.probing() });
+    asker.first_answer(3).await.unwrap();
+    assert_eq!(asker.report().answers[0].version.as_deref(), Some("20"));
+}
