@@ -310,7 +310,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         fleet: scene.found.fleet,
         loss,
     };
-    let ended = engine.run(id, opening).await;
+    let ended = Box::pin(engine.run(id, opening)).await;
     scene.world.close().await;
     let (outcome, store) = ended?;
     let mut session = session.with_store(store);

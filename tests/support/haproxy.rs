@@ -224,7 +224,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     if asked.starts_with(b"GET /slow") {
         shared.slow.fetch_add(1, Ordering::SeqCst);
         let released = shared.released.lock().unwrap();
-        drop(shared.release.wait_timeout_while(released, Duration::from_secs(60), |released| !*released));
+        drop(shared.release.wait_timeout_while(released, Duration::from_mins(1), |released| !*released));
         shared.slow.fetch_sub(1, Ordering::SeqCst);
     }
     let name = &shared.name;

@@ -10,7 +10,7 @@ use crate::core::step::{AtGate, Step};
 use crate::core::time::Time;
 
 /// How often a gate is looked at though nothing happens.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
     /// The step that the rollout is in, if it goes by steps: forward, from something proven to something new.
