@@ -132,7 +132,7 @@ async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
 #[track_caller]
 fn switched(performed: Performed) -> (View, Option<Receipt>) {
     match performed {
-        Performed::Switched { views, receipt } => (views[&HostId::from("lb1")].clone(), receipt),
+        Performed::Switched { views, receipt, .. } => (views[&HostId::from("lb1")].clone(), receipt),
         other => panic!("{other:?}"),
     }
 }

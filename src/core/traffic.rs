@@ -161,6 +161,11 @@ impl View {
         others >= usize::try_from(keep).unwrap_or(usize::MAX)
     }
 
+    /// Whether a slot is given new requests.
+    pub fn is_open(&self, slot: &Slot) -> bool {
+        self.servers.get(slot).is_some_and(|server| server.gate == Gate::Open)
+    }
+
     fn in_flight(&self, slot: &Slot) -> u32 {
         self.servers.get(slot).map_or(0, |server| server.in_flight)
     }
@@ -208,8 +213,7 @@ impl Drain {
         let in_flight: u32 = views.values().map(|view| view.in_flight(slot)).sum();
         self.begun_with = self.begun_with.max(in_flight);
         self.looks += 1;
-        let is_open = |view: &View| view.servers.get(slot).is_some_and(|server| server.gate == Gate::Open);
-        if views.values().any(is_open) {
+        if views.values().any(|view| view.is_open(slot)) {
             self.quiet = 0;
             // A balancer that does not stay closed is not waited for without end.
             if waited < self.timeout + AFTER_CUT {

@@ -340,7 +340,10 @@ impl<W: World, S: Store> Run<W, S> {
                 self.record(Event::Fenced { host: host.clone(), seen });
                 self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") });
             }
-            Performed::Switched { views, receipt } => {
+            Performed::Switched { views, receipt, observation } => {
+                if let Some(observation) = observation {
+                    self.observed(host, observation);
+                }
                 for (balancer, view) in views {
                     self.viewed(&balancer, Ok(view));
                 }

@@ -20,7 +20,7 @@ type Views = BTreeMap<HostId, View>;
 
 /// Carries out an order: the balancers are told what belongs to it.
 pub(super) async fn perform(hosts: &Hosts, traffic: &Traffic, order: Order) -> Performed {
-    let told = match &order.action {
+    let views = match &order.action {
         Action::Admit { slot, weight_percent, .. } => {
             let turn = Turn::Open { weight_percent: *weight_percent };
             return ended(turn_all(hosts, traffic, &order, slot, turn).await);
@@ -28,17 +28,22 @@ pub(super) async fn perform(hosts: &Hosts, traffic: &Traffic, order: Order) -> P
         Action::Drain { slot, keep, .. } => return drain(hosts, traffic, &order, slot, *keep).await,
         Action::Start { slot, .. } => close_first(hosts, traffic, &order, slot).await,
         Action::Stop { slot, .. } => check_closed(hosts, traffic, slot).await,
-        Action::Claim { .. } | Action::Stage { .. } | Action::Disarm { .. } | Action::Prune { .. } => Ok(()),
+        Action::Claim { .. } | Action::Stage { .. } | Action::Disarm { .. } | Action::Prune { .. } => Ok(Views::new()),
     };
-    match told {
-        Ok(()) => hosts.carry_out(order).await,
+    match views {
         Err(performed) => performed,
+        Ok(views) => match hosts.carry_out(order).await {
+            Performed::Done(observation) if !views.is_empty() => {
+                Performed::Switched { views, receipt: None, observation: Some(observation) }
+            }
+            performed => performed,
+        },
     }
 }
 
 fn ended(views: Result<Views, Performed>) -> Performed {
     match views {
-        Ok(views) => Performed::Switched { views, receipt: None },
+        Ok(views) => Performed::Switched { views, receipt: None, observation: None },
         Err(performed) => performed,
     }
 }
@@ -94,23 +99,21 @@ async fn turn_all(
 }
 
 /// Nothing that has not been proven gets requests.
-async fn close_first(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot) -> Result<(), Performed> {
+async fn close_first(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot) -> Result<Views, Performed> {
     let views = look(hosts, traffic, slot).await?;
-    let is_open = |view: &View| view.servers.get(slot).is_some_and(|server| server.gate == Gate::Open);
-    if views.values().any(is_open) {
-        turn_all(hosts, traffic, order, slot, Turn::Close).await?;
+    if !views.values().any(|view| view.is_open(slot)) {
+        return Ok(views);
     }
-    Ok(())
+    turn_all(hosts, traffic, order, slot, Turn::Close).await
 }
 
 /// What was drained stays closed until it is stopped, or it is drained anew: a balancer may have been reloaded since.
-async fn check_closed(hosts: &Hosts, traffic: &Traffic, slot: &Slot) -> Result<(), Performed> {
+async fn check_closed(hosts: &Hosts, traffic: &Traffic, slot: &Slot) -> Result<Views, Performed> {
     let views = look(hosts, traffic, slot).await?;
-    let is_open = |view: &View| view.servers.get(slot).is_some_and(|server| server.gate == Gate::Open);
-    if views.values().any(is_open) {
-        return Err(Performed::Switched { views, receipt: None });
+    if views.values().any(|view| view.is_open(slot)) {
+        return Err(Performed::Switched { views, receipt: None, observation: None });
     }
-    Ok(())
+    Ok(views)
 }
 
 async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, keep: u32) -> Performed {
@@ -120,7 +123,7 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
     };
     if !seen.values().all(|view| view.spares(slot, keep)) {
         // Fewer serve than was thought: plan again on what the balancers say.
-        return Performed::Switched { views: seen, receipt: None };
+        return Performed::Switched { views: seen, receipt: None, observation: None };
     }
     let mut views = match turn_all(hosts, traffic, order, slot, Turn::Close).await {
         Ok(views) => views,
@@ -130,7 +133,9 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
     let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
         let pause = match drain.step(&views, slot, begun.elapsed()) {
-            DrainStep::Done(receipt) => return Performed::Switched { views, receipt: Some(receipt) },
+            DrainStep::Done(receipt) => {
+                return Performed::Switched { views, receipt: Some(receipt), observation: None };
+            }
             DrainStep::Cut => match turn_all(hosts, traffic, order, slot, Turn::Cut).await {
                 Ok(_) => Duration::ZERO,
                 Err(performed) => return performed,

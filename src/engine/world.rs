@@ -64,6 +64,8 @@ pub enum Performed {
         views: BTreeMap<HostId, View>,
         /// How an instance was taken out of traffic, if one was.
         receipt: Option<Receipt>,
+        /// The host's state, where it was ordered too.
+        observation: Option<Observation>,
     },
     /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host nothing was done.
     BalancerLost {
