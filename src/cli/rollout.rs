@@ -330,7 +330,8 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
         tentative(session, scene, goal).map(|rollout| plan(&scene.spec, &rollout, &scene.found.fleet, session.now()));
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
         next == Next::Finish(Outcome::Succeeded)
-            || !actions.is_empty() && actions.iter().all(|action| matches!(action, Action::Prune { .. }))
+            || !actions.is_empty()
+                && actions.iter().all(|action| matches!(action, Action::Claim { .. } | Action::Prune { .. }))
     });
     let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
     let newest = session.newest().ok().flatten().and_then(|(_, journal)| Account::of(&journal));

@@ -14,7 +14,7 @@ use super::rollout::Rollout;
 use super::spec::Spec;
 use super::step::Step;
 use super::time::Time;
-use super::traffic::{Gate, Stream};
+use super::traffic::{Gate, Receipt, Stream};
 
 /// A rollout played through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,10 +150,13 @@ fn perform(
                     }),
                 );
             }
-            Action::Admit { slot, .. } => switch(spec, fleet, slot, Gate::Open),
-            Action::Drain { slot, .. } => {
+            Action::Admit { slot, weight_percent, .. } => switch(spec, fleet, slot, Gate::Open, *weight_percent),
+            Action::Drain { slot, instance, .. } => {
                 available -= u32::from(served).min(available);
-                switch(spec, fleet, slot, Gate::Closed);
+                switch(spec, fleet, slot, Gate::Closed, None);
+                let (slot, instance) = (slot.clone(), instance.clone());
+                rollout
+                    .apply(&Entry { at: now, event: Event::Drained { slot, instance, receipt: Receipt::default() } });
             }
             Action::Stop { slot, .. } => {
                 available -= u32::from(served).min(available);
@@ -174,11 +177,16 @@ fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
 }
 
 /// Every balancer of a slot does as it is told.
-fn switch(spec: &Spec, fleet: &mut Fleet, slot: &Slot, gate: Gate) {
+fn switch(spec: &Spec, fleet: &mut Fleet, slot: &Slot, gate: Gate, weight_percent: Option<u32>) {
     let Some(traffic) = &spec.traffic else { return };
     for balancer in traffic.balancers_of(slot) {
         let seen = fleet.balancers.entry(balancer.clone()).or_default();
         seen.reach = Reach::Reachable;
         seen.switch(slot, gate, &traffic.balancers);
+        if let Some(server) = seen.view.servers.get_mut(slot)
+            && let Some(weight) = &mut server.weight_percent
+        {
+            *weight = weight_percent.unwrap_or(100);
+        }
     }
 }

@@ -44,6 +44,7 @@ fn an_abort_goes_back_whatever_on_failure_says() {
 fn an_abort_that_comes_when_all_is_done_comes_too_late() {
     let mut it = fleet_of(2).budget(2, 1, 0).running("0.9", &["h1:8081", "h2:8081"]).deploy("0.9");
     abort(&mut it);
+    it.does(&["claim h1", "claim h2"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
 }
 

@@ -50,6 +50,7 @@ fn one_more_turns_the_rollout_back_and_on_the_way_back_they_are_only_counted() {
 #[test]
 fn it_is_not_too_late_when_all_is_in_place() {
     let mut it = setup().running("0.9", &["h1:8081", "h2:8081"]).deploy("0.9");
+    it.does(&["claim h1", "claim h2", "claim h3"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
     loses(&mut it, 2);
     assert_eq!(it.turns(), (WHY.into(), Then::RollBack));

@@ -46,8 +46,9 @@ fn three_replicas_come_up_from_nothing_one_a_host() {
 }
 
 #[test]
-fn a_fleet_that_is_there_already_gets_no_orders() {
-    let it = fleet_of(3).running("0.9", &["h1:8081", "h2:8081", "h3:8081"]).deploy("0.9");
+fn a_fleet_that_is_there_already_only_refuses_late_orders() {
+    let mut it = fleet_of(3).running("0.9", &["h1:8081", "h2:8081", "h3:8081"]).deploy("0.9");
+    it.does(&["claim h1", "claim h2", "claim h3"]);
     it.does_nothing();
     assert_eq!(it.ending(), Outcome::Succeeded);
 }
@@ -322,6 +323,7 @@ fn a_release_that_cannot_be_staged_fails_before_anything_is_started() {
     it.fails(&staged[1], "no space left on device");
     let (why, _) = it.turns();
     assert_eq!(why, "h2: the release could not be staged: no space left on device");
+    it.does(&["claim h2"]);
     assert_eq!(it.ending(), Outcome::RolledBack, "nothing had been touched");
 }
 

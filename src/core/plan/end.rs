@@ -53,6 +53,15 @@ impl Draft<'_> {
             && host.doubtful.is_empty()
     }
 
+    /// Makes the hosts in reach refuse the orders of earlier controllers, where they do not yet.
+    pub(super) fn claim(&mut self) {
+        for host in &self.census.hosts {
+            if host.is_idle() && host.epoch() < self.rollout.epoch && !self.has_failed(host.id) {
+                self.order(Action::Claim { host: host.id.clone() });
+            }
+        }
+    }
+
     /// Removes from the hosts what the history no longer keeps. Not on the way back: first let a person look.
     pub(super) fn prune(&mut self) {
         if self.is_backwards() {

@@ -104,6 +104,8 @@ impl Draft<'_> {
         if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
             self.disarm(Scope::Everywhere);
             self.prune();
+            // An order of an earlier controller may still be on its way, though all is in place now.
+            self.claim();
             return self.once_all_has_ended(match &self.rollout.scaling {
                 Some(scaling) => (*scaling.then).clone(),
                 None if self.is_backwards() => Outcome::RolledBack,
