@@ -26,7 +26,10 @@ compose() {
     for row in $SLOTS; do
         at=${row##* }
         IFS=$BLANKS
-        find_server "$at" || [ "$at" = "$AT" ] || continue
+        find_server "$at" || {
+            [ "$at" = "$AT" ] || continue
+            weight=$WEIGHT settings=
+        }
         if [ "$at" = "$AT" ]; then
             given_in=$EPOCH given_as=$given
             case $TURN in
@@ -153,8 +156,6 @@ fence
 read_servers "$INCLUDE"
 if find_server "$AT"; then
     [ "$given_in" != "$EPOCH" ] || [ "$given_as" -le "$given" ] || finish late "$given_as"
-else
-    weight=$WEIGHT settings=
 fi
 case $TURN in
     cut) cut ;;
