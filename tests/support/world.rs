@@ -69,13 +69,16 @@ pub fn with_sshd<F: FnOnce()>(body: F) {
 /// Runs `body` in a world with no more than a loopback and these programs, each with its Debian package; says
 /// `skipped: …` where one is missing.
 pub fn with_programs<F: FnOnce()>(programs: &[(&str, &str)], body: F) {
-    for (program, package) in programs {
-        if env::var_os(INSIDE).is_none() && find(program).is_none() {
-            println!("skipped: `{program}` is missing (Debian package {package})");
-            return;
-        }
+    if has_programs(programs) {
+        enter(&[("ip", "iproute2"), ("ss", "iproute2")], false, body);
     }
-    enter(&[("ip", "iproute2"), ("ss", "iproute2")], false, body);
+}
+
+/// Whether these programs are there, each with its Debian package; says `skipped: …` where one is not.
+pub fn has_programs(programs: &[(&str, &str)]) -> bool {
+    let Some((program, package)) = programs.iter().find(|(program, _)| find(program).is_none()) else { return true };
+    println!("skipped: `{program}` is missing (Debian package {package})");
+    false
 }
 
 /// Whether systemd hosts can boot here; says `skipped: …` where they cannot.

@@ -6,6 +6,5 @@
 mod host;
 mod nftables;
 mod nginx;
-mod page;
 #[path = "../support/mod.rs"]
 mod support;

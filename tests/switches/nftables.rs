@@ -7,7 +7,7 @@ use ship::core::traffic::{Gate, View};
 use ship::script::{End, Script, Turn, look_at_nftables, read_view, switch_nftables};
 
 use crate::host::{Host, Shell, shells};
-use crate::page::{Client, Page, ask};
+use crate::support::kept::{Client, Page, ask};
 use crate::support::world;
 
 const PROGRAMS: [(&str, &str); 2] = [("nft", "nftables"), ("curl", "curl")];

@@ -12,13 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves pages that hold `name`, on every address it is given, until the test's process ends. `/long` is answered when
 /// somebody says so.
-pub(crate) struct Page {
+pub struct Page {
     is_over: Arc<AtomicBool>,
     long_ones: Arc<AtomicUsize>,
 }
 
 impl Page {
-    pub(crate) fn serve(name: &'static str, addresses: &[&str]) -> Self {
+    pub fn serve(name: &'static str, addresses: &[&str]) -> Self {
         let page = Self { is_over: Arc::default(), long_ones: Arc::default() };
         for address in addresses {
             let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
@@ -34,12 +34,12 @@ impl Page {
     }
 
     /// How many long questions have come.
-    pub(crate) fn long_ones(&self) -> usize {
+    pub fn long_ones(&self) -> usize {
         self.long_ones.load(Ordering::Relaxed)
     }
 
     /// Answers the long questions.
-    pub(crate) fn end_long_ones(&self) {
+    pub fn end_long_ones(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 }
@@ -66,18 +66,22 @@ fn answer(name: &str, stream: TcpStream, is_over: &AtomicBool, long_ones: &Atomi
 }
 
 /// A connection that is kept.
-pub(crate) struct Client(BufReader<TcpStream>);
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    /// The other side has said that it ends the connection after its last answer.
+    is_last: bool,
+}
 
 impl Client {
-    pub(crate) fn connect(address: &str) -> io::Result<Self> {
+    pub fn connect(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self { stream: BufReader::new(stream), is_last: false })
     }
 
     /// Asks for a page; its text, or its status where that is not 200.
-    pub(crate) fn ask(&mut self, path: &str) -> io::Result<String> {
-        self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: page\r\n\r\n").as_bytes())?;
+    pub fn ask(&mut self, path: &str) -> io::Result<String> {
+        self.stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: page\r\n\r\n").as_bytes())?;
         let mut status = String::new();
         self.line(&mut status)?;
         let mut length = 0;
@@ -87,20 +91,33 @@ impl Client {
             if header == "\r\n" {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().map_err(io::Error::other)?;
+            let (name, value) = header.split_once(':').unwrap_or_default();
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().map_err(io::Error::other)?,
+                "connection" => self.is_last = value.trim() == "close",
+                _ => {}
             }
         }
         let mut body = vec![0; length];
-        self.0.read_exact(&mut body)?;
+        self.stream.read_exact(&mut body)?;
         let code = status.split(' ').nth(1).unwrap_or_default();
         if code == "200" { String::from_utf8(body).map_err(io::Error::other) } else { Ok(code.to_owned()) }
     }
 
+    /// Whether the other side has ended the connection, or is about to, as a client sees it before it asks.
+    fn has_ended(&self) -> bool {
+        if self.is_last {
+            return true;
+        }
+        let stream = self.stream.get_ref();
+        let _ = stream.set_nonblocking(true);
+        let seen = stream.peek(&mut [0]);
+        let _ = stream.set_nonblocking(false);
+        !matches!(seen, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+
     fn line(&mut self, line: &mut String) -> io::Result<()> {
-        match self.0.read_line(line)? {
+        match self.stream.read_line(line)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
@@ -108,27 +125,27 @@ impl Client {
 }
 
 /// One question on a connection of its own.
-pub(crate) fn ask(address: &str) -> io::Result<String> {
+pub fn ask(address: &str) -> io::Result<String> {
     Client::connect(address)?.ask("/")
 }
 
-/// Clients that ask one question after the other, and connect again when they have to.
-pub(crate) struct Crowd {
+/// Clients that ask one question after the other on connections that they keep, and connect again when one has ended.
+pub struct Crowd {
     is_over: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Asked>>,
 }
 
 /// What clients have seen.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// The pages, each with how often it came.
-    pub(crate) answers: std::collections::BTreeMap<String, usize>,
+    pub answers: std::collections::BTreeMap<String, usize>,
     /// Questions without an answer.
-    pub(crate) lost: Vec<String>,
+    pub lost: Vec<String>,
 }
 
 impl Crowd {
-    pub(crate) fn start(size: usize, address: &str) -> Self {
+    pub fn start(size: usize, address: &str) -> Self {
         let is_over = Arc::<AtomicBool>::default();
         let client = |_| {
             let (is_over, address) = (is_over.clone(), address.to_owned());
@@ -138,7 +155,7 @@ impl Crowd {
         Self { is_over, clients }
     }
 
-    pub(crate) fn end(self) -> Asked {
+    pub fn end(self) -> Asked {
         self.is_over.store(true, Ordering::Relaxed);
         let mut all = Asked::default();
         for client in self.clients {
@@ -156,10 +173,14 @@ fn ask_on(address: &str, is_over: &AtomicBool) -> Asked {
     let mut asked = Asked::default();
     let mut kept = None;
     while !is_over.load(Ordering::Relaxed) {
-        let answer = kept.take().map_or_else(|| Client::connect(address), Ok).and_then(|mut client| {
-            let page = client.ask("/")?;
-            Ok((client, page))
-        });
+        let answer = kept
+            .take()
+            .filter(|client: &Client| !client.has_ended())
+            .map_or_else(|| Client::connect(address), Ok)
+            .and_then(|mut client| {
+                let page = client.ask("/")?;
+                Ok((client, page))
+            });
         match answer {
             Ok((client, page)) => {
                 *asked.answers.entry(page).or_default() += 1;
