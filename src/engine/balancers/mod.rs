@@ -70,6 +70,19 @@ impl Hosts {
         Ok(view)
     }
 
+    /// Looks at a balancer and at what would be in the way of telling it.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub async fn check_balancer(&self, balancer: &HostId) -> Result<(View, Vec<String>), Unusable> {
+        let view = self.look_at_balancer(balancer).await?;
+        let problems = match self.driver(balancer)? {
+            TrafficDriver::Haproxy(settings) => self.haproxy(self.link(balancer)?, settings).problems(&view).await?,
+            _ => Vec::new(),
+        };
+        Ok((view, problems))
+    }
+
     /// Tells a balancer, unless it has seen a newer epoch.
     pub(super) async fn switch(&self, balancer: &HostId, switch: &Switch<'_>) -> Switched {
         let told = async {
