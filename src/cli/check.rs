@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 
 use super::args::Check;
@@ -15,7 +16,8 @@ use crate::core::fleet::{Observation, Occupant};
 use crate::core::names::{HostId, Slot};
 use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
-use crate::engine::Hosts;
+use crate::core::traffic::Server;
+use crate::engine::{Hosts, Unusable};
 use crate::report::text::count;
 use crate::script::{self, Facts};
 
@@ -29,9 +31,13 @@ struct Found {
     host: HostId,
     /// Whether it could be reached at all.
     is_reachable: bool,
-    /// What is well, in a few words.
-    summary: String,
+    /// How it was reached, in a few words.
+    reached: String,
+    /// What is there.
+    has: String,
     problems: Vec<String>,
+    /// The slots in which an instance runs.
+    running: Vec<Slot>,
 }
 
 pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
@@ -41,7 +47,8 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let release = Release::prepare(&session).await;
     let world = session.world(session.definitions(), None);
     let definition = release.as_ref().ok().map(|release| release.definition.clone());
-    let found = look(&session, &world, definition.as_ref()).await;
+    let mut found = look(&session, &world, definition.as_ref()).await;
+    found.extend(look_at_balancers(&session, &world, &found).await?);
     world.close().await;
     let mut text = format!("ok      {}\n", session.project.inventory.path.display());
     let _ = writeln!(text, "ok      {}", session.project.playbook.path.display());
@@ -59,7 +66,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     }
     for host in &found {
         if host.problems.is_empty() {
-            let _ = writeln!(text, "ok      {}: {}", host.host, host.summary);
+            let _ = writeln!(text, "ok      {}: {}, {}", host.host, host.reached, host.has);
         }
         for problem in &host.problems {
             let _ = writeln!(text, "FAILED  {}: {problem}", host.host);
@@ -91,11 +98,58 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
             };
             match read {
                 Ok((facts, observation)) => judge(host, driver, &facts, &observation, size_bytes),
-                Err(why) => Found { host, is_reachable: false, summary: String::new(), problems: vec![why] },
+                Err(why) => Found::unreachable(host, why),
             }
         }
     });
     stream::iter(checks).buffered(TOGETHER).collect().await
+}
+
+/// The balancers' machines, what they say, and whether those get requests that run.
+async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) -> Result<Vec<Found>, Fail> {
+    let Some(traffic) = session.traffic() else { return Ok(Vec::new()) };
+    let budget = session.spec(&session.definitions(), None)?.budget;
+    let running: Vec<_> = hosts.iter().flat_map(|host| &host.running).collect();
+    let wanted = running.len().min(usize::try_from(budget.min_available()).unwrap_or(usize::MAX));
+    let running = &running;
+    let looks = traffic.machines().iter().map(|balancer| async move {
+        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None)).await;
+        let read = script.and_then(|stdout| {
+            let read = script::read_check(&stdout, session.now());
+            read.map_err(|unreadable| Unusable { why: unreadable.to_string() })
+        });
+        let (facts, observation) = match read {
+            Ok(read) => read,
+            Err(unusable) => return Found::unreachable(balancer.clone(), unusable.why),
+        };
+        let mut found = judge(balancer.clone(), Driver::Process, &facts, &observation, 0);
+        match world.check_balancer(balancer).await {
+            Ok((view, problems)) => {
+                found.problems.extend(problems);
+                let serves = |slot: &Slot| view.servers.get(slot).is_some_and(Server::serves);
+                let served = running.iter().filter(|slot| serves(slot)).count();
+                if served < wanted {
+                    let of = count(running.len(), "instance");
+                    found.problems.push(format!("only {served} of {of} that run get requests; at least {wanted} must"));
+                }
+                let (up, all) = (view.servers.values().filter(|server| server.serves()).count(), view.servers.len());
+                found.has = format!("{up} of {all} servers get requests");
+            }
+            Err(unusable) => {
+                found.problems.push(unusable.why.trim_start_matches(&format!("{balancer}: ")).to_owned());
+                found.is_reachable = false;
+            }
+        }
+        found
+    });
+    Ok(join_all(looks).await)
+}
+
+impl Found {
+    fn unreachable(host: HostId, why: String) -> Self {
+        let (reached, has) = (String::new(), String::new());
+        Self { host, is_reachable: false, reached, has, problems: vec![why], running: Vec::new() }
+    }
 }
 
 fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation, size_bytes: u64) -> Found {
@@ -125,6 +179,9 @@ fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation,
     }
     let free = observation.free_kib.map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
     let instances = observation.slots.values().filter(|slot| matches!(slot, Occupant::Instance(_))).count();
-    let summary = format!("reached as {}{free}, {}", facts.user, count(instances, "instance"));
-    Found { host, is_reachable: true, summary, problems }
+    let (reached, has) = (format!("reached as {}{free}", facts.user), count(instances, "instance"));
+    let runs = |occupant: &Occupant| matches!(occupant, Occupant::Instance(instance) if instance.is_running());
+    let running = observation.slots.iter().filter(|(_, occupant)| runs(occupant));
+    let running = running.map(|(port, _)| Slot { host: host.clone(), port: *port }).collect();
+    Found { host, is_reachable: true, reached, has, problems, running }
 }

@@ -137,6 +137,14 @@ impl Balancer {
 }
 
 impl Traffic {
+    /// The machines before the fleet.
+    pub fn machines(&self) -> &[HostId] {
+        match &self.balancers {
+            Balancers::Shared(all) => all,
+            Balancers::OnHosts => &[],
+        }
+    }
+
     /// The balancers that send requests to a slot.
     pub fn balancers_of<'a>(&'a self, slot: &'a Slot) -> &'a [HostId] {
         match &self.balancers {

@@ -31,3 +31,4 @@ mod states;
 mod status;
 mod steps;
 mod together;
+mod traffic;

@@ -5,6 +5,7 @@ pub mod asker;
 pub mod command;
 pub mod fleet;
 pub mod haproxy;
+pub mod kept;
 pub mod loopback;
 pub mod mutation;
 pub mod project;

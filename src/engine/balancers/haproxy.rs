@@ -42,6 +42,30 @@ impl Haproxy<'_> {
         haproxy::read(backend, &info, &servers, &counts).map_err(|unreadable| self.unusable(&unreadable.to_string()))
     }
 
+    /// What would be in the way of telling it.
+    pub(super) async fn problems(&self, view: &View) -> Result<Vec<String>, Unusable> {
+        let mut problems = Vec::new();
+        let level = self.ask(haproxy::SHOW_LEVEL).await?;
+        if level.trim() != "admin" {
+            let words = "only lets itself be looked at; its `stats socket` line needs `level admin`";
+            problems.push(format!("HAProxy at {} {words}", self.socket()));
+        }
+        if self.settings.servers == Servers::Static {
+            let names = self.hosts.server_names(self.settings)?;
+            let all = names.len();
+            let absent: Vec<_> = names.into_iter().filter(|(slot, _)| !view.servers.contains_key(slot)).collect();
+            if let Some((slot, name)) = absent.first() {
+                let of = if absent.len() == all { "any".to_owned() } else { format!("{} of {all}", absent.len()) };
+                problems.push(format!(
+                    "backend {} has no server for {of} slots; add `server {name} ADDRESS:{} check` and the like to its \
+                     configuration, or write servers = \"dynamic\" in [traffic]",
+                    self.settings.backend, slot.port
+                ));
+            }
+        }
+        Ok(problems)
+    }
+
     /// Tells it what to do with a slot; what it says then.
     pub(super) async fn switch(&self, switch: &Switch<'_>) -> Result<View, Switched> {
         let names = self.hosts.server_names(self.settings)?;

@@ -1,0 +1,133 @@
+//! Behind a real balancer: who gets requests when, what is said of it, and what happens when it is gone.
+
+use std::fs;
+
+use serde_json::Value;
+use snapbox::str;
+
+use crate::project::{Behaviour, NODES, PATIENCE, Project};
+use crate::support::asker::{Asker, ask};
+use crate::support::haproxy::Haproxy;
+use crate::support::world::{until, write};
+
+/// A project behind a balancer that has a server for each slot. `None` where there is no `HAProxy`.
+fn behind_haproxy() -> Option<(Project, Haproxy)> {
+    let project = Project::new();
+    let servers = NODES.iter().flat_map(|node| {
+        let address = project.address(node);
+        [8081, 8082].map(|port| format!("{node}-{port} {address}:{port} check weight 100"))
+    });
+    let haproxy = Haproxy::start(servers)?;
+    let socket = haproxy.socket().display().to_string();
+    let project = project.with(
+        "[readiness]",
+        &format!("[traffic]\ndriver = \"haproxy\"\nsocket = \"{socket}\"\nbackend = \"web\"\n\n[readiness]"),
+    );
+    let inventory = project.inventory("local", &NODES) + "\n[[balancers]]\nname = \"lb1\"\ntransport = \"local\"\n";
+    write(&project.path("inventory.toml"), &inventory);
+    Some((project, haproxy))
+}
+
+/// The receipts of the newest rollout, as its JSON lines tell.
+fn receipts(events: &str) -> Vec<Value> {
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    events.filter_map(|event| event.get("receipt").filter(|receipt| !receipt.is_null()).cloned()).collect()
+}
+
+#[test]
+fn a_deploy_admits_and_drains_and_no_request_is_lost() {
+    let Some((project, haproxy)) = behind_haproxy() else { return };
+    project.deploy("0.8");
+    let asker = Asker::start([haproxy.front().to_string()]);
+    asker.await_answers(20);
+    let deploy = &["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let done = project.ship(deploy).any_stdout().any_stderr().run();
+    asker.await_answers(20);
+    let answers = asker.stop();
+    assert_eq!(answers.failures(), Vec::<String>::new());
+    let receipts = receipts(&done.stdout);
+    assert_eq!(receipts.len(), 3, "{}", done.stdout);
+    assert!(receipts.iter().all(|receipt| receipt["cut"] == 0), "{receipts:?}");
+    assert!(ask(haproxy.front()).expect("an answer").contains("version is: 0.9"));
+    project
+        .ship(&["check", "inventory.toml", "--version", "0.9"])
+        .stdout(str![[r#"
+ok      inventory.toml
+ok      playbook.toml
+ok      artifact of 0.9 ([SIZE] bytes)
+ok      node1: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node2: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node3: reached as [USER], [SIZE] MiB free, 0 instances
+ok      node4: reached as [USER], [SIZE] MiB free, 1 instance
+ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
+
+"#]])
+        .run();
+}
+
+#[test]
+fn a_balancer_that_is_down_at_the_start_is_refused_and_nothing_is_touched() {
+    let Some((project, mut haproxy)) = behind_haproxy() else { return };
+    haproxy.kill();
+    let socket = haproxy.socket().display().to_string();
+    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().status(7).run();
+    snapbox::assert_data_eq!(
+        project.redacted(&done.stderr).replace(&socket, "[SOCKET]"),
+        str![[r#"
+error: 1 of 1 balancers cannot be used; nothing was touched
+  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats socket` line names this socket, and that who logs in may use it (Connection refused (os error 111))
+"#]]
+    );
+    assert_eq!(project.history(), Vec::<String>::new());
+    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(7).run();
+    let line = done.stdout.lines().find(|line| line.contains("lb1")).expect("it says so");
+    snapbox::assert_data_eq!(
+        line.replace(&socket, "[SOCKET]"),
+        str![
+            "FAILED  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats socket` line names this socket, and that who logs in may use it (Connection refused (os error 111))"
+        ]
+    );
+}
+
+#[test]
+fn a_balancer_that_is_killed_is_waited_for() {
+    let Some((project, mut haproxy)) = behind_haproxy() else { return };
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node4:8081  started");
+    haproxy.kill();
+    deploy.await_words("lb1         lost");
+    project.open_gate();
+    // What is ready is not admitted, and nothing is stopped, while nobody knows who gets requests.
+    deploy.await_words("node4:8081  ready");
+    until("three of the old version", PATIENCE, || {
+        (project.running().iter().filter(|row| row.ends_with("0.8")).count() == 3).then_some(())
+    });
+    haproxy.run();
+    let done = deploy.wait().exits(0);
+    assert!(done.stderr.contains("lb1         found     again after"), "{}", done.stderr);
+    assert!(project.running().iter().all(|row| row.ends_with("0.9")));
+}
+
+#[test]
+fn check_says_what_a_balancer_lacks() {
+    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let config = haproxy.socket().with_file_name("haproxy.cfg");
+    let text = fs::read_to_string(&config).expect("our own file").replace("level admin", "level operator");
+    let kept: Vec<_> = text.lines().filter(|line| !line.contains("node3-") && !line.contains("node4-8082")).collect();
+    write(&config, &(kept.join("\n") + "\n"));
+    let mut haproxy = haproxy;
+    haproxy.kill();
+    haproxy.run();
+    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
+    let socket = haproxy.socket().display().to_string();
+    let lines: Vec<_> = done.stdout.lines().filter(|line| line.contains("lb1")).collect();
+    snapbox::assert_data_eq!(
+        lines.join("\n").replace(&socket, "[SOCKET]"),
+        str![[r#"
+FAILED  lb1: HAProxy at [SOCKET] only lets itself be looked at; its `stats socket` line needs `level admin`
+FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 ADDRESS:8081 check` and the like to its configuration, or write servers = "dynamic" in [traffic]
+"#]]
+    );
+}
