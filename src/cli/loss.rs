@@ -27,7 +27,7 @@ pub(super) async fn begin(session: &Session, scene: &Scene, goal: &Goal) -> Resu
         asker.first_answer(ATTEMPTS).await.map_err(|why| {
             let instances = if serving == 1 { "1 instance is" } else { &format!("{serving} instances are") };
             Fail::refused(format!(
-                "error: {instances} ready, but {ATTEMPTS} requests to the probe's {url} were not answered; nothing was \
+                "error: {instances} ready, but {ATTEMPTS} of {ATTEMPTS} requests to the probe's {url} failed; nothing was \
                  touched\n  the last: {why}\n  mend what stands before the instances, or `url` in [probe]; \
                  `--probe off` goes on without"
             ))

@@ -142,6 +142,9 @@ Options:
           Nobody is there to be asked: a step that waits for a person ends the command with exit 8,
           or is passed, as the playbook's `[unattended]` says
 
+      --probe <URL>
+          Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+
   -o, --output <OUTPUT>
           How the rollout is shown
 

@@ -20,6 +20,7 @@ mod in_place;
 mod input;
 mod interrupt;
 mod lookup;
+mod loss;
 mod pause;
 mod plan;
 mod readiness;

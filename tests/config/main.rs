@@ -12,6 +12,7 @@ mod liveness;
 #[path = "../support/mutation.rs"]
 mod mutation;
 mod playbook;
+mod probe;
 mod readiness;
 mod release;
 mod rollout;

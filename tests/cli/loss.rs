@@ -1,0 +1,289 @@
+//! A service that is asked all the while, through a front that stands before the instances.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use snapbox::str;
+
+use crate::call::{json, json_lines};
+use crate::project::{NODES, Project};
+use crate::support::asker::ask;
+
+/// A balancer of the simplest kind: whoever answers gets the request, in turn.
+struct Front {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: AtomicUsize,
+    is_over: AtomicBool,
+    /// Answers with these words are lost on their way.
+    loses: Mutex<Option<&'static str>>,
+    /// What is to be lost is held back for now.
+    holds: AtomicBool,
+}
+
+impl Front {
+    fn before(project: &Project) -> Self {
+        let places = NODES.iter().flat_map(|node| {
+            let address = project.address(node);
+            [8081, 8082].map(|port| format!("{address}:{port}").parse::<SocketAddr>().expect("a place"))
+        });
+        let places: Vec<_> = places.collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let front = Self { address: listener.local_addr().expect("bound"), shared: Arc::default() };
+        let shared = Arc::clone(&front.shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if shared.is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (shared, places) = (Arc::clone(&shared), places.clone());
+                thread::spawn(move || serve(stream, &shared, &places));
+            }
+        });
+        front
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    fn loses(&self, words: &'static str) {
+        *self.shared.loses.lock().expect("no thread panics") = Some(words);
+    }
+
+    fn holds(&self, holds: bool) {
+        self.shared.holds.store(holds, Ordering::Relaxed);
+    }
+
+    fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        // It looks up when somebody comes.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// Answers one request and closes the connection.
+fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if !matches!(stream.read(&mut byte), Ok(1)) {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let turn = shared.requests.fetch_add(1, Ordering::Relaxed);
+    let page = (0..places.len()).find_map(|n| ask(places[(turn + n) % places.len()]).ok());
+    let loses = *shared.loses.lock().expect("no thread panics");
+    let (status, body) = match (page, loses) {
+        (Some(page), Some(words)) if page.contains(words) => {
+            while shared.holds.load(Ordering::Relaxed) && !shared.is_over.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(2));
+            }
+            return;
+        }
+        (Some(page), _) => ("200 OK", page),
+        (None, _) => ("503 Service Unavailable", "nobody is there".to_owned()),
+    };
+    let length = body.len();
+    // Whoever asked may have gone.
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+}
+
+/// The last line, which is the one that a user reads.
+#[track_caller]
+fn last_line(stderr: &str) -> &str {
+    stderr.lines().last().expect("it says something").trim()
+}
+
+#[track_caller]
+fn assert_nothing_lost(line: &str) {
+    let rest = line.strip_prefix("probe   0 of ").unwrap_or_else(|| panic!("{line}"));
+    let (requests, rest) = rest.split_once(" requests failed (p50 ").unwrap_or_else(|| panic!("{line}"));
+    assert!(requests.replace(',', "").parse::<u64>().is_ok_and(|requests| requests >= 5), "{line}");
+    assert!(rest.ends_with(" ms)") && rest.contains(" ms, p99 "), "{line}");
+}
+
+/// Seldom enough for many tests on two cores.
+const PROBE: &str = "\n[probe]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
+
+/// A small project whose playbook asks through a front.
+fn asked() -> (Project, Front) {
+    behind_a_front(Project::small())
+}
+
+fn behind_a_front(project: Project) -> (Project, Front) {
+    let front = Front::before(&project);
+    let probe = format!("{PROBE}\"{}\"\n[rollout]\n", front.url());
+    (project.with("[rollout]\n", &probe), front)
+}
+
+#[test]
+fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
+    let project = Project::small();
+    let front = Front::before(&project);
+    project.deploy("0.8");
+    let args =
+        ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url(), "--set", "probe.interval=20ms"];
+    let done = project.ship(&args).any_stderr().run();
+    assert_nothing_lost(last_line(&done.stderr));
+    for version in ["0.8", "0.9"] {
+        let said =
+            done.stderr.lines().any(|line| line.contains("  served  ") && line.contains(&format!("by {version}, ")));
+        assert!(said, "{}", done.stderr);
+    }
+    // Later too it can be read.
+    let status = project.ship(&["status"]).any_stdout().run();
+    let told = last_line(&status.stdout);
+    assert!(told.starts_with("deploy of 0.9 (revision 2): 0 of "), "{told}");
+    let status = project.status();
+    assert_eq!(
+        (&status["rollout"]["loss"]["failed"], &status["rollout"]["loss"]["max_failed"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_first_deploy_is_counted_from_its_first_answer() {
+    let (project, _front) = asked();
+    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
+    let early = done.stderr.lines().any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
+    assert!(early, "{}", done.stderr);
+    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+}
+
+#[test]
+fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
+    let (project, front) = behind_a_front(Project::new());
+    project.deploy("0.8");
+    front.loses("the version is: 0.9");
+    // Long enough for a request to reach the first new instance.
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.min_ready=5s"];
+    let done = project.ship(&args).any_stderr().status(3).run();
+    assert_eq!(done.stderr.matches("  started   0.9").count(), 1, "{}", done.stderr);
+    let stderr = project.redacted(&done.stderr);
+    for words in [
+        "          doing   rolling out 0.9, and asking the service all the while\n",
+        " requests failed, at most 0 may; the first: connection closed before message completed\n",
+        "          now     going back to 0.8 (revision 1); ",
+        "          why     requests were lost: ",
+        "  connection closed before message completed\n",
+    ] {
+        assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
+    }
+    let last = last_line(&stderr);
+    assert!(last.starts_with("probe   ") && !last.starts_with("probe   0 of "), "{last}");
+    assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
+    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+}
+
+#[test]
+fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
+    let (project, front) = asked();
+    project.deploy("0.8");
+    front.loses("the version is: 0.9");
+    front.holds(true);
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("successfully rolled out");
+    front.holds(false);
+    let done = deploy.wait().exits(3);
+    let (_, after) = done.stderr.split_once("successfully rolled out").expect("it said so");
+    assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
+    assert!(after.contains("now     going back to 0.8"), "{}", done.stderr);
+    assert!(project.running()[0].ends_with(" 0.8"));
+}
+
+#[test]
+fn a_budget_allows_for_some() {
+    let (project, front) = asked();
+    project.deploy("0.8");
+    front.loses("the version is: 0.9");
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "probe.max_failed=100000"];
+    let done = project.ship(&args).any_stderr().run();
+    assert!(!last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+}
+
+#[test]
+fn a_rollback_counts_what_it_loses_and_goes_on() {
+    let (project, front) = asked();
+    project.deploy("0.8");
+    project.deploy("0.9");
+    front.loses("the version is: 0.8");
+    let done = project.ship(&["rollback"]).any_stderr().run();
+    let last = last_line(&done.stderr);
+    assert!(last.starts_with("probe   ") && !last.starts_with("probe   0 of "), "{last}");
+    assert!(project.running()[0].ends_with(" 0.8"));
+}
+
+#[test]
+fn a_question_that_nobody_answers_while_instances_serve_is_refused() {
+    let (project, front) = asked();
+    project.deploy("0.8");
+    drop(front);
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .stderr(str![[r#"
+error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:[..]/ failed; nothing was touched
+  the last: connection refused
+  mend what stands before the instances, or `url` in [probe]; `--probe off` goes on without
+
+"#]])
+        .status(2)
+        .run();
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    assert!(project.running()[0].ends_with(" 0.8"));
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--probe", "off"]).any_stderr().run();
+    assert!(!done.stderr.contains("probe"), "{}", done.stderr);
+}
+
+#[test]
+fn a_rollout_with_nothing_to_do_asks_nobody() {
+    let (project, front) = asked();
+    project.deploy("0.8");
+    let asked = front.requests();
+    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
+    assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
+    assert_eq!(front.requests(), asked);
+}
+
+#[test]
+fn a_program_is_told_by_an_event() {
+    let (project, _front) = asked();
+    project.deploy("0.8");
+    let done = project.ship(&["restart", "--output", "json"]).any_stdout().any_stderr().run();
+    let events = json_lines(&done.stdout);
+    let [.., probed, finished] = events.as_slice() else { panic!("{}", done.stdout) };
+    assert_eq!(finished["event"], "rollout_finished");
+    assert_eq!((&probed["event"], &probed["failed"]), (&"probed".into(), &0.into()), "{probed}");
+    assert_eq!(probed["answers"][0]["version"], "0.8");
+    let history = project.ship(&["history", "--revision", "2", "--output", "json"]).any_stdout().run();
+    assert_eq!(json(&history.stdout)["outcome"], "succeeded");
+}
+
+#[test]
+fn an_interrupted_rollout_tells_what_it_has_seen() {
+    let project = Project::small();
+    project.release("0.9", crate::project::Behaviour::Deaf);
+    let front = Front::before(&project);
+    project.deploy("0.8");
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url()];
+    let mut deploy = project.ship(&args).spawn();
+    deploy.await_words("started   0.9");
+    deploy.signal("INT");
+    let done = deploy.wait_within(Duration::from_secs(20)).exits(130);
+    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+}
