@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ship::core::analysis::{Bound, Finding, Measurement};
 use ship::core::health::Verdict;
-use ship::probe::{Client, Question, Route, ask};
+use ship::probe::{Client, Question, Route, ask, measure_http, measure_prometheus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use wiremock::matchers::{header_exists, path};
+use wiremock::matchers::{header_exists, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -187,4 +188,88 @@ async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
         ask(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
         fail("connection refused or closed without an answer")
     );
+}
+
+// ── numbers to judge a version by ──────────────────────────────────────────────────────────────────────────────────
+
+fn below_five_percent() -> Bound {
+    "< 5%".parse().unwrap()
+}
+
+/// What a document at `/healthz` is worth, by the value at a pointer.
+async fn of_document(answer: ResponseTemplate, pointer: &str) -> Measurement {
+    let (server, _) = web(answer).await;
+    measure_http(&format!("{}/healthz", server.uri()), pointer, &below_five_percent(), DEADLINE).await
+}
+
+fn told(measurement: &Measurement) -> (Finding, &str) {
+    (measurement.finding, &measurement.detail)
+}
+
+#[tokio::test]
+async fn a_value_of_a_document_is_held_against_the_bound() {
+    let document = serde_json::json!({ "errors": [{ "rate": 0.048, "text": "0.2" }], "none": null, "up": true });
+    let of = |pointer| of_document(ResponseTemplate::new(200).set_body_json(&document), pointer);
+    assert_eq!(told(&of("/errors/0/rate").await), (Finding::Success, "4.8% is < 5%"));
+    assert_eq!(told(&of("/errors/0/text").await), (Finding::Failure, "20% is not < 5%"));
+    assert_eq!(told(&of("/up").await), (Finding::Failure, "100% is not < 5%"));
+    assert_eq!(told(&of("/none").await), (Finding::Inconclusive, "null at /none"));
+    assert_eq!(told(&of("/error").await), (Finding::Error, "the answer has no value at /error"));
+    assert_eq!(told(&of("/errors").await).0, Finding::Error);
+    assert_eq!(told(&of_document(ResponseTemplate::new(200).set_body_string("0.01\n"), "").await).0, Finding::Success);
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_is_an_error_and_neither_good_nor_bad() {
+    let of = |answer| of_document(answer, "");
+    assert_eq!(told(&of(ResponseTemplate::new(503)).await), (Finding::Error, "HTTP 503"));
+    let text = ResponseTemplate::new(200).set_body_string("<html>");
+    assert_eq!(told(&of(text).await), (Finding::Error, "the answer is no JSON"));
+    let long = ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20));
+    assert_eq!(told(&of(long).await), (Finding::Error, "HTTP 200, and the answer is longer than 1 MiB"));
+    let closed = format!("http://user:secret@127.0.0.1:{}/", closed_port().await);
+    let lost = measure_http(&closed, "", &below_five_percent(), DEADLINE).await;
+    assert_eq!(lost.finding, Finding::Error);
+    assert!(lost.detail.contains("refused") && !lost.detail.contains("secret"), "{}", lost.detail);
+    let silent = format!("http://127.0.0.1:{}/", raw_server(b"HTTP/1.1 200 OK\r\n", false).await);
+    let late = measure_http(&silent, "", &below_five_percent(), Duration::from_millis(200)).await;
+    assert_eq!(told(&late), (Finding::Error, "no answer within 200ms"));
+}
+
+/// What Prometheus' answer to a query is worth.
+async fn of_prometheus(status: u16, answer: serde_json::Value) -> Measurement {
+    let server = MockServer::start().await;
+    Mock::given(path("/prom/api/v1/query"))
+        .and(query_param("query", "sum(rate(errors{code=~\"5..\"}[1m])) / 2"))
+        .respond_with(ResponseTemplate::new(status).set_body_json(answer))
+        .mount(&server)
+        .await;
+    let (address, query) = (format!("{}/prom/", server.uri()), "sum(rate(errors{code=~\"5..\"}[1m])) / 2");
+    measure_prometheus(&address, query, &below_five_percent(), DEADLINE).await
+}
+
+#[tokio::test]
+async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
+    let answer = |kind: &str, result: serde_json::Value| {
+        of_prometheus(200, serde_json::json!({ "status": "success", "data": { "resultType": kind, "result": result } }))
+    };
+    let element = |value: &str| serde_json::json!({ "metric": {}, "value": [1_700_000_000.5, value] });
+    let scalar = serde_json::json!([1_700_000_000.5, "0.01"]);
+    assert_eq!(told(&answer("scalar", scalar).await), (Finding::Success, "1% is < 5%"));
+    let one = serde_json::json!([element("0.07")]);
+    assert_eq!(told(&answer("vector", one).await), (Finding::Failure, "7% is not < 5%"));
+    let none = serde_json::json!([]);
+    assert_eq!(told(&answer("vector", none).await), (Finding::Inconclusive, "the query finds nothing"));
+    let nan = serde_json::json!([element("NaN")]);
+    assert_eq!(told(&answer("vector", nan).await), (Finding::Inconclusive, "NaN is no number"));
+    let two = serde_json::json!([element("0"), element("1")]);
+    let (finding, detail) = (Finding::Error, "the query finds 2 elements; aggregate them to one, with sum() say");
+    assert_eq!(told(&answer("vector", two).await), (finding, detail));
+    assert_eq!(told(&answer("matrix", serde_json::json!([])).await).0, Finding::Error);
+}
+
+#[tokio::test]
+async fn prometheus_says_itself_what_is_wrong_with_a_query() {
+    let wrong = serde_json::json!({ "status": "error", "errorType": "bad_data", "error": "parse error: unclosed" });
+    assert_eq!(told(&of_prometheus(400, wrong).await), (Finding::Error, "HTTP 400: parse error: unclosed"));
 }

@@ -286,6 +286,7 @@ impl Session {
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
             steps: rollout.steps.clone(),
+            analyses: playbook.analyses.clone(),
             at_gate: self.at_gate,
             traffic: self.traffic(),
             max_restarts: playbook.readiness.failures,

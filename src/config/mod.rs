@@ -7,6 +7,7 @@
 //! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value` (reading, gathering
 //! faults) → `inventory`, `playbook` → what holds only between the two.
 
+mod analysis;
 mod command;
 mod definition;
 mod diagnostic;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::core::analysis::Analysis;
 use crate::core::loss::Probing;
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
 use crate::core::step::AtGate;
 
+use super::analysis;
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
@@ -44,6 +46,8 @@ pub struct Playbook {
     pub liveness: Option<Liveness>,
     /// How the rollout may go about it.
     pub rollout: RolloutConfig,
+    /// The numbers by which a new version is judged.
+    pub analyses: Vec<Analysis>,
     /// What is decided beforehand, for when nobody is there to be asked.
     pub unattended: UnattendedConfig,
     /// What stands before the instances; `None` where nothing does.
@@ -145,6 +149,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let liveness_place = top.key_place("liveness");
     let liveness_fields = top.table_or_empty("liveness", "[liveness]");
     let rollout_fields = top.table_or_empty("rollout", "[rollout]");
+    let analysis_fields = top.tables_if_any("analysis", "[[analysis]]", analysis::EXAMPLE);
     let unattended_fields = top.table_or_empty("unattended", "[unattended]");
     let has_traffic = top.key_place("traffic").is_some();
     let traffic_fields = top.table_or_empty("traffic", "[traffic]");
@@ -171,7 +176,10 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
         fields.finish();
         Some(UnattendedConfig { gate: gate? })
     });
-    let (rollout_places, rollout) = rollout_fields.map(|fields| rollout::read(&fields, sink)).unwrap_or_default();
+    let analyses = analysis::read(&analysis_fields, version.as_deref(), sink);
+    let is_analysed = !analysis_fields.is_empty();
+    let (rollout_places, rollout) =
+        rollout_fields.map(|fields| rollout::read(&fields, is_analysed, sink)).unwrap_or_default();
 
     let name = service.as_ref().map(|service| service.name.as_str());
     let (traffic_places, traffic) = match traffic_fields.filter(|_| has_traffic) {
@@ -193,6 +201,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             readiness: readiness?,
             liveness: liveness?,
             rollout: rollout?,
+            analyses: analyses?,
             unattended: unattended?,
             traffic: traffic?,
             probe: probe?,

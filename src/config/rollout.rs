@@ -58,7 +58,8 @@ pub(super) struct RolloutPlaces {
     max_unavailable: Option<Place>,
 }
 
-pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<RolloutConfig>) {
+/// Reads the table; `is_analysed` says whether anything is measured.
+pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (RolloutPlaces, Option<RolloutConfig>) {
     let replicas = fields.optional("replicas", count);
     let max_surge = fields.or("max_surge", Amount::Count(1), amount);
     let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
@@ -66,6 +67,13 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
     let soak = fields.or("soak", Duration::ZERO, duration);
     let steps = fields.each("steps", STEPS_EXAMPLE, |node| step(node, soak.unwrap_or_default(), sink));
+    // Without steps all of it is one, if there is anything to wait for.
+    let steps = steps.zip(soak).map(|(mut steps, soak)| {
+        if fields.key_place("steps").is_none() && (is_analysed || !soak.is_zero()) {
+            steps.push(Step { instances: Amount::Percent(100), soak, pause: false, weight_percent: None });
+        }
+        steps
+    });
     let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
     let max_failures = fields.or("max_failures", 0, count);
     let on_failure = fields.or(
@@ -90,7 +98,7 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> (RolloutPlaces, Option<R
             max_unavailable: max_unavailable?,
             min_ready: min_ready?,
             progress_deadline: progress_deadline?,
-            steps: soak.and(steps)?,
+            steps: steps?,
             history_limit: history_limit?,
             max_failures: max_failures?,
             on_failure: on_failure?,

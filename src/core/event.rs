@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
+use super::analysis::{Finding, Number};
 use super::failure::{Failure, Outcome};
 use super::loss::LossReport;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
@@ -236,6 +237,21 @@ pub enum Event {
         step: u32,
         /// Of so many.
         of: u32,
+    },
+    /// Something was measured, to judge the new version by.
+    Measured {
+        /// The name of the analysis.
+        analysis: String,
+        /// What it found.
+        outcome: Finding,
+        /// In words.
+        detail: String,
+        /// The number, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Number>,
+        /// Nothing follows from it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// A person said that the rollout may go on.
     Promoted {

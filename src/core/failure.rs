@@ -41,6 +41,8 @@ pub enum FailureKind {
     NotReady,
     /// A host could not be reached within the progress deadline.
     HostLost,
+    /// What was measured of the new version is not as it should be.
+    Analysis,
     /// Nothing could be done within the progress deadline.
     Stuck,
     /// More requests failed than may.
@@ -69,6 +71,7 @@ impl fmt::Display for Failure {
                 write!(f, "the new instance was not ready after {waited}; the last answer: {}", self.detail)
             }
             FailureKind::HostLost => write!(f, "out of reach for {waited}: {}", self.detail),
+            FailureKind::Analysis => write!(f, "analysis {}", self.detail),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
             FailureKind::Loss => write!(f, "requests were lost: {}", self.detail),
             FailureKind::Aborted => write!(f, "aborted by {}", self.detail),

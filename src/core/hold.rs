@@ -72,6 +72,15 @@ pub enum Hold {
         /// Until when.
         until: Time,
     },
+    /// The new instances of a step have been watched for long enough, but what is measured says nothing yet.
+    WaitsForAnalysis {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// Which analysis, and what it says.
+        why: String,
+    },
     /// A person must say that the rollout may go on.
     WaitsForPromote {
         /// After which step, from 1.
@@ -115,6 +124,9 @@ impl fmt::Display for Hold {
                 write!(f, "port {port} is ready and admitted; it waits for a balancer's own check")
             }
             Hold::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
+            Hold::WaitsForAnalysis { step, of, why } => {
+                write!(f, "waits: step {step} of {of} is not judged yet: {why}")
+            }
             Hold::WaitsForPromote { step, of } => {
                 write!(f, "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back")
             }

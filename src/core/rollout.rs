@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
+use super::analysis::Record;
 use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
 use super::failure::{Failure, FailureKind, Outcome};
 use super::loss::LossReport;
@@ -60,6 +61,8 @@ pub struct Rollout {
     pub step_reached: Option<Time>,
     /// Whether a person said that it may go on from the present step.
     pub promoted: bool,
+    /// What was measured of the new version, by the name of the analysis.
+    pub analyses: BTreeMap<String, Record>,
     /// Whether a person asked to stop.
     pub interrupted: bool,
     /// Who paused it, and since when.
@@ -165,6 +168,7 @@ impl Rollout {
             steps_passed: 0,
             step_reached: None,
             promoted: false,
+            analyses: BTreeMap::new(),
             interrupted: false,
             paused: None,
             aborted: None,
@@ -288,6 +292,10 @@ impl Rollout {
                 self.step_reached = None;
                 self.promoted = false;
                 self.last_progress = entry.at;
+            }
+            Event::Measured { analysis, outcome, detail, .. } => {
+                let record = Record::take(self.analyses.remove(analysis), entry.at, *outcome, detail);
+                self.analyses.insert(analysis.clone(), record);
             }
             Event::Promoted { full: false, .. } => self.promoted = true,
             Event::Promoted { full: true, .. } => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::analysis::Analysis;
 use super::budget::{Amount, Budget};
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
@@ -38,6 +39,8 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// What becomes of a step at which a person is to be asked.
     pub at_gate: AtGate,
+    /// What is measured while new instances serve.
+    pub analyses: Vec<Analysis>,
     /// What stands before the instances; `None` where nothing does.
     pub traffic: Option<Traffic>,
     /// Releases that stay on the hosts when the rollout is done, besides those that run.

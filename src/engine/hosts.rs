@@ -8,12 +8,14 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
+use super::analysis;
 use super::balancers::Balancing;
 use super::clock::Clock;
 use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
 use crate::config::{SlotVars, render};
 use crate::core::action::Action;
+use crate::core::analysis::{Analysis, Measurement};
 use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
@@ -472,6 +474,10 @@ impl World for Hosts {
 
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
         self.question(slot, instance).boxed()
+    }
+
+    fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement> {
+        analysis::measure(analysis).boxed()
     }
 
     fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {

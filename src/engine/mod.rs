@@ -3,6 +3,7 @@
 //! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time (orders, probes,
 //! looks) runs in tasks of its own and reports back through one mailbox. [`World`] is what it acts on.
 
+mod analysis;
 mod balancers;
 mod clock;
 mod hosts;

@@ -44,7 +44,7 @@ impl<W: World, S: Store> Run<W, S> {
         }
     }
 
-    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict) {
+    fn asked(&mut self, slot: Slot, name: &InstanceId, restarts: u32, verdict: Verdict, begun: Time) {
         let now = self.engine.clock.now();
         self.watch.asked(name, now);
         let being_stopped = self.is_being_stopped(name);
@@ -62,6 +62,7 @@ impl<W: World, S: Store> Run<W, S> {
             }
         };
         let passed = matches!(verdict, Verdict::Pass(_));
+        let says_something = instance.health.ready_since.is_some() && !matches!(verdict, Verdict::Error(_));
         let change = instance.health.record(verdict, now, now, &definition.readiness.thresholds());
         let was_ready = instance.health.ready_since.is_some();
         let answer = instance.health.last_answer().unwrap_or_default().to_owned();
@@ -70,6 +71,9 @@ impl<W: World, S: Store> Run<W, S> {
         } else if was_ready {
             // It may have ended; the host knows.
             self.watch.look_now(&slot.host);
+        }
+        if says_something {
+            self.answered(&release, !passed, now.since(begun));
         }
         let instance = name.clone();
         match change {
@@ -137,9 +141,10 @@ impl<W: World, S: Store> Run<W, S> {
                 self.watch.asked(&instance, begun);
                 self.watch.ask_now(&instance);
             }
-            Ok((_, Message::Asked { slot, instance, restarts, verdict })) => {
-                self.asked(slot, &instance, restarts, verdict);
+            Ok((begun, Message::Asked { slot, instance, restarts, verdict })) => {
+                self.asked(slot, &instance, restarts, verdict, begun);
             }
+            Ok((begun, Message::Measured { analysis, measurement })) => self.measured(&analysis, measurement, begun),
             Ok((begun, Message::Looked { host, .. })) if is_old(&host, begun) => {
                 self.watch.dismiss(&host);
                 self.watch.look_now(&host);

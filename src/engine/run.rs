@@ -8,10 +8,12 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::analysis::Analyses;
 use super::clock::Clock;
 use super::watch::Watch;
 use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
+use crate::core::analysis::Measurement;
 use crate::core::event::{Entry, Event, Progress};
 use crate::core::failure::{Failure, Outcome};
 use crate::core::fleet::{Fleet, Observation, Reach};
@@ -85,6 +87,7 @@ pub struct Engine<W, S> {
 pub(super) enum Message {
     Ended { id: ActionId, host: HostId, performed: Performed },
     Asked { slot: Slot, instance: InstanceId, restarts: u32, verdict: Verdict },
+    Measured { analysis: String, measurement: Measurement },
     Looked { host: HostId, orders: u64, looked: Result<Observation, Unusable> },
     Viewed { balancer: HostId, orders: u64, viewed: Result<View, Unusable> },
 }
@@ -118,6 +121,7 @@ pub(super) struct Run<W, S> {
     progress: Progress,
     holds: BTreeMap<HostId, Hold>,
     pub(super) watch: Watch,
+    pub(super) analyses: Analyses,
     /// Orders given to each host or balancer so far: a look that began before the last one is out of date.
     pub(super) orders: BTreeMap<HostId, u64>,
     /// What is under way, and when it began.
@@ -152,6 +156,7 @@ impl<W: World, S: Store> Run<W, S> {
             progress: Progress::default(),
             holds: BTreeMap::new(),
             watch,
+            analyses: Analyses::default(),
             orders: BTreeMap::new(),
             tasks: JoinSet::new(),
             recorded: Vec::new(),
@@ -393,7 +398,9 @@ impl<W: World, S: Store> Run<W, S> {
     async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
         let now = self.engine.clock.now();
         let next = self.send_due(now);
-        let until = [wake, next, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
+        let measured = self.measure_due(now);
+        let until =
+            [wake, next, measured, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
         let until = until.unwrap_or(now);
         let pause = until.since(now);
         let arrived = tokio::select! {
@@ -482,7 +489,7 @@ impl<W: World, S: Store> Run<W, S> {
         due.next
     }
 
-    fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
+    pub(super) fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
         let begun = self.engine.clock.now();
         self.tasks.spawn(async move { (begun, task.await) });
     }
@@ -496,6 +503,7 @@ impl<W: World, S: Store> Run<W, S> {
             return;
         }
         self.record(Event::Woke { slept });
+        self.analyses.woke(now);
         for (id, host) in &mut self.engine.fleet.hosts {
             self.fresh_from.insert(id.clone(), now);
             if host.is_reachable() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 
 use crate::core::action::Action;
+use crate::core::analysis::{Analysis, Measurement};
 use crate::core::fleet::{Instance, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Slot};
@@ -23,6 +24,9 @@ pub trait World: Send + Sync + 'static {
 
     /// Asks an instance once whether it is ready.
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
+
+    /// Measures a number by which a new version is judged; one that compares instances is not measured here.
+    fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
     /// The last lines of an instance's log; empty if they cannot be had.
     fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;

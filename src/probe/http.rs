@@ -150,7 +150,7 @@ fn first_line(text: &str) -> String {
 }
 
 /// Text from outside for a person's terminal: short, and without anything that would move its cursor.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     let mut shown: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
     if chars.next().is_some() {

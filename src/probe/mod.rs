@@ -1,8 +1,9 @@
-//! Floor 2: asks an instance whether it is ready.
+//! Floor 2: asks an instance whether it is ready, and others for numbers to judge a version by.
 //!
 //! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a problem, which says
 //! nothing about the instance. Each probe is a connection of its own: an old one would show how the instance was.
 
+mod analysis;
 mod http;
 mod loss;
 mod tcp;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub use self::analysis::{measure_http, measure_prometheus};
 pub use self::http::Client;
 pub use self::loss::{Asker, Now};
 

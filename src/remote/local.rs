@@ -34,7 +34,7 @@ impl Local {
         group.ended();
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(code),
-            (None, signal) => Err(Failure::Lost(format!("the shell was ended by signal {}", signal.unwrap_or(0)))),
+            (None, signal) => Err(Failure::Lost(format!("it was ended by signal {}", signal.unwrap_or(0)))),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Setup;
 use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
 use crate::core::action::Action;
+use crate::core::analysis::Finding;
 use crate::core::event::{Entry, Event, Generation, Progress};
 use crate::core::failure::Failure;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
@@ -62,6 +63,8 @@ pub(super) struct Story {
     sick: BTreeSet<InstanceId>,
     lost: BTreeMap<HostId, Time>,
     staging: BTreeMap<ReleaseId, Staging>,
+    /// What each analysis found last.
+    found: BTreeMap<String, Finding>,
     /// The last sentence, or what stands for it in a large fleet.
     last_sentence: String,
 }
@@ -94,6 +97,7 @@ impl Story {
             sick: BTreeSet::new(),
             lost: BTreeMap::new(),
             staging: BTreeMap::new(),
+            found: BTreeMap::new(),
             last_sentence: String::new(),
         }
     }
@@ -170,6 +174,9 @@ impl Story {
             }
             Event::StepPassed { step, of } => {
                 Some(routine(entry.at, String::new(), "", &format!("step {step} of {of} is passed")))
+            }
+            Event::Measured { analysis, outcome, detail, dry_run, .. } => {
+                self.measured(entry.at, analysis, *outcome, detail, *dry_run)
             }
             Event::Promoted { by, full } => {
                 let far = if *full { " through all steps" } else { "" };
@@ -301,6 +308,17 @@ impl Story {
             Action::Prune { releases, .. } => self
                 .one_by_one()
                 .then(|| routine(at, order.whom(), "pruned", &text::count(releases.len(), "old release"))),
+        }
+    }
+
+    /// What passes is told once; what does not, each time.
+    fn measured(&mut self, at: Time, analysis: &str, found: Finding, detail: &str, dry_run: bool) -> Option<Told> {
+        let is_news = self.found.insert(analysis.to_owned(), found) != Some(found);
+        let dry = if dry_run { " (dry run)" } else { "" };
+        let text = format!("analysis {analysis}{dry}: {found}: {detail}");
+        match found {
+            Finding::Failure | Finding::Error => Some(notable(at, String::new(), "", &text)),
+            Finding::Success | Finding::Inconclusive => is_news.then(|| routine(at, String::new(), "", &text)),
         }
     }
 

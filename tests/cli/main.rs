@@ -11,6 +11,7 @@ mod course;
 mod project;
 mod redact;
 
+mod analysis;
 mod check;
 mod deploy;
 mod failure;

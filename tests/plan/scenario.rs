@@ -54,6 +54,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             thresholds: BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
+            analyses: Vec::new(),
             traffic: None,
             max_restarts: 0,
             keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),

@@ -308,6 +308,7 @@ impl Session {
                 .collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
+            analyses: Vec::new(),
             traffic: None,
             max_restarts: scene.readiness.failures,
             keep: history::kept_releases(&past, &retained),

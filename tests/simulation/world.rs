@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use ship::core::analysis::{Analysis, Measurement};
 use ship::core::fleet::{Instance, Observation};
 use ship::core::health::Verdict;
 use ship::core::names::{HostId, Slot};
@@ -314,6 +315,10 @@ impl World for Hands {
 
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
         self.question(slot, instance).boxed()
+    }
+
+    fn measure<'a>(&'a self, _analysis: &'a Analysis) -> BoxFuture<'a, Measurement> {
+        async { Measurement::inconclusive("nothing is measured here") }.boxed()
     }
 
     fn log_tail<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {

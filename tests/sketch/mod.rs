@@ -303,6 +303,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
+        analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),

@@ -22,7 +22,8 @@ impl Draft<'_> {
         }
         // What explains the lost requests comes before them.
         let cause = self.failed_order(|_| true).or_else(|| self.exited_instance());
-        cause.or_else(|| self.lost_requests()).or_else(|| self.overdue())
+        let cause = cause.or_else(|| self.lost_requests()).or_else(|| self.breached_analysis());
+        cause.or_else(|| self.overdue())
     }
 
     /// More requests failed than may. On the way back they are only counted: it is the way out.
@@ -37,6 +38,19 @@ impl Draft<'_> {
         let detail = format!("{failed} of {requests} requests failed, at most {} may{why}", loss.max_failed);
         let waited = first.zip(loss.counted_from).map(|(first, from)| first.at.since(from)).unwrap_or_default();
         Some(Failure { kind: FailureKind::Loss, host: None, slot: None, detail, waited })
+    }
+
+    /// What was measured of the new version is not as it should be.
+    fn breached_analysis(&self) -> Option<Failure> {
+        let measured = self.spec.analyses.iter().filter_map(|it| Some((it, self.rollout.analyses.get(&it.name)?)));
+        let mut breaches = measured.filter_map(|(analysis, record)| Some((analysis.breach(record)?, record)));
+        breaches.next().map(|(detail, record)| Failure {
+            kind: FailureKind::Analysis,
+            host: None,
+            slot: None,
+            detail,
+            waited: self.now.since(record.since),
+        })
     }
 
     /// On the way back: orders have failed, and there is nothing else to try and nothing to wait for.

@@ -66,6 +66,9 @@ impl Draft<'_> {
         if self.now < soaked {
             return Some(Next::Wake(soaked.min(self.wake_at_gate())));
         }
+        if self.awaited_analysis(reached).is_some() {
+            return Some(Next::Wake(self.wake_at_gate()));
+        }
         if !step.pause || self.spec.at_gate == AtGate::Promote {
             return Some(Next::StepPassed);
         }
@@ -76,6 +79,12 @@ impl Draft<'_> {
             }
             AtGate::Wait | AtGate::Promote => Some(Next::Wake(self.wake_at_gate())),
         }
+    }
+
+    /// What keeps the present step from being passed, though its time is over: a number that says nothing yet.
+    fn awaited_analysis(&self, reached: Time) -> Option<String> {
+        let record = |name: &String| self.rollout.analyses.get(name);
+        self.spec.analyses.iter().find_map(|analysis| analysis.holds(record(&analysis.name), reached))
     }
 
     fn wake_at_gate(&self) -> Time {
@@ -95,6 +104,8 @@ impl Draft<'_> {
         let until = reached + step.soak;
         Some(if self.now < until {
             Hold::StepSoaks { step: number, of, until }
+        } else if let Some(why) = self.awaited_analysis(reached) {
+            Hold::WaitsForAnalysis { step: number, of, why }
         } else {
             Hold::WaitsForPromote { step: number, of }
         })

@@ -1,0 +1,188 @@
+//! `[[analysis]]`: the numbers by which a new version is judged while it is rolled out.
+
+use std::time::Duration;
+
+use crate::core::analysis::compare::Tolerance;
+use crate::core::analysis::{Analysis, Bound, Number, OnInconclusive, Way};
+
+use super::command::command;
+use super::diagnostic::Diagnostic;
+use super::fields::{Fields, Sink};
+use super::template::render_version;
+use super::tree::Node;
+use super::value::{Fault, Faults, boolean, choice, count, line, positive_duration, quoted, string, times};
+
+/// How one begins.
+pub(super) const EXAMPLE: &str = "[[analysis]]\nname = \"errors\"\nkind = \"compare\"";
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const ERRORS: u32 = 4;
+const MIN_REQUESTS: u32 = 20;
+const ERROR_POINTS: f64 = 1.0;
+const LATENCY_PERCENT: f64 = 50.0;
+const SUCCESS_EXAMPLE: &str = "success = \">= 0.99\"";
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Http,
+    Prometheus,
+    Command,
+    Compare,
+}
+
+/// Reads all of them; templates in them know the `version`.
+pub(super) fn read(tables: &[Fields<'_>], version: Option<&str>, sink: &Sink) -> Option<Vec<Analysis>> {
+    let mut all: Vec<Analysis> = Vec::new();
+    let mut whole = true;
+    for fields in tables {
+        let Some(analysis) = read_one(fields, version.unwrap_or("0")) else {
+            whole = false;
+            continue;
+        };
+        if all.iter().any(|other| other.name == analysis.name) {
+            let place = fields.place_of("name").unwrap_or_else(|| fields.place().clone());
+            let message = format!("there are two analyses by the name {}", quoted(&analysis.name));
+            sink.push(Diagnostic::at(&place, message).help("give each a name of its own"));
+        }
+        all.push(analysis);
+    }
+    whole.then_some(all)
+}
+
+fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
+    let kinds = choice(&[
+        ("compare", Kind::Compare),
+        ("http", Kind::Http),
+        ("prometheus", Kind::Prometheus),
+        ("command", Kind::Command),
+    ]);
+    let name = fields.required("name", "name = \"errors\"", line);
+    let kind = fields.required("kind", "kind = \"compare\"", kinds);
+    let interval = fields.or("interval", INTERVAL, positive_duration);
+    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let failures = fields.or("failures", 0, count);
+    let errors = fields.or("errors", ERRORS, count);
+    let on_inconclusive = fields.or(
+        "on_inconclusive",
+        OnInconclusive::Pass,
+        choice(&[("pass", OnInconclusive::Pass), ("hold", OnInconclusive::Hold), ("fail", OnInconclusive::Fail)]),
+    );
+    let dry_run = fields.or("dry_run", false, boolean);
+    // Which further keys there are depends on the kind.
+    let way = way(fields, kind?, version);
+    fields.finish();
+    Some(Analysis {
+        name: name?,
+        way: way?,
+        interval: interval?,
+        timeout: timeout?,
+        failures: failures?,
+        errors: errors?,
+        on_inconclusive: on_inconclusive?,
+        dry_run: dry_run?,
+    })
+}
+
+fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
+    let text = |node: &Node| rendered(&line(node)?, version);
+    let address = |node: &Node| url(text(node)?);
+    match kind {
+        Kind::Http => {
+            let url = fields.required("url", "url = \"http://metrics.example/testpage\"", address);
+            let pointer = fields.or("value", String::new(), pointer);
+            let success = fields.required("success", SUCCESS_EXAMPLE, bound);
+            Some(Way::Http { url: url?, pointer: pointer?, success: success? })
+        }
+        Kind::Prometheus => {
+            let address = fields.required("address", "address = \"http://prometheus:9090\"", address);
+            let query = fields
+                .required("query", "query = \"sum(rate(errors_total[1m]))\"", |node| rendered(&string(node)?, version));
+            let success = fields.required("success", SUCCESS_EXAMPLE, bound);
+            Some(Way::Prometheus { address: address?, query: query?, success: success? })
+        }
+        Kind::Command => {
+            let words = fields.required("command", "command = \"./judge --version {{ version }}\"", |node| {
+                command(node)?.iter().map(|word| rendered(word, version)).collect::<Result<Vec<_>, _>>()
+            });
+            let success = fields.optional("success", bound);
+            Some(Way::Command { words: words?, success: success? })
+        }
+        Kind::Compare => {
+            let default = |number| Number::new(number).unwrap_or(Number::ZERO);
+            let error_points = fields.or("max_error_rate_increase", default(ERROR_POINTS), percentage);
+            let latency_percent = fields.or("max_latency_increase", default(LATENCY_PERCENT), percentage);
+            let min_requests = fields.or("min_requests", MIN_REQUESTS, times);
+            Some(Way::Compare(Tolerance {
+                error_points: error_points?,
+                latency_percent: latency_percent?,
+                min_requests: min_requests?,
+            }))
+        }
+    }
+}
+
+fn rendered(template: &str, version: &str) -> Result<String, Faults> {
+    render_version(template, version).map_err(|fault| {
+        let wrong = Fault::new(format!("is no template: {}", fault.message));
+        match fault.help {
+            Some(help) => wrong.help(help).into(),
+            None => wrong.into(),
+        }
+    })
+}
+
+fn url(text: String) -> Result<String, Faults> {
+    match reqwest::Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text),
+        Ok(url) => Err(Fault::new(format!("cannot be fetched by {}", quoted(url.scheme())))
+            .help("begin it with http:// or https://")
+            .into()),
+        Err(why) => Err(Fault::new(format!("is no URL: {why}")).help("for example \"http://prometheus:9090\"").into()),
+    }
+}
+
+fn bound(node: &Node) -> Result<Bound, Faults> {
+    const HELP: &str = "a comparison and a number, as in \">= 0.99\" or \"< 5%\" (which is 0.05)";
+    string(node)?.parse().map_err(|why| Fault::new(format!("is no bound: {why}")).help(HELP).into())
+}
+
+/// A percentage, with a fraction if need be.
+fn percentage(node: &Node) -> Result<Number, Faults> {
+    let text = string(node)?;
+    let number = text.strip_suffix('%').and_then(|digits| digits.trim().parse().ok()).and_then(Number::new);
+    number.filter(|number| number.get() >= 0.0).ok_or_else(|| {
+        Fault::new(format!("is no percentage: {}", quoted(&text))).help("for example \"1%\" or \"0.5%\"").into()
+    })
+}
+
+/// A JSON pointer, `/errors/0/rate`, or the same as a path, `$.errors[0].rate`.
+fn pointer(node: &Node) -> Result<String, Faults> {
+    let text = line(node)?;
+    if text.starts_with('/') {
+        return Ok(text);
+    }
+    let wrong = || {
+        Fault::new(format!("is no path to a value: {}", quoted(&text)))
+            .help("for example \"$.errors[0].rate\", or the JSON pointer \"/errors/0/rate\"")
+    };
+    let path = text.strip_prefix('$').ok_or_else(wrong)?;
+    let mut pointer = String::new();
+    for (nth, part) in path.split('.').enumerate() {
+        let mut pieces = part.split('[');
+        let key = pieces.next().unwrap_or_default();
+        // Before the first dot there is no key, after each there is one.
+        let is_key = !key.is_empty() && !key.contains([']', '*', '?', '\'', '"', ' ']);
+        if (nth == 0) != key.is_empty() || nth > 0 && !is_key {
+            return Err(wrong().into());
+        }
+        if nth > 0 {
+            pointer.extend(["/", &key.replace('~', "~0").replace('/', "~1")]);
+        }
+        for index in pieces {
+            let index: usize = index.strip_suffix(']').and_then(|index| index.parse().ok()).ok_or_else(wrong)?;
+            pointer.extend(["/", &index.to_string()]);
+        }
+    }
+    Ok(pointer)
+}

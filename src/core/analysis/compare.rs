@@ -1,0 +1,251 @@
+//! New instances beside old ones in the same minutes: do they fail more often, or answer more slowly, than chance explains?
+//!
+//! Of each side the requests of the newest minute count, or of as much more as it takes for 200 on either side.
+//!
+//! *Errors.* The new ones fail more often where their rate exceeds that of the old ones by more than is tolerated, and where
+//! equal versions would show such a difference, or a larger one, once in two thousand times at most (Fisher's exact test,
+//! one-sided). Few requests thus must differ much, and many little.
+//!
+//! *Latency.* Only means are known. The new one's exceeds what is tolerated where it does so by more than 5 ms and by more
+//! than 3.3 standard errors, with a spread as wide as the mean itself (as of an exponential distribution).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Finding, Measurement, Number};
+use crate::core::fleet::Fleet;
+use crate::core::names::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::time::Time;
+use crate::core::traffic::Counters;
+
+/// By how much new instances may do worse than old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    /// The most by which the rate of errors may be higher, in percentage points.
+    pub error_points: Number,
+    /// The most by which the mean latency may be higher, in percent of the old one's.
+    pub latency_percent: Number,
+    /// With fewer requests on either side nothing can be told.
+    pub min_requests: u32,
+}
+
+/// Requests that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests.
+    pub requests: u64,
+    /// Of these, failed.
+    pub errors: u64,
+    /// Of the requests, those whose latency is known.
+    pub timed: u64,
+    /// How long these took, in ms together.
+    pub total_ms: u64,
+}
+
+/// New instances, and old ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Of the version that is rolled out.
+    pub new: Tally,
+    /// Of any other.
+    pub old: Tally,
+}
+
+/// What was counted so far, moment by moment.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// What each balancer had counted of each instance.
+    seen: BTreeMap<(HostId, Slot), (InstanceId, Counters)>,
+    total: Sides,
+    /// The totals of earlier moments, oldest first.
+    earlier: VecDeque<(Time, Sides)>,
+}
+
+/// What is older counts only where there are few requests.
+const WINDOW: Duration = Duration::from_mins(1);
+/// So many requests on either side are enough.
+const ENOUGH: u64 = 200;
+/// How often equal versions may be told apart by mistake, at most.
+const CHANCE: f64 = 0.0005;
+/// The same for a normal distribution, in standard errors.
+const STANDARD_ERRORS: f64 = 3.29;
+/// Nobody cares for less, and the measuring itself is not more exact.
+const LEAST_MS: f64 = 5.0;
+/// A balancer's mean is one over so many requests at most.
+const MEAN_OF: u64 = 1024;
+
+impl Tally {
+    /// Takes in one request that ship made itself.
+    pub fn count(&mut self, is_error: bool, took: Duration) {
+        self.requests += 1;
+        self.errors += u64::from(is_error);
+        self.timed += u64::from(!is_error);
+        self.total_ms += if is_error { 0 } else { u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests - earlier.requests,
+            errors: self.errors - earlier.errors,
+            timed: self.timed - earlier.timed,
+            total_ms: self.total_ms - earlier.total_ms,
+        }
+    }
+
+    fn add_counted(&mut self, before: &Counters, now: &Counters) {
+        let requests = now.requests - before.requests;
+        self.requests += requests;
+        self.errors += now.errors.saturating_sub(before.errors).min(requests);
+        if let Some(mean) = now.mean_ms {
+            self.timed += requests;
+            self.total_ms += requests.saturating_mul(u64::from(mean));
+        }
+    }
+
+    fn error_rate(&self) -> f64 {
+        float(self.errors) / float(self.requests.max(1))
+    }
+
+    fn mean_ms(&self) -> f64 {
+        float(self.total_ms) / float(self.timed.max(1))
+    }
+}
+
+impl Ledger {
+    /// Takes in what the balancers have counted by now. An instance counts from the first look at it.
+    pub fn look(&mut self, fleet: &Fleet, new: &ReleaseId) {
+        for (id, balancer) in fleet.balancers.iter().filter(|(_, balancer)| balancer.is_reachable()) {
+            for (slot, server) in &balancer.view.servers {
+                let (Some(counters), Some(instance)) = (server.counters, fleet.instance(slot)) else { continue };
+                let present = (instance.name.clone(), counters);
+                let Some((name, before)) = self.seen.insert((id.clone(), slot.clone()), present) else { continue };
+                // A balancer that was started anew counts from 0.
+                if name == instance.name && before.requests <= counters.requests {
+                    let side = if instance.release == *new { &mut self.total.new } else { &mut self.total.old };
+                    side.add_counted(&before, &counters);
+                }
+            }
+        }
+    }
+
+    /// Takes in one request that ship made itself, where there is no balancer that counts.
+    pub fn asked(&mut self, is_new: bool, is_error: bool, took: Duration) {
+        let side = if is_new { &mut self.total.new } else { &mut self.total.old };
+        side.count(is_error, took);
+    }
+
+    /// What counts now.
+    pub fn window(&mut self, now: Time) -> Sides {
+        let since =
+            |earlier: &Sides| Sides { new: self.total.new.since(earlier.new), old: self.total.old.since(earlier.old) };
+        let is_enough = |(at, earlier): &(Time, Sides)| {
+            let sides = since(earlier);
+            now.since(*at) >= WINDOW && sides.new.requests.min(sides.old.requests) >= ENOUGH
+        };
+        if self.earlier.is_empty() {
+            self.earlier.push_back((now, Sides::default()));
+        }
+        // Nothing before the newest that is enough is ever looked at again.
+        if let Some(first) = self.earlier.iter().rposition(is_enough) {
+            self.earlier.drain(..first);
+        }
+        let sides = self.earlier.front().map_or(self.total, |(_, first)| since(first));
+        self.earlier.push_back((now, self.total));
+        sides
+    }
+}
+
+/// Judges the new ones beside the old ones.
+pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
+    let Sides { new, old } = sides;
+    let least = u64::from(tolerance.min_requests.max(1));
+    if new.requests < least || old.requests < least {
+        return Measurement::inconclusive(format!(
+            "{} to the new instances and {} to the old ones are too few: {least} must be",
+            requests(new.requests),
+            old.requests
+        ));
+    }
+    let value = Number::new(new.error_rate());
+    let errors = format!(
+        "{} of {} failed, against {} of {}",
+        percent(new.error_rate()),
+        requests(new.requests),
+        percent(old.error_rate()),
+        old.requests
+    );
+    if fails_more(new, old, tolerance.error_points.get() / 100.0) {
+        return Measurement { finding: Finding::Failure, detail: errors, value };
+    }
+    let may_tell = new.timed >= least && old.timed >= least;
+    if may_tell && is_slower(new, old, 1.0 + tolerance.latency_percent.get() / 100.0) {
+        let detail = format!(
+            "{:.0} ms on average over {}, against {:.0} ms over {}",
+            new.mean_ms(),
+            requests(new.timed),
+            old.mean_ms(),
+            old.timed
+        );
+        return Measurement { finding: Finding::Failure, detail, value: Number::new(new.mean_ms()) };
+    }
+    Measurement { finding: Finding::Success, detail: errors, value }
+}
+
+fn fails_more(new: &Tally, old: &Tally, tolerated: f64) -> bool {
+    new.error_rate() - old.error_rate() > tolerated && chance(new, old) < CHANCE
+}
+
+fn is_slower(new: &Tally, old: &Tally, tolerated: f64) -> bool {
+    let (new_ms, most_ms) = (new.mean_ms(), old.mean_ms() * tolerated);
+    let error = |mean: f64, timed: u64| mean * mean / float(timed.min(MEAN_OF));
+    let standard_error = (error(new_ms, new.timed) + error(most_ms, old.timed)).sqrt();
+    let excess = new_ms - most_ms;
+    excess > LEAST_MS && excess > STANDARD_ERRORS * standard_error
+}
+
+/// The probability that of as many errors in all at least as many are the new ones', were both versions equal.
+fn chance(new: &Tally, old: &Tally) -> f64 {
+    let (all, errors) = (new.requests + old.requests, new.errors + old.errors);
+    let most = errors.min(new.requests);
+    let ways = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
+    // The hypergeometric distribution, from the least likely to the most unlikely of these.
+    let mut term =
+        (ways(errors, new.errors) + ways(all - errors, new.requests - new.errors) - ways(all, new.requests)).exp();
+    let mut sum = 0.0;
+    for mine in new.errors..=most {
+        sum += term;
+        if term <= sum * f64::EPSILON {
+            break;
+        }
+        let (left, right) = (float(errors - mine) * float(new.requests - mine), float(mine + 1));
+        term *= left / (right * float((old.requests + mine + 1).saturating_sub(errors)));
+    }
+    sum.min(1.0)
+}
+
+/// ln n!, by Stirling's series where n is not small.
+fn ln_factorial(n: u64) -> f64 {
+    const SMALL: u64 = 32;
+    if n < SMALL {
+        return (2..=n).map(|k| float(k).ln()).sum();
+    }
+    let x = float(n);
+    let series = 1.0 / (12.0 * x) - 1.0 / (360.0 * x.powi(3)) + 1.0 / (1260.0 * x.powi(5));
+    x * x.ln() - x + 0.5 * (std::f64::consts::TAU * x).ln() + series
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.1} %", rate * 100.0)
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "beyond 2^53 requests nobody counts exactly")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;

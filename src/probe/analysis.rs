@@ -1,0 +1,106 @@
+//! Fetches the number by which a new version is judged.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::http::harmless;
+use super::trouble::chain;
+use crate::core::analysis::{Bound, Measurement};
+use crate::core::time::Human;
+
+/// A longer answer is none to a question for one number.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Judges a value of a JSON document, in no more time than `deadline`. `pointer` is a JSON pointer to the value.
+pub async fn measure_http(url: &str, pointer: &str, success: &Bound, deadline: Duration) -> Measurement {
+    within(deadline, async {
+        let (status, document) = get(Url::parse(url).map_err(|why| why.to_string())?).await?;
+        if !(200..300).contains(&status) {
+            return Err(format!("HTTP {status}"));
+        }
+        let document = document.ok_or("the answer is no JSON")?;
+        let value = document.pointer(pointer).ok_or_else(|| format!("the answer has no value at {pointer}"))?;
+        match value {
+            Value::Null => Ok(Measurement::inconclusive(format!("null at {pointer}"))),
+            value => number(value).map(|number| Measurement::of(number, success)),
+        }
+    })
+    .await
+}
+
+/// Judges the answer to an instant query, in no more time than `deadline`. `address` is Prometheus' base URL.
+pub async fn measure_prometheus(address: &str, query: &str, success: &Bound, deadline: Duration) -> Measurement {
+    within(deadline, async {
+        let base = format!("{}/api/v1/query", address.trim_end_matches('/'));
+        let mut url = Url::parse(&base).map_err(|why| why.to_string())?;
+        url.query_pairs_mut().append_pair("query", query);
+        let (status, document) = get(url).await?;
+        let document = document.ok_or_else(|| format!("HTTP {status}, and the answer is not Prometheus'"))?;
+        if document["status"] != "success" {
+            let why = document["error"].as_str().unwrap_or("no reason given");
+            return Err(format!("HTTP {status}: {}", harmless(why)));
+        }
+        let (kind, result) = (&document["data"]["resultType"], &document["data"]["result"]);
+        let pair = match (kind.as_str(), result.as_array().map(Vec::as_slice)) {
+            (Some("scalar"), _) => result,
+            (Some("vector"), Some([])) => return Ok(Measurement::inconclusive("the query finds nothing")),
+            (Some("vector"), Some([one])) => &one["value"],
+            (Some("vector"), Some(many)) => {
+                return Err(format!("the query finds {} elements; aggregate them to one, with sum() say", many.len()));
+            }
+            (kind, _) => {
+                let kind = harmless(kind.unwrap_or("nothing"));
+                return Err(format!("the query gives a {kind}, and neither a scalar nor an instant vector"));
+            }
+        };
+        // [moment, "number"]
+        number(&pair[1]).map(|number| Measurement::of(number, success))
+    })
+    .await
+}
+
+async fn within(deadline: Duration, measured: impl Future<Output = Result<Measurement, String>>) -> Measurement {
+    match timeout(deadline, measured).await {
+        Ok(Ok(measurement)) => measurement,
+        Ok(Err(why)) => Measurement::error(why),
+        Err(_) => Measurement::error(format!("no answer within {}", Human(deadline))),
+    }
+}
+
+/// The status, and the document if it is JSON. Every question is a connection of its own.
+async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
+    // An error says that there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
+    // To load the system's certificates takes longer than a question without TLS.
+    let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
+    let client = builder.build().map_err(|why| innermost(&why))?;
+    let mut response = client.get(url).send().await.map_err(|why| innermost(&why))?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|why| innermost(&why))? {
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(format!("HTTP {status}, and the answer is longer than {} MiB", BODY_BYTES_MAX >> 20));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, serde_json::from_slice(&body).ok()))
+}
+
+/// A number, in digits or as a text; of a yes or no, 1 or 0.
+fn number(value: &Value) -> Result<f64, String> {
+    let number = match value {
+        Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    };
+    number.ok_or_else(|| format!("no number: {}", harmless(&value.to_string())))
+}
+
+/// The last cause, which is the one that tells. The URL, which may hold a password, is in none of them.
+fn innermost(error: &reqwest::Error) -> String {
+    chain(error).last().map_or_else(String::new, |cause| harmless(&cause.to_string()))
+}

@@ -1,0 +1,148 @@
+//! A new version that is judged by numbers while it is rolled out.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use snapbox::str;
+use tokio::runtime::Runtime;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::project::Project;
+use crate::support::world::write;
+
+/// A service that tells how much goes wrong elsewhere.
+struct Numbers {
+    runtime: Runtime,
+    server: MockServer,
+}
+
+impl Numbers {
+    fn that_say(error_rate: f64) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let server = runtime.block_on(MockServer::start());
+        let numbers = Self { runtime, server };
+        numbers.say(error_rate);
+        numbers
+    }
+
+    /// From now on they say this.
+    fn say(&self, error_rate: f64) {
+        let document = serde_json::json!({ "errors": { "rate": error_rate } });
+        let answer = Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(document));
+        self.runtime.block_on(async {
+            self.server.reset().await;
+            answer.mount(&self.server).await;
+        });
+    }
+
+    fn url(&self) -> String {
+        self.server.uri()
+    }
+}
+
+/// A project with 0.8 deployed, and for what comes then an analysis of the numbers at a URL.
+fn judged_by(url: &str, more: &str) -> Project {
+    let project = Project::new();
+    project.deploy("0.8");
+    with_analysis(
+        project,
+        &format!("kind = \"http\"\nurl = \"{url}\"\nvalue = \"$.errors.rate\"\nsuccess = \"< 1%\"\n{more}"),
+    )
+}
+
+fn with_analysis(project: Project, lines: &str) -> Project {
+    let mut table = String::new();
+    write!(table, "[[analysis]]\nname = \"errors\"\ninterval = \"100ms\"\n{lines}\n\n[rollout]\n").expect("memory");
+    project.with("[rollout]\n", &table)
+}
+
+#[test]
+fn a_number_that_is_not_as_it_should_be_rolls_back() {
+    let numbers = Numbers::that_say(0.048);
+    let project = judged_by(&numbers.url(), "");
+    let told = str![[r#"
+...
+[MOMENT]  node4:8081  ready     0.9 after [TOOK]: "I am: [NET].14, the version is: 0.9"
+...
+[MOMENT]  analysis errors: failed: 4.8% is not < 1%
+...
+[MOMENT]  0.9 does not do as well as it should
+          doing   measuring how 0.9 does
+          seen    errors: 4.8% is not < 1%
+          waited  [TOOK]
+          now     going back to 0.8 (revision 1); 3 of 3 available
+...
+[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
+          why     analysis errors: 4.8% is not < 1%
+          next    mend it and deploy again; `ship history` lists what happened
+
+"#]];
+    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).stderr(told).status(3).run();
+    assert_eq!(project.running().iter().filter(|instance| instance.ends_with(" 0.8")).count(), 3);
+    assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn in_a_dry_run_it_is_only_told() {
+    let numbers = Numbers::that_say(0.048);
+    let project = judged_by(&numbers.url(), "dry_run = true");
+    let said = project.deploy("0.9").stderr;
+    assert!(said.contains("analysis errors (dry run): failed: 4.8% is not < 1%"), "{said}");
+    assert_eq!(project.history()[0], "2 0.9 succeeded");
+}
+
+#[test]
+fn numbers_that_cannot_be_had_roll_back_after_so_many_errors_in_a_row() {
+    // Nobody ever listens there.
+    let project = judged_by("http://127.0.0.1:1/", "errors = 2");
+    let args = ["deploy", "inventory.toml", "--version", "0.9"];
+    let said = project.ship(&args).any_stderr().status(3).run().stderr;
+    assert!(said.contains("(3 errors in a row, 2 may be)"), "{said}");
+    assert_eq!(project.history()[0], "2 0.9 rolled-back");
+}
+
+#[test]
+fn it_is_measured_all_the_time_while_a_step_soaks() {
+    let numbers = Numbers::that_say(0.001);
+    let project = judged_by(&numbers.url(), "");
+    let project = project.with("[rollout]\n", "[rollout]\nsteps = [{ instances = 1, soak = \"1h\" }, \"100%\"]\n");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("step 1 of 2 is reached, with 1 new instance; it soaks for 1h");
+    numbers.say(0.02);
+    let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
+    assert!(said.contains("analysis errors: passed: 0.1% is < 1%"), "{said}");
+    assert!(said.contains("analysis errors: failed: 2% is not < 1%"), "{said}");
+    assert_eq!(project.running().iter().filter(|instance| instance.ends_with(" 0.8")).count(), 3);
+}
+
+#[test]
+fn a_step_waits_for_a_number_that_says_something() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let number = project.path("number");
+    let command = format!("sh -c 'cat {} || exit 2'", number.display());
+    let lines = format!("kind = \"command\"\ncommand = \"{command}\"\nsuccess = \"< 5\"\nerrors = 1000000");
+    let project = with_analysis(project, &lines);
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("step 1 of 1 is reached");
+    deploy.await_words("analysis errors: error: exit status 2");
+    assert_eq!(project.status()["state"], "running");
+    write(&number, "4");
+    let said = deploy.wait().exits(0).stderr;
+    assert!(said.contains("analysis errors: passed: 4 is < 5"), "{said}");
+}
+
+#[test]
+fn equal_versions_are_told_apart_by_nothing() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let project = with_analysis(project, "kind = \"compare\"\non_inconclusive = \"hold\"")
+        .with("[rollout]\n", "[rollout]\nsteps = [1, \"100%\"]\n");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("analysis errors: passed: 0.0 % of ");
+    deploy.await_words("step 1 of 2 is passed");
+    let status = project.status();
+    drop(deploy);
+    assert_eq!(status["state"], "running", "{status:#}");
+}
