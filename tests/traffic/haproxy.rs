@@ -83,6 +83,23 @@ impl<'a> Haproxy<'a> {
     pub(crate) fn count_servers(&self) -> ServerCount {
         ServerCount::start(self.machine.address.clone())
     }
+
+    /// Loads its configuration anew, as somebody else would do.
+    pub(crate) fn reload(&self) {
+        self.machine.exec("systemctl reload haproxy").exits(0);
+    }
+
+    /// Ends all of its processes at once, and keeps it down.
+    pub(crate) fn kill(&self) {
+        self.machine.exec("systemctl kill --signal=KILL haproxy").exits(0);
+        let is_down = || (self.machine.exec("systemctl is-failed haproxy").code == Some(0)).then_some(());
+        world::until("the end of haproxy", Duration::from_secs(10), is_down);
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&self) {
+        self.machine.exec("systemctl reset-failed haproxy; systemctl start haproxy").exits(0);
+    }
 }
 
 /// Counts over and over how many servers take requests.

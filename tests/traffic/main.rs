@@ -5,19 +5,40 @@ mod support;
 
 mod by_hand;
 mod haproxy;
+mod hurt;
+mod rolls;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use haproxy::Haproxy;
 use support::clients::{Clients, Counted, Load};
+use support::fleet::Fleet;
+use support::project::Project;
 
 /// Who asks.
 const CLIENTS: Clients = Clients { kept: 20, short: 20, downloads: 0 };
 /// The same, and some whose answers take longer than anybody may wait for.
 const WITH_DOWNLOADS: Clients = Clients { downloads: 10, ..CLIENTS };
+/// Two slots a host.
+const PORTS: [u16; 2] = [8081, 8082];
 /// Answers before a version is rolled out, and after it.
-const AROUND: u64 = 5000;
+const AROUND: u64 = 3000;
+
+/// What the balancers are told to a service's three replicas on three hosts, which ends at once when it is told to.
+fn behind_haproxy(fleet: &Fleet) -> Project {
+    const TRAFFIC: &str = "\
+[traffic]
+driver = \"haproxy\"
+socket = \"/run/haproxy/admin.sock\"
+drain_timeout = \"30s\"
+
+[rollout]";
+    Project::new(|playbook| fleet.inventory(playbook))
+        .with("page.py\"", "work.py\"")
+        .with("PORT =", "AT_TERM = \"end\", PORT =")
+        .with("[rollout]", TRAFFIC)
+}
 
 /// What was seen of a roll from one version to another.
 struct Rolled {
