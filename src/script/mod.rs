@@ -11,6 +11,9 @@
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
 //!                        liveness, the script that asks, and liveness.failures (systemd driver)
 //! armed/PORT/            restore: the script that brings an instance back; due: when; what it needs for that
+//! public.nft             the rules by which one of the slots has the public port (nftables)
+//! left                   the slot whose last connections end with its instance (nftables)
+//! unloaded               servers that nginx may still send requests to, because it was never seen to reload
 //! ```
 //!
 //! What a host does by itself is a script that lies there, in the same manner, but reports to the journal.
@@ -19,10 +22,13 @@
 //! nobody knows what was done.
 
 mod address;
+mod balancer;
 mod check;
 mod claim;
 pub mod env_file;
 mod liveness;
+mod nftables;
+mod nginx;
 mod observe;
 mod probe;
 mod prune;
@@ -37,8 +43,11 @@ mod stop;
 mod systemd;
 mod tail;
 
+pub use self::balancer::{Turn, read_view};
 pub use self::check::{Facts, check, read_check};
 pub use self::claim::claim;
+pub use self::nftables::{look_at_nftables, switch_nftables};
+pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
 pub use self::observe::observe;
 pub use self::probe::{Answer, Question, probe_command, read_answer};
 pub use self::prune::prune;

@@ -13,7 +13,7 @@ use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision}
 use crate::core::time::Time;
 
 /// The first line: the version of this language.
-const BEGINNING: &str = "ship=1";
+pub(super) const BEGINNING: &str = "ship=1";
 
 /// What a script printed, understood.
 pub(super) struct Report {
@@ -211,7 +211,7 @@ fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
     }
 }
 
-fn end(line: &str, value: &str) -> Result<End, Unreadable> {
+pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
     let (word, text) = value.split_once(' ').unwrap_or((value, ""));
     match word {
         "done" => Ok(End::Done),
@@ -224,7 +224,7 @@ fn end(line: &str, value: &str) -> Result<End, Unreadable> {
 }
 
 /// A fencing number, after which there are others: the next is made of the largest that was seen.
-fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
+pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
     const EPOCH_MAX: u64 = 1 << 62;
     let epoch = number(line, value)?;
     if epoch < EPOCH_MAX { Ok(Epoch(epoch)) } else { Err(wrong(line, "holds a number that is too large")) }
@@ -236,7 +236,7 @@ fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
     parsed.ok_or_else(|| wrong(line, "is no time"))
 }
 
-fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
+pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
     value.parse().map_err(|_| wrong(line, "holds no number, or one that is too large"))
 }
 
@@ -246,7 +246,7 @@ fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     if is_digest { Ok(ReleaseId::from(value)) } else { Err(wrong(line, "holds no digest of 64 hex digits")) }
 }
 
-fn wrong(line: &str, why: &str) -> Unreadable {
+pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
     Unreadable::Line { line: line.chars().filter(|c| !c.is_control()).take(200).collect(), why: why.to_owned() }
 }
 

@@ -98,8 +98,12 @@ impl Text {
 
     /// A text that acts: under the lock, and behind the fence.
     pub(super) fn acting(site: &Site, verb: &str) -> Self {
-        Self::looking(site)
-            .set("VERB", verb)
+        Self::looking(site).ordered(site, verb)
+    }
+
+    /// Gives it what it takes to enter: the lock, and the fence behind it.
+    pub(super) fn ordered(self, site: &Site, verb: &str) -> Self {
+        self.set("VERB", verb)
             .set("EPOCH", site.epoch)
             .set("ORDER", site.order.0)
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))

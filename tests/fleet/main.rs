@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balancers;
 mod failure;
 mod in_place;
 mod left_behind;

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod command;
 pub mod fleet;
 pub mod haproxy;
+pub mod kept;
 pub mod loopback;
 pub mod mutation;
 pub mod project;

@@ -30,12 +30,30 @@ if BEHAVIOUR == "deaf":
     time.sleep(3600)
 
 
+# Connections that clients keep, and whether they are told not to.
+kept = set()
+is_ending = threading.Event()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1" if BEHAVIOUR == "keeps" else "HTTP/1.0"
+
+    def setup(self):
+        super().setup()
+        kept.add(self)
+
+    def finish(self):
+        super().finish()
+        kept.discard(self)
+
     def do_GET(self):
         wrong = BEHAVIOUR == "wrong"
         body = b"the frobnicator is on fire\n" if wrong else PAGE
         self.send_response(500 if wrong else 200)
         self.send_header("Content-Length", str(len(body)))
+        if is_ending.is_set():
+            # http.server ends it after this answer.
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
@@ -50,8 +68,21 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 server = Server((HOST, PORT), Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+
+
+def end(*_):
+    is_ending.set()
+    threading.Thread(target=server.shutdown).start()
+
+
+signal.signal(signal.SIGTERM, end)
 server.serve_forever(poll_interval=0.02)
+if BEHAVIOUR == "keeps":
+    # Who does not ask any more is not waited for without end.
+    enough = time.monotonic() + 2
+    while kept and time.monotonic() < enough:
+        time.sleep(0.02)
+    os._exit(0)
 server.server_close()
 if BEHAVIOUR == "lingers":
     time.sleep(3)

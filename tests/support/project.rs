@@ -55,6 +55,8 @@ pub enum Behaviour {
     Late,
     /// Serves; told to end, it takes three seconds more over it.
     Lingers,
+    /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep them any more.
+    Keeps,
 }
 
 /// A user's directory, with version 1 and 2 of a good service.
@@ -118,6 +120,7 @@ impl Project {
             Behaviour::Wrong => "wrong",
             Behaviour::Late => "late",
             Behaviour::Lingers => "lingers",
+            Behaviour::Keeps => "keeps",
         };
         let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));

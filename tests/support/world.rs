@@ -66,6 +66,21 @@ pub fn with_sshd<F: FnOnce()>(body: F) {
     enter(&[("ip", "iproute2"), ("sshd", "openssh-server"), ("python3", "python3")], false, body);
 }
 
+/// Runs `body` in a world with no more than a loopback and these programs, each with its Debian package; says
+/// `skipped: …` where one is missing.
+pub fn with_programs<F: FnOnce()>(programs: &[(&str, &str)], body: F) {
+    if has_programs(programs) {
+        enter(&[("ip", "iproute2"), ("ss", "iproute2")], false, body);
+    }
+}
+
+/// Whether these programs are there, each with its Debian package; says `skipped: …` where one is not.
+pub fn has_programs(programs: &[(&str, &str)]) -> bool {
+    let Some((program, package)) = programs.iter().find(|(program, _)| find(program).is_none()) else { return true };
+    println!("skipped: `{program}` is missing (Debian package {package})");
+    false
+}
+
 /// Whether systemd hosts can boot here; says `skipped: …` where they cannot.
 pub fn has_room_for_hosts() -> bool {
     has_room_for(&HOST_TOOLS)

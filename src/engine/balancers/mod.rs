@@ -1,6 +1,7 @@
 //! The balancers: what they say, and how they are told.
 
 mod haproxy;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,21 +12,8 @@ use super::world::Unusable;
 use crate::config::{HaproxyConfig, SlotVars, TrafficDriver, render};
 use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
 use crate::core::traffic::{Traffic, View};
-use crate::script::{self, Site};
-
-/// What a balancer is to do with a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Send new requests, of the full weight or of so many percent of it.
-    Open {
-        /// `None` for the full weight.
-        weight_percent: Option<u32>,
-    },
-    /// Send no new requests. Those under way go on.
-    Close,
-    /// End what is still under way.
-    Cut,
-}
+pub(super) use crate::script::Turn;
+use crate::script::{self, End, Site};
 
 /// One order to one balancer.
 #[derive(Clone, Debug)]
@@ -73,7 +61,11 @@ impl Hosts {
                 let (backend, names) = seen?;
                 View { epoch: Some(epoch?), ..backend.view(&names?) }
             }
-            driver => return Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }),
+            TrafficDriver::Nginx(settings) => self.look_at_nginx(link, settings).await?,
+            TrafficDriver::Nftables(settings) => self.look_at_nftables(link, settings.port).await?,
+            driver @ TrafficDriver::Command(_) => {
+                return Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) });
+            }
         };
         Ok(view)
     }
@@ -87,7 +79,11 @@ impl Hosts {
                     self.claim(link, switch).await?;
                     self.haproxy(link, settings).switch(switch).await
                 }
-                driver => Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }.into()),
+                TrafficDriver::Nginx(settings) => self.switch_nginx(link, settings, switch).await,
+                TrafficDriver::Nftables(settings) => self.switch_nftables(link, settings.port, switch).await,
+                driver @ TrafficDriver::Command(_) => {
+                    Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }.into())
+                }
             }
         };
         match told.await {
@@ -126,13 +122,7 @@ impl Hosts {
         let unknown = |why: String| Switched::Unknown(format!("{name}: {why}"));
         let reply =
             script::read_reply(&stdout, self.clock.now()).map_err(|unreadable| unknown(unreadable.to_string()))?;
-        match reply.end {
-            script::End::Done => Ok(()),
-            script::End::Fenced { seen } => Err(Switched::Fenced(seen)),
-            script::End::Failed(why) => Err(Switched::Failed(why)),
-            script::End::Late { .. } => Err(unknown("it has carried out a later order meanwhile".to_owned())),
-            script::End::LockBusy { holder } => Err(unknown(format!("another script holds the lock ({holder})"))),
-        }
+        ended(name, reply.end)
     }
 
     /// Every slot and the name of its server.
@@ -167,5 +157,17 @@ impl Hosts {
 impl From<Unusable> for Switched {
     fn from(unusable: Unusable) -> Self {
         Self::Unknown(unusable.why)
+    }
+}
+
+/// Whether a script on a balancer's machine has done what it was to do, or why not.
+fn ended(balancer: &HostId, end: End) -> Result<(), Switched> {
+    let unknown = |why: String| Err(Switched::Unknown(format!("{balancer}: {why}")));
+    match end {
+        End::Done => Ok(()),
+        End::Fenced { seen } => Err(Switched::Fenced(seen)),
+        End::Failed(why) => Err(Switched::Failed(why)),
+        End::Late { .. } => unknown("it has carried out a later order meanwhile".to_owned()),
+        End::LockBusy { holder } => unknown(format!("another script holds the lock ({holder})")),
     }
 }

@@ -4,10 +4,15 @@ enter() {
     if [ ! -d "$ROOT/slots" ] || [ ! -d "$ROOT/tmp" ] || [ ! -d "$ROOT/releases" ]; then
         said=$(mkdir -p "$ROOT/releases" "$ROOT/tmp" "$ROOT/slots" 2>&1) || fail "$said"
     fi
+    hold
+    fence
+}
+
+# Takes the lock, and says in it for what.
+hold() {
     [ -w "$ROOT" ] || fail "$ROOT is not writable for this user"
     take_lock "$LOCK_WAIT_CS" || busy
     printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
-    fence
 }
 
 # Fails where somebody else holds the lock for longer than $1.

@@ -1,0 +1,80 @@
+//! Balancers that are told by a script on their own machine.
+
+use super::{Hosts, Link, Switch, Switched, ended};
+use crate::config::NginxConfig;
+use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
+use crate::core::traffic::View;
+use crate::engine::world::Unusable;
+use crate::script::{self, End, Nginx, Script, SlotAddress};
+
+impl Hosts {
+    pub(super) async fn look_at_nginx(&self, link: &Link, settings: &NginxConfig) -> Result<View, Unusable> {
+        let site = self.site(link, Epoch::default(), ActionId::default());
+        let script = script::look_at_nginx(&site, &nginx(settings), &self.slot_addresses());
+        self.look_by(link, &script).await
+    }
+
+    pub(super) async fn switch_nginx(
+        &self,
+        link: &Link,
+        settings: &NginxConfig,
+        switch: &Switch<'_>,
+    ) -> Result<View, Switched> {
+        let site = self.site(link, switch.epoch, switch.order);
+        let slot = slot_address(self.link(&switch.slot.host)?, switch.slot.port);
+        let script = script::switch_nginx(&site, &nginx(settings), &self.slot_addresses(), &slot, switch.turn);
+        self.switch_by(link, &script).await
+    }
+
+    pub(super) async fn look_at_nftables(&self, link: &Link, public: Port) -> Result<View, Unusable> {
+        let site = self.site(link, Epoch::default(), ActionId::default());
+        self.look_by(link, &script::look_at_nftables(&site, name(link), public)).await
+    }
+
+    pub(super) async fn switch_nftables(
+        &self,
+        link: &Link,
+        public: Port,
+        switch: &Switch<'_>,
+    ) -> Result<View, Switched> {
+        let site = self.site(link, switch.epoch, switch.order);
+        let script = script::switch_nftables(&site, name(link), public, switch.slot.port, switch.turn);
+        self.switch_by(link, &script).await
+    }
+
+    /// Every slot, and where a balancer finds it.
+    fn slot_addresses(&self) -> Vec<SlotAddress> {
+        let of = |link| move |port: &Port| slot_address(link, *port);
+        self.links.values().flat_map(|link| link.site.ports.iter().map(of(link))).collect()
+    }
+
+    async fn look_by(&self, link: &Link, script: &Script) -> Result<View, Unusable> {
+        let unusable = |why: String| Unusable { why: format!("{}: {why}", name(link)) };
+        match script::read_view(&self.run(link, script).await?)
+            .map_err(|unreadable| unusable(unreadable.to_string()))?
+        {
+            (End::Failed(why), _) => Err(unusable(why)),
+            (_, view) => Ok(view),
+        }
+    }
+
+    async fn switch_by(&self, link: &Link, script: &Script) -> Result<View, Switched> {
+        let unknown = |why: String| Switched::Unknown(format!("{}: {why}", name(link)));
+        let stdout = self.run(link, script).await?;
+        let (end, view) = script::read_view(&stdout).map_err(|unreadable| unknown(unreadable.to_string()))?;
+        ended(name(link), end).map(|()| view)
+    }
+}
+
+fn name(link: &Link) -> &HostId {
+    &link.site.target.name
+}
+
+fn nginx(settings: &NginxConfig) -> Nginx {
+    let NginxConfig { include, upstream, test, reload } = settings.clone();
+    Nginx { include, upstream, test, reload }
+}
+
+fn slot_address(link: &Link, port: Port) -> SlotAddress {
+    SlotAddress { slot: Slot { host: name(link).clone(), port }, address: link.site.target.address.clone() }
+}
