@@ -122,6 +122,11 @@ pub fn objection(reply: &str) -> Option<String> {
     if said.is_empty() || said == "New server registered." { None } else { Some(gist(said)) }
 }
 
+/// Whether an objection is that of a process that has given its place to another.
+pub fn is_leaving(objection: &str) -> bool {
+    objection.contains("Proxy is disabled")
+}
+
 /// Reads what it has said to [`SHOW_INFO`], [`show_servers`] and [`show_counts`].
 ///
 /// # Errors

@@ -23,6 +23,8 @@ const BOOT_DEADLINE: Duration = Duration::from_mins(1);
 /// Hosts that are up, and what is needed to log in to them.
 pub struct Fleet {
     pub hosts: Vec<Host>,
+    /// Machines in the same network that send requests to the hosts: `lb1` at 10.80.0.101, and so on.
+    pub balancers: Vec<Host>,
     dir: PathBuf,
 }
 
@@ -38,22 +40,29 @@ pub struct Host {
 impl Fleet {
     /// Boots so many hosts together and returns when each one's sshd answers.
     pub fn boot(count: usize) -> Self {
+        Self::boot_behind(count, 0)
+    }
+
+    /// Boots so many hosts and so many balancers' machines.
+    pub fn boot_behind(count: usize, balancers: usize) -> Self {
         let dir = PathBuf::from("/run/fleet");
         fs::create_dir(&dir).expect("one fleet in a world");
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
         run("ip", &["link", "set", "br0", "up"]);
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join("id"))]);
-        let hosts: Vec<_> = (1..=count).map(|number| Host::make(&dir, number)).collect();
-        let fleet = Self { hosts, dir };
+        let hosts = (1..=count).map(|number| Host::make(&dir, &format!("h{number}"), 10 + number)).collect();
+        let balancers = (1..=balancers).map(|number| Host::make(&dir, &format!("lb{number}"), 100 + number)).collect();
+        let fleet = Self { hosts, balancers, dir };
         fleet.write_ssh_files();
-        for host in &fleet.hosts {
-            host.start();
-        }
-        for host in &fleet.hosts {
-            host.await_ssh();
-        }
+        fleet.machines().for_each(Host::start);
+        fleet.machines().for_each(Host::await_ssh);
         fleet
+    }
+
+    /// The hosts and the balancers.
+    fn machines(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().chain(&self.balancers)
     }
 
     /// The ssh configuration that knows every host by name and by address, and accepts no key but the real ones.
@@ -71,15 +80,17 @@ impl Fleet {
         self.dir.join("id")
     }
 
-    /// An inventory of all hosts for a playbook, with `sudo`.
+    /// An inventory of all hosts and balancers for a playbook, with `sudo`.
     pub fn inventory(&self, playbook: &str) -> String {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
              [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"5s\"\n"
         );
-        for Host { name, address, .. } in &self.hosts {
-            write!(inventory, "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\n").expect("memory");
+        for (table, machines) in [("hosts", &self.hosts), ("balancers", &self.balancers)] {
+            for Host { name, address, .. } in machines {
+                write!(inventory, "\n[[{table}]]\nname = \"{name}\"\naddress = \"{address}\"\n").expect("memory");
+            }
         }
         inventory
     }
@@ -99,14 +110,14 @@ impl Fleet {
             text(&self.known_hosts())
         );
         world::write(&self.ssh_config(), &config);
-        let known: Vec<_> = self.hosts.iter().map(|host| format!("{} {}", host.address, host.public_key())).collect();
+        let known: Vec<_> = self.machines().map(|host| format!("{} {}", host.address, host.public_key())).collect();
         world::write(&self.known_hosts(), &known.concat());
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for host in &self.hosts {
+        for host in self.machines() {
             host.kill();
             let _ = Command::new("ip").args(["link", "del", &host.link()]).status();
             let _ = Command::new("ip").args(["netns", "del", &host.name]).status();
@@ -187,10 +198,9 @@ impl Host {
         self.exec(&format!("rm {dir}/ballast")).exits(0);
     }
 
-    fn make(fleet: &Path, number: usize) -> Self {
-        let name = format!("h{number}");
-        let address = format!("10.80.0.{}", 10 + number);
-        let host = Self { dir: fleet.join(&name), name, address, nspawn: Mutex::new(None) };
+    fn make(fleet: &Path, name: &str, number: usize) -> Self {
+        let address = format!("10.80.0.{number}");
+        let host = Self { dir: fleet.join(name), name: name.to_owned(), address, nspawn: Mutex::new(None) };
         host.make_network();
         host.make_disk(&fleet.join("id.pub"));
         host

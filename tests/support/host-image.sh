@@ -6,6 +6,8 @@
 set -euo pipefail
 
 packages=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,nftables,procps,python3,curl
+# What balancers run; on every host, and started where a test wants it.
+packages=$packages,haproxy,nginx-light,socat
 
 # The machine's own suite where it is a Debian, so that what is already fetched for it serves here too.
 suite=bookworm
@@ -46,6 +48,9 @@ chroot "$root" usermod --password '*' deploy
 printf 'deploy ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/deploy"
 chmod 440 "$root/etc/sudoers.d/deploy"
 chroot "$root" systemctl enable --quiet ssh
+# A balancer is started by its test. Whoever logs in may use its socket.
+chroot "$root" systemctl disable --quiet haproxy nginx
+chroot "$root" usermod --append --groups haproxy deploy
 # A login must not wait for a name server that is not there.
 printf 'UseDNS no\nMaxStartups 100\n' >"$root/etc/ssh/sshd_config.d/tests.conf"
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*

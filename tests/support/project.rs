@@ -125,9 +125,13 @@ impl Project {
         let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         // The version, so that no two artifacts have the same bytes.
-        let page = include_bytes!("page.py").as_slice();
-        let files =
-            [(PAGE, page), ("behaviour", behaviour.as_bytes()), ("version", version.as_bytes()), ("ballast", ballast)];
+        let files = [
+            (PAGE, include_bytes!("page.py").as_slice()),
+            ("work.py", include_bytes!("work.py").as_slice()),
+            ("behaviour", behaviour.as_bytes()),
+            ("version", version.as_bytes()),
+            ("ballast", ballast),
+        ];
         for (name, bytes) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);

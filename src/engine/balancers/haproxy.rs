@@ -155,7 +155,13 @@ impl Haproxy<'_> {
     /// Gives orders one after the other; the first to which it objects is the last.
     async fn tell(&self, orders: &[String]) -> Result<(), Switched> {
         for order in orders {
-            if let Some(objection) = haproxy::objection(&self.ask(order).await?) {
+            let begun = Instant::now();
+            while let Some(objection) = haproxy::objection(&self.ask(order).await?) {
+                // At a reload the process before may still answer, and takes no orders any more; its successor will.
+                if haproxy::is_leaving(&objection) && begun.elapsed() < QUESTION_DEADLINE {
+                    sleep(POLL).await;
+                    continue;
+                }
                 let help = if objection.contains("ermission denied") {
                     "; its `stats socket` line needs `level admin`"
                 } else {

@@ -1,0 +1,72 @@
+//! `ship` behind real balancers, under load: what the clients of a service notice of a deploy.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod by_hand;
+mod haproxy;
+mod hurt;
+mod rolls;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use haproxy::Haproxy;
+use support::clients::{Clients, Counted, Load};
+use support::fleet::Fleet;
+use support::project::Project;
+
+/// Who asks.
+const CLIENTS: Clients = Clients { kept: 20, short: 20, downloads: 0 };
+/// The same, and some whose answers take longer than anybody may wait for.
+const WITH_DOWNLOADS: Clients = Clients { downloads: 10, ..CLIENTS };
+/// Two slots a host.
+const PORTS: [u16; 2] = [8081, 8082];
+/// Answers before a version is rolled out, and after it.
+const AROUND: u64 = 3000;
+
+/// What the balancers are told to a service's three replicas on three hosts, which ends at once when it is told to.
+fn behind_haproxy(fleet: &Fleet) -> Project {
+    const TRAFFIC: &str = "\
+[traffic]
+driver = \"haproxy\"
+socket = \"/run/haproxy/admin.sock\"
+drain_timeout = \"30s\"
+
+[rollout]";
+    Project::new(|playbook| fleet.inventory(playbook))
+        .with("page.py\"", "work.py\"")
+        .with("PORT =", "AT_TERM = \"end\", PORT =")
+        .with("[rollout]", TRAFFIC)
+}
+
+/// What was seen of a roll from one version to another.
+struct Rolled {
+    counted: Counted,
+    /// The fewest servers that took requests at one time.
+    fewest: usize,
+    /// How long the roll itself took.
+    took: Duration,
+}
+
+impl Rolled {
+    /// Rolls while clients ask a balancer.
+    fn under_load(haproxy: &Haproxy<'_>, clients: Clients, roll: impl FnOnce(&Load)) -> Self {
+        let load = Load::begin(&haproxy.place(), clients);
+        load.await_answers(AROUND);
+        let (count, began) = (haproxy.count_servers(), Instant::now());
+        roll(&load);
+        let (took, fewest) = (began.elapsed(), count.fewest());
+        load.await_answers(AROUND);
+        let counted = load.end();
+        assert!(counted.versions.len() > 1, "a roll that was none: {counted}");
+        Self { counted, fewest, took }
+    }
+}
+
+impl fmt::Display for Rolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { counted, fewest, took } = self;
+        write!(f, "{:.1} s, never fewer than {fewest} servers; {counted}", took.as_secs_f64())
+    }
+}
