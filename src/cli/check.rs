@@ -127,10 +127,12 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
             Ok((view, problems)) => {
                 found.problems.extend(problems);
                 let serves = |slot: &Slot| view.servers.get(slot).is_some_and(Server::serves);
-                let served = running.iter().filter(|slot| serves(slot)).count();
-                if served < wanted {
+                let among_them = running.iter().filter(|slot| serves(slot)).count();
+                if among_them < wanted {
                     let of = count(running.len(), "instance");
-                    found.problems.push(format!("only {served} of {of} that run get requests; at least {wanted} must"));
+                    found
+                        .problems
+                        .push(format!("only {among_them} of {of} that run get requests; at least {wanted} must"));
                 }
                 let (up, all) = (view.servers.values().filter(|server| server.serves()).count(), view.servers.len());
                 found.has = format!("{up} of {all} servers get requests");

@@ -11,7 +11,7 @@ use super::hosts::Hosts;
 use super::world::{Order, Performed};
 use crate::core::action::Action;
 use crate::core::names::{HostId, Slot};
-use crate::core::traffic::{Drain, DrainStep, Gate, Traffic, View};
+use crate::core::traffic::{Drain, DrainStep, Traffic, View};
 
 /// How long a balancer's own check may take to pass an instance that is ready.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -54,12 +54,14 @@ async fn look(hosts: &Hosts, traffic: &Traffic, slot: &Slot) -> Result<Views, Pe
         .balancers_of(slot)
         .iter()
         .map(|balancer| async move { (balancer.clone(), hosts.look_at_balancer(balancer).await) });
-    let looked = join_all(looks).await.into_iter();
-    let views = looked.map(|(balancer, looked)| match looked {
-        Ok(view) => Ok((balancer, view)),
-        Err(unusable) => Err(Performed::BalancerLost { balancer, why: unusable.why }),
-    });
-    views.collect()
+    let mut views = Views::new();
+    for (balancer, looked) in join_all(looks).await {
+        match looked {
+            Ok(view) => views.insert(balancer, view),
+            Err(unusable) => return Err(Performed::BalancerLost { balancer, why: unusable.why }),
+        };
+    }
+    Ok(views)
 }
 
 /// Tells every balancer of a slot; what they say after.
