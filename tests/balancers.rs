@@ -4,11 +4,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ship::config::{AdminSocket, HaproxyConfig, Servers, TrafficDriver};
+use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
 use ship::core::action::{Action, StopReason};
 use ship::core::names::{ActionId, Epoch, HostId, Slot};
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
@@ -59,44 +60,18 @@ impl Scene {
     }
 
     fn hosts_at(&self, socket: AdminSocket, backend: &str) -> Hosts {
-        let local = |name: &str| Target {
-            name: name.into(),
-            address: "127.0.0.1".to_owned(),
-            transport: Transport::Local,
-            user: None,
-            port: None,
-            identity_file: None,
-            config: None,
-            known_hosts: None,
-            connect_timeout: Duration::from_secs(10),
-            sudo: false,
-        };
-        let balancer = match &self.sshd {
-            Some(sshd) => Target { name: "lb1".into(), ..sshd.target() },
-            None => local("lb1"),
-        };
-        let site = |target: Target, ports| {
-            let base_dir = self.dir.path().join(target.name.as_str()).display().to_string();
-            HostSite { target, labels: BTreeMap::new(), base_dir, ports }
-        };
-        let ports = self.backends.iter().map(Backend::port).collect();
         let settings = HaproxyConfig {
             socket,
             backend: backend.to_owned(),
             server: "{{ host }}-{{ port }}".to_owned(),
             servers: self.servers,
         };
-        let traffic = Traffic { balancers: Balancers::Shared(vec!["lb1".into()]), drain_timeout: self.drain_timeout };
-        let releases =
-            Releases { definitions: BTreeMap::new(), artifacts: self.dir.path().into(), secrets: BTreeMap::new() };
-        Hosts::new(
-            vec![site(local("web1"), ports), site(balancer, Vec::new())],
-            releases,
-            "web".to_owned(),
-            "test".to_owned(),
-            Arc::new(WallClock),
-            Some(Balancing { traffic, driver: TrafficDriver::Haproxy(settings) }),
-        )
+        let balancer = match &self.sshd {
+            Some(sshd) => Target { name: "lb1".into(), ..sshd.target() },
+            None => local("lb1"),
+        };
+        let ports = self.backends.iter().map(Backend::port).collect();
+        hosts(self.dir.path(), balancer, ports, TrafficDriver::Haproxy(settings), self.drain_timeout)
     }
 
     fn slot(&self, number: usize) -> Slot {
@@ -122,6 +97,39 @@ impl Scene {
     fn drain(&self, number: usize, keep: u32) -> Action {
         Action::Drain { slot: self.slot(number), instance: "i".into(), keep }
     }
+}
+
+fn local(name: &str) -> Target {
+    Target {
+        name: name.into(),
+        address: "127.0.0.1".to_owned(),
+        transport: Transport::Local,
+        user: None,
+        port: None,
+        identity_file: None,
+        config: None,
+        known_hosts: None,
+        connect_timeout: Duration::from_secs(10),
+        sudo: false,
+    }
+}
+
+/// A host `web1` with these ports behind a balancer, all that they keep in a directory.
+fn hosts(dir: &Path, balancer: Target, ports: Vec<u16>, driver: TrafficDriver, drain_timeout: Duration) -> Hosts {
+    let site = |target: Target, ports| {
+        let base_dir = dir.join(target.name.as_str()).display().to_string();
+        HostSite { target, labels: BTreeMap::new(), base_dir, ports }
+    };
+    let traffic = Traffic { balancers: Balancers::Shared(vec![balancer.name.clone()]), drain_timeout };
+    let releases = Releases { definitions: BTreeMap::new(), artifacts: dir.into(), secrets: BTreeMap::new() };
+    Hosts::new(
+        vec![site(local("web1"), ports), site(balancer, Vec::new())],
+        releases,
+        "web".to_owned(),
+        "test".to_owned(),
+        Arc::new(WallClock),
+        Some(Balancing { traffic, driver }),
+    )
 }
 
 async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
@@ -343,4 +351,93 @@ async fn where_servers_are_dynamic_they_are_added_when_they_are_first_used() {
     let (_, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert!(receipt.is_some());
     assert_eq!(answers(&scene, 10), BTreeMap::from([("b".to_owned(), 10)]));
+}
+
+/// A balancer that is two files a port: whether it is open, and how many requests remain. What it is told, it notes.
+struct Files {
+    dir: TempDir,
+    ports: Vec<u16>,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { dir: TempDir::new().unwrap(), ports: vec![8081, 8082] };
+        files.write("left-8081", "0\n");
+        files.write("left-8082", "0\n");
+        files.write("known-8081", "");
+        files.write("known-8082", "");
+        files
+    }
+
+    fn hosts(&self, drain_timeout: Duration) -> Hosts {
+        let dir = self.dir.path().display();
+        let shell = |line: String| vec!["sh".to_owned(), "-c".to_owned(), line];
+        let driver = TrafficDriver::Command(CommandConfig {
+            admit: shell(format!("echo admit {{{{ port }}}} >>{dir}/told; exec cat {dir}/known-{{{{ port }}}}")),
+            drain: shell(format!("echo drain {{{{ port }}}} >>{dir}/told")),
+            remaining: vec!["cat".to_owned(), format!("{dir}/left-{{{{ port }}}}")],
+            cut: Some(shell(format!("echo cut {{{{ port }}}} >>{dir}/told; echo 0 >{dir}/left-{{{{ port }}}}"))),
+        });
+        hosts(self.dir.path(), local("lb1"), self.ports.clone(), driver, drain_timeout)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = std::fs::read_to_string(self.dir.path().join("told")).unwrap_or_default();
+        told.lines().map(str::to_owned).collect()
+    }
+
+    fn admit(port: u16) -> Action {
+        Action::Admit { slot: slot(port), instance: "i".into(), weight_percent: None }
+    }
+
+    fn drain(port: u16, keep: u32) -> Action {
+        Action::Drain { slot: slot(port), instance: "i".into(), keep }
+    }
+}
+
+fn slot(port: u16) -> Slot {
+    Slot { host: "web1".into(), port }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_balancer_is_told_by_the_users_own_commands() {
+    let files = Files::new();
+    let hosts = files.hosts(Duration::from_millis(300));
+    assert_eq!(view(&hosts).await.expect("a view").servers, BTreeMap::new(), "nobody has told it anything");
+    for port in [8081, 8082] {
+        let (seen, _) = switched(perform(&hosts, EPOCH, Files::admit(port)).await);
+        let Server { gate, weight_percent, .. } = seen.servers[&slot(port)];
+        assert_eq!((gate, weight_percent), (Gate::Open, None));
+    }
+    let (seen, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8081, 1)).await);
+    assert_eq!((seen.servers[&slot(8081)].gate, receipt.map(|receipt| receipt.cut)), (Gate::Closed, Some(0)));
+    assert_eq!(files.told(), ["admit 8081", "admit 8082", "drain 8081"]);
+
+    files.write("left-8082", "3\n");
+    let (_, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8082, 0)).await);
+    assert_eq!(receipt.map(|receipt| (receipt.ended, receipt.cut)), Some((0, 3)), "at the deadline the rest is cut");
+    assert_eq!(files.told()[3..], ["drain 8082", "cut 8082"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_says_why_and_nothing_is_left_half_open() {
+    let files = Files::new();
+    let hosts = files.hosts(Duration::from_secs(5));
+    std::fs::remove_file(files.dir.path().join("known-8081")).unwrap();
+    let why = failure(perform(&hosts, EPOCH, Files::admit(8081)).await);
+    assert!(why.starts_with("lb1: ") && why.contains("known-8081: No such file"), "{why}");
+    assert_eq!(files.told(), ["admit 8081", "drain 8081"], "it is taken back");
+    files.write("left-8081", "some\n");
+    let why = view(&hosts).await.unwrap_err();
+    let words = "the command that prints what remains to web1:8081 printed no number";
+    assert!(why.contains(words) && why.contains(": some (status 0)"), "{why}");
+    files.write("left-8081", "0\n");
+    assert_eq!(view(&hosts).await.expect("a view").servers[&slot(8081)].gate, Gate::Closed);
+
+    let performed = perform(&hosts, Epoch(4), Files::admit(8081)).await;
+    assert!(matches!(performed, Performed::Fenced { seen: EPOCH }), "{performed:?}");
 }

@@ -2,6 +2,7 @@
 
 mod act;
 mod fence;
+mod gatekeeper;
 mod guard;
 mod host;
 mod liveness;

@@ -10,10 +10,10 @@ use self::haproxy::Haproxy;
 use super::hosts::{Hosts, Link};
 use super::world::Unusable;
 use crate::config::{HaproxyConfig, SlotVars, TrafficDriver, render};
-use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
+use crate::core::names::{ActionId, Epoch, HostId, Slot};
 use crate::core::traffic::{Traffic, View};
 pub(super) use crate::script::Turn;
-use crate::script::{self, End, Site};
+use crate::script::{self, End};
 
 /// One order to one balancer.
 #[derive(Clone, Debug)]
@@ -63,9 +63,7 @@ impl Hosts {
             }
             TrafficDriver::Nginx(settings) => self.look_at_nginx(link, settings).await?,
             TrafficDriver::Nftables(settings) => self.look_at_nftables(link, settings.port).await?,
-            driver @ TrafficDriver::Command(_) => {
-                return Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) });
-            }
+            TrafficDriver::Command(settings) => self.look_at_gatekeepers(link, settings).await?,
         };
         Ok(view)
     }
@@ -89,14 +87,12 @@ impl Hosts {
             let link = self.link(balancer)?;
             match self.driver(balancer)? {
                 TrafficDriver::Haproxy(settings) => {
-                    self.claim(link, switch).await?;
+                    self.claim(link, switch.epoch).await?;
                     self.haproxy(link, settings).switch(switch).await
                 }
                 TrafficDriver::Nginx(settings) => self.switch_nginx(link, settings, switch).await,
                 TrafficDriver::Nftables(settings) => self.switch_nftables(link, settings.port, switch).await,
-                driver @ TrafficDriver::Command(_) => {
-                    Err(Unusable { why: format!("{balancer}: {} is not supported yet", driver.name()) }.into())
-                }
+                TrafficDriver::Command(settings) => self.switch_gatekeeper(link, settings, switch).await,
             }
         };
         match told.await {
@@ -120,17 +116,11 @@ impl Hosts {
         link.epoch.get_or_try_init(observe).await.copied()
     }
 
-    /// Where a balancer is told. To one before many hosts the orders of an epoch go side by side: they have no order
-    /// among them.
-    fn switch_site(&self, link: &Link, switch: &Switch<'_>) -> Site {
-        let is_host = switch.slot.host == link.site.target.name;
-        self.site(link, switch.epoch, if is_host { switch.order } else { ActionId::default() })
-    }
-
-    /// Makes a balancer's machine refuse older epochs, or is refused.
-    async fn claim(&self, link: &Link, switch: &Switch<'_>) -> Result<(), Switched> {
+    /// Makes a balancer's machine refuse older epochs, or is refused. The orders of an epoch go to it side by side: they
+    /// have no order among them.
+    async fn claim(&self, link: &Link, epoch: Epoch) -> Result<(), Switched> {
         let name = &link.site.target.name;
-        let script = script::claim(&self.switch_site(link, switch));
+        let script = script::claim(&self.site(link, epoch, ActionId::default()));
         let stdout = self.run(link, &script).await?;
         let unknown = |why: String| Switched::Unknown(format!("{name}: {why}"));
         let reply =
@@ -140,11 +130,15 @@ impl Hosts {
 
     /// Every slot and the name of its server.
     fn server_names(&self, settings: &HaproxyConfig) -> Result<BTreeMap<Slot, String>, Unusable> {
-        let slots = self.links.values().flat_map(|link| {
-            let slot = |port: &Port| Slot { host: link.site.target.name.clone(), port: *port };
-            link.site.ports.iter().map(slot).collect::<Vec<_>>()
-        });
-        slots.map(|slot| Ok((slot.clone(), self.server_name(settings, &slot)?))).collect()
+        self.slots().map(|slot| Ok((slot.clone(), self.server_name(settings, &slot)?))).collect()
+    }
+
+    /// Every slot. A balancer's machine has none.
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.links.values().flat_map(|link| {
+            let name = &link.site.target.name;
+            link.site.ports.iter().map(|port| Slot { host: name.clone(), port: *port })
+        })
     }
 
     fn server_name(&self, settings: &HaproxyConfig, slot: &Slot) -> Result<String, Unusable> {

@@ -1,11 +1,11 @@
 //! Balancers that are told by a script on their own machine.
 
 use super::{Hosts, Link, Switch, Switched, ended};
-use crate::config::NginxConfig;
+use crate::config::{CommandConfig, NginxConfig};
 use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
 use crate::core::traffic::View;
 use crate::engine::world::Unusable;
-use crate::script::{self, End, Nginx, Script, SlotAddress};
+use crate::script::{self, End, Gatekeeper, Nginx, Script, SlotAddress};
 
 impl Hosts {
     pub(super) async fn look_at_nginx(&self, link: &Link, settings: &NginxConfig) -> Result<View, Unusable> {
@@ -40,6 +40,38 @@ impl Hosts {
         let site = self.site(link, switch.epoch, switch.order);
         let script = script::switch_nftables(&site, name(link), public, switch.slot.port, switch.turn);
         self.switch_by(link, &script).await
+    }
+
+    pub(super) async fn look_at_gatekeepers(&self, link: &Link, settings: &CommandConfig) -> Result<View, Unusable> {
+        let site = self.site(link, Epoch::default(), ActionId::default());
+        self.look_by(link, &script::look_at_gatekeepers(&site, &self.gatekeepers(settings)?)).await
+    }
+
+    pub(super) async fn switch_gatekeeper(
+        &self,
+        link: &Link,
+        settings: &CommandConfig,
+        switch: &Switch<'_>,
+    ) -> Result<View, Switched> {
+        let site = self.site(link, switch.epoch, switch.order);
+        let (all, told) = (self.gatekeepers(settings)?, self.gatekeeper(settings, switch.slot)?);
+        self.switch_by(link, &script::switch_gatekeeper(&site, &all, &told, switch.turn)).await
+    }
+
+    /// The user's own commands for every slot.
+    fn gatekeepers(&self, settings: &CommandConfig) -> Result<Vec<Gatekeeper>, Unusable> {
+        self.slots().map(|slot| self.gatekeeper(settings, &slot)).collect()
+    }
+
+    fn gatekeeper(&self, settings: &CommandConfig, slot: &Slot) -> Result<Gatekeeper, Unusable> {
+        let filled = |words: &[String]| words.iter().map(|word| self.filled(word, slot)).collect::<Result<Vec<_>, _>>();
+        Ok(Gatekeeper {
+            slot: slot.clone(),
+            admit: filled(&settings.admit)?,
+            drain: filled(&settings.drain)?,
+            remaining: filled(&settings.remaining)?,
+            cut: filled(settings.cut.as_deref().unwrap_or_default())?,
+        })
     }
 
     /// Every slot, and where a balancer finds it.

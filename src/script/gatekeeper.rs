@@ -1,0 +1,62 @@
+//! Any balancer at all, told by the user's own commands.
+//!
+//! What they were told last is kept in a file for each slot: the commands only act, they do not say what holds.
+
+use std::time::Duration;
+
+use super::balancer::Turn;
+use super::quote::quote_all;
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, whole_seconds};
+use crate::core::names::Slot;
+
+/// How long a command that acts may take.
+const ACT_WAIT: Duration = Duration::from_secs(20);
+/// How long one may take that says how many requests remain.
+const COUNT_WAIT: Duration = Duration::from_secs(5);
+
+/// The commands for a slot, each a program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gatekeeper {
+    /// The slot.
+    pub slot: Slot,
+    /// Gives it requests.
+    pub admit: Vec<String>,
+    /// Gives it no new ones.
+    pub drain: Vec<String>,
+    /// Prints how many it still has.
+    pub remaining: Vec<String>,
+    /// Ends those that it still has; empty where nothing does.
+    pub cut: Vec<String>,
+}
+
+/// Reports what was told last of each slot, and how many requests remain to those that were closed in the present epoch.
+/// Takes no lock and changes nothing.
+pub fn look_at_gatekeepers(site: &Site, all: &[Gatekeeper]) -> Script {
+    text(site, all).add(include_str!("sh/observe.sh")).script(Input::default(), COUNT_WAIT * 2 + WORK)
+}
+
+/// Runs the command for a slot, and reports as [`look_at_gatekeepers`] does.
+///
+/// There are no weights. An `admit` that fails is followed by `drain`, so that nothing comes to the slot; one that was
+/// broken off is reported as open with no weight, until it is given again.
+pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, turn: Turn) -> Script {
+    text(site, all)
+        .ordered(site, &format!("{} {}", turn.word(), told.slot))
+        .set("TURN", turn.word())
+        .set("KEPT", format!("{} {}", told.slot.host, told.slot.port))
+        .set("ADMIT", quote_all(&told.admit))
+        .set("DRAIN", quote_all(&told.drain))
+        .set("CUT", quote_all(&told.cut))
+        .set("ACT_S", whole_seconds(ACT_WAIT))
+        .add(include_str!("sh/gatekeeper_switch.sh"))
+        .script(Input::default(), LOCK_WAIT + ACT_WAIT * 2 + COUNT_WAIT * 2 + WORK)
+}
+
+fn text(site: &Site, all: &[Gatekeeper]) -> Text {
+    let rows = all.iter().map(|of| format!("{} {} {}", of.slot.host, of.slot.port, quote_all(&of.remaining)));
+    Text::located(site)
+        .set("SLOTS", rows.collect::<Vec<_>>().join("\n"))
+        .set("COUNT_S", whole_seconds(COUNT_WAIT))
+        .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/gatekeeper.sh"))
+}

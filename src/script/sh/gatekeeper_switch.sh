@@ -1,0 +1,35 @@
+# Notes what was told: $1.
+note() {
+    said=$({ printf '%s %s %s\n' "$1" "$EPOCH" "$given" >"$ROOT/tmp/gate" && mv -f "$ROOT/tmp/gate" "$ROOT/gates/$KEPT"; } 2>&1) ||
+        fail "what was told could not be noted: $said"
+}
+
+said=$(mkdir -p "$ROOT/tmp" "$ROOT/gates" 2>&1) || fail "$said"
+hold
+# The orders for different slots come in any order; those for one slot in theirs.
+given=$ORDER seen= ORDER=0
+[ ! -f "$ROOT/epoch" ] || read -r seen ORDER <"$ROOT/epoch"
+[ "$seen" = "$EPOCH" ] || ORDER=0
+fence
+if recall "${KEPT% *}" "${KEPT#* }"; then
+    [ "$given_in" != "$EPOCH" ] || [ "$given_as" -le "$given" ] || finish late "$given_as"
+fi
+case $TURN in
+    open)
+        note opening
+        run "$ADMIT" "$ACT_S" || {
+            why="$ADMIT: ${said:-no answer}"
+            ! run "$DRAIN" "$ACT_S" || note closed
+            fail "$why"
+        }
+        note open
+        ;;
+    close)
+        run "$DRAIN" "$ACT_S" || fail "$DRAIN: ${said:-no answer}"
+        note closed
+        ;;
+    cut)
+        [ -z "$CUT" ] || run "$CUT" "$ACT_S" || fail "$CUT: ${said:-no answer}"
+        ;;
+esac
+finish 'done'

@@ -1,0 +1,167 @@
+//! A balancer that is told by the user's own commands.
+
+use std::fs;
+
+use ship::core::names::{ActionId, Epoch, Slot};
+use ship::core::traffic::{Gate, Server, View};
+use ship::script::{End, Gatekeeper, Script, Turn, look_at_gatekeepers, read_view, switch_gatekeeper};
+
+use crate::host::{Host, Shell, shells};
+
+const OPEN: Turn = Turn::Open { weight_percent: None };
+
+/// A balancer of two slots: what it is told it notes, and what remains to each slot is in a file.
+struct Balancer {
+    host: Host,
+    all: [Gatekeeper; 2],
+}
+
+impl Balancer {
+    fn with(shell: Shell) -> Self {
+        let host = Host::with(shell);
+        let dir = host.dir.path().display().to_string();
+        let note = |word: &str, port: u16| {
+            // A quote and a blank in a word are the user's.
+            vec![
+                "sh".into(),
+                "-c".into(),
+                format!("echo \"it's\"  {word} {port} >>{dir}/told; cat {dir}/{word}-{port}"),
+            ]
+        };
+        let all = [8081, 8082].map(|port| Gatekeeper {
+            slot: Slot::new("web1", port),
+            admit: note("admit", port),
+            drain: note("drain", port),
+            remaining: vec!["cat".into(), format!("{dir}/left-{port}")],
+            cut: note("cut", port),
+        });
+        let balancer = Self { host, all };
+        for port in [8081, 8082] {
+            for word in ["admit", "drain", "cut"] {
+                balancer.write(&format!("{word}-{port}"), "");
+            }
+            balancer.write(&format!("left-{port}"), "2\n");
+        }
+        balancer
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.host.dir.path().join(name), text).expect("our own file");
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.host.dir.path().join(name)).expect("our own file");
+    }
+
+    fn told(&self) -> String {
+        fs::read_to_string(self.host.dir.path().join("told")).unwrap_or_default().replace("it's ", "")
+    }
+
+    fn run(&self, script: &Script) -> (End, View) {
+        let ran = self.host.run(script);
+        assert_eq!(ran.stderr, "");
+        read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+    }
+
+    fn turn(&self, number: usize, turn: Turn) -> (End, View) {
+        self.run(&switch_gatekeeper(&self.host.site, &self.all, &self.all[number], turn))
+    }
+
+    fn look(&self) -> View {
+        let (end, view) = self.run(&look_at_gatekeepers(&self.host.site, &self.all));
+        assert_eq!(end, End::Done);
+        view
+    }
+
+    fn server(&self, view: &View, number: usize) -> Server {
+        view.servers[&self.all[number].slot]
+    }
+}
+
+#[test]
+fn what_was_told_last_holds_and_what_remains_is_asked() {
+    for shell in shells() {
+        let balancer = Balancer::with(shell);
+        assert_eq!(balancer.look(), View::default(), "{shell:?}");
+        let (end, view) = balancer.turn(0, OPEN);
+        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server { gate: Gate::Open, ..Server::default() }));
+        assert_eq!((view.servers.len(), view.epoch), (1, Some(balancer.host.site.epoch)));
+        let (end, view) = balancer.turn(0, Turn::Close);
+        let closed = Server { in_flight: 2, ..Server::default() };
+        assert_eq!((end, balancer.server(&view, 0)), (End::Done, closed));
+        balancer.write("left-8081", "0\n");
+        let (end, view) = balancer.turn(0, Turn::Cut);
+        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server::default()));
+        assert_eq!(balancer.told(), "admit 8081\ndrain 8081\ncut 8081\n", "{shell:?}");
+        assert_eq!(balancer.look(), view);
+    }
+}
+
+#[test]
+fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
+    for shell in shells() {
+        let mut balancer = Balancer::with(shell);
+        balancer.turn(0, Turn::Close);
+        balancer.remove("left-8081");
+        balancer.host.site.epoch = Epoch(8);
+        let (end, view) = balancer.turn(1, OPEN);
+        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server::default()), "{shell:?}");
+    }
+}
+
+#[test]
+fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
+    for shell in shells() {
+        let balancer = Balancer::with(shell);
+        balancer.remove("admit-8081");
+        let (end, view) = balancer.turn(0, OPEN);
+        assert!(matches!(&end, End::Failed(why) if why.contains("No such file")), "{shell:?} {end:?}");
+        assert_eq!(balancer.server(&view, 0).gate, Gate::Closed);
+        assert_eq!(balancer.told(), "admit 8081\ndrain 8081\n");
+
+        balancer.remove("drain-8081");
+        let (end, view) = balancer.turn(0, OPEN);
+        assert!(matches!(end, End::Failed(_)));
+        let half = Server { gate: Gate::Open, weight_percent: Some(0), ..Server::default() };
+        assert_eq!(balancer.server(&view, 0), half, "nobody knows: it may get requests, and is not to be counted on");
+        let (end, view) = balancer.turn(0, Turn::Close);
+        assert!(matches!(end, End::Failed(_)));
+        assert_eq!(balancer.server(&view, 0), half);
+        balancer.write("admit-8081", "");
+        let (end, view) = balancer.turn(0, OPEN);
+        assert_eq!((end, balancer.server(&view, 0).weight_percent), (End::Done, None));
+    }
+}
+
+#[test]
+fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
+    for shell in shells() {
+        let mut balancer = Balancer::with(shell);
+        let epoch = balancer.host.site.epoch;
+        balancer.host.site.order = ActionId(9);
+        assert_eq!(balancer.turn(0, OPEN).0, End::Done);
+        balancer.host.site.order = ActionId(5);
+        assert_eq!(balancer.turn(1, OPEN).0, End::Done, "orders for different slots come in any order");
+        assert_eq!(balancer.turn(0, Turn::Close).0, End::Late { taken: ActionId(9) }, "{shell:?}");
+        balancer.host.site.epoch = Epoch(epoch.0 - 1);
+        balancer.host.site.order = ActionId(10);
+        assert_eq!(balancer.turn(0, Turn::Close).0, End::Fenced { seen: epoch });
+        assert_eq!(balancer.told(), "admit 8081\nadmit 8082\n");
+        assert_eq!(balancer.server(&balancer.look(), 0).gate, Gate::Open);
+    }
+}
+
+#[test]
+fn what_prints_no_number_is_said() {
+    for shell in shells() {
+        let balancer = Balancer::with(shell);
+        balancer.write("left-8081", "a\nfew\n");
+        let ran =
+            balancer.host.run(&switch_gatekeeper(&balancer.host.site, &balancer.all, &balancer.all[0], Turn::Close));
+        let why = read_view(&ran.stdout).expect_err("nobody knows what remains").to_string();
+        assert!(
+            why.contains("what remains to web1:8081 printed no number") && why.contains("a few (status 0)"),
+            "{why}"
+        );
+    }
+}
