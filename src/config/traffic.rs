@@ -139,6 +139,7 @@ enum Word {
 pub(super) struct TrafficPlaces {
     driver: Option<Place>,
     server: Option<Place>,
+    port: Option<Place>,
     /// Those of the commands.
     templates: Vec<Place>,
 }
@@ -177,6 +178,7 @@ pub(super) fn read(
     let places = TrafficPlaces {
         driver: fields.place_of("driver"),
         server: fields.place_of("server"),
+        port: fields.place_of("port"),
         templates: ["admit", "drain", "remaining", "cut"].iter().filter_map(|key| fields.place_of(key)).collect(),
     };
     let config = || Some(TrafficConfig { driver: driver?, drain_timeout: drain_timeout? });
@@ -265,7 +267,7 @@ pub(super) fn refuse_mismatch(
     }
 }
 
-/// Refuses templates by which a slot would have no server of its own.
+/// Refuses a public port that is a slot's own, and templates by which a slot would have no server of its own.
 pub(super) fn refuse_wrong_servers(
     config: &TrafficConfig,
     places: &TrafficPlaces,
@@ -281,7 +283,14 @@ pub(super) fn refuse_wrong_servers(
             let all = words.into_iter().chain(&commands.cut).flatten().collect();
             (all, places.templates.first().or(driver))
         }
-        TrafficDriver::Nginx(_) | TrafficDriver::Nftables(_) => return,
+        TrafficDriver::Nftables(nftables) => {
+            if let Some(place) = places.port.as_ref().filter(|_| service.ports.contains(&nftables.port)) {
+                let message = format!("port {} is one of the service's own ports", nftables.port);
+                sink.push(Diagnostic::at(place, message).help("the public port is one at which no instance listens"));
+            }
+            return;
+        }
+        TrafficDriver::Nginx(_) => return,
     };
     let Some(place) = place else { return };
     let filled = |text: &str, slot: &Slot, version: &str| {

@@ -78,6 +78,13 @@ pub(super) struct Link {
     pub(super) epoch: OnceCell<Epoch>,
 }
 
+impl Link {
+    /// The host's address as others than ssh know it.
+    pub(super) async fn network_address(&self) -> &str {
+        self.network_address.get_or_init(|| remote::network_address(&self.site.target)).await
+    }
+}
+
 impl Hosts {
     /// Knows the hosts, and with them the balancers' machines, on which there are no ports; connects to none yet.
     pub fn new(
@@ -366,10 +373,7 @@ impl Hosts {
         question: probe::Question,
     ) -> Result<Verdict, String> {
         let readiness = &definition.readiness;
-        let direct = || async {
-            let address = link.network_address.get_or_init(|| remote::network_address(&link.site.target)).await;
-            probe::Route::Direct { address: address.clone() }
-        };
+        let direct = || async { probe::Route::Direct { address: link.network_address().await.to_owned() } };
         let route = match readiness.via {
             Via::Direct => direct().await,
             Via::Ssh => {

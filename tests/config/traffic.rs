@@ -86,6 +86,23 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn a_public_port_is_nobodys_own() {
+    assert_data_eq!(
+        without_balancer("driver = \"nftables\"\nport = 8081").report(),
+        str![[r#"
+error: port 8081 is one of the service's own ports
+  --> web.toml:14:8
+   |
+14 | port = 8081
+   |        ^^^^
+   |
+   = help: the public port is one at which no instance listens
+"#]]
+        .raw()
+    );
+}
+
+#[test]
 fn a_key_of_another_driver_is_unknown() {
     assert_data_eq!(
         with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),

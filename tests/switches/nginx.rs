@@ -287,6 +287,21 @@ fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
 }
 
 #[test]
+fn requests_to_a_name_that_nobody_knows_are_not_taken_for_none() {
+    world::with_programs(&PROGRAMS, || {
+        let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.9:9 down;\n");
+        balancer.slots[0].address = "no.such.host.invalid".into();
+        fs::write(&balancer.nginx.include, "server no.such.host.invalid:8081 down;\n").expect("file");
+        let ran = balancer.host.run(&look_at_nginx(&balancer.host.site, &balancer.nginx, &balancer.slots));
+        // It takes no signal with that.
+        fs::write(&balancer.nginx.include, "server 127.0.0.9:9 down;\n").expect("file");
+        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        let why = "no.such.host.invalid is no name that this machine knows";
+        assert_eq!(error, format!("the host could not say what runs on it: {why}"));
+    });
+}
+
+#[test]
 fn what_was_never_seen_to_be_loaded_counts_as_open() {
     world::with_programs(&PROGRAMS, || {
         for shell in shells() {

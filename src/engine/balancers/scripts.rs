@@ -1,5 +1,7 @@
 //! Balancers that are told by a script on their own machine.
 
+use futures::future::join_all;
+
 use super::{Hosts, Link, Switch, Switched, ended};
 use crate::config::{CommandConfig, NginxConfig};
 use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
@@ -10,7 +12,7 @@ use crate::script::{self, End, Gatekeeper, Nginx, Script, SlotAddress};
 impl Hosts {
     pub(super) async fn look_at_nginx(&self, link: &Link, settings: &NginxConfig) -> Result<View, Unusable> {
         let site = self.site(link, Epoch::default(), ActionId::default());
-        let script = script::look_at_nginx(&site, &nginx(settings), &self.slot_addresses());
+        let script = script::look_at_nginx(&site, &nginx(settings), &self.slot_addresses().await);
         self.look_by(link, &script).await
     }
 
@@ -21,8 +23,8 @@ impl Hosts {
         switch: &Switch<'_>,
     ) -> Result<View, Switched> {
         let site = self.site(link, switch.epoch, switch.order);
-        let slot = slot_address(self.link(&switch.slot.host)?, switch.slot.port);
-        let script = script::switch_nginx(&site, &nginx(settings), &self.slot_addresses(), &slot, switch.turn);
+        let slot = slot_address(self.link(&switch.slot.host)?, switch.slot.port).await;
+        let script = script::switch_nginx(&site, &nginx(settings), &self.slot_addresses().await, &slot, switch.turn);
         self.switch_by(link, &script).await
     }
 
@@ -75,9 +77,9 @@ impl Hosts {
     }
 
     /// Every slot, and where a balancer finds it.
-    fn slot_addresses(&self) -> Vec<SlotAddress> {
+    async fn slot_addresses(&self) -> Vec<SlotAddress> {
         let of = |link| move |port: &Port| slot_address(link, *port);
-        self.links.values().flat_map(|link| link.site.ports.iter().map(of(link))).collect()
+        join_all(self.links.values().flat_map(|link| link.site.ports.iter().map(of(link)))).await
     }
 
     async fn look_by(&self, link: &Link, script: &Script) -> Result<View, Unusable> {
@@ -107,6 +109,7 @@ fn nginx(settings: &NginxConfig) -> Nginx {
     Nginx { include, upstream, test, reload }
 }
 
-fn slot_address(link: &Link, port: Port) -> SlotAddress {
-    SlotAddress { slot: Slot { host: name(link).clone(), port }, address: link.site.target.address.clone() }
+async fn slot_address(link: &Link, port: Port) -> SlotAddress {
+    let address = link.network_address().await.to_owned();
+    SlotAddress { slot: Slot { host: name(link).clone(), port }, address }
 }

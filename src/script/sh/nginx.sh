@@ -57,7 +57,7 @@ find_server() {
     set +f
 }
 
-# The address and port $1 as ss prints them, in "places": a name may stand for more than one.
+# The address and port $1 as ss prints them, in "places": a name may stand for more than one, or for none that is known.
 resolve() {
     places=$1
     case ${1%:*} in
@@ -101,6 +101,10 @@ look_connections() {
 count_connections() {
     resolve "$1"
     count=0
+    [ -n "$places" ] || {
+        unseen="${1%:*} is no name that this machine knows"
+        return 1
+    }
     for place in $places; do
         some=${connections#*"$NL$place "}
         [ "$some" = "$connections" ] || count=$((count + ${some%%"$NL"*}))
@@ -131,7 +135,7 @@ look() {
             text=$unloaded
             ! find_server "$3" || [ "$gate" = closed ] || now="$gate $weight"
         fi
-        count_connections "$3"
+        count_connections "$3" || return 1
         servers="${servers}server=$1 $2 ${now% *} $count ${now#* }$NL"
     done
     IFS=$BLANKS
