@@ -251,6 +251,26 @@ async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
 }
 
 #[tokio::test]
+async fn whoever_slept_knows_nothing_of_what_was_under_way() {
+    let server = Server::start();
+    let slept_ms = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&slept_ms);
+    let now = move || now() + Duration::from_millis(clock.load(Ordering::Relaxed));
+    let probing = Probing { timeout: Duration::from_secs(2), ..server.probing() };
+    let mut asker = Asker::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    asker.first_answer(3).await.unwrap();
+    server.becomes(Mood::Stalls);
+    let before = server.requests.load(Ordering::Relaxed);
+    until(&asker, "a request under way", |_| server.requests.load(Ordering::Relaxed) > before).await;
+    server.becomes(Mood::Well);
+    slept_ms.store(60_000, Ordering::Relaxed);
+    asker.settle().await;
+    let report = asker.report();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests < server.requests.load(Ordering::Relaxed), "those under way do not count");
+}
+
+#[tokio::test]
 async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_is_given_up() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
