@@ -302,6 +302,8 @@ async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
 type Fate = Option<(Option<u8>, u64)>;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_tally_says_what_counting_one_by_one_says(
         fates in prop::collection::vec((0_u64..1000, any::<Fate>().prop_map(|fate| fate.map(|(who, us)| (who, us >> 24)))), 0..300),
