@@ -251,6 +251,26 @@ async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
 }
 
 #[tokio::test]
+async fn whoever_slept_knows_nothing_of_what_was_under_way() {
+    let server = Server::start();
+    let slept_ms = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&slept_ms);
+    let now = move || now() + Duration::from_millis(clock.load(Ordering::Relaxed));
+    let probing = Probing { timeout: Duration::from_secs(2), ..server.probing() };
+    let mut asker = Asker::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    asker.first_answer(3).await.unwrap();
+    server.becomes(Mood::Stalls);
+    let before = server.requests.load(Ordering::Relaxed);
+    until(&asker, "a request under way", |_| server.requests.load(Ordering::Relaxed) > before).await;
+    server.becomes(Mood::Well);
+    slept_ms.store(60_000, Ordering::Relaxed);
+    asker.settle().await;
+    let report = asker.report();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests < server.requests.load(Ordering::Relaxed), "those under way do not count");
+}
+
+#[tokio::test]
 async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_is_given_up() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
@@ -282,6 +302,8 @@ async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
 type Fate = Option<(Option<u8>, u64)>;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_tally_says_what_counting_one_by_one_says(
         fates in prop::collection::vec((0_u64..1000, any::<Fate>().prop_map(|fate| fate.map(|(who, us)| (who, us >> 24)))), 0..300),

@@ -5,6 +5,7 @@ use super::exit::{Exit, Fail};
 use super::print;
 use super::session::Session;
 use crate::config::Overrides;
+use crate::core::account::Account;
 use crate::core::names::Revision;
 use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
@@ -45,19 +46,22 @@ fn row(record: &RevisionRecord) -> HistoryRow {
 fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, Fail> {
     let now = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
     let differs = difference(&record.playbook, &now);
+    let journal = session.store.journal_of(&session.subject, record.revision)?.unwrap_or_default();
+    let loss = Account::of(&journal).and_then(|account| account.loss);
     let row = row(record);
     if form == Form::Json {
         let mut object = serde_json::to_value(&row).unwrap_or_default();
         object["playbook"] = record.playbook.clone().into();
         object["differs"] = differs.into();
         object["proven"] = record.proven.into();
+        object["loss"] = serde_json::to_value(&loss).unwrap_or_default();
         return print(&json(&object)?);
     }
     let clock = Clock::local();
     let duration = record.ended.map_or("-".to_owned(), |ended| Human(ended.since(record.began)).to_string());
     let mut text = format!(
         "revision  {}\nversion   {}\ndigest    {}\nwho       {}\nwhen      {}\nduration  {duration}\ncause     {}\n\
-         outcome   {}\nproven    {}\n\nthe playbook then:\n",
+         outcome   {}\nproven    {}\n{}\nthe playbook then:\n",
         row.revision,
         row.version,
         row.digest,
@@ -66,6 +70,7 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         row.cause.as_deref().unwrap_or("-"),
         row.outcome,
         if record.proven { "yes" } else { "no" },
+        loss.map_or_else(String::new, |loss| format!("probe     {}\n", report::text::clean(&loss.to_string()))),
     );
     text.extend(record.playbook.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
     if differs.is_empty() {

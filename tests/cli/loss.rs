@@ -10,7 +10,7 @@ use std::time::Duration;
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{NODES, Project};
+use crate::project::{Behaviour, NODES, Project};
 use crate::support::asker::ask;
 
 /// A balancer of the simplest kind: whoever answers gets the request, in turn.
@@ -150,6 +150,10 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
     let status = project.ship(&["status"]).any_stdout().run();
     let told = last_line(&status.stdout);
     assert!(told.starts_with("deploy of 0.9 (revision 2): 0 of "), "{told}");
+    let history = project.ship(&["history", "--revision", "2"]).any_stdout().run();
+    assert!(history.stdout.contains("\nprobe     0 of "), "{}", history.stdout);
+    let history = project.ship(&["history", "--revision", "1"]).any_stdout().run();
+    assert!(!history.stdout.contains("\nprobe "), "{}", history.stdout);
     let status = project.status();
     assert_eq!(
         (&status["rollout"]["loss"]["failed"], &status["rollout"]["loss"]["max_failed"]),
@@ -271,19 +275,22 @@ fn a_program_is_told_by_an_event() {
     assert_eq!((&probed["event"], &probed["failed"]), (&"probed".into(), &0.into()), "{probed}");
     assert_eq!(probed["answers"][0]["version"], "0.8");
     let history = project.ship(&["history", "--revision", "2", "--output", "json"]).any_stdout().run();
-    assert_eq!(json(&history.stdout)["outcome"], "succeeded");
+    assert_eq!(json(&history.stdout)["loss"]["requests"], probed["requests"]);
 }
 
 #[test]
-fn an_interrupted_rollout_tells_what_it_has_seen() {
+fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() {
     let project = Project::small();
-    project.release("0.9", crate::project::Behaviour::Deaf);
+    project.release("0.9", Behaviour::Gated);
     let front = Front::before(&project);
     project.deploy("0.8");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url()];
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url(), "--set", "probe.timeout=10s"];
     let mut deploy = project.ship(&args).spawn();
     deploy.await_words("started   0.9");
     deploy.signal("INT");
-    let done = deploy.wait_within(Duration::from_secs(20)).exits(130);
+    let done = deploy.wait_within(Duration::from_secs(30)).exits(130);
+    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+    project.open_gate();
+    let done = project.ship(&["resume"]).any_stderr().run();
     assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
 }

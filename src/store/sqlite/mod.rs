@@ -164,6 +164,36 @@ impl Sqlite {
             .map_err(|source| self.failed(source))
     }
 
+    /// The journal of the newest rollout of a revision, if there was one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn journal_of(&self, subject: &Subject, revision: Revision) -> Result<Option<Vec<Entry>>, StoreError> {
+        Ok(self.newest_of(subject, Some(revision))?.map(|(_, journal)| journal))
+    }
+
+    /// The journal of the newest rollout, of a revision or of any.
+    fn newest_of(
+        &self,
+        subject: &Subject,
+        revision: Option<Revision>,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+        let newest: Option<i64> = self
+            .query(
+                "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or revision = ?3)
+                 order by id desc limit 1",
+                params![subject.fleet, subject.service, revision.map(|revision| revision.0)],
+                |row| row.get(0),
+            )?
+            .pop();
+        let Some(newest) = newest else { return Ok(None) };
+        let decode = |text: &String| self.decode("an event", text);
+        let texts: Vec<String> =
+            self.query("select entry from events where rollout = ?1 order by seq", params![newest], |row| row.get(0))?;
+        let journal = texts.iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Some((RolloutId(newest), journal)))
+    }
+
     fn query<T>(
         &self,
         sql: &str,
@@ -366,19 +396,7 @@ impl Store for Sqlite {
     }
 
     fn newest_journal(&self, subject: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        let newest: Option<i64> = self
-            .query(
-                "select id from rollouts where fleet = ?1 and service = ?2 order by id desc limit 1",
-                params![subject.fleet, subject.service],
-                |row| row.get(0),
-            )?
-            .pop();
-        let Some(newest) = newest else { return Ok(None) };
-        let decode = |text: &String| self.decode("an event", text);
-        let texts: Vec<String> =
-            self.query("select entry from events where rollout = ?1 order by seq", params![newest], |row| row.get(0))?;
-        let journal = texts.iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Some((RolloutId(newest), journal)))
+        self.newest_of(subject, None)
     }
 }
 
