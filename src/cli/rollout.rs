@@ -326,8 +326,12 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
     let recorded = session
         .current()
         .is_some_and(|current| current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded));
-    let decided =
-        tentative(session, scene, goal).map(|rollout| plan(&scene.spec, &rollout, &scene.found.fleet, session.now()));
+    let decided = tentative(session, scene, goal).map(|mut rollout| {
+        // Where nothing is to be brought in, there is no step to stop at.
+        let event = Event::Promoted { by: String::new(), full: true };
+        rollout.apply(&Entry { at: session.now(), event });
+        plan(&scene.spec, &rollout, &scene.found.fleet, session.now())
+    });
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
         next == Next::Finish(Outcome::Succeeded)
             || !actions.is_empty()

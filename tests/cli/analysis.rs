@@ -90,6 +90,8 @@ fn in_a_dry_run_it_is_only_told() {
     let said = project.deploy("0.9").stderr;
     assert!(said.contains("analysis errors (dry run): failed: 4.8% is not < 1%"), "{said}");
     assert_eq!(project.history()[0], "2 0.9 succeeded");
+    let again = project.deploy("0.9").stderr;
+    assert!(again.contains("nothing to do"), "{again}");
 }
 
 #[test]

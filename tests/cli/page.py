@@ -16,7 +16,19 @@ def gate_is_open():
     return os.path.exists(GATE)
 
 
-def reply():
+asked = 0
+
+
+def is_tenth(request):
+    """Whether it is one of every ten that are not ship's own."""
+    global asked
+    asked += b"ship/" not in request
+    return asked % 10 == 9
+
+
+def reply(request):
+    if BEHAVIOUR == "leaky" and is_tenth(request):
+        return "500 Internal Server Error", "the frobnicator leaks\n"
     if BEHAVIOUR == "wrong" or (BEHAVIOUR == "gated" and not gate_is_open()):
         return "500 Internal Server Error", "the frobnicator is on fire\n"
     return "200 OK", PAGE
@@ -26,8 +38,7 @@ def answer(client):
     with client:
         client.settimeout(2)
         try:
-            client.recv(4096)
-            status, body = reply()
+            status, body = reply(client.recv(4096))
             client.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         except OSError:
             pass  # whoever asked has gone

@@ -64,6 +64,8 @@ pub(crate) enum Behaviour {
     Deaf,
     /// Answers every question with an error.
     Wrong,
+    /// Answers every tenth request with an error, but never one of ship's own.
+    Leaky,
     /// Answers with an error until the gate is open.
     Gated,
     /// Serves, and told to end goes on until the gate is open.
@@ -136,6 +138,7 @@ impl Project {
             Behaviour::Exits => "exits",
             Behaviour::Deaf => "deaf",
             Behaviour::Wrong => "wrong",
+            Behaviour::Leaky => "leaky",
             Behaviour::Gated => "gated",
             Behaviour::Lingers => "lingers",
             Behaviour::Fragile => "fragile",

@@ -66,6 +66,22 @@ ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
 }
 
 #[test]
+fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
+    let Some((project, haproxy)) = behind_haproxy() else { return };
+    project.release("0.9", Behaviour::Leaky);
+    project.deploy("0.8");
+    let judged = "[[analysis]]\nname = \"beside\"\nkind = \"compare\"\ninterval = \"500ms\"\n\n[rollout]\n\
+                  steps = [{ instances = 1, soak = \"1h\" }]\n";
+    let project = project.with("[rollout]\n", judged);
+    let asker = Asker::start([haproxy.front().to_string()]);
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    drop(asker.stop());
+    let found = done.stderr.lines().find(|line| line.contains("analysis beside: failed: ")).expect("a line");
+    assert!(found.contains(" requests failed, against 0.0 % of "), "{found}");
+    assert_eq!(project.history()[0], "2 0.9 rolled-back");
+}
+
+#[test]
 fn a_balancer_that_is_down_at_the_start_is_refused_and_nothing_is_touched() {
     let Some((project, mut haproxy)) = behind_haproxy() else { return };
     haproxy.kill();

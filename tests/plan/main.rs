@@ -1,5 +1,6 @@
 //! The policy of a rollout, told as scenarios.
 
+mod analysis;
 mod asked;
 mod left_behind;
 mod loss;
