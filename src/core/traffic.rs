@@ -189,6 +189,8 @@ pub struct Drain {
     quiet: u32,
     looks: u32,
     cut: Option<u32>,
+    /// Until so long after its beginning there may be more under way than is counted.
+    uncounted_until: Duration,
 }
 
 /// What a drain does next.
@@ -213,7 +215,13 @@ impl Drain {
     /// Begins; `views` are those of the slot's balancers before it was closed.
     pub fn begin(views: &BTreeMap<HostId, View>, slot: &Slot, timeout: Duration) -> Self {
         let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
-        Self { timeout, begun_with, quiet: 0, looks: 0, cut: None }
+        Self { timeout, begun_with, quiet: 0, looks: 0, cut: None, uncounted_until: Duration::ZERO }
+    }
+
+    /// A balancer's process took the place of another, so long ago, `waited` after the drain's beginning: what the one
+    /// before still has under way nobody counts. Until it is as old as a drain may take, nothing counted is not nothing.
+    pub fn distrust(&mut self, took_over: Duration, waited: Duration) {
+        self.uncounted_until = self.uncounted_until.max((waited + self.timeout).saturating_sub(took_over));
     }
 
     /// Takes in what the slot's balancers say, so long after it was closed.
@@ -231,7 +239,8 @@ impl Drain {
         self.quiet = if in_flight == 0 { self.quiet + 1 } else { 0 };
         let ended = self.begun_with.saturating_sub(self.cut.unwrap_or(0));
         let receipt = Receipt { waited, ended, cut: self.cut.unwrap_or(0) };
-        if self.quiet >= QUIET_LOOKS || waited >= self.timeout + AFTER_CUT {
+        let is_all_counted = waited >= self.uncounted_until.min(self.timeout);
+        if self.quiet >= QUIET_LOOKS && is_all_counted || waited >= self.timeout + AFTER_CUT {
             return DrainStep::Done(receipt);
         }
         if waited >= self.timeout && self.cut.is_none() && in_flight > 0 {
@@ -310,6 +319,20 @@ mod tests {
         assert!(matches!(step(&mut drain, Gate::Closed, 0, 0), DrainStep::Wait(_)));
         assert_eq!(step(&mut drain, Gate::Open, 0, 1), DrainStep::Close);
         assert!(matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Wait(_)), "it counts anew");
+    }
+
+    #[test]
+    fn what_a_balancers_process_before_still_has_is_waited_for_and_not_for_ever() {
+        let mut drain = begun(0);
+        drain.distrust(Duration::from_secs(4), Duration::from_secs(1));
+        for waited_s in [1, 2, 6] {
+            assert!(matches!(step(&mut drain, Gate::Closed, 0, waited_s), DrainStep::Wait(_)), "{waited_s} s");
+        }
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 7), DrainStep::Done(_)));
+        let mut drain = begun(0);
+        drain.distrust(Duration::ZERO, Duration::from_secs(9));
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 9), DrainStep::Wait(_)));
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 10), DrainStep::Done(Receipt { cut: 0, .. })));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use super::analysis;
-use super::balancers::Balancing;
+use super::balancers::{Balancing, Succession};
 use super::clock::Clock;
 use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
@@ -76,6 +76,8 @@ pub(super) struct Link {
     network_address: OnceCell<String>,
     /// The newest epoch that a balancer's machine had seen at the first look.
     pub(super) epoch: OnceCell<Epoch>,
+    /// Which process of a balancer answers there.
+    pub(super) succession: Succession,
 }
 
 impl Link {
@@ -98,7 +100,10 @@ impl Hosts {
         let link = |site: HostSite| {
             let name = site.target.name.clone();
             let (connection, network_address) = (Mutex::new(None), OnceCell::new());
-            (name, Link { site, connection, network_address, epoch: OnceCell::new() })
+            (
+                name,
+                Link { site, connection, network_address, epoch: OnceCell::new(), succession: Succession::default() },
+            )
         };
         Self {
             links: sites.into_iter().map(link).collect(),

@@ -134,6 +134,9 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
     let begun = Instant::now();
     let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
+        for took_over in traffic.balancers_of(slot).iter().filter_map(|balancer| hosts.took_over(balancer)) {
+            drain.distrust(took_over, begun.elapsed());
+        }
         let pause = match drain.step(&views, slot, begun.elapsed()) {
             DrainStep::Done(receipt) => {
                 return Performed::Switched { views, receipt: Some(receipt), observation: None };

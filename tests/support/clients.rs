@@ -1,5 +1,5 @@
-//! Clients of a service under load: each asks one thing after another without a pause, and every answer is counted, and
-//! everything else that came of a question, with its reason and its moment.
+//! Clients of a service under load: each asks one thing after another, and every answer is counted, and everything else
+//! that came of a question, with its reason and its moment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,8 @@ use super::world::until;
 
 /// A question that has no answer by then has failed. Longer than any question's work by far.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two questions of a client: the machine has more to do than to answer.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Whoever was refused comes back after a moment; else one client alone would fill the count.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// So many failures are told with their reason and moment.
@@ -215,6 +217,7 @@ impl Client {
                         Some(count) => *count += 1,
                         None => drop(counted.versions.insert(version.to_owned(), 1)),
                     }
+                    thread::sleep(PAUSE);
                 }
                 Err((kind, why)) => {
                     self.connection = None;

@@ -63,7 +63,8 @@ impl<'a> Haproxy<'a> {
         }
         world::write(&machine.path("/etc/haproxy/haproxy.cfg"), &config);
         // Whoever kills it decides when it comes back.
-        world::write(&machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"), "[Service]\nRestart=no\n");
+        let unit = "[Service]\nRestart=no\nTimeoutStopSec=1\n";
+        world::write(&machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"), unit);
         machine.exec("systemctl daemon-reload && systemctl start haproxy").exits(0);
         Self { machine }
     }

@@ -12,7 +12,7 @@ use crate::haproxy::Haproxy;
 use crate::support::clients::{Counted, Failed, Load, trickle};
 use crate::support::fleet::Fleet;
 use crate::support::world;
-use crate::{AROUND, CLIENTS, PORTS, behind_haproxy};
+use crate::{AROUND, CLIENTS, PORTS, WITH_DOWNLOADS, behind_haproxy};
 
 /// What a balancer that has been started needs until its own checks know the servers, and the last request is refused
 /// that it has sent to an empty slot until then: three retries, a second each.
@@ -85,7 +85,7 @@ fn a_reload_by_somebody_else_is_noticed_and_what_it_forgot_is_said_again() {
     world::with_hosts(|| {
         let fleet = Fleet::boot_behind(3, 1);
         let haproxy = Haproxy::start_with(RELOADED, &fleet.balancers[0], &fleet, &PORTS);
-        let project = behind_haproxy(&fleet);
+        let project = behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"3s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
         let load = Load::begin(&haproxy.place(), CLIENTS);
@@ -115,7 +115,7 @@ fn a_balancer_that_is_killed_in_the_middle_is_waited_for() {
     world::with_hosts(|| {
         let fleet = Fleet::boot_behind(3, 1);
         let haproxy = Haproxy::start(&fleet.balancers[0], &fleet, &PORTS);
-        let project = behind_haproxy(&fleet);
+        let project = behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"3s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
         let load = Load::begin(&haproxy.place(), CLIENTS);
@@ -184,4 +184,26 @@ fn assert_none_outside(counted: &Counted, (from, to): (Duration, Duration)) {
     let is_outside = |failed: &&Failed| !(from..=to).contains(&failed.after);
     let outside: Vec<_> = counted.failed.iter().filter(is_outside).take(10).collect();
     assert!(outside.is_empty(), "{outside:#?}");
+}
+#[test]
+fn what_the_process_before_a_reload_still_has_is_waited_for() {
+    world::with_hosts(|| {
+        let fleet = Fleet::boot_behind(3, 1);
+        let haproxy = Haproxy::start_with(RELOADED, &fleet.balancers[0], &fleet, &PORTS);
+        let project = behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"10s\"");
+        project.deploy("1").exits(0);
+        haproxy.await_servers(3);
+        let load = Load::begin(&haproxy.place(), WITH_DOWNLOADS);
+        load.await_answers(AROUND);
+        let mut deploy = project.start_deploy("2");
+        deploy.await_words(" ready ");
+        haproxy.reload();
+        let said = deploy.wait().exits(0).stderr;
+        haproxy.await_servers(3);
+        load.await_answers(AROUND);
+        let counted = load.end();
+        println!("{said}\n{counted}");
+        counted.none_failed_of(AROUND);
+        project.assert_settled("2", 3);
+    });
 }

@@ -6,6 +6,7 @@ mod support;
 mod by_hand;
 mod haproxy;
 mod hurt;
+mod others;
 mod rolls;
 
 use std::fmt;
@@ -25,19 +26,25 @@ const PORTS: [u16; 2] = [8081, 8082];
 /// Answers before a version is rolled out, and after it.
 const AROUND: u64 = 3000;
 
-/// What the balancers are told to a service's three replicas on three hosts, which ends at once when it is told to.
-fn behind_haproxy(fleet: &Fleet) -> Project {
-    const TRAFFIC: &str = "\
-[traffic]
-driver = \"haproxy\"
-socket = \"/run/haproxy/admin.sock\"
-drain_timeout = \"30s\"
-
-[rollout]";
-    Project::new(|playbook| fleet.inventory(playbook))
+/// A service with three replicas, what it does when it is told to end, and the lines of `[traffic]`.
+fn service(fleet: &Fleet, at_term: &str, traffic: &str) -> Project {
+    // On a machine under load a login takes its time.
+    let patient = |playbook: &str| fleet.inventory(playbook).replace("\"5s\"", "\"15s\"");
+    Project::new(patient)
         .with("page.py\"", "work.py\"")
-        .with("PORT =", "AT_TERM = \"end\", PORT =")
-        .with("[rollout]", TRAFFIC)
+        .with("PORT =", &format!("AT_TERM = \"{at_term}\", PORT ="))
+        .with("[rollout]", &format!("[traffic]\n{traffic}\n\n[rollout]"))
+}
+
+/// The service behind `HAProxy`. It ends at once when it is told to, as most do.
+fn behind_haproxy(fleet: &Fleet) -> Project {
+    let traffic = "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\ndrain_timeout = \"30s\"";
+    service(fleet, "end", traffic)
+}
+
+/// How many deploys in a row, each with a rollback, and at least how many requests meanwhile.
+fn how_many() -> (u32, u64) {
+    if std::env::var_os("SHIP_LONG").is_some() { (5, 100_000) } else { (1, 20_000) }
 }
 
 /// What was seen of a roll from one version to another.

@@ -4,7 +4,7 @@ use crate::haproxy::Haproxy;
 use crate::support::clients::Load;
 use crate::support::fleet::Fleet;
 use crate::support::world;
-use crate::{CLIENTS, PORTS, Rolled, WITH_DOWNLOADS, behind_haproxy};
+use crate::{CLIENTS, PORTS, Rolled, WITH_DOWNLOADS, behind_haproxy, how_many};
 
 #[test]
 fn a_deploy_behind_haproxy_breaks_nothing_not_even_a_download() {
@@ -26,7 +26,7 @@ fn a_deploy_behind_haproxy_breaks_nothing_not_even_a_download() {
 
 #[test]
 fn deploys_and_rollbacks_in_a_row_behind_haproxy_lose_no_request() {
-    let (rounds, requests) = if std::env::var_os("SHIP_LONG").is_some() { (5, 100_000) } else { (1, 20_000) };
+    let (rounds, requests) = how_many();
     world::with_hosts(|| {
         let fleet = Fleet::boot_behind(3, 1);
         let haproxy = Haproxy::start(&fleet.balancers[0], &fleet, &PORTS);

@@ -1,5 +1,6 @@
 //! `HAProxy`, told through its runtime API: over the connection's own stream forwarding, or on this machine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -77,10 +78,7 @@ impl Haproxy<'_> {
             (Turn::Open { weight_percent }, _) => self.open(switch, &server, weight_percent, seen).await?,
             // What it does not know, or keeps closed already, gets nothing.
             (_, None) | (Turn::Close, Some(Gate::Closed)) => seen,
-            (Turn::Close, Some(Gate::Open)) => {
-                self.tell(&haproxy::close(backend, &server)).await?;
-                self.look().await?
-            }
+            (Turn::Close, Some(Gate::Open)) => self.close(switch.slot, &names).await?,
             (Turn::Cut, Some(_)) => {
                 self.tell(&haproxy::cut(backend, &server)).await?;
                 self.look().await?
@@ -138,6 +136,20 @@ impl Haproxy<'_> {
             }
             before = Some(step);
             seen = self.look().await?;
+        }
+    }
+
+    /// Closes a server, and again if it is open still: at a reload what one process was told its successor does not know.
+    async fn close(&self, slot: &Slot, names: &BTreeMap<Slot, String>) -> Result<Backend, Switched> {
+        let server = self.hosts.server_name(self.settings, slot)?;
+        let begun = Instant::now();
+        loop {
+            self.tell(&haproxy::close(&self.settings.backend, &server)).await?;
+            let seen = self.look().await?;
+            if !seen.view(names).is_open(slot) || begun.elapsed() >= QUESTION_DEADLINE {
+                return Ok(seen);
+            }
+            sleep(POLL).await;
         }
     }
 

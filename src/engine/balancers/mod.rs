@@ -2,11 +2,13 @@
 
 mod haproxy;
 mod scripts;
+mod succession;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::haproxy::Haproxy;
+pub(super) use self::succession::Succession;
 use super::hosts::{Hosts, Link};
 use super::world::Unusable;
 use crate::config::{HaproxyConfig, SlotVars, TrafficDriver, render};
@@ -59,6 +61,7 @@ impl Hosts {
                 };
                 let (epoch, seen) = futures::join!(self.epoch_of(link), seen);
                 let (backend, names) = seen?;
+                link.succession.note(&backend.generation);
                 View { epoch: Some(epoch?), ..backend.view(&names?) }
             }
             TrafficDriver::Nginx(settings) => self.look_at_nginx(link, settings).await?,
