@@ -333,9 +333,9 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
         plan(&scene.spec, &rollout, &scene.found.fleet, session.now())
     });
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
-        next == Next::Finish(Outcome::Succeeded)
-            || !actions.is_empty()
-                && actions.iter().all(|action| matches!(action, Action::Claim { .. } | Action::Prune { .. }))
+        // What is left to do then is to tidy up; before that a plan has orders of these kinds too, and others to come.
+        let tidies = |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
+        next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && actions.iter().all(tidies)
     });
     let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
     let newest = session.newest().ok().flatten().and_then(|(_, journal)| Account::of(&journal));

@@ -327,7 +327,7 @@ impl Session {
         let Some(rollout) = Rollout::of(&opening) else { return false };
         let Plan { actions, next, .. } = plan(spec, &rollout, &found.fleet, at);
         let only_tidies = || actions.iter().all(|action| matches!(action, Action::Claim { .. } | Action::Prune { .. }));
-        let complete = next == Next::Finish(Outcome::Succeeded) || !actions.is_empty() && only_tidies();
+        let complete = next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && only_tidies();
         let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
         let newest = Account::of(&journal(&*self.ledger.shelf));
         let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
