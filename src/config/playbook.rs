@@ -22,7 +22,7 @@ use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
 use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses_labels};
-use super::traffic::{self, TrafficConfig, TrafficPlaces};
+use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::value::{Fault, Faults, Located, choice, line, located, number, positive_duration};
 
@@ -325,6 +325,14 @@ impl Draft {
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
             traffic::refuse_mismatch(traffic, places, inventory, sink);
+            let weighs = playbook.rollout.steps.iter().any(|step| step.weight_percent.is_some());
+            let driver = traffic.map(|traffic| &traffic.driver);
+            if weighs && !driver.is_some_and(TrafficDriver::has_weights) {
+                self.rollout_places.refuse_weights(sink);
+            }
+            if driver.is_some_and(TrafficDriver::is_on_hosts) {
+                self.rollout_places.refuse_more_than_one_a_host(&playbook.rollout, inventory.hosts.len(), sink);
+            }
             if let Some(traffic) = traffic {
                 traffic::refuse_wrong_servers(traffic, places, &playbook.service, inventory, sink);
             }

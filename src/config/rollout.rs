@@ -56,6 +56,27 @@ pub(super) struct RolloutPlaces {
     replicas: Option<Place>,
     max_surge: Option<Place>,
     max_unavailable: Option<Place>,
+    steps: Option<Place>,
+}
+
+impl RolloutPlaces {
+    /// There is nothing that could give a step its share.
+    pub(super) fn refuse_weights(&self, sink: &Sink) {
+        let Some(place) = &self.steps else { return };
+        let diagnostic = Diagnostic::at(place, "a step has a `weight`, but nothing here can give one");
+        let help = "weights need [traffic] with driver = \"haproxy\" or \"nginx\"; else leave `weight` out";
+        sink.push(diagnostic.help(help));
+    }
+
+    /// Where each host has one public port, a second instance on it would get no requests.
+    pub(super) fn refuse_more_than_one_a_host(&self, config: &RolloutConfig, hosts: usize, sink: &Sink) {
+        let Some((place, replicas)) = self.replicas.as_ref().zip(config.replicas) else { return };
+        if usize::try_from(replicas).is_ok_and(|replicas| replicas > hosts) {
+            let message = format!("cannot be {replicas}: there are {hosts} hosts, and each has one public port");
+            let help = "with driver = \"nftables\" only one instance of a host gets requests: add hosts, or lower it";
+            sink.push(Diagnostic::at(place, format!("`replicas` {message}")).help(help));
+        }
+    }
 }
 
 /// Reads the table; `is_analysed` says whether anything is measured.
@@ -87,6 +108,7 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
         replicas: fields.place_of("replicas"),
         max_surge: fields.place_of("max_surge"),
         max_unavailable: fields.place_of("max_unavailable"),
+        steps: fields.place_of("steps"),
     };
     if let (Some(min_ready), Some(progress_deadline)) = (min_ready, progress_deadline) {
         refuse_long_soak(fields, min_ready, progress_deadline, sink);
@@ -156,7 +178,7 @@ pub(super) fn refuse_impossible(
     sink: &Sink,
 ) {
     let Err(why) = config.amounts(hosts).resolve(hosts, ports.1) else { return };
-    let RolloutPlaces { replicas, max_surge, max_unavailable } = places;
+    let RolloutPlaces { replicas, max_surge, max_unavailable, .. } = places;
     let order = match why {
         Impossible::TooFewSlots { .. } => [replicas, max_surge, max_unavailable],
         Impossible::NothingMayMove => [max_surge, max_unavailable, replicas],

@@ -115,6 +115,11 @@ impl TrafficDriver {
         matches!(self, Self::Nftables(_))
     }
 
+    /// Whether it can give one slot a smaller share than another.
+    pub fn has_weights(&self) -> bool {
+        matches!(self, Self::Haproxy(_) | Self::Nginx(_))
+    }
+
     /// Its name in the playbook.
     pub fn name(&self) -> &'static str {
         match self {

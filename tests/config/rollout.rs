@@ -127,7 +127,9 @@ fn steps_are_amounts_or_tables_that_say_more() {
     use ship::core::budget::Amount;
     let steps =
         "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" }, \"100%\"]\nsoak = \"1m\"";
-    let files = files().playbook("max_surge = 1", steps);
+    let haproxy = "[traffic]\ndriver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\n[rollout]";
+    let files = files().playbook("max_surge = 1", steps).playbook("[rollout]", haproxy);
+    let files = files.inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]");
     let steps = files.load().expect("it is right").playbook.rollout.steps;
     let told: Vec<_> =
         steps.iter().map(|step| (step.instances, step.soak.as_secs(), step.pause, step.weight_percent)).collect();

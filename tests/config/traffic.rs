@@ -276,3 +276,47 @@ error: unknown variable `hots`
         .raw()
     );
 }
+
+#[test]
+fn a_share_needs_a_balancer_that_can_give_one() {
+    let files = files().playbook("max_surge = 1", "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: a step has a `weight`, but nothing here can give one
+  --> web.toml:14:9
+   |
+14 | steps = [{ instances = 1, weight = "5%" }]
+   |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: weights need [traffic] with driver = "haproxy" or "nginx"; else leave `weight` out
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn with_one_public_port_a_host_there_is_one_instance_a_host() {
+    let files = without_balancer("driver = \"nftables\"\nport = 80").playbook("[rollout]", "[rollout]\nreplicas = 5");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: 5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)
+  --> web.toml:16:12
+   |
+16 | replicas = 5
+   |            ^
+   |
+   = help: add hosts or ports, or lower `replicas`
+
+error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
+  --> web.toml:16:12
+   |
+16 | replicas = 5
+   |            ^
+   |
+   = help: with driver = "nftables" only one instance of a host gets requests: add hosts, or lower it
+"#]]
+        .raw()
+    );
+}
