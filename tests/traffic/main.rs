@@ -44,7 +44,7 @@ fn behind_haproxy(fleet: &Fleet) -> Project {
 
 /// How many deploys in a row, each with a rollback, and at least how many requests meanwhile.
 fn how_many() -> (u32, u64) {
-    if std::env::var_os("SHIP_LONG").is_some() { (5, 100_000) } else { (1, 20_000) }
+    if std::env::var_os("SHIP_LONG").is_some() { (20, 400_000) } else { (5, 100_000) }
 }
 
 /// What was seen of a roll from one version to another.
