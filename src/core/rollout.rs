@@ -8,6 +8,7 @@ use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
 use super::failure::{Failure, FailureKind, Outcome};
 use super::loss::LossReport;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use super::step::FULL_WEIGHT_PERCENT;
 use super::time::Time;
 
 /// One attempt to bring the fleet to a revision.
@@ -47,6 +48,8 @@ pub struct Rollout {
     pub served: BTreeSet<InstanceId>,
     /// Instances that have nothing under way: drained, or not admitted yet.
     pub drained: BTreeSet<InstanceId>,
+    /// The weights with which instances were admitted, in percent.
+    pub weights: BTreeMap<InstanceId, u32>,
     /// Hosts that have been told to prune: asked once, whatever comes of it.
     pub pruned: BTreeSet<HostId>,
     /// The host that has seen a newer epoch than this rollout's, and that epoch.
@@ -158,6 +161,7 @@ impl Rollout {
             unknown: Vec::new(),
             sickened: BTreeSet::new(),
             drained: BTreeSet::new(),
+            weights: BTreeMap::new(),
             pruned: BTreeSet::new(),
             fenced: None,
             armed: BTreeMap::new(),
@@ -208,7 +212,8 @@ impl Rollout {
                 if let Action::Prune { host, .. } = action {
                     self.pruned.insert(host.clone());
                 }
-                if let Action::Admit { instance, .. } = action {
+                if let Action::Admit { instance, weight_percent, .. } = action {
+                    self.weights.insert(instance.clone(), weight_percent.unwrap_or(FULL_WEIGHT_PERCENT));
                     self.drained.remove(instance);
                 }
                 self.drained.extend(instance.clone());

@@ -33,7 +33,7 @@ pub enum AtGate {
 }
 
 /// The weight of an instance where nothing is said of one.
-const FULL_WEIGHT_PERCENT: u32 = 100;
+pub const FULL_WEIGHT_PERCENT: u32 = 100;
 
 impl Step {
     /// Its instances of so many replicas: at least one, at most all.

@@ -188,6 +188,7 @@ impl Story {
             }
             Event::BalancerLost { balancer, why } => {
                 self.lost.entry(balancer.clone()).or_insert(entry.at);
+                let why = why.strip_prefix(&format!("{balancer}: ")).unwrap_or(why);
                 Some(notable(entry.at, balancer.to_string(), "lost", why))
             }
             Event::BalancerFound { balancer } => {

@@ -1,9 +1,13 @@
 //! Behind balancers: an instance gets requests only when it is ready, and stops only when it has none.
 
+use std::time::Duration;
+
 use crate::scenario::{Story, fleet_of, slot_of};
 use ship::core::event::Then;
 use ship::core::failure::Outcome;
+use ship::core::names::HostId;
 use ship::core::plan::Next;
+use ship::core::step::Step;
 use ship::core::traffic::Gate;
 
 fn behind_one() -> Story {
@@ -126,4 +130,45 @@ fn a_hosts_own_port_goes_over_to_the_new_instance_in_one_step() {
     it.does(&["drain h2-0.8 at h2:8081"]);
     it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
+}
+
+/// The first new instance is admitted with a fifth of the weight by a balancer that counts in weights.
+fn with_a_share(coarse: u32) -> Story {
+    let mut setup = fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]);
+    let step = |instances: &str, weight_percent| Step {
+        instances: instances.parse().expect("an amount"),
+        soak: Duration::from_secs(60),
+        pause: false,
+        weight_percent,
+    };
+    setup.spec.steps = vec![step("1", Some(20)), step("100%", None)];
+    let mut it = setup.deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    it.does(&["start 0.9 at h3:8081"]);
+    it.answers("h3:8081");
+    it.does(&["admit h3-0.9 at h3:8081 with 25 % of the weight"]);
+    weighs(&mut it, coarse);
+    it
+}
+
+fn weighs(it: &mut Story, percent: u32) {
+    let seen = it.fleet.balancers.get_mut(&HostId::from("lb1")).expect("known");
+    seen.view.servers.get_mut(&slot_of("h3:8081")).expect("known").weight_percent = Some(percent);
+}
+
+#[test]
+fn a_step_gives_its_share_and_a_reload_that_forgets_it_is_told_again() {
+    let mut it = with_a_share(25);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    weighs(&mut it, 100);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)", "admit h3-0.9 at h3:8081 with 25 % of the weight"]);
+}
+
+#[test]
+fn a_balancer_that_comes_as_near_as_it_can_is_not_told_without_end() {
+    let mut it = with_a_share(20);
+    it.does(&["drain h1-0.8 at h1:8081"]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    it.does_nothing();
+    assert!(matches!(it.plan().next, Next::StepReached(..)), "{:?}", it.plan().next);
 }

@@ -6,6 +6,7 @@ use crate::core::census::{Counted, HostCount};
 use crate::core::fleet::Reach;
 use crate::core::hold::Hold;
 use crate::core::names::{HostId, Slot};
+use crate::core::step::FULL_WEIGHT_PERCENT;
 use crate::core::traffic::{Balancers, Stream};
 
 impl Draft<'_> {
@@ -28,9 +29,15 @@ impl Draft<'_> {
     fn has_other_weight(&self, host: &HostCount<'_>, counted: &Counted<'_>, weight_percent: Option<u32>) -> bool {
         let Some(traffic) = &self.spec.traffic else { return false };
         let slot = Slot { host: host.id.clone(), port: counted.port };
+        let wanted = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
+        let told = self.rollout.weights.get(&counted.instance.name);
         let has_other = |balancer: &HostId| {
             let server = self.fleet.balancers.get(balancer).and_then(|seen| seen.view.servers.get(&slot));
-            server.and_then(|server| server.weight_percent).is_some_and(|has| has != weight_percent.unwrap_or(100))
+            server.and_then(|server| server.weight_percent).is_some_and(|has| match told {
+                // A balancer that counts in coarse weights comes as near as it can, which is half of it at worst.
+                Some(told) if *told == wanted => has.abs_diff(wanted) > wanted / 2,
+                _ => has != wanted,
+            })
         };
         traffic.balancers_of(&slot).iter().any(has_other)
     }
