@@ -172,3 +172,17 @@ fn a_balancer_that_comes_as_near_as_it_can_is_not_told_without_end() {
     it.does_nothing();
     assert!(matches!(it.plan().next, Next::StepReached(..)), "{:?}", it.plan().next);
 }
+
+#[test]
+fn what_is_left_behind_gets_nothing_when_it_comes_back() {
+    let setup = fleet_of(4).budget(3, 1, 0).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]).max_failures(1);
+    let mut it = setup.behind(&["lb1"]).deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3", "stage 0.9 on h4"]);
+    it.does(&["start 0.9 at h4:8081"]);
+    it.answers("h4:8081");
+    it.does(&["admit h4-0.9 at h4:8081"]);
+    it.loses("h2");
+    it.later(600);
+    it.leaves_behind();
+    it.does(&["drain h2-0.8 at h2:8081"]);
+}

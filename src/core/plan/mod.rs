@@ -125,6 +125,7 @@ impl Draft<'_> {
             self.clear_dead();
             self.admit();
             self.close_early();
+            self.close_left_behind();
             self.start_new();
             self.even_out();
             self.stop_old();

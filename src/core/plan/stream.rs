@@ -7,7 +7,7 @@ use crate::core::fleet::Reach;
 use crate::core::hold::Hold;
 use crate::core::names::{HostId, Slot};
 use crate::core::step::FULL_WEIGHT_PERCENT;
-use crate::core::traffic::{Balancers, Stream};
+use crate::core::traffic::{Balancers, Stream, Traffic};
 
 impl Draft<'_> {
     /// Lets requests come to what is ready and wanted.
@@ -52,6 +52,24 @@ impl Draft<'_> {
             if is_raw && is_exposed && !counted.is_ready && !counted.is_stopping && host.is_idle() {
                 let slot = Slot { host: host.id.clone(), port: counted.port };
                 self.order(Action::Drain { slot, instance: name.clone(), keep: 0 });
+            }
+        }
+    }
+
+    /// What is left behind out of reach gets nothing when it comes back, before it is put right: the balancers are told
+    /// now. Only where enough others serve, as it may serve all the while.
+    pub(super) fn close_left_behind(&mut self) {
+        let is_shared = matches!(&self.spec.traffic, Some(Traffic { balancers: Balancers::Shared(_), .. }));
+        if !is_shared || self.census.available < self.spec.budget.min_available() {
+            return;
+        }
+        let keep = self.spec.budget.min_available();
+        for (host, counted) in self.census.instances() {
+            let is_away = !host.takes_part() && !host.is_reachable() && host.busy.is_none();
+            let gets = matches!(counted.stream, Stream::Open | Stream::Objected | Stream::Partly);
+            if is_away && gets && !counted.is_stopping && !self.has_failed_to_stop(counted) {
+                let slot = Slot { host: host.id.clone(), port: counted.port };
+                self.order(Action::Drain { slot, instance: counted.instance.name.clone(), keep });
             }
         }
     }
