@@ -137,7 +137,7 @@ fn with_a_share(coarse: u32) -> Story {
     let mut setup = fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]);
     let step = |instances: &str, weight_percent| Step {
         instances: instances.parse().expect("an amount"),
-        soak: Duration::from_secs(60),
+        soak: Duration::from_mins(1),
         pause: false,
         weight_percent,
     };
