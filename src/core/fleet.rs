@@ -183,6 +183,17 @@ impl Fleet {
         self.balancers.insert(balancer.clone(), Balancer { reach: Reach::Reachable, view });
     }
 
+    /// A balancer's view as it is known, with only one slot taken from a newer look: of the others that look may be old.
+    pub fn viewed_in(&self, balancer: &HostId, slot: &Slot, newer: &View) -> View {
+        let Some(known) = self.balancers.get(balancer) else { return newer.clone() };
+        let mut view = View { epoch: newer.epoch, generation: newer.generation.clone(), ..known.view.clone() };
+        match newer.servers.get(slot) {
+            Some(server) => view.servers.insert(slot.clone(), *server),
+            None => view.servers.remove(slot),
+        };
+        view
+    }
+
     /// Notes that a balancer cannot be reached. What it did last stays on record.
     pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: String) {
         let entry = self.balancers.entry(balancer.clone()).or_default();

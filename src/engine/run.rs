@@ -124,6 +124,8 @@ pub(super) struct Run<W, S> {
     pub(super) analyses: Analyses,
     /// Orders given to each host or balancer so far: a look that began before the last one is out of date.
     pub(super) orders: BTreeMap<HostId, u64>,
+    /// The same, of the balancers of each order under way, when it was given.
+    given: BTreeMap<ActionId, Vec<u64>>,
     /// What is under way, and when it began.
     pub(super) tasks: JoinSet<(Time, Message)>,
     /// What was taken in and is not durable yet.
@@ -158,6 +160,7 @@ impl<W: World, S: Store> Run<W, S> {
             watch,
             analyses: Analyses::default(),
             orders: BTreeMap::new(),
+            given: BTreeMap::new(),
             tasks: JoinSet::new(),
             recorded: Vec::new(),
             intended: Vec::new(),
@@ -306,6 +309,7 @@ impl<W: World, S: Store> Run<W, S> {
         let name = instance.as_ref().map(|(_, name)| name.clone());
         self.record(Event::ActionStarted { id, action: action.clone(), instance: name });
         self.outdate(&action);
+        self.given.insert(id, self.counts(&action));
         // It goes out when the intent is durable.
         self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
     }
@@ -314,6 +318,12 @@ impl<W: World, S: Store> Run<W, S> {
     fn outdate(&mut self, action: &Action) {
         *self.orders.entry(action.host().clone()).or_default() += 1;
         self.outdate_balancers(action);
+    }
+
+    /// How many orders the balancers of an action have had so far.
+    fn counts(&self, action: &Action) -> Vec<u64> {
+        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else { return Vec::new() };
+        traffic.balancers_of(slot).iter().map(|balancer| self.orders.get(balancer).copied().unwrap_or(0)).collect()
     }
 
     fn outdate_balancers(&mut self, action: &Action) {
@@ -326,6 +336,9 @@ impl<W: World, S: Store> Run<W, S> {
     pub(super) fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
         let stops = self.stops_on(host);
         let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
+        // What was ordered of a balancer meanwhile may have come after this order's own look at it.
+        let given = self.given.remove(&id).unwrap_or_default();
+        let is_newest = action.as_ref().is_some_and(|action| self.counts(action) == given);
         // What the balancers said while it was under way may be of before.
         if let Some(action) = &action {
             self.outdate_balancers(action);
@@ -350,6 +363,9 @@ impl<W: World, S: Store> Run<W, S> {
                     self.observed(host, observation);
                 }
                 for (balancer, view) in views {
+                    let slot = action.as_ref().and_then(Action::slot).filter(|_| !is_newest);
+                    let view =
+                        slot.map_or_else(|| view.clone(), |slot| self.engine.fleet.viewed_in(&balancer, slot, &view));
                     self.viewed(&balancer, Ok(view));
                 }
                 if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, action) {
