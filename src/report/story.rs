@@ -295,9 +295,10 @@ impl Story {
         match &order.action {
             // A formality between ship and the host; only its failure is worth a word. Of a drain the receipt says more.
             Action::Claim { .. } | Action::Disarm { .. } | Action::Drain { .. } => None,
-            Action::Admit { .. } => {
-                self.one_by_one().then(|| routine(at, order.whom(), "admitted", &format!("{version} in {took}")))
-            }
+            Action::Admit { weight_percent, .. } => self.one_by_one().then(|| {
+                let share = weight_percent.map(|weight| format!(" with {weight} % of the weight")).unwrap_or_default();
+                routine(at, order.whom(), "admitted", &format!("{version}{share} in {took}"))
+            }),
             Action::Stage { release, .. } => self.staged(at, release, order),
             Action::Start { .. } => {
                 let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
