@@ -72,7 +72,7 @@ async fn a_service_with_a_session_of_its_own_survives_the_script_that_starts_it(
 async fn a_killed_shell_leaves_the_outcome_unknown() {
     let error = here().await.run(&script("kill -9 $PPID; sleep 1")).await.unwrap_err();
     assert!(error.is_unknown());
-    assert!(error.to_string().starts_with("local1: a script broke off (the shell was ended by signal 9)"), "{error}");
+    assert!(error.to_string().starts_with("local1: a script broke off (it was ended by signal 9)"), "{error}");
 }
 
 #[tokio::test]

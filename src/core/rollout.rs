@@ -198,8 +198,11 @@ impl Rollout {
             | Event::HostFound { .. }
             | Event::BalancerLost { .. }
             | Event::BalancerFound { .. } => {}
+            // Once an instance: one that somebody opens again and again is no progress.
             Event::Drained { instance, .. } => {
-                self.drained.insert(instance.clone());
+                if self.drained.insert(instance.clone()) {
+                    self.last_progress = entry.at;
+                }
             }
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));

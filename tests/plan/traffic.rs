@@ -186,3 +186,21 @@ fn what_is_left_behind_gets_nothing_when_it_comes_back() {
     it.leaves_behind();
     it.does(&["drain h2-0.8 at h2:8081"]);
 }
+
+#[test]
+fn a_drain_has_its_own_deadline_and_its_end_is_progress() {
+    let mut setup = fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]);
+    setup.spec.traffic.as_mut().expect("a balancer").drain_timeout = Duration::from_hours(1);
+    let mut it = setup.deploy("0.9");
+    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    it.does(&["start 0.9 at h3:8081"]);
+    it.answers("h3:8081");
+    it.does(&["admit h3-0.9 at h3:8081"]);
+    let drains = it.gives(&["drain h1-0.8 at h1:8081"]);
+    it.later(3600);
+    it.does_nothing();
+    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
+    it.is_done(&drains[0]);
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
+}

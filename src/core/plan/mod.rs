@@ -31,6 +31,9 @@ use super::traffic::Stream;
 /// decides at the deadline comes first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
+/// How much longer than its own deadline a drain may take, to be cut and to be told of.
+const DRAIN_MARGIN: Duration = Duration::from_secs(15);
+
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -425,8 +428,12 @@ impl Draft<'_> {
         }
     }
 
+    /// When there must have been progress. A drain that is under way has a deadline of its own.
     fn deadline(&self) -> Time {
-        self.rollout.last_progress + self.spec.progress_deadline
+        let usual = self.rollout.last_progress + self.spec.progress_deadline;
+        let Some(traffic) = &self.spec.traffic else { return usual };
+        let drains = self.rollout.in_flight.values().filter(|it| matches!(it.action, Action::Drain { .. }));
+        drains.map(|drain| drain.since + traffic.drain_timeout + DRAIN_MARGIN).fold(usual, Time::max)
     }
 
     /// The next moment at which the plan may change though nothing happens.

@@ -60,7 +60,7 @@ impl Hosts {
                     self.haproxy(link, settings).look().await.map(|backend| (backend, self.server_names(settings)))
                 };
                 let (epoch, seen) = futures::join!(self.epoch_of(link), seen);
-                let (backend, names) = seen?;
+                let (backend, names) = seen.inspect_err(|_| link.succession.forget())?;
                 link.succession.note(&backend.generation);
                 View { epoch: Some(epoch?), ..backend.view(&names?) }
             }

@@ -27,6 +27,11 @@ impl Succession {
         }
     }
 
+    /// Nobody answers: whoever does next is no successor that others work beside.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// How long ago it took the place of another, if it did so before our eyes.
     fn took_over(&self) -> Option<Duration> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,5 +59,8 @@ mod tests {
         assert_eq!(succession.took_over(), None);
         succession.note("2");
         assert!(succession.took_over().is_some());
+        succession.forget();
+        succession.note("3");
+        assert_eq!(succession.took_over(), None, "its predecessor is gone");
     }
 }
