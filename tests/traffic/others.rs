@@ -58,7 +58,8 @@ fn a_public_port_is_switched_many_times_and_no_request_is_lost() {
 
 #[test]
 fn what_a_reload_of_nginx_costs_is_measured() {
-    let (rounds, _) = how_many();
+    // It is a figure, not a promise: one round tells it.
+    let rounds = 1;
     world::with_hosts(|| {
         let fleet = Fleet::boot_behind(3, 1);
         let lb = &fleet.balancers[0];
