@@ -19,15 +19,15 @@ def gate_is_open():
 asked = 0
 
 
-def is_tenth(request):
-    """Whether it is one of every ten that are not ship's own."""
+def is_twentieth(request):
+    """Whether it is one of every twenty that are not ship's own."""
     global asked
     asked += b"ship/" not in request
-    return asked % 10 == 9
+    return asked % 20 == 19
 
 
 def reply(request):
-    if BEHAVIOUR == "leaky" and is_tenth(request):
+    if BEHAVIOUR == "leaky" and is_twentieth(request):
         return "500 Internal Server Error", "the frobnicator leaks\n"
     if BEHAVIOUR == "wrong" or (BEHAVIOUR == "gated" and not gate_is_open()):
         return "500 Internal Server Error", "the frobnicator is on fire\n"

@@ -6,7 +6,7 @@ use serde_json::Value;
 use snapbox::str;
 
 use crate::project::{Behaviour, NODES, PATIENCE, Project};
-use crate::support::asker::{Asker, ask};
+use crate::support::asker::{Answers, Asker, ask};
 use crate::support::haproxy::Haproxy;
 use crate::support::world::{until, write};
 
@@ -73,9 +73,14 @@ fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
     let judged = "[[analysis]]\nname = \"beside\"\nkind = \"compare\"\ninterval = \"500ms\"\n\n[rollout]\n\
                   steps = [{ instances = 1, soak = \"1h\" }]\n";
     let project = project.with("[rollout]\n", judged);
-    let asker = Asker::start([haproxy.front().to_string()]);
+    let askers: Vec<_> = (0..4).map(|_| Asker::start([haproxy.front().to_string()])).collect();
     let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    drop(asker.stop());
+    let answers: Vec<_> = askers.into_iter().map(Asker::stop).collect();
+    // Clients saw nothing but what the canary leaks, one of twenty of its own share.
+    let broken: Vec<_> = answers.iter().flat_map(Answers::broken).collect();
+    assert!(broken.iter().all(|why| why.ends_with(" 500 Internal Server Error")), "{broken:?}");
+    let served: usize = answers.iter().map(Answers::count).sum();
+    assert!(!broken.is_empty() && broken.len() * 100 <= served * 5, "{} of {served}", broken.len());
     let found = done.stderr.lines().find(|line| line.contains("analysis beside: failed: ")).expect("a line");
     assert!(found.contains(" requests failed, against 0.0 % of "), "{found}");
     assert_eq!(project.history()[0], "2 0.9 rolled-back");
