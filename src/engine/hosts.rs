@@ -76,6 +76,8 @@ pub(super) struct Link {
     network_address: OnceCell<String>,
     /// The newest epoch that a balancer's machine had seen at the first look.
     pub(super) epoch: OnceCell<Epoch>,
+    /// Held while a balancer is told by a script: the next would only wait for the lock there, and give up in the end.
+    pub(super) turn: Mutex<()>,
     /// Which process of a balancer answers there.
     pub(super) succession: Succession,
 }
@@ -102,7 +104,14 @@ impl Hosts {
             let (connection, network_address) = (Mutex::new(None), OnceCell::new());
             (
                 name,
-                Link { site, connection, network_address, epoch: OnceCell::new(), succession: Succession::default() },
+                Link {
+                    site,
+                    connection,
+                    network_address,
+                    epoch: OnceCell::new(),
+                    turn: Mutex::new(()),
+                    succession: Succession::default(),
+                },
             )
         };
         Self {

@@ -152,3 +152,19 @@ FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 
 "#]]
     );
 }
+
+#[test]
+fn what_is_scaled_down_is_drained_once_and_what_is_scaled_up_is_admitted() {
+    let Some((project, haproxy)) = behind_haproxy() else { return };
+    project.deploy("0.8");
+    let asker = Asker::start([haproxy.front().to_string()]);
+    asker.await_answers(20);
+    let scale = |replicas| ["scale", "inventory.toml", "--replicas", replicas, "--output", "json"];
+    let done = project.ship(&scale("1")).any_stdout().any_stderr().run();
+    assert_eq!(receipts(&done.stdout).len(), 2, "{}", done.stdout);
+    assert_eq!(project.running().len(), 1);
+    project.ship(&scale("3")).any_stdout().any_stderr().run();
+    asker.await_answers(20);
+    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    assert_eq!(project.status()["replicas"]["available"], 3);
+}

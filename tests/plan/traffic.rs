@@ -204,3 +204,25 @@ fn a_drain_has_its_own_deadline_and_its_end_is_progress() {
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
     assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
 }
+
+#[test]
+fn what_is_too_much_is_drained_and_stays_so_until_it_stops() {
+    let setup = fleet_of(3).budget(1, 1, 0).running("0.9", &["h1:8081", "h2:8081", "h3:8081"]).behind(&["lb1"]);
+    let mut it = setup.deploy("0.9");
+    it.does(&["claim h1", "claim h2", "claim h3"]);
+    it.does(&["drain h2-0.9 at h2:8081", "drain h3-0.9 at h3:8081"]);
+    it.does(&["stop h2-0.9 at h2:8081 (surplus)", "stop h3-0.9 at h3:8081 (surplus)"]);
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}
+
+#[test]
+fn where_the_spread_is_evened_out_the_new_one_is_let_in_and_another_goes() {
+    let setup = fleet_of(2).ports(&[8081, 8082]).budget(2, 1, 0).running("0.9", &["h1:8081", "h1:8082"]);
+    let mut it = setup.behind(&["lb1"]).deploy("0.9");
+    it.does(&["claim h1", "stage 0.9 on h2"]);
+    it.does(&["start 0.9 at h2:8081"]);
+    it.answers("h2:8081");
+    it.does(&["admit h2-0.9 at h2:8081"]);
+    let drained = it.orders();
+    assert!(drained.len() == 1 && drained[0].starts_with("drain h1-0.9 at h1:"), "{drained:?}");
+}

@@ -347,7 +347,10 @@ impl Draft<'_> {
     fn stop_surplus_of(&mut self, release: &ReleaseId, mut surplus: u32) {
         // What was started just now is there for a reason, and goes only if there are not enough others.
         let is_young = |counted: &Counted<'_>| {
-            !counted.is_available && !counted.is_stopping && self.rollout.started.contains(&counted.instance.name)
+            !counted.is_available
+                && !counted.is_stopping
+                && !self.is_put_aside(counted)
+                && self.rollout.started.contains(&counted.instance.name)
         };
         let mut candidates: Vec<_> = self
             .census

@@ -13,7 +13,14 @@ impl Draft<'_> {
     /// Lets requests come to what is ready and wanted.
     pub(super) fn admit(&mut self) {
         let weight_percent = self.step().and_then(|step| step.weight_of_each(self.census.desired));
+        let mut surplus = self.census.surplus();
         for (host, counted) in self.census.instances() {
+            if let Some(left) = surplus.get_mut(&counted.instance.release).filter(|left| **left > 0)
+                && self.is_put_aside(counted)
+            {
+                *left -= 1;
+                continue;
+            }
             let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
             let is_due = is_shut || self.has_other_weight(host, counted, weight_percent);
             let may_serve = counted.is_new && counted.is_ready && !counted.is_stopping && is_due;
@@ -23,6 +30,13 @@ impl Draft<'_> {
                 self.order(Action::Admit { slot, instance, weight_percent });
             }
         }
+    }
+
+    /// Whether it was taken out of traffic, and not only never let in.
+    pub(super) fn is_put_aside(&self, counted: &Counted<'_>) -> bool {
+        let name = &counted.instance.name;
+        let was_let_in = !self.rollout.started.contains(name) || self.rollout.weights.contains_key(name);
+        counted.is_drained && was_let_in
     }
 
     /// Whether a balancer that knows weights gives the instance another share than it is to have.

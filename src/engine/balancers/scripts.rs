@@ -94,6 +94,7 @@ impl Hosts {
 
     async fn switch_by(&self, link: &Link, script: &Script) -> Result<View, Switched> {
         let unknown = |why: String| Switched::Unknown(format!("{}: {why}", name(link)));
+        let _turn = link.turn.lock().await;
         let stdout = self.run(link, script).await?;
         let (end, view) = script::read_view(&stdout).map_err(|unreadable| unknown(unreadable.to_string()))?;
         ended(name(link), end).map(|()| view)
