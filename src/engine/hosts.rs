@@ -27,6 +27,8 @@ use crate::script::{self, Script, Site};
 
 /// How many connections are made together. Each costs this machine a key exchange.
 const CONNECTS_TOGETHER: usize = 32;
+/// How many questions are put to a balancer's runtime API together.
+const QUESTIONS_TOGETHER: usize = 4;
 /// How long a start waits on the host to see the instance listen or end, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
 /// What the network may add to a script's own deadline.
@@ -76,6 +78,8 @@ pub(super) struct Link {
     network_address: OnceCell<String>,
     /// The newest epoch that a balancer's machine had seen at the first look.
     pub(super) epoch: OnceCell<Epoch>,
+    /// Questions to a balancer's runtime API at one time: `HAProxy` takes ten connections there, and turns others away.
+    pub(super) questions: Semaphore,
     /// Held while a balancer is told by a script: the next would only wait for the lock there, and give up in the end.
     pub(super) turn: Mutex<()>,
     /// Which process of a balancer answers there.
@@ -109,6 +113,7 @@ impl Hosts {
                     connection,
                     network_address,
                     epoch: OnceCell::new(),
+                    questions: Semaphore::new(QUESTIONS_TOGETHER),
                     turn: Mutex::new(()),
                     succession: Succession::default(),
                 },

@@ -187,6 +187,7 @@ impl Haproxy<'_> {
 
     /// Asks one question, on a connection of its own.
     pub(super) async fn ask(&self, question: &str) -> Result<String, Unusable> {
+        let _turn = self.link.questions.acquire().await;
         let connection = self.hosts.connection(self.link).await?;
         let forwarded = match &self.settings.socket {
             AdminSocket::Path(path) => connection.forward_path(Path::new(path)).await,
