@@ -41,11 +41,10 @@ fn an_abort_goes_back_whatever_on_failure_says() {
 }
 
 #[test]
-fn an_abort_that_comes_when_all_is_done_comes_too_late() {
+fn an_abort_goes_back_though_all_is_in_place_by_now() {
     let mut it = fleet_of(2).budget(2, 1, 0).running("0.9", &["h1:8081", "h2:8081"]).deploy("0.9");
     abort(&mut it);
-    it.does(&["claim h1", "claim h2"]);
-    assert_eq!(it.ending(), Outcome::Succeeded);
+    assert_eq!(it.turns(), ("aborted by anna@laptop".into(), Then::RollBack));
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl Draft<'_> {
             }
             return self.once_all_has_ended(outcome);
         }
+        // Who asked to go back before it ended means it, also where all is in place by now.
+        if let Some(by) = self.rollout.aborted.as_ref().filter(|_| !self.is_backwards()) {
+            let waited = Duration::ZERO;
+            let failure = Failure { kind: FailureKind::Aborted, host: None, slot: None, detail: by.clone(), waited };
+            return self.consequence(failure);
+        }
         // The last request may fail when all is in place already.
         if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
             self.disarm(Scope::Everywhere);
@@ -114,11 +120,6 @@ impl Draft<'_> {
                 None if self.is_backwards() => Outcome::RolledBack,
                 None => Outcome::Succeeded,
             });
-        }
-        if let Some(by) = self.rollout.aborted.as_ref().filter(|_| !self.is_backwards()) {
-            let waited = Duration::ZERO;
-            let failure = Failure { kind: FailureKind::Aborted, host: None, slot: None, detail: by.clone(), waited };
-            return self.consequence(failure);
         }
         if let Some(failure) = self.failure() {
             return self.consequence(failure);
