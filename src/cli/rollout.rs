@@ -235,7 +235,7 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
 /// The steps that a rollout had passed when it stood still, and whether it may go on from the present one.
 fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
     let Rollout { steps_passed, promoted, .. } = earlier.rollout;
-    let of = u32::try_from(scene.spec.steps.len()).unwrap_or(u32::MAX);
+    let of = scene.spec.step_count();
     let again = |full| Event::Promoted { by: "the rollout that it goes on with".to_owned(), full };
     let passed = match steps_passed {
         0 => None,

@@ -9,7 +9,7 @@ use super::health::{Health, Verdict};
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::release::Check;
 use super::time::Time;
-use super::traffic::{Balancer, Gate, Stream, Traffic, View};
+use super::traffic::{Balancer, Balancers, Gate, Stream, Traffic, View};
 
 /// All hosts of an inventory, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +199,17 @@ impl Fleet {
         let entry = self.balancers.entry(balancer.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
         entry.reach = Reach::Lost { since, why };
+    }
+
+    /// The balancers that can be asked: those before the fleet, or the hosts in reach where each has its own.
+    pub fn balancers_to_ask(&self, traffic: &Traffic) -> Vec<HostId> {
+        match &traffic.balancers {
+            Balancers::Shared(all) => all.clone(),
+            Balancers::OnHosts => {
+                let in_reach = self.hosts.iter().filter(|(_, host)| host.is_reachable());
+                in_reach.map(|(id, _)| id.clone()).collect()
+            }
+        }
     }
 
     /// What the balancers together do with a slot, as last seen.

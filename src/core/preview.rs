@@ -65,7 +65,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     break;
                 }
                 Next::StepReached(Step { soak, pause, .. }, instances) => {
-                    let (step, of) = (rollout.steps_passed + 1, u32::try_from(spec.steps.len()).unwrap_or(u32::MAX));
+                    let (step, of) = (rollout.steps_passed + 1, spec.step_count());
                     let reached = Event::StepReached { step, of, instances, soak, pause };
                     preview.gates.push((preview.batches.len(), reached.clone()));
                     rollout.apply(&Entry { at: now, event: reached });
@@ -74,7 +74,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     continue;
                 }
                 Next::StepPassed => {
-                    let (step, of) = (rollout.steps_passed + 1, u32::try_from(spec.steps.len()).unwrap_or(u32::MAX));
+                    let (step, of) = (rollout.steps_passed + 1, spec.step_count());
                     rollout.apply(&Entry { at: now, event: Event::StepPassed { step, of } });
                     continue;
                 }

@@ -154,6 +154,11 @@ impl Spec {
         found
     }
 
+    /// How many steps there are.
+    pub fn step_count(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
     /// How the instances of a release are judged.
     pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
         self.thresholds.get(release).copied().unwrap_or_default()

@@ -13,7 +13,7 @@ use crate::core::fleet::{Fleet, Judgement};
 use crate::core::health::{Thresholds, Verdict};
 use crate::core::names::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
-use crate::core::traffic::{Balancers, Traffic};
+use crate::core::traffic::Traffic;
 
 /// How many hosts are looked at together, and how many instances are asked together.
 const TOGETHER: usize = 64;
@@ -67,11 +67,7 @@ pub async fn preflight<W: World>(
         }
     }
     drop(looks);
-    let balancers = match traffic.map(|traffic| &traffic.balancers) {
-        None => Vec::new(),
-        Some(Balancers::Shared(all)) => all.clone(),
-        Some(Balancers::OnHosts) => hosts.iter().filter(|host| !found.unusable.contains_key(*host)).cloned().collect(),
-    };
+    let balancers = traffic.map(|traffic| found.fleet.balancers_to_ask(traffic)).unwrap_or_default();
     let views = balancers.iter().map(|balancer| async move { (balancer.clone(), world.view(balancer).await) });
     for (balancer, viewed) in join_all(views).await {
         match viewed {

@@ -220,8 +220,7 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// The present step's number, from 1, and how many there are.
     fn step(&self) -> (u32, u32) {
-        let of = u32::try_from(self.engine.spec.steps.len()).unwrap_or(u32::MAX);
-        (self.rollout.steps_passed.saturating_add(1), of)
+        (self.rollout.steps_passed.saturating_add(1), self.engine.spec.step_count())
     }
 
     // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────

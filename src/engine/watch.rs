@@ -7,7 +7,7 @@ use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::names::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;
-use crate::core::traffic::{Balancers, Traffic};
+use crate::core::traffic::Traffic;
 
 /// Appointments with instances and hosts.
 #[derive(Debug, Default)]
@@ -75,16 +75,10 @@ impl Watch {
                 }
             }
         }
-        let balancers: Vec<&HostId> = match traffic.map(|traffic| &traffic.balancers) {
-            None => Vec::new(),
-            Some(Balancers::Shared(all)) => all.iter().collect(),
-            Some(Balancers::OnHosts) => {
-                fleet.hosts.iter().filter(|(_, host)| host.is_reachable()).map(|(id, _)| id).collect()
-            }
-        };
-        for balancer in balancers.into_iter().filter(|balancer| !self.viewing.contains(*balancer)) {
-            let at = self.viewed.get(balancer).map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
-            if at <= now { due.views.push(balancer.clone()) } else { later(at) }
+        let balancers = traffic.map(|traffic| fleet.balancers_to_ask(traffic)).unwrap_or_default();
+        for balancer in balancers.into_iter().filter(|balancer| !self.viewing.contains(balancer)) {
+            let at = self.viewed.get(&balancer).map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
+            if at <= now { due.views.push(balancer) } else { later(at) }
         }
         self.viewing.extend(due.views.iter().cloned());
         self.asking.extend(due.asks.iter().map(|(_, instance)| instance.name.clone()));

@@ -48,6 +48,7 @@ pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, tur
         .set("DRAIN", quote_all(&told.drain))
         .set("CUT", quote_all(&told.cut))
         .set("ACT_S", whole_seconds(ACT_WAIT))
+        .add(include_str!("sh/slot_order.sh"))
         .add(include_str!("sh/gatekeeper_switch.sh"))
         .script(Input::default(), LOCK_WAIT + ACT_WAIT * 2 + COUNT_WAIT * 2 + WORK)
 }

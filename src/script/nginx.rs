@@ -66,6 +66,7 @@ pub fn switch_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress], slot: &Sl
         .set("RELOAD", quote_all(&nginx.reload))
         .set("RELOAD_CS", centiseconds(RELOAD_WAIT))
         .set("COMMAND_S", COMMAND_WAIT.as_secs())
+        .add(include_str!("sh/slot_order.sh"))
         .add(include_str!("sh/nginx_switch.sh"))
         .script(Input::default(), LOCK_WAIT + COMMAND_WAIT * 3 + RELOAD_WAIT + WORK)
 }

@@ -93,14 +93,14 @@ impl Draft<'_> {
     }
 
     fn step_name(&self) -> String {
-        format!("step {} of {}", self.rollout.steps_passed + 1, self.spec.steps.len())
+        format!("step {} of {}", self.rollout.steps_passed + 1, self.spec.step_count())
     }
 
     /// What the present step waits for.
     pub(super) fn gate_hold(&self) -> Option<Hold> {
         let step = self.step()?;
         let reached = self.rollout.step_reached?;
-        let (number, of) = (self.rollout.steps_passed + 1, u32::try_from(self.spec.steps.len()).unwrap_or(u32::MAX));
+        let (number, of) = (self.rollout.steps_passed + 1, self.spec.step_count());
         let until = reached + step.soak;
         Some(if self.now < until {
             Hold::StepSoaks { step: number, of, until }

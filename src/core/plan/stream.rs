@@ -104,9 +104,7 @@ impl Draft<'_> {
 
     /// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what it does.
     pub(super) fn lost_balancer(&self) -> Option<(&HostId, Hold)> {
-        let traffic = self.spec.traffic.as_ref()?;
-        let Balancers::Shared(all) = &traffic.balancers else { return None };
-        all.iter().find_map(|balancer| {
+        self.spec.traffic.as_ref()?.machines().iter().find_map(|balancer| {
             let why = match self.fleet.balancers.get(balancer).map(|seen| &seen.reach) {
                 Some(Reach::Reachable) => return None,
                 Some(Reach::Lost { why, .. }) => why.clone(),

@@ -5,14 +5,9 @@ note() {
 }
 
 said=$(mkdir -p "$ROOT/tmp" "$ROOT/gates" 2>&1) || fail "$said"
-hold
-# The orders for different slots come in any order; those for one slot in theirs.
-given=$ORDER seen= ORDER=0
-[ ! -f "$ROOT/epoch" ] || read -r seen ORDER <"$ROOT/epoch"
-[ "$seen" = "$EPOCH" ] || ORDER=0
-fence
+enter_slot
 if recall "${KEPT% *}" "${KEPT#* }"; then
-    [ "$given_in" != "$EPOCH" ] || [ "$given_as" -le "$given" ] || finish late "$given_as"
+    refuse_late
 fi
 case $TURN in
     open)

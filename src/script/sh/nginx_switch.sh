@@ -147,15 +147,10 @@ cut() {
 }
 
 said=$(mkdir -p "$ROOT/tmp" 2>&1) || fail "$said"
-hold
-# The orders for different slots come in any order; those for one slot in theirs.
-given=$ORDER seen= ORDER=0
-[ ! -f "$ROOT/epoch" ] || read -r seen ORDER <"$ROOT/epoch"
-[ "$seen" = "$EPOCH" ] || ORDER=0
-fence
+enter_slot
 read_servers "$INCLUDE"
 if find_server "$AT"; then
-    [ "$given_in" != "$EPOCH" ] || [ "$given_as" -le "$given" ] || finish late "$given_as"
+    refuse_late
 fi
 case $TURN in
     cut) cut ;;
