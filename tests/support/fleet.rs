@@ -148,14 +148,18 @@ impl Host {
         run("ip", &["link", "set", &self.link(), "up"]);
     }
 
-    /// Pulls the plug.
+    /// Pulls the plug, and returns when nothing of the host runs any more.
     pub fn kill(&self) {
         let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else { return };
-        for pid in descendants(nspawn.id()) {
+        let processes = descendants(nspawn.id());
+        for pid in &processes {
             let _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).stderr(Stdio::null()).status();
         }
         let _ = nspawn.kill();
         let _ = nspawn.wait();
+        // A signal is only sent; the kernel takes its time. A process that has ended has no command line.
+        let ended = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty();
+        until("a host without power", Duration::from_secs(10), || processes.iter().all(ended).then_some(()));
     }
 
     /// Puts the plug back and waits for sshd; what was on the disk is still there.
