@@ -25,7 +25,7 @@ pub enum Exit {
     Held,
     /// The rollback failed.
     RollbackFailed,
-    /// Locked, try later.
+    /// Locked or frozen, try later.
     Locked,
     /// Hosts cannot be used, nothing was touched.
     Unreachable,
@@ -59,7 +59,7 @@ impl Exit {
             (_, Outcome::RolledBack) => Exit::RolledBack,
             (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
             (_, Outcome::Held { .. }) => Exit::Held,
-            (_, Outcome::Fenced { .. }) => Exit::Locked,
+            (_, Outcome::Fenced { .. } | Outcome::Closed { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
             (_, Outcome::Paused { .. }) => Exit::Paused,
         }

@@ -24,6 +24,7 @@ mod secrets;
 mod template;
 mod traffic;
 mod tree;
+mod unattended;
 mod value;
 mod ways;
 
@@ -43,7 +44,8 @@ pub use template::{SlotVars, render};
 pub use traffic::{
     AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig, TrafficDriver,
 };
-pub use value::Located;
+pub use unattended::UnattendedConfig;
+pub use value::{Located, parse_duration};
 
 use diagnostic::SourceText;
 use fields::Sink;

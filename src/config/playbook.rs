@@ -8,7 +8,6 @@ use crate::core::analysis::Analysis;
 use crate::core::loss::Probing;
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
-use crate::core::step::AtGate;
 
 use super::analysis;
 use super::command::command;
@@ -24,6 +23,7 @@ use super::secrets::SecretsConfig;
 use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses_labels};
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
+use super::unattended::{self, UnattendedConfig};
 use super::value::{Fault, Faults, Located, choice, line, located, number, positive_duration};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,13 +54,6 @@ pub struct Playbook {
     pub traffic: Option<TrafficConfig>,
     /// How the service is asked meanwhile; `None` where nobody asks.
     pub probe: Option<Probing>,
-}
-
-/// What is decided beforehand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnattendedConfig {
-    /// What becomes of a step that waits for a person.
-    pub gate: AtGate,
 }
 
 /// What runs.
@@ -171,11 +164,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     {
         liveness::refuse_without_supervisor(liveness, driver, sink);
     }
-    let unattended = unattended_fields.and_then(|fields| {
-        let gate = fields.or("gate", AtGate::Exit, choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]));
-        fields.finish();
-        Some(UnattendedConfig { gate: gate? })
-    });
+    let unattended = unattended_fields.and_then(|fields| unattended::read(&fields));
     let analyses = analysis::read(&analysis_fields, version.as_deref(), sink);
     let is_analysed = !analysis_fields.is_empty();
     let (rollout_places, rollout) =

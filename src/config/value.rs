@@ -190,8 +190,11 @@ pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     }
 }
 
-/// Units in falling order, each at most once.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A duration such as `1h30m`: units in falling order, each at most once.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let wrong = || format!("is no duration: {}", quoted(text));
     let mut rest = text;

@@ -122,6 +122,9 @@ impl Account {
             (Some(Outcome::Interrupted), _) => {
                 lines.push(format!("{what} was interrupted {} ago{far}; {GO_ON}", ago(ended)));
             }
+            (Some(Outcome::Closed { why }), _) => {
+                lines.push(format!("{what} stopped {} ago{far}: {why}; {GO_ON}", ago(ended)));
+            }
             (Some(outcome), _) => {
                 lines.push(format!("{what} ended {} ago: {}", ago(ended), outcome.word()));
                 if let Outcome::Held { why } = outcome {

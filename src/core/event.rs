@@ -267,6 +267,11 @@ pub enum Event {
         /// How: `SIGINT`.
         by: String,
     },
+    /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is begun.
+    Frozen {
+        /// Who, until when and why, in words.
+        freeze: String,
+    },
     /// A person asked, from another process, to pause: nothing new is started.
     Paused {
         /// Who.

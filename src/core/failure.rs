@@ -106,6 +106,11 @@ pub enum Outcome {
     },
     /// It was interrupted; what was in flight has ended, and the same command goes on from here.
     Interrupted,
+    /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes on from here.
+    Closed {
+        /// Which window closes, or who has frozen the fleet, and why.
+        why: String,
+    },
     /// A person paused it; what was in flight has ended, and `ship resume` goes on from here.
     Paused {
         /// Who.
@@ -125,6 +130,7 @@ impl Outcome {
             Outcome::RollbackFailed { .. } => "rollback-failed",
             Outcome::Fenced { .. } => "fenced",
             Outcome::Interrupted => "interrupted",
+            Outcome::Closed { .. } => "closed",
             Outcome::Paused { .. } => "paused",
         }
     }

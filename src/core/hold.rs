@@ -88,6 +88,11 @@ pub enum Hold {
         /// Of so many.
         of: u32,
     },
+    /// What was begun is brought to its end, and nothing new is begun.
+    Closing {
+        /// Which window closes, or who has frozen the fleet, and why.
+        why: String,
+    },
     /// A balancer cannot be reached: what it does is not known, and nothing is taken out of traffic.
     BalancerLost {
         /// Which.
@@ -130,6 +135,7 @@ impl fmt::Display for Hold {
             Hold::WaitsForPromote { step, of } => {
                 write!(f, "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back")
             }
+            Hold::Closing { why } => write!(f, "waits: {why}"),
             Hold::BalancerLost { balancer, why } => write!(f, "waits for balancer {balancer}: {why}"),
             Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }

@@ -1,6 +1,7 @@
 //! A rollout: the fold of its events. It holds only what cannot be observed on the hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::action::Action;
 use super::analysis::Record;
@@ -42,8 +43,8 @@ pub struct Rollout {
     pub sickened: BTreeSet<InstanceId>,
     /// Slots whose former instance the host brings back by itself, and when, by orders in the present direction.
     pub armed: BTreeMap<Slot, Time>,
-    /// Instances started by this rollout in the present direction.
-    pub started: BTreeSet<InstanceId>,
+    /// Instances started by this rollout in the present direction, and when.
+    pub started: BTreeMap<InstanceId, Time>,
     /// Those of them that have been ready.
     pub served: BTreeSet<InstanceId>,
     /// Instances that have nothing under way: drained, or not admitted yet.
@@ -58,6 +59,12 @@ pub struct Rollout {
     pub high_water: HighWater,
     /// When these were reached; the progress deadline runs from here.
     pub last_progress: Time,
+    /// Whether a slot has been ordered yet.
+    pub has_begun: bool,
+    /// The longest that an instance of this rollout took from its start until it was ready.
+    pub longest_start: Duration,
+    /// The longest drain.
+    pub longest_drain: Duration,
     /// Steps that it has passed.
     pub steps_passed: u32,
     /// Since when the present step has all that it is to have.
@@ -70,6 +77,8 @@ pub struct Rollout {
     pub interrupted: bool,
     /// Who paused it, and since when.
     pub paused: Option<(String, Time)>,
+    /// Who has frozen the fleet meanwhile, until when and why.
+    pub frozen: Option<String>,
     /// Who asked to go back.
     pub aborted: Option<String>,
     /// Hosts that are left behind, and why.
@@ -116,7 +125,7 @@ pub struct FailedAction {
     /// What went wrong.
     pub error: String,
     /// How long it took.
-    pub after: std::time::Duration,
+    pub after: Duration,
 }
 
 /// The best counts so far: only a new best is progress, or a flapping instance would put off its deadline for ever.
@@ -165,16 +174,20 @@ impl Rollout {
             pruned: BTreeSet::new(),
             fenced: None,
             armed: BTreeMap::new(),
-            started: BTreeSet::new(),
+            started: BTreeMap::new(),
             served: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
+            has_begun: false,
+            longest_start: Duration::ZERO,
+            longest_drain: Duration::ZERO,
             steps_passed: 0,
             step_reached: None,
             promoted: false,
             analyses: BTreeMap::new(),
             interrupted: false,
             paused: None,
+            frozen: None,
             aborted: None,
             quarantined: BTreeMap::new(),
             loss: None,
@@ -199,7 +212,8 @@ impl Rollout {
             | Event::BalancerLost { .. }
             | Event::BalancerFound { .. } => {}
             // Once an instance: one that somebody opens again and again is no progress.
-            Event::Drained { instance, .. } => {
+            Event::Drained { instance, receipt, .. } => {
+                self.longest_drain = self.longest_drain.max(receipt.waited);
                 if self.drained.insert(instance.clone()) {
                     self.last_progress = entry.at;
                 }
@@ -220,7 +234,8 @@ impl Rollout {
                     self.drained.remove(instance);
                 }
                 self.drained.extend(instance.clone());
-                self.started.extend(instance.clone());
+                self.started.extend(instance.clone().map(|instance| (instance, entry.at)));
+                self.has_begun |= action.slot().is_some() && !matches!(action, Action::Disarm { .. });
                 self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at, is_outdated: false });
             }
             Event::ActionDone { id } => {
@@ -252,7 +267,10 @@ impl Rollout {
             Event::InstanceReady { instance, .. } => {
                 self.sickened.remove(instance);
                 // That evens out the spread, perhaps, and raises no count.
-                if self.started.contains(instance) && self.served.insert(instance.clone()) {
+                if let Some(started) = self.started.get(instance)
+                    && self.served.insert(instance.clone())
+                {
+                    self.longest_start = self.longest_start.max(entry.at.since(*started));
                     self.last_progress = entry.at;
                 }
             }
@@ -313,6 +331,7 @@ impl Rollout {
             }
             Event::Probed(report) => self.loss = Some(report.clone()),
             Event::Interrupted { .. } => self.interrupted = true,
+            Event::Frozen { freeze } => self.frozen = Some(freeze.clone()),
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));
             }

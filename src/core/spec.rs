@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::analysis::Analysis;
 use super::budget::{Amount, Budget};
+use super::calendar::Hours;
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
@@ -39,6 +40,8 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// What becomes of a step at which a person is to be asked.
     pub at_gate: AtGate,
+    /// What time it may take, and when.
+    pub hours: Hours,
     /// What is measured while new instances serve.
     pub analyses: Vec<Analysis>,
     /// What stands before the instances; `None` where nothing does.

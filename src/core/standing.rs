@@ -15,7 +15,7 @@ pub enum Standing {
     Running,
     /// A person paused a rollout.
     Paused,
-    /// A rollout was interrupted, or its controller died or was taken over from.
+    /// A rollout was interrupted, its time was over, or its controller died or was taken over from.
     CutOff,
     /// The last rollout failed, and the fleet is back where it was.
     RolledBack,
@@ -61,7 +61,7 @@ impl Standing {
         let Some(account) = newest else { return Self::New };
         match &account.outcome {
             None if is_carried_out => Self::Running,
-            None | Some(Outcome::Interrupted | Outcome::Fenced { .. }) => Self::CutOff,
+            None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }) => Self::CutOff,
             Some(Outcome::Paused { .. }) => Self::Paused,
             Some(Outcome::Succeeded) => Self::Idle,
             Some(Outcome::RolledBack) => Self::RolledBack,

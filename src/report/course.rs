@@ -116,6 +116,7 @@ impl Course {
             (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed: a person is needed",
             (Some(Outcome::Fenced { .. }), _) => "taken over by another ship",
             (Some(Outcome::Interrupted), _) => "interrupted",
+            (Some(Outcome::Closed { .. }), _) => "stopped: its time is over",
             (Some(Outcome::Paused { .. }), _) => "paused",
             (None, _) if self.interrupted => "interrupted: ending what is in flight",
             (None, None) => "rolling out",

@@ -225,6 +225,10 @@ impl Story {
                 let text = format!("paused by {by}: nothing new is started, what is in flight ends first");
                 Some(notable(entry.at, String::new(), "", &text))
             }
+            Event::Frozen { freeze } => {
+                let text = format!("{freeze}: nothing new is begun, what was begun ends first");
+                Some(notable(entry.at, String::new(), "", &text))
+            }
             Event::Aborted { by } => Some(notable(entry.at, String::new(), "", &format!("aborted by {by}"))),
             Event::Interrupted { by } => {
                 let text =

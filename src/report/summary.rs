@@ -66,6 +66,11 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
             lines.push(labelled("next", GO_ON));
             format!("{title} was interrupted after {took}: {updated}, {serving}")
         }
+        Outcome::Closed { why } => {
+            lines.push(labelled("why", why));
+            lines.push(labelled("next", "the next deploy goes on from here, as does `ship resume`; `ship abort` goes back"));
+            format!("{title} has stopped after {took}, as its time is over: {updated}, {serving}")
+        }
         Outcome::Paused { by, .. } => {
             lines.push(labelled("next", GO_ON));
             format!("{title} is paused by {by} after {took}: {updated}, {serving}")

@@ -33,7 +33,7 @@ impl Draft<'_> {
     /// Whether all that is wanted serves. A change of numbers does not wait for what was there before.
     fn serves(&self) -> bool {
         let census = self.census;
-        let is_young = |counted: &Counted<'_>| self.rollout.started.contains(&counted.instance.name);
+        let is_young = |counted: &Counted<'_>| self.rollout.started.contains_key(&counted.instance.name);
         census.new_available == census.desired
             || self.rollout.scaling.is_some()
                 && census.instances().all(|(_, counted)| counted.is_available || !is_young(counted))

@@ -88,7 +88,7 @@ impl Draft<'_> {
     pub(super) fn exited_instance(&self) -> Option<Failure> {
         self.census.instances().find_map(|(host, counted)| {
             let instance = counted.instance;
-            let ours = counted.is_new && self.rollout.started.contains(&instance.name) && !counted.is_stopping;
+            let ours = counted.is_new && self.rollout.started.contains_key(&instance.name) && !counted.is_stopping;
             let gave_up =
                 !instance.is_running() || (instance.restarts > self.spec.max_restarts && !counted.is_available);
             (ours && host.is_reachable() && gave_up).then(|| {

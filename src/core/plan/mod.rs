@@ -6,6 +6,7 @@
 
 mod end;
 mod fault;
+mod limit;
 mod step;
 mod stream;
 
@@ -70,7 +71,9 @@ pub enum Next {
 pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
     let spare = census.available.saturating_sub(spec.budget.min_available());
-    let mut draft = Draft { spec, rollout, fleet, census: &census, now, actions: BTreeMap::new(), spare };
+    let actions = BTreeMap::new();
+    let mut draft = Draft { spec, rollout, fleet, census: &census, now, actions, spare, closing: None };
+    draft.closing = draft.closing();
     let next = draft.decide();
     let actions = census.hosts.iter().filter_map(|host| draft.actions.get(host.id)).cloned().collect();
     let holds = census
@@ -92,6 +95,8 @@ struct Draft<'a> {
     actions: BTreeMap<HostId, Action>,
     /// How many available instances may still be stopped. Whatever stops one takes from here.
     spare: u32,
+    /// Why nothing new is begun now, if so.
+    closing: Option<String>,
 }
 
 impl Draft<'_> {
@@ -123,6 +128,9 @@ impl Draft<'_> {
         }
         if let Some(failure) = self.failure() {
             return self.consequence(failure);
+        }
+        if let Some(why) = self.closing.clone().filter(|_| self.is_between_batches()) {
+            return self.once_all_has_ended(Outcome::Closed { why });
         }
         if self.prepare() {
             self.disarm(Scope::WhereInTheWay);
@@ -219,6 +227,7 @@ impl Draft<'_> {
     fn start_new(&mut self) {
         let room = self.spec.budget.max_running().saturating_sub(self.census.running);
         let room = room.min(self.new_limit().saturating_sub(self.census.new));
+        let room = if self.closing.is_some() { room.min(self.room_to_close()) } else { room };
         let missing = self.census.missing();
         let releases = missing.iter().flat_map(|(release, count)| std::iter::repeat_n(*release, *count as usize));
         let staging = self.staging_for_a_start();
@@ -261,7 +270,7 @@ impl Draft<'_> {
             && census.new_available == census.new
             && self.actions.is_empty()
             && self.rollout.in_flight.is_empty();
-        if !is_settled || census.running >= self.spec.budget.max_running() {
+        if !is_settled || self.closing.is_some() || census.running >= self.spec.budget.max_running() {
             return;
         }
         if let Some(slot) = self.lightest() {
@@ -304,6 +313,9 @@ impl Draft<'_> {
     /// Kubernetes' scaling down: unhealthy old instances first, then healthy ones while enough are available.
     fn stop_old(&mut self) {
         let mut allowance = self.max_down().min(self.old_to_spare());
+        if self.closing.is_some() {
+            allowance = allowance.min(self.surplus_to_close());
+        }
         let (sick, healthy): (Vec<_>, Vec<_>) = self
             .census
             .instances()
@@ -351,7 +363,7 @@ impl Draft<'_> {
             !counted.is_available
                 && !counted.is_stopping
                 && !self.is_put_aside(counted)
-                && self.rollout.started.contains(&counted.instance.name)
+                && self.rollout.started.contains_key(&counted.instance.name)
         };
         let mut candidates: Vec<_> = self
             .census
@@ -449,7 +461,7 @@ impl Draft<'_> {
         let decided = self.rollout.armed.values().map(|fires| Self::must_decide_by(*fires));
         // What is past changes nothing by itself any more.
         let to_come = soaked.chain(decided).filter(|at| *at > self.now);
-        to_come.chain([self.deadline()]).min().unwrap_or(self.now)
+        to_come.chain(self.hours_change_at()).chain([self.deadline()]).min().unwrap_or(self.now)
     }
 
     // ── why not ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -491,6 +503,9 @@ impl Draft<'_> {
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_available) {
             let until = counted.instance.health.ready_since.unwrap_or(self.now) + self.spec.min_ready;
             return Hold::Soaks { port: counted.port, until };
+        }
+        if let Some(why) = self.closing.clone() {
+            return Hold::Closing { why };
         }
         if mine(|counted| !counted.is_new).is_some() {
             return Hold::WaitsForCapacity {

@@ -23,6 +23,12 @@ impl Draft<'_> {
         self.spec.steps.get(rollout.steps_passed as usize).filter(|_| goes_by_steps)
     }
 
+    /// The steps that are still to come, with the present one.
+    pub(super) fn steps_left(&self) -> &[Step] {
+        let left = self.spec.steps.get(self.rollout.steps_passed as usize..).unwrap_or_default();
+        if self.step().is_some() { left } else { &[] }
+    }
+
     /// How many instances of the new release there may be.
     pub(super) fn new_limit(&self) -> u32 {
         let desired = self.census.desired;

@@ -35,7 +35,7 @@ impl Draft<'_> {
     /// Whether it was taken out of traffic, and not only never let in.
     pub(super) fn is_put_aside(&self, counted: &Counted<'_>) -> bool {
         let name = &counted.instance.name;
-        let was_let_in = !self.rollout.started.contains(name) || self.rollout.weights.contains_key(name);
+        let was_let_in = !self.rollout.started.contains_key(name) || self.rollout.weights.contains_key(name);
         counted.is_drained && was_let_in
     }
 
@@ -61,7 +61,7 @@ impl Draft<'_> {
     pub(super) fn close_early(&mut self) {
         for (host, counted) in self.census.instances() {
             let name = &counted.instance.name;
-            let is_raw = self.rollout.started.contains(name) && !self.rollout.served.contains(name);
+            let is_raw = self.rollout.started.contains_key(name) && !self.rollout.served.contains(name);
             let is_exposed = matches!(counted.stream, Stream::Open | Stream::Objected | Stream::Partly);
             if is_raw && is_exposed && !counted.is_ready && !counted.is_stopping && host.is_idle() {
                 let slot = Slot { host: host.id.clone(), port: counted.port };

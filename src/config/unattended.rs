@@ -1,0 +1,79 @@
+//! `[unattended]`: what is decided beforehand, for when nobody is there to be asked.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::core::calendar::Window;
+use crate::core::night::AfterInterruption;
+use crate::core::step::AtGate;
+
+use super::fields::Fields;
+use super::tree::{Node, Value};
+use super::value::{Fault, Faults, choice, duration, line, quoted, string};
+
+const SOAK: Duration = Duration::from_mins(1);
+const EXAMPLE: &str = "for example \"02:00-05:00\", or [\"Mon-Fri 02:00-05:00\", \"Sat,Sun 00:00-24:00\"]";
+
+/// What is decided beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnattendedConfig {
+    /// What becomes of a step that waits for a person.
+    pub gate: AtGate,
+    /// How long the first new instance is watched before there are more.
+    pub soak: Duration,
+    /// When a rollout may begin something; at any time where there are none.
+    pub windows: Vec<Window>,
+    /// By which clock the windows are meant; `None` for this machine's.
+    pub time_zone: Option<TimeZone>,
+    /// What becomes of a rollout that the night before has left unfinished.
+    pub interrupted: AfterInterruption,
+}
+
+pub(super) fn read(fields: &Fields<'_>) -> Option<UnattendedConfig> {
+    let gate = fields.or("gate", AtGate::Exit, choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]));
+    let soak = fields.or("soak", SOAK, duration);
+    let windows = fields.or("windows", Vec::new(), windows);
+    let time_zone = fields.optional("time_zone", time_zone);
+    let interrupted = fields.or(
+        "interrupted",
+        AfterInterruption::Resume,
+        choice(&[("resume", AfterInterruption::Resume), ("abort", AfterInterruption::Abort)]),
+    );
+    fields.finish();
+    Some(UnattendedConfig {
+        gate: gate?,
+        soak: soak?,
+        windows: windows?,
+        time_zone: time_zone?,
+        interrupted: interrupted?,
+    })
+}
+
+/// One window, or a list of them.
+fn windows(node: &Node) -> Result<Vec<Window>, Faults> {
+    let Value::Array(items) = &node.value else { return Ok(vec![window(node)?]) };
+    if items.is_empty() {
+        return Err(Fault::new("must hold a window").help(format!("{EXAMPLE}; left out, any time is right")).into());
+    }
+    let mut windows = Vec::new();
+    let mut faults = Vec::new();
+    for item in items {
+        match window(item) {
+            Ok(window) => windows.push(window),
+            Err(wrong) => faults.extend(wrong.into_iter().map(|fault| fault.place(&item.place))),
+        }
+    }
+    if faults.is_empty() { Ok(windows) } else { Err(faults) }
+}
+
+fn window(node: &Node) -> Result<Window, Faults> {
+    let text = string(node)?;
+    text.parse().map_err(|why| Fault::new(format!("is no window: {}: {why}", quoted(&text))).help(EXAMPLE).into())
+}
+
+fn time_zone(node: &Node) -> Result<TimeZone, Faults> {
+    let name = line(node)?;
+    let known = TimeZone::get(&name);
+    known.map_err(|_| Fault::new(format!("is no time zone: {}", quoted(&name))).help("for example \"Europe/Zurich\"").into())
+}
