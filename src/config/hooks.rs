@@ -6,7 +6,7 @@ use crate::core::hook::{Hook, HookPoint, HookSite};
 
 use super::command::command;
 use super::fields::Fields;
-use super::playbook::Templates;
+use super::playbook::{Templates, place_within};
 use super::template::render_version;
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, positive_duration};
@@ -43,6 +43,9 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let at = fields.optional("at", choice(SITES));
     fields.finish();
+    if is_of_a_slot {
+        templates.extend(fields.place_of("command"), words.as_deref().unwrap_or_default());
+    }
     let (on, words, timeout, at) = (on?, words?, timeout?, at?);
     if let (Some(site), Some(_)) = (on.only_site(), at) {
         let place = match site {
@@ -53,9 +56,6 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
         fields.complain("at", fault.help("leave it out"));
         return None;
     }
-    if is_of_a_slot {
-        templates.extend(fields.place_of("command"), &words);
-    }
     let at = on.only_site().or(at).unwrap_or(HookSite::Control);
     Some(Hook { on, at, command: words, timeout })
 }
@@ -64,7 +64,8 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
 pub(super) fn command_of_version(node: &Node, version: &str) -> Result<Vec<String>, Faults> {
     let filled = |word: &String| {
         render_version(word, version).map_err(|fault| {
-            let wrong = Fault::new(format!("cannot be filled in: {}", fault.message));
+            let place = place_within(&node.place, &fault);
+            let wrong = Fault::new(format!("cannot be filled in: {}", fault.message)).place(&place);
             wrong.help(fault.help.unwrap_or_else(|| "write variables as in \"{{ version }}\"".to_owned()))
         })
     };

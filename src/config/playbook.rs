@@ -316,7 +316,7 @@ fn sha256(text: &str) -> Result<String, Faults> {
 }
 
 /// The wrong word within a template, where it can be found there.
-fn place_within(place: &Place, fault: &TemplateFault) -> Place {
+pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
     let text = place.text();
     let Some(word) = &fault.word else { return place.clone() };
     regions(text)
