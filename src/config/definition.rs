@@ -20,6 +20,8 @@ pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Optio
         stop_timeout: service.stop_timeout,
         readiness: playbook.readiness.clone(),
         liveness: playbook.liveness.clone(),
+        hooks: playbook.hooks.clone(),
+        migrations: playbook.migrations.clone(),
         artifact,
         secrets_sha256,
     }

@@ -60,6 +60,15 @@ pub(super) const LABEL: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_`, `-` and `/`, beginning with a letter or a digit",
 };
 
+/// A migration: the name of a file on the hosts.
+const MIGRATION: NameRule = NameRule {
+    noun: "a migration's id",
+    first: |c| c.is_ascii_alphanumeric() || c == '_',
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+    chars_max: 100,
+    allowed: "letters, digits, `.`, `_` and `-`, beginning with a letter, a digit or `_`",
+};
+
 /// A user to log in as.
 const LOGIN: NameRule = NameRule {
     noun: "a user's name",
@@ -149,6 +158,11 @@ pub(super) fn version(node: &Node) -> Result<String, Faults> {
 /// See [`VARIABLE`].
 pub(super) fn variable(node: &Node) -> Result<String, Faults> {
     VARIABLE.read(node)
+}
+
+/// See [`MIGRATION`].
+pub(super) fn migration(node: &Node) -> Result<String, Faults> {
+    MIGRATION.read(node)
 }
 
 /// See [`LOGIN`].

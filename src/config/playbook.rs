@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::analysis::Analysis;
+use crate::core::hook::Hook;
 use crate::core::loss::Probing;
+use crate::core::migration::Migration;
 use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
 
@@ -13,8 +15,10 @@ use super::analysis;
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
+use super::hooks;
 use super::inventory::{Inventory, beside};
 use super::liveness;
+use super::migrations;
 use super::names;
 use super::probe;
 use super::readiness;
@@ -54,6 +58,10 @@ pub struct Playbook {
     pub traffic: Option<TrafficConfig>,
     /// How the service is asked meanwhile; `None` where nobody asks.
     pub probe: Option<Probing>,
+    /// The user's commands at certain points.
+    pub hooks: Vec<Hook>,
+    /// The changes to what all instances share, in their order.
+    pub migrations: Vec<Migration>,
 }
 
 /// What runs.
@@ -148,6 +156,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let traffic_fields = top.table_or_empty("traffic", "[traffic]");
     let has_probe = top.key_place("probe").is_some();
     let probe_fields = top.table_or_empty("probe", "[probe]");
+    let hook_fields = top.tables_if_any("hooks", "[[hooks]]", hooks::EXAMPLE);
+    let migration_fields = top.tables_if_any("migrations", "[[migrations]]", migrations::EXAMPLE);
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -169,6 +179,9 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let is_analysed = !analysis_fields.is_empty();
     let (rollout_places, rollout) =
         rollout_fields.map(|fields| rollout::read(&fields, is_analysed, sink)).unwrap_or_default();
+
+    let hooks = hooks::read(&hook_fields, version.as_deref(), &mut templates);
+    let migrations = migrations::read(&migration_fields, version.as_deref(), rollout.as_ref(), sink);
 
     let name = service.as_ref().map(|service| service.name.as_str());
     let (traffic_places, traffic) = match traffic_fields.filter(|_| has_traffic) {
@@ -194,6 +207,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             unattended: unattended?,
             traffic: traffic?,
             probe: probe?,
+            hooks: hooks?,
+            migrations: migrations?,
         })
     };
     Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, traffic_places, ports })
@@ -290,7 +305,7 @@ fn sha256(text: &str) -> Result<String, Faults> {
 }
 
 /// The wrong word within a template, where it can be found there.
-fn place_within(place: &Place, fault: &TemplateFault) -> Place {
+pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
     let text = place.text();
     let Some(word) = &fault.word else { return place.clone() };
     regions(text)

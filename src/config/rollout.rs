@@ -28,6 +28,8 @@ pub struct RolloutConfig {
     pub min_ready: Duration,
     /// How long a rollout may stand without progress.
     pub progress_deadline: Duration,
+    /// How long the new instances of a step are watched that says nothing of it; `None` where it is not set.
+    pub soak: Option<Duration>,
     /// The steps by which a new version is brought in.
     pub steps: Vec<Step>,
     /// Revisions that the history keeps.
@@ -86,7 +88,8 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
     let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
     let min_ready = fields.or("min_ready", Duration::ZERO, duration);
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
-    let soak = fields.or("soak", Duration::ZERO, duration);
+    let soak_set = fields.optional("soak", duration);
+    let soak = soak_set.map(Option::unwrap_or_default);
     let steps = fields.each("steps", STEPS_EXAMPLE, |node| step(node, soak.unwrap_or_default(), sink));
     // Without steps all of it is one, if there is anything to wait for.
     let steps = steps.zip(soak).map(|(mut steps, soak)| {
@@ -120,6 +123,7 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
             max_unavailable: max_unavailable?,
             min_ready: min_ready?,
             progress_deadline: progress_deadline?,
+            soak: soak_set?,
             steps: steps?,
             history_limit: history_limit?,
             max_failures: max_failures?,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::health::Thresholds;
+use super::hook::Hook;
+use super::migration::Migration;
 
 /// The whole of a release but the artifact's bytes and the secrets' values, of which it holds digests.
 ///
@@ -33,6 +35,12 @@ pub struct Definition {
     /// was such a thing keeps its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
+    /// The user's commands at certain points; left out of the JSON where there are none, as above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
+    /// The changes to what all instances share, in their order; left out where there are none, as above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrations: Vec<Migration>,
     /// What is sent to the hosts.
     pub artifact: Artifact,
     /// SHA-256 of the secrets' file as the hosts get it; `None` where there are none.

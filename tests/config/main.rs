@@ -7,6 +7,7 @@ mod both;
 mod command_line;
 mod examples;
 mod fuzz;
+mod hooks;
 mod inventory;
 mod liveness;
 #[allow(unreachable_pub, reason = "it is shared with other tests")]

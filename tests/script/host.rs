@@ -328,6 +328,8 @@ impl Release {
                 initial_delay: Duration::ZERO,
             },
             liveness: None,
+            hooks: Vec::new(),
+            migrations: Vec::new(),
             artifact: Artifact { form, sha256: sha256.clone(), size_bytes: bytes.len() as u64, strip_components: 1 },
             secrets_sha256: None,
         };

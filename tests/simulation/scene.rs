@@ -183,6 +183,8 @@ impl Scene {
             stop_timeout: Duration::from_secs(3),
             readiness: self.readiness.clone(),
             liveness: None,
+            hooks: Vec::new(),
+            migrations: Vec::new(),
             artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
             secrets_sha256: None,
         }

@@ -33,6 +33,8 @@ fn new(version: &str) -> NewRevision {
                 initial_delay: Duration::ZERO,
             },
             liveness: None,
+            hooks: Vec::new(),
+            migrations: Vec::new(),
             artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
             secrets_sha256: None,
         },

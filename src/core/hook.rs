@@ -1,0 +1,119 @@
+//! Commands of the user's that run at certain points of a rollout.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A command and when it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// When it runs.
+    pub on: HookPoint,
+    /// Where it runs.
+    pub at: HookSite,
+    /// The program and its arguments. At the four points of a slot each word is a template over it, as the service's own
+    /// command; at the others the words are as they are to be run.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookPoint {
+    /// Once a rollout, before anything is started or stopped.
+    BeforeAll,
+    /// Once a rollout, when all is in place.
+    AfterAll,
+    /// Before an instance's process is started. What fails here fails the start, and nothing was started.
+    BeforeStart,
+    /// After it was started. What fails here fails the start, and the instance is stopped again.
+    AfterStart,
+    /// Before an instance is told to end. What fails here is said, and the stop goes on.
+    BeforeStop,
+    /// After it has ended. What fails here is said.
+    AfterStop,
+    /// Once a rollout, when it has succeeded.
+    OnSuccess,
+    /// Once a rollout, when it has failed.
+    OnFailure,
+}
+
+/// Where a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookSite {
+    /// On the machine that ship runs on.
+    Control,
+    /// On a host, in the release's directory.
+    Host,
+}
+
+impl HookPoint {
+    /// Every point, in the order of a rollout.
+    pub const ALL: [Self; 8] = [
+        Self::BeforeAll,
+        Self::AfterAll,
+        Self::BeforeStart,
+        Self::AfterStart,
+        Self::BeforeStop,
+        Self::AfterStop,
+        Self::OnSuccess,
+        Self::OnFailure,
+    ];
+
+    /// Its name, as it is written in a playbook.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BeforeAll => "before_all",
+            Self::AfterAll => "after_all",
+            Self::BeforeStart => "before_start",
+            Self::AfterStart => "after_start",
+            Self::BeforeStop => "before_stop",
+            Self::AfterStop => "after_stop",
+            Self::OnSuccess => "on_success",
+            Self::OnFailure => "on_failure",
+        }
+    }
+
+    /// The point by the name of [`word`](Self::word).
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|point| point.word() == word)
+    }
+
+    /// Where it always runs; `None` where the playbook may choose.
+    pub fn only_site(self) -> Option<HookSite> {
+        match self {
+            Self::BeforeAll | Self::AfterAll => None,
+            Self::BeforeStart | Self::AfterStart | Self::BeforeStop | Self::AfterStop => Some(HookSite::Host),
+            Self::OnSuccess | Self::OnFailure => Some(HookSite::Control),
+        }
+    }
+
+    /// Whether it is a point in the life of an instance, in a slot.
+    pub fn is_of_a_slot(self) -> bool {
+        self.only_site() == Some(HookSite::Host)
+    }
+}
+
+impl fmt::Display for HookPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_one_name_in_playbooks_journals_and_scripts() {
+        for point in HookPoint::ALL {
+            assert_eq!(serde_json::to_string(&point).expect("JSON"), format!("\"{point}\""));
+            assert_eq!(HookPoint::of_word(point.word()), Some(point));
+        }
+        assert_eq!(HookPoint::of_word("before"), None);
+    }
+}

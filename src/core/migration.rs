@@ -1,0 +1,45 @@
+//! Changes to what all instances share, a database say, in the two halves that let old and new run side by side.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One change, made once, on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// Its name, by which a host knows that it has been made.
+    pub id: String,
+    /// Which half it is.
+    pub kind: MigrationKind,
+    /// The program and its arguments, run in the release's directory.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// For a contract: how long the rollout must have succeeded before it is made. `None` for an expand, and for what
+    /// waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Duration>,
+    /// For a contract: made by `ship contract` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+/// Which half of a change a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationKind {
+    /// Adds what the new version needs, before its first instance. The running version must bear it.
+    Expand,
+    /// Takes away what only older versions needed, after the rollout. There is no way back past it.
+    Contract,
+}
+
+impl fmt::Display for MigrationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expand => "expand",
+            Self::Contract => "contract",
+        })
+    }
+}
