@@ -61,6 +61,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
+        hours: ship::core::calendar::Hours::default(),
         analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,

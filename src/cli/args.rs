@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config;
 use crate::report::Output;
 
 /// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
@@ -31,7 +33,7 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship or paused, try later
+    6  locked by another ship, frozen or paused, try later
     7  hosts cannot be used, nothing was touched
     8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved";
@@ -64,6 +66,10 @@ pub enum Verb {
     Restart(Restart),
     /// Change how many instances the service has
     Scale(Scale),
+    /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is done
+    Freeze(Freeze),
+    /// End a freeze
+    Thaw(Thaw),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
     Unlock(Unlock),
     /// Print a completion script for a shell
@@ -125,10 +131,17 @@ pub struct Deploy {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
-    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
+    /// Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left alone, one instance comes
+    /// first, windows are kept; a step that waits for a person ends the command with exit 8, or is passed, as the
     /// playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
+    /// Wait so long for another ship to end, as in `10m`
+    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration, default_value = "0s", hide_default_value = true)]
+    pub lock_wait: Duration,
+    /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or the fleet is not healthy
+    #[arg(long)]
+    pub force: bool,
     /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
@@ -315,6 +328,28 @@ pub struct Scale {
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `ship freeze`.
+#[derive(Debug, Args)]
+pub struct Freeze {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Until when, as in `2026-12-01`, `"2026-12-01 08:00"` or `3d`; left out, until `ship thaw`
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Why, for those who find it frozen
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `ship thaw`.
+#[derive(Debug, Args)]
+pub struct Thaw {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
 }
 
 /// `ship unlock`.

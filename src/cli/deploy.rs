@@ -3,11 +3,12 @@
 use super::args::{Deploy, Form};
 use super::exit::{Exit, Fail};
 use super::releases::Release;
-use super::rollout::{self, Goal};
-use super::session::Session;
-use super::{args, plan};
+use super::rollout::{self, GoOn, Goal};
+use super::session::{Attendance, Session};
+use super::{args, night, note, plan, resume};
 use crate::config::Overrides;
 use crate::core::event::Verb;
+use crate::core::night::Resolution;
 use crate::core::standing::Ask;
 use crate::report::Output;
 
@@ -20,12 +21,31 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     }
     let overrides = Overrides { version: args.overrides.version, set };
     let mut session = Session::open(args.inventory, &overrides)?;
+    session.attendance = Attendance { unattended: args.unattended, force: args.force };
+    night::permit_now(&session)?;
     let release = Release::prepare(&session).await?;
-    session.lock(&format!("deploy {}", release.definition.version))?;
-    session.permit(Ask::Deploy)?;
-    session.is_unattended(args.unattended);
-    let goal = goal(&session, release, args.cause);
-    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy))
+    session.lock_within(&format!("deploy {}", release.definition.version), args.lock_wait).await?;
+    let standing = session.permit(Ask::Deploy)?;
+    let resolution = if args.unattended { night::resolve(&session, standing, &release.id)? } else { Resolution::Go };
+    let then = match resolution {
+        Resolution::Go => {
+            let goal = goal(&session, release, args.cause);
+            return Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy));
+        }
+        Resolution::Skip { why } => {
+            note(&format!("skipped: {why}"));
+            session.store.release_lease()?;
+            return Ok(Exit::Done);
+        }
+        Resolution::Refuse { why } => return Err(Fail::refused(format!("error: {why}"))),
+        Resolution::GoOnBack => GoOn::Onward,
+        Resolution::Abort => GoOn::Back("the playbook's [unattended] interrupted = \"abort\"".to_owned()),
+    };
+    let unfinished = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+    note(&format!("the {} of {} was left unfinished, and goes back", unfinished.verb.noun(), unfinished.goal.version));
+    let goal = resume::goal(&session, unfinished, then)?;
+    let verb = goal.verb;
+    Ok(rollout::carry_out(session, goal, args.output).await?.exit(verb))
 }
 
 /// The goal of a deploy of a release.

@@ -5,9 +5,12 @@ pub mod args;
 mod check;
 mod deploy;
 mod exit;
+mod freeze;
 mod history;
 mod lookup;
 mod loss;
+mod night;
+mod patience;
 mod pause;
 mod plan;
 mod promote;
@@ -66,6 +69,8 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Abort(args) => abort::run(args).await,
         Verb::Restart(args) => restart::run(args).await,
         Verb::Scale(args) => scale::run(args).await,
+        Verb::Freeze(args) => freeze::run(args),
+        Verb::Thaw(args) => freeze::thaw(args),
         Verb::Unlock(args) => unlock::run(args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -70,6 +70,7 @@ fn target<'a>(
 
 /// Whether a revision is a rollback that did not come to its end, and did not fail.
 fn is_cut_off(record: &RevisionRecord) -> bool {
-    let ended = !matches!(record.outcome, None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }));
+    let ended =
+        !matches!(record.outcome, None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }));
     record.verb == Verb::Rollback && !ended
 }

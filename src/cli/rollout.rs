@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
-use super::{loss, note, signals};
+use super::{loss, night, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
@@ -281,6 +281,10 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         session.store.release_lease()?;
         return Ok(Ended::NothingToDo);
     }
+    if let Err(fail) = night_permits(&session, &scene, &goal) {
+        scene.world.close().await;
+        return Err(fail);
+    }
     let loss = match loss::begin(&session, &scene, &goal).await {
         Ok(loss) => loss,
         Err(fail) => {
@@ -319,6 +323,23 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     }
     session.store.release_lease()?;
     Ok(Ended::As(outcome))
+}
+
+/// Refuses what is not to begin while nobody is there: too late in its window, or on a fleet that is not well.
+fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fail> {
+    if goal.verb != Verb::Deploy || goal.earlier.is_some() {
+        return Ok(());
+    }
+    night::permit_now(session)?;
+    let Some(rollout) = tentative(session, scene, goal) else { return Ok(()) };
+    let decided = plan(&scene.spec, &rollout, &scene.found.fleet, session.now());
+    if let Next::Finish(Outcome::Closed { why }) = decided.next {
+        return Err(night::closed(&why));
+    }
+    match night::unhealthy(session, &goal.release.id, decided.progress.available)? {
+        Some(why) => Err(Fail::refused(format!("error: {why}; nothing was touched"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the fleet is where it is to be, and the history says so.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::exit::Fail;
+use super::exit::{Exit, Fail};
+use super::patience::Patience;
 use super::releases::Secrets;
-use super::{args, lookup};
+use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
 use crate::core::event::{Entry, Event, Generation, RolloutStart};
@@ -16,8 +18,8 @@ use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::standing::{Ask, Standing};
-use crate::core::step::AtGate;
-use crate::core::time::Time;
+use crate::core::step::{AtGate, Step, one_first};
+use crate::core::time::{Human, Time};
 use crate::core::traffic::{Balancers, Traffic};
 use crate::engine::{Balancing, Clock, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
@@ -38,15 +40,24 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) set: Vec<String>,
     /// How many instances are asked for now by `ship scale`.
     scale: Option<u32>,
-    /// What becomes of a step at which a person is to be asked.
-    at_gate: AtGate,
+    /// Whether anybody is there.
+    pub(super) attendance: Attendance,
+}
+
+/// Whether anybody is there to be asked, and what is passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attendance {
+    /// Nobody is there.
+    pub(super) unattended: bool,
+    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet that is not healthy.
+    pub(super) force: bool,
 }
 
 impl<S> Session<S> {
     /// The same with another store in its place, and the store.
     fn exchange<T>(self, store: T) -> (Session<T>, S) {
-        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale, at_gate } = self;
-        (Session { project, inventory, place, subject, store, clock, revisions, set, scale, at_gate }, old)
+        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale, attendance } = self;
+        (Session { project, inventory, place, subject, store, clock, revisions, set, scale, attendance }, old)
     }
 
     pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
@@ -88,7 +99,7 @@ impl Session {
             revisions,
             set,
             scale: None,
-            at_gate: AtGate::Wait,
+            attendance: Attendance::default(),
         })
     }
 
@@ -107,6 +118,26 @@ impl Session {
         // Another may have changed the history before the lease was had.
         self.revisions = self.store.revisions(&self.subject)?;
         Ok(())
+    }
+
+    /// Takes the lease, and waits for it so long where somebody else has it.
+    pub(super) async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Fail> {
+        let mut patience = Patience::new(wait);
+        loop {
+            match self.lock(run) {
+                Err(fail) if fail.exit == Exit::Locked && patience.is_left() => {
+                    if patience.is_new() {
+                        note(&format!(
+                            "{}; waiting for up to {}",
+                            fail.message.trim_start_matches("error: "),
+                            Human(wait)
+                        ));
+                    }
+                    patience.pause().await;
+                }
+                locked => return locked,
+            }
+        }
     }
 
     /// The newest rollout's journal, if there was one.
@@ -181,9 +212,7 @@ impl Session {
 
     /// Nobody is there to be asked.
     pub(super) fn is_unattended(&mut self, unattended: bool) {
-        if unattended {
-            self.at_gate = self.project.playbook.unattended.gate;
-        }
+        self.attendance.unattended = unattended;
     }
 
     /// So many instances are wanted from now on.
@@ -285,13 +314,23 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
-            steps: rollout.steps.clone(),
+            steps: self.steps(budget.replicas),
+            hours: night::hours(self),
             analyses: playbook.analyses.clone(),
-            at_gate: self.at_gate,
+            at_gate: if self.attendance.unattended { playbook.unattended.gate } else { AtGate::Wait },
             traffic: self.traffic(),
             max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })
+    }
+
+    fn steps(&self, replicas: u32) -> Vec<Step> {
+        let playbook = &self.project.playbook;
+        if self.attendance.unattended {
+            one_first(&playbook.rollout.steps, playbook.unattended.soak, replicas)
+        } else {
+            playbook.rollout.steps.clone()
+        }
     }
 
     /// The hosts, ready to be looked at and ordered.

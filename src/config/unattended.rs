@@ -75,5 +75,7 @@ fn window(node: &Node) -> Result<Window, Faults> {
 fn time_zone(node: &Node) -> Result<TimeZone, Faults> {
     let name = line(node)?;
     let known = TimeZone::get(&name);
-    known.map_err(|_| Fault::new(format!("is no time zone: {}", quoted(&name))).help("for example \"Europe/Zurich\"").into())
+    known.map_err(|_| {
+        Fault::new(format!("is no time zone: {}", quoted(&name))).help("for example \"Europe/Zurich\"").into()
+    })
 }

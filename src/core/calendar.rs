@@ -172,7 +172,11 @@ impl Hours {
         let left = self.closes(longest).since(now);
         (takes > left).then(|| {
             let window = &longest.window;
-            format!("window {window} closes in {}, and what would begin now takes {} at least", Human(left), Human(takes))
+            format!(
+                "window {window} closes in {}, and what would begin now takes {} at least",
+                Human(left),
+                Human(takes)
+            )
         })
     }
 

@@ -164,7 +164,9 @@ mod tests {
     fn what_has_failed_is_not_tried_again_by_itself() {
         let history = [good(1, "a", Verb::Deploy), failed(2, "b", FailureKind::NotReady)];
         let why = quarantined(&history, &"b".into()).expect("it failed");
-        assert!(why.starts_with("B is quarantined since it failed as revision 2 (the new instance was not ready after 9s"));
+        assert!(
+            why.starts_with("B is quarantined since it failed as revision 2 (the new instance was not ready after 9s")
+        );
         assert_eq!(quarantined(&history, &"c".into()), None, "a new build is tried");
         assert_eq!(quarantined(&history, &"a".into()), None);
     }

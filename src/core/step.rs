@@ -56,9 +56,31 @@ impl Step {
     }
 }
 
+/// The steps of a rollout that nobody watches: one instance first, which is watched for so long.
+pub fn one_first(steps: &[Step], soak: Duration, replicas: u32) -> Vec<Step> {
+    let step = |instances, soak| Step { instances, soak, pause: false, weight_percent: None };
+    match steps {
+        [first, ..] if first.count(replicas) <= 1 => steps.to_vec(),
+        [] if replicas > 1 => vec![step(Amount::Count(1), soak), step(Amount::Percent(100), Duration::ZERO)],
+        _ => [&[step(Amount::Count(1), soak)], steps].concat(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unattended_one_instance_comes_first() {
+        let soak = Duration::from_mins(5);
+        let counts = |steps: &[Step], replicas| -> Vec<_> {
+            one_first(steps, soak, replicas).iter().map(|step| (step.count(replicas), step.soak)).collect()
+        };
+        assert_eq!(counts(&[], 3), [(1, soak), (3, Duration::ZERO)]);
+        assert_eq!(counts(&[], 1), [(1, soak)]);
+        assert_eq!(counts(&[step("50%", None)], 10), [(1, soak), (5, Duration::ZERO)]);
+        assert_eq!(counts(&[step("1", None), step("100%", None)], 10), [(1, Duration::ZERO), (10, Duration::ZERO)]);
+    }
 
     fn step(instances: &str, weight_percent: Option<u32>) -> Step {
         Step { instances: instances.parse().unwrap(), soak: Duration::ZERO, pause: false, weight_percent }

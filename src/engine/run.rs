@@ -462,13 +462,16 @@ impl<W: World, S: Store> Run<W, S> {
         match wish {
             Wish::Pause if self.rollout.paused.is_none() => self.record(Event::Paused { by }),
             Wish::Abort if self.rollout.aborted.is_none() => self.record(Event::Aborted { by }),
+            Wish::Freeze if self.rollout.frozen.is_none() => {
+                self.record(Event::Frozen { freeze: format!("frozen by {by}") });
+            }
             Wish::Promote { step } if step == self.step().0 && !self.rollout.promoted => {
                 self.record(Event::Promoted { by, full: false });
             }
             Wish::PromoteFully if self.rollout.steps_passed < u32::MAX => {
                 self.record(Event::Promoted { by, full: true });
             }
-            Wish::Pause | Wish::Abort | Wish::Promote { .. } | Wish::PromoteFully => {}
+            Wish::Pause | Wish::Abort | Wish::Freeze | Wish::Promote { .. } | Wish::PromoteFully => {}
         }
         Ok(())
     }

@@ -68,7 +68,10 @@ pub(super) fn summary(course: &Course, outcome: &Outcome, status: &Status, now: 
         }
         Outcome::Closed { why } => {
             lines.push(labelled("why", why));
-            lines.push(labelled("next", "the next deploy goes on from here, as does `ship resume`; `ship abort` goes back"));
+            lines.push(labelled(
+                "next",
+                "the next deploy goes on from here, as does `ship resume`; `ship abort` goes back",
+            ));
             format!("{title} has stopped after {took}, as its time is over: {updated}, {serving}")
         }
         Outcome::Paused { by, .. } => {

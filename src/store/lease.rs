@@ -74,7 +74,7 @@ fn token() -> String {
 }
 
 /// A moment by the reader's own clock.
-fn local(time: Time) -> String {
+pub(super) fn local(time: Time) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();
     timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

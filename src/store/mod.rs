@@ -2,6 +2,7 @@
 //!
 //! The engine knows only the [`Store`] trait: a team with several control machines can bring a store that they share.
 
+mod freeze;
 mod lease;
 mod place;
 mod sqlite;
@@ -17,6 +18,7 @@ use crate::core::names::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::time::Time;
 
+pub use freeze::Freeze;
 pub use lease::Holder;
 pub use place::{Place, find, place_for};
 pub use sqlite::Sqlite;
@@ -83,7 +85,7 @@ pub struct RolloutId(pub i64);
 pub struct Request {
     /// What.
     pub wish: Wish,
-    /// Who: `anna@laptop`.
+    /// Who: `anna@laptop`; of a freeze also until when and why.
     pub by: String,
 }
 
@@ -104,6 +106,8 @@ pub enum Wish {
     Pause,
     /// `ship abort`.
     Abort,
+    /// `ship freeze`.
+    Freeze,
     /// `ship promote`.
     Promote {
         /// From which step, from 1: the next one is not meant.
@@ -119,6 +123,7 @@ impl Wish {
         match self {
             Wish::Pause => "pause",
             Wish::Abort => "abort",
+            Wish::Freeze => "freeze",
             Wish::Promote { .. } | Wish::PromoteFully => "promote",
         }
     }

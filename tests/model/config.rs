@@ -79,6 +79,7 @@ impl Config {
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
+            hours: ship::core::calendar::Hours::default(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: 2,

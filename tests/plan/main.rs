@@ -2,6 +2,7 @@
 
 mod analysis;
 mod asked;
+mod hours;
 mod left_behind;
 mod loss;
 mod rollout;

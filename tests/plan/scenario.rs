@@ -54,6 +54,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             thresholds: BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
+            hours: ship::core::calendar::Hours::default(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: 0,

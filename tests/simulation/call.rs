@@ -58,7 +58,7 @@ impl Exit {
             (_, Outcome::RolledBack) => Exit::RolledBack,
             (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
             (_, Outcome::Held { .. }) => Exit::Held,
-            (_, Outcome::Fenced { .. }) => Exit::Locked,
+            (_, Outcome::Fenced { .. } | Outcome::Closed { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
             (_, Outcome::Paused { .. }) => Exit::Paused,
         }
@@ -308,6 +308,7 @@ impl Session {
                 .collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
+            hours: ship::core::calendar::Hours::default(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: scene.readiness.failures,

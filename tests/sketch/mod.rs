@@ -145,7 +145,7 @@ impl Sketch {
         let spec = spec((1..=self.hosts.len()).map(host_id).collect(), ports, budget);
         let mut drawn = Drawn { rollout: rollout(&spec), spec, fleet: Fleet::default() };
         if self.started_already {
-            drawn.rollout.started.insert("an-earlier-start".into());
+            drawn.rollout.started.insert("an-earlier-start".into(), Time(0));
         }
         if self.back {
             let failure = Failure {
@@ -303,6 +303,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
+        hours: ship::core::calendar::Hours::default(),
         analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,

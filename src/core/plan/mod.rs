@@ -130,6 +130,7 @@ impl Draft<'_> {
             return self.consequence(failure);
         }
         if let Some(why) = self.closing.clone().filter(|_| self.is_between_batches()) {
+            self.disarm(Scope::Everywhere);
             return self.once_all_has_ended(Outcome::Closed { why });
         }
         if self.prepare() {

@@ -1,5 +1,6 @@
 //! The store on the control machine: one `SQLite` file, readable by another process meanwhile.
 
+mod freeze;
 mod lease;
 mod schema;
 

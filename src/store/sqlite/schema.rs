@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The schema's version, in `user_version`: a database of a newer ship is refused rather than misread.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// What version 1 had.
 pub(super) const SCHEMA: &str = "
@@ -54,6 +54,19 @@ const SCHEMA_2: &str = "
     ) without rowid;
 ";
 
+/// What came with version 3.
+const SCHEMA_3: &str = "
+    create table freezes (
+        fleet text not null, service text not null, who text not null, since_ms integer not null, until_ms integer,
+        why text not null, primary key (fleet, service)
+    ) without rowid;
+    create table migrations (
+        fleet text not null, service text not null, id text not null, kind text not null, revision integer not null,
+        version text not null, host text not null, began_ms integer not null, ended_ms integer, state text not null,
+        primary key (fleet, service, id)
+    ) without rowid;
+";
+
 /// Brings a database up to date; the version that it had.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -63,6 +76,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     if version < 2 {
         transaction.execute_batch(SCHEMA_2)?;
+    }
+    if version < 3 {
+        transaction.execute_batch(SCHEMA_3)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()?;

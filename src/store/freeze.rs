@@ -1,0 +1,38 @@
+//! A freeze: for a while nothing new is deployed.
+
+use std::fmt;
+
+use super::lease::local;
+use crate::core::time::Time;
+
+/// A time in which nothing new is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// Who asked for it: `anna@laptop`.
+    pub who: String,
+    /// Since when.
+    pub since: Time,
+    /// Until when; `None` until somebody ends it.
+    pub until: Option<Time>,
+    /// Why, in the words of who asked; may be empty.
+    pub why: String,
+}
+
+impl Freeze {
+    /// Whether it still holds.
+    pub fn holds(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl fmt::Display for Freeze {
+    /// `anna@laptop until 2026-12-01 08:00:00 (the sale)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.who)?;
+        match self.until {
+            Some(until) => write!(f, " until {}", local(until))?,
+            None => f.write_str(" until `ship thaw`")?,
+        }
+        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
+    }
+}
