@@ -73,6 +73,8 @@ async fn show(
     };
     let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
     let account = Account::of(&journal);
+    let frozen = session.store.freeze(&session.subject)?.filter(|freeze| freeze.holds(session.now()));
+    let frozen = frozen.map(|freeze| format!("frozen by {freeze}"));
     if let Some(account) = &account {
         // What was asked for last, which the command line may have said and not the playbook.
         spec.budget.replicas = account.replicas;
@@ -110,6 +112,7 @@ async fn show(
             let mut object = serde_json::to_value(&status).unwrap_or_default();
             object["rollout"] = serde_json::to_value(&account).unwrap_or_default();
             object["locked_by"] = by.into();
+            object["frozen"] = frozen.into();
             print(&format!("{object}\n")).map(drop)
         }
         Form::Text => {
@@ -118,6 +121,7 @@ async fn show(
             let wish = wish.map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb()));
             let mut lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
             lines.extend(wish);
+            lines.extend(frozen);
             lines.extend(debt);
             let lines =
                 lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");

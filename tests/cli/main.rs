@@ -34,3 +34,4 @@ mod status;
 mod steps;
 mod together;
 mod traffic;
+mod unattended;
