@@ -66,6 +66,8 @@ pub enum Verb {
     Restart(Restart),
     /// Change how many instances the service has
     Scale(Scale),
+    /// Take away what only older versions needed: the playbook's contracts that are left to be made
+    Contract(Contract),
     /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is done
     Freeze(Freeze),
     /// End a freeze
@@ -325,6 +327,23 @@ pub struct Scale {
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// How the rollout is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `ship contract`.
+#[derive(Debug, Args)]
+pub struct Contract {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub cause: Option<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

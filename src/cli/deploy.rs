@@ -5,7 +5,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, GoOn, Goal};
 use super::session::{Attendance, Session};
-use super::{args, night, note, plan, resume};
+use super::{args, night, note, plan, resume, rollback};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::night::Resolution;
@@ -26,6 +26,7 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     let release = Release::prepare(&session).await?;
     session.lock_within(&format!("deploy {}", release.definition.version), args.lock_wait).await?;
     let standing = session.permit(Ask::Deploy)?;
+    refuse_past_contract(&session, &release)?;
     let resolution = if args.unattended { night::resolve(&session, standing, &release.id)? } else { Resolution::Go };
     let then = match resolution {
         Resolution::Go => {
@@ -46,6 +47,13 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     let goal = resume::goal(&session, unfinished, then)?;
     let verb = goal.verb;
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(verb))
+}
+
+/// An older release is no way around a contract either.
+fn refuse_past_contract(session: &Session, release: &Release) -> Result<(), Fail> {
+    let known = session.revisions.iter().rev().find(|record| record.release == release.id);
+    let refused = known.filter(|_| !session.attendance.force);
+    refused.and_then(|record| rollback::refused_past_contract(session, record)).map_or(Ok(()), Err)
 }
 
 /// The goal of a deploy of a release.

@@ -3,6 +3,7 @@
 mod abort;
 pub mod args;
 mod check;
+mod contract;
 mod deploy;
 mod exit;
 mod freeze;
@@ -69,6 +70,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Abort(args) => abort::run(args).await,
         Verb::Restart(args) => restart::run(args).await,
         Verb::Scale(args) => scale::run(args).await,
+        Verb::Contract(args) => contract::run(args).await,
         Verb::Freeze(args) => freeze::run(args),
         Verb::Thaw(args) => freeze::thaw(args),
         Verb::Unlock(args) => unlock::run(args).await,

@@ -26,7 +26,8 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
-    let scene = rollout::look(&session, &goal.release).await?;
+    let mut scene = rollout::look(&session, &goal.release).await?;
+    scene.spec.chores = rollout::chores(&session, &goal)?;
     scene.world.close().await;
     let rollout = rollout::tentative(&session, &scene, &goal)
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
@@ -49,6 +50,9 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
                 "max_running": scene.spec.budget.max_running(),
                 "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
                     "after_batches": after, "step": gate,
+                })).collect::<Vec<_>>(),
+                "once": played.chores.iter().map(|(after, chore)| serde_json::json!({
+                    "after_batches": after, "chore": chore,
                 })).collect::<Vec<_>>(),
                 "holds": first.holds.iter().map(|(host, hold)| serde_json::json!({
                     "host": host, "why": hold.to_string(),
@@ -90,6 +94,9 @@ fn text(
     }
     let mut number = 0;
     for (index, batch) in played.batches.iter().enumerate() {
+        for (_, chore) in played.chores.iter().filter(|(after, _)| *after == index) {
+            let _ = writeln!(out, "\nonce: {chore}");
+        }
         for (_, gate) in played.gates.iter().filter(|(after, _)| *after == index) {
             out.push_str(&step_line(gate));
         }
@@ -101,6 +108,9 @@ fn text(
         for action in batch.actions.iter().filter_map(shown) {
             let _ = writeln!(out, "  {}", describe(action, session, &scene.found.fleet, &goal.version));
         }
+    }
+    for (_, chore) in played.chores.iter().filter(|(after, _)| !is_empty && *after >= played.batches.len()) {
+        let _ = writeln!(out, "\nonce: {chore}");
     }
     for (_, gate) in played.gates.iter().filter(|(after, _)| *after >= played.batches.len()) {
         out.push_str(&step_line(gate));

@@ -10,6 +10,7 @@ use super::session::{Session, who};
 use super::{loss, night, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
+use crate::core::chore::{self, Chore, End};
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
 use crate::core::failure::{Failure, FailureKind, Outcome};
 use crate::core::names::{Epoch, HostId, ReleaseId, Revision};
@@ -17,6 +18,7 @@ use crate::core::plan::{Next, Plan, plan};
 use crate::core::release::Definition;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
+use crate::core::standing::Standing;
 use crate::core::{history, scaling};
 use crate::engine::{Engine, Hosts, Preflight, Unusable, preflight};
 use crate::report::{self, Output, Setup};
@@ -182,7 +184,7 @@ fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
     }
     let current = session.current().filter(|current| match goal.verb {
         Verb::Deploy => current.release == goal.release.id,
-        Verb::Scale => true,
+        Verb::Scale | Verb::Contract => true,
         Verb::Rollback | Verb::Restart => false,
     });
     current.map(|current| current.revision)
@@ -218,6 +220,7 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
         (_, Direction::Held { .. }) => None,
     });
+    let done = done_before(session, goal, revision);
     let steps = earlier.into_iter().flat_map(|earlier| steps(scene, earlier));
     let lost = scene.found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
         failure: Failure {
@@ -229,7 +232,34 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         },
         log: Vec::new(),
     });
-    [start].into_iter().chain(turn).chain(steps).chain(lost).collect()
+    [start].into_iter().chain(turn).chain(done).chain(steps).chain(lost).collect()
+}
+
+/// What the rollout does once.
+pub(super) fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
+    let made = session.store.migrations_made(&session.subject)?;
+    Ok(match goal.verb {
+        Verb::Contract => chore::contracts(&goal.release.definition, &made),
+        Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => chore::chores(&goal.release.definition, &made),
+    })
+}
+
+/// What was done once already by the rollout that this one goes on with, whether it says so or does the same again.
+fn done_before(session: &Session, goal: &Goal, revision: Revision) -> Vec<Event> {
+    let newest = || session.newest_rollout().ok().flatten();
+    let same = |rollout: &Rollout| rollout.goal.revision == revision && rollout.verb == goal.verb;
+    let was_cut_off = |rollout: &Rollout| Standing::of_outcome(rollout.outcome.as_ref()) == Standing::CutOff;
+    let again = || newest().filter(|rollout| same(rollout) && was_cut_off(rollout));
+    let Some(rollout) = goal.earlier.as_ref().map(|earlier| earlier.rollout.clone()).or_else(again) else {
+        return Vec::new();
+    };
+    let is_done = |begun: &chore::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
+    let done = rollout.chores.into_iter().filter(|(_, begun)| is_done(begun));
+    done.map(|(chore, _)| {
+        let (end, took) = (End::DoneBefore, Duration::ZERO);
+        Event::ChoreEnded { chore, end, migration: None, took, output: Vec::new() }
+    })
+    .collect()
 }
 
 /// The steps that a rollout had passed when it stood still, and whether it may go on from the present one.
@@ -253,11 +283,9 @@ fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
 /// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from.
 fn fallback(session: &Session, goal: &Goal) -> Option<Generation> {
     let back = match goal.verb {
-        Verb::Deploy => {
-            history::fallback(&session.past(), &goal.release.id).and_then(|back| session.revision(back.revision))
-        }
+        Verb::Deploy => session.way_back(&goal.release.id),
         Verb::Rollback => session.current().filter(|current| current.proven && current.release != goal.release.id),
-        Verb::Restart | Verb::Scale => None,
+        Verb::Restart | Verb::Scale | Verb::Contract => None,
     };
     back.map(Session::generation)
 }
@@ -273,7 +301,8 @@ fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, th
 /// Brings the fleet to the goal.
 pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
-    let scene = look(&session, &goal.release).await?;
+    let mut scene = look(&session, &goal.release).await?;
+    scene.spec.chores = chores(&session, &goal)?;
     session.keep_scale()?;
     if is_settled(&session, &scene, &goal) {
         say_nothing_to_do(&session, &scene, &goal, output);
@@ -351,14 +380,16 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
         // Where nothing is to be brought in, there is no step to stop at.
         let event = Event::Promoted { by: String::new(), full: true };
         rollout.apply(&Entry { at: session.now(), event });
-        plan(&scene.spec, &rollout, &scene.found.fleet, session.now())
+        // What is done once is done by a rollout, and makes none.
+        let spec = Spec { chores: Vec::new(), ..scene.spec.clone() };
+        plan(&spec, &rollout, &scene.found.fleet, session.now())
     });
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
         // What is left to do then is to tidy up; before that a plan has orders of these kinds too, and others to come.
         let tidies = |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
         next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && actions.iter().all(tidies)
     });
-    let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
+    let makes_nothing_new = goal.earlier.is_none() && !matches!(goal.verb, Verb::Restart | Verb::Contract);
     let newest = session.newest().ok().flatten().and_then(|(_, journal)| Account::of(&journal));
     let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
     makes_nothing_new && owes_nothing && recorded && complete

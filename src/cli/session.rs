@@ -11,6 +11,7 @@ use super::releases::Secrets;
 use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
+use crate::core::chore::past_contract;
 use crate::core::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::history::{self, Past};
 use crate::core::names::{HostId, ReleaseId, Revision};
@@ -21,7 +22,7 @@ use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
 use crate::core::traffic::{Balancers, Traffic};
-use crate::engine::{Balancing, Clock, HostSite, Hosts, Releases, WallClock};
+use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
 use crate::report::Versions;
 use crate::store::{Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for};
@@ -249,6 +250,21 @@ impl Session {
         Ok(amounts)
     }
 
+    /// Where a failed deploy of `release` goes back to, and a bare `ship rollback` from it: the newest revision proven
+    /// healthy of another release that no contract has left behind.
+    pub(super) fn way_back(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
+        let may_run =
+            |past: &Past| self.revision(past.revision).is_some_and(|record| self.past_contract(record).is_none());
+        let past: Vec<_> = self.past().into_iter().filter(may_run).collect();
+        history::fallback(&past, release).and_then(|back| self.revision(back.revision))
+    }
+
+    /// Why a revision must not run any more, if a contract has left it behind.
+    pub(super) fn past_contract(&self, record: &RevisionRecord) -> Option<String> {
+        let made = self.store.contracted(&self.subject).unwrap_or_default();
+        past_contract(&record.definition, Some(record.revision), &made)
+    }
+
     pub(super) fn past(&self) -> Vec<Past> {
         self.revisions
             .iter()
@@ -316,6 +332,7 @@ impl Session {
                 .collect(),
             steps: self.steps(budget.replicas),
             hours: night::hours(self),
+            chores: Vec::new(),
             analyses: playbook.analyses.clone(),
             at_gate: if self.attendance.unattended { playbook.unattended.gate } else { AtGate::Wait },
             traffic: self.traffic(),
@@ -343,7 +360,15 @@ impl Session {
         let Subject { fleet, service } = self.subject.clone();
         let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
         let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver });
-        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock), balancing))
+        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock), balancing, self.control()))
+    }
+
+    /// Where commands of the playbook's run on this machine, and what they are told besides.
+    fn control(&self) -> Control {
+        let dir = self.project.playbook.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let mut env = BTreeMap::from([("SHIP_INVENTORY".to_owned(), self.inventory.display().to_string())]);
+        env.extend(self.store.lease_token().map(|token| ("SHIP_LEASE".to_owned(), token.to_owned())));
+        Control { dir: dir.map(std::path::Path::to_owned), env }
     }
 
     /// Who sends requests to the instances, if anybody does.

@@ -10,6 +10,7 @@ use super::session::Session;
 use super::{print, signals};
 use crate::config::Overrides;
 use crate::core::account::Account;
+use crate::core::chore;
 use crate::core::event::Generation;
 use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
@@ -122,12 +123,21 @@ async fn show(
             let mut lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
             lines.extend(wish);
             lines.extend(frozen);
+            lines.extend(waiting_contracts(session)?);
             lines.extend(debt);
             let lines =
                 lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)
         }
     }
+}
+
+/// Contracts of what runs that a person is to make.
+fn waiting_contracts(session: &Session) -> Result<Vec<String>, Fail> {
+    let made = session.store.migrations_made(&session.subject)?;
+    let proven = session.current().filter(|current| current.proven);
+    let left = proven.map(|current| chore::contracts(&current.definition, &made)).unwrap_or_default();
+    Ok(left.into_iter().map(|chore| format!("{} waits for `ship contract`", chore.name)).collect())
 }
 
 /// Where a running rollout goes; else the revision that the fleet is on.

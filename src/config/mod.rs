@@ -42,7 +42,7 @@ pub use overrides::Overrides;
 pub use playbook::{ArtifactConfig, ArtifactPlaces, Playbook, ServiceConfig, Source};
 pub use rollout::RolloutConfig;
 pub use secrets::{Secrets, SecretsConfig, read_secrets};
-pub use template::{SlotVars, render};
+pub use template::{SlotVars, render, uses};
 pub use traffic::{
     AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig, TrafficDriver,
 };

@@ -24,7 +24,7 @@ use super::probe;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
-use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses_labels};
+use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses};
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
@@ -347,7 +347,7 @@ impl Draft {
     /// Renders every template for the first host; for all of them where it looks at labels, which differ.
     fn refuse_wrong_templates(&self, inventory: &Inventory, sink: &Sink) {
         for template in &self.templates.0 {
-            let hosts = if uses_labels(&template.value) { inventory.hosts.len() } else { 1 };
+            let hosts = if uses(&template.value, "labels") { inventory.hosts.len() } else { 1 };
             let fault = inventory.hosts.iter().take(hosts).find_map(|host| {
                 let vars = SlotVars {
                     version: self.playbook.as_ref().map_or("0", |playbook| &playbook.version),

@@ -81,9 +81,10 @@ pub(super) fn render_version(template: &str, version: &str) -> Result<String, Te
     })
 }
 
-/// Whether the template looks at the labels, which differ from host to host.
-pub(super) fn uses_labels(template: &str) -> bool {
-    regions(template).iter().any(|region| template.get(region.clone()).is_some_and(|text| text.contains("labels")))
+/// Whether a template may look at a variable: at `labels`, which differ from host to host, or at `port`, which there is
+/// none of without an instance.
+pub fn uses(template: &str, name: &str) -> bool {
+    regions(template).iter().any(|region| template.get(region.clone()).is_some_and(|text| text.contains(name)))
 }
 
 /// The parts of a text that are minijinja's: `{{ … }}`, `{% … %}` and `{# … #}`.

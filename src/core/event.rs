@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::analysis::{Finding, Number};
+use super::chore;
 use super::failure::{Failure, Outcome};
 use super::loss::LossReport;
+use super::migration::MigrationKind;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 use super::traffic::Receipt;
@@ -46,6 +48,8 @@ pub enum Verb {
     Restart,
     /// `ship scale`: more or fewer instances of what runs.
     Scale,
+    /// `ship contract`: what only older versions needed is taken away.
+    Contract,
 }
 
 impl Verb {
@@ -56,6 +60,7 @@ impl Verb {
             Verb::Rollback => "rollback",
             Verb::Restart => "restart",
             Verb::Scale => "scale",
+            Verb::Contract => "contract",
         }
     }
 }
@@ -253,6 +258,35 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
+    /// Something that is done once is about to be done. Recorded before its effect.
+    ChoreStarted {
+        /// The number of the order, as of every other.
+        id: ActionId,
+        /// Its name.
+        chore: String,
+        /// On which host; left out on the control machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostId>,
+        /// The migration that it is, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        migration: Option<(MigrationKind, String)>,
+    },
+    /// It has ended, in this rollout or in the one that it goes on with.
+    ChoreEnded {
+        /// Its name.
+        chore: String,
+        /// How.
+        #[serde(flatten)]
+        end: chore::End,
+        /// The migration that it is, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        migration: Option<(MigrationKind, String)>,
+        /// How long it took.
+        took: Duration,
+        /// The last lines that it printed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        output: Vec<String>,
+    },
     /// A person said that the rollout may go on.
     Promoted {
         /// Who.
@@ -320,6 +354,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Whether all is in place.
+    pub fn is_complete(&self) -> bool {
+        [self.updated, self.updated_available, self.available, self.total].iter().all(|count| *count == self.desired)
+    }
+
     /// Kubernetes' sentence for these counts (`kubectl rollout status`).
     pub fn sentence(&self, service: &str) -> String {
         let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");

@@ -47,6 +47,12 @@ pub enum FailureKind {
     Stuck,
     /// More requests failed than may.
     Loss,
+    /// A hook that is done once a rollout failed.
+    Hook,
+    /// A change that the new version needs could not be made.
+    Migration,
+    /// A change failed that takes away what older versions need.
+    Contract,
     /// A person asked to go back.
     Aborted,
 }
@@ -74,6 +80,8 @@ impl fmt::Display for Failure {
             FailureKind::Analysis => write!(f, "analysis {}", self.detail),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
             FailureKind::Loss => write!(f, "requests were lost: {}", self.detail),
+            FailureKind::Hook => write!(f, "hook {}", self.detail),
+            FailureKind::Migration | FailureKind::Contract => write!(f, "migration {}", self.detail),
             FailureKind::Aborted => write!(f, "aborted by {}", self.detail),
         }
     }

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod cadence;
 pub mod calendar;
 pub mod census;
+pub mod chore;
 pub mod event;
 pub mod failure;
 pub mod fleet;

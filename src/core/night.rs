@@ -118,6 +118,9 @@ fn is_to_blame(failure: &Failure) -> bool {
         | FailureKind::Analysis
         | FailureKind::Stuck
         | FailureKind::Loss
+        | FailureKind::Hook
+        | FailureKind::Migration
+        | FailureKind::Contract
         | FailureKind::Aborted => true,
         FailureKind::Stage | FailureKind::Stop | FailureKind::Traffic | FailureKind::HostLost => false,
     }

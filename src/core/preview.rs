@@ -2,8 +2,11 @@
 //!
 //! `ship plan` prints it. It is no second policy: every order in it comes from [`plan`].
 
+use std::time::Duration;
+
 use super::action::Action;
 use super::census::Census;
+use super::chore;
 use super::event::{Entry, Event};
 use super::failure::Outcome;
 use super::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach};
@@ -23,6 +26,8 @@ pub struct Preview {
     pub batches: Vec<Batch>,
     /// The steps that are reached, each after so many batches.
     pub gates: Vec<(usize, Event)>,
+    /// What would be done once, each after so many batches.
+    pub chores: Vec<(usize, String)>,
     /// The fewest instances available at any moment.
     pub worst_available: u32,
     /// The most instances running at any moment.
@@ -45,10 +50,16 @@ pub struct Batch {
 /// Plays a rollout through from the fleet as it is.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
     let (mut rollout, mut fleet, mut now) = (rollout.clone(), fleet.clone(), now);
-    let mut preview =
-        Preview { batches: Vec::new(), gates: Vec::new(), worst_available: u32::MAX, most_running: 0, outcome: None };
+    let mut preview = Preview {
+        batches: Vec::new(),
+        gates: Vec::new(),
+        chores: Vec::new(),
+        worst_available: u32::MAX,
+        most_running: 0,
+        outcome: None,
+    };
     // Every batch changes at least one slot, host or release; more rounds than that would be going in circles.
-    let rounds = 16 + 2 * spec.steps.len() + 16 * spec.hosts.len() * (spec.ports.len() + 1);
+    let rounds = 16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (spec.ports.len() + 1);
     for _ in 0..rounds {
         refresh(&mut fleet, now);
         let census = Census::take(spec, &rollout, &fleet, now);
@@ -78,6 +89,18 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     rollout.apply(&Entry { at: now, event: Event::StepPassed { step, of } });
                     continue;
                 }
+                Next::Run(errand) => {
+                    let (chore, host) = (errand.chore, errand.host);
+                    preview.chores.push((preview.batches.len(), chore.clone()));
+                    let (id, took) = (rollout.next_action_id(), Duration::ZERO);
+                    let (begun, end) = (chore.clone(), chore::End::Done);
+                    let started = Event::ChoreStarted { id, chore: begun, host, migration: None };
+                    let ended = Event::ChoreEnded { chore, end, migration: None, took, output: Vec::new() };
+                    [started, ended].into_iter().for_each(|event| rollout.apply(&Entry { at: now, event }));
+                    continue;
+                }
+                // Before a contract the fleet soaks though all is in place.
+                Next::Wake(at) if at > now && rollout.complete_since.is_some() => now = at,
                 Next::Wake(at) if at > now && at < rollout.last_progress + spec.progress_deadline => now = at,
                 Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => break,
             }

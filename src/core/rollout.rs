@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::analysis::Record;
+use super::chore;
 use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
 use super::failure::{Failure, FailureKind, Outcome};
 use super::loss::LossReport;
@@ -65,6 +66,10 @@ pub struct Rollout {
     pub longest_start: Duration,
     /// The longest drain.
     pub longest_drain: Duration,
+    /// Since when all is in place, if it is.
+    pub complete_since: Option<Time>,
+    /// What is done once, as far as it was begun, by name.
+    pub chores: BTreeMap<String, chore::Standing>,
     /// Steps that it has passed.
     pub steps_passed: u32,
     /// Since when the present step has all that it is to have.
@@ -181,6 +186,8 @@ impl Rollout {
             has_begun: false,
             longest_start: Duration::ZERO,
             longest_drain: Duration::ZERO,
+            complete_since: None,
+            chores: BTreeMap::new(),
             steps_passed: 0,
             step_reached: None,
             promoted: false,
@@ -282,6 +289,7 @@ impl Rollout {
             }
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::Progress(progress) => {
+                self.complete_since = progress.is_complete().then(|| self.complete_since.unwrap_or(entry.at));
                 if self.high_water.rise(progress) {
                     self.last_progress = entry.at;
                 }
@@ -323,6 +331,25 @@ impl Rollout {
                 let record = Record::take(self.analyses.remove(analysis), entry.at, *outcome, detail);
                 self.analyses.insert(analysis.clone(), record);
             }
+            Event::ChoreStarted { id, chore, host, .. } => {
+                self.next_action = self.next_action.max(id.0.saturating_add(1));
+                let attempts = self.chores.get(chore).map_or(0, |begun| begun.attempts) + 1;
+                let (host, since) = (host.clone(), entry.at);
+                let begun = chore::Standing { host, since, attempts, end: None, is_under_way: true };
+                self.chores.insert(chore.clone(), begun);
+            }
+            Event::ChoreEnded { chore, end, .. } => {
+                let begun = self.chores.entry(chore.clone()).or_insert_with(|| chore::Standing {
+                    host: None,
+                    since: entry.at,
+                    attempts: 1,
+                    end: None,
+                    is_under_way: false,
+                });
+                begun.end = Some(end.clone());
+                begun.is_under_way = false;
+                self.last_progress = entry.at;
+            }
             Event::Promoted { full: false, .. } => self.promoted = true,
             Event::Promoted { full: true, .. } => {
                 self.steps_passed = u32::MAX;
@@ -340,6 +367,11 @@ impl Rollout {
             }
             Event::RolloutFinished { outcome } => self.outcome = Some(outcome.clone()),
         }
+    }
+
+    /// Whether something that is done once is under way.
+    pub fn is_at_chore(&self) -> bool {
+        self.chores.values().any(|chore| chore.is_under_way)
     }
 
     /// Whether an order to stop the instance is under way, or may have been carried out unseen.

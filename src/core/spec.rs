@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::analysis::Analysis;
 use super::budget::{Amount, Budget};
 use super::calendar::Hours;
+use super::chore::Chore;
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
@@ -42,6 +43,8 @@ pub struct Spec {
     pub at_gate: AtGate,
     /// What time it may take, and when.
     pub hours: Hours,
+    /// What is done once: hooks that are of no slot, and migrations.
+    pub chores: Vec<Chore>,
     /// What is measured while new instances serve.
     pub analyses: Vec<Analysis>,
     /// What stands before the instances; `None` where nothing does.

@@ -44,6 +44,8 @@ pub enum Ask {
     Restart,
     /// `ship scale`.
     Scale,
+    /// `ship contract`.
+    Contract,
 }
 
 /// Why a verb does nothing here.
@@ -61,6 +63,13 @@ impl Standing {
         let Some(account) = newest else { return Self::New };
         match &account.outcome {
             None if is_carried_out => Self::Running,
+            outcome => Self::of_outcome(outcome.as_ref()),
+        }
+    }
+
+    /// How it stands after a rollout that ended so, or that nobody carries out any more.
+    pub fn of_outcome(outcome: Option<&Outcome>) -> Self {
+        match outcome {
             None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }) => Self::CutOff,
             Some(Outcome::Paused { .. }) => Self::Paused,
             Some(Outcome::Succeeded) => Self::Idle,
@@ -122,10 +131,17 @@ impl Standing {
                 never(format!("{name} is not being rolled out, so there is nothing to promote"))
             }
 
-            (Ask::Restart | Ask::Scale, Self::New) => nothing_yet(),
+            (Ask::Restart | Ask::Scale | Ask::Contract, Self::New) => nothing_yet(),
             (Ask::Restart, Self::Paused) => {
                 for_now("can't restart paused deployment (run `ship resume` first)".to_owned())
             }
+            (Ask::Contract, Self::Paused) => {
+                for_now(format!("{name} is paused; resume it first with `ship resume`, then make its contracts"))
+            }
+            (Ask::Contract, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
+                "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes back, and then there is time \
+                 for contracts"
+            )),
             (Ask::Restart, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
                 "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes back, then restart it"
             )),

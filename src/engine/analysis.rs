@@ -12,8 +12,9 @@ use crate::core::event::Event;
 use crate::core::names::ReleaseId;
 use crate::core::time::Time;
 use crate::core::traffic::Balancer;
+use crate::probe;
+use crate::remote::{self, Here};
 use crate::store::Store;
-use crate::{probe, remote};
 
 /// Appointments with what is measured, and what was counted of new and old instances.
 #[derive(Debug, Default)]
@@ -40,10 +41,12 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
         Way::Prometheus { address, query, success } => {
             probe::measure_prometheus(address, query, success, deadline).await
         }
-        Way::Command { words, success } => match remote::run_here(words, deadline).await {
-            Ok(output) => Measurement::of_command(output.status, &output.stdout, &output.stderr, success.as_ref()),
-            Err(why) => Measurement::error(why),
-        },
+        Way::Command { words, success } => {
+            match remote::run_here(&Here { words, env: &BTreeMap::new(), dir: None, deadline }).await {
+                Ok(output) => Measurement::of_command(output.status, &output.stdout, &output.stderr, success.as_ref()),
+                Err(why) => Measurement::error(why),
+            }
+        }
         Way::Compare(_) => {
             Measurement::inconclusive("new instances are compared with old ones where these are counted")
         }

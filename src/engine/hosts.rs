@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use super::analysis;
 use super::balancers::{Balancing, Succession};
+use super::chore::{Attempted, Task};
 use super::clock::Clock;
 use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
@@ -69,6 +70,16 @@ pub struct Hosts {
     connects: Semaphore,
     connector: remote::Connector,
     pub(super) balancing: Option<Balancing>,
+    pub(super) control: Control,
+}
+
+/// How commands of the playbook's run on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Where: the playbook's directory; `None` for where this process runs.
+    pub dir: Option<PathBuf>,
+    /// What they are told by their environment, whichever they are.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A host and the connection to it, made when it is first needed and again when it was lost.
@@ -102,6 +113,7 @@ impl Hosts {
         fleet: String,
         clock: Arc<dyn Clock>,
         balancing: Option<Balancing>,
+        control: Control,
     ) -> Self {
         let link = |site: HostSite| {
             let name = site.target.name.clone();
@@ -129,6 +141,7 @@ impl Hosts {
             connects: Semaphore::new(CONNECTS_TOGETHER),
             connector: remote::Connector::default(),
             balancing,
+            control,
         }
     }
 
@@ -277,7 +290,7 @@ impl Hosts {
         }
     }
 
-    fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
+    pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
         let known = self.releases.definitions.get(release);
         known.ok_or_else(|| format!("the history does not know release {}", release.short()))
     }
@@ -332,7 +345,7 @@ impl Hosts {
         })
     }
 
-    fn vars<'a>(&'a self, link: &'a Link, slot: &'a Slot, definition: &'a Definition) -> SlotVars<'a> {
+    pub(super) fn vars<'a>(&'a self, link: &'a Link, slot: &'a Slot, definition: &'a Definition) -> SlotVars<'a> {
         SlotVars {
             version: &definition.version,
             port: slot.port,
@@ -501,6 +514,10 @@ impl World for Hosts {
 
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement> {
         analysis::measure(analysis).boxed()
+    }
+
+    fn attempt(&self, task: Task) -> BoxFuture<'_, Attempted> {
+        self.do_once(task).boxed()
     }
 
     fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {

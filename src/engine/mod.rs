@@ -5,6 +5,7 @@
 
 mod analysis;
 mod balancers;
+mod chore;
 mod clock;
 mod hosts;
 mod loss;
@@ -16,8 +17,9 @@ mod watch;
 mod world;
 
 pub use balancers::Balancing;
+pub use chore::{Attempted, Task};
 pub use clock::{Clock, WallClock};
-pub use hosts::{HostSite, Hosts, Releases};
+pub use hosts::{Control, HostSite, Hosts, Releases};
 pub use preflight::{Preflight, preflight};
 pub use run::{Engine, EngineError, Interrupts};
 pub use world::{Order, Performed, Unusable, World};

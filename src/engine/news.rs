@@ -144,6 +144,9 @@ impl<W: World, S: Store> Run<W, S> {
             Ok((begun, Message::Asked { slot, instance, restarts, verdict })) => {
                 self.asked(slot, &instance, restarts, verdict, begun);
             }
+            Ok((begun, Message::ChoreEnded { chore, migration, attempted })) => {
+                self.chore_ended(chore, migration, attempted, begun);
+            }
             Ok((begun, Message::Measured { analysis, measurement })) => self.measured(&analysis, measurement, begun),
             Ok((begun, Message::Looked { host, .. })) if is_old(&host, begun) => {
                 self.watch.dismiss(&host);

@@ -9,16 +9,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::analysis::Analyses;
+use super::chore::{Attempted, Task};
 use super::clock::Clock;
 use super::watch::Watch;
 use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
 use crate::core::analysis::Measurement;
 use crate::core::event::{Entry, Event, Progress};
-use crate::core::failure::{Failure, Outcome};
+use crate::core::failure::{Failure, FailureKind, Outcome};
 use crate::core::fleet::{Fleet, Observation, Reach};
 use crate::core::health::Verdict;
 use crate::core::hold::Hold;
+use crate::core::migration::MigrationKind;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::plan::{Next, plan};
 use crate::core::release::Definition;
@@ -88,6 +90,7 @@ pub(super) enum Message {
     Ended { id: ActionId, host: HostId, performed: Performed },
     Asked { slot: Slot, instance: InstanceId, restarts: u32, verdict: Verdict },
     Measured { analysis: String, measurement: Measurement },
+    ChoreEnded { chore: String, migration: Option<(MigrationKind, String)>, attempted: Attempted },
     Looked { host: HostId, orders: u64, looked: Result<Observation, Unusable> },
     Viewed { balancer: HostId, orders: u64, viewed: Result<View, Unusable> },
 }
@@ -132,6 +135,10 @@ pub(super) struct Run<W, S> {
     recorded: Vec<Entry>,
     /// Orders whose intent is not durable yet.
     intended: Vec<(ActionId, Order)>,
+    /// What is done once, and its intent is not durable yet.
+    pub(super) intended_chore: Option<Task>,
+    /// What the last one of these printed at last.
+    pub(super) chore_output: Vec<String>,
     heartbeat: Time,
     ticked: Time,
     /// What began before this moment is old news of a host.
@@ -164,6 +171,8 @@ impl<W: World, S: Store> Run<W, S> {
             tasks: JoinSet::new(),
             recorded: Vec::new(),
             intended: Vec::new(),
+            intended_chore: None,
+            chore_output: Vec::new(),
             heartbeat,
             ticked: heartbeat,
             fresh_from: BTreeMap::new(),
@@ -200,6 +209,12 @@ impl<W: World, S: Store> Run<W, S> {
                 Next::StepPassed => {
                     let (step, of) = self.step();
                     self.record(Event::StepPassed { step, of });
+                    continue;
+                }
+                // What is done at the end is done when it is certain which end that is.
+                Next::Run(errand) if errand.outcome.is_some() && self.hears_of_loss_at_last().await => continue,
+                Next::Run(errand) => {
+                    self.begin_chore(&errand);
                     continue;
                 }
                 Next::Fail(failure, then) => {
@@ -243,6 +258,7 @@ impl<W: World, S: Store> Run<W, S> {
         for entry in std::mem::take(&mut self.recorded) {
             self.engine.reporter.event(&entry, &status);
         }
+        self.send_chore();
         for (id, order) in std::mem::take(&mut self.intended) {
             let world = Arc::clone(&self.engine.world);
             self.spawn(async move {
@@ -284,6 +300,9 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// The last lines of the instance that failed, if it was one.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
+        if matches!(failure.kind, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract) {
+            return std::mem::take(&mut self.chore_output);
+        }
         let Some(slot) = &failure.slot else { return Vec::new() };
         let asked = self.engine.clock.now();
         let tail = self.engine.world.log_tail(slot, LOG_LINES);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 
+use super::chore::{Attempted, Task};
 use crate::core::action::Action;
 use crate::core::analysis::{Analysis, Measurement};
 use crate::core::fleet::{Instance, Observation};
@@ -27,6 +28,9 @@ pub trait World: Send + Sync + 'static {
 
     /// Measures a number by which a new version is judged; one that compares instances is not measured here.
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
+
+    /// Does something that is done once.
+    fn attempt(&self, task: Task) -> BoxFuture<'_, Attempted>;
 
     /// The last lines of an instance's log; empty if they cannot be had.
     fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;

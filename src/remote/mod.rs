@@ -9,6 +9,7 @@ mod control;
 mod error;
 mod group;
 mod jump;
+mod leash;
 mod local;
 mod login;
 mod master;
@@ -28,14 +29,13 @@ use tokio::time::timeout;
 
 pub use self::connector::Connector;
 pub use self::error::{Attempt, ConnectError, RunError};
+pub use self::leash::{Here, run_here};
 pub use self::resolve::network_address;
 
-use self::error::Failure;
 use self::local::Local;
 use self::pipes::Capture;
 use self::ssh::Ssh;
 use crate::core::names::HostId;
-use crate::core::time::Human;
 
 /// Scripts at one time on one connection. A server allows 10 sessions by default and counts those that are just
 /// ending, so that 8 short scripts at a time already lose some.
@@ -129,20 +129,6 @@ enum Way {
 pub(crate) struct Place {
     name: HostId,
     user: Option<String>,
-}
-
-/// Runs a program on this machine, in no more time than `deadline`; then it is killed, with all that it began.
-///
-/// # Errors
-/// If it cannot be started or does not end by itself in time, in words.
-pub async fn run_here(words: &[String], deadline: Duration) -> Result<Output, String> {
-    let mut capture = Capture::default();
-    match timeout(deadline, Local.run(words, &Input::default(), &mut capture)).await {
-        Ok(Ok(status)) => Ok(capture.into_output(status)),
-        Ok(Err(Failure::Lost(why) | Failure::NotStarted(why))) => Err(why),
-        Ok(Err(Failure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
-        Err(_) => Err(format!("it did not end within {}", Human(deadline))),
-    }
 }
 
 impl Connection {

@@ -20,6 +20,9 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::Analysis => format!("{version} does not do as well as it should"),
         FailureKind::Stuck => "nothing moves any more".to_owned(),
         FailureKind::Loss => "requests were lost".to_owned(),
+        FailureKind::Hook => "a hook failed".to_owned(),
+        FailureKind::Migration => format!("a migration for {version} failed"),
+        FailureKind::Contract => "a contract failed".to_owned(),
         FailureKind::Aborted => "aborted".to_owned(),
     }
 }
@@ -36,7 +39,11 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
         labelled("waited", &Human(failure.waited).to_string()),
     ];
     if !log.is_empty() {
-        lines.push(labelled("log", &format!("the last {} of the instance", text::count(log.len(), "line"))));
+        let whose = match failure.kind {
+            FailureKind::Hook | FailureKind::Migration | FailureKind::Contract => "that it printed",
+            _ => "of the instance",
+        };
+        lines.push(labelled("log", &format!("the last {} {whose}", text::count(log.len(), "line"))));
         lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
     }
     lines.push(labelled("now", now));
@@ -55,6 +62,9 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::Analysis => format!("measuring how {version} does"),
         FailureKind::Stuck => "waiting for the fleet to change".to_owned(),
         FailureKind::Loss => format!("rolling out {version}, and asking the service all the while"),
+        FailureKind::Hook => "running a command of the playbook's".to_owned(),
+        FailureKind::Migration => format!("changing what all instances share, for {version}"),
+        FailureKind::Contract => "taking away what only older versions need".to_owned(),
         FailureKind::Aborted => format!("rolling out {version}"),
     }
 }

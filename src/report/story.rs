@@ -7,6 +7,7 @@ use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
 use crate::core::action::Action;
 use crate::core::analysis::Finding;
+use crate::core::chore::End;
 use crate::core::event::{Entry, Event, Generation, Progress};
 use crate::core::failure::Failure;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
@@ -182,6 +183,21 @@ impl Story {
                 let far = if *full { " through all steps" } else { "" };
                 Some(notable(entry.at, String::new(), "", &format!("promoted{far} by {}", text::clean(by))))
             }
+            Event::ChoreStarted { chore, host, .. } => {
+                let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
+                Some(routine(entry.at, whom, "runs", chore))
+            }
+            Event::ChoreEnded { chore, end, took, .. } => Some(match end {
+                End::Done => routine(entry.at, String::new(), "", &format!("{chore}: done in {}", Human(*took))),
+                End::DoneBefore => routine(entry.at, String::new(), "", &format!("{chore}: was done before")),
+                End::Failed { error } => {
+                    let text = format!("{chore}: failed after {}: {error}", Human(*took));
+                    notable(entry.at, String::new(), "", &text)
+                }
+                End::Unknown { why } => {
+                    notable(entry.at, String::new(), "", &format!("{chore}: whether it was done is not known: {why}"))
+                }
+            }),
             Event::Woke { slept } => {
                 let text = format!("ship itself slept for {}; it looks at everything again", Human(*slept));
                 Some(notable(entry.at, String::new(), "", &text))

@@ -5,6 +5,7 @@ mod asked;
 mod hours;
 mod left_behind;
 mod loss;
+mod once;
 mod rollout;
 mod scenario;
 mod steps;

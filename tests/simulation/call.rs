@@ -278,7 +278,7 @@ impl Session {
         }
         let current = self.current().filter(|current| match goal.verb {
             Verb::Deploy => current.release == goal.release,
-            Verb::Scale => true,
+            Verb::Scale | Verb::Contract => true,
             Verb::Rollback | Verb::Restart => false,
         });
         current.map(|current| current.revision)
@@ -381,7 +381,7 @@ impl Session {
                 history::fallback(&self.past(), &goal.release).and_then(|back| self.revision(back.revision))
             }
             Verb::Rollback => self.current().filter(|current| current.proven && current.release != goal.release),
-            Verb::Restart | Verb::Scale => None,
+            Verb::Restart | Verb::Scale | Verb::Contract => None,
         };
         back.map(|record| Generation {
             revision: record.revision,

@@ -20,10 +20,14 @@ impl Draft<'_> {
                 .failed_order(|kind| matches!(kind, FailureKind::Stop | FailureKind::Traffic))
                 .or_else(|| self.overdue());
         }
+        self.cause().or_else(|| self.overdue())
+    }
+
+    /// What has gone wrong on the way there, but for the time that it takes.
+    pub(super) fn cause(&self) -> Option<Failure> {
         // What explains the lost requests comes before them.
-        let cause = self.failed_order(|_| true).or_else(|| self.exited_instance());
-        let cause = cause.or_else(|| self.lost_requests()).or_else(|| self.breached_analysis());
-        cause.or_else(|| self.overdue())
+        let cause = self.failed_order(|_| true).or_else(|| self.failed_chore()).or_else(|| self.exited_instance());
+        cause.or_else(|| self.lost_requests()).or_else(|| self.breached_analysis())
     }
 
     /// More requests failed than may. On the way back they are only counted: it is the way out.
@@ -171,7 +175,11 @@ impl Draft<'_> {
         if self.is_backwards() {
             // What is in flight ends first: nobody may be left to hear of it afterwards.
             let awaited = !self.rollout.in_flight.is_empty();
-            return if awaited { Next::AwaitInFlight } else { Next::Finish(Outcome::RollbackFailed { failure }) };
+            if awaited {
+                return Next::AwaitInFlight;
+            }
+            let outcome = Outcome::RollbackFailed { failure };
+            return self.chore_at_the_end(&outcome).unwrap_or(Next::Finish(outcome));
         }
         let then = match self.why_not_back(&failure) {
             Some(why) => Then::Hold { why },
@@ -182,6 +190,10 @@ impl Draft<'_> {
 
     /// Whether the failure is that of one host, and so many may be left behind.
     pub(super) fn may_leave_behind(&self, failure: &Failure) -> bool {
+        // What is done once is done for all hosts, wherever.
+        if matches!(failure.kind, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract) {
+            return false;
+        }
         let left = &self.rollout.quarantined;
         let more = u32::try_from(left.len()).is_ok_and(|left| left < self.spec.max_failures);
         failure.host.as_ref().is_some_and(|host| more && !left.contains_key(host))
@@ -190,6 +202,9 @@ impl Draft<'_> {
     /// Why a failed rollout stays as it is instead of going back.
     pub(super) fn why_not_back(&self, failure: &Failure) -> Option<String> {
         const NOTHING_TO_GO_BACK_TO: &str = "there is no other revision proven healthy to go back to";
+        if self.has_contracted() {
+            return Some("a contract was begun, and what older versions need may be gone".into());
+        }
         if failure.kind == FailureKind::Aborted {
             return self.rollout.fallback.is_none().then(|| NOTHING_TO_GO_BACK_TO.into());
         }
@@ -204,7 +219,7 @@ impl Draft<'_> {
         }
         let own = match self.rollout.verb {
             Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
-            Verb::Restart | Verb::Scale => {
+            Verb::Restart | Verb::Scale | Verb::Contract => {
                 Some("the release is the one that ran before, so there is nothing to go back to")
             }
             // What was proven is not to blame for a sick machine.

@@ -4,6 +4,7 @@
 //! What is not known counts against the rollout, because here the controller may die and its last order land late.
 //! And a failure has a consequence: the rollout turns back, or stands still for a person.
 
+mod chore;
 mod end;
 mod fault;
 mod limit;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use self::end::Scope;
 use super::action::{Action, StopReason};
 use super::census::{Census, Counted, HostCount};
+use super::chore::Errand;
 use super::event::{Progress, Then};
 use super::failure::{Failure, FailureKind, Outcome};
 use super::fleet::{Fleet, Reach};
@@ -63,6 +65,8 @@ pub enum Next {
     StepPassed,
     /// The rollout has failed: turn it.
     Fail(Failure, Then),
+    /// Something that is done once is to be done.
+    Run(Errand),
     /// The rollout has ended.
     Finish(Outcome),
 }
@@ -101,6 +105,10 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn decide(&mut self) -> Next {
+        if self.rollout.is_at_chore() {
+            // It holds the lock of its host, or counts on all staying as it is.
+            return Next::AwaitInFlight;
+        }
         if let Some(outcome) = self.standstill() {
             if let Outcome::Held { .. } = outcome {
                 // It was decided to leave the fleet as it is: no host changes anything by itself.
@@ -117,6 +125,11 @@ impl Draft<'_> {
         // The last request may fail when all is in place already.
         if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
             self.disarm(Scope::Everywhere);
+            if self.actions.is_empty()
+                && let Some(next) = self.chore_after()
+            {
+                return next;
+            }
             self.prune();
             // An order of an earlier controller may still be on its way, though all is in place now.
             self.claim();
@@ -134,6 +147,9 @@ impl Draft<'_> {
             return self.once_all_has_ended(Outcome::Closed { why });
         }
         if self.prepare() {
+            if let Some(next) = self.chore_before() {
+                return next;
+            }
             self.disarm(Scope::WhereInTheWay);
             self.clear_dead();
             self.admit();
@@ -156,7 +172,10 @@ impl Draft<'_> {
 
     fn once_all_has_ended(&self, outcome: Outcome) -> Next {
         let has_ended = self.actions.is_empty() && self.rollout.in_flight.is_empty();
-        if has_ended { Next::Finish(outcome) } else { Next::AwaitInFlight }
+        if !has_ended {
+            return Next::AwaitInFlight;
+        }
+        self.chore_at_the_end(&outcome).unwrap_or(Next::Finish(outcome))
     }
 
     /// Why nothing new is begun at all.
@@ -448,6 +467,7 @@ impl Draft<'_> {
     /// When there must have been progress. A drain that is under way has a deadline of its own.
     fn deadline(&self) -> Time {
         let usual = self.rollout.last_progress + self.spec.progress_deadline;
+        let usual = self.chore_ends_at().map_or(usual, |ends| usual.max(ends));
         let Some(traffic) = &self.spec.traffic else { return usual };
         let drains = self.rollout.in_flight.values().filter(|it| matches!(it.action, Action::Drain { .. }));
         drains.map(|drain| drain.since + traffic.drain_timeout + DRAIN_MARGIN).fold(usual, Time::max)

@@ -2,6 +2,7 @@
 
 mod freeze;
 mod lease;
+mod migrations;
 mod schema;
 
 use std::collections::BTreeSet;
@@ -152,6 +153,11 @@ impl Sqlite {
             .into_iter()
             .map(|(release, text)| Ok((ReleaseId::from(release), self.decode("a revision's definition", &text)?)))
             .collect()
+    }
+
+    /// What a process that is called from here shows to go on under this one's lease; `None` where it holds none.
+    pub fn lease_token(&self) -> Option<&str> {
+        self.held.as_ref().map(|(_, holder)| holder.token.as_str())
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -350,6 +356,7 @@ impl Store for Sqlite {
                 "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
                 params![rollout.0, text],
             )?;
+            self.note_migration(rollout, entry)?;
         }
         transaction.commit().map_err(|source| self.failed(source))
     }

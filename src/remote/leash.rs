@@ -1,0 +1,107 @@
+//! Programs of the user's on this machine, which end with who called them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::error::Failure;
+use super::pipes::{self, Capture, Feed};
+use super::{Input, Output, group};
+use crate::core::time::Human;
+
+/// Runs the words that follow; when standard input ends before they do, because nobody is there any more, all of the
+/// process group is ended. Nothing of the watch keeps the streams open.
+const LEASH: &str = r#"exec 3<&0 </dev/null
+"$@" 3<&- &
+child=$!
+{ cat <&3; kill -s KILL 0; } >/dev/null 2>&1 &
+watch=$!
+exec 3<&-
+wait "$child"
+how=$?
+kill "$watch" 2>/dev/null
+exit "$how""#;
+
+/// A program on this machine.
+#[derive(Clone, Debug)]
+pub struct Here<'a> {
+    /// The program and its arguments.
+    pub words: &'a [String],
+    /// What its environment has besides this process's own.
+    pub env: &'a BTreeMap<String, String>,
+    /// Where it runs; `None` for where this process does.
+    pub dir: Option<&'a Path>,
+    /// How long it may take; then it is killed, with all that it began.
+    pub deadline: Duration,
+}
+
+/// Runs a program on this machine. It is killed, with all that it began, at its deadline, where it is waited for no longer,
+/// and where this process is killed.
+///
+/// # Errors
+/// If it cannot be started or does not end by itself in time, in words.
+pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
+    let mut capture = Capture::default();
+    match timeout(here.deadline, run(here, &mut capture)).await {
+        Ok(Ok(status)) => Ok(capture.into_output(status)),
+        Ok(Err(Failure::Lost(why) | Failure::NotStarted(why))) => Err(why),
+        Ok(Err(Failure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
+        Err(_) => {
+            let said = capture.last_words().map(|said| format!("; it said last: {said}")).unwrap_or_default();
+            Err(format!("it did not end within {}{said}", Human(here.deadline)))
+        }
+    }
+}
+
+async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", LEASH, "leash"]).args(here.words).envs(here.env);
+    if let Some(dir) = here.dir {
+        command.current_dir(dir);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, group) = group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
+    // Held until the end: that it closes says that nobody is there.
+    let leash = child.stdin.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let nothing = Input::default();
+    let feed = Feed::open(&nothing).await?;
+    pipes::converse(feed, None::<tokio::process::ChildStdin>, stdout, stderr, capture).await?;
+    let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
+    drop(leash);
+    group.ended();
+    status.code().ok_or_else(|| Failure::Lost("it was ended by a signal".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    async fn ran(script: &str, deadline: Duration) -> Result<Output, String> {
+        let env = BTreeMap::from([("SHIP_TEST".to_owned(), "a b".to_owned())]);
+        let words = words(&["sh", "-c", script]);
+        run_here(&Here { words: &words, env: &env, dir: Some(Path::new("/")), deadline }).await
+    }
+
+    #[tokio::test]
+    async fn it_has_its_environment_its_directory_and_no_input() {
+        let output = ran("pwd; echo $SHIP_TEST; cat; exit 3", Duration::from_secs(10)).await.expect("it runs");
+        assert_eq!((output.stdout.as_str(), output.status), ("/\na b\n", 3));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_is_ended_and_its_last_words_are_told() {
+        let began = std::time::Instant::now();
+        let error = ran("echo busy; sleep 60", Duration::from_millis(300)).await.expect_err("it does not end");
+        assert_eq!(error, "it did not end within 300ms; it said last: busy");
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+}
