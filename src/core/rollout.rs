@@ -197,7 +197,8 @@ impl Rollout {
             | Event::HostLost { .. }
             | Event::HostFound { .. }
             | Event::BalancerLost { .. }
-            | Event::BalancerFound { .. } => {}
+            | Event::BalancerFound { .. }
+            | Event::HookRan { .. } => {}
             // Once an instance: one that somebody opens again and again is no progress.
             Event::Drained { instance, .. } => {
                 if self.drained.insert(instance.clone()) {

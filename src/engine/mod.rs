@@ -6,6 +6,7 @@
 mod analysis;
 mod balancers;
 mod clock;
+mod hooks;
 mod hosts;
 mod loss;
 mod news;
@@ -17,6 +18,7 @@ mod world;
 
 pub use balancers::Balancing;
 pub use clock::{Clock, WallClock};
+pub use hooks::environment;
 pub use hosts::{HostSite, Hosts, Releases};
 pub use preflight::{Preflight, preflight};
 pub use run::{Engine, EngineError, Interrupts};

@@ -421,6 +421,7 @@ fn observation(machine: &Machine) -> Observation {
         Some((port_number(port), Occupant::Instance(real_instance(is.name, is.release, is.runs()))))
     });
     Observation {
+        hooks: Vec::new(),
         epoch: Epoch(machine.epoch.into()),
         releases: releases(machine.releases),
         slots: slots.collect::<BTreeMap<_, _>>(),
