@@ -62,6 +62,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         steps: Vec::new(),
         at_gate: AtGate::default(),
         hours: ship::core::calendar::Hours::default(),
+        chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,

@@ -13,7 +13,7 @@ use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDr
 use ship::core::action::{Action, StopReason};
 use ship::core::names::{ActionId, Epoch, HostId, Slot};
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
-use ship::engine::{Balancing, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
+use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
 use ship::remote::{Target, Transport};
 use support::haproxy::{Backend, Haproxy, get};
 use support::sshd::Sshd;
@@ -129,6 +129,7 @@ fn hosts(dir: &Path, balancer: Target, ports: Vec<u16>, driver: TrafficDriver, d
         "test".to_owned(),
         Arc::new(WallClock),
         Some(Balancing { traffic, driver }),
+        Control::default(),
     )
 }
 

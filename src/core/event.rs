@@ -9,6 +9,7 @@ use super::action::Action;
 use super::analysis::{Finding, Number};
 use super::chore;
 use super::failure::{Failure, Outcome};
+use super::hook::HookPoint;
 use super::loss::LossReport;
 use super::migration::MigrationKind;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
@@ -180,6 +181,28 @@ pub enum Event {
     BalancerFound {
         /// Which.
         balancer: HostId,
+    },
+    /// A command of the user's was run.
+    HookRan {
+        /// When in the rollout.
+        point: HookPoint,
+        /// For the instance in this slot, if for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<Slot>,
+        /// Which instance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceId>,
+        /// On which host; `None` for this machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostId>,
+        /// Whether all went well.
+        ok: bool,
+        /// How it ended, in words.
+        detail: String,
+        /// For how long it ran.
+        took: Duration,
+        /// The last lines that it printed.
+        output: Vec<String>,
     },
     /// The counts have changed. Kubernetes' status sentences are made of these.
     Progress(Progress),

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Verdict};
+use super::hook::HookRun;
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::release::Check;
 use super::time::Time;
@@ -136,6 +137,8 @@ pub struct Observation {
     pub armed: BTreeSet<Port>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
+    /// The hooks that were run there under the order that was just carried out, in their order.
+    pub hooks: Vec<HookRun>,
 }
 
 impl Fleet {

@@ -41,6 +41,39 @@ pub enum HookPoint {
     OnFailure,
 }
 
+/// What became of a hook, or of another command of the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How it ended.
+    pub end: RunEnd,
+    /// For how long it ran.
+    pub took: Duration,
+    /// The last lines that it printed, on either stream.
+    pub output: Vec<String>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It took too long, and was ended.
+    TimedOut,
+    /// It was not run: no time was left for it.
+    NotRun,
+}
+
+/// A hook of a slot that was run under an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookRun {
+    /// Which.
+    pub on: HookPoint,
+    /// What became of it.
+    pub run: Run,
+}
+
 /// Where a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +128,25 @@ impl HookPoint {
     /// Whether it is a point in the life of an instance, in a slot.
     pub fn is_of_a_slot(self) -> bool {
         self.only_site() == Some(HookSite::Host)
+    }
+}
+
+impl RunEnd {
+    /// Whether all went well.
+    pub fn is_ok(self) -> bool {
+        self == Self::Exit(0)
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(0) => f.write_str("done"),
+            Self::Exit(status) => write!(f, "it ended with exit status {status}"),
+            Self::Signal(signal) => write!(f, "it was ended by signal {signal}"),
+            Self::TimedOut => f.write_str("it did not end in time, and was ended"),
+            Self::NotRun => f.write_str("it was not run: no time was left for it"),
+        }
     }
 }
 

@@ -217,7 +217,8 @@ impl Rollout {
             | Event::HostLost { .. }
             | Event::HostFound { .. }
             | Event::BalancerLost { .. }
-            | Event::BalancerFound { .. } => {}
+            | Event::BalancerFound { .. }
+            | Event::HookRan { .. } => {}
             // Once an instance: one that somebody opens again and again is no progress.
             Event::Drained { instance, receipt, .. } => {
                 self.longest_drain = self.longest_drain.max(receipt.waited);

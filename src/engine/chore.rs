@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::hooks;
 use super::hosts::Hosts;
 use super::run::{Message, Run};
 use super::world::{Unusable, World};
@@ -65,19 +66,23 @@ impl<W: World, S: Store> Run<W, S> {
     fn environment(&self, errand: &Errand) -> BTreeMap<String, String> {
         let rollout = &self.rollout;
         let previous = rollout.fallback.as_ref().map(|fallback| fallback.version.clone()).unwrap_or_default();
-        let mut env = BTreeMap::from([
-            ("SHIP_HOOK", errand.chore.clone()),
-            ("SHIP_VERB", rollout.verb.noun().to_owned()),
-            ("SHIP_SERVICE", self.engine.spec.service.clone()),
-            ("SHIP_FLEET", self.engine.fleet_name.clone()),
-            ("SHIP_VERSION", rollout.goal.version.clone()),
-            ("SHIP_REVISION", rollout.goal.revision.to_string()),
-            ("SHIP_PREVIOUS_VERSION", previous),
-        ]);
-        env.extend(errand.host.as_ref().map(|host| ("SHIP_HOST", host.to_string())));
-        env.extend(errand.outcome.map(|outcome| ("SHIP_OUTCOME", outcome.to_owned())));
-        env.extend(rollout.failure().map(|failure| ("SHIP_FAILURE", failure.to_string())));
-        env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let definition = self.engine.definitions.get(&rollout.goal.release);
+        let known = definition.map(|it| hooks::environment(it, &self.engine.fleet_name, rollout.goal.revision));
+        let mut env = known.unwrap_or_default();
+        let mut tell = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
+        tell("SHIP_HOOK", errand.chore.clone());
+        tell("SHIP_VERB", rollout.verb.noun().to_owned());
+        tell("SHIP_PREVIOUS_VERSION", previous);
+        if let Some(host) = &errand.host {
+            tell("SHIP_HOST", host.to_string());
+        }
+        if let Some(outcome) = errand.outcome {
+            tell("SHIP_OUTCOME", outcome.to_owned());
+        }
+        if let Some(failure) = rollout.failure() {
+            tell("SHIP_FAILURE", failure.to_string());
+        }
+        env
     }
 
     /// Lets what was recorded go out.

@@ -12,6 +12,7 @@ use super::analysis;
 use super::balancers::{Balancing, Succession};
 use super::chore::{Attempted, Task};
 use super::clock::Clock;
+use super::hooks;
 use super::traffic;
 use super::world::{Order, Performed, Unusable, World};
 use crate::config::{SlotVars, render};
@@ -276,6 +277,7 @@ impl Hosts {
                     port: slot.port,
                     instance: instance.clone(),
                     stop_timeout: self.stop_timeout(),
+                    hooks: hooks::time_to_stop(self.releases.definitions.values()),
                     restore_after: *restore_after,
                 };
                 Ok(script::stop(&site, &halt))
@@ -328,6 +330,7 @@ impl Hosts {
     ) -> Result<script::Launch, String> {
         let definition = self.definition(release)?;
         let vars = self.vars(link, slot, definition);
+        let hooks = hooks::of_slot(definition, &vars, revision, &instance)?;
         let env = definition.env.iter().map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
         Ok(script::Launch {
             port: slot.port,
@@ -341,6 +344,7 @@ impl Hosts {
             env: env.collect::<Result<_, String>>()?,
             stop_timeout: definition.stop_timeout,
             liveness: definition.liveness.as_ref().map(|liveness| rendered(liveness, &vars)).transpose()?,
+            hooks,
             settle: SETTLE,
         })
     }

@@ -7,6 +7,7 @@ mod analysis;
 mod balancers;
 mod chore;
 mod clock;
+mod hooks;
 mod hosts;
 mod loss;
 mod news;

@@ -351,7 +351,7 @@ impl<W: World, S: Store> Run<W, S> {
         }
     }
 
-    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, performed: Performed) {
+    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, mut performed: Performed) {
         let stops = self.stops_on(host);
         let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
         // What was ordered of a balancer meanwhile may have come after this order's own look at it.
@@ -361,6 +361,8 @@ impl<W: World, S: Store> Run<W, S> {
         if let Some(action) = &action {
             self.outdate_balancers(action);
         }
+        let hooks = performed.take_hooks();
+        self.record_hooks(id, action.as_ref(), hooks);
         match performed {
             Performed::Done(observation) => {
                 self.observed(host, observation);

@@ -9,6 +9,7 @@ use crate::core::action::Action;
 use crate::core::analysis::{Analysis, Measurement};
 use crate::core::fleet::{Instance, Observation};
 use crate::core::health::Verdict;
+use crate::core::hook::HookRun;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Slot};
 use crate::core::traffic::{Receipt, View};
 
@@ -87,6 +88,18 @@ pub enum Performed {
         /// Why.
         why: String,
     },
+}
+
+impl Performed {
+    /// What the user's hooks did meanwhile.
+    pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
+        let observation = match self {
+            Self::Done(observation) => Some(observation),
+            Self::Failed { observation, .. } | Self::Switched { observation, .. } => observation.as_mut(),
+            Self::Fenced { .. } | Self::BalancerLost { .. } | Self::Unknown { .. } => None,
+        };
+        observation.map(|observation| std::mem::take(&mut observation.hooks)).unwrap_or_default()
+    }
 }
 
 /// A host that cannot be used now.

@@ -157,6 +157,19 @@ impl Story {
                 let text = format!("{}: {}", self.setup.versions.of(release), quoted(answer));
                 Some(notable(entry.at, slot.to_string(), "not ready", &text))
             }
+            Event::HookRan { point, slot, host, ok, detail, took, output, .. } => {
+                let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
+                let whom = slot.as_ref().map_or_else(host, Slot::to_string);
+                let took = Human(*took);
+                if *ok {
+                    let is_told = slot.is_none() || self.one_by_one();
+                    is_told.then(|| routine(entry.at, whom, "hook", &format!("{point} took {took}")))
+                } else {
+                    let more = output.iter().map(|line| format!("| {}", text::clean_indented(line))).collect();
+                    let text = format!("{point} failed after {took}: {detail}");
+                    Some(Told { more, ..notable(entry.at, whom, "hook", &text) })
+                }
+            }
             Event::Progress(progress) => self.sentence(entry.at, progress, status),
             Event::HostLost { host, why } => {
                 self.lost.entry(host.clone()).or_insert(entry.at);

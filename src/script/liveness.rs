@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::core::names::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
     use crate::core::release::Driver;
+    use crate::script::SlotHooks;
 
     fn launch(check: LivenessCheck) -> Launch {
         Launch {
@@ -129,6 +130,7 @@ mod tests {
                 failures: 3,
                 initial_delay: Duration::ZERO,
             }),
+            hooks: SlotHooks::default(),
             settle: Duration::ZERO,
         }
     }

@@ -9,8 +9,10 @@
 //! tmp/                   what is not whole yet, or no longer
 //! releases/DIGEST/       app/ and secrets (0600); there only when whole
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
-//!                        liveness, the script that asks, and liveness.failures (systemd driver)
+//!                        liveness, the script that asks, and liveness.failures (systemd driver);
+//!                        hooks: the user's commands, and hooked: the points of its life that are passed
 //! armed/PORT/            restore: the script that brings an instance back; due: when; what it needs for that
+//! migrations/ID          by whom and when it was made: what is there is not made again
 //! public.nft             the rules by which one of the slots has the public port (nftables)
 //! left                   the slot whose last connections end with its instance (nftables)
 //! unloaded               servers that nginx may still send requests to, because it was never seen to reload
@@ -26,7 +28,9 @@ mod balancer;
 mod check;
 mod claim;
 pub mod env_file;
+mod errand;
 mod gatekeeper;
+mod hooks;
 mod liveness;
 mod nftables;
 mod nginx;
@@ -37,6 +41,7 @@ pub mod quote;
 mod reply;
 mod report;
 mod restore;
+mod runs;
 mod site;
 mod stage;
 mod start;
@@ -47,7 +52,9 @@ mod tail;
 pub use self::balancer::{Turn, read_view};
 pub use self::check::{Facts, check, read_check};
 pub use self::claim::claim;
+pub use self::errand::{Errand, ErrandEnd, Mark, errand, read_errand};
 pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};
+pub use self::hooks::{SlotHooks, hook_time};
 pub use self::nftables::{look_at_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
 pub use self::observe::observe;

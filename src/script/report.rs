@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::address::decode;
 use super::check::Facts;
 use super::reply::{End, Unreadable};
+use super::runs::{Errands, Runs};
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
 use crate::core::health::Health;
 use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) end: End,
     pub(super) observation: Observation,
     pub(super) facts: Facts,
+    pub(super) errand: Errands,
 }
 
 /// What is collected on the way from the first line to the last.
@@ -34,6 +36,7 @@ struct Draft {
     armed: BTreeSet<Port>,
     listeners: BTreeMap<Port, Vec<Row>>,
     facts: Facts,
+    runs: Runs,
     end: Option<End>,
     /// The slot that the lines are about.
     port: Option<Port>,
@@ -96,6 +99,10 @@ impl Draft {
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
+            "hook" => self.runs.open_hook(line, value)?,
+            "errand" => self.runs.open_errand(line, value)?,
+            "made" => self.runs.made(value),
+            "said" => self.runs.said(line, value)?,
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
             "base" => self.facts.base_dir_problem = Some(value.to_owned()),
@@ -152,9 +159,10 @@ impl Draft {
                 slots.insert(port, Occupant::Stranger(who));
             }
         }
+        let (hooks, errand) = self.runs.finish();
         let observation =
-            Observation { epoch, releases: self.releases, slots, armed: self.armed, free_kib: self.free_kib };
-        Ok(Report { end, observation, facts: self.facts })
+            Observation { epoch, releases: self.releases, slots, armed: self.armed, free_kib: self.free_kib, hooks };
+        Ok(Report { end, observation, facts: self.facts, errand })
     }
 }
 

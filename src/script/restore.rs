@@ -11,6 +11,9 @@ use crate::core::names::Port;
 /// How long it waits for the lock: longer than any other script holds it.
 const PATIENCE: Duration = Duration::from_mins(15);
 
+/// How long it runs hooks: nobody waits for it.
+const HOOK_TIME: Duration = Duration::from_hours(24);
+
 /// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing is done.
 pub fn disarm(site: &Site, port: Port) -> Script {
     Text::acting(site, "disarm")
@@ -29,7 +32,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .set("PATIENCE_CS", centiseconds(PATIENCE))
         .set("STOP_CS", centiseconds(halt.stop_timeout))
         .set("KILL_CS", centiseconds(KILL_WAIT))
-        .set("STOP_WAIT_S", whole_seconds(systemd_wait(halt)))
+        .set("STOP_WAIT_S", whole_seconds(systemd_wait(halt.stop_timeout)))
         .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("UNIT_DIR", UNIT_DIR)
@@ -39,6 +42,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .add(include_str!("sh/lock.sh"))
         .add(include_str!("sh/unit.sh"))
         .add(include_str!("sh/guard.sh"))
+        .hooking(HOOK_TIME)
         .add(include_str!("sh/halt.sh"))
         .add(include_str!("sh/start_process.sh"))
         .add(include_str!("sh/start_systemd.sh"))
@@ -116,6 +120,7 @@ mod tests {
             port: 8081,
             instance: InstanceId::from("page-a"),
             stop_timeout: Duration::from_secs(30),
+            hooks: Duration::ZERO,
             restore_after,
         };
         let (plain, armed) = (stop(&site(), &halt(None)), stop(&site(), &halt(Some(Duration::from_secs(70)))));

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::env_file::env_file;
+use super::hooks::{self, SlotHooks, hook_time};
 use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count, one_line,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count,
+    one_line, whole_seconds,
 };
+use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
+use crate::core::hook::HookPoint;
 use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::{Driver, Liveness};
 
@@ -41,6 +45,8 @@ pub struct Launch {
     pub stop_timeout: Duration,
     /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing again.
     pub liveness: Option<Liveness>,
+    /// The user's commands at the points of its life.
+    pub hooks: SlotHooks,
     /// How long to wait for it to listen or to end before reporting what is seen. Neither is a failure.
     pub settle: Duration,
 }
@@ -53,6 +59,8 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
     let question = launch.liveness.as_ref().map(|liveness| liveness::question(site, launch, liveness));
     let question = question.unwrap_or_default();
     let run_as = site.run_as(launch.driver, launch.user.as_deref());
+    let hooks = hooks::kept(site, launch, run_as.as_deref().unwrap_or_default());
+    let (hooking, undoing) = (hook_time(&launch.hooks.hooks, &HookPoint::ALL), undo_time(launch));
     let text = Text::acting(site, "start")
         .set("PORT", launch.port)
         .set("NAME", &launch.instance)
@@ -62,7 +70,14 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         .set("RUN_AS", run_as.as_deref().unwrap_or_default())
         .set("ENV_LINES", line_count(&env))
         .set("LIVENESS_LINES", line_count(&question))
+        .set("HOOK_LINES", line_count(&hooks))
         .set("SETTLE_CS", centiseconds(launch.settle))
+        .set("STOP_CS", centiseconds(launch.stop_timeout))
+        .set("KILL_CS", centiseconds(KILL_WAIT))
+        .set("STOP_WAIT_S", whole_seconds(systemd_wait(launch.stop_timeout)))
+        .set("UNIT_DIR", UNIT_DIR)
+        .hooking(hooking)
+        .add(include_str!("sh/halt.sh"))
         .add(include_str!("sh/take.sh"));
     let (text, wait) = match launch.driver {
         Driver::Process => {
@@ -76,7 +91,6 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
             let text = text
                 .set("RUN", format!("exec {}", quote_all(&launch.argv)))
                 .set("UNIT", unit(site, &run_as.unwrap_or_default(), launch.stop_timeout))
-                .set("UNIT_DIR", UNIT_DIR)
                 .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
                 .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
             let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
@@ -86,13 +100,20 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("ASKERS", askers.unwrap_or_default().join(" "))
                 .set("LIVENESS_UNIT", units.service)
                 .set("LIVENESS_TIMER", units.timer)
+                .add(include_str!("sh/user.sh"))
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/start_systemd.sh"));
             (text, SYSTEMD_WAIT)
         }
     };
-    let input = Input { head: (env + &question).into_bytes(), file: None };
-    text.add(include_str!("sh/start.sh")).script(input, LOCK_WAIT + wait + launch.settle + WORK)
+    let input = Input { head: (env + &question + &hooks).into_bytes(), file: None };
+    text.add(include_str!("sh/start.sh")).script(input, LOCK_WAIT + wait + launch.settle + hooking + undoing + WORK)
+}
+
+/// What it may take to stop again what a hook objects to.
+fn undo_time(launch: &Launch) -> Duration {
+    let may_object = launch.hooks.hooks.iter().any(|hook| hook.on == HookPoint::AfterStart);
+    if may_object { systemd_wait(launch.stop_timeout) + KILL_WAIT } else { Duration::ZERO }
 }
 
 /// The slot's record, but for the moment of the start, which only the host knows.
@@ -124,8 +145,13 @@ fn run_process(site: &Site, launch: &Launch) -> String {
 
 /// Goes to a release's files and takes on the environment of the instance in a slot.
 pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
+    enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
+}
+
+/// Goes to a release's files and takes on the environment in a file, and the release's secrets.
+pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
     let root = site.root();
     let [app, secrets] = ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
-    let env = quote(&format!("{root}/slots/{port}/env"));
+    let env = quote(env);
     format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
 }

@@ -18,6 +18,8 @@ pub struct Halt {
     pub instance: InstanceId,
     /// From TERM to KILL.
     pub stop_timeout: Duration,
+    /// How long its hooks may take together: what is left then is not run.
+    pub hooks: Duration,
     /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where it is not to.
     pub restore_after: Option<Duration>,
 }
@@ -27,7 +29,9 @@ pub struct Halt {
 /// With [`Halt::restore_after`], the host has made sure before that it brings the instance back by then, unless it is
 /// told to forget it ([`disarm`](super::disarm())).
 pub fn stop(site: &Site, halt: &Halt) -> Script {
-    let wait = systemd_wait(halt);
+    let wait = systemd_wait(halt.stop_timeout);
+    // Hooks take time in which nothing else can be done about it.
+    let restore_s = halt.restore_after.map(|after| whole_seconds(after + halt.hooks).to_string());
     let text = Text::acting(site, "stop")
         .set("PORT", halt.port)
         .set("NAME", &halt.instance)
@@ -35,12 +39,13 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
         .set("KILL_CS", centiseconds(KILL_WAIT))
         .set("STOP_WAIT_S", whole_seconds(wait))
         .set("UNIT_DIR", UNIT_DIR)
-        .set("RESTORE_S", halt.restore_after.map(|after| whole_seconds(after).to_string()).unwrap_or_default())
+        .set("RESTORE_S", restore_s.unwrap_or_default())
+        .hooking(halt.hooks)
         .add(include_str!("sh/halt.sh"));
     let (text, input) = match halt.restore_after {
         None => (text, Input::default()),
         Some(after) => {
-            let restore = restore::restore(site, halt, after);
+            let restore = restore::restore(site, halt, after + halt.hooks);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
                 .set("RESTORE_UNIT", restore::unit(site))
@@ -51,10 +56,10 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
             (text, Input { head: restore.into_bytes(), file: None })
         }
     };
-    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT + WORK)
+    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT + halt.hooks + WORK)
 }
 
 /// What systemd may take to stop an instance: what it has killed it ends in time of its own, as long again.
-pub(super) fn systemd_wait(halt: &Halt) -> Duration {
-    halt.stop_timeout * 2 + WORK
+pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
+    stop_timeout * 2 + WORK
 }

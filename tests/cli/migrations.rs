@@ -1,8 +1,8 @@
 //! The stateful half: two versions of a service share a table while both run, and what only the old one needed goes last.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::project::{PATIENCE, Project};
@@ -147,7 +147,8 @@ fn past_a_contract_there_is_no_way_back() {
         let done = project.ship(&args).any_stderr().status(2).run();
         assert!(done.stderr.contains(why), "{}", done.stderr);
     }
-    let before = project.with("[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 expand.py\"\n\n", "");
+    let before = project
+        .with("[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 expand.py\"\n\n", "");
     let before = before.with("[[migrations]]\nid = \"drop-name\"\nkind = \"contract\"\ncommand = \"python3 contract.py\"\nsoak = \"500ms\"\n\n", "");
     let done = before.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(2).run();
     assert!(done.stderr.contains(why), "{}", done.stderr);

@@ -8,6 +8,7 @@ use ship::core::account::Account;
 use ship::core::action::{Action, StopReason};
 use ship::core::event::{Entry, Event, Generation, Progress, RolloutStart, Scaling, Then, Verb};
 use ship::core::failure::{Failure, FailureKind, Outcome};
+use ship::core::hook::HookPoint;
 use ship::core::loss::{Answer, LossReport, Tally};
 use ship::core::names::{ActionId, Epoch, Revision, Slot};
 use ship::core::rollout::Rollout;
@@ -88,6 +89,26 @@ fn lines() -> Vec<String> {
         Event::ActionUnknown { id: ActionId(4), why: "the connection broke".to_owned() },
         Event::InstanceReady { slot: slot(), instance, release, answer },
         Event::InstanceNotReady { slot: slot(), instance: sick, release: sick_release, answer: sick_answer },
+        Event::HookRan {
+            point: HookPoint::BeforeStart,
+            slot: Some(slot()),
+            instance: Some("page-aa-1".into()),
+            host: Some("web1".into()),
+            ok: false,
+            detail: "it ended with exit status 3".to_owned(),
+            took: Duration::from_millis(1230),
+            output: vec!["one".to_owned(), "two".to_owned()],
+        },
+        Event::HookRan {
+            point: HookPoint::BeforeAll,
+            slot: None,
+            instance: None,
+            host: None,
+            ok: true,
+            detail: "done".to_owned(),
+            took: Duration::ZERO,
+            output: Vec::new(),
+        },
         Event::Progress(Progress {
             desired: 3,
             updated: 1,

@@ -80,6 +80,7 @@ impl Config {
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),
+            chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: 2,

@@ -193,6 +193,7 @@ impl<'a> Controllers<'a> {
             }
             Next::Wake(_) | Next::AwaitInFlight => {}
             Next::StepReached(..) | Next::StepPassed => unreachable!("it goes by no steps"),
+            Next::Run(_) => unreachable!("it does nothing once"),
         }
         commands
     }
@@ -421,6 +422,7 @@ fn observation(machine: &Machine) -> Observation {
         Some((port_number(port), Occupant::Instance(real_instance(is.name, is.release, is.runs()))))
     });
     Observation {
+        hooks: Vec::new(),
         epoch: Epoch(machine.epoch.into()),
         releases: releases(machine.releases),
         slots: slots.collect::<BTreeMap<_, _>>(),

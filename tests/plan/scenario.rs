@@ -55,6 +55,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),
+            chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: 0,

@@ -47,6 +47,7 @@ impl Guarded {
             port: self.host.port,
             instance: InstanceId::from("old"),
             stop_timeout: Duration::from_secs(5),
+            hooks: Duration::ZERO,
             restore_after: Some(restore_after),
         };
         stop(&self.host.site, &halt)

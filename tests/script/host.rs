@@ -15,7 +15,7 @@ use ship::core::fleet::{Instance, Observation, Occupant};
 use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
-use ship::script::{End, Halt, Launch, Reply, Script, Site, observe, read_reply, stage, start, stop};
+use ship::script::{End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start, stop};
 use tempfile::TempDir;
 
 /// A shell that may be a host's `/bin/sh`, with the tools that come with it.
@@ -204,6 +204,7 @@ impl Host {
             env: BTreeMap::new(),
             stop_timeout: Duration::from_secs(10),
             liveness: None,
+            hooks: SlotHooks::default(),
             settle: Duration::from_secs(10),
         }
     }
@@ -221,7 +222,7 @@ impl Host {
 
     pub(crate) fn halt(&self, name: &str, stop_timeout: Duration) -> Script {
         let instance = InstanceId::from(name);
-        stop(&self.site, &Halt { port: self.port, instance, stop_timeout, restore_after: None })
+        stop(&self.site, &Halt { port: self.port, instance, stop_timeout, hooks: Duration::ZERO, restore_after: None })
     }
 
     pub(crate) fn stop(&self, name: &str) -> Observation {

@@ -1,9 +1,11 @@
 //! The scripts, run for real by the shells of this machine: nothing here needs root, sshd or systemd.
 
 mod act;
+mod errand;
 mod fence;
 mod gatekeeper;
 mod guard;
+mod hooks;
 mod host;
 mod liveness;
 mod look;

@@ -24,7 +24,7 @@ fn every_shell_understands_the_scripts() {
         let release = Release::new("hello");
         let second = Duration::from_secs(1);
         let instance = InstanceId::from("a");
-        let halt = Halt { port: host.port, instance, stop_timeout: second, restore_after: Some(second) };
+        let halt = Halt { port: host.port, instance, stop_timeout: second, hooks: second, restore_after: Some(second) };
         let scripts = [
             observe(&host.site),
             start(&host.site, &launch(&host, &release)),

@@ -309,6 +309,7 @@ impl Session {
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),
+            chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
             max_restarts: scene.readiness.failures,

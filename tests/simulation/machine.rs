@@ -117,6 +117,7 @@ impl Machine {
             slots.entry(*port).or_insert_with(|| Occupant::Stranger("pid 4711 (nginx)".into()));
         }
         Observation {
+            hooks: Vec::new(),
             epoch: self.epoch,
             releases: self.releases.clone(),
             slots,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use ship::core::analysis::{Analysis, Measurement};
+use ship::core::chore;
 use ship::core::fleet::{Instance, Observation};
 use ship::core::health::Verdict;
 use ship::core::names::{HostId, Slot};
 use ship::core::traffic::View;
-use ship::engine::{Clock, Order, Performed, Unusable, World};
+use ship::engine::{Attempted, Clock, Order, Performed, Task, Unusable, World};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -319,6 +320,10 @@ impl World for Hands {
 
     fn measure<'a>(&'a self, _analysis: &'a Analysis) -> BoxFuture<'a, Measurement> {
         async { Measurement::inconclusive("nothing is measured here") }.boxed()
+    }
+
+    fn attempt(&self, _: Task) -> BoxFuture<'_, Attempted> {
+        async { Attempted { end: chore::End::Done, output: Vec::new() } }.boxed()
     }
 
     fn log_tail<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {

@@ -304,6 +304,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         steps: Vec::new(),
         at_gate: AtGate::default(),
         hours: ship::core::calendar::Hours::default(),
+        chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,

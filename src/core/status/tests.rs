@@ -173,6 +173,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         steps: Vec::new(),
         at_gate: AtGate::default(),
         hours: crate::core::calendar::Hours::default(),
+        chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         max_restarts: 0,

@@ -6,6 +6,7 @@ arm() {
         fail "what brings the instance back did not arrive whole, or could not be written"
     set -- "$SLOT/instance" "$SLOT/env" "$SLOT/run"
     [ ! -f "$SLOT/liveness" ] || set -- "$@" "$SLOT/liveness"
+    [ ! -f "$SLOT/hooks" ] || set -- "$@" "$SLOT/hooks"
     said=$(cp -p "$@" "$litter/" 2>&1) || fail "the instance could not be kept: $said"
     [ "$driver" != systemd ] || keep_units
     note_due "$litter" || fail "the instance could not be kept"

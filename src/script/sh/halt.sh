@@ -81,14 +81,15 @@ stop_systemd() {
     systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
 }
 
-# With all its processes; its log stays.
+# With all its processes; its log stays. What its hooks say against it changes nothing.
 halt() {
     case $driver in
         process) stop_process ;;
         systemd) stop_systemd ;;
         *) fail "the record of slot $PORT names no known driver" ;;
     esac
+    pass after_stop
     said=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
-        "$SLOT/liveness" "$SLOT/liveness.failures" 2>&1) ||
+        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
         fail "the slot could not be emptied: $said"
 }

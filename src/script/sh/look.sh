@@ -109,7 +109,7 @@ report() {
     if [ -f "$ROOT/epoch" ]; then
         read -r seen taken <"$ROOT/epoch"
     fi
-    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check"
+    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$hooked"
     for release in "$ROOT"/releases/*; do
         release=${release##*/}
         case $release in

@@ -39,12 +39,20 @@ is_there() {
 # The slot as it was, but for the moment of the start.
 fill_slot() {
     set -- "$kept/env" "$kept/run"
-    [ ! -f "$kept/liveness" ] || set -- "$@" "$kept/liveness"
+    for part in liveness hooks; do
+        [ ! -f "$kept/$part" ] || set -- "$@" "$kept/$part"
+    done
+    said=$({
+        mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" "$SLOT/hooks" "$SLOT/hooked" &&
+            cp -p "$@" "$SLOT/"
+    } 2>&1) || fail "the slot could not be filled: $said"
+}
+
+enrol() {
     clock
     said=$({
-        mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" && cp -p "$@" "$SLOT/" &&
-            { grep -v -e '^started=' -e '^boot=' "$kept/instance" && printf 'started=%s\nboot=%s\n' "$up" "$boot"; } \
-                >"$SLOT/instance.new" &&
+        { grep -v -e '^started=' -e '^boot=' "$kept/instance" && printf 'started=%s\nboot=%s\n' "$up" "$boot"; } \
+            >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
     } 2>&1) || fail "the slot could not be filled: $said"
 }
@@ -62,6 +70,24 @@ prepare() {
             install_units
             ;;
     esac
+}
+
+# What the hooks had to say.
+say_hooks() {
+    set -f
+    IFS=$NL
+    for line in $hooked; do
+        IFS=$BLANKS
+        case $line in
+            hook=*)
+                set -- ${line#hook=}
+                say "the $1 hook ended: $2"
+                ;;
+            *) say "| ${line#said=}" ;;
+        esac
+    done
+    IFS=$BLANKS
+    set +f
 }
 
 say() {
@@ -86,7 +112,12 @@ if ! is_there; then
         read_record "$kept"
     fi
     fill_slot
+    # It is better off with it than without, whatever they say.
+    pass before_start
+    enrol
     "launch_$driver"
+    pass after_start
+    say_hooks
     say "$name is back on port $PORT: nobody has said in time that its successor is well"
 elif [ "$driver" = systemd ]; then
     # The order to stop it may have come so far that it would not outlive a restart of the host.

@@ -17,7 +17,11 @@ refuse_if_taken() {
     only_port= fresh=
     eval "present=\${name_$PORT-} other=\${other_$PORT-}"
     case $present in
-        "$NAME") ! begun || finish 'done' ;;
+        "$NAME")
+            begun || return 0
+            after_start
+            finish 'done'
+            ;;
         '') [ -z "$other" ] || fail "port $PORT is taken by $other" ;;
         *) fail "slot $PORT still holds $present" ;;
     esac
@@ -27,17 +31,44 @@ fill_slot() {
     if [ ! -d "$SLOT" ]; then
         said=$(mkdir -p "$SLOT" 2>&1) || fail "$said"
     fi
-    for leftover in pid ended liveness liveness.failures; do
+    for leftover in pid ended liveness liveness.failures hooks; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
     take "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive whole, or could not be written"
     [ "$LIVENESS_LINES" -eq 0 ] || take "$LIVENESS_LINES" "$SLOT/liveness" '%s\n' ||
         fail "the question for liveness did not arrive whole, or could not be written"
+    [ "$HOOK_LINES" -eq 0 ] || take "$HOOK_LINES" "$SLOT/hooks" '%s\n' ||
+        fail "the hooks did not arrive whole, or could not be written"
+    said=$({ printf '%s\n' "$RUN" >"$SLOT/run"; } 2>&1) || fail "the slot could not be written: $said"
+}
+
+# Before this there is no instance: what fails until then leaves an empty slot.
+before_start() {
+    pass before_start && return
+    rm -f "$SLOT/env" "$SLOT/run" "$SLOT/liveness" "$SLOT/hooks" "$SLOT/hooked"
+    fail "$failed"
+}
+
+enrol() {
+    clock
     said=$({
-        printf '%s\n' "$RUN" >"$SLOT/run" &&
-            printf '%s\nstarted=%s\nboot=%s\n' "$RECORD" "$up" "$boot" >"$SLOT/instance.new" &&
+        printf '%s\nstarted=%s\nboot=%s\n' "$RECORD" "$up" "$boot" >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
     } 2>&1) || fail "the slot could not be written: $said"
+}
+
+# An instance whose hooks fail goes again. One that has ended by itself needs none.
+after_start() {
+    eval "facts=\${facts_$PORT-}"
+    case $facts in
+        process=ended*) return ;;
+    esac
+    pass after_start && return
+    why=$failed
+    read_record "$SLOT"
+    pass before_stop
+    halt
+    fail "$why; it was stopped again"
 }
 
 # Waits for what can be seen soon: that the instance listens, or that it has ended. Neither is no failure.
@@ -105,7 +136,11 @@ enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_taken
 "prepare_$DRIVER"
+[ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$said"
 fill_slot
+before_start
+enrol
 "launch_$DRIVER"
 settle
+after_start
 finish 'done'

@@ -5,11 +5,7 @@ asker=ship-$SERVICE.liveness@$PORT
 prepare_systemd() {
     [ -d /run/systemd/system ] || fail "systemd does not run on this host: driver = \"process\" needs none"
     [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable for this user: set sudo = true"
-    if ! id -u "$RUN_AS" >/dev/null 2>&1; then
-        [ -n "$OWN_USER" ] || fail "there is no user $RUN_AS on this host"
-        said=$(useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
-            "$RUN_AS" 2>&1) || fail "user $RUN_AS could not be made: $said"
-    fi
+    need_user
     [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $ASKERS ||
         fail "to ask for liveness this host needs one of these programs: $ASKERS"
     install_units

@@ -1,0 +1,81 @@
+//! The user's commands on hosts: what they are given, and what the journal says of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::run::Run;
+use super::world::World;
+use crate::config::{SlotVars, render};
+use crate::core::action::Action;
+use crate::core::event::Event;
+use crate::core::hook::{Hook, HookPoint, HookRun};
+use crate::core::names::{ActionId, InstanceId, Revision};
+use crate::core::release::Definition;
+use crate::script::{SlotHooks, hook_time};
+use crate::store::Store;
+
+/// The hooks of an instance with their templates filled in, and what they find in their environment.
+pub(super) fn of_slot(
+    definition: &Definition,
+    vars: &SlotVars<'_>,
+    revision: Revision,
+    instance: &InstanceId,
+) -> Result<SlotHooks, String> {
+    let of_slot = definition.hooks.iter().filter(|hook| hook.on.is_of_a_slot());
+    let filled = of_slot.map(|hook| {
+        let command = hook.command.iter().map(|word| render(word, vars)).collect::<Result<_, _>>()?;
+        Ok(Hook { command, ..hook.clone() })
+    });
+    let mut env = environment(definition, vars.fleet, revision);
+    let of_slot = [
+        ("SHIP_HOST", vars.host.to_string()),
+        ("SHIP_ADDRESS", vars.address.to_owned()),
+        ("SHIP_PORT", vars.port.to_string()),
+        ("SHIP_INSTANCE", instance.to_string()),
+    ];
+    env.extend(of_slot.map(|(key, value)| (key.to_owned(), value)));
+    Ok(SlotHooks { hooks: filled.collect::<Result<_, String>>()?, env })
+}
+
+/// What every command of the user's finds in its environment, wherever it runs.
+pub(super) fn environment(definition: &Definition, fleet: &str, revision: Revision) -> BTreeMap<String, String> {
+    let known = [
+        ("SHIP_SERVICE", definition.service.clone()),
+        ("SHIP_FLEET", fleet.to_owned()),
+        ("SHIP_VERSION", definition.version.clone()),
+        ("SHIP_REVISION", revision.to_string()),
+    ];
+    known.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// What the hooks of an instance that is stopped may take, of whatever release: the longest that the history knows.
+pub(super) fn time_to_stop<'a>(known: impl Iterator<Item = &'a Definition>) -> Duration {
+    const POINTS: [HookPoint; 2] = [HookPoint::BeforeStop, HookPoint::AfterStop];
+    known.map(|definition| hook_time(&definition.hooks, &POINTS)).max().unwrap_or_default()
+}
+
+impl<W: World, S: Store> Run<W, S> {
+    /// The journal says what an order's hooks have done before it says how the order ended.
+    pub(super) fn record_hooks(&mut self, id: ActionId, action: Option<&Action>, runs: Vec<HookRun>) {
+        let slot = action.and_then(Action::slot);
+        let instance = match action {
+            Some(Action::Stop { instance, .. }) => Some(instance.clone()),
+            Some(Action::Start { release, .. }) => {
+                Some(InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id))
+            }
+            _ => None,
+        };
+        for HookRun { on, run } in runs {
+            self.record(Event::HookRan {
+                point: on,
+                slot: slot.cloned(),
+                instance: instance.clone(),
+                host: slot.map(|slot| slot.host.clone()),
+                ok: run.end.is_ok(),
+                detail: run.end.to_string(),
+                took: run.took,
+                output: run.output,
+            });
+        }
+    }
+}

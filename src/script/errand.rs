@@ -1,0 +1,114 @@
+//! One command of a release on one host: a migration, say, or a hook of a whole rollout.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::env_file::env_file;
+use super::hooks::{END, exports};
+use super::quote::quote_all;
+use super::reply::{End, Unreadable};
+use super::report::Report;
+use super::site::{
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line, whole_seconds,
+};
+use super::start::enter_with;
+use crate::core::fleet::Observation;
+use crate::core::hook::{Run, RunEnd};
+use crate::core::names::ReleaseId;
+use crate::core::release::Driver;
+use crate::core::time::Time;
+
+/// What to run, with all templates filled in.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Of what release, in whose directory it runs. It has been staged.
+    pub release: ReleaseId,
+    /// What supervises the service.
+    pub driver: Driver,
+    /// The user that the service runs as; `None` for the driver's default.
+    pub user: Option<String>,
+    /// The program and its arguments. Other users of the host can see them.
+    pub argv: Vec<String>,
+    /// The release's environment, but for its secrets, which go over it.
+    pub env: BTreeMap<String, String>,
+    /// What goes over both: `SHIP_VERSION` and the like.
+    pub ship_env: BTreeMap<String, String>,
+    /// How long it may take; rounded up to whole seconds.
+    pub timeout: Duration,
+    /// By what it is remembered that it was made; `None` where it may be made again.
+    pub mark: Option<Mark>,
+}
+
+/// By what a host remembers that an errand was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its name: a migration's id, which is fit for a file.
+    pub id: String,
+    /// What is remembered: when, and for which revision, on one line.
+    pub note: String,
+}
+
+/// How an errand ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrandEnd {
+    /// It was made now.
+    Done(Run),
+    /// It was made before: what was remembered of it then. Nothing was run.
+    AlreadyDone {
+        /// The note of its [`Mark`].
+        note: String,
+    },
+    /// It was not made, or that it was could not be remembered.
+    Failed {
+        /// Why, in words.
+        why: String,
+        /// What became of the command; `None` if it was not even begun.
+        run: Option<Run>,
+    },
+    /// The host did not take the order: nothing was done. Never [`End::Done`] nor [`End::Failed`].
+    NotTaken(End),
+}
+
+/// Runs a command in a release's directory, as the service's user, with the release's environment and its secrets.
+/// Where its mark is there already, nothing is done. For [`read_errand`].
+///
+/// It holds the lock all the while. As with every order, it is carried out to its end where the controller is gone, and
+/// then remembered; if the host itself goes down, the command may have been run in part.
+pub fn errand(site: &Site, errand: &Errand) -> Script {
+    let env = env_file(&errand.env);
+    let env_path = format!("{}/tmp/errand/env", site.root());
+    let enter = enter_with(site, &errand.release, &env_path);
+    let run = format!("{enter}\n{}exec \"$@\" {}", exports(&errand.ship_env), quote_all(&errand.argv));
+    let text = Text::acting(site, "errand")
+        .set("RELEASE", &errand.release)
+        .set("RUN", run)
+        .set("RUN_AS", site.run_as(errand.driver, errand.user.as_deref()).unwrap_or_default())
+        .set("DRIVER", driver_word(errand.driver))
+        .set("OWN_USER", if errand.user.is_none() { "yes" } else { "" })
+        .set("SERVICE_PATH", SERVICE_PATH)
+        .set("TIMEOUT_S", whole_seconds(errand.timeout))
+        .set("ENV_LINES", line_count(&env))
+        .set("MARK", errand.mark.as_ref().map(|mark| mark.id.as_str()).unwrap_or_default())
+        .set("NOTE", errand.mark.as_ref().map(|mark| one_line(&mark.note)).unwrap_or_default())
+        .running()
+        .add(include_str!("sh/take.sh"))
+        .add(include_str!("sh/user.sh"))
+        .add(include_str!("sh/errand.sh"));
+    text.script(Input { head: env.into_bytes(), file: None }, LOCK_WAIT + errand.timeout + END + WORK)
+}
+
+/// Reads what [`errand`] has printed, at `now` by this machine's clock.
+///
+/// # Errors
+/// If it did not come to its end, or makes no sense: then nobody knows what it has done.
+pub fn read_errand(stdout: &str, now: Time) -> Result<(ErrandEnd, Observation), Unreadable> {
+    let Report { end, observation, errand, .. } = Report::read(stdout, now)?;
+    let end = match (end, errand.run, errand.made) {
+        (End::Done, Some(run), _) if run.end == RunEnd::Exit(0) => ErrandEnd::Done(run),
+        (End::Done, None, Some(note)) => ErrandEnd::AlreadyDone { note },
+        (End::Done, ..) => return Err(Unreadable::Missing("what became of the errand".to_owned())),
+        (End::Failed(why), run, _) => ErrandEnd::Failed { why, run },
+        (end, ..) => ErrandEnd::NotTaken(end),
+    };
+    Ok((end, observation))
+}

@@ -1,0 +1,88 @@
+//! The user's commands at the points of an instance's life: what its slot keeps of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::quote::{quote, quote_all};
+use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
+use super::start::{Launch, enter_release};
+use crate::core::hook::{Hook, HookPoint};
+
+/// Of what a command says, so much is kept.
+pub(super) const SAID_BYTES: usize = 16 << 10;
+/// Of what a command says, so many lines are reported: the last.
+pub(super) const SAID_LINES: usize = 50;
+
+/// What it takes to end a command that takes too long, and what it has left behind.
+pub(super) const END: Duration = Duration::from_secs(6);
+
+/// The points of an instance's life, each with what goes by its name in a slot.
+const POINTS: [HookPoint; 4] =
+    [HookPoint::BeforeStart, HookPoint::AfterStart, HookPoint::BeforeStop, HookPoint::AfterStop];
+
+/// The hooks of an instance, with all templates filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotHooks {
+    /// Those of the four points of a slot, in their order.
+    pub hooks: Vec<Hook>,
+    /// What they find in their environment besides the instance's own; it goes over that.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How long a host may be at the hooks of these points.
+pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
+    hooks.into_iter().filter(|hook| points.contains(&hook.on)).map(|hook| whole(hook.timeout) + END).sum()
+}
+
+/// As the hosts count.
+fn whole(timeout: Duration) -> Duration {
+    Duration::from_secs(u64::try_from(whole_seconds(timeout)).unwrap_or(u64::MAX))
+}
+
+/// Puts these into the environment, a line each.
+pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
+    env.iter().fold(String::new(), |mut text, (key, value)| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "export {key}={}", quote(&one_line(value)));
+        text
+    })
+}
+
+/// The file in the slot, which scripts read as their own text; empty where there are no hooks.
+pub(super) fn kept(site: &Site, launch: &Launch, user: &str) -> String {
+    let SlotHooks { hooks, env } = &launch.hooks;
+    if hooks.is_empty() {
+        return String::new();
+    }
+    let enter = format!("{}\n{}", enter_release(site, launch.port, &launch.release), exports(env));
+    let mut text = [
+        format!("hook_name={}", quote(launch.instance.as_str())),
+        format!("hook_user={}", quote(user)),
+        format!("hook_path={}", quote(SERVICE_PATH)),
+        format!("hook_enter={}", quote(enter.trim_end())),
+        "hooks_of() {\ncase $1 in\n".to_owned(),
+    ]
+    .join("\n");
+    for point in POINTS {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{point})");
+        for hook in hooks.iter().filter(|hook| hook.on == point) {
+            let _ = writeln!(text, "hook {} {}", whole_seconds(hook.timeout), quote(&quote_all(&hook.command)));
+        }
+        text.push_str(";;\n");
+    }
+    text + "esac\n}\n"
+}
+
+impl Text {
+    /// Gives it what it takes to run the hooks of a slot, in no more than this time.
+    pub(super) fn hooking(self, allowed: Duration) -> Self {
+        self.set("HOOKS_S", allowed.as_secs()).running().add(include_str!("sh/hooks.sh"))
+    }
+
+    /// Gives it what it takes to run a command of the user's.
+    pub(super) fn running(self) -> Self {
+        self.set("SAID_BYTES", SAID_BYTES).set("SAID_LINES", SAID_LINES).add(include_str!("sh/run.sh"))
+    }
+}

@@ -1,0 +1,100 @@
+//! The lines in which scripts report what became of the user's commands.
+//!
+//! ```text
+//! hook=before_start 0 1230       which, how it ended (a status, `timeout` or `late`), for how many ms it ran
+//! errand=0 1230                  the same of the one command of an errand
+//! said=a line                    of the command before
+//! made=by whom                   the errand was made before
+//! ```
+
+use std::time::Duration;
+
+use super::hooks::SAID_LINES;
+use super::reply::Unreadable;
+use super::report::{number, wrong};
+use crate::core::hook::{HookPoint, HookRun, Run, RunEnd};
+
+/// A longer line is cut.
+const LINE_CHARS_MAX: usize = 2000;
+/// A status above it is a signal, as shells count.
+const SIGNALS: u8 = 128;
+
+/// What is said of an errand.
+#[derive(Default)]
+pub(super) struct Errands {
+    pub(super) run: Option<Run>,
+    pub(super) made: Option<String>,
+}
+
+/// What was said so far.
+#[derive(Default)]
+pub(super) struct Runs {
+    hooks: Vec<HookRun>,
+    errand: Errands,
+    last: Option<Last>,
+}
+
+/// The command that the lines are about.
+enum Last {
+    Hook,
+    Errand,
+}
+
+impl Runs {
+    pub(super) fn open_hook(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        let (point, rest) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+        let on = HookPoint::of_word(point).ok_or_else(|| wrong(line, "names no point"))?;
+        self.hooks.push(HookRun { on, run: run(line, rest)? });
+        self.last = Some(Last::Hook);
+        Ok(())
+    }
+
+    pub(super) fn open_errand(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        if self.errand.run.replace(run(line, value)?).is_some() {
+            return Err(wrong(line, "comes twice"));
+        }
+        self.last = Some(Last::Errand);
+        Ok(())
+    }
+
+    pub(super) fn made(&mut self, value: &str) {
+        self.errand.made = Some(plain(value));
+    }
+
+    pub(super) fn said(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        let run = match self.last {
+            Some(Last::Hook) => self.hooks.last_mut().map(|hook| &mut hook.run),
+            Some(Last::Errand) => self.errand.run.as_mut(),
+            None => None,
+        };
+        let run = run.ok_or_else(|| wrong(line, "belongs to no command"))?;
+        if run.output.len() >= SAID_LINES {
+            return Err(wrong(line, "is one too many"));
+        }
+        run.output.push(plain(value));
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> (Vec<HookRun>, Errands) {
+        (self.hooks, self.errand)
+    }
+}
+
+/// `0 1230`, `timeout 60000` or `late 0`.
+fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
+    let (how, took_ms) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+    let end = match how {
+        "timeout" => RunEnd::TimedOut,
+        "late" => RunEnd::NotRun,
+        status => match number::<u8>(line, status)? {
+            status @ 0..=SIGNALS => RunEnd::Exit(status.into()),
+            status => RunEnd::Signal((status - SIGNALS).into()),
+        },
+    };
+    Ok(Run { end, took: Duration::from_millis(number(line, took_ms)?), output: Vec::new() })
+}
+
+/// Without what would move a terminal's cursor or colour it.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\t').take(LINE_CHARS_MAX).collect()
+}
