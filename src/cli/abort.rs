@@ -6,7 +6,7 @@ use super::args::Abort;
 use super::exit::{Exit, Fail};
 use super::rollout::{self, Ended, GoOn};
 use super::session::{Session, who};
-use super::{note, pause, resume};
+use super::{note, pause, resume, rollback};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::failure::Outcome;
@@ -21,7 +21,7 @@ pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory.clone(), &Overrides::default())?;
     if session.standing()? == Standing::Running {
         let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
-        has_a_way_back(&rollout)?;
+        has_a_way_back(&session, &rollout)?;
         let id = pause::ask(&mut session, Ask::Abort, Wish::Abort)?;
         note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
         if let Some(outcome) = pause::await_end(&session, id, PATIENCE).await? {
@@ -31,7 +31,7 @@ pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
     }
     let session = resume::reopen(args.inventory, args.set, "abort", Ask::Abort)?;
     let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
-    has_a_way_back(&rollout)?;
+    has_a_way_back(&session, &rollout)?;
     note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
     let (user, host) = who();
     let goal = resume::goal(&session, rollout, GoOn::Back(format!("{user}@{host}")))?;
@@ -39,9 +39,13 @@ pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
     Ok(exit(&ended))
 }
 
-fn has_a_way_back(rollout: &Rollout) -> Result<(), Fail> {
+fn has_a_way_back(session: &Session, rollout: &Rollout) -> Result<(), Fail> {
     let is_back = matches!(rollout.direction, Direction::Back(_));
-    if is_back || rollout.fallback.is_some() {
+    if let Some(fallback) = rollout.fallback.as_ref().filter(|_| !is_back) {
+        let record = session.revision(fallback.revision);
+        return record.and_then(|record| rollback::refused_past_contract(session, record)).map_or(Ok(()), Err);
+    }
+    if is_back {
         return Ok(());
     }
     Err(Fail::refused(format!(

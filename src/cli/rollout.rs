@@ -84,6 +84,8 @@ pub(super) struct Scene {
     pub(super) world: Arc<Hosts>,
     pub(super) definitions: BTreeMap<ReleaseId, Definition>,
     pub(super) found: Preflight,
+    /// The rollout before, if there was one.
+    newest: Option<Rollout>,
 }
 
 /// Looks at every host and makes sure that the goal can be reached. Touches nothing.
@@ -124,7 +126,7 @@ async fn first_look(
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), release.secrets.as_ref());
     let found = preflight(&world, &spec.hosts, spec.traffic.as_ref(), &definitions, &*session.clock).await;
-    Ok(Scene { spec, world, definitions, found })
+    Ok(Scene { spec, world, definitions, found, newest: session.newest_rollout()? })
 }
 
 /// Releases that run and that the history does not know.
@@ -199,6 +201,10 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         Some(earlier) => earlier.rollout.fallback.clone(),
         None => fallback(session, goal),
     };
+    let is_left_behind = |back: &Generation| {
+        session.revision(back.revision).is_some_and(|record| session.past_contract(record).is_some())
+    };
+    let fallback = fallback.filter(|back| !is_left_behind(back));
     let start = Event::RolloutStarted(RolloutStart {
         verb: goal.verb,
         service: session.subject.service.clone(),
@@ -220,7 +226,7 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
         (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
         (_, Direction::Held { .. }) => None,
     });
-    let done = done_before(session, goal, revision);
+    let done = done_before(scene, goal, revision);
     let steps = earlier.into_iter().flat_map(|earlier| steps(scene, earlier));
     let lost = scene.found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
         failure: Failure {
@@ -245,18 +251,17 @@ pub(super) fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail>
 }
 
 /// What was done once already by the rollout that this one goes on with, whether it says so or does the same again.
-fn done_before(session: &Session, goal: &Goal, revision: Revision) -> Vec<Event> {
-    let newest = || session.newest_rollout().ok().flatten();
+fn done_before(scene: &Scene, goal: &Goal, revision: Revision) -> Vec<Event> {
     let same = |rollout: &Rollout| rollout.goal.revision == revision && rollout.verb == goal.verb;
     let was_cut_off = |rollout: &Rollout| Standing::of_outcome(rollout.outcome.as_ref()) == Standing::CutOff;
-    let again = || newest().filter(|rollout| same(rollout) && was_cut_off(rollout));
-    let Some(rollout) = goal.earlier.as_ref().map(|earlier| earlier.rollout.clone()).or_else(again) else {
+    let again = || scene.newest.as_ref().filter(|rollout| same(rollout) && was_cut_off(rollout));
+    let Some(rollout) = goal.earlier.as_ref().map(|earlier| &earlier.rollout).or_else(again) else {
         return Vec::new();
     };
     let is_done = |begun: &chore::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
-    let done = rollout.chores.into_iter().filter(|(_, begun)| is_done(begun));
+    let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
     done.map(|(chore, _)| {
-        let (end, took) = (End::DoneBefore, Duration::ZERO);
+        let (chore, end, took) = (chore.clone(), End::DoneBefore, Duration::ZERO);
         Event::ChoreEnded { chore, end, migration: None, took, output: Vec::new() }
     })
     .collect()

@@ -130,7 +130,7 @@ fn a_hook_may_call_ship_itself() {
         ("on = \"after_all\"", "test $SHIP_VERSION = 0.8"),
     ]);
     project.deploy("0.8");
-    assert!(said(&project)[0].contains("\"outcome\":\"running\""), "{:?}", said(&project));
+    assert!(said(&project).concat().contains("\"outcome\": \"running\""), "{:?}", said(&project));
     project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
     let done = project.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(6).run();
     assert!(done.stderr.contains("(it failed)"), "{}", done.stderr);
