@@ -74,11 +74,15 @@ fn in_state(state: &str) -> (Project, Option<Running>) {
 fn call(verb: &str) -> (Vec<&str>, bool) {
     let mut args = match verb {
         "deploy" => vec!["deploy", "inventory.toml", "--version", "1.0"],
+        "deploy --unattended" => {
+            let soak = ["--set", "unattended.soak=0s"];
+            [&["deploy", "inventory.toml", "--version", "1.0", "--unattended"][..], &soak].concat()
+        }
         "scale" => vec!["scale", "inventory.toml", "--replicas", "1"],
         "unlock" => vec!["unlock", "inventory.toml", "--yes"],
         verb => vec![verb, "inventory.toml"],
     };
-    if !matches!(verb, "pause" | "unlock") {
+    if !matches!(verb, "pause" | "unlock" | "freeze" | "thaw") {
         // What failed by a short deadline is not to fail by it again.
         args.extend(["--set", "rollout.progress_deadline=1m"]);
     }

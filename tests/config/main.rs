@@ -21,6 +21,7 @@ mod rollout;
 mod secrets;
 mod templates;
 mod traffic;
+mod unattended;
 
 use std::io;
 use std::path::Path;
