@@ -67,9 +67,9 @@ impl FromStr for Window {
 }
 
 /// `Mon-Fri`, `Sat,Sun`.
-fn days(list: &str) -> Result<[bool; 7], String> {
+fn days(text: &str) -> Result<[bool; 7], String> {
     let mut days = [false; 7];
-    for part in list.split(',') {
+    for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (weekday(first)?, weekday(last)?);
         let mut day = first;

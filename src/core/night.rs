@@ -140,6 +140,7 @@ pub fn unhealthy(available: u32, wanted: u32) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use super::AfterInterruption::{Abort, Resume};
     use super::*;
 
     fn attempt(revision: u32, release: &str, verb: Verb, outcome: Outcome, failed: Option<FailureKind>) -> Attempt {
@@ -201,7 +202,6 @@ mod tests {
     fn what_was_left_unfinished_goes_on_or_back_and_what_is_held_waits_for_a_person() {
         let left = |standing| Left { standing, is_going_back: false, has_a_way_back: true };
         let resolved = |left, policy| resolve(left, &[], &"b".into(), policy);
-        use AfterInterruption::{Abort, Resume};
         assert_eq!(resolved(left(Standing::CutOff), Resume), Resolution::Go);
         assert_eq!(resolved(left(Standing::CutOff), Abort), Resolution::Abort);
         let nowhere = Left { has_a_way_back: false, ..left(Standing::CutOff) };

@@ -96,7 +96,9 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     let (begun, end) = (chore.clone(), chore::End::Done);
                     let started = Event::ChoreStarted { id, chore: begun, host, migration: None };
                     let ended = Event::ChoreEnded { chore, end, migration: None, took, output: Vec::new() };
-                    [started, ended].into_iter().for_each(|event| rollout.apply(&Entry { at: now, event }));
+                    for event in [started, ended] {
+                        rollout.apply(&Entry { at: now, event });
+                    }
                     continue;
                 }
                 // Before a contract the fleet soaks though all is in place.

@@ -60,8 +60,8 @@ pub struct Rollout {
     pub high_water: HighWater,
     /// When these were reached; the progress deadline runs from here.
     pub last_progress: Time,
-    /// Whether a slot has been ordered yet.
-    pub has_begun: bool,
+    /// When the first slot was ordered to change; `None` before that.
+    pub begun: Option<Time>,
     /// The longest that an instance of this rollout took from its start until it was ready.
     pub longest_start: Duration,
     /// The longest drain.
@@ -183,7 +183,7 @@ impl Rollout {
             served: BTreeSet::new(),
             high_water: HighWater::default(),
             last_progress: entry.at,
-            has_begun: false,
+            begun: None,
             longest_start: Duration::ZERO,
             longest_drain: Duration::ZERO,
             complete_since: None,
@@ -243,7 +243,9 @@ impl Rollout {
                 }
                 self.drained.extend(instance.clone());
                 self.started.extend(instance.clone().map(|instance| (instance, entry.at)));
-                self.has_begun |= action.slot().is_some() && !matches!(action, Action::Disarm { .. });
+                if action.slot().is_some() && !matches!(action, Action::Disarm { .. }) {
+                    self.begun.get_or_insert(entry.at);
+                }
                 self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at, is_outdated: false });
             }
             Event::ActionDone { id } => {

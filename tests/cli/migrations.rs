@@ -205,9 +205,9 @@ fn a_migration_that_was_made_while_ship_was_killed_is_not_made_twice() {
     deploy.wait();
     write(&go_on, "");
     project.deploy("0.9");
-    let begun = fs::read_to_string(&began).expect("it began").lines().count();
+    let times = fs::read_to_string(&began).expect("it began").lines().count();
     let marks = fs::read_dir(project.path(".ship/hosts/node1/page/migrations")).expect("its host remembers").count();
-    assert!((1..=2).contains(&begun), "{begun}");
+    assert!((1..=2).contains(&times), "{times}");
     assert_eq!(marks, 1);
     assert!(project.pages().iter().all(|page| page == "well"), "{:?}", project.pages());
 }

@@ -1,5 +1,6 @@
 //! What is done once a rollout: `before_all`, `after_all`, `on_success`, `on_failure`, and who hears of it.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use crate::project::{Behaviour, PATIENCE, Project};
@@ -9,13 +10,11 @@ use crate::support::world::until;
 fn with_hooks(hooks: &[(&str, &str)]) -> Project {
     let project = Project::new();
     let said = project.path("said").display().to_string();
-    let tables: String = hooks
-        .iter()
-        .map(|(head, command)| {
-            let command = command.replace("SAID", &said);
-            format!("[[hooks]]\n{head}\ncommand = '''sh -c \"{command}\"'''\n\n")
-        })
-        .collect();
+    let mut tables = String::new();
+    for (head, command) in hooks {
+        let command = command.replace("SAID", &said);
+        write!(tables, "[[hooks]]\n{head}\ncommand = '''sh -c \"{command}\"'''\n\n").expect("memory");
+    }
     project.with("[rollout]\n", &format!("{tables}[rollout]\n"))
 }
 

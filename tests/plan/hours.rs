@@ -12,7 +12,7 @@ use ship::core::time::Time;
 fn closes_after(seconds: u64, turn_s: u64) -> Hours {
     let begin = Time(1_000_000_000);
     let opening = Opening {
-        from: begin - Duration::from_secs(60),
+        from: begin - Duration::from_mins(1),
         until: begin + Duration::from_secs(seconds),
         window: "02:00-05:00".into(),
     };
@@ -52,7 +52,7 @@ fn the_last_deploys_time_counts_where_it_is_longer_than_the_waits() {
     let mut hours = closes_after(300, 1);
     hours.usual = Duration::from_secs(301);
     closed(&within(hours.clone()));
-    hours.usual = Duration::from_secs(300);
+    hours.usual = Duration::from_mins(5);
     stages(&mut within(hours));
 }
 

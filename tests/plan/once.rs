@@ -18,7 +18,7 @@ fn chore(name: &str, due: Due, site: HookSite) -> Chore {
         _ => None,
     };
     let command = vec![format!("./{name}")];
-    Chore { name: name.to_owned(), due, site, command, timeout: Duration::from_secs(60), migration }
+    Chore { name: name.to_owned(), due, site, command, timeout: Duration::from_mins(1), migration }
 }
 
 /// One replica of 0.8 and a spare host.
@@ -35,7 +35,7 @@ fn deploy(chores: &[Chore]) -> Story {
 fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str> {
     let plan = it.plan();
     let Next::Run(Errand { chore, host: on, outcome }) = plan.next else { panic!("{plan:?}") };
-    assert_eq!((chore.as_str(), on.as_ref().map(|host| host.as_str())), (name, host));
+    assert_eq!((chore.as_str(), on.as_ref().map(ship::core::names::HostId::as_str)), (name, host));
     assert_eq!(plan.actions, [], "nothing else changes meanwhile");
     let (id, host) = (it.rollout.next_action_id(), on);
     it.record(Event::ChoreStarted { id, chore, host, migration: None });

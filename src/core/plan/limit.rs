@@ -36,7 +36,7 @@ impl Draft<'_> {
             return Duration::ZERO;
         }
         let turn = self.spec.hours.turn.max(rollout.longest_start + self.spec.min_ready) + rollout.longest_drain;
-        if rollout.has_begun {
+        if rollout.begun.is_some() {
             return turn + self.step().map_or(Duration::ZERO, |step| step.soak);
         }
         let budget = &self.spec.budget;
@@ -51,7 +51,7 @@ impl Draft<'_> {
         let census = self.census;
         let nothing_changes = self.rollout.in_flight.values().all(|order| order.action.slot().is_none());
         let is_whole = self.staying() == census.desired && census.new_available == census.new;
-        !self.rollout.has_begun || nothing_changes && is_whole && self.actions.values().all(Self::changes_nothing)
+        self.rollout.begun.is_none() || nothing_changes && is_whole && self.actions.values().all(Self::changes_nothing)
     }
 
     fn changes_nothing(action: &Action) -> bool {
