@@ -8,9 +8,9 @@ use futures::stream::{self, StreamExt};
 
 use super::args::Check;
 use super::exit::{Exit, Fail};
-use super::print;
 use super::releases::Release;
 use super::session::Session;
+use super::{channels, print};
 use crate::config::Overrides;
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::names::{HostId, Slot};
@@ -42,9 +42,16 @@ struct Found {
 
 pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let session = Session::open(args.inventory, &overrides)?;
     // A host may be looked at although the artifact is missing: all problems are said at once.
-    let release = Release::prepare(&session).await;
+    let (overrides, unresolved) = match channels::resolve(&args.inventory, overrides.clone()).await {
+        Ok(resolved) => (resolved.overrides, None),
+        Err(fail) => (overrides, Some(fail)),
+    };
+    let session = Session::open(args.inventory, &overrides)?;
+    let release = match unresolved {
+        None => Release::prepare(&session).await,
+        Some(fail) => Err(fail),
+    };
     let world = session.world(session.definitions(), None);
     let definition = release.as_ref().ok().map(|release| release.definition.clone());
     let mut found = look(&session, &world, definition.as_ref()).await;

@@ -5,7 +5,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, Goal};
 use super::session::Session;
-use super::{args, plan};
+use super::{args, channels, plan};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::standing::Ask;
@@ -18,13 +18,13 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
         let overrides = args::Overrides { version: args.overrides.version, set };
         return plan::run(args::Plan { inventory: args.inventory, overrides, output }).await;
     }
-    let overrides = Overrides { version: args.overrides.version, set };
-    let mut session = Session::open(args.inventory, &overrides)?;
+    let resolved = channels::resolve(&args.inventory, Overrides { version: args.overrides.version, set }).await?;
+    let mut session = Session::open(args.inventory, &resolved.overrides)?;
     let release = Release::prepare(&session).await?;
     session.lock(&format!("deploy {}", release.definition.version))?;
     session.permit(Ask::Deploy)?;
     session.is_unattended(args.unattended);
-    let goal = goal(&session, release, args.cause);
+    let goal = goal(&session, release, args.cause.or_else(|| resolved.cause()));
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy))
 }
 

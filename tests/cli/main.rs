@@ -12,6 +12,7 @@ mod project;
 mod redact;
 
 mod analysis;
+mod channels;
 mod check;
 mod deploy;
 mod failure;
