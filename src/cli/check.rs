@@ -11,7 +11,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::session::Session;
 use super::{channels, print};
-use crate::config::Overrides;
+use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::names::{HostId, Slot};
 use crate::core::release::{Definition, Driver};
@@ -94,11 +94,12 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
     let driver = session.project.playbook.service.driver;
     let user = session.project.playbook.service.user.clone();
     let liveness = session.project.playbook.liveness.as_ref().map(|liveness| &liveness.check);
+    let pulls = session.project.playbook.artifact.fetch == Fetch::Pull;
     let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
         let (world, user) = (Arc::clone(world), user.clone());
         async move {
-            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness)).await;
+            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness, pulls)).await;
             let read = match &asked {
                 Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
                 Err(unusable) => Err(unusable.why.clone()),
@@ -120,7 +121,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
     let wanted = running.len().min(usize::try_from(budget.min_available()).unwrap_or(usize::MAX));
     let running = &running;
     let looks = traffic.machines().iter().map(|balancer| async move {
-        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None)).await;
+        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None, false)).await;
         let read = script.and_then(|stdout| {
             let read = script::read_check(&stdout, session.now());
             read.map_err(|unreadable| Unusable { why: unreadable.to_string() })
