@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use minisign::KeyPair;
 use sha2::{Digest, Sha256};
-use ship::artifact::{ArtifactError, Patience, Prepared, prepare_with};
-use ship::config::{ArtifactConfig, MinisignKey, SignatureConfig, Signer, Source, Sums};
+use ship::artifact::{ArtifactError, Patience, Prepared, prepare_with, resolve};
+use ship::config::{ArtifactConfig, Channel, MinisignKey, SignatureConfig, Signer, Source, Sums};
 use tempfile::TempDir;
 
 use web::{Reply, Request, Web};
@@ -162,9 +162,9 @@ async fn what_brings_a_little_each_time_is_gone_on_with_but_not_for_ever() {
 async fn a_server_without_ranges_is_asked_from_the_beginning() {
     let bench = Bench::new();
     let body = bytes(200_000);
-    let served = body.clone();
+    let whole = body.clone();
     let server = Web::start(move |_, before| {
-        let reply = Reply::of(served.clone());
+        let reply = Reply::of(whole.clone());
         if before == 0 { reply.breaking_after(150_000) } else { reply }
     });
     let prepared = bench.prepare(&from_url(server.url("server"))).await.unwrap();
@@ -178,14 +178,14 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
     for sends_wrong_part in [false, true] {
         let bench = Bench::new();
         let (old, new) = (bytes(100_000), vec![7; 120_000]);
-        let served = (old, new.clone());
+        let bodies = (old, new.clone());
         let server = Web::start(move |request, before| match before {
-            0 => Reply::of(served.0.clone()).header("ETag", "\"old\"").breaking_after(90_000),
+            0 => Reply::of(bodies.0.clone()).header("ETag", "\"old\"").breaking_after(90_000),
             // One that thinks nothing of `If-Range`, and sends another part.
-            1 if sends_wrong_part => Reply::of(served.1.clone()).part(1000).header("ETag", "\"new\""),
+            1 if sends_wrong_part => Reply::of(bodies.1.clone()).part(1000).header("ETag", "\"new\""),
             _ => {
                 assert_eq!(request.from(), (before == 1).then_some(90_000));
-                Reply::of(served.1.clone()).header("ETag", "\"new\"")
+                Reply::of(bodies.1.clone()).header("ETag", "\"new\"")
             }
         });
         let prepared = bench.prepare(&from_url(server.url("server"))).await.unwrap();
@@ -321,11 +321,11 @@ async fn a_list_that_is_named_must_be_there_and_list_the_source() {
 #[tokio::test]
 async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
     let bench = Bench::new();
-    let served = Arc::new(Mutex::new(b"one".to_vec()));
+    let published = Arc::new(Mutex::new(b"one".to_vec()));
     let server = {
-        let served = Arc::clone(&served);
+        let published = Arc::clone(&published);
         Web::start(move |request, _| {
-            let bytes = served.lock().unwrap().clone();
+            let bytes = published.lock().unwrap().clone();
             match request.path.as_str() {
                 "builds/SHA256SUMS?token=t" => Reply::of(format!("{}  server\n", sha256(&bytes))),
                 "builds/server?token=t" => Reply::of(bytes),
@@ -338,7 +338,7 @@ async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
     assert_eq!(server.paths(), ["builds/SHA256SUMS?token=t", "builds/server?token=t"]);
     bench.prepare(&config).await.unwrap();
     assert_eq!(server.paths(), ["builds/SHA256SUMS?token=t"]);
-    *served.lock().unwrap() = b"two".to_vec();
+    *published.lock().unwrap() = b"two".to_vec();
     let prepared = bench.prepare(&config).await.unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), b"two");
     let without = ArtifactConfig::of(Source::Url(server.url("builds/server?token=t&x=1")));
@@ -478,4 +478,33 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
     assert!(refusal.contains("ssh-keygen says: "), "{refusal}");
     config.signature = Some(SignatureConfig { signer: signer("ci@example.org"), at });
     bench.prepare(&config).await.unwrap();
+}
+
+/// A server that takes a question and never answers.
+fn mute() -> std::net::TcpListener {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_server_never_answers_is_waited_for_half_a_minute() {
+    let server = mute();
+    let url = format!("http://{}/latest.txt", server.local_addr().unwrap());
+    let began = tokio::time::Instant::now();
+    let error = resolve(&Channel::Text(Source::Url(url.clone())), Patience::default()).await.unwrap_err();
+    assert!(began.elapsed() <= Duration::from_secs(31), "{:?}", began.elapsed());
+    let error = error.to_string();
+    assert!(
+        error.starts_with(&format!("{url}: ")) && error.ends_with("see whether the server is up and near"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_whose_server_never_answers_ends() {
+    let (bench, server) = (Bench::new(), mute());
+    let began = tokio::time::Instant::now();
+    let config = from_url(format!("http://{}/server", server.local_addr().unwrap()));
+    let refusal = bench.refused(prepare_with(&config, &bench.path("cache"), Patience::default()).await);
+    assert!(refusal.contains("it took too long (6 attempts); see whether the server is up and near"), "{refusal}");
+    assert!(began.elapsed() < Duration::from_mins(5), "{:?}", began.elapsed());
 }
