@@ -194,6 +194,14 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
 }
 
 #[tokio::test]
+async fn a_tag_that_may_be_of_other_bytes_is_nothing_to_go_on_with() {
+    let bench = Bench::new();
+    let server = ranged(&bytes(100_000), "W/\"one\"", |before| (before == 0).then_some(90_000));
+    bench.prepare(&from_url(server.url("server"))).await.unwrap();
+    assert_eq!(server.asked().iter().map(Request::from).collect::<Vec<_>>(), [None, None]);
+}
+
+#[tokio::test]
 async fn an_unreliable_date_is_nothing_to_go_on_with() {
     for (date, expected) in [("Thu, 26 Nov 2026 02:00:30 GMT", None), ("Thu, 26 Nov 2026 02:05:00 GMT", Some(90_000))] {
         let bench = Bench::new();
@@ -245,6 +253,12 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
     config.sha256 = Some(sha256(&zstd));
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
     assert_eq!(server.asked().len(), 0, "its digest is known");
+
+    let keys = KeyPair::generate_unencrypted_keypair().unwrap();
+    bench.write("app.minisig", minisign(&keys, &zstd));
+    config.signature = Some(minisigned(&bench, &keys, "app.minisig"));
+    assert_eq!(bench.prepare(&config).await.unwrap(), first);
+    assert_eq!(server.asked().len(), 1, "a signature is of the bytes that were published");
 }
 
 #[tokio::test]
@@ -258,6 +272,15 @@ async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
         assert_eq!(sha256(&fs::read(prepared.unwrap().path).unwrap()), sha256(&body));
     }
     assert_eq!(bench.downloads(), ["known"]);
+
+    // Another ship has half of it, and is at it still.
+    let other = Bench::new();
+    let half = other.write(&format!("cache/downloads/{}.part", sha256(server.url("server").as_bytes())), "half");
+    let held = fs::File::open(&half).unwrap();
+    held.lock().unwrap();
+    let prepared = other.prepare(&config).await.unwrap();
+    assert_eq!(sha256(&fs::read(prepared.path).unwrap()), sha256(&body));
+    assert_eq!(fs::read_to_string(&half).unwrap(), "half");
 }
 
 #[tokio::test]

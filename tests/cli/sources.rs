@@ -105,7 +105,8 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
                 Some(from) if request.header("if-range") == Some("\"one\"") => reply.part(from),
                 _ => reply,
             };
-            let reply = reply.header("ETag", "\"one\"");
+            let is_known = request.header("if-none-match") == Some("\"one\"");
+            let reply = if is_known { Reply::status(304) } else { reply.header("ETag", "\"one\"") };
             let room = part - request.from().unwrap_or(0);
             if is_mended.load(Ordering::SeqCst) { reply } else { reply.breaking_after(room) }
         })
@@ -128,7 +129,8 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
     // The next night nothing is new: one small question, and nothing is done.
     let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().run();
     assert!(done.stderr.contains("nothing to do"), "{}", done.stderr);
-    assert_eq!(server.asked().iter().map(|request| request.header("if-none-match").map(str::to_owned)).count(), 1);
+    let asked = server.asked();
+    assert_eq!(asked.iter().map(|request| request.header("if-none-match")).collect::<Vec<_>>(), [Some("\"one\"")]);
 }
 
 /// An https server with a certificate of its own, which redirects to an http one.
@@ -159,7 +161,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     let (key, certificate) = (project.path("key.pem"), project.path("certificate.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&key)
         .arg("-out")
         .arg(&certificate)
@@ -198,4 +200,45 @@ fn a_redirect_from_https_to_http_is_not_followed() {
         )
     );
     assert_eq!(plain.paths().len(), 0, "nobody was asked there");
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn an_s3_url_is_asked_with_a_signature_from_the_usual_variables() {
+    let project = packed("");
+    let bytes = fs::read(project.path("page-0.8.tar.gz")).expect("our own file");
+    let server = Web::start(move |request, _| match request.path.split_once('?') {
+        Some(("builds/nightly/page-0.8.tar.gz", _)) => Reply::of(bytes.clone()),
+        _ => Reply::status(403),
+    });
+    let source = "source = \"s3://builds/nightly/page-{{ version }}.tar.gz\"";
+    let project = project.with("source = \"page-{{ version }}.tar.gz\"", source);
+    let deploy = || project.ship(&["deploy", "inventory.toml"]).any_stderr();
+    let refused = deploy().status(2).run();
+    assert_eq!(server.paths(), Vec::<String>::new());
+    let expected = "no credentials for s3 are in the environment";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    deploy()
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "hunter2")
+        .env("AWS_SESSION_TOKEN", "token")
+        .env("AWS_REGION", "eu-central-1")
+        .env("AWS_ENDPOINT_URL", server.url(""))
+        .run();
+    let asked = server.paths();
+    let [sums, artifact] = asked.as_slice() else { panic!("{asked:?}") };
+    assert!(sums.starts_with("builds/nightly/SHA256SUMS?"), "{sums}");
+    for part in [
+        "builds/nightly/page-0.8.tar.gz?",
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256",
+        "X-Amz-Credential=AKIDEXAMPLE%2F",
+        "%2Feu-central-1%2Fs3%2Faws4_request",
+        "X-Amz-Expires=3600",
+        "X-Amz-Security-Token=token",
+        "X-Amz-Signature=",
+    ] {
+        assert!(artifact.contains(part), "{part} in {artifact}");
+    }
+    assert!(!artifact.contains("hunter2"));
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
 }
