@@ -262,6 +262,18 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
 }
 
 #[tokio::test]
+async fn half_a_download_that_nobody_goes_on_with_for_a_week_goes() {
+    let bench = Bench::new();
+    let source = bench.write("server", "bytes");
+    for (name, days) in [("old.part", 8), ("old.tag", 8), ("new.part", 6)] {
+        let file = fs::File::create(bench.write(&format!("cache/downloads/{name}"), "half")).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_hours(24 * days)).unwrap();
+    }
+    bench.prepare(&from_path(source)).await.unwrap();
+    assert_eq!(names(&bench.path("cache/downloads")), ["new.part"]);
+}
+
+#[tokio::test]
 async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
     let bench = Bench::new();
     let body = bytes(3_000_000);

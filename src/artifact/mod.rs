@@ -78,6 +78,7 @@ pub async fn prepare_with(
     patience: Patience,
 ) -> Result<Prepared, ArtifactError> {
     let cache = Cache::open(cache_dir)?;
+    partial::sweep(&cache);
     let name = match &config.source {
         Source::Path(path) => file_name(path, &web::shown(&config.source))?,
         Source::Url(url) => download::name_of(url)?,

@@ -38,12 +38,17 @@ enum Place {
     Alone(NamedTempFile),
 }
 
-/// The directory of a cache's downloads, which is made if it is not there. What is old in it goes.
+/// The directory of a cache's downloads, which is made if it is not there.
 pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
     let directory = cache.directory().join("downloads");
     let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory);
     made.map_err(|why| cache.error(&why))?;
-    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+    Ok(directory)
+}
+
+/// Removes what is old among a cache's downloads: the playbook may name no URL any more.
+pub(super) fn sweep(cache: &Cache) {
+    for entry in fs::read_dir(cache.directory().join("downloads")).into_iter().flatten().flatten() {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let is_old = modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > KEPT_FOR));
         if is_old {
@@ -51,7 +56,6 @@ pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
             let _ = fs::remove_file(entry.path());
         }
     }
-    Ok(directory)
 }
 
 impl Partial {
