@@ -16,6 +16,17 @@ fn pull(host: &Host, release: &Release, url: &str) -> Script {
     stage(&host.site, &release.definition, &release.id, Bytes::Pulled(url), release.secrets.as_deref())
 }
 
+/// Hosts of every shell, and by which program each downloads. That of busybox's own is none that will do.
+fn hosts() -> Vec<(Host, &'static str)> {
+    let with_curl = shells().into_iter().map(|shell| (Host::with(shell), "curl"));
+    let others = shells().into_iter().filter(|shell| *shell != Shell::Busybox).map(|shell| {
+        let mut host = Host::with(shell);
+        host.without(&["curl"]);
+        (host, "wget")
+    });
+    with_curl.chain(others).collect()
+}
+
 /// A server of a release, behind a password.
 fn serving(release: &Release) -> (Web, String) {
     let bytes = fs::read(&release.path).expect("artifact");
@@ -40,29 +51,22 @@ fn litter(host: &Host) -> usize {
 
 #[test]
 fn a_host_downloads_what_it_stages() {
-    for shell in shells() {
-        for without in [&[][..], &["curl"]] {
-            if shell == Shell::Busybox && !without.is_empty() {
-                continue;
-            }
-            let mut host = Host::with(shell);
-            host.without(without);
-            let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
-            let (server, url) = serving(&release);
-            let script = pull(&host, &release, &url);
-            assert!(!script.text.contains(SECRET) && script.input.file.is_none());
-            assert_eq!(host.order(&script).releases, [release.id.clone()].into());
-            assert_eq!(page(&host, &release), "hello");
-            let secrets = host.root().join("releases").join(release.id.as_str()).join("secrets");
-            assert_eq!(fs::read_to_string(secrets).expect("secrets"), "A=\"1\"\nB=\"2\"\n");
-            let asked = server.asked();
-            assert!(asked.iter().all(|request| request.path == format!("builds/app.tar.gz?token={SECRET}&x=[1]")));
-            let agent = asked[0].header("user-agent").unwrap_or_default().to_lowercase();
-            assert!(agent.starts_with(if without.is_empty() { "curl" } else { "wget" }), "{agent}");
+    for (host, tool) in hosts() {
+        let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
+        let (server, url) = serving(&release);
+        let script = pull(&host, &release, &url);
+        assert!(!script.text.contains(SECRET) && script.input.file.is_none());
+        assert_eq!(host.order(&script).releases, [release.id.clone()].into());
+        assert_eq!(page(&host, &release), "hello");
+        let secrets = host.root().join("releases").join(release.id.as_str()).join("secrets");
+        assert_eq!(fs::read_to_string(secrets).expect("secrets"), "A=\"1\"\nB=\"2\"\n");
+        let asked = server.asked();
+        assert!(asked.iter().all(|request| request.path == format!("builds/app.tar.gz?token={SECRET}&x=[1]")));
+        let agent = asked[0].header("user-agent").unwrap_or_default().to_lowercase();
+        assert!(agent.starts_with(tool), "{agent}");
 
-            host.order(&script);
-            assert_eq!(server.asked().len(), 0, "what is there is not pulled again");
-        }
+        host.order(&script);
+        assert_eq!(server.asked().len(), 0, "what is there is not pulled again");
     }
 }
 
@@ -140,31 +144,24 @@ fn a_host_without_the_tools_says_so() {
 
 #[test]
 fn a_pull_that_is_ended_by_its_watch_leaves_nothing() {
-    for shell in shells() {
-        for without in [&[][..], &["curl"]] {
-            if shell == Shell::Busybox && !without.is_empty() {
-                continue;
-            }
-            let mut host = Host::with(shell);
-            host.without(without);
-            let release = Release::new("hello");
-            // It answers when the test is over.
-            let gate = Arc::new(Mutex::new(()));
-            let closed = gate.lock().expect("no panic");
-            let server = {
-                let gate = Arc::clone(&gate);
-                Web::start(move |_, _| {
-                    drop(gate.lock());
-                    Reply::status(404)
-                })
-            };
-            let script = pull(&host, &release, &server.url("app"));
-            let mut child = host.watched(&script, 1).spawn().expect("a shell");
-            std::io::Write::write_all(child.stdin.as_mut().expect("stdin"), &script.input.head).expect("write");
-            wait_for("the watch", || child.try_wait().expect("status").is_some());
-            let tmp = host.root().join("tmp");
-            assert_eq!((litter(&host), openers(&tmp)), (0, Vec::<String>::new()), "{shell:?}");
-            drop(closed);
-        }
+    for (host, tool) in hosts() {
+        let release = Release::new("hello");
+        // It answers when the test is over.
+        let gate = Arc::new(Mutex::new(()));
+        let closed = gate.lock().expect("no panic");
+        let server = {
+            let gate = Arc::clone(&gate);
+            Web::start(move |_, _| {
+                drop(gate.lock());
+                Reply::status(404)
+            })
+        };
+        let script = pull(&host, &release, &server.url("app"));
+        let mut child = host.watched(&script, 1).spawn().expect("a shell");
+        std::io::Write::write_all(child.stdin.as_mut().expect("stdin"), &script.input.head).expect("write");
+        wait_for("the watch", || child.try_wait().expect("status").is_some());
+        let tmp = host.root().join("tmp");
+        assert_eq!((litter(&host), openers(&tmp)), (0, Vec::<String>::new()), "{tool}");
+        drop(closed);
     }
 }

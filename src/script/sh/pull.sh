@@ -25,10 +25,15 @@ is_gnu_wget() {
     esac
 }
 
-# No more is written than the artifact has: whatever the server sends, it does not fill the disk. Each becomes the program
-# itself, so that a signal reaches it.
-fetch_by_curl() {
+# No more is written than the artifact has, and no core: whatever the server sends, it does not fill the disk.
+bound() {
+    ulimit -c 0 2>/dev/null
     ulimit -f "$BLOCKS_MAX" 2>/dev/null
+}
+
+# Each becomes the program itself, so that a signal reaches it.
+fetch_by_curl() {
+    bound
     exec curl -q --fail --silent --show-error --location --globoff --connect-timeout "$SERVER_WAIT" --retry "$SERVER_TRIES" \
         --speed-limit 1 --speed-time "$SERVER_WAIT" --output "$litter/artifact" --config - <<END 2>"$litter/said"
 url = "$url"
@@ -36,7 +41,7 @@ END
 }
 
 fetch_by_wget() {
-    ulimit -f "$BLOCKS_MAX" 2>/dev/null
+    bound
     exec wget --no-verbose --tries "$SERVER_TRIES" --timeout "$SERVER_WAIT" --output-document "$litter/artifact" \
         --input-file - <<END 2>"$litter/said"
 $url
