@@ -121,7 +121,8 @@ fn hosts(dir: &Path, balancer: Target, ports: Vec<u16>, driver: TrafficDriver, d
         HostSite { target, labels: BTreeMap::new(), base_dir, ports }
     };
     let traffic = Traffic { balancers: Balancers::Shared(vec![balancer.name.clone()]), drain_timeout };
-    let releases = Releases { definitions: BTreeMap::new(), artifacts: dir.into(), secrets: BTreeMap::new() };
+    let releases =
+        Releases { definitions: BTreeMap::new(), artifacts: dir.into(), secrets: BTreeMap::new(), pulled: None };
     Hosts::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,

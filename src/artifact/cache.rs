@@ -13,7 +13,7 @@ use crate::config::hex;
 
 use super::error::ArtifactError;
 
-const DIRECTORY_MODE: u32 = 0o700;
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 /// How the names of artifacts in the making begin.
 const PARTIAL: &str = "partial-";
 
@@ -50,6 +50,11 @@ impl Cache {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
         made.map_err(|why| cache.error(&why))?;
         Ok(cache)
+    }
+
+    /// Where it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.0
     }
 
     /// A new, empty artifact.

@@ -1,125 +1,289 @@
-//! Fetches an artifact by http or https into a temporary file.
+//! Fetches an artifact by http or https: streamed, gone on with where it broke off, and not at all where it is known.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{Client, Response, Url};
-use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode, Url};
+use sha2::{Digest, Sha256};
 
 use super::cache::Cache;
 use super::error::ArtifactError;
+use super::partial::{self, Partial};
+use super::recollection::{Recollection, Validators};
+use super::web::{Patience, Trouble, client, parsed, without_secrets};
+use crate::config::hex;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From one piece to the next.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const SIZE_BYTES_MAX: u64 = 16 << 30;
+/// Attempts in all, however much each of them brings.
+const TRIES_MAX: u32 = 50;
+/// What comes slower than this, for a while, is tried anew.
+const SLOWEST: (u64, Duration) = (64 << 10, Duration::from_mins(1));
 
 /// Something downloaded, which goes away unless it is copied.
 pub(super) struct Download {
     file: Bytes,
-    /// The last part of the URL's path.
-    pub(super) name: String,
-    /// The URL without what may be secret in it: user, password and query.
-    pub(super) shown: String,
+    memory: Memory,
 }
 
 enum Bytes {
-    New(NamedTempFile),
+    New(Partial),
     /// They are in the cache since an earlier time.
     Kept(PathBuf),
+    /// What was made of them is.
+    KeptAsSent {
+        path: PathBuf,
+        source_sha256: String,
+    },
+}
+
+/// Where it is remembered what a URL led to.
+struct Memory {
+    directory: PathBuf,
+    key: String,
+    validators: Option<Validators>,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) url: &'a str,
+    /// Its SHA-256, where it is known.
+    pub(super) sha256: Option<&'a str>,
+    /// Whether the bytes themselves are needed, and not only what was made of them.
+    pub(super) as_published: bool,
 }
 
 impl Download {
     pub(super) fn path(&self) -> &Path {
         match &self.file {
-            Bytes::New(file) => file.path(),
-            Bytes::Kept(path) => path,
+            Bytes::New(partial) => partial.path(),
+            Bytes::Kept(path) | Bytes::KeptAsSent { path, .. } => path,
         }
+    }
+
+    /// The SHA-256 of what was published, where only what was made of it is kept.
+    pub(super) fn transcoded_from(&self) -> Option<&str> {
+        match &self.file {
+            Bytes::KeptAsSent { source_sha256, .. } => Some(source_sha256),
+            Bytes::New(_) | Bytes::Kept(_) => None,
+        }
+    }
+
+    /// Remembers what came of it, so that it need not be downloaded again.
+    pub(super) fn remember(&self, source_sha256: &str, sent_sha256: &str) {
+        let Memory { directory, key, validators: Some(validators) } = &self.memory else { return };
+        let (source_sha256, sent_sha256) = (source_sha256.to_owned(), sent_sha256.to_owned());
+        Recollection { validators: validators.clone(), source_sha256, sent_sha256 }.write(directory, key);
     }
 }
 
-/// Downloads a URL, unless what it leads to is known by its SHA-256 and in the cache.
-pub(super) async fn fetch(url: &str, sha256: Option<&str>, cache: &Cache) -> Result<Download, ArtifactError> {
-    let wrong = |why: &str| ArtifactError::download("the artifact", why, "correct the URL in `source`");
-    let url = Url::parse(url).map_err(|why| wrong(&format!("this is no URL: {why}")))?;
-    let shown = without_secrets(&url);
-    let name = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
+/// The last part of the URL's path.
+pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
+    let shown = without_secrets(url);
+    let parsed = Url::parse(url);
+    let parsed = parsed.map_err(|why| {
+        ArtifactError::download("the artifact", &format!("this is no URL: {why}"), "correct the URL in `source`")
+    })?;
+    let name = parsed.path().rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
         return Err(ArtifactError::download(&shown, "its path does not end in a file's name", "name the file itself"));
     }
-    let name = name.to_owned();
-    if let Some(path) = sha256.and_then(|sha256| cache.kept(sha256)) {
-        return Ok(Download { file: Bytes::Kept(path), name, shown });
-    }
-    let response = request(&url, &shown).await?;
-    let file = cache.temporary()?;
-    save(response, &file, &shown, cache).await?;
-    Ok(Download { file: Bytes::New(file), name, shown })
+    Ok(name.to_owned())
 }
 
-async fn request(url: &Url, shown: &str) -> Result<Response, ArtifactError> {
-    let client = client().map_err(|why| ArtifactError::download(shown, &causes(&why), "see what TLS needs here"))?;
-    let response = client.get(url.clone()).send().await.map_err(|why| failed(shown, &why))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let help = match status.as_u16() {
-        404 | 410 => "correct the URL in `source`, or publish this version first",
-        401 | 403 => "see that this machine may read it",
-        _ => "try again later, or download it by hand and point `source` at the file",
-    };
-    Err(ArtifactError::download(shown, &format!("the server answers {status}"), help))
-}
-
-async fn save(mut response: Response, file: &NamedTempFile, shown: &str, cache: &Cache) -> Result<(), ArtifactError> {
-    let reopened = file.reopen().map_err(|why| cache.error(&why))?;
-    let mut writer = tokio::io::BufWriter::new(tokio::fs::File::from_std(reopened));
-    let mut size_bytes: u64 = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|why| failed(shown, &why))? {
-        size_bytes += chunk.len() as u64;
-        if size_bytes > SIZE_BYTES_MAX {
-            let why = format!("it is larger than {} GiB", SIZE_BYTES_MAX >> 30);
-            return Err(ArtifactError::download(shown, &why, "see whether the URL is the right one"));
+/// Downloads what a URL leads to, unless that is in the cache: known by its SHA-256, or by what the server says.
+pub(super) async fn fetch(wanted: Wanted<'_>, cache: &Cache, patience: Patience) -> Result<Download, ArtifactError> {
+    let shown = without_secrets(wanted.url);
+    let key = hex(&Sha256::digest(wanted.url));
+    let directory = partial::directory(cache)?;
+    let known = kept(cache, &directory, &key, wanted.as_published);
+    let memory = |validators| Memory { directory: directory.clone(), key: key.clone(), validators };
+    if let Some(sha256) = wanted.sha256 {
+        if let Some(path) = cache.kept(sha256) {
+            return Ok(Download { file: Bytes::Kept(path), memory: memory(None) });
         }
-        writer.write_all(&chunk).await.map_err(|why| cache.error(&why))?;
+        if let Some((known, file)) = known.filter(|(known, _)| known.source_sha256 == sha256) {
+            let validators = Some(known.validators);
+            return Ok(Download { file, memory: memory(validators) });
+        }
+        // The server would only say that it is what is not meant.
+        let (partial, validators) = download(wanted.url, &shown, None, &directory, &key, cache, patience).await?;
+        let partial =
+            partial.ok_or_else(|| ArtifactError::download(&shown, "the server sends nothing", "try again"))?;
+        return Ok(Download { file: Bytes::New(partial), memory: memory(Some(validators)) });
     }
-    writer.flush().await.map_err(|why| cache.error(&why))
-}
-
-fn client() -> reqwest::Result<Client> {
-    // Only the first call in a process does anything; whoever was first is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-    // A machine without any root certificate can still fetch by http.
-    builder().build().or_else(|_| builder().tls_certs_only([]).build())
-}
-
-fn failed(shown: &str, why: &reqwest::Error) -> ArtifactError {
-    let help = if why.is_timeout() {
-        "see whether the server is up and near; connecting may take 10s, and each piece 30s"
-    } else {
-        "see whether the server can be reached from here (curl -I), then try again"
+    let condition = known.as_ref().map(|(known, _)| &known.validators);
+    let (partial, validators) = download(wanted.url, &shown, condition, &directory, &key, cache, patience).await?;
+    let file = match (partial, known) {
+        (Some(partial), _) => Bytes::New(partial),
+        (None, Some((_, file))) => file,
+        (None, None) => return Err(ArtifactError::download(&shown, "the server sends nothing", "try again")),
     };
-    ArtifactError::download(shown, &causes(why), help)
+    Ok(Download { file, memory: memory(Some(validators)) })
 }
 
-/// The error's last cause, which is the one that tells; reqwest's own text would show the whole URL.
-fn causes(why: &reqwest::Error) -> String {
-    let mut last: &dyn std::error::Error = why;
-    while let Some(source) = last.source() {
-        last = source;
+/// What the URL led to the last time, if it is still kept.
+fn kept(cache: &Cache, directory: &Path, key: &str, as_published: bool) -> Option<(Recollection, Bytes)> {
+    let known = Recollection::read(directory, key)?;
+    let is_same = known.source_sha256 == known.sent_sha256;
+    if as_published && !is_same {
+        return None;
     }
-    if why.is_timeout() { "it took too long".to_owned() } else { last.to_string() }
+    let path = cache.kept(&known.sent_sha256)?;
+    let source_sha256 = known.source_sha256.clone();
+    let file = if is_same { Bytes::Kept(path) } else { Bytes::KeptAsSent { path, source_sha256 } };
+    Some((known, file))
 }
 
-fn without_secrets(url: &Url) -> String {
-    let mut shown = url.clone();
-    // These fail for URLs without a host only, which have no user either.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown.set_query(None);
-    shown.set_fragment(None);
-    shown.to_string()
+/// The whole of it; `None` where it is what it was by `condition`.
+async fn download(
+    url: &str,
+    shown: &str,
+    condition: Option<&Validators>,
+    directory: &Path,
+    key: &str,
+    cache: &Cache,
+    patience: Patience,
+) -> Result<(Option<Partial>, Validators), ArtifactError> {
+    let error = |trouble: Trouble| ArtifactError::download(shown, &trouble.why, trouble.help);
+    let client = client().map_err(error)?;
+    let mut partial = Partial::open(directory, key, cache)?;
+    let (mut tries, mut fruitless) = (0, 0);
+    loop {
+        let before = partial.length();
+        let mut attempt = Attempt { client: &client, url, condition, partial: &mut partial };
+        let trouble = match attempt.carry_out().await {
+            Ok(Got::All(validators)) => return Ok((Some(partial.whole()), validators)),
+            Ok(Got::Unchanged) => return Ok((None, condition.cloned().unwrap_or_default())),
+            Err(Broken::Cache(why)) => return Err(cache.error(&why)),
+            Err(Broken::Web(trouble)) => trouble,
+        };
+        tries += 1;
+        fruitless = if partial.length() > before { 1 } else { fruitless + 1 };
+        if !trouble.is_passing || fruitless >= patience.tries || tries >= TRIES_MAX {
+            let trouble = trouble.after(tries);
+            return Err(match partial.length() {
+                0 => error(trouble),
+                bytes => {
+                    let why = format!("{}; {bytes} bytes have come so far", trouble.why);
+                    error(Trouble { why, ..trouble })
+                }
+            });
+        }
+        tracing::debug!(shown, why = trouble.why, bytes = partial.length(), "a download broke off");
+        patience.pause(fruitless).await;
+    }
+}
+
+/// One request.
+struct Attempt<'a> {
+    client: &'a Client,
+    url: &'a str,
+    condition: Option<&'a Validators>,
+    partial: &'a mut Partial,
+}
+
+enum Got {
+    All(Validators),
+    Unchanged,
+}
+
+enum Broken {
+    Web(Trouble),
+    Cache(std::io::Error),
+}
+
+impl From<Trouble> for Broken {
+    fn from(trouble: Trouble) -> Self {
+        Broken::Web(trouble)
+    }
+}
+
+impl From<reqwest::Error> for Broken {
+    fn from(why: reqwest::Error) -> Self {
+        Broken::Web(why.into())
+    }
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(why: std::io::Error) -> Self {
+        Broken::Cache(why)
+    }
+}
+
+impl Attempt<'_> {
+    async fn carry_out(&mut self) -> Result<Got, Broken> {
+        // As it lies there: ranges of something compressed on the way would not fit.
+        let mut request = self.client.get(parsed(self.url)?).header(ACCEPT_ENCODING, "identity");
+        let mut is_conditional = false;
+        if let Some(tag) = self.partial.tag() {
+            request = request.header(RANGE, format!("bytes={}-", self.partial.length())).header(IF_RANGE, tag);
+        } else if let Some(condition) = self.condition {
+            for (name, value) in condition.conditions() {
+                request = request.header(name, value);
+                is_conditional = true;
+            }
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let validators = Validators::of(response.headers());
+        match status {
+            StatusCode::NOT_MODIFIED if is_conditional => return Ok(Got::Unchanged),
+            StatusCode::PARTIAL_CONTENT if self.partial.tag().is_some() => {
+                if start_of(response.headers()) != Some(self.partial.length()) {
+                    self.partial.begin(None)?;
+                    return Err(Trouble::passing("the server sends another part than it was asked for").into());
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if self.partial.tag().is_some() => {
+                self.partial.begin(None)?;
+                return Err(Trouble::status(status).passes().into());
+            }
+            StatusCode::OK => self.partial.begin(validators.strong(response.headers()))?,
+            _ if status.is_success() => {
+                let help = "give the URL of the file itself";
+                return Err(Trouble::lasting(format!("the server answers {status}"), help).into());
+            }
+            _ => return Err(Trouble::status(status).into()),
+        }
+        self.save(response).await?;
+        Ok(Got::All(validators))
+    }
+
+    /// Writes what comes, and keeps what has come when it breaks off.
+    async fn save(&mut self, mut response: Response) -> Result<(), Broken> {
+        let mut writer = self.partial.writer().await?;
+        let mut room = SIZE_BYTES_MAX.saturating_sub(self.partial.length());
+        let (mut since, mut bytes) = (Instant::now(), 0);
+        let ended = loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break Ok(()),
+                Err(why) => break Err(why.into()),
+            };
+            let length = chunk.len() as u64;
+            let Some(left) = room.checked_sub(length) else {
+                let why = format!("it is larger than {} GiB", SIZE_BYTES_MAX >> 30);
+                break Err(Trouble::lasting(why, "see whether the URL is the right one").into());
+            };
+            room = left;
+            writer.write(&chunk).await?;
+            bytes += length;
+            if since.elapsed() > SLOWEST.1 {
+                if bytes < SLOWEST.0 {
+                    break Err(Trouble::passing(format!("no more than {bytes} bytes came in a minute")).into());
+                }
+                (since, bytes) = (Instant::now(), 0);
+            }
+        };
+        self.partial.take(writer).await?;
+        ended
+    }
+}
+
+/// Where a part begins: `bytes 100-199/200`.
+fn start_of(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?;
+    range.split_once('-')?.0.trim().parse().ok()
 }

@@ -18,6 +18,8 @@ pub struct ArtifactError {
 enum Key {
     Source,
     Sha256,
+    Sums,
+    Signature,
 }
 
 impl ArtifactError {
@@ -36,8 +38,16 @@ impl ArtifactError {
         let place = match self.key {
             Key::Source => &config.places.source,
             Key::Sha256 => &config.places.sha256,
+            Key::Sums => &config.places.sums,
+            Key::Signature => &config.places.signature,
         };
+        let place = place.as_ref().or(config.places.source.as_ref());
         match place {
+            // The line is not shown where it may hold a password.
+            Some(place) if config.source.may_hold_secrets() => {
+                let diagnostic = Diagnostic::line(place.path(), place.line(), place.column(), &self.message);
+                diagnostic.help(&self.help).into()
+            }
             Some(place) => Diagnostic::at(place, &self.message).help(&self.help).into(),
             None => Diagnostic::file("artifact", &self.message).help(&self.help).into(),
         }
@@ -127,6 +137,21 @@ impl ArtifactError {
         let message = format!("the artifact {shown} is not the one meant: its SHA-256 is {actual}, not {expected}");
         let help = "if the artifact is right, put the first of the two into `sha256`; if it is not, get it again";
         Self { key: Key::Sha256, ..Self::new(message, help) }
+    }
+
+    pub(super) fn differs_from_list(shown: &str, list: &str, expected: &str, actual: &str) -> Self {
+        let message =
+            format!("the artifact {shown} is not the one meant: its SHA-256 is {actual}, but {list} says {expected}");
+        let help = "if one of the two was replaced just now, try again; else publish both anew, together";
+        Self { key: Key::Sums, ..Self::new(message, help) }
+    }
+
+    pub(super) fn sums(message: &str, help: &str) -> Self {
+        Self { key: Key::Sums, ..Self::new(message.to_owned(), help) }
+    }
+
+    pub(super) fn signature(message: &str, help: &str) -> Self {
+        Self { key: Key::Signature, ..Self::new(message.to_owned(), help) }
     }
 
     pub(super) fn download(shown: &str, why: &str, help: &str) -> Self {

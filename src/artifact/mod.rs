@@ -8,16 +8,27 @@
 //! | `.tar.zst`, `.tzst` | the same archive, gzipped: hosts need no zstd |
 //! | a directory | a gzipped archive whose bytes depend on names, contents and execute permission alone; `.git` and `.ship` stay out |
 //! | any other file | the same bytes |
-//! | an http(s) URL | what its name says, downloaded |
+//! | an http(s) or s3 URL | what its name says, downloaded |
 //!
 //! What is sent is kept in a cache by its SHA-256; it gets that name only when it is whole, checked and on the disk.
+//!
+//! Names from without, of a server or of a list, are compared and never used as paths: a download lies under the digest of
+//! its URL until it lies under its own.
 
 mod archive;
 mod cache;
+mod channel;
 mod download;
 mod error;
 mod pack;
+mod partial;
+mod recollection;
+#[cfg(feature = "s3")]
+mod s3;
+mod signature;
+mod sums;
 mod tape;
+mod web;
 mod zstd;
 
 use std::fs::{self, File};
@@ -29,10 +40,14 @@ use flate2::read::MultiGzDecoder;
 use crate::config::{ArtifactConfig, Source};
 use crate::core::release::{Artifact, ArtifactForm};
 
+pub use channel::{ChannelError, resolve};
 pub use error::ArtifactError;
+pub use web::Patience;
 
 use cache::{Cache, Draft, Hashed};
-use download::Download;
+use download::{Download, Wanted};
+use signature::Demand;
+use sums::Sum;
 use zstd::ZstdReader;
 
 /// What is ready to be sent.
@@ -47,17 +62,56 @@ pub struct Prepared {
 /// Reads or downloads an artifact, proves that it is whole and safe to unpack, and keeps it in `cache_dir`.
 ///
 /// # Errors
-/// When the source cannot be had, is broken, would be unpacked outside its directory or has another SHA-256 than the
-/// playbook says, and when the cache cannot be written.
+/// When the source cannot be had, is broken, would be unpacked outside its directory, has another SHA-256 than the
+/// playbook or the list beside it says, or is not signed by whom the playbook names, and when the cache cannot be written.
 pub async fn prepare(config: &ArtifactConfig, cache_dir: &Path) -> Result<Prepared, ArtifactError> {
+    prepare_with(config, cache_dir, Patience::default()).await
+}
+
+/// [`prepare`], with another patience where a server does not answer as it should.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_with(
+    config: &ArtifactConfig,
+    cache_dir: &Path,
+    patience: Patience,
+) -> Result<Prepared, ArtifactError> {
     let cache = Cache::open(cache_dir)?;
+    partial::sweep(&cache);
+    let name = match &config.source {
+        Source::Path(path) => file_name(path, &web::shown(&config.source))?,
+        Source::Url(url) => download::name_of(url)?,
+    };
+    let sum = sums::look_up(config, &name, patience).await?;
+    let demand = match &config.signature {
+        Some(signature) => Some(signature::demand(signature, &config.source, patience).await?),
+        None => None,
+    };
     let download = match &config.source {
         Source::Path(_) => None,
-        Source::Url(url) => Some(download::fetch(url, config.sha256.as_deref(), &cache).await?),
+        Source::Url(url) => {
+            let sha256 = config.sha256.as_deref().or(sum.as_ref().map(|sum| sum.sha256.as_str()));
+            let wanted = Wanted { url, sha256, as_published: demand.is_some() };
+            Some(download::fetch(wanted, &cache, patience).await?)
+        }
     };
     let config = config.clone();
-    let working = tokio::task::spawn_blocking(move || prepare_here(&config, download.as_ref(), &cache));
+    let working = tokio::task::spawn_blocking(move || {
+        prepare_here(&Order { config: &config, name, sum, demand, download, cache: &cache })
+    });
     working.await.map_err(|stopped| ArtifactError::stopped(&stopped.to_string()))?
+}
+
+/// What is to be prepared, with all that had to be asked for.
+struct Order<'a> {
+    config: &'a ArtifactConfig,
+    /// The name of the source's file.
+    name: String,
+    sum: Option<Sum>,
+    demand: Option<Demand>,
+    download: Option<Download>,
+    cache: &'a Cache,
 }
 
 /// How a source is to be treated: by its name, but that a directory is a directory.
@@ -69,44 +123,58 @@ enum Kind {
     File,
 }
 
-fn prepare_here(
-    config: &ArtifactConfig,
-    download: Option<&Download>,
-    cache: &Cache,
-) -> Result<Prepared, ArtifactError> {
-    let (path, shown) = match (&config.source, download) {
-        (_, Some(download)) => (download.path(), download.shown.clone()),
-        (Source::Path(path), None) => (path.as_path(), path.display().to_string()),
-        (Source::Url(url), None) => (Path::new(""), url.clone()),
+fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
+    let Order { config, name, cache, download, .. } = order;
+    let shown = web::shown(&config.source);
+    let path = match (&config.source, download) {
+        (_, Some(download)) => download.path(),
+        (Source::Path(path), None) => path.as_path(),
+        (Source::Url(_), None) => Path::new(""),
     };
-    let name = match download {
-        Some(download) => download.name.clone(),
-        None => file_name(path, &shown)?,
-    };
-    let kind = kind_of(path, &name, &shown)?;
-    let (mut draft, source_sha256) = match kind {
-        Kind::Directory => {
+    let kind = kind_of(path, name, &shown)?;
+    let (mut draft, source_sha256) = match (kind, download.as_ref().and_then(Download::transcoded_from)) {
+        (Kind::Directory, _) => {
             let draft = pack::pack(path, &shown, cache)?;
             let sha256 = draft.sha256();
             (draft, sha256)
         }
-        Kind::TarZst => transcoded(path, &shown, cache)?,
-        Kind::TarGz | Kind::File => copied(path, &shown, cache)?,
+        // What it was made into is at hand.
+        (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
+        (Kind::TarZst, None) => transcoded(path, &shown, cache)?,
+        (Kind::TarGz | Kind::File, None) => copied(path, &shown, cache)?,
     };
-    if let Some(expected) = config.sha256.as_ref().filter(|expected| **expected != source_sha256) {
-        return Err(ArtifactError::wrong_digest(&shown, expected, &source_sha256));
-    }
+    order.refuse_what_is_not_meant(path, &shown, &source_sha256)?;
     let (form, strip_components) = if matches!(kind, Kind::File) {
         if draft.size_bytes() == 0 {
             return Err(ArtifactError::empty(&shown, 0));
         }
-        (ArtifactForm::File(name), 0)
+        (ArtifactForm::File(name.clone()), 0)
     } else {
         check_archive(&mut draft, &shown, config.strip_components, cache)?;
         (ArtifactForm::TarGz, config.strip_components)
     };
     let (path, sha256, size_bytes) = cache.keep(draft)?;
+    if let Some(download) = download {
+        download.remember(&source_sha256, &sha256);
+    }
     Ok(Prepared { artifact: Artifact { form, sha256, size_bytes, strip_components }, path })
+}
+
+impl Order<'_> {
+    /// The digest is that of the very bytes that were copied: whoever changes the file meanwhile changes nothing here.
+    fn refuse_what_is_not_meant(&self, path: &Path, shown: &str, actual: &str) -> Result<(), ArtifactError> {
+        if let Some(expected) = self.config.sha256.as_ref().filter(|expected| *expected != actual) {
+            return Err(ArtifactError::wrong_digest(shown, expected, actual));
+        }
+        if let Some(Sum { sha256, list }) = self.sum.as_ref().filter(|sum| sum.sha256 != actual) {
+            return Err(ArtifactError::differs_from_list(shown, list, sha256, actual));
+        }
+        let Some(demand) = &self.demand else { return Ok(()) };
+        if demand.verify(path, shown)? != actual {
+            return Err(ArtifactError::changing(shown, &self.name));
+        }
+        Ok(())
+    }
 }
 
 /// A name that every host and every message can bear.

@@ -94,7 +94,7 @@ pub struct InventoryArg {
 /// What may be given instead of what the playbook says.
 #[derive(Debug, Args)]
 pub struct Overrides {
-    /// The version to deploy, instead of the playbook's
+    /// The version or channel to deploy, instead of the playbook's
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
     /// Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again

@@ -8,10 +8,10 @@ use futures::stream::{self, StreamExt};
 
 use super::args::Check;
 use super::exit::{Exit, Fail};
-use super::print;
 use super::releases::Release;
 use super::session::Session;
-use crate::config::Overrides;
+use super::{channels, print};
+use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::names::{HostId, Slot};
 use crate::core::release::{Definition, Driver};
@@ -42,9 +42,16 @@ struct Found {
 
 pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let session = Session::open(args.inventory, &overrides)?;
     // A host may be looked at although the artifact is missing: all problems are said at once.
-    let release = Release::prepare(&session).await;
+    let (overrides, unresolved) = match channels::resolve(&args.inventory, overrides.clone()).await {
+        Ok(resolved) => (resolved.overrides, None),
+        Err(fail) => (overrides, Some(fail)),
+    };
+    let session = Session::open(args.inventory, &overrides)?;
+    let release = match unresolved {
+        None => Release::prepare(&session).await,
+        Some(fail) => Err(fail),
+    };
     let world = session.world(session.definitions(), None);
     let definition = release.as_ref().ok().map(|release| release.definition.clone());
     let mut found = look(&session, &world, definition.as_ref()).await;
@@ -87,11 +94,12 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
     let driver = session.project.playbook.service.driver;
     let user = session.project.playbook.service.user.clone();
     let liveness = session.project.playbook.liveness.as_ref().map(|liveness| &liveness.check);
+    let pulls = session.project.playbook.artifact.fetch == Fetch::Pull;
     let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
         let (world, user) = (Arc::clone(world), user.clone());
         async move {
-            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness)).await;
+            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness, pulls)).await;
             let read = match &asked {
                 Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
                 Err(unusable) => Err(unusable.why.clone()),
@@ -113,7 +121,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
     let wanted = running.len().min(usize::try_from(budget.min_available()).unwrap_or(usize::MAX));
     let running = &running;
     let looks = traffic.machines().iter().map(|balancer| async move {
-        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None)).await;
+        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None, false)).await;
         let read = script.and_then(|stdout| {
             let read = script::read_check(&stdout, session.now());
             read.map_err(|unreadable| Unusable { why: unreadable.to_string() })

@@ -5,7 +5,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, GoOn, Goal};
 use super::session::{Attendance, Session};
-use super::{args, night, note, plan, resume, rollback};
+use super::{args, channels, night, note, plan, resume, rollback};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::night::Resolution;
@@ -19,8 +19,8 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
         let overrides = args::Overrides { version: args.overrides.version, set };
         return plan::run(args::Plan { inventory: args.inventory, overrides, output }).await;
     }
-    let overrides = Overrides { version: args.overrides.version, set };
-    let mut session = Session::open(args.inventory, &overrides)?;
+    let resolved = channels::resolve(&args.inventory, Overrides { version: args.overrides.version, set }).await?;
+    let mut session = Session::open(args.inventory, &resolved.overrides)?;
     session.attendance = Attendance { unattended: args.unattended, force: args.force };
     night::permit_now(&session)?;
     let release = Release::prepare(&session).await?;
@@ -30,7 +30,7 @@ pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
     let resolution = if args.unattended { night::resolve(&session, standing, &release.id)? } else { Resolution::Go };
     let then = match resolution {
         Resolution::Go => {
-            let goal = goal(&session, release, args.cause);
+            let goal = goal(&session, release, args.cause.or_else(|| resolved.cause()));
             return Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Deploy));
         }
         Resolution::Skip { why } => {

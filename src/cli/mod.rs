@@ -2,6 +2,7 @@
 
 mod abort;
 pub mod args;
+mod channels;
 mod check;
 mod contract;
 mod deploy;

@@ -7,7 +7,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, Scene};
 use super::session::Session;
-use super::{deploy, print};
+use super::{channels, deploy, print};
 use crate::config::Overrides;
 use crate::core::action::{Action, StopReason};
 use crate::core::event::Event;
@@ -23,6 +23,7 @@ use crate::report::text::count;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
+    let overrides = channels::resolve(&args.inventory, overrides).await?.overrides;
     let session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::exit::Fail;
 use super::session::Session;
+use crate::config::{Fetch, Source};
 use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
@@ -21,6 +22,8 @@ pub(super) struct Release {
     pub(super) definition: Definition,
     /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they are not known.
     pub(super) secrets: Option<Secrets>,
+    /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of what the release is.
+    pub(super) pulled_from: Option<String>,
 }
 
 /// A secrets' file as the hosts get it. It is never written on this machine.
@@ -40,14 +43,18 @@ impl Release {
         let secrets = Secrets::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
         let definition = config::definition(playbook, prepared.artifact, digest);
-        Ok(Self { id: config::release_id(&definition), definition, secrets })
+        let pulled_from = match (playbook.artifact.fetch, &playbook.artifact.source) {
+            (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
+            _ => None,
+        };
+        Ok(Self { id: config::release_id(&definition), definition, secrets, pulled_from })
     }
 
     /// A release of the history. Its secrets are known if they are still those that the playbook names.
     pub(super) fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
         let present = Secrets::read(&session.project.playbook.service).ok().flatten();
         let secrets = present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
-        Self { id: id.clone(), definition: definition.clone(), secrets }
+        Self { id: id.clone(), definition: definition.clone(), secrets, pulled_from: None }
     }
 }
 

@@ -124,7 +124,7 @@ async fn first_look(
     definitions: BTreeMap<ReleaseId, Definition>,
 ) -> Result<Scene, Fail> {
     let spec = session.spec(&definitions, Some(&release.id))?;
-    let world = session.world(definitions.clone(), release.secrets.as_ref());
+    let world = session.world(definitions.clone(), Some(release));
     let found = preflight(&world, &spec.hosts, spec.traffic.as_ref(), &definitions, &*session.clock).await;
     Ok(Scene { spec, world, definitions, found, newest: session.newest_rollout()? })
 }

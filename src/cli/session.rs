@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::exit::{Exit, Fail};
 use super::patience::Patience;
-use super::releases::Secrets;
+use super::releases::Release;
 use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
@@ -351,12 +351,14 @@ impl Session {
     }
 
     /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, secrets: Option<&Secrets>) -> Arc<Hosts> {
+    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Arc<Hosts> {
         let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| self.site(host));
         let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
+        let secrets = release.and_then(|release| release.secrets.as_ref());
+        let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
         let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
-        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets };
+        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets, pulled };
         let Subject { fleet, service } = self.subject.clone();
         let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
         let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver });

@@ -157,7 +157,7 @@ fn percentage(node: &Node) -> Result<Number, Faults> {
 }
 
 /// A JSON pointer, `/errors/0/rate`, or the same as a path, `$.errors[0].rate`.
-fn pointer(node: &Node) -> Result<String, Faults> {
+pub(super) fn pointer(node: &Node) -> Result<String, Faults> {
     let text = line(node)?;
     if text.starts_with('/') {
         return Ok(text);

@@ -8,6 +8,8 @@
 //! faults) → `inventory`, `playbook` → what holds only between the two.
 
 mod analysis;
+mod artifact;
+mod channel;
 mod command;
 mod definition;
 mod diagnostic;
@@ -34,12 +36,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use artifact::{ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Source, Sums};
+pub use channel::{Channel, check_version};
 pub(crate) use definition::hex;
 pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
 pub use overrides::Overrides;
-pub use playbook::{ArtifactConfig, ArtifactPlaces, Playbook, ServiceConfig, Source};
+pub use playbook::{Playbook, ServiceConfig};
 pub use rollout::RolloutConfig;
 pub use secrets::{Secrets, SecretsConfig, read_secrets};
 pub use template::{SlotVars, render, uses};

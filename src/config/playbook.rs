@@ -12,6 +12,7 @@ use crate::core::names::Port;
 use crate::core::release::{Driver, Liveness, Readiness};
 
 use super::analysis;
+use super::artifact::{self, ArtifactConfig};
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
@@ -24,14 +25,13 @@ use super::probe;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
-use super::template::{SlotVars, TemplateFault, regions, render_slot, render_version, uses};
+use super::template::{SlotVars, TemplateFault, regions, render_slot, uses};
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
-use super::value::{Fault, Faults, Located, choice, line, located, number, positive_duration};
+use super::value::{Located, choice, located, positive_duration};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-const STRIP_COMPONENTS_MAX: u32 = 100;
 
 /// A service and how to roll it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,37 +85,6 @@ pub struct ServiceConfig {
     pub secrets: SecretsConfig,
 }
 
-/// Where the bytes of a release come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArtifactConfig {
-    /// The file, directory or URL.
-    pub source: Source,
-    /// The SHA-256 that the source is to have, in lower-case hex.
-    pub sha256: Option<String>,
-    /// Leading path components to drop when unpacking.
-    pub strip_components: u32,
-    /// Where it was written, for what turns out only when the source is read.
-    pub places: ArtifactPlaces,
-}
-
-/// The places of an artifact's keys in the playbook.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArtifactPlaces {
-    /// Of `source`.
-    pub source: Option<Place>,
-    /// Of `sha256`.
-    pub sha256: Option<Place>,
-}
-
-/// A file, a directory, or something to download.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file or a directory, as found from the playbook.
-    Path(PathBuf),
-    /// An http or https URL.
-    Url(String),
-}
-
 /// The templates over a slot, each with the place of the text that it was written in.
 #[derive(Default)]
 pub(super) struct Templates(Vec<Located<String>>);
@@ -163,7 +132,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
     let (ports, driver_place) = (place_in_service("ports"), place_in_service("driver"));
     let service = service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
-    let artifact = artifact_fields.and_then(|fields| read_artifact(&fields, dir, version.as_deref()));
+    let artifact = artifact_fields.and_then(|fields| artifact::read(&fields, dir, version.as_deref(), sink));
     let readiness = readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
     let liveness = match liveness_place {
         None => Some(None),
@@ -255,53 +224,6 @@ fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<Stri
             sink.push(diagnostic.help("keep one of the two"));
         }
     }
-}
-
-fn read_artifact(fields: &Fields<'_>, dir: &Path, version: Option<&str>) -> Option<ArtifactConfig> {
-    let rendered = |node: &Node| over_version(node, version);
-    let example = "source = \"testpage-{{ version }}.tar.gz\"";
-    let source = fields.required("source", example, |node| source(dir, node, &rendered(node)?));
-    let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
-    let strip_components = fields.or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
-    fields.finish();
-    let places = ArtifactPlaces { source: fields.place_of("source"), sha256: fields.place_of("sha256") };
-    Some(ArtifactConfig { source: source?, sha256: sha256?, strip_components: strip_components?, places })
-}
-
-/// Without a version, which is a fault of its own, any will do to check the rest.
-fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
-    let text = line(node)?;
-    render_version(&text, version.unwrap_or("0")).map_err(|fault| {
-        let place = place_within(&node.place, &fault);
-        let message = format!("cannot be filled in: {}", fault.message);
-        Fault { message, help: fault.help, place: Some(place) }.into()
-    })
-}
-
-fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
-    let Some((scheme, _)) = text.split_once("://") else {
-        return beside(dir, &Node { place: node.place.clone(), value: super::tree::Value::String(text.to_owned()) })
-            .map(Source::Path);
-    };
-    let wrong = |why: String| Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"");
-    if !matches!(scheme, "http" | "https") {
-        return Err(wrong(format!("cannot be fetched by {}", super::value::quoted(scheme))).into());
-    }
-    match reqwest::Url::parse(text) {
-        Ok(_) => Ok(Source::Url(text.to_owned())),
-        Err(why) => Err(wrong(format!("is no URL: {why}")).into()),
-    }
-}
-
-fn sha256(text: &str) -> Result<String, Faults> {
-    const DIGITS: usize = 64;
-    if text.len() == DIGITS && text.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Ok(text.to_ascii_lowercase());
-    }
-    let digits = text.chars().count();
-    Err(Fault::new(format!("must be {DIGITS} hexadecimal digits; this has {digits} characters"))
-        .help("print it with `sha256sum FILE`")
-        .into())
 }
 
 /// The wrong word within a template, where it can be found there.

@@ -33,3 +33,4 @@ pub mod status;
 pub mod step;
 pub mod time;
 pub mod traffic;
+pub mod version;

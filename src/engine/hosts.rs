@@ -58,6 +58,8 @@ pub struct Releases {
     pub artifacts: PathBuf,
     /// The secrets' files that are known, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// The release that hosts download themselves, and from which URL; `None` where all are sent to them.
+    pub pulled: Option<(ReleaseId, String)>,
 }
 
 /// All hosts of an inventory.
@@ -317,7 +319,9 @@ impl Hosts {
                 )
             })?),
         };
-        Ok(script::stage(site, definition, release, &artifact, secrets.map(Vec::as_slice)))
+        let pulled = self.releases.pulled.as_ref().filter(|(pulled, _)| pulled == release);
+        let bytes = pulled.map_or(script::Bytes::Pushed(&artifact), |(_, url)| script::Bytes::Pulled(url));
+        Ok(script::stage(site, definition, release, bytes, secrets.map(Vec::as_slice)))
     }
 
     fn launch(

@@ -44,8 +44,9 @@ pub struct Facts {
     pub base_dir_problem: Option<String>,
 }
 
-/// Reports what ship would need to find on a host, and what is on it. Changes nothing. For [`read_check`].
-pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&LivenessCheck>) -> Script {
+/// Reports what ship would need to find on a host, and what is on it; `pulls` where hosts download the artifact. Changes
+/// nothing. For [`read_check`].
+pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&LivenessCheck>, pulls: bool) -> Script {
     let of_driver: &[&str] = match (driver, user) {
         (Driver::Process, None) => &["setsid"],
         (Driver::Process, Some(_)) => &["setsid", "setpriv"],
@@ -54,6 +55,7 @@ pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&
     let tools: Vec<_> = TOOLS.iter().chain(of_driver).copied().collect();
     let askers = liveness.map(askers).unwrap_or_default();
     let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
+    let text = text.set("PULLERS", if pulls { "curl wget" } else { "" });
     text.add(include_str!("sh/check.sh")).script(Input::default(), WORK)
 }
 

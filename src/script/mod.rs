@@ -64,7 +64,7 @@ pub use self::quote::quote;
 pub use self::reply::{End, Reply, Unreadable, read_reply};
 pub use self::restore::disarm;
 pub use self::site::{Input, Script, Site};
-pub use self::stage::stage;
+pub use self::stage::{Bytes, stage};
 pub use self::start::{Launch, start};
 pub use self::stop::{Halt, stop};
 pub use self::tail::{read_tail, tail};

@@ -9,17 +9,31 @@ use crate::core::release::{ArtifactForm, Definition};
 
 /// The slowest line that a transfer is given time for.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
+/// What a host waits at most for a server from which it pulls, before it tries again or gives up.
+const SERVER_WAIT: Duration = Duration::from_secs(20);
+const SERVER_TRIES: u32 = 2;
+/// In what `ulimit` counts.
+const BLOCK_BYTES: u64 = 512;
+
+/// From where a host gets the bytes of a release.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bytes<'a> {
+    /// From this machine, which sends the file.
+    Pushed(&'a Path),
+    /// From this URL, which may hold secrets: it reaches the host on the script's input.
+    Pulled(&'a str),
+}
 
 /// Brings a release to a host: received, verified and unpacked under a temporary name, and renamed when whole. Where
 /// it already is, the input is not read. What earlier attempts have left goes.
 ///
-/// `artifact` is the file that is sent, as [`Definition::artifact`] describes it; `secrets` is the text that has the
-/// digest [`Definition::secrets_sha256`].
+/// `bytes` says where the artifact is that [`Definition::artifact`] describes; `secrets` is the text that has the digest
+/// [`Definition::secrets_sha256`].
 pub fn stage(
     site: &Site,
     definition: &Definition,
     release: &ReleaseId,
-    artifact: &Path,
+    bytes: Bytes<'_>,
     secrets: Option<&[u8]>,
 ) -> Script {
     let secrets = Lines::of(secrets.unwrap_or_default());
@@ -28,8 +42,25 @@ pub fn stage(
         ArtifactForm::File(name) => plain_name(name),
     };
     let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
-    Text::acting(site, "stage")
-        .set("RELEASE", release)
+    let mut input = Input { head: secrets.bytes, file: None };
+    let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
+    let text = Text::acting(site, "stage");
+    let text = match bytes {
+        Bytes::Pushed(artifact) => {
+            input.file = Some(artifact.to_owned());
+            text.set("PULL", "")
+        }
+        Bytes::Pulled(url) => {
+            input.head.extend(one_word(url).bytes().chain([b'\n']));
+            deadline += SERVER_WAIT * SERVER_TRIES;
+            text.set("PULL", "yes")
+                .set("BLOCKS_MAX", definition.artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
+                .set("SERVER_WAIT", SERVER_WAIT.as_secs())
+                .set("SERVER_TRIES", SERVER_TRIES)
+                .add(include_str!("sh/pull.sh"))
+        }
+    };
+    text.set("RELEASE", release)
         .set("SHA256", &definition.artifact.sha256)
         .set("SIZE", definition.artifact.size_bytes)
         .set("STRIP", definition.artifact.strip_components)
@@ -39,7 +70,13 @@ pub fn stage(
         .set("SECRETS_END", secrets.end)
         .add(include_str!("sh/take.sh"))
         .add(include_str!("sh/stage.sh"))
-        .script(Input { head: secrets.bytes, file: Some(artifact.to_owned()) }, LOCK_WAIT * 2 + WORK * 3 + transfer)
+        .script(input, deadline)
+}
+
+/// A URL as curl's and wget's files take it: what would end the word is written in digits.
+fn one_word(url: &str) -> String {
+    let digits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
+    url.chars().map(|c| if digits(c) && c.is_ascii() { format!("%{:02X}", u32::from(c)) } else { c.into() }).collect()
 }
 
 /// The last part of a path: a name can lead nowhere else.
@@ -77,6 +114,12 @@ mod tests {
         assert_eq!(plain_name("../../etc/passwd"), "passwd");
         assert_eq!(plain_name(".."), "artifact");
         assert_eq!(plain_name(""), "artifact");
+    }
+
+    #[test]
+    fn a_url_stays_one_word_in_the_files_of_those_who_fetch_it() {
+        assert_eq!(one_word("https://a.org/b?c=%20d[1]{2}"), "https://a.org/b?c=%20d[1]{2}");
+        assert_eq!(one_word("https://a.org/b?c=\"\nurl = \\x"), "https://a.org/b?c=%22%0Aurl%20=%20%5Cx");
     }
 
     #[test]

@@ -127,7 +127,7 @@ Arguments:
 
 Options:
       --version <VERSION>
-          The version to deploy, instead of the playbook's
+          The version or channel to deploy, instead of the playbook's
 
       --set <KEY=VALUE>
           Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again

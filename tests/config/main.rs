@@ -3,6 +3,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "the snapshots are written by a tool")]
 
 mod analysis;
+mod artifact;
 mod both;
 mod command_line;
 mod examples;

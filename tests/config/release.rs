@@ -21,6 +21,8 @@ fn a_release_is_named_by_all_that_it_is() {
     assert!(name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{name}");
     assert_eq!(id(files(), artifact(), None), name, "the same is named the same");
     assert_eq!(id(files().set("rollout.max_surge=2"), artifact(), None), name, "how it is rolled out does not matter");
+    let pulled = files().playbook("web-{{ version }}.tar.gz", "https://a.org/web").set("artifact.fetch=pull");
+    assert_eq!(id(pulled, artifact(), None), name, "nor from where its bytes come");
 
     let others = [
         id(files().version("0.9"), artifact(), None),

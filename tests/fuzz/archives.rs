@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
 use ship::artifact::prepare;
-use ship::config::{ArtifactConfig, ArtifactPlaces, Source};
+use ship::config::{ArtifactConfig, Source};
 use tempfile::TempDir;
 
 use crate::mutation::cases;
@@ -151,7 +151,7 @@ fn accepts(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
     gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap();
     let source = Source::Path(source);
-    let config = ArtifactConfig { source, sha256: None, strip_components, places: ArtifactPlaces::default() };
+    let config = ArtifactConfig { strip_components, ..ArtifactConfig::of(source) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let began = Instant::now();
     let prepared = runtime.block_on(prepare(&config, &dir.join("cache")));
@@ -246,7 +246,7 @@ proptest! {
         };
         fs::write(dir.path().join(name), [magic, &bytes].concat()).unwrap();
         let source = Source::Path(dir.path().join(name));
-        let config = ArtifactConfig { source, sha256: None, strip_components: 0, places: ArtifactPlaces::default() };
+        let config = ArtifactConfig::of(source);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let began = Instant::now();
         let _ = runtime.block_on(prepare(&config, &dir.path().join("cache")));

@@ -38,7 +38,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     let unstarted = host.launch("page-other", &other);
     let mut replies = Vec::new();
     let mut run = |host: &Host, script| replies.push(host.run(&script).stdout);
-    run(&host, check(&host.site, Driver::Process, None, None));
+    run(&host, check(&host.site, Driver::Process, None, None, false));
     run(&host, observe(&host.site));
     run(&host, claim(&host.site));
     run(&host, host.stage_script(&one));

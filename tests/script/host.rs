@@ -15,7 +15,7 @@ use ship::core::fleet::{Instance, Observation, Occupant};
 use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
-use ship::script::{End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start, stop};
+use ship::script::{Bytes, End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start, stop};
 use tempfile::TempDir;
 
 /// A shell that may be a host's `/bin/sh`, with the tools that come with it.
@@ -41,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) site: Site,
     pub(crate) port: Port,
     shell: Shell,
+    /// Whether it has no other programs than those in its own directory.
+    is_bare: bool,
 }
 
 /// What a script did.
@@ -71,7 +73,7 @@ impl Host {
             host_address: address,
             ports: vec![port],
         };
-        let host = Self { dir, site, port, shell };
+        let host = Self { dir, site, port, shell, is_bare: false };
         fs::create_dir(host.bin()).expect("bin");
         if shell == Shell::Busybox {
             host.link_busybox();
@@ -94,6 +96,17 @@ impl Host {
         let path = self.bin().join(program);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("program");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+
+    /// Takes programs away.
+    pub(crate) fn without(&mut self, programs: &[&str]) {
+        for entry in fs::read_dir("/usr/bin").expect("programs").flatten() {
+            let (name, link) = (entry.file_name(), self.bin().join(entry.file_name()));
+            if !programs.iter().any(|program| *program == name) && !link.exists() {
+                std::os::unix::fs::symlink(entry.path(), link).expect("link");
+            }
+        }
+        self.is_bare = true;
     }
 
     fn bin(&self) -> PathBuf {
@@ -130,7 +143,8 @@ impl Host {
         let words = [before, shell, &["-c", &script.text]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.bin().display()));
+        let others = if self.is_bare { "" } else { ":/usr/bin:/bin" };
+        command.env("PATH", format!("{}{others}", self.bin().display()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -184,7 +198,7 @@ impl Host {
     }
 
     pub(crate) fn stage_script(&self, release: &Release) -> Script {
-        stage(&self.site, &release.definition, &release.id, &release.path, release.secrets.as_deref())
+        stage(&self.site, &release.definition, &release.id, Bytes::Pushed(&release.path), release.secrets.as_deref())
     }
 
     /// What starts the testpage in the host's slot.

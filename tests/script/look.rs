@@ -125,7 +125,7 @@ fn a_port_that_somebody_else_shares_is_not_the_instances() {
 fn a_check_says_what_is_missing_and_creates_nothing() {
     for shell in shells() {
         let mut host = Host::with(shell);
-        let ran = host.run(&check(&host.site, Driver::Process, None, None));
+        let ran = host.run(&check(&host.site, Driver::Process, None, None, false));
         let (facts, observation) = read_check(&ran.stdout, now()).expect("facts");
         assert_eq!((facts.missing, facts.base_dir_problem), (vec![], None), "{shell:?}");
         assert!(!facts.user.is_empty() && observation.free_kib.is_some());
@@ -133,7 +133,7 @@ fn a_check_says_what_is_missing_and_creates_nothing() {
 
         std::fs::write(host.dir.path().join("file"), "").expect("file");
         host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
-        let mut script = check(&host.site, Driver::Process, None, None);
+        let mut script = check(&host.site, Driver::Process, None, None, false);
         script.text = script.text.replace(" setsid'", " setsid no-such-tool'");
         let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
         assert_eq!(facts.missing, ["no-such-tool"]);

@@ -9,6 +9,10 @@ mod hooks;
 mod host;
 mod liveness;
 mod look;
+mod pull;
 mod quoting;
 mod releases;
 mod systemd;
+#[path = "../support/web.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
+mod web;

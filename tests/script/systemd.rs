@@ -31,7 +31,7 @@ fn every_shell_understands_the_scripts() {
             stop(&host.site, &halt),
             disarm(&host.site, host.port),
             tail(&host.site, host.port, 5),
-            check(&host.site, Driver::Systemd, Some("app"), None),
+            check(&host.site, Driver::Systemd, Some("app"), None, false),
         ];
         for mut script in scripts {
             script.text.insert_str(0, "set -n\n");

@@ -14,4 +14,5 @@ pub mod relay;
 pub mod reliability;
 pub mod sshd;
 pub mod traffic;
+pub mod web;
 pub mod world;

@@ -28,6 +28,11 @@ receive() {
             broken "the secrets did not arrive whole, or could not be written"
         verify "$litter/release/secrets" "$SECRETS_SHA256" "the secrets"
     fi
+    if [ -n "$PULL" ]; then
+        pull
+        verify "$litter/artifact" "$SHA256" "what the URL leads to, which should have $SIZE bytes,"
+        return
+    fi
     # A signal ends a wait; it would not end a program in the foreground.
     cat <&3 >"$litter/artifact" 2>"$litter/said" &
     receiver=$!

@@ -1,0 +1,182 @@
+//! What has arrived of a download: kept when it breaks off, so that the next attempt goes on from there, in this run or in
+//! a later one.
+//!
+//! ```text
+//! downloads/KEY.part   the bytes; KEY is the SHA-256 of the URL
+//! downloads/KEY.tag    by what the server knows the very file that they are the beginning of
+//! downloads/KEY.known  what the URL led to the last time, see `recollection`
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
+
+use super::cache::{Cache, DIRECTORY_MODE};
+use super::error::ArtifactError;
+
+const FILE_MODE: u32 = 0o600;
+/// What nobody has gone on with for so long goes.
+const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
+
+/// A download in the making. Once it is whole it goes away by itself.
+pub(super) struct Partial {
+    place: Place,
+    length: u64,
+    tag: Option<String>,
+    is_whole: bool,
+}
+
+enum Place {
+    /// Held by a lock, which ends with its holder, however that ends.
+    Kept { file: File, path: PathBuf },
+    /// Where another ship is at the same download.
+    Alone(NamedTempFile),
+}
+
+/// The directory of a cache's downloads, which is made if it is not there.
+pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
+    let directory = cache.directory().join("downloads");
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory);
+    made.map_err(|why| cache.error(&why))?;
+    Ok(directory)
+}
+
+/// Removes what is old among a cache's downloads: the playbook may name no URL any more.
+pub(super) fn sweep(cache: &Cache) {
+    for entry in fs::read_dir(cache.directory().join("downloads")).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_old = modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > KEPT_FOR));
+        if is_old {
+            // Only litter: that it cannot be removed is no reason to stop.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+impl Partial {
+    /// What is there of a download, by its key.
+    pub(super) fn open(directory: &Path, key: &str, cache: &Cache) -> Result<Self, ArtifactError> {
+        let path = directory.join(format!("{key}.part"));
+        match locked(&path).map_err(|why| cache.error(&why))? {
+            Some(file) => {
+                let tag = fs::read_to_string(path.with_extension("tag")).ok().filter(|tag| !tag.is_empty());
+                let length = if tag.is_some() { file.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
+                Ok(Self { place: Place::Kept { file, path }, length, tag, is_whole: false })
+            }
+            None => Ok(Self { place: Place::Alone(cache.temporary()?), length: 0, tag: None, is_whole: false }),
+        }
+    }
+
+    /// How many bytes are there.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// By what the server knows the file that they are of; `None` where there is nothing to go on with.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref().filter(|_| self.length > 0)
+    }
+
+    /// Where they are.
+    pub(super) fn path(&self) -> &Path {
+        match &self.place {
+            Place::Kept { path, .. } => path,
+            Place::Alone(file) => file.path(),
+        }
+    }
+
+    /// Begins anew, with a file that has this tag.
+    pub(super) fn begin(&mut self, tag: Option<String>) -> io::Result<()> {
+        self.file().set_len(0)?;
+        self.length = 0;
+        if let Place::Kept { path, .. } = &self.place {
+            let note = path.with_extension("tag");
+            match &tag {
+                Some(tag) => fs::write(note, tag)?,
+                None => remove(&note)?,
+            }
+        }
+        self.tag = tag;
+        Ok(())
+    }
+
+    /// To write at its end.
+    pub(super) async fn writer(&self) -> io::Result<Writer> {
+        let mut file = tokio::fs::File::from_std(self.file().try_clone()?);
+        file.seek(io::SeekFrom::Start(self.length)).await?;
+        Ok(Writer { file: BufWriter::new(file), bytes: 0 })
+    }
+
+    /// Takes what was written.
+    pub(super) async fn take(&mut self, mut writer: Writer) -> io::Result<()> {
+        writer.file.flush().await?;
+        self.length += writer.bytes;
+        Ok(())
+    }
+
+    /// Nothing is missing any more.
+    pub(super) fn whole(mut self) -> Self {
+        self.is_whole = true;
+        self
+    }
+
+    fn file(&self) -> &File {
+        match &self.place {
+            Place::Kept { file, .. } => file,
+            Place::Alone(file) => file.as_file(),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What cannot be gone on with is of no use either.
+        let is_of_use = !self.is_whole && self.length > 0 && self.tag.is_some();
+        if let (Place::Kept { path, .. }, false) = (&self.place, is_of_use) {
+            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(path.with_extension("tag"));
+        }
+    }
+}
+
+/// What writes to a download.
+pub(super) struct Writer {
+    file: BufWriter<tokio::fs::File>,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The file at `path`, locked; `None` where another has it.
+fn locked(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        // Where files cannot be locked, two may write to one; what comes of it is checked.
+        if matches!(open.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(None);
+        }
+        // Whoever had it may have removed it meanwhile.
+        let is_there = fs::metadata(path).is_ok_and(|there| open.metadata().is_ok_and(|own| there.ino() == own.ino()));
+        if is_there {
+            return Ok(Some(open));
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}

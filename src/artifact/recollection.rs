@@ -1,0 +1,72 @@
+//! What a URL led to the last time: by what the server knows it, and what came of it.
+
+use std::fs;
+use std::path::Path;
+
+use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use serde::{Deserialize, Serialize};
+
+/// By what a server knows a version of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Validators {
+    pub(super) etag: Option<String>,
+    pub(super) last_modified: Option<String>,
+}
+
+/// What a URL led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recollection {
+    #[serde(flatten)]
+    pub(super) validators: Validators,
+    /// SHA-256 of what was downloaded.
+    pub(super) source_sha256: String,
+    /// SHA-256 of what is kept of it.
+    pub(super) sent_sha256: String,
+}
+
+impl Validators {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
+    }
+
+    /// The one by which the very bytes are known: half a file can be gone on with by no other.
+    pub(super) fn strong(&self, headers: &HeaderMap) -> Option<String> {
+        let etag = self.etag.clone().filter(|etag| etag.starts_with('"'));
+        etag.or_else(|| self.last_modified.clone().filter(|modified| is_long_ago(modified, headers)))
+    }
+
+    /// Headers that ask for something only if it is another by now.
+    pub(super) fn conditions(&self) -> Vec<(reqwest::header::HeaderName, &str)> {
+        let pairs = [(IF_NONE_MATCH, &self.etag), (IF_MODIFIED_SINCE, &self.last_modified)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+    }
+}
+
+/// A date counts in whole seconds: within the first minute the file may have changed and kept it (RFC 9110, 8.8.2.2).
+fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
+    const MARGIN_S: i64 = 60;
+    let parse = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second());
+    let answered = headers.get(reqwest::header::DATE).and_then(|date| parse(date.to_str().ok()?));
+    answered.zip(parse(modified)).is_some_and(|(answered, modified)| answered - modified >= MARGIN_S)
+}
+
+impl Recollection {
+    /// What is remembered of a key. What cannot be read is forgotten.
+    pub(super) fn read(directory: &Path, key: &str) -> Option<Self> {
+        serde_json::from_slice(&fs::read(directory.join(format!("{key}.known"))).ok()?).ok()
+    }
+
+    /// Remembers it; where that does not work, it is downloaded again the next time.
+    pub(super) fn write(&self, directory: &Path, key: &str) {
+        let path = directory.join(format!("{key}.known"));
+        // Under another name first: half of it would be worse than none.
+        let write = |temporary: &Path| {
+            fs::write(temporary, serde_json::to_vec(self)?)?;
+            fs::rename(temporary, &path)
+        };
+        if let Err(why) = write(&directory.join(format!("{key}.known-{}", std::process::id()))) {
+            tracing::debug!(%why, "cannot remember a download");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Asks a web server, with patience, and without showing what is secret in a URL.
+//!
+//! Redirects are followed, up to ten; from https to http they are refused: what was to be had over a proven connection
+//! would come over one that anybody can change, and a user and a password would go with it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::time::{sleep, timeout};
+
+use crate::config::Source;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From one piece to the next.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const REDIRECTS_MAX: usize = 10;
+/// How long something small may take, all attempts together.
+const SMALL_DEADLINE: Duration = Duration::from_secs(30);
+const SMALL_TRIES_MAX: u32 = 3;
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How often something is tried again that may go well the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts in a row that come to nothing.
+    pub tries: u32,
+    /// From the first of them to the second; twice as long each time.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { tries: 6, pause: Duration::from_millis(500) }
+    }
+}
+
+impl Patience {
+    /// Waits after so many attempts in a row that came to nothing.
+    pub(super) async fn pause(self, fruitless: u32) {
+        let factor = 1_u32.checked_shl(fruitless.saturating_sub(1)).unwrap_or(u32::MAX);
+        sleep(self.pause.saturating_mul(factor).min(PAUSE_MAX)).await;
+    }
+}
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) why: String,
+    pub(super) help: &'static str,
+    /// Whether it may go well the next time.
+    pub(super) is_passing: bool,
+}
+
+const UNREACHED: &str = "see whether the server can be reached from here (curl -I), then try again";
+
+impl Trouble {
+    pub(super) fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), help: UNREACHED, is_passing: true }
+    }
+
+    pub(super) fn lasting(why: impl Into<String>, help: &'static str) -> Self {
+        Self { why: why.into(), help, is_passing: false }
+    }
+
+    /// What a status says that is no success.
+    pub(super) fn status(status: StatusCode) -> Self {
+        let why = format!("the server answers {status}");
+        let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+        let help = match status.as_u16() {
+            404 | 410 => "correct the URL in `source`, or publish this version first",
+            401 | 403 => "see that this machine may read it",
+            _ => "try again later, or download it by hand and point `source` at the file",
+        };
+        Self { why, help, is_passing }
+    }
+
+    /// The same, where it can be tried again in another way.
+    pub(super) fn passes(self) -> Self {
+        Self { is_passing: true, ..self }
+    }
+
+    /// How often it was tried in vain.
+    pub(super) fn after(self, tries: u32) -> Self {
+        if tries < 2 { self } else { Self { why: format!("{} ({tries} attempts)", self.why), ..self } }
+    }
+}
+
+impl From<reqwest::Error> for Trouble {
+    fn from(why: reqwest::Error) -> Self {
+        let mut last: &dyn std::error::Error = &why;
+        while let Some(source) = last.source() {
+            last = source;
+        }
+        if why.is_timeout() {
+            let help = "see whether the server is up and near; connecting may take 10s, and each piece 30s";
+            return Self { why: "it took too long".to_owned(), help, is_passing: true };
+        }
+        // Only its last cause: reqwest's own text would show the whole URL.
+        if why.is_redirect() || why.is_builder() {
+            return Self::lasting(last.to_string(), "give the URL to which it leads in the end");
+        }
+        Self::passing(last.to_string())
+    }
+}
+
+/// A URL as it is to be asked.
+pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
+    let help = "correct the URL in the playbook";
+    let url = Url::parse(text).map_err(|why| Trouble::lasting(format!("this is no URL: {why}"), help))?;
+    #[cfg(feature = "s3")]
+    if url.scheme() == "s3" {
+        return super::s3::signed(&url);
+    }
+    Ok(url)
+}
+
+/// A client. Only the first call in a process sets the provider; whoever was first is as good.
+pub(super) fn client() -> Result<Client, Trouble> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let agent = concat!("ship/", env!("CARGO_PKG_VERSION"));
+    let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).user_agent(agent);
+    let builder = || builder().redirect(Policy::custom(redirected)).retry(reqwest::retry::never());
+    // A machine without any root certificate can still fetch by http.
+    let made = builder().build().or_else(|_| builder().tls_certs_only([]).build());
+    made.map_err(|why| Trouble { help: "see what TLS needs here", ..Trouble::from(why) })
+}
+
+fn redirected(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let was_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    if was_https && attempt.url().scheme() != "https" {
+        return attempt.error("it is redirected from https to http, which is not followed");
+    }
+    if attempt.previous().len() > REDIRECTS_MAX {
+        return attempt.error("it is redirected too often");
+    }
+    attempt.follow()
+}
+
+/// A URL without what may be secret in it: user, password and query.
+pub(super) fn without_secrets(text: &str) -> String {
+    let Ok(mut shown) = Url::parse(text) else { return "the URL".to_owned() };
+    // These fail for URLs without a host only, which have no user either.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
+/// A source for messages.
+pub(super) fn shown(source: &Source) -> String {
+    match source {
+        Source::Path(path) => path.display().to_string(),
+        Source::Url(text) => without_secrets(text),
+    }
+}
+
+/// Something small and whole.
+pub(super) enum Small {
+    Bytes(Vec<u8>),
+    /// It is not there: in these words.
+    Absent(String),
+}
+
+/// Reads something of no more than `limit` bytes, a file or what a URL leads to.
+pub(super) async fn small(source: &Source, limit: u64, patience: Patience) -> Result<Small, Trouble> {
+    match source {
+        Source::Path(path) => small_file(path, limit),
+        Source::Url(text) => {
+            let asked = timeout(SMALL_DEADLINE, small_download(text, limit, patience)).await;
+            asked.unwrap_or_else(|_| {
+                let help = "see whether the server is up and near";
+                Err(Trouble::lasting(format!("no answer within {}s", SMALL_DEADLINE.as_secs()), help))
+            })
+        }
+    }
+}
+
+fn small_file(path: &Path, limit: u64) -> Result<Small, Trouble> {
+    let read = |path: &Path| {
+        let file = File::open(path)?;
+        // Opening a pipe would wait for whoever writes to it; reading a directory says nothing that helps.
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match std::fs::metadata(path).and_then(|_| read(path)) {
+        Ok(bytes) => limited(bytes, limit),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Small::Absent("there is no such file".to_owned())),
+        Err(why) => Err(Trouble::lasting(why.to_string(), "make it readable for the user that runs ship")),
+    }
+}
+
+fn limited(bytes: Vec<u8>, limit: u64) -> Result<Small, Trouble> {
+    if bytes.len() as u64 > limit {
+        let why = format!("it is larger than {} KiB", limit >> 10);
+        return Err(Trouble::lasting(why, "see whether this is the right file"));
+    }
+    Ok(Small::Bytes(bytes))
+}
+
+async fn small_download(text: &str, limit: u64, patience: Patience) -> Result<Small, Trouble> {
+    let client = client()?;
+    let tries_max = patience.tries.min(SMALL_TRIES_MAX);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // What is signed is signed for a while only: anew for each attempt.
+        let url = parsed(text)?;
+        match small_attempt(&client, url, limit).await {
+            Err(trouble) if trouble.is_passing && tries < tries_max => patience.pause(tries).await,
+            result => return result.map_err(|trouble| trouble.after(tries)),
+        }
+    }
+}
+
+async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<Small, Trouble> {
+    let mut response: Response = client.get(url).header("cache-control", "no-cache").send().await?;
+    let status = response.status();
+    if !status.is_success() {
+        let trouble = Trouble::status(status);
+        let is_absent = status.is_client_error() && !trouble.is_passing;
+        return if is_absent { Ok(Small::Absent(trouble.why)) } else { Err(trouble) };
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > limit {
+            break;
+        }
+    }
+    limited(bytes, limit)
+}

@@ -1,0 +1,344 @@
+//! `[artifact]`: where the bytes of a release come from, and by what they are known to be the right ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+
+use super::channel::{self, Channel};
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::inventory::beside;
+use super::playbook::place_within;
+use super::template::render_version;
+use super::tree::{Node, Value};
+use super::value::{Fault, Faults, choice, line, number, quoted};
+
+const STRIP_COMPONENTS_MAX: u32 = 100;
+/// What `ssh-keygen -Y sign` is told for files, by its manual.
+const NAMESPACE: &str = "file";
+/// The length of a minisign public key, and how each begins.
+const MINISIGN_KEY_CHARS: usize = 56;
+const MINISIGN_KEY_START: &str = "RW";
+
+/// Where the bytes of a release come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactConfig {
+    /// The file, directory or URL.
+    pub source: Source,
+    /// The way to the hosts.
+    pub fetch: Fetch,
+    /// The SHA-256 that the source is to have, in lower-case hex.
+    pub sha256: Option<String>,
+    /// Where else a SHA-256 may be found.
+    pub sums: Sums,
+    /// Who must have signed it; `None` where nobody must.
+    pub signature: Option<SignatureConfig>,
+    /// Leading path components to drop when unpacking.
+    pub strip_components: u32,
+    /// Names that stand for a version that changes.
+    pub channels: BTreeMap<String, Channel>,
+    /// Where it was written, for what turns out only when the source is read.
+    pub places: ArtifactPlaces,
+}
+
+/// The places of an artifact's keys in the playbook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactPlaces {
+    /// Of `source`.
+    pub source: Option<Place>,
+    /// Of `sha256`.
+    pub sha256: Option<Place>,
+    /// Of `sha256sums`.
+    pub sums: Option<Place>,
+    /// Of `minisign_key` or `allowed_signers`.
+    pub signature: Option<Place>,
+}
+
+/// A file, a directory, or something to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file or a directory, as found from the playbook.
+    Path(PathBuf),
+    /// An http, https or s3 URL.
+    Url(String),
+}
+
+/// How the bytes reach the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Through the control machine.
+    Push,
+    /// Each host downloads them itself.
+    Pull,
+}
+
+/// A file of SHA-256 sums, as `sha256sum` writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// `SHA256SUMS` beside the source, if there is one and it lists the source.
+    Beside,
+    /// Nowhere.
+    Nowhere,
+    /// Here, and it must list the source.
+    At(Source),
+}
+
+/// Who must have signed an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureConfig {
+    /// By whose key.
+    pub signer: Signer,
+    /// Where the signature is.
+    pub at: Source,
+}
+
+/// Whose signature counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The holder of a minisign key.
+    Minisign(MinisignKey),
+    /// Somebody of an `allowed_signers` file, for `ssh-keygen -Y verify`.
+    Ssh {
+        /// The file.
+        allowed_signers: PathBuf,
+        /// Who.
+        name: String,
+        /// What the signature is for.
+        namespace: String,
+    },
+}
+
+/// A minisign public key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MinisignKey {
+    /// Itself.
+    Text(String),
+    /// The file that holds it.
+    File(PathBuf),
+}
+
+impl ArtifactConfig {
+    /// A source of which nothing else is said.
+    pub fn of(source: Source) -> Self {
+        Self {
+            source,
+            fetch: Fetch::Push,
+            sha256: None,
+            sums: Sums::Beside,
+            signature: None,
+            strip_components: 0,
+            channels: BTreeMap::new(),
+            places: ArtifactPlaces::default(),
+        }
+    }
+}
+
+impl Source {
+    /// What lies in the same directory by another name. What a URL asks behind `?` is asked there too.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        match self {
+            Source::Path(path) => Source::Path(path.with_file_name(name)),
+            Source::Url(url) => Source::Url(with_last_segment(url, |_| name.to_owned())),
+        }
+    }
+
+    /// What lies beside it by the same name and an ending.
+    #[must_use]
+    pub fn suffixed(&self, ending: &str) -> Self {
+        match self {
+            Source::Path(path) => {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                Source::Path(name.into())
+            }
+            Source::Url(url) => Source::Url(with_last_segment(url, |name| format!("{name}{ending}"))),
+        }
+    }
+
+    /// Whether it is a URL that may hold what others should not see: a user, a password, or anything behind `?`.
+    pub fn may_hold_secrets(&self) -> bool {
+        let Source::Url(text) = self else { return false };
+        let holds = |url: Url| !url.username().is_empty() || url.password().is_some() || url.query().is_some();
+        Url::parse(text).map_or(true, holds)
+    }
+}
+
+fn with_last_segment(text: &str, change: impl Fn(&str) -> String) -> String {
+    // It was parsed when it was read.
+    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
+    let (directory, name) = url.path().rsplit_once('/').unwrap_or(("", url.path()));
+    let path = format!("{directory}/{}", change(name));
+    url.set_path(&path);
+    url.to_string()
+}
+
+/// Reads the table; templates in it know the `version`.
+pub(super) fn read(fields: &Fields<'_>, dir: &Path, version: Option<&str>, sink: &Sink) -> Option<ArtifactConfig> {
+    let rendered = |node: &Node| over_version(node, version);
+    let example = "source = \"testpage-{{ version }}.tar.gz\"";
+    let source = fields.required("source", example, |node| source(dir, node, &rendered(node)?));
+    let fetch = fields.or("fetch", Fetch::Push, choice(&[("push", Fetch::Push), ("pull", Fetch::Pull)]));
+    let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
+    let near = source.clone().unwrap_or(Source::Path(dir.join("artifact")));
+    let companion = |node: &Node| companion(dir, &near, node, &rendered(node)?);
+    let sums = fields.or("sha256sums", Sums::Beside, |node| match node.value {
+        Value::Boolean(true) => Ok(Sums::Beside),
+        Value::Boolean(false) => Ok(Sums::Nowhere),
+        _ => companion(node).map(Sums::At),
+    });
+    let signer = read_signer(fields, dir);
+    let at = fields.optional("signature", companion);
+    let strip_components = fields.or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
+    let channels = fields.map("channels", channel::check_name, |node| channel::read(node, dir, sink));
+    fields.finish();
+
+    if let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) {
+        let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
+        sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
+        return None;
+    }
+    let (signer, at, source) = (signer?, at?, source?);
+    if let (None, Some(_)) = (&signer, &at) {
+        let fault = Fault::new("says where a signature is, but not whose counts");
+        fields.complain("signature", fault.help("add `minisign_key`, or `allowed_signers` and `signer`"));
+        return None;
+    }
+    let signature = signer.map(|signer| {
+        let ending = if matches!(signer, Signer::Minisign(_)) { ".minisig" } else { ".sig" };
+        let at = at.unwrap_or_else(|| source.suffixed(ending));
+        SignatureConfig { signer, at }
+    });
+    let fetch = fetch?;
+    if fetch == Fetch::Pull {
+        refuse_what_no_host_can_pull(fields, &source)?;
+    }
+    let places = ArtifactPlaces {
+        source: fields.place_of("source"),
+        sha256: fields.place_of("sha256"),
+        sums: fields.place_of("sha256sums"),
+        signature: fields.place_of("minisign_key").or_else(|| fields.place_of("allowed_signers")),
+    };
+    let channels = channels?.into_iter().map(|(name, channel)| Some((name, channel?))).collect::<Option<_>>()?;
+    let (sha256, sums, strip_components) = (sha256?, sums?, strip_components?);
+    Some(ArtifactConfig { source, fetch, sha256, sums, signature, strip_components, channels, places })
+}
+
+#[expect(clippy::option_option, reason = "the outer None is `wrong`, the inner one `nobody has to sign`")]
+fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
+    let minisign = fields.optional("minisign_key", |node| minisign_key(dir, node));
+    let allowed_signers = fields.optional("allowed_signers", |node| beside(dir, node));
+    let name = fields.optional("signer", line);
+    let namespace = fields.optional("namespace", line);
+    match (minisign?, allowed_signers?, name?, namespace?) {
+        (None, None, None, None) => Some(None),
+        (Some(key), None, None, None) => Some(Some(Signer::Minisign(key))),
+        (None, Some(allowed_signers), Some(name), namespace) => {
+            let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
+            Some(Some(Signer::Ssh { allowed_signers, name, namespace }))
+        }
+        (Some(_), Some(_), ..) => {
+            let fault = Fault::new("cannot be given together with `minisign_key`");
+            fields.complain("allowed_signers", fault.help("one of the two must have signed; leave out the other"));
+            None
+        }
+        (None, Some(_), None, _) => {
+            let fault = Fault::new("needs a `signer`: which of them must have signed");
+            fields.complain("allowed_signers", fault.help("for example: signer = \"ci@example.org\""));
+            None
+        }
+        (_, None, Some(_), _) => {
+            let fault = Fault::new("needs `allowed_signers`: the file that has this signer's key");
+            fields.complain("signer", fault.help("for example: allowed_signers = \"allowed_signers\""));
+            None
+        }
+        (_, None, None, Some(_)) => {
+            fields.complain("namespace", Fault::new("belongs to `allowed_signers` and `signer`"));
+            None
+        }
+    }
+}
+
+fn minisign_key(dir: &Path, node: &Node) -> Result<MinisignKey, Faults> {
+    let text = line(node)?;
+    let is_key = text.len() == MINISIGN_KEY_CHARS && text.starts_with(MINISIGN_KEY_START) && !text.contains('.');
+    if !is_key {
+        return beside(dir, node).map(MinisignKey::File);
+    }
+    match minisign_verify::PublicKey::from_base64(&text) {
+        Ok(_) => Ok(MinisignKey::Text(text)),
+        Err(_) => Err(Fault::new("is no minisign public key")
+            .help("write the second line of the .pub file, or the path of that file")
+            .into()),
+    }
+}
+
+/// Hosts take what a URL leads to as it is: they have no zstd, and no way to the control machine's files.
+fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<()> {
+    let url = match source {
+        Source::Url(text) => Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")),
+        Source::Path(_) => None,
+    };
+    let refuse = |why: &str, help: &str| {
+        fields.complain("fetch", Fault::new(why).help(help));
+        None
+    };
+    let push = "write fetch = \"push\", or leave it out: then it goes through this machine";
+    let Some(url) = url else { return refuse("can be \"pull\" only where `source` is an http or https URL", push) };
+    let name = url.path().to_ascii_lowercase();
+    if [".tar.zst", ".tzst"].iter().any(|ending| name.ends_with(ending)) {
+        let why = "cannot be \"pull\" for a zstd archive: hosts unpack gzip only";
+        return refuse(why, "publish it as .tar.gz, or write fetch = \"push\"");
+    }
+    Some(())
+}
+
+/// Without a version, which is a fault of its own, any will do to check the rest.
+fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
+    let text = line(node)?;
+    render_version(&text, version.unwrap_or("0")).map_err(|fault| {
+        let place = place_within(&node.place, &fault);
+        let message = format!("cannot be filled in: {}", fault.message);
+        Fault { message, help: fault.help, place: Some(place) }.into()
+    })
+}
+
+/// A path as found from the playbook, or a URL.
+pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
+    let Some((scheme, _)) = text.split_once("://") else {
+        let node = Node { place: node.place.clone(), value: Value::String(text.to_owned()) };
+        return beside(dir, &node).map(Source::Path);
+    };
+    let wrong = |why: String| Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"");
+    match scheme {
+        "http" | "https" => {}
+        "s3" if cfg!(feature = "s3") => {}
+        "s3" => {
+            return Err(Fault::new("is an s3 URL, and this ship was built without s3")
+                .help("build it with `cargo build --release --features s3`, or give an https URL")
+                .into());
+        }
+        _ => return Err(wrong(format!("cannot be fetched by {}", quoted(scheme))).into()),
+    }
+    match Url::parse(text) {
+        Ok(_) => Ok(Source::Url(text.to_owned())),
+        Err(why) => Err(wrong(format!("is no URL: {why}")).into()),
+    }
+}
+
+/// What belongs to a source: a name beside it, a path as found from the playbook (it has a `/`), or a URL.
+fn companion(dir: &Path, near: &Source, node: &Node, text: &str) -> Result<Source, Faults> {
+    if text.contains('/') || text.starts_with('~') { source(dir, node, text) } else { Ok(near.sibling(text)) }
+}
+
+fn sha256(text: &str) -> Result<String, Faults> {
+    const DIGITS: usize = 64;
+    if text.len() == DIGITS && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let digits = text.chars().count();
+    Err(Fault::new(format!("must be {DIGITS} hexadecimal digits; this has {digits} characters"))
+        .help("print it with `sha256sum FILE`")
+        .into())
+}

@@ -1,0 +1,164 @@
+//! A small web server that does as a test says, and remembers what it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The path, with what stands behind `?`.
+    pub path: String,
+    /// The headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// Where the range begins that is asked for.
+    pub fn from(&self) -> Option<usize> {
+        self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// After so many bytes of the body the connection breaks.
+    breaks_after: Option<usize>,
+}
+
+impl Reply {
+    /// All is well.
+    pub fn of(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, body: body.into(), ..Self::default() }
+    }
+
+    /// Another status, without a body.
+    pub fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// With a header.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Only from this byte on.
+    pub fn part(mut self, from: usize) -> Self {
+        let all = self.body.len();
+        self.status = 206;
+        self.body.drain(..from);
+        self.header("Content-Range", format!("bytes {from}-{}/{all}", all - 1))
+    }
+
+    /// Breaks after so many bytes.
+    pub fn breaking_after(mut self, bytes: usize) -> Self {
+        self.breaks_after = Some(bytes);
+        self
+    }
+
+    fn send(&self, connection: &mut TcpStream) -> std::io::Result<()> {
+        write!(connection, "HTTP/1.1 {} Status\r\nConnection: close\r\n", self.status)?;
+        if self.status != 304 {
+            write!(connection, "Content-Length: {}\r\n", self.body.len())?;
+        }
+        for (name, value) in &self.headers {
+            write!(connection, "{name}: {value}\r\n")?;
+        }
+        connection.write_all(b"\r\n")?;
+        connection.write_all(&self.body[..self.breaks_after.unwrap_or(self.body.len()).min(self.body.len())])
+    }
+}
+
+/// The server. It ends with the test.
+pub struct Web {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<Request>>>,
+    is_over: Arc<AtomicBool>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Web {
+    /// Starts one that answers so; it is told how many requests there were before.
+    pub fn start(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let serving = {
+            let (asked, is_over) = (Arc::clone(&asked), Arc::clone(&is_over));
+            thread::spawn(move || {
+                for connection in listener.incoming().flatten() {
+                    if is_over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    serve(connection, &asked, &answer);
+                }
+            })
+        };
+        Self { address, asked, is_over, serving: Some(serving) }
+    }
+
+    /// A URL of it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// What it was asked until now, and forgets it.
+    pub fn asked(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.asked.lock().expect("no panic"))
+    }
+
+    /// The paths of what it was asked until now, and forgets them.
+    pub fn paths(&self) -> Vec<String> {
+        self.asked().into_iter().map(|request| request.path).collect()
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        // So that it sees it.
+        drop(TcpStream::connect(self.address));
+        let _ = self.serving.take().map(JoinHandle::join);
+    }
+}
+
+fn serve(mut connection: TcpStream, asked: &Mutex<Vec<Request>>, answer: &impl Fn(&Request, usize) -> Reply) {
+    let Some(request) = read(&connection) else { return };
+    let before = {
+        let mut asked = asked.lock().expect("no panic");
+        asked.push(request.clone());
+        asked.len() - 1
+    };
+    // Whoever asked may have gone away.
+    let _ = answer(&request, before).send(&mut connection);
+}
+
+fn read(connection: &TcpStream) -> Option<Request> {
+    let mut lines = BufReader::new(connection).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+    let headers = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+    });
+    Some(Request { path, headers: headers.collect() })
+}
