@@ -18,6 +18,7 @@ mod deploy;
 mod failure;
 mod help;
 mod history;
+mod hooks;
 mod in_place;
 mod input;
 mod interrupt;

@@ -5,6 +5,7 @@ mod support;
 
 mod balancers;
 mod failure;
+mod hooks;
 mod in_place;
 mod left_behind;
 mod liveness;

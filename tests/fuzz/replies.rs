@@ -1,18 +1,19 @@
 //! What a host answers, changed on its way: genuine transcripts of the real scripts, with a few changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ship::core::fleet::{Fleet, Listener, Observation, Occupant, Process};
+use ship::core::hook::{Hook, HookPoint, HookSite, Run};
 use ship::core::names::{ActionId, Epoch};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    End, Question, check, claim, observe, probe_command, prune, read_answer, read_check, read_reply, read_tail, start,
-    tail,
+    End, Errand, ErrandEnd, Halt, Mark, Question, check, claim, errand, observe, probe_command, prune, read_answer,
+    read_check, read_errand, read_reply, read_tail, start, stop, tail,
 };
 
 use crate::host::{Host, Release};
@@ -35,6 +36,13 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     let mut launch = host.launch("page-one", &one);
     let serve = format!("echo begins; echo; exec {}", launch.argv.join(" "));
     launch.argv = ["sh".to_owned(), "-c".to_owned(), serve].into();
+    let says = |on| Hook {
+        on,
+        at: HookSite::Host,
+        command: ["sh", "-c", "echo one; echo; printf '\\033[2J'"].map(str::to_owned).into(),
+        timeout: Duration::from_secs(5),
+    };
+    launch.hooks.hooks = [HookPoint::BeforeStart, HookPoint::BeforeStop].map(says).into();
     let unstarted = host.launch("page-other", &other);
     let mut replies = Vec::new();
     let mut run = |host: &Host, script| replies.push(host.run(&script).stdout);
@@ -55,12 +63,28 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         argv: ["sh", "-c", "echo ready; exit 3"].map(str::to_owned).into(),
         timeout: Duration::from_secs(5),
     };
+    let mark = Some(Mark { id: "add-email".to_owned(), note: "revision 7".to_owned() });
+    let migration = Errand {
+        release: one.id.clone(),
+        driver: Driver::Process,
+        user: None,
+        argv: ["sh", "-c", "echo altered; echo; echo done"].map(str::to_owned).into(),
+        env: BTreeMap::new(),
+        ship_env: BTreeMap::new(),
+        timeout: Duration::from_secs(5),
+        mark,
+    };
+    run(&host, errand(&host.site, &migration));
+    run(&host, errand(&host.site, &migration));
+    run(&host, errand(&host.site, &Errand { argv: vec!["false".to_owned()], mark: None, ..migration }));
     let answer = host.run(&probe_command(&host.site, &question)).stdout;
     let said = host.run(&tail(&host.site, host.port, 10)).stdout;
     host.site.epoch = Epoch(host.site.epoch.0 - 1);
     run(&host, claim(&host.site));
     host.site.epoch = Epoch(host.site.epoch.0 + 1);
-    run(&host, host.halt("page-one", Duration::from_secs(10)));
+    let instance = "page-one".into();
+    let (stop_timeout, hooks) = (Duration::from_secs(10), Duration::from_secs(20));
+    run(&host, stop(&host.site, &Halt { port: host.port, instance, stop_timeout, hooks, restore_after: None }));
     Transcripts { replies, answer, tail: said }
 });
 
@@ -86,9 +110,20 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
             prop_assert!(!how.contains('\n'), "{instance:?}");
         }
     }
+    for run in observation.hooks.iter().map(|hook| &hook.run) {
+        is_a_run(run)?;
+    }
     let mut fleet = Fleet::default();
     fleet.observe(&"web1".into(), observation.clone());
     fleet.observe(&"web1".into(), observation.clone());
+    Ok(())
+}
+
+/// What the user's commands said goes into the journal and onto a terminal.
+fn is_a_run(run: &Run) -> Result<(), TestCaseError> {
+    prop_assert!(run.output.len() <= 50, "{run:?}");
+    let is_plain = |line: &String| line.len() < 10_000 && !line.contains(|c: char| c.is_control() && c != '\t');
+    prop_assert!(run.output.iter().all(is_plain), "{run:?}");
     Ok(())
 }
 
@@ -101,6 +136,13 @@ fn the_transcripts_are_genuine() {
     assert!(ends.iter().any(|end| matches!(end, End::Fenced { .. })), "{ends:?}");
     assert!(ends.iter().any(|end| matches!(end, End::Failed(_))), "{ends:?}");
     assert!(replies().iter().any(|reply| reply.contains("\nlisten=") && reply.contains("\nslot=")));
+    let hooks = replies().iter().map(|reply| read_reply(reply, NOW).unwrap().observation.hooks.len()).sum::<usize>();
+    assert_eq!(hooks, 2, "one before the start, one before the stop");
+    let errands: Vec<_> =
+        replies().iter().filter_map(|reply| read_errand(reply, NOW).ok()).map(|(end, _)| end).collect();
+    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::Done(_))), "{errands:?}");
+    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::AlreadyDone { .. })), "{errands:?}");
+    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::Failed { run: Some(_), .. })), "{errands:?}");
     assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
     assert!(!read_tail(&TRANSCRIPTS.tail).unwrap().is_empty());
 }
@@ -133,6 +175,7 @@ fn what_breaks_off_is_never_taken_for_whole() {
             let Some(part) = reply.get(..length) else { continue };
             assert!(read_reply(part, NOW).is_err(), "{part}");
             assert!(read_check(part, NOW).is_err(), "{part}");
+            assert!(read_errand(part, NOW).is_err(), "{part}");
         }
     }
     for length in 0..TRANSCRIPTS.answer.len() {
@@ -166,6 +209,14 @@ proptest! {
         }
         if let Ok((_, observation)) = read_check(&text, NOW) {
             keeps_the_rules(&observation)?;
+        }
+        if let Ok((end, observation)) = read_errand(&text, NOW) {
+            keeps_the_rules(&observation)?;
+            match &end {
+                ErrandEnd::Done(run) | ErrandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
+                ErrandEnd::AlreadyDone { note } => prop_assert!(!note.contains('\n'), "{note:?}"),
+                ErrandEnd::Failed { run: None, .. } | ErrandEnd::NotTaken(_) => {}
+            }
         }
         prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     }

@@ -9,7 +9,7 @@ use ship::core::hook::{Hook, HookPoint, HookSite, RunEnd};
 use ship::core::names::InstanceId;
 use ship::script::{End, Halt, Launch, Script, SlotHooks, hook_time, start, stop};
 
-use crate::host::{Host, Release, Shell, shells, wait_for};
+use crate::host::{Host, Release, Shell, session_members, shells, wait_for};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const STOPS: [HookPoint; 2] = [HookPoint::BeforeStop, HookPoint::AfterStop];
@@ -318,4 +318,58 @@ fn a_host_without_the_tools_says_so_before_anything_is_done() {
     let refused = host.run(&script);
     assert_eq!(refused.failure(), "setsid-of-tomorrow is missing on this host: it is needed to run commands apart");
     assert!(matches!(refused.reply().end, End::Failed(_)) && told(&host).is_empty());
+}
+
+/// The old instance goes before its successor is there, and nobody says that all is well: each runs its own hooks.
+#[test]
+fn what_a_host_brings_back_by_itself_runs_its_hooks() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let (old, new) = (Release::new("old"), Release::new("new"));
+        host.stage(&old);
+        host.stage(&new);
+        let script = |name: &str| format!("echo {name} $SHIP_HOOK >>../../../told");
+        let all = |name: &str| {
+            let script = script(name);
+            hooks(&four().hooks.iter().map(|hook| (hook.on, script.as_str())).collect::<Vec<_>>())
+        };
+        host.order(&start(&host.site, &Launch { hooks: all("old"), ..host.launch_sh("old", &old, "exec sleep 60") }));
+        let halt = Halt {
+            port: host.port,
+            instance: InstanceId::from("old"),
+            stop_timeout: Duration::from_secs(5),
+            hooks: Duration::from_secs(20),
+            restore_after: Some(Duration::from_mins(10)),
+        };
+        host.order(&stop(&host.site, &halt));
+        // What fails keeps it from nothing.
+        let mut failing = all("new");
+        failing.hooks[2].command = ["sh", "-c", "echo no; exit 3"].map(String::from).to_vec();
+        host.order(&start(&host.site, &Launch { hooks: failing, ..host.launch_sh("new", &new, "exec sleep 60") }));
+        let kept = host.root().join("armed").join(host.port.to_string());
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
+        fs::write(kept.join("due"), format!("{} 0\n", boot.trim())).expect("file");
+        let timer = fs::read_to_string(kept.join("timer")).expect("timer");
+        for pid in session_members(timer.split(' ').next().expect("pid")) {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+        let text = fs::read_to_string(kept.join("restore")).expect("the script");
+        let ran = host.run(&Script { text, input: ship::script::Input::default(), deadline: MINUTE });
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{shell:?}");
+        let instance = host.instance(host.observe());
+        assert_eq!((instance.name, instance.process), (InstanceId::from("old"), Process::Running), "{shell:?}");
+        let life = [
+            "old before_start",
+            "old after_start",
+            "old before_stop",
+            "old after_stop",
+            "new before_start",
+            "new after_start",
+            "new after_stop",
+            "old before_start",
+            "old after_start",
+        ];
+        assert_eq!(told(&host), life, "{shell:?}");
+        host.wait_for_log("ship: the before_stop hook ended: 3\nship: | no\n");
+    }
 }

@@ -108,6 +108,7 @@ if ! is_there; then
     prepare
     if [ -n "$present" ] && [ "$present" != "$name" ]; then
         read_record "$SLOT"
+        pass before_stop
         halt
         read_record "$kept"
     fi

@@ -1,0 +1,111 @@
+//! The user's commands at the points of an instance's life.
+
+use serde_json::Value;
+use snapbox::{IntoData, str};
+
+use crate::call::json_lines;
+use crate::project::Project;
+
+/// One host with one replica, and a hook that is a line of sh for a point.
+fn with(hooks: &[(&str, &str)]) -> Project {
+    let table = |(on, script): &(&str, &str)| {
+        format!("[[hooks]]\non = \"{on}\"\ncommand = \"sh -c '{script}'\"\ntimeout = \"1s\"\n")
+    };
+    let tables: Vec<_> = hooks.iter().map(table).collect();
+    let tables = tables.concat();
+    Project::small().with("[rollout]", &format!("{tables}[rollout]"))
+}
+
+/// What the JSON says of hooks: where, which, whether all went well, and what they said.
+fn told(lines: &[Value]) -> Vec<String> {
+    let hooks = lines.iter().filter(|line| line["event"] == "hook_ran");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let row = |it: &Value| {
+        let said: Vec<_> = it["output"].as_array().expect("an array").iter().map(text).collect();
+        let slot = format!("{}:{}", text(&it["slot"]["host"]), it["slot"]["port"]);
+        format!("{slot} {} {}: {}", text(&it["point"]), it["ok"], said.join(" / "))
+    };
+    hooks.map(row).collect()
+}
+
+#[test]
+fn each_instance_runs_the_hooks_of_its_own_release() {
+    let say = "echo $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION $SHIP_HOST $SHIP_PORT {{ port }}; ls";
+    let project =
+        with(&[("before_start", say), ("after_start", "echo up"), ("before_stop", say), ("after_stop", "pwd")]);
+    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let said = "page local 0.8 1 node1 8081 8081 / behaviour / page.py";
+    assert_eq!(
+        told(&json_lines(&done.stdout)),
+        [format!("node1:8081 before_start true: {said}"), "node1:8081 after_start true: up".into()]
+    );
+    let project = project.with("$SHIP_SERVICE", "another");
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--output", "json"]).any_stdout().run();
+    let lines = told(&json_lines(&done.stdout));
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert_eq!(
+        lines[..3],
+        [
+            "node1:8082 before_start true: another local 0.9 2 node1 8082 8082 / behaviour / page.py".into(),
+            "node1:8082 after_start true: up".into(),
+            format!("node1:8081 before_stop true: {said}"),
+        ]
+    );
+    assert!(lines[3].starts_with("node1:8081 after_stop true: /") && lines[3].ends_with("/app"), "{}", lines[3]);
+}
+
+#[test]
+fn what_fails_before_a_start_is_told_with_its_last_words() {
+    let project = with(&[("before_start", "echo looking; echo no database; exit 3")]);
+    project.ship(&["deploy", "inventory.toml"]).stderr(str![[r#"
+[MOMENT]  page 0.8 (revision 1) on local: 1 replica
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  staging 0.8 on the hosts
+[MOMENT]  node1       staged    0.8 in [TOOK]
+[MOMENT]  node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3
+          | looking
+          | no database
+[MOMENT]  node1:8081  failed    could not start 0.8 after [TOOK]: the before_start hook ended with exit status 3: no database
+[MOMENT]  node1:8081  FAILED    0.8 could not be started
+          doing   starting 0.8
+          seen    the before_start hook ended with exit status 3: no database
+          waited  [TOOK]
+          now     nothing more is changed: there is no other revision proven healthy to go back to; 0 of 1 available
+[MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available after [TOOK]
+          why     node1:8081: the new instance could not be started: the before_start hook ended with exit status 3: no database
+          held    there is no other revision proven healthy to go back to
+          next    `ship status` shows where it stands; mend it, then `ship resume` tries again
+
+"#]].raw()).status(4).run();
+    assert_eq!(project.running(), Vec::<String>::new());
+}
+
+#[test]
+fn what_hangs_before_a_stop_is_cut_and_the_stop_goes_on() {
+    let project = with(&[("before_stop", "echo waiting; sleep 60")]);
+    project.deploy("0.8");
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .stderr(
+            str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 1 replica (now 1 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+[MOMENT]  node1:8082  started   0.9 as [INSTANCE]
+[MOMENT]  node1:8082  ready     0.9 after [TOOK]: "I am: [NET].11, the version is: 0.9"
+[MOMENT]  node1:8081  hook      before_stop failed after [TOOK]: it did not end in time, and was ended
+          | waiting
+[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  page 0.9 (revision 2): 1 of 1 available in [TOOK]
+
+"#]]
+            .raw(),
+        )
+        .run();
+    assert_eq!(project.running(), ["node1:8082 0.9"]);
+}
