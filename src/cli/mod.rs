@@ -20,6 +20,7 @@ mod scale;
 mod session;
 mod signals;
 mod status;
+mod trace;
 mod unlock;
 
 use std::ffi::OsString;
@@ -41,7 +42,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Refused.into() } else { Exit::Done.into() };
         }
     };
-    trace(cli.verbose);
+    trace::begin(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&Fail::new(Exit::Internal, format!("error: cannot start: {error}"))),
@@ -100,15 +101,4 @@ fn note(text: &str) {
 fn complain(fail: &Fail) -> ExitCode {
     note(fail.message.trim_end());
     fail.exit.into()
-}
-
-fn trace(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let default = match verbose {
-        0 => "off",
-        1 => "ship=debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env("SHIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

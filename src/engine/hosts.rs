@@ -180,6 +180,7 @@ impl Hosts {
         }
         let _turn = self.connects.acquire().await;
         let connected = self.connector.connect(&link.site.target).await;
+        let connected = connected.inspect_err(|error| tracing::warn!(host = %link.site.target.name, "{error}"));
         let connection = Arc::new(connected.map_err(|error| Unusable { why: error.to_string() })?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
@@ -198,6 +199,7 @@ impl Hosts {
             }
             Ok(output) => Ok(output.stdout),
             Err(error) => {
+                tracing::warn!(host = %link.site.target.name, "{error}");
                 if error.is_unknown() {
                     self.forget(link, connection).await;
                 }

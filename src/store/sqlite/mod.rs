@@ -1,6 +1,7 @@
 //! The store on the control machine: one `SQLite` file, readable by another process meanwhile.
 
 mod lease;
+mod rollouts;
 mod schema;
 
 use std::collections::BTreeSet;
