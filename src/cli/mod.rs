@@ -6,6 +6,7 @@ mod check;
 mod deploy;
 mod exit;
 mod history;
+mod logs;
 mod lookup;
 mod loss;
 mod pause;
@@ -60,6 +61,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Check(args) => check::run(args).await,
         Verb::Status(args) => status::run(args).await,
         Verb::History(args) => history::run(&args),
+        Verb::Logs(args) => logs::run(args).await,
         Verb::Rollback(args) => rollback::run(args).await,
         Verb::Pause(args) => pause::run(args).await,
         Verb::Resume(args) => resume::run(args).await,

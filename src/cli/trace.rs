@@ -61,7 +61,10 @@ impl Recording {
         let path = place.run_log(rollout);
         let opened = open(&path);
         if let Err(error) = &opened {
-            note(&format!("the log of this rollout cannot be written ({}: {error}); it goes on without", path.display()));
+            note(&format!(
+                "the log of this rollout cannot be written ({}: {error}); it goes on without",
+                path.display()
+            ));
         }
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = match std::mem::replace(&mut *sink, Sink::Nowhere) {
@@ -76,7 +79,12 @@ impl Recording {
             *sink = Sink::Open(log);
         }
         drop(sink);
-        tracing::debug!(rollout = rollout.0, pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "ship begins");
+        tracing::debug!(
+            rollout = rollout.0,
+            pid = std::process::id(),
+            version = env!("CARGO_PKG_VERSION"),
+            "ship begins"
+        );
         Self
     }
 }
@@ -104,10 +112,10 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    // What the services say of themselves may be nobody else's business. A number comes again only where the history
-    // has forgotten it.
+    // What the services say of themselves may be nobody else's business.
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    file.set_len(0)?;
+    // A number comes again only where the history has forgotten it; whatever else is there has no length.
+    drop(file.set_len(0));
     Ok(file)
 }
 
@@ -166,21 +174,18 @@ fn line(event: &Event<'_>) -> String {
     let metadata = event.metadata();
     let (time, message) = (rfc3339(WallClock.now()), Value::from(fields.message));
     let mut line = format!(r#"{{"time":"{time}","level":"{}","message":{message}"#, metadata.level());
-    match fields.entry.as_deref().and_then(|entry| entry.strip_prefix('{')) {
+    if let Some(entry) = fields.entry.as_deref().and_then(|entry| entry.strip_prefix('{')) {
         // As the journal has it.
-        Some(entry) => {
-            line.push(',');
-            line.push_str(entry);
-        }
-        None => {
-            // Writing to a string does not fail.
-            let _ = write!(line, r#","module":{}"#, Value::from(metadata.target()));
-            for (name, value) in fields.others {
-                let _ = write!(line, ",{}:{value}", Value::from(name));
-            }
-            line.push('}');
-        }
+        line.push(',');
+        line.push_str(entry);
+        return line;
     }
+    // Writing to a string does not fail.
+    let _ = write!(line, r#","module":{}"#, Value::from(metadata.target()));
+    for (name, value) in fields.others {
+        let _ = write!(line, ",{}:{value}", Value::from(name));
+    }
+    line.push('}');
     line
 }
 

@@ -32,7 +32,7 @@ const QUESTIONS_TOGETHER: usize = 4;
 /// How long a start waits on the host to see the instance listen or end, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
 /// What the network may add to a script's own deadline.
-const NETWORK: Duration = Duration::from_secs(10);
+pub(super) const NETWORK: Duration = Duration::from_secs(10);
 
 /// One host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ mod analysis;
 mod balancers;
 mod clock;
 mod hosts;
+mod logs;
 mod loss;
 mod news;
 mod preflight;
