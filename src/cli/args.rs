@@ -68,6 +68,8 @@ pub enum Verb {
     Scale(Scale),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
     Unlock(Unlock),
+    /// Print what makes cron or systemd deploy every night
+    Cron(Cron),
     /// Print a completion script for a shell
     Completions {
         /// For which shell
@@ -351,6 +353,29 @@ pub struct Unlock {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `ship cron`.
+#[derive(Debug, Args)]
+pub struct Cron {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The time of day, by the clock of this machine
+    #[arg(long, value_name = "HH:MM", default_value = "02:00")]
+    pub at: String,
+    /// The version or the channel to deploy, instead of the playbook's version
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Who is sent what was said: by cron every time, by systemd when it failed
+    #[arg(long, value_name = "ADDRESS")]
+    pub mail: Option<String>,
+    /// Only the lines for a crontab
+    #[arg(long, conflicts_with = "systemd")]
+    pub crontab: bool,
+    /// Only the units for systemd
+    #[arg(long)]
+    pub systemd: bool,
 }
 
 /// The form of what a verb prints.

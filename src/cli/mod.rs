@@ -3,6 +3,7 @@
 mod abort;
 pub mod args;
 mod check;
+mod cron;
 mod deploy;
 mod exit;
 mod history;
@@ -70,6 +71,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Restart(args) => restart::run(args).await,
         Verb::Scale(args) => scale::run(args).await,
         Verb::Unlock(args) => unlock::run(args).await,
+        Verb::Cron(args) => cron::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);

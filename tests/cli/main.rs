@@ -13,6 +13,7 @@ mod redact;
 
 mod analysis;
 mod check;
+mod cron;
 mod deploy;
 mod failure;
 mod help;
