@@ -8,6 +8,7 @@ mod failure;
 mod in_place;
 mod left_behind;
 mod liveness;
+mod logs;
 mod refusal;
 mod rollout;
 mod service;
