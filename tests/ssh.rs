@@ -550,6 +550,31 @@ async fn a_connection_outlives_a_pause_but_not_its_owner() {
 }
 
 #[tokio::test]
+async fn a_script_is_heard_while_it_runs_and_told_when_nobody_listens_any_more() {
+    let sshd = sshd!();
+    let (base, connection) = open(&sshd.target()).await;
+    let text = format!(
+        "echo one; [ \"$(dd bs=1 count=1 2>/dev/null)\" = . ] && echo alive; cat >/dev/null; echo > {}",
+        sshd.file("alone").display()
+    );
+    let (sender, mut lines) = tokio::sync::mpsc::channel(4);
+    let heard = async {
+        assert_eq!(lines.recv().await.as_deref(), Some("one"));
+        assert_eq!(lines.recv().await.as_deref(), Some("alive"));
+    };
+    tokio::select! {
+        ended = connection.listen(&text, Duration::from_secs(20), &sender) => panic!("{ended:?}"),
+        () = heard => {}
+    }
+    assert!(eventually(SOON, || sshd.file("alone").exists()), "it does not know");
+    let (sender, _lines) = tokio::sync::mpsc::channel(4);
+    let output = connection.listen("echo out; echo err >&2; exit 3", SOON, &sender).await.unwrap();
+    assert_eq!(output, Output { stderr: "err\n".to_owned(), status: 3, ..said("") });
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
 async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
     let sshd = sshd!();
     let (base, connection) = open(&sshd.target()).await;

@@ -51,6 +51,8 @@ pub enum Verb {
     Status(Status),
     /// Show what was deployed, by whom, when, why and how it ended
     History(History),
+    /// Show what the instances write, or what ship did in a rollout
+    Logs(Logs),
     /// Go back to the newest revision proven healthy, or to a given one
     #[command(visible_alias = "undo")]
     Rollback(Rollback),
@@ -74,6 +76,8 @@ pub enum Verb {
     Thaw(Thaw),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
     Unlock(Unlock),
+    /// Print what makes cron or systemd deploy every night
+    Cron(Cron),
     /// Print a completion script for a shell
     Completions {
         /// For which shell
@@ -201,6 +205,29 @@ pub struct History {
     #[arg(long, value_name = "N")]
     pub revision: Option<u32>,
     /// The form of what is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// `ship logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by HOST:PORT; left out, all
+    #[arg(value_name = "INVENTORY|INSTANCE")]
+    pub what: Vec<String>,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Nothing from before: `10m` ago, `02:00`, `2026-11-25T02:00`
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// No more than the last lines of each instance (100; 10000 with --since)
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<u32>,
+    /// Instead of the instances' logs that of a rollout: its number, or `last`
+    #[arg(long, value_name = "ROLLOUT")]
+    pub rollout: Option<String>,
+    /// The form of what is printed; of JSON an object a line
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
 }
@@ -380,6 +407,29 @@ pub struct Unlock {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `ship cron`.
+#[derive(Debug, Args)]
+pub struct Cron {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The time of day, by the clock of this machine
+    #[arg(long, value_name = "HH:MM", default_value = "02:00")]
+    pub at: String,
+    /// The version or the channel to deploy, instead of the playbook's version
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Who is sent what was said: by cron every time, by systemd when it failed
+    #[arg(long, value_name = "ADDRESS")]
+    pub mail: Option<String>,
+    /// Only the lines for a crontab
+    #[arg(long, conflicts_with = "systemd")]
+    pub crontab: bool,
+    /// Only the units for systemd
+    #[arg(long)]
+    pub systemd: bool,
 }
 
 /// The form of what a verb prints.

@@ -5,10 +5,12 @@ pub mod args;
 mod channels;
 mod check;
 mod contract;
+mod cron;
 mod deploy;
 mod exit;
 mod freeze;
 mod history;
+mod logs;
 mod lookup;
 mod loss;
 mod night;
@@ -25,6 +27,7 @@ mod scale;
 mod session;
 mod signals;
 mod status;
+mod trace;
 mod unlock;
 
 use std::ffi::OsString;
@@ -46,7 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Refused.into() } else { Exit::Done.into() };
         }
     };
-    trace(cli.verbose);
+    trace::begin(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&Fail::new(Exit::Internal, format!("error: cannot start: {error}"))),
@@ -64,6 +67,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Check(args) => check::run(args).await,
         Verb::Status(args) => status::run(args).await,
         Verb::History(args) => history::run(&args),
+        Verb::Logs(args) => logs::run(args).await,
         Verb::Rollback(args) => Box::pin(rollback::run(args)).await,
         Verb::Pause(args) => pause::run(args).await,
         Verb::Resume(args) => Box::pin(resume::run(args)).await,
@@ -75,6 +79,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Freeze(args) => freeze::run(args),
         Verb::Thaw(args) => freeze::thaw(args),
         Verb::Unlock(args) => unlock::run(args).await,
+        Verb::Cron(args) => cron::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);
@@ -108,15 +113,4 @@ fn note(text: &str) {
 fn complain(fail: &Fail) -> ExitCode {
     note(fail.message.trim_end());
     fail.exit.into()
-}
-
-fn trace(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let default = match verbose {
-        0 => "off",
-        1 => "ship=debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env("SHIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
+use super::trace::{self, Recording};
 use super::{loss, night, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
@@ -21,6 +22,7 @@ use crate::core::spec::Spec;
 use crate::core::standing::Standing;
 use crate::core::{history, scaling};
 use crate::engine::{Engine, Hosts, Preflight, Unusable, preflight};
+use crate::report::record::Recorded;
 use crate::report::{self, Output, Setup};
 use crate::store::{NewRevision, Store};
 
@@ -332,13 +334,14 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     };
     let seen = scene.found.newest_epoch();
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
+    let _recording = Recording::begin(&session.place, id);
     let opening = opening(&session, &scene, &goal, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
     let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
         store,
-        reporter: report::reporter(output, setup),
+        reporter: Box::new(Recorded::new(report::reporter(output, setup.clone()), setup)),
         clock: Arc::clone(&session.clock),
         interrupts,
         fleet_name: session.subject.fleet.clone(),
@@ -437,5 +440,6 @@ fn trim(session: &mut Session, current: Revision) -> Result<(), Fail> {
     let retained = history::retained(&session.past(), current, limit);
     session.store.retain_revisions(&session.subject, &retained)?;
     releases::forget_unused(session);
+    trace::forget_gone(session);
     Ok(())
 }

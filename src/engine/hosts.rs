@@ -34,7 +34,7 @@ const QUESTIONS_TOGETHER: usize = 4;
 /// How long a start waits on the host to see the instance listen or end, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
 /// What the network may add to a script's own deadline.
-const NETWORK: Duration = Duration::from_secs(10);
+pub(super) const NETWORK: Duration = Duration::from_secs(10);
 
 /// One host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]
@@ -196,6 +196,7 @@ impl Hosts {
         }
         let _turn = self.connects.acquire().await;
         let connected = self.connector.connect(&link.site.target).await;
+        let connected = connected.inspect_err(|error| tracing::warn!(host = %link.site.target.name, "{error}"));
         let connection = Arc::new(connected.map_err(|error| Unusable { why: error.to_string() })?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
@@ -214,6 +215,7 @@ impl Hosts {
             }
             Ok(output) => Ok(output.stdout),
             Err(error) => {
+                tracing::warn!(host = %link.site.target.name, "{error}");
                 if error.is_unknown() {
                     self.forget(link, connection).await;
                 }

@@ -9,6 +9,7 @@ mod chore;
 mod clock;
 mod hooks;
 mod hosts;
+mod logs;
 mod loss;
 mod news;
 mod preflight;

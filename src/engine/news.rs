@@ -62,6 +62,9 @@ impl<W: World, S: Store> Run<W, S> {
             }
         };
         let passed = matches!(verdict, Verdict::Pass(_));
+        if let Verdict::Fail(answer) | Verdict::Error(answer) = &verdict {
+            tracing::debug!(%slot, instance = %name, answer, "asked whether it is ready");
+        }
         let says_something = instance.health.ready_since.is_some() && !matches!(verdict, Verdict::Error(_));
         let change = instance.health.record(verdict, now, now, &definition.readiness.thresholds());
         let was_ready = instance.health.ready_since.is_some();

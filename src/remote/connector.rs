@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 
 use super::control::{self, ControlDir};
 use super::error::ConnectError;
@@ -12,6 +13,7 @@ use super::local::Local;
 use super::login::Login;
 use super::ssh::Ssh;
 use super::{Connection, Place, SCRIPTS_MAX, Target, Transport, Way};
+use crate::core::time::Human;
 
 /// Makes connections to hosts. Those over SSH share a directory for their control sockets and the logins at jump
 /// hosts: both are made when they are first needed.
@@ -47,11 +49,13 @@ impl Connector {
     /// # Errors
     /// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try could help.
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
+        let began = Instant::now();
         let way = match target.transport {
             Transport::Local => Way::Local(Local),
             Transport::Ssh => Way::Ssh(Box::new(self.over_ssh(target).await?)),
         };
         let place = Place { name: target.name.clone(), user: target.user.clone() };
+        tracing::debug!(host = %target.name, address = target.address, "connected in {}", Human(began.elapsed()));
         Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way })
     }
 

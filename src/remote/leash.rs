@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::error::Failure;
-use super::pipes::{self, Capture, Feed};
+use super::pipes::{Capture, Feed, Talk};
 use super::{Input, Output, group};
 use crate::core::time::Human;
 
@@ -69,8 +69,8 @@ async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
-    let feed = Feed::open(&nothing).await?;
-    pipes::converse(feed, None::<tokio::process::ChildStdin>, stdout, stderr, capture).await?;
+    let talk = Talk::Whole(Feed::open(&nothing).await?, capture);
+    talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr).await?;
     let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
     drop(leash);
     group.ended();

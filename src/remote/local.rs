@@ -5,10 +5,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::Input;
 use super::error::Failure;
 use super::group;
-use super::pipes::{self, Capture, Feed};
+use super::pipes::Talk;
 
 /// This machine.
 #[derive(Debug)]
@@ -16,20 +15,19 @@ pub(super) struct Local;
 
 impl Local {
     /// Runs a command line to its end. Dropped before, everything that it began is killed.
-    pub(super) async fn run(&self, words: &[String], input: &Input, capture: &mut Capture) -> Result<i32, Failure> {
-        let feed = Feed::open(input).await?;
+    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::NotStarted("an empty command".to_owned()));
         };
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C");
-        command.stdin(if feed.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdin(if talk.has_input() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, group) =
             group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
 
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        pipes::converse(feed, stdin, stdout, stderr, capture).await?;
+        talk.hold(stdin, stdout, stderr).await?;
         let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
         group.ended();
         match (status.code(), status.signal()) {

@@ -10,6 +10,7 @@ mod error;
 mod group;
 mod jump;
 mod leash;
+mod live;
 mod local;
 mod login;
 mod master;
@@ -24,16 +25,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 pub use self::connector::Connector;
 pub use self::error::{Attempt, ConnectError, RunError};
 pub use self::leash::{Here, run_here};
+pub use self::live::BEAT;
 pub use self::resolve::network_address;
 
+use self::error::Failure;
 use self::local::Local;
-use self::pipes::Capture;
+use self::pipes::{Capture, Feed, Talk};
 use self::ssh::Ssh;
 use crate::core::names::HostId;
 
@@ -124,6 +128,15 @@ enum Way {
     Local(Local),
 }
 
+impl Way {
+    async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
+        match self {
+            Way::Ssh(ssh) => ssh.run(words, talk).await,
+            Way::Local(local) => local.run(words, talk).await,
+        }
+    }
+}
+
 /// A host as messages name it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -141,14 +154,45 @@ impl Connection {
         let words = shell::words(command.script, command.deadline, self.sudo);
         let mut capture = Capture::default();
         let turn = self.scripts.acquire().await;
-        let ended = match &self.way {
-            Way::Ssh(ssh) => timeout(command.deadline, ssh.run(&words, &command.input, &mut capture)).await,
-            Way::Local(local) => timeout(command.deadline, local.run(&words, &command.input, &mut capture)).await,
-        };
+        let ended = timeout(command.deadline, async {
+            let talk = Talk::Whole(Feed::open(&command.input).await?, &mut capture);
+            self.way.run(&words, talk).await
+        });
+        let ended = ended.await;
         drop(turn);
+        self.judge(ended, command.deadline, capture)
+    }
+
+    /// Runs a script that goes on until nobody listens any more, and hands out each line of what it prints. It waits
+    /// for no turn and keeps none.
+    ///
+    /// The script gets a byte on its standard input every few seconds ([`BEAT`]), and the end of it when whoever called
+    /// this is gone: it then ends by itself, with all that it began. Of what it is given the output holds only what it
+    /// complained about.
+    ///
+    /// # Errors
+    /// As for [`Connection::run`].
+    pub async fn listen(
+        &self,
+        script: &str,
+        deadline: Duration,
+        lines: &mpsc::Sender<String>,
+    ) -> Result<Output, RunError> {
+        let words = shell::words(script, deadline, self.sudo);
+        let mut capture = Capture::default();
+        let ended = timeout(deadline, self.way.run(&words, Talk::Live(lines, &mut capture))).await;
+        self.judge(ended, deadline, capture)
+    }
+
+    fn judge(
+        &self,
+        ended: Result<Result<i32, Failure>, Elapsed>,
+        deadline: Duration,
+        capture: Capture,
+    ) -> Result<Output, RunError> {
         let host = self.place.name.clone();
         match ended {
-            Err(_) => Err(RunError::TimedOut { host, deadline: command.deadline, said: capture.last_words() }),
+            Err(_) => Err(RunError::TimedOut { host, deadline, said: capture.last_words() }),
             Ok(Err(failure)) => Err(failure.at(host)),
             Ok(Ok(status)) => shell::judge(capture.into_output(status), self.sudo, &self.place),
         }

@@ -3,25 +3,51 @@
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
 
-use super::Output;
 use super::error::Failure;
+use super::{Output, live};
 
 /// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill the memory.
 const STREAM_BYTES_MAX: usize = 4 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Feeds a script and hears it out, at the same time: either alone would fill a pipe and stand still.
-pub(super) async fn converse(
-    feed: Feed<'_>,
-    stdin: Option<impl AsyncWrite + Unpin>,
-    stdout: Option<impl AsyncRead + Unpin>,
-    stderr: Option<impl AsyncRead + Unpin>,
-    capture: &mut Capture,
-) -> Result<(), Failure> {
-    let said = &mut capture.stdout;
-    let complained = &mut capture.stderr;
-    tokio::try_join!(feed.send(stdin), said.fill(stdout), complained.fill(stderr)).map(|_| ())
+/// What is said to a script, and heard from it.
+pub(super) enum Talk<'a> {
+    /// It is fed, and heard out.
+    Whole(Feed<'a>, &'a mut Capture),
+    /// Each of its lines goes to whoever waits for it. As long as somebody does, the script gets a sign of life.
+    Live(&'a mpsc::Sender<String>, &'a mut Capture),
+}
+
+impl Talk<'_> {
+    pub(super) fn has_input(&self) -> bool {
+        match self {
+            Talk::Whole(feed, _) => !feed.is_empty(),
+            Talk::Live(..) => true,
+        }
+    }
+
+    /// Speaks and listens at the same time: either alone would fill a pipe and stand still.
+    pub(super) async fn hold(
+        self,
+        stdin: Option<impl AsyncWrite + Unpin>,
+        stdout: Option<impl AsyncRead + Unpin>,
+        stderr: Option<impl AsyncRead + Unpin>,
+    ) -> Result<(), Failure> {
+        match self {
+            Talk::Whole(feed, Capture { stdout: said, stderr: complained }) => {
+                tokio::try_join!(feed.send(stdin), said.fill(stdout), complained.fill(stderr)).map(|_| ())
+            }
+            Talk::Live(lines, capture) => {
+                let heard = async { tokio::try_join!(live::lines(stdout, lines), capture.stderr.fill(stderr)) };
+                tokio::select! {
+                    heard = heard => heard.map(|_| ()),
+                    never = live::beat(stdin) => match never {},
+                }
+            }
+        }
+    }
 }
 
 /// What a script has said so far. Kept outside of the future that reads, so that a deadline does not lose it.

@@ -16,8 +16,8 @@ use super::error::{ConnectError, Failure};
 use super::jump::Hop;
 use super::login::Login;
 use super::master::{self, Master};
-use super::pipes::{self, Capture, Feed, last_line};
-use super::{Input, shell};
+use super::pipes::{Talk, last_line};
+use super::shell;
 
 /// How long ssh on this machine may take for what it does without asking the host.
 const ORDER_DEADLINE: Duration = Duration::from_secs(3);
@@ -64,17 +64,16 @@ impl Ssh {
     }
 
     /// Runs a command line to its end.
-    pub(super) async fn run(&self, words: &[String], input: &Input, capture: &mut Capture) -> Result<i32, Failure> {
+    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
         let line = shell::line(words);
         if line.len() > LINE_BYTES_MAX {
             return Err(Failure::NotStarted(format!("it is longer than the {LINE_BYTES_MAX} bytes a host takes")));
         }
-        let feed = Feed::open(input).await?;
         let unfinished = Unfinished(&self.abandoned);
-        let mut child = self.spawn(&line, !feed.is_empty()).await?;
+        let mut child = self.spawn(&line, talk.has_input()).await?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         // To wait before the streams end would cut them off.
-        pipes::converse(feed, stdin, stdout, stderr, capture).await?;
+        talk.hold(stdin, stdout, stderr).await?;
         let status = self.status(child).await;
         unfinished.defuse();
         status

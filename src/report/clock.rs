@@ -26,9 +26,19 @@ impl Clock {
         self.format(time, "%H:%M:%S")
     }
 
+    /// The time of day with milliseconds: `10:43:06.120`.
+    pub fn milliseconds_of_day(&self, time: Time) -> String {
+        self.format(time, "%H:%M:%S%.3f")
+    }
+
     /// The day and the time: `2017-03-09 10:43:06`.
     pub fn day_and_time(&self, time: Time) -> String {
         self.format(time, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// The same with milliseconds: `2017-03-09 10:43:06.120`.
+    pub fn precisely(&self, time: Time) -> String {
+        self.format(time, "%Y-%m-%d %H:%M:%S%.3f")
     }
 
     fn format(&self, time: Time, format: &str) -> String {
@@ -56,6 +66,7 @@ mod tests {
     fn a_moment_reads_in_the_readers_time_zone_and_in_utc_for_programs() {
         assert_eq!(Clock::ahead(8).time_of_day(ARTICLE), "10:43:06");
         assert_eq!(Clock::ahead(8).day_and_time(ARTICLE), "2017-03-09 10:43:06");
+        assert_eq!(Clock::ahead(8).precisely(ARTICLE), "2017-03-09 10:43:06.120");
         assert_eq!(rfc3339(ARTICLE), "2017-03-09T02:43:06.120Z");
     }
 

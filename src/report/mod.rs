@@ -16,6 +16,7 @@ mod json;
 mod live;
 mod loss;
 mod plain;
+pub mod record;
 mod story;
 mod summary;
 pub mod table;

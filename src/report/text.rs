@@ -84,6 +84,11 @@ pub fn clean_indented(text: &str) -> String {
     visible.collect()
 }
 
+/// A line of a log: the same, and without the colours that it was written with.
+pub fn clean_log(text: &str) -> String {
+    clean_indented(&anstream::adapter::strip_str(text.trim_end()).to_string())
+}
+
 /// Characters that take no room but change what stands beside them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
@@ -143,6 +148,11 @@ mod tests {
     #[test]
     fn an_answer_cannot_move_the_cursor_or_add_a_line() {
         assert_eq!(clean("\x1b[2Jall\twell\r\nreally\u{202e}!\n"), "[2Jall well  really!");
+    }
+
+    #[test]
+    fn a_line_of_a_log_loses_its_colours_and_keeps_its_indentation() {
+        assert_eq!(clean_log("\x1b[1;31m  error\x1b[0m:\tno \x07device\x1b]0;title\x07 \r"), "  error: no device");
     }
 
     #[test]

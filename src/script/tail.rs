@@ -10,6 +10,7 @@ pub fn tail(site: &Site, port: Port, lines: u32) -> Script {
         .set("PORT", port)
         .set("LINES_MAX", lines)
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/log_of.sh"))
         .add(include_str!("sh/tail.sh"))
         .script(Input::default(), WORK)
 }

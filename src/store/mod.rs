@@ -77,8 +77,21 @@ pub struct NewRevision {
 }
 
 /// The number of a rollout in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolloutId(pub i64);
+
+/// A rollout as the history knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutRecord {
+    /// Its number.
+    pub id: RolloutId,
+    /// Of which revision.
+    pub revision: Revision,
+    /// When it began.
+    pub began: Time,
+    /// How it ended; `None` while it runs, or if the controller died.
+    pub outcome: Option<Outcome>,
+}
 
 /// What a process asks of the one that carries out a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]

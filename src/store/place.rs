@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::{RolloutId, StoreError};
 
 /// The state directory, and what lies in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,16 @@ impl Place {
     /// Artifacts by digest.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join("artifacts")
+    }
+
+    /// What is left of each rollout: its log, and its report.
+    pub fn runs(&self) -> PathBuf {
+        self.dir.join("runs")
+    }
+
+    /// The log of a rollout.
+    pub fn run_log(&self, rollout: RolloutId) -> PathBuf {
+        self.runs().join(format!("{}.jsonl", rollout.0))
     }
 
     /// The base directory of a local host.

@@ -23,6 +23,7 @@ Commands:
   check        Check the files and every host, and say all problems at once
   status       Show what runs where
   history      Show what was deployed, by whom, when, why and how it ended
+  logs         Show what the instances write, or what ship did in a rollout
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
   pause        Let a running rollout start nothing new; what is in flight ends safely
   resume       Go on with a rollout that was paused, interrupted, cut off or held
@@ -31,6 +32,7 @@ Commands:
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
+  cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
   man          Print the manual page, in roff
 
@@ -74,6 +76,7 @@ Commands:
   check        Check the files and every host, and say all problems at once
   status       Show what runs where
   history      Show what was deployed, by whom, when, why and how it ended
+  logs         Show what the instances write, or what ship did in a rollout
   rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
   pause        Let a running rollout start nothing new; what is in flight ends safely
   resume       Go on with a rollout that was paused, interrupted, cut off or held
@@ -82,6 +85,7 @@ Commands:
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
+  cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
   man          Print the manual page, in roff
 
@@ -169,7 +173,9 @@ Options:
 #[test]
 fn every_verb_has_help() {
     let project = Project::new();
-    for verb in ["deploy", "plan", "check", "status", "history", "rollback", "undo", "completions", "man"] {
+    for verb in
+        ["deploy", "plan", "check", "status", "history", "logs", "rollback", "undo", "cron", "completions", "man"]
+    {
         let done = project.ship(&[verb, "--help"]).any_stdout().run();
         assert!(done.stdout.contains("Usage: ship "), "{verb}: {}", done.stdout);
     }
@@ -272,6 +278,9 @@ fn a_reader_that_has_gone_is_no_error() {
         &["history", "--revision", "1"],
         &["history", "--output", "json"],
         &["status"],
+        &["logs"],
+        &["logs", "--rollout", "last"],
+        &["cron"],
         &["status", "--output", "json"],
         &["plan"],
         &["plan", "--output", "json"],

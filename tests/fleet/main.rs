@@ -9,6 +9,7 @@ mod hooks;
 mod in_place;
 mod left_behind;
 mod liveness;
+mod logs;
 mod refusal;
 mod rollout;
 mod service;

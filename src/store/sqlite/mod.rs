@@ -3,6 +3,7 @@
 mod freeze;
 mod lease;
 mod migrations;
+mod rollouts;
 mod schema;
 
 use std::collections::BTreeSet;

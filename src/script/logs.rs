@@ -1,0 +1,196 @@
+//! The services' own logs, of any number of a host's slots: what was written, and what is being written.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::site::{Input, Script, Site, Text, WORK, driver_word};
+use crate::core::names::Port;
+use crate::core::release::Driver;
+use crate::core::time::Time;
+
+/// How long a script that follows goes on: its host ends it then, and whoever listens begins a new one.
+const FOLLOWS_FOR: Duration = Duration::from_hours(24);
+
+/// Which lines are wanted.
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// The slots whose last lines are wanted.
+    pub past: BTreeSet<Port>,
+    /// So many of each.
+    pub lines_max: u32,
+    /// None from before. A log file has no times: of one that was written to since, the last lines are taken as they
+    /// are. Without it none of the instance before.
+    pub since: Option<Time>,
+}
+
+/// How to go on with what is written from now on.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// The slots that are followed, whatever comes into them.
+    pub slots: BTreeSet<Port>,
+    /// What supervises instances here, now or later.
+    pub drivers: BTreeSet<&'static str>,
+    /// The newest moment that was seen by whoever goes on after a break.
+    pub resume: Option<Time>,
+    /// How long nobody may be heard of before the script is alone, and ends.
+    pub silence: Duration,
+}
+
+/// A line that [`logs`] or [`follow`] printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogLine {
+    /// The script runs. What a login shell printed before is none of its lines.
+    Begun,
+    /// From here on entries of the journal may come a second time.
+    Live,
+    /// Something that an instance has written, or that was written about it.
+    Said(Said),
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// In which slot, if that is known.
+    pub port: Option<Port>,
+    /// When, where the log knows.
+    pub at: Option<Time>,
+    /// Which entry of the journal it is.
+    pub cursor: Option<String>,
+    /// The line, as it is.
+    pub text: String,
+}
+
+/// Prints what was written.
+pub fn logs(site: &Site, query: &LogQuery) -> Script {
+    text(site, query).add(include_str!("sh/past.sh")).script(Input::default(), WORK * 3)
+}
+
+/// Prints what was written, and goes on with what is.
+pub fn follow(site: &Site, query: &LogQuery, follow: &Follow) -> Script {
+    let drivers: Vec<_> = follow.drivers.iter().copied().collect();
+    text(site, query)
+        .set("WATCHED", list(&follow.slots))
+        .set("DRIVERS", drivers.join(" "))
+        .set("RESUME_S", follow.resume.map(seconds).unwrap_or_default())
+        .set("SILENCE_S", follow.silence.as_secs())
+        .add(include_str!("sh/follow.sh"))
+        .script(Input::default(), FOLLOWS_FOR)
+}
+
+/// A driver as [`Follow`] has it.
+pub fn log_driver(driver: Driver) -> &'static str {
+    driver_word(driver)
+}
+
+fn text(site: &Site, query: &LogQuery) -> Text {
+    Text::located(site)
+        .set("PAST", list(&query.past))
+        .set("LINES_MAX", query.lines_max)
+        .set("SINCE_S", query.since.map(seconds).unwrap_or_default())
+        .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/log_of.sh"))
+        .add(include_str!("sh/logs.sh"))
+}
+
+fn list(ports: &BTreeSet<Port>) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn seconds(time: Time) -> String {
+    (time.0 / 1000).to_string()
+}
+
+/// What of an entry of the journal matters.
+#[derive(Deserialize)]
+struct JournalEntry {
+    #[serde(rename = "__CURSOR")]
+    cursor: Option<String>,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    at_us: Option<String>,
+    #[serde(rename = "MESSAGE", default)]
+    message: Value,
+    /// Of what systemd says about a unit.
+    #[serde(rename = "UNIT")]
+    about: Option<Value>,
+    #[serde(rename = "_SYSTEMD_UNIT")]
+    by: Option<Value>,
+}
+
+/// Reads a line; `None` for one that makes no sense. Before [`LogLine::Begun`] none does.
+pub fn read_log_line(line: &str) -> Option<LogLine> {
+    match line {
+        "ship=1" => return Some(LogLine::Begun),
+        "live" => return Some(LogLine::Live),
+        _ => {}
+    }
+    if !line.starts_with('{') {
+        let (port, text) = line.split_once(' ')?;
+        let said = Said { port: Some(port.parse().ok()?), at: None, cursor: None, text: text.to_owned() };
+        return Some(LogLine::Said(said));
+    }
+    let entry: JournalEntry = serde_json::from_str(line).ok()?;
+    let port = [&entry.about, &entry.by].into_iter().flatten().find_map(|unit| port_of(unit.as_str()?));
+    let at = entry.at_us.and_then(|us| us.parse::<u64>().ok()).map(|us| Time(us / 1000));
+    Some(LogLine::Said(Said { port, at, cursor: entry.cursor, text: text_of(&entry.message)? }))
+}
+
+/// `8081` of `ship-page@8081.service`.
+fn port_of(unit: &str) -> Option<Port> {
+    unit.strip_suffix(".service")?.rsplit_once('@')?.1.parse().ok()
+}
+
+/// A text; or where it is none, its bytes; or where an entry has several, all of them.
+fn text_of(message: &Value) -> Option<String> {
+    match message {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) if parts.iter().all(Value::is_u64) => {
+            let bytes: Vec<u8> = parts.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Value::Array(parts) => Some(parts.iter().filter_map(text_of).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Said {
+        match read_log_line(line) {
+            Some(LogLine::Said(said)) => said,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_file_has_its_port_before_it() {
+        let line = said("8081   two words ");
+        assert_eq!((line.port, line.at, line.text.as_str()), (Some(8081), None, "  two words "));
+        assert_eq!(said("8082 ").text, "");
+        assert_eq!(read_log_line("Welcome to web1"), None);
+        assert_eq!(read_log_line("70000 no port"), None);
+        assert_eq!(read_log_line(""), None);
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_tells_when_and_about_whom() {
+        let own = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1489027386120999","MESSAGE":"ready","_SYSTEMD_UNIT":"ship-page@8081.service"}"#;
+        let cursor = Some("s=1".to_owned());
+        let at = Some(Time(1_489_027_386_120));
+        assert_eq!(said(own), Said { port: Some(8081), at, cursor, text: "ready".to_owned() });
+        let about = r#"{"MESSAGE":"Started","UNIT":"ship-page.liveness@8082.service","_SYSTEMD_UNIT":"init.scope"}"#;
+        assert_eq!(said(about).port, Some(8082));
+    }
+
+    #[test]
+    fn what_is_no_text_is_read_as_far_as_it_is_one() {
+        assert_eq!(said(r#"{"MESSAGE":[99,97,102,233]}"#).text, "caf\u{fffd}");
+        assert_eq!(said(r#"{"MESSAGE":["one","two"]}"#).text, "one two");
+        assert_eq!(read_log_line(r#"{"MESSAGE":null}"#), None);
+        assert_eq!(read_log_line(r#"{"MESSAGE":"#), None);
+    }
+}

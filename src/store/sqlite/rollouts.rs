@@ -1,0 +1,39 @@
+//! Which rollouts there were.
+
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+
+use super::{Sqlite, unsigned};
+use crate::core::names::Revision;
+use crate::core::time::Time;
+use crate::store::{RolloutId, RolloutRecord, StoreError, Subject};
+
+impl Sqlite {
+    /// The rollouts of a service, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+        let rows: Vec<(i64, u32, i64, Option<String>)> = self.query(
+            "select id, revision, began_ms, outcome from rollouts where fleet = ?1 and service = ?2 order by id",
+            params![subject.fleet, subject.service],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
+        let record = |(id, revision, began, outcome): (i64, u32, i64, Option<String>)| {
+            let outcome = outcome.map(|text| self.decode("a rollout's outcome", &text)).transpose()?;
+            let began = Time(unsigned(began));
+            Ok(RolloutRecord { id: RolloutId(id), revision: Revision(revision), began, outcome })
+        };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// The numbers of all rollouts, of whatever service.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
+        let ids = self.query("select id from rollouts", params![], |row| row.get(0).map(RolloutId))?;
+        Ok(ids.into_iter().collect())
+    }
+}

@@ -1,0 +1,93 @@
+//! What is printed for cron and systemd. tests/nightly has cron run it.
+
+use std::fs;
+use std::process::Command;
+
+use snapbox::str;
+
+use crate::project::Project;
+use crate::support::command::Running;
+use crate::support::world;
+
+/// With the path of `ship` itself left out, which is another on every machine.
+fn printed(project: &Project, args: &[&str]) -> String {
+    let done = project.ship(&[&["cron", "inventory.toml"], args].concat()).any_stdout().run();
+    project.redacted(&done.stdout.replace(env!("CARGO_BIN_EXE_ship"), "[SHIP]"))
+}
+
+#[test]
+fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
+    let project = Project::new();
+    let text = printed(&project, &["--crontab", "--at", "03:30", "--version", "nightly", "--mail", "ops@example.org"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("# ship: page on local, every night at 03:30 by the clock of this machine"), "{text}");
+    assert_eq!(
+        lines[2..],
+        [
+            "MAILTO=ops@example.org",
+            "30 3 * * * [SHIP] deploy [ROOT]/inventory.toml --version nightly --unattended --lock-wait 10m"
+        ]
+    );
+    assert!(!project.path(".ship").exists(), "something was made");
+}
+
+#[test]
+fn without_a_choice_there_is_all_of_it() {
+    let project = Project::new();
+    let (crontab, units) = (printed(&project, &["--crontab"]), printed(&project, &["--systemd"]));
+    assert_eq!(printed(&project, &[]), format!("{crontab}\n\n{units}"));
+    assert!(!crontab.contains("--version") && !units.contains("--version"), "the playbook says which version");
+    project.ship(&["cron", "--crontab", "--systemd", "inventory.toml"]).any_stderr().status(2).run();
+}
+
+#[test]
+fn systemd_finds_no_fault_in_the_units() {
+    if !world::has_programs(&[("systemd-analyze", "systemd")]) {
+        return;
+    }
+    let project = Project::new();
+    let odd = project.path("it's 50% of $HOME");
+    fs::create_dir(&odd).expect("our own directory");
+    for file in ["inventory.toml", "playbook.toml"] {
+        fs::copy(project.path(file), odd.join(file)).expect("our own files");
+    }
+    let inventory = odd.join("inventory.toml").display().to_string();
+    let done = project.ship(&["cron", &inventory, "--systemd", "--mail", "ops@example.org"]).any_stdout().run();
+    let mut files = Vec::new();
+    for unit in done.stdout.split("# /etc/systemd/system/").skip(1) {
+        let (name, text) = unit.split_once('\n').expect("a name and a unit");
+        files.push(project.path(name));
+        fs::write(project.path(name), text).expect("our own directory");
+    }
+    assert_eq!(files.len(), 3, "{}", done.stdout);
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg("verify").args(&files);
+    let verified = Running::spawn(verify).wait().exits(0);
+    assert_eq!(verified.stderr, "");
+    let timer = fs::read_to_string(&files[1]).expect("a timer");
+    let when = timer.lines().find_map(|line| line.strip_prefix("OnCalendar=")).expect("a calendar");
+    let mut calendar = Command::new("systemd-analyze");
+    calendar.args(["calendar", when]);
+    Running::spawn(calendar).wait().exits(0).says(&["02:00:00"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let project = Project::new();
+    project
+        .ship(&["cron", "inventory.toml", "--at", "2am"])
+        .stderr(str![[r#"
+error: --at 2am: no time of day; say it as in 02:00
+
+"#]])
+        .status(2)
+        .run();
+    project
+        .ship(&["cron", "inventory.toml", "--mail", "ops; rm -rf /"])
+        .stderr(str![[r#"
+error: --mail ops; rm -rf /: no address; say it as in ops@example.org
+
+"#]])
+        .status(2)
+        .run();
+}

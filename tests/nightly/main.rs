@@ -1,0 +1,157 @@
+//! Nights that the real cron makes: what `ship cron` prints is installed by the real `crontab`, and nobody is there.
+//!
+//! cron knows minutes, so a night lasts half of one here: the line stands twice in the crontab, once with a pause before it.
+//! In a world of its own cron has its own spool, no other job, and a sendmail that keeps what it is given.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::command::{Running, ship};
+use support::project::{Behaviour, Project};
+use support::world::{self, run, until, write};
+
+const CRON: [(&str, &str); 2] = [("cron", "cron"), ("crontab", "cron")];
+
+/// From the end of a night to the end of the next one.
+const NIGHT: Duration = Duration::from_secs(75);
+
+/// Where the inventory is found: signs that mean something to cron and to the shell must not matter.
+const ODD: &str = "it's 50% off";
+
+const MAILS: &str = "/run/mail";
+
+/// cron, as it is on no machine but this world's.
+struct Cron(#[expect(dead_code, reason = "it is ended when this is dropped")] Running);
+
+impl Cron {
+    /// With the crontab of a project, which only this world sees.
+    fn start(project: &Project) -> Self {
+        for dir in ["/run/mail", "/run/sbin", "/run/sbin-work", "/run/spool/crontabs"] {
+            fs::create_dir_all(dir).expect("a directory in the world");
+        }
+        write(Path::new("/run/nothing"), "");
+        // `crontab` runs as this group, and refuses a spool that is anybody's.
+        run("chgrp", &["crontab", "/run/spool/crontabs"]);
+        run("chmod", &["1730", "/run/spool/crontabs"]);
+        run("mount", &["--bind", "/run/spool", "/var/spool/cron"]);
+        run("mount", &["--bind", "/run/nothing", "/etc/crontab"]);
+        run("mount", &["-t", "tmpfs", "none", "/etc/cron.d"]);
+        let layers = "lowerdir=/usr/sbin,upperdir=/run/sbin,workdir=/run/sbin-work";
+        run("mount", &["-t", "overlay", "overlay", "-o", layers, "/usr/sbin"]);
+        let sendmail = Path::new("/usr/sbin/sendmail");
+        write(
+            sendmail,
+            "#!/bin/sh\nmail=$(date +%s%N)\ncat >/run/mail/.$mail && mv /run/mail/.$mail /run/mail/$mail\n",
+        );
+        fs::set_permissions(sendmail, fs::Permissions::from_mode(0o755)).expect("our own file");
+        install(project);
+        let mut cron = Command::new("/usr/sbin/cron");
+        cron.arg("-f");
+        Self(Running::spawn(cron))
+    }
+
+    /// What it has mailed, oldest first.
+    fn mails() -> Vec<String> {
+        let files = fs::read_dir(MAILS).expect("our own directory").flatten().map(|file| file.path());
+        let is_whole = |path: &PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
+        let mut files: Vec<_> = files.filter(is_whole).collect();
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).expect("our own file")).collect()
+    }
+}
+
+/// Two hosts that are this machine, and a channel that says which version is the newest.
+fn project() -> Project {
+    let project = Project::new(|playbook| {
+        let hosts = [1, 2]
+            .map(|n| format!("\n[[hosts]]\nname = \"node{n}\"\naddress = \"127.0.0.1{n}\"\ntransport = \"local\"\n"));
+        format!("playbook = \"{playbook}\"\n\n[fleet]\nname = \"nights\"\n{}", hosts.concat())
+    });
+    let project =
+        project.with("driver = \"systemd\"", "driver = \"process\"").with("replicas = 3", "replicas = 2").with(
+            "[readiness]",
+            "[artifact.channels]\nnightly = \"latest.txt\"\n\n[unattended]\nsoak = \"1s\"\n\n[readiness]",
+        );
+    symlink(".", project.path(ODD)).expect("our own directory");
+    project
+}
+
+/// What the day has built.
+fn built(project: &Project, version: &str, behaviour: Behaviour) {
+    project.release(version, behaviour);
+    write(&project.path("latest.new"), &format!("{version}\n"));
+    fs::rename(project.path("latest.new"), project.path("latest.txt")).expect("our own files");
+}
+
+/// Installs what ship prints, but for every half minute.
+fn install(project: &Project) {
+    let inventory = project.path(ODD).join("inventory.toml").display().to_string();
+    let args = ["cron", &inventory, "--crontab", "--version", "nightly", "--mail", "ops@example.org"];
+    let printed = ship(project.dir(), &args).exits(0).stdout;
+    let crontab: Vec<_> = printed
+        .lines()
+        .flat_map(|line| match line.strip_prefix("0 2 * * * ") {
+            Some(command) => vec![
+                format!("* * * * * {command}; echo \"exit code $?\""),
+                format!("* * * * * sleep 30; {command}; echo \"exit code $?\""),
+            ],
+            None => vec![line.to_owned()],
+        })
+        .collect();
+    assert_eq!(crontab.iter().filter(|line| line.starts_with("* ")).count(), 2, "{printed}");
+    write(&project.path("crontab"), &(crontab.join("\n") + "\n"));
+    run("crontab", &[&project.path("crontab").display().to_string()]);
+    assert!(run("crontab", &["-l"]).contains(r"50\% off"), "cron would take the rest of the line for input");
+}
+
+/// Waits for the end of the next night, whose mail says all this.
+#[track_caller]
+fn night(nights: &mut usize, words: &[&str]) -> String {
+    let mail = until("the mail of the next night", NIGHT, || Cron::mails().get(*nights).cloned());
+    *nights += 1;
+    for word in [&["To: ops@example.org"], words].concat() {
+        assert!(mail.contains(word), "no {word:?} in the mail of night {nights}:\n{mail}");
+    }
+    mail
+}
+
+fn history(project: &Project) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let row = |row: &Value| format!("{} {} {}", row["revision"], text(&row["version"]), text(&row["outcome"]));
+    project.history().iter().map(row).collect()
+}
+
+#[test]
+#[ignore = "it needs channels and what is decided beforehand for a night: neither is here yet"]
+fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
+    world::with_programs(&CRON, || {
+        let project = project();
+        built(&project, "1", Behaviour::Good);
+        let _cron = Cron::start(&project);
+        let mut nights = 0;
+
+        night(&mut nights, &["page 1 (revision 1): 2 of 2 available", "exit code 0"]);
+        project.assert_settled("1", 2);
+
+        night(&mut nights, &["nothing to do: page 1 (revision 1) is available on 2 of 2", "exit code 0"]);
+        built(&project, "2", Behaviour::Exits);
+        night(&mut nights, &["page 2 (revision 2) failed and was rolled back to 1 (revision 1)", "exit code 3"]);
+
+        night(&mut nights, &["skipped: 2 is quarantined since it failed as revision 2", "exit code 0"]);
+        built(&project, "3", Behaviour::Good);
+        night(&mut nights, &["page 3 (revision 3): 2 of 2 available", "exit code 0"]);
+        run("crontab", &["-r"]);
+
+        project.assert_settled("3", 2);
+        assert_eq!(history(&project), ["3 3 succeeded", "2 2 rolled-back", "1 1 succeeded"]);
+        let failed = project.ship("logs", &["--rollout", "2"]).exits(0);
+        failed.says(&["ERROR", "fatal: the frobnicator is missing"]);
+    });
+}
