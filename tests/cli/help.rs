@@ -31,6 +31,11 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  contract     Take away what only older versions needed: the playbook's contracts that are left to
+               be made
+  freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
+               begun is done
+  thaw         End a freeze
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
@@ -48,7 +53,7 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship or paused, try later
+    6  locked by another ship, frozen or paused, try later
     7  hosts cannot be used, nothing was touched
     8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved
@@ -84,6 +89,11 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  contract     Take away what only older versions needed: the playbook's contracts that are left to
+               be made
+  freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
+               begun is done
+  thaw         End a freeze
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
@@ -106,7 +116,7 @@ Exit codes:
     3  failed, and rolled back cleanly
     4  failed and held: mixed versions, a person is needed
     5  the rollback failed
-    6  locked by another ship or paused, try later
+    6  locked by another ship, frozen or paused, try later
     7  hosts cannot be used, nothing was touched
     8  paused, or at a gate: `ship resume` or `ship promote` goes on
   130  interrupted, the state is saved
@@ -143,8 +153,16 @@ Options:
           Why, for the history
 
       --unattended
-          Nobody is there to be asked: a step that waits for a person ends the command with exit 8,
-          or is passed, as the playbook's `[unattended]` says
+          Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
+          alone, one instance comes first, windows are kept; a step that waits for a person ends the
+          command with exit 8, or is passed, as the playbook's `[unattended]` says
+
+      --lock-wait <DURATION>
+          Wait so long for another ship to end, as in `10m`
+
+      --force
+          Go ahead though the fleet is frozen, no window is open, the release has failed before, or
+          the fleet is not healthy
 
       --probe <URL>
           Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
@@ -212,9 +230,9 @@ fn an_unknown_option_is_refused() {
         .stderr(str![[r#"
 error: unexpected argument '--forse' found
 
-  tip: to pass '--forse' as a value, use '-- --forse'
+  tip: a similar argument exists: '--force'
 
-Usage: ship deploy [OPTIONS] [INVENTORY]
+Usage: ship deploy --force [INVENTORY]
 
 For more information, try '--help'.
 
