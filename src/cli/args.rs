@@ -41,6 +41,8 @@ Exit codes:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write an inventory and a playbook to begin with
+    Init(Init),
     /// Bring the fleet to a version, one batch at a time
     Deploy(Deploy),
     /// Show what a deploy would do, and touch nothing
@@ -120,6 +122,14 @@ impl ProbeArg {
         set.extend(self.probe.map(|url| format!("probe.url={url}")));
         set
     }
+}
+
+/// `ship init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
 }
 
 /// `ship deploy`.

@@ -10,6 +10,7 @@ mod deploy;
 mod exit;
 mod freeze;
 mod history;
+mod init;
 mod logs;
 mod lookup;
 mod loss;
@@ -62,6 +63,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(verb: Verb) -> Result<Exit, Fail> {
     match verb {
+        Verb::Init(args) => init::run(args),
         Verb::Deploy(args) => Box::pin(deploy::run(args)).await,
         Verb::Plan(args) => plan::run(args).await,
         Verb::Check(args) => check::run(args).await,

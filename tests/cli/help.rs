@@ -18,6 +18,7 @@ Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over 
 Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
+  init         Write an inventory and a playbook to begin with
   deploy       Bring the fleet to a version, one batch at a time
   plan         Show what a deploy would do, and touch nothing
   check        Check the files and every host, and say all problems at once
@@ -76,6 +77,7 @@ until the fleet runs the new version. If the new version fails, the old one is b
 Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
+  init         Write an inventory and a playbook to begin with
   deploy       Bring the fleet to a version, one batch at a time
   plan         Show what a deploy would do, and touch nothing
   check        Check the files and every host, and say all problems at once

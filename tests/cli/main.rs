@@ -21,6 +21,7 @@ mod help;
 mod history;
 mod hooks;
 mod in_place;
+mod init;
 mod input;
 mod interrupt;
 mod logs;
