@@ -6,6 +6,7 @@ mod gatekeeper;
 mod guard;
 mod host;
 mod liveness;
+mod logs;
 mod look;
 mod quoting;
 mod releases;
