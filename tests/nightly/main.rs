@@ -1,4 +1,4 @@
-//! Nights that the real cron makes: what `ship cron` prints is installed by the real `crontab`, and nobody is there.
+//! Nights that the real cron and the real systemd make: what `ship cron` prints is installed, and nobody is there.
 //!
 //! cron knows minutes, so a night lasts half of one here: the line stands twice in the crontab, once with a pause before it.
 //! In a world of its own cron has its own spool, no other job, and a sendmail that keeps what it is given.
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::command::{Running, ship};
+use support::fleet::{Fleet, Host};
 use support::project::{Behaviour, Project};
 use support::world::{self, run, until, write};
 
@@ -153,5 +154,49 @@ fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
         assert_eq!(history(&project), ["3 3 succeeded", "2 2 rolled-back", "1 1 succeeded"]);
         let failed = project.ship("logs", &["--rollout", "2"]).exits(0);
         failed.says(&["ERROR", "fatal: the frobnicator is missing"]);
+    });
+}
+
+/// Installs the units that ship prints on a host, with this in the place of ship.
+fn install_units(host: &Host, printed: &str, instead: &str) {
+    for unit in printed.split("# /etc/systemd/system/").skip(1) {
+        let (name, text) = unit.split_once('\n').expect("a name and a unit");
+        let text = text.lines().map(|line| match line.strip_prefix("ExecStart=") {
+            Some(command) if command.contains(" deploy ") && !command.starts_with("/bin/sh") => {
+                format!("ExecStart=/bin/sh -c \"{instead}\"\n")
+            }
+            _ => format!("{line}\n"),
+        });
+        write(&host.path("/etc/systemd/system").join(name), &text.collect::<String>());
+    }
+    host.exec("systemctl daemon-reload").exits(0);
+}
+
+#[test]
+fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
+    world::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let host = &fleet.hosts[0];
+        let project = Project::new(|playbook| fleet.inventory(playbook)).with("replicas = 3", "replicas = 1");
+        let printed = project.ship("cron", &["--systemd", "--mail", "ops@example.org"]).exits(0).stdout;
+        let sendmail = host.path("/usr/sbin/sendmail");
+        write(&sendmail, "#!/bin/sh\n[ \"$*\" = '-oi -t' ] && cat >/run/mail.new && mv /run/mail.new /run/mail\n");
+        fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755)).expect("our own file");
+
+        install_units(host, &printed, "echo another ship is at work; exit 6");
+        host.exec("systemctl start ship-deploy-page-on-tests.service").exits(0);
+        install_units(host, &printed, "echo failed and was rolled back; exit 3");
+        host.exec("systemctl start ship-deploy-page-on-tests.service").exits(1);
+        let mail = until("the mail", NIGHT, || {
+            let mail = host.exec("cat /run/mail").stdout;
+            (!mail.is_empty()).then_some(mail)
+        });
+        let head = "To: ops@example.org\nSubject: deploy of page on tests failed (exit code 3)\n\n";
+        assert!(mail.starts_with(head) && mail.contains("\nfailed and was rolled back\n"), "{mail}");
+        let told =
+            host.exec("journalctl --no-pager --output=cat --unit=ship-deploy-page-on-tests-failed.service").stdout;
+        assert_eq!(told.matches("Finished ").count(), 1, "once, for two nights: {told}");
+        host.exec("systemctl enable --now ship-deploy-page-on-tests.timer").exits(0);
+        host.exec("systemctl list-timers --no-pager").says(&["ship-deploy-page-on-tests.timer"]);
     });
 }

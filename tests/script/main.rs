@@ -8,6 +8,7 @@ mod guard;
 mod hooks;
 mod host;
 mod liveness;
+mod logs;
 mod look;
 mod pull;
 mod quoting;

@@ -1,0 +1,172 @@
+//! The logs of slots: what was written, and what is written while somebody listens.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use ship::core::names::Port;
+use ship::core::time::Time;
+use ship::script::{Follow, LogLine, LogQuery, follow, logs, read_log_line};
+
+use crate::host::{Host, shells};
+
+const FIRST: Port = 8081;
+const SECOND: Port = 8082;
+
+fn log(host: &Host, port: Port, name: &str) -> PathBuf {
+    host.root().join(format!("slots/{port}/{name}"))
+}
+
+fn write(host: &Host, port: Port, name: &str, text: &str) {
+    let path = log(host, port, name);
+    fs::create_dir_all(path.parent().expect("a slot")).expect("slot");
+    fs::write(path, text).expect("log");
+}
+
+fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
+    LogQuery { past: [FIRST, SECOND].into(), lines_max, since }
+}
+
+/// `8081 text` of each line that the script has printed.
+fn said(stdout: &str) -> Vec<String> {
+    let lines = stdout.lines().filter_map(|line| match read_log_line(line)? {
+        LogLine::Said(said) => Some(format!("{} {}", said.port.expect("a port"), said.text)),
+        LogLine::Begun | LogLine::Live => None,
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_last_lines_of_each_slot_are_told_with_their_port() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        write(&host, FIRST, "log", "one\n  two \\n %s\n\nno end");
+        write(&host, SECOND, "log", "other\n");
+        let told = |lines_max| said(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
+        assert_eq!(told(2), ["8081 ", "8081 no end", "8082 other"], "{shell:?}");
+        assert_eq!(told(9)[..2], ["8081 one", "8081   two \\n %s"], "{shell:?}");
+    }
+}
+
+#[test]
+fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_since() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        write(&host, FIRST, "log.1", "before\n");
+        write(&host, FIRST, "log", "now\n");
+        let told = |since| said(&host.run(&logs(&host.site, &query(9, since))).stdout);
+        assert_eq!(told(None), ["8081 now"], "{shell:?}");
+        assert_eq!(told(Some(Time(1000))), ["8081 before", "8081 now"], "{shell:?}");
+        assert_eq!(told(Some(Time(4_102_444_800_000))), Vec::<String>::new(), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_line_has_no_more_bytes_than_a_pipe_takes_at_once() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        write(&host, FIRST, "log", &format!("{}\n", "x".repeat(10_000)));
+        let told = said(&host.run(&logs(&host.site, &query(9, None))).stdout);
+        assert_eq!(told, [format!("8081 {}", "x".repeat(4000))], "{shell:?}");
+    }
+}
+
+/// A follower that runs, and both ends of it.
+struct Follower {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Follower {
+    fn start(host: &Host, lines_max: u32, silence: Duration) -> Self {
+        let slots: BTreeSet<_> = [FIRST, SECOND].into();
+        let drivers = ["process"].into();
+        let script = follow(&host.site, &query(lines_max, None), &Follow { slots, drivers, resume: None, silence });
+        // As on a host: all that it begins is in a group of its own.
+        let mut child = host.command(&script).process_group(0).spawn().expect("a shell");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout"));
+        let mut follower = Self { child, stdin, stdout };
+        follower.beat();
+        follower
+    }
+
+    fn beat(&mut self) {
+        self.stdin.as_mut().expect("stdin").write_all(b".").expect("it listens");
+    }
+
+    /// The next line that was said by an instance.
+    fn next(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).expect("text"), 0, "it has ended");
+            if let Some(line) = said(&line).pop() {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until it has ended, and all that it began.
+    fn await_end(mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().expect("our own child").is_none() || test_kill_process_group(self.group()).is_ok() {
+            assert!(Instant::now() < deadline, "something of it runs on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // Nothing is left where the test went well.
+        let _ = kill_process_group(self.group(), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_follower_goes_on_with_the_next_instance_of_each_slot_until_nobody_listens() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        write(&host, FIRST, "log", "old\none\n");
+        let mut follower = Follower::start(&host, 1, Duration::from_secs(20));
+        assert_eq!(follower.next(), "8081 one", "{shell:?}");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(log(&host, FIRST, "log"))
+            .expect("log")
+            .write_all(b"two\n")
+            .expect("log");
+        assert_eq!(follower.next(), "8081 two", "{shell:?}");
+        follower.beat();
+        fs::rename(log(&host, FIRST, "log"), log(&host, FIRST, "log.1")).expect("log");
+        write(&host, FIRST, "log", "the next instance\n");
+        assert_eq!(follower.next(), "8081 the next instance", "{shell:?}");
+        write(&host, SECOND, "log", "an empty slot is filled\n");
+        assert_eq!(follower.next(), "8082 an empty slot is filled", "{shell:?}");
+        follower.stdin = None;
+        follower.await_end();
+    }
+}
+
+#[test]
+fn a_follower_that_hears_nothing_for_long_ends_by_itself() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        write(&host, FIRST, "log", "one\n");
+        let mut follower = Follower::start(&host, 1, Duration::from_secs(1));
+        assert_eq!(follower.next(), "8081 one", "{shell:?}");
+        // Its input stays open, as that of a host that was cut off does.
+        follower.await_end();
+    }
+}
