@@ -22,6 +22,11 @@ impl Place {
         self.dir.join("artifacts")
     }
 
+    /// What is kept of each rollout for people: its page.
+    pub fn runs(&self) -> PathBuf {
+        self.dir.join("runs")
+    }
+
     /// The base directory of a local host.
     pub fn local_host(&self, name: &str) -> PathBuf {
         self.dir.join("hosts").join(name)
