@@ -64,6 +64,8 @@ pub enum Verb {
     Restart(Restart),
     /// Change how many instances the service has
     Scale(Scale),
+    /// Write a page about a rollout: what happened, host by host, and how to undo it
+    Report(Report),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
     Unlock(Unlock),
     /// Print a completion script for a shell
@@ -315,6 +317,20 @@ pub struct Scale {
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `ship report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The number of the rollout; left out, the newest
+    #[arg(long, value_name = "N")]
+    pub rollout: Option<i64>,
+    /// Where to write the page, `-` for stdout; left out, `.ship/runs/N.html`
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
 }
 
 /// `ship unlock`.

@@ -1,6 +1,7 @@
 //! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
 
 mod abort;
+mod aftermath;
 pub mod args;
 mod check;
 mod deploy;
@@ -8,10 +9,12 @@ mod exit;
 mod history;
 mod lookup;
 mod loss;
+mod pages;
 mod pause;
 mod plan;
 mod promote;
 mod releases;
+mod report;
 mod restart;
 mod resume;
 mod rollback;
@@ -66,6 +69,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Abort(args) => abort::run(args).await,
         Verb::Restart(args) => restart::run(args).await,
         Verb::Scale(args) => scale::run(args).await,
+        Verb::Report(args) => report::run(&args),
         Verb::Unlock(args) => unlock::run(args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
-use super::{loss, note, signals};
+use super::{aftermath, loss, note, pages, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
@@ -31,6 +31,17 @@ pub(super) struct Goal {
     pub(super) playbook: String,
     /// The rollout that it goes on with, if it is one.
     pub(super) earlier: Option<Earlier>,
+}
+
+impl Goal {
+    /// What the caller is told of a rollout that ended so: to go back is no failure where it was asked for.
+    fn exit(&self, outcome: &Outcome) -> Exit {
+        match &self.earlier {
+            Some(Earlier { then: GoOn::Back(_), .. }) if *outcome == Outcome::RolledBack => Exit::Done,
+            Some(Earlier { then: GoOn::Back(_), .. }) => Exit::of(Verb::Rollback, outcome),
+            _ => Exit::of(self.verb, outcome),
+        }
+    }
 }
 
 /// A rollout that stands still and is to go on.
@@ -296,6 +307,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
     let opening = opening(&session, &scene, &goal, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
+    let budget = scene.spec.budget;
     let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
@@ -318,6 +330,8 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         trim(&mut session, revision)?;
     }
     session.store.release_lease()?;
+    let exit = goal.exit(&outcome);
+    aftermath::tell(&session, aftermath::Told::Ended { id, exit, budget }).await;
     Ok(Ended::As(outcome))
 }
 
@@ -380,5 +394,6 @@ fn trim(session: &mut Session, current: Revision) -> Result<(), Fail> {
     let retained = history::retained(&session.past(), current, limit);
     session.store.retain_revisions(&session.subject, &retained)?;
     releases::forget_unused(session);
+    pages::forget(session);
     Ok(())
 }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod preview;
 pub mod release;
 pub mod rollout;
+pub mod roster;
 pub mod scaling;
 pub mod spec;
 pub mod standing;
