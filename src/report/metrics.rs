@@ -1,4 +1,4 @@
-//! What the last run came to, for a monitor: Prometheus' text format, for node_exporter's textfile collector.
+//! What the last run came to, for a monitor: Prometheus' text format, for the textfile collector of `node_exporter`.
 
 use std::fmt::Write as _;
 
@@ -151,7 +151,26 @@ mod tests {
         };
         let text = metrics.text();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="succeeded"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="rolled-back"} 1
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="held"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="rollback-failed"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="fenced"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="interrupted"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="paused"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="skipped"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="refused"} 0
+        ship_last_run_info{service="page",fleet="a \"b\"\\\n",version="0.9",previous_version="",revision="2",rollout="7",verb="deploy"} 1
+        ship_last_run_exit_code{service="page",fleet="a \"b\"\\\n"} 3
+        ship_last_run_begin_timestamp_seconds{service="page",fleet="a \"b\"\\\n"} 1489027344.000
+        ship_last_run_end_timestamp_seconds{service="page",fleet="a \"b\"\\\n"} 1489027375.120
+        ship_last_run_duration_seconds{service="page",fleet="a \"b\"\\\n"} 31.120
+        ship_instances_desired{service="page",fleet="a \"b\"\\\n"} 3
+        ship_instances_available{service="page",fleet="a \"b\"\\\n"} 2
+        ship_last_run_probe_requests{service="page",fleet="a \"b\"\\\n"} 12431
+        ship_last_run_probe_failed{service="page",fleet="a \"b\"\\\n"} 0
+        "#);
         assert!(text.starts_with("# HELP ship_last_run_outcome How the last run ended"), "{text}");
         assert_eq!(text.matches("# TYPE").count(), 10, "{text}");
     }

@@ -30,6 +30,7 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  report       Write a page about a rollout: what happened, host by host, and how to undo it
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   completions  Print a completion script for a shell
   man          Print the manual page, in roff
@@ -81,6 +82,7 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  report       Write a page about a rollout: what happened, host by host, and how to undo it
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   completions  Print a completion script for a shell
   man          Print the manual page, in roff

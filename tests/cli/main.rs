@@ -10,6 +10,7 @@ mod call;
 mod course;
 mod project;
 mod redact;
+mod told;
 
 mod analysis;
 mod check;
@@ -26,6 +27,7 @@ mod pause;
 mod plan;
 mod readiness;
 mod refusal;
+mod report;
 mod rollback;
 mod scale;
 mod secrets;

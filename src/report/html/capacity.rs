@@ -1,6 +1,6 @@
 //! How many instances served, from moment to moment.
 
-use crate::core::event::{Entry, Event, Progress};
+use crate::core::event::{Entry, Event, Progress, Then};
 use crate::core::time::Time;
 
 /// More steps than this are not told apart by eye.
@@ -12,7 +12,7 @@ pub(super) struct Step {
     pub(super) from: Time,
     pub(super) available: u32,
     /// Of these, of the version to come.
-    pub(super) updated: u32,
+    pub(super) new: u32,
     /// Of any version, available or not.
     pub(super) total: u32,
 }
@@ -22,14 +22,25 @@ pub(super) struct Step {
 pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
     let begin = journal.first().map_or(end, |entry| entry.at);
     let mut steps: Vec<Step> = Vec::new();
+    let mut is_back = false;
     for entry in journal {
-        let Event::Progress(Progress { available, updated_available, total, .. }) = entry.event else { continue };
-        let step = Step { from: entry.at, available, updated: updated_available.min(available), total };
+        let Progress { available, updated_available, total, .. } = match &entry.event {
+            Event::Progress(progress) => *progress,
+            Event::RolloutFailed { then: Then::RollBack, .. } | Event::Aborted { .. } => {
+                is_back = true;
+                continue;
+            }
+            _ => continue,
+        };
+        // On the way back those are counted as updated that run what ran before.
+        let updated = updated_available.min(available);
+        let new = if is_back { available - updated } else { updated };
+        let step = Step { from: entry.at, available, new, total };
         // What is seen first has been so from the beginning.
         let step = if steps.is_empty() { Step { from: begin, ..step } } else { step };
         match steps.last_mut() {
             Some(last) if last.from == step.from => *last = step,
-            Some(last) if (last.available, last.updated, last.total) == (step.available, step.updated, step.total) => {}
+            Some(last) if (last.available, last.new, last.total) == (step.available, step.new, step.total) => {}
             _ => steps.push(step),
         }
     }
@@ -67,9 +78,9 @@ mod tests {
         let end = journal.last().unwrap().at;
         let steps = steps(&journal, end);
         assert_eq!(steps.first().map(|step| step.from), Some(START));
-        assert_eq!(fewest(&steps), Some(2), "one that is stopping counts as gone");
+        assert_eq!(fewest(&steps), Some(3));
         let last = steps.last().unwrap();
-        assert_eq!((last.available, last.updated, last.total), (3, 3, 3));
+        assert_eq!((last.available, last.new, last.total), (3, 3, 3));
     }
 
     #[test]

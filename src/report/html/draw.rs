@@ -19,8 +19,11 @@ const GROUP: usize = 20;
 /// So many lanes in which something went wrong are shown at full height.
 const WRONG_MAX: usize = 40;
 
+/// So near the edge a word would be cut off.
+const EDGE_PERCENT: f64 = 8.0;
+
 const ROW_PX: u32 = 20;
-const THIN_ROW_PX: u32 = 4;
+const THIN_ROW_PX: u32 = 5;
 const CHART_PX: u32 = 150;
 
 /// A time and its ends.
@@ -89,6 +92,19 @@ pub(super) struct Tick {
     pub(super) x: String,
     pub(super) label: String,
     pub(super) class: &'static str,
+    /// Where its word has room: before it, after it, or around it.
+    side: &'static str,
+}
+
+impl Tick {
+    pub(super) fn at(moment: Time, span: Span, label: String, class: &'static str) -> Self {
+        let side = match span.at(moment) {
+            share if share < EDGE_PERCENT => "after",
+            share if share > 100.0 - EDGE_PERCENT => "before",
+            _ => "around",
+        };
+        Self { x: span.x(moment), label, class, side }
+    }
 }
 
 /// A version, for the legend.
@@ -145,8 +161,7 @@ pub(super) fn timeline(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, marks: Vec
         .collect();
     versions.sort_by(|one, other| other.cmp(one));
     versions.dedup();
-    let at = |tick: &Duration| span.begin + *tick;
-    let tick = |tick: Duration| Tick { x: span.x(at(&tick)), label: Human(tick).to_string(), class: "tick" };
+    let tick = |tick: Duration| Tick::at(span.begin + tick, span, Human(tick).to_string(), "tick");
     let ticks = ticks(span.whole()).into_iter().map(tick).collect();
     let full = |lane: &Lane| track(std::slice::from_ref(lane), span, kinds, clock, ROW_PX);
     if lanes.len() <= HOSTS_FULL_MAX {
@@ -163,7 +178,7 @@ pub(super) fn timeline(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, marks: Vec
     let tracks: Vec<_> = wrong.into_iter().take(WRONG_MAX).map(full).collect();
     let is_folded = !tracks.is_empty();
     let wrong = is_folded.then_some(Board { label, class: "", is_folded: false, tracks });
-    let label = format!("All {} hosts, a thin line for each slot", lanes.len());
+    let label = format!("All {} hosts, a thin line for each instance and what took its place", lanes.len());
     let tracks = lanes.chunks(GROUP).map(|lanes| track(lanes, span, kinds, clock, THIN_ROW_PX)).collect();
     let all = Board { label, class: "thin", is_folded, tracks };
     Timeline { ticks, marks, boards: wrong.into_iter().chain([all]).collect(), versions }
@@ -201,14 +216,24 @@ fn track(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, clock: &Clock, row: u32)
 /// The shapes of a lane, and its height. The state is in the height: all of it serves, half of it is on its way out.
 fn shapes(lane: &Lane, span: Span, kinds: &Kinds<'_>, row: u32) -> (Vec<Shape>, u32) {
     let mut shapes = Vec::new();
-    let rows = u32::try_from(lane.rows.len().max(1)).unwrap_or(1);
-    for (nth, (port, bars)) in (0..).zip(&lane.rows) {
-        let top = nth * row + 1;
-        for bar in bars {
-            bar_shapes(bar, *port, span, kinds, (top, row.saturating_sub(3).max(3)), &mut shapes);
+    let is_thin = row < ROW_PX;
+    let rows: Vec<Vec<(u16, &Bar)>> = if is_thin {
+        successions(lane)
+    } else {
+        lane.rows.iter().map(|(port, bars)| bars.iter().map(|bar| (*port, bar)).collect()).collect()
+    };
+    let full = if is_thin { row } else { row - 3 };
+    for (nth, bars) in (0..).zip(&rows) {
+        let top = nth * row + u32::from(!is_thin);
+        for (port, bar) in bars {
+            bar_shapes(bar, *port, span, kinds, (top, full), &mut shapes);
         }
     }
-    let height = rows * row;
+    if is_thin {
+        // What is about to come would hide what still serves.
+        shapes.retain(|shape| !shape.class.ends_with(" starting"));
+    }
+    let height = u32::try_from(rows.len().max(1)).unwrap_or(1) * row;
     let whole = |class: &str, from: Time, to: Time, label: &str| Shape {
         class: class.to_owned(),
         x: span.x(from),
@@ -220,6 +245,23 @@ fn shapes(lane: &Lane, span: Span, kinds: &Kinds<'_>, row: u32) -> (Vec<Shape>, 
     shapes.extend(lane.lost.iter().map(|(from, to)| whole("lost", *from, *to, "out of reach")));
     shapes.extend(lane.marks.iter().map(|mark| whole("fail", mark.at, mark.at, "✗")));
     (shapes, height)
+}
+
+/// The instances of a host in as many lines as there were at its beginning, or at its end if that is more: each new one
+/// follows the one that went first.
+fn successions(lane: &Lane) -> Vec<Vec<(u16, &Bar)>> {
+    let mut bars: Vec<_> = lane.rows.iter().flat_map(|(port, bars)| bars.iter().map(|bar| (*port, bar))).collect();
+    bars.sort_by_key(|(_, bar)| (bar.is_new, bar.phases.first().map(|(at, _)| *at)));
+    let count = |keep: fn(&Bar) -> bool| bars.iter().filter(|(_, bar)| keep(bar)).count();
+    let lines = count(|bar| !bar.is_new).max(count(|bar| !bar.is_gone)).max(1);
+    let mut rows: Vec<Vec<(u16, &Bar)>> = vec![Vec::new(); lines];
+    for (port, bar) in bars {
+        let until = |row: &&mut Vec<(u16, &Bar)>| row.last().map(|(_, last)| last.until);
+        if let Some(row) = rows.iter_mut().min_by_key(until) {
+            row.push((port, bar));
+        }
+    }
+    rows
 }
 
 fn bar_shapes(bar: &Bar, port: u16, span: Span, kinds: &Kinds<'_>, place: (u32, u32), shapes: &mut Vec<Shape>) {
@@ -278,10 +320,10 @@ fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &Clock) -> String {
                     Phase::Drained => "drained",
                     Phase::Stopping => "told to stop",
                 };
-                text.push_str(&format!(", {word} {}", clock.time_of_day(*at)));
+                text.extend([", ", word, " ", &clock.time_of_day(*at)]);
             }
             if bar.is_gone {
-                text.push_str(&format!(", gone {}", clock.time_of_day(bar.until)));
+                text.extend([", gone ", &clock.time_of_day(bar.until)]);
             }
             told.push(text);
         }
@@ -305,7 +347,7 @@ pub(super) struct Chart {
     /// Old and new instances that serve, one on the other.
     areas: Vec<Area>,
     /// How many run, serving or not.
-    total: Vec<Area>,
+    total: Vec<Stroke>,
     /// The least that was promised.
     bound: Option<Level>,
     /// How many were wanted.
@@ -323,6 +365,13 @@ struct Area {
     width: String,
     y: String,
     height: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Stroke {
+    x1: String,
+    x2: String,
+    y: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -350,17 +399,24 @@ pub(super) fn chart(steps: &[Step], span: Span, desired: u32, budget: Option<Bud
             y: px(y(upto)),
             height: px(y(from) - y(upto)),
         };
-        let parts = [area("new", 0, step.updated), area("old", step.updated, step.available)];
+        let parts = [area("new", 0, step.new), area("old", step.new, step.available)];
         areas.extend(parts.into_iter().filter(|part| part.height != "0.00"));
-        total.push(Area { height: "0".to_owned(), ..area("total", 0, step.total) });
+        total.push(Stroke { x1: span.x(step.from), x2: span.x(to), y: px(y(step.total)) });
     }
     let level = |count: u32| Level { y: px(y(count)), count };
     let bound = budget.map(|budget| budget.min_available());
-    let promise = match bound {
-        Some(bound) => format!("at least {bound} were promised"),
-        None => "what was promised is not known any more".to_owned(),
+    let served = format!("{least} of {desired} wanted instances served at the least");
+    let began = steps.first().map_or(0, |step| step.available);
+    let ended = steps.last().map_or(0, |step| step.available);
+    let words = match bound {
+        // Nobody can keep what was not there, as in a first deploy.
+        Some(bound) if began < bound => {
+            format!("{began} of {desired} wanted instances served when it began, {ended} when it ended")
+        }
+        Some(bound) => format!("{served}; at least {bound} were promised"),
+        None => format!("{served}; what was promised is not known any more"),
     };
-    let tick = |tick: Duration| Tick { x: span.x(span.begin + tick), label: Human(tick).to_string(), class: "tick" };
+    let tick = |tick: Duration| Tick::at(span.begin + tick, span, Human(tick).to_string(), "tick");
     Some(Chart {
         height: CHART_PX,
         areas,
@@ -370,6 +426,6 @@ pub(super) fn chart(steps: &[Step], span: Span, desired: u32, budget: Option<Bud
         zero: CHART_PX,
         top: level(most),
         ticks: ticks(span.whole()).into_iter().map(tick).collect(),
-        words: format!("{least} of {desired} wanted instances served at the least; {promise}"),
+        words,
     })
 }

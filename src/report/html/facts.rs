@@ -31,7 +31,7 @@ pub(super) struct Facts {
     fleet: String,
     from: String,
     to: String,
-    facts: Vec<[String; 2]>,
+    basics: Vec<[String; 2]>,
     troubles: Vec<Trouble>,
     next: Vec<Next>,
     changes_since: String,
@@ -119,7 +119,7 @@ pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
         fleet: start.fleet.clone(),
         from: course.from.clone(),
         to,
-        facts: basics(dossier, &account, start, &course, end),
+        basics: basics(dossier, &account, start, &course, end),
         troubles: told.iter().filter_map(|told| trouble(told, clock)).collect(),
         next: next(dossier, &account, start),
         changes_since: dossier.changes.since.clone(),
@@ -129,7 +129,7 @@ pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
         timeline: draw::timeline(&lanes, span, &kinds, turns(journal, span), clock),
         chart: draw::chart(&steps, span, account.replicas, *budget),
         probe: account.loss.iter().flat_map(|report| loss::lines(report, clock)).map(|line| labelled(&line)).collect(),
-        drains: account.drains.iter().map(|drained| drain(drained)).collect(),
+        drains: account.drains.iter().map(drain).collect(),
         drains_summary: account.drains_line().unwrap_or_default(),
         analyses: analyses(journal, span),
         steps: told_steps(journal, clock),
@@ -217,7 +217,14 @@ fn trouble(told: &Told, clock: &Clock) -> Option<Trouble> {
         at: clock.time_of_day(told.at),
         whom: told.whom.clone(),
         what: told.text.clone(),
-        facts: told.more.iter().filter(|line| !is_log(line)).map(|line| labelled(line)).collect(),
+        facts: told
+            .more
+            .iter()
+            .filter(|line| !is_log(line))
+            .map(|line| labelled(line))
+            // It is shown as it is.
+            .filter(|[label, _]| label != "log")
+            .collect(),
         log,
     })
 }
@@ -230,7 +237,7 @@ fn labelled(line: &str) -> [String; 2] {
 
 /// The commands that make sense now, word for word.
 fn next(dossier: &Dossier<'_>, account: &Account, start: &RolloutStart) -> Vec<Next> {
-    let inventory = shlex::try_quote(dossier.inventory).map_or_else(|_| dossier.inventory.into(), |quoted| quoted);
+    let inventory = shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
     let command = |why: &str, verb: &str, rest: &str| Next {
         why: why.to_owned(),
         command: format!("ship {verb} {inventory}{rest}"),
@@ -277,7 +284,7 @@ fn turns(journal: &[Entry], span: Span) -> Vec<Tick> {
             Event::StepReached { step, .. } => (format!("step {step}"), "step"),
             _ => return None,
         };
-        Some(Tick { x: span.x(entry.at), label, class })
+        Some(Tick::at(entry.at, span, label, class))
     };
     journal.iter().filter_map(turn).collect()
 }
@@ -305,7 +312,7 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
             Finding::Error => (3, "!", "error"),
         };
         counts[nth] += 1;
-        known.points.push(Tick { x: span.x(entry.at), label: label.to_owned(), class });
+        known.points.push(Tick::at(entry.at, span, label.to_owned(), class));
         known.last = format!("{outcome}: {detail}");
     }
     let words = ["passed", "failed", "told nothing", "went wrong"];

@@ -194,7 +194,8 @@ impl Drawing {
             bars.sort_by_key(|bar| bar.phases.first().map(|(at, _)| *at));
         }
         let known: BTreeSet<_> = hosts.iter().cloned().collect();
-        let others: Vec<_> = rows.keys().filter(|host| !known.contains(host)).cloned().collect();
+        let told_of = rows.keys().chain(self.marks.keys()).chain(self.lost.keys());
+        let others: BTreeSet<_> = told_of.filter(|host| !known.contains(host)).cloned().collect();
         hosts
             .iter()
             .cloned()
@@ -279,7 +280,12 @@ mod tests {
     #[test]
     fn each_host_has_its_instances_one_after_the_other() {
         let play = Play::article();
-        insta::assert_snapshot!(told(&play, &["node1", "node2", "node3", "node4"]), @"");
+        insta::assert_snapshot!(told(&play, &["node1", "node2", "node3", "node4"]), @r"
+        node1 8081: 230767614a Ready@0 Stopping@2 gone@2.1; 515849216a Starting@2.1 Ready@3.3 there@4.7
+        node2 8081: 230767614a Ready@0 Stopping@3.3 gone@3.4; 515849216a Starting@3.4 Ready@4.6 there@4.7
+        node3 8081: 230767614a Ready@0 Stopping@4.6 gone@4.7
+        node4 8081: 515849216a Starting@0.8 Ready@2 there@4.7
+        ");
     }
 
     #[test]
@@ -295,7 +301,13 @@ mod tests {
         let (slot, detail, waited) = (None, "gone".into(), Duration::ZERO);
         let failure = Failure { kind: FailureKind::HostLost, host, slot, detail, waited };
         play.then(1000, Event::HostQuarantined { failure, log: Vec::new() });
-        insta::assert_snapshot!(told(&play, &["node1"]), @"");
+        insta::assert_snapshot!(told(&play, &["node1"]), @r"
+        node2 ✗@4.5
+        node2 lost 1.5-2.5
+        node2 lost 3.5-4.5
+        node4 8081: 515849216a Starting@0 gone@1.5
+        node4 ✗@1.5
+        ");
     }
 
     #[test]
