@@ -25,6 +25,7 @@ pub(super) enum Told<'a> {
         budget: Budget,
     },
     /// Nothing was to be done, or nothing may be done now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "told by runs that nobody attends"))]
     Skipped {
         /// The version that it was about.
         version: &'a str,
@@ -34,6 +35,7 @@ pub(super) enum Told<'a> {
         why: String,
     },
     /// It was refused before anything was touched, or went wrong within ship.
+    #[cfg_attr(not(test), expect(dead_code, reason = "told by runs that nobody attends"))]
     Refused {
         /// The version that it was about, if that was known.
         version: Option<&'a str>,
@@ -198,4 +200,60 @@ fn why_of(message: &str) -> String {
 
 fn first_line(message: &str) -> &str {
     message.trim_start_matches("error: ").lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::super::args::InventoryArg;
+    use super::*;
+    use crate::config::Overrides;
+
+    const PLAYBOOK: &str = "version = \"0.9\"\n[service]\nname = \"page\"\ncommand = \"/bin/true\"\nports = [8081, 8082]\n\
+        driver = \"process\"\n[artifact]\nsource = \"page\"\n[notify]\ncommand = \"/bin/sh -c 'cat >>told'\"\n\
+        [metrics]\ntextfile = \"page.prom\"\n";
+
+    fn session(dir: &Path) -> Session {
+        let inventory = dir.join("inventory.toml");
+        let hosts = "playbook = \"playbook.toml\"\n[fleet]\nname = \"local\"\n[[hosts]]\nname = \"node1\"\ntransport = \"local\"\n";
+        std::fs::write(&inventory, hosts).unwrap();
+        std::fs::write(dir.join("playbook.toml"), PLAYBOOK).unwrap();
+        Session::open(InventoryArg { inventory: Some(inventory) }, &Overrides::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_run_that_did_nothing_is_told_of_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = session(dir.path());
+        let why = "the fleet is frozen until Monday".to_owned();
+        tell(&session, Told::Skipped { version: "0.9", exit: Exit::Locked, why }).await;
+        let metrics = || std::fs::read_to_string(dir.path().join("page.prom")).unwrap();
+        assert!(metrics().contains("outcome=\"skipped\"} 1\n"), "{}", metrics());
+        let message = "error: 1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n";
+        tell(&session, Told::Refused { version: None, exit: Exit::Unreachable, message }).await;
+        assert!(metrics().contains("outcome=\"refused\"} 1\n"), "{}", metrics());
+        let locked = "error: anna@laptop holds the lock";
+        tell(&session, Told::Refused { version: Some("0.9"), exit: Exit::Locked, message: locked }).await;
+
+        let told = std::fs::read_to_string(dir.path().join("told")).unwrap();
+        let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let summaries: Vec<_> = told.iter().map(|told| told["summary"].as_str().unwrap_or_default()).collect();
+        assert_eq!(
+            summaries,
+            [
+                "page 0.9 on local: nothing was done: the fleet is frozen until Monday",
+                "page on local: nothing was touched: 1 of 3 hosts cannot be used; nothing was touched",
+                "page on local: nothing was touched: anna@laptop holds the lock",
+            ]
+        );
+        let occasions: Vec<_> = told.iter().map(|told| (&told["occasion"], &told["exit_code"])).collect();
+        assert_eq!(
+            occasions,
+            [(&"skipped".into(), &6.into()), (&"failure".into(), &7.into()), (&"skipped".into(), &6.into()),]
+        );
+        assert!(!dir.path().join(".ship/runs").exists(), "there is no page where there was no rollout");
+    }
 }

@@ -331,7 +331,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     }
     session.store.release_lease()?;
     let exit = goal.exit(&outcome);
-    aftermath::tell(&session, aftermath::Told::Ended { id, exit, budget }).await;
+    Box::pin(aftermath::tell(&session, aftermath::Told::Ended { id, exit, budget })).await;
     Ok(Ended::As(outcome))
 }
 

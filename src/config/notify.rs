@@ -13,7 +13,7 @@ use super::fields::{Fields, Sink};
 use super::inventory::beside;
 use super::names;
 use super::tree::Node;
-use super::value::{Fault, Faults, choice, line, positive_duration, quoted};
+use super::value::{Fault, Faults, Located, choice, line, located, positive_duration, quoted};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SENDMAIL: &str = "/usr/sbin/sendmail";
@@ -122,13 +122,14 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
 }
 
 fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookConfig> {
-    let url = fields.optional("url", |node| url(node).map(WebhookUrl::Literal));
+    let url = fields.optional("url", located(line)).map(|url| url.map(|url| literal(&url, sink)));
     let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
     let file = fields.optional("url_file", |node| beside(dir, node).map(WebhookUrl::File));
     let shapes =
         choice(&[("json", WebhookShape::Json), ("slack", WebhookShape::Slack), ("teams", WebhookShape::Teams)]);
     let shape = fields.or("shape", WebhookShape::Json, shapes);
     fields.finish();
+    let url = url?.map_or(Some(None), |url| url.map(Some));
     let (url, env, file, shape) = (url?, env?, file?, shape?);
     let mut urls = [url, env, file].into_iter().flatten();
     match (urls.next(), urls.next()) {
@@ -158,8 +159,17 @@ pub fn webhook_url(text: &str) -> Result<String, String> {
     }
 }
 
-fn url(node: &Node) -> Result<String, Faults> {
-    webhook_url(&line(node)?).map_err(|why| Fault::new(why).help("begin it with https://").into())
+/// A URL that stands in the playbook; where it is wrong its line is not shown, for it is a secret all the same.
+fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
+    let place = &url.place;
+    match webhook_url(&url.value) {
+        Ok(url) => Some(WebhookUrl::Literal(url)),
+        Err(why) => {
+            let diagnostic = Diagnostic::line(place.path(), place.line(), place.column(), format!("`url` {why}"));
+            sink.push(diagnostic.help("begin it with https://"));
+            None
+        }
+    }
 }
 
 fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {

@@ -10,7 +10,8 @@ use crate::core::notice::Notice;
 /// Hands a mail to `sendmail`, which has taken it when it ends well.
 pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), String> {
     let message = message(mail, notice)?;
-    let sendmail = mail.sendmail.display().to_string();
+    // A name without a slash would be looked for elsewhere.
+    let sendmail = std::path::absolute(&mail.sendmail).unwrap_or_else(|_| mail.sendmail.clone()).display().to_string();
     process::feed(&[sendmail, "-t".to_owned(), "-i".to_owned()], message.as_bytes(), &[], None).await
 }
 

@@ -26,15 +26,15 @@ pub async fn deliver(config: &NotifyConfig, notice: &Notice, dir: &Path) -> Vec<
             let url = url_of(webhook)?;
             webhook::post(&url, webhook.shape, notice).await
         };
-        failed("the webhook", within(config.timeout, told).await)
+        failed("[notify.webhook]", within(config.timeout, told).await)
     };
     let mail = async {
         let mail = config.mail.as_ref()?;
-        failed("the mail", within(config.timeout, mail::send(mail, notice)).await)
+        failed("[notify.mail]", within(config.timeout, mail::send(mail, notice)).await)
     };
     let command = async {
         let words = config.command.as_ref()?;
-        failed("the command", within(config.timeout, process::tell(words, notice, dir)).await)
+        failed("`command` in [notify]", within(config.timeout, process::tell(words, notice, dir)).await)
     };
     let (webhook, mail, command) = futures::join!(webhook, mail, command);
     [webhook, mail, command].into_iter().flatten().collect()
@@ -47,7 +47,7 @@ async fn within(timeout: Duration, told: impl Future<Output = Result<(), String>
 }
 
 fn failed(whom: &str, told: Result<(), String>) -> Option<String> {
-    told.err().map(|why| format!("note: {whom} of [notify] failed: {why}; the rollout is as it was"))
+    told.err().map(|why| format!("note: {whom} told nobody: {why}"))
 }
 
 /// Where a webhook is, read when it is needed.

@@ -21,5 +21,10 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    put().map_err(|why: std::io::Error| format!("{} cannot be written: {why}", path.display()))
+    put().map_err(|why: std::io::Error| {
+        let why = why.to_string();
+        // The temporary file's name is of no use to anybody.
+        let why = why.split_once(" at path ").map_or(why.as_str(), |(why, _)| why);
+        format!("{} cannot be written: {why}", path.display())
+    })
 }

@@ -12,6 +12,7 @@ mod project;
 mod redact;
 mod told;
 
+mod aftermath;
 mod analysis;
 mod check;
 mod deploy;
