@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
 //! | 1 | [`config`], [`script`], [`traffic`] | text to spec; spec to POSIX sh and to balancers, and back |
-//! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`] | the world: bytes, hosts, ports, history, the terminal |
+//! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | the world: bytes, hosts, ports, history, the terminal, who was not there |
 //! | 3 | [`engine`] | observe → plan → record → perform, until done |
 //! | 4 | [`cli`] | the verbs |
 
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod engine;
+pub mod notify;
 pub mod probe;
 pub mod remote;
 pub mod report;

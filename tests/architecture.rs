@@ -8,7 +8,7 @@ use std::path::Path;
 const FLOORS: [&[&str]; 5] = [
     &["core"],
     &["config", "script", "traffic"],
-    &["artifact", "remote", "probe", "store", "report"],
+    &["artifact", "remote", "probe", "store", "report", "notify"],
     &["engine"],
     &["cli"],
 ];

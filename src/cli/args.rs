@@ -70,6 +70,8 @@ pub enum Verb {
     Restart(Restart),
     /// Change how many instances the service has
     Scale(Scale),
+    /// Write a page about a rollout: what happened, host by host, and how to undo it
+    Report(Report),
     /// Take away what only older versions needed: the playbook's contracts that are left to be made
     Contract(Contract),
     /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is done
@@ -406,6 +408,20 @@ pub struct Thaw {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
+}
+
+/// `ship report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The inventory.
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The number of the rollout; left out, the newest
+    #[arg(long, value_name = "N")]
+    pub rollout: Option<i64>,
+    /// Where to write the page, `-` for stdout; left out, `.ship/runs/N.html`
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
 }
 
 /// `ship unlock`.

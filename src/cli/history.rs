@@ -83,7 +83,7 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
 }
 
 /// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in order.
-fn difference(then: &str, now: &str) -> Vec<String> {
+pub(super) fn difference(then: &str, now: &str) -> Vec<String> {
     let (then, now): (Vec<_>, Vec<_>) = (then.lines().collect(), now.lines().collect());
     // The longest common subsequence, from behind; playbooks are short.
     let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];

@@ -1,6 +1,7 @@
 //! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
 
 mod abort;
+mod aftermath;
 pub mod args;
 mod channels;
 mod check;
@@ -15,11 +16,13 @@ mod logs;
 mod lookup;
 mod loss;
 mod night;
+mod pages;
 mod patience;
 mod pause;
 mod plan;
 mod promote;
 mod releases;
+mod report;
 mod restart;
 mod resume;
 mod rollback;
@@ -80,6 +83,7 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
         Verb::Contract(args) => Box::pin(contract::run(args)).await,
         Verb::Freeze(args) => freeze::run(args),
         Verb::Thaw(args) => freeze::thaw(args),
+        Verb::Report(args) => report::run(&args),
         Verb::Unlock(args) => unlock::run(args).await,
         Verb::Cron(args) => cron::run(&args),
         Verb::Completions { shell } => {

@@ -8,7 +8,7 @@ use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
-use super::{loss, night, note, signals};
+use super::{aftermath, loss, night, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::chore::{self, Chore, End};
@@ -35,6 +35,17 @@ pub(super) struct Goal {
     pub(super) playbook: String,
     /// The rollout that it goes on with, if it is one.
     pub(super) earlier: Option<Earlier>,
+}
+
+impl Goal {
+    /// What the caller is told of a rollout that ended so: to go back is no failure where it was asked for.
+    fn exit(&self, outcome: &Outcome) -> Exit {
+        match &self.earlier {
+            Some(Earlier { then: GoOn::Back(_), .. }) if *outcome == Outcome::RolledBack => Exit::Done,
+            Some(Earlier { then: GoOn::Back(_), .. }) => Exit::of(Verb::Rollback, outcome),
+            _ => Exit::of(self.verb, outcome),
+        }
+    }
 }
 
 /// A rollout that stands still and is to go on.
@@ -337,6 +348,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let _recording = Recording::begin(&session.place, id);
     let opening = opening(&session, &scene, &goal, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
+    let budget = scene.spec.budget;
     let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
@@ -359,6 +371,8 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         trim(&mut session, revision)?;
     }
     session.store.release_lease()?;
+    let exit = goal.exit(&outcome);
+    Box::pin(aftermath::tell(&session, aftermath::Told::Ended { id, exit, budget })).await;
     Ok(Ended::As(outcome))
 }
 

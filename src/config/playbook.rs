@@ -21,6 +21,7 @@ use super::inventory::{Inventory, beside};
 use super::liveness;
 use super::migrations;
 use super::names;
+use super::notify::{self, MetricsConfig, NotifyConfig};
 use super::probe;
 use super::readiness;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
@@ -62,6 +63,10 @@ pub struct Playbook {
     pub hooks: Vec<Hook>,
     /// The changes to what all instances share, in their order.
     pub migrations: Vec<Migration>,
+    /// Who is told what a run came to; `None` where nobody is.
+    pub notify: Option<NotifyConfig>,
+    /// Where that is written down for a monitor; `None` where it is not.
+    pub metrics: Option<MetricsConfig>,
 }
 
 /// What runs.
@@ -127,6 +132,10 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let probe_fields = top.table_or_empty("probe", "[probe]");
     let hook_fields = top.tables_if_any("hooks", "[[hooks]]", hooks::EXAMPLE);
     let migration_fields = top.tables_if_any("migrations", "[[migrations]]", migrations::EXAMPLE);
+    let has_notify = top.key_place("notify").is_some();
+    let notify_fields = top.table_or_empty("notify", "[notify]");
+    let has_metrics = top.key_place("metrics").is_some();
+    let metrics_fields = top.table_or_empty("metrics", "[metrics]");
     top.finish();
 
     let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
@@ -161,6 +170,14 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
         None => (TrafficPlaces::default(), (!has_traffic).then_some(None)),
     };
     let probe = if has_probe { probe_fields.and_then(|fields| probe::read(&fields, sink)) } else { Some(None) };
+    let notify = match notify_fields.filter(|_| has_notify) {
+        Some(fields) => notify::read(&fields, dir, sink).map(Some),
+        None => (!has_notify).then_some(None),
+    };
+    let metrics = match metrics_fields.filter(|_| has_metrics) {
+        Some(fields) => notify::read_metrics(&fields, dir).map(Some),
+        None => (!has_metrics).then_some(None),
+    };
 
     let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
     let checked = |rollout: Option<RolloutConfig>| {
@@ -178,6 +195,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             probe: probe?,
             hooks: hooks?,
             migrations: migrations?,
+            notify: notify?,
+            metrics: metrics?,
         })
     };
     Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, traffic_places, ports })

@@ -157,7 +157,7 @@ impl Account {
     }
 
     /// What became of the requests, for a person.
-    fn drains_line(&self) -> Option<String> {
+    pub fn drains_line(&self) -> Option<String> {
         let sum = |of: fn(&Receipt) -> u32| self.drains.iter().map(|drained| of(&drained.receipt)).sum::<u32>();
         let (ended, cut) = (sum(|receipt| receipt.ended), sum(|receipt| receipt.cut));
         let longest = self.drains.iter().map(|drained| drained.receipt.waited).max()?;

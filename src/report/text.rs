@@ -62,9 +62,10 @@ impl Versions {
         self.0.insert(release, version);
     }
 
-    /// A release's version, or the first digits of its digest.
+    /// A release's version, or the first digits of its digest; these alone are enough to find it.
     pub fn of<'a>(&'a self, release: &'a ReleaseId) -> &'a str {
-        self.0.get(release).map_or_else(|| release.short(), String::as_str)
+        let alike = self.0.range(release..).next().filter(|(known, _)| known.as_str().starts_with(release.as_str()));
+        alike.filter(|_| release.short().len() == 10).map_or_else(|| release.short(), |(_, version)| version)
     }
 }
 

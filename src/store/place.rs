@@ -22,7 +22,7 @@ impl Place {
         self.dir.join("artifacts")
     }
 
-    /// What is left of each rollout: its log, and its report.
+    /// What is left of each rollout: its log, and its page.
     pub fn runs(&self) -> PathBuf {
         self.dir.join("runs")
     }

@@ -32,6 +32,7 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  report       Write a page about a rollout: what happened, host by host, and how to undo it
   contract     Take away what only older versions needed: the playbook's contracts that are left to
                be made
   freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
@@ -91,6 +92,7 @@ Commands:
   abort        Go back to the revision proven healthy, from a rollout that runs or stands still
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
+  report       Write a page about a rollout: what happened, host by host, and how to undo it
   contract     Take away what only older versions needed: the playbook's contracts that are left to
                be made
   freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has

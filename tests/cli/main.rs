@@ -10,7 +10,9 @@ mod call;
 mod course;
 mod project;
 mod redact;
+mod told;
 
+mod aftermath;
 mod analysis;
 mod channels;
 mod check;
@@ -34,6 +36,7 @@ mod plan;
 mod pull;
 mod readiness;
 mod refusal;
+mod report;
 mod rollback;
 mod runs;
 mod scale;

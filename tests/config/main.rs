@@ -14,6 +14,7 @@ mod liveness;
 #[allow(unreachable_pub, reason = "it is shared with other tests")]
 #[path = "../support/mutation.rs"]
 mod mutation;
+mod notify;
 mod playbook;
 mod probe;
 mod readiness;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
 
 pub mod asker;
+pub mod browser;
 pub mod clients;
 pub mod command;
 pub mod fleet;

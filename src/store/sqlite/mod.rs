@@ -195,10 +195,7 @@ impl Sqlite {
             )?
             .pop();
         let Some(newest) = newest else { return Ok(None) };
-        let decode = |text: &String| self.decode("an event", text);
-        let texts: Vec<String> =
-            self.query("select entry from events where rollout = ?1 order by seq", params![newest], |row| row.get(0))?;
-        let journal = texts.iter().map(decode).collect::<Result<_, _>>()?;
+        let journal = self.journal(RolloutId(newest))?;
         Ok(Some((RolloutId(newest), journal)))
     }
 

@@ -1,10 +1,11 @@
-//! Which rollouts there were.
+//! Which rollouts there were, and their journals.
 
 use std::collections::BTreeSet;
 
 use rusqlite::params;
 
 use super::{Sqlite, unsigned};
+use crate::core::event::Entry;
 use crate::core::names::Revision;
 use crate::core::time::Time;
 use crate::store::{RolloutId, RolloutRecord, StoreError, Subject};
@@ -35,5 +36,17 @@ impl Sqlite {
     pub fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
         let ids = self.query("select id from rollouts", params![], |row| row.get(0).map(RolloutId))?;
         Ok(ids.into_iter().collect())
+    }
+
+    /// The journal of a rollout; empty where there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
+        let texts: Vec<String> =
+            self.query("select entry from events where rollout = ?1 order by seq", params![rollout.0], |row| {
+                row.get(0)
+            })?;
+        texts.iter().map(|text| self.decode("an event", text)).collect()
     }
 }

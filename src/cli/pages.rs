@@ -1,0 +1,180 @@
+//! The page of a rollout: what goes into it, where it lies, and when it goes.
+
+use std::path::{Path, PathBuf};
+
+use super::exit::{Exit, Fail};
+use super::history::difference;
+use super::session::Session;
+use crate::config::{self, Overrides, Source};
+use crate::core::account::Account;
+use crate::core::budget::Budget;
+use crate::core::event::{Entry, Event, RolloutStart};
+use crate::core::failure::Outcome;
+use crate::core::release::Definition;
+use crate::core::roster::Roster;
+use crate::core::veil::Veil;
+use crate::report::html::{Changes, Dossier, page};
+use crate::report::{Clock, Glyphs, Setup, Versions};
+use crate::store::{RevisionRecord, RolloutId, Store as _};
+use crate::{notify, report};
+
+/// A rollout, looked back at.
+pub(super) struct Retrospect {
+    pub(super) id: RolloutId,
+    pub(super) journal: Vec<Entry>,
+    pub(super) account: Account,
+    pub(super) start: RolloutStart,
+    /// Who ran when it began.
+    before: Roster,
+    setup: Setup,
+    budget: Option<Budget>,
+    records: Vec<RevisionRecord>,
+}
+
+impl Retrospect {
+    /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where that is known.
+    pub(super) fn of(session: &Session, id: RolloutId, budget: Option<Budget>) -> Result<Self, Fail> {
+        let journal = session.store.journal(id)?;
+        let unreadable =
+            || Fail::new(Exit::Internal, format!("error: the journal of rollout {} has no beginning", id.0));
+        let account = Account::of(&journal).ok_or_else(unreadable)?;
+        let Some(Entry { event: Event::RolloutStarted(start), .. }) = journal.first() else { return Err(unreadable()) };
+        let start = start.clone();
+        let records = session.store.revisions(&session.subject)?;
+        let versions = records.iter().map(|record| (record.release.clone(), record.definition.version.clone()));
+        let setup = Setup {
+            hosts: session.hosts(),
+            ports: session.project.playbook.service.ports.clone(),
+            versions: Versions::new(versions.collect()),
+            clock: Clock::local(),
+            glyphs: Glyphs::UNICODE,
+        };
+        let mut before = Roster::default();
+        for earlier in session.store.rollouts(&session.subject)?.into_iter().take_while(|other| other.id != id) {
+            session.store.journal(earlier.id)?.iter().for_each(|entry| before.apply(entry));
+        }
+        let budget = budget.or_else(|| budget_then(session, &records, &start));
+        Ok(Self { id, journal, account, start, before, setup, budget, records })
+    }
+
+    /// What its caller was told, if it has ended. One that begins with its way back was begun by `ship abort`.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        let is_abort = matches!(self.journal.get(1), Some(Entry { event: Event::Aborted { .. }, .. }));
+        self.account.outcome.as_ref().map(|outcome| match outcome {
+            Outcome::RolledBack if is_abort => Exit::Done,
+            outcome => Exit::of(self.start.verb, outcome),
+        })
+    }
+
+    /// How it ended, in one line, and the lines below it.
+    pub(super) fn last_word(&self) -> Option<(String, Vec<String>)> {
+        report::last_word(&self.journal, &self.before, &self.setup, self.budget)
+    }
+
+    /// The version that ran before, if there was one.
+    pub(super) fn previous_version(&self) -> Option<String> {
+        self.base().map(|record| record.definition.version.clone())
+    }
+
+    /// The page about it.
+    pub(super) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Fail> {
+        let record = self.records.iter().find(|record| record.revision == self.start.target.revision);
+        let inventory = session.inventory.display().to_string();
+        let dossier = Dossier {
+            rollout: self.id.0,
+            journal: &self.journal,
+            before: &self.before,
+            setup: self.setup.clone(),
+            budget: self.budget,
+            who: record.map_or("somebody", |record| &record.who),
+            cause: record.map_or("", |record| &record.cause),
+            exit_code: exit.map(Exit::code),
+            changes: record.zip(self.base()).map(|(now, then)| changes(then, now)).unwrap_or_default(),
+            inventory: &inventory,
+            now: session.now(),
+        };
+        page(&dossier, &veil(session)).map_err(|why| {
+            Fail::new(Exit::Internal, format!("error: there is no page of rollout {}: {why}", self.id.0))
+        })
+    }
+
+    /// The revision that it came from: the one that it goes back to, or else the one before it.
+    fn base(&self) -> Option<&RevisionRecord> {
+        let target = self.start.target.revision;
+        let fallback = self.start.fallback.as_ref().map(|fallback| fallback.revision);
+        let of = |revision| self.records.iter().find(|record| record.revision == revision);
+        fallback.and_then(of).or_else(|| self.records.iter().rev().find(|record| record.revision < target))
+    }
+}
+
+/// What a rollout was allowed to spend: by its playbook as it was then.
+fn budget_then(session: &Session, records: &[RevisionRecord], start: &RolloutStart) -> Option<Budget> {
+    let record = records.iter().find(|record| record.revision == start.target.revision)?;
+    let overrides = Overrides { version: Some(start.target.version.clone()), set: start.set.clone() };
+    let read = |path: &Path| {
+        if path == session.inventory { std::fs::read(path) } else { Ok(record.playbook.clone().into_bytes()) }
+    };
+    let project = config::load_with(&session.inventory, &overrides, read).ok()?;
+    let (hosts, ports) = (project.inventory.hosts.len(), project.playbook.service.ports.len());
+    let mut amounts = project.playbook.rollout.amounts(hosts);
+    amounts.replicas = start.replicas;
+    amounts.resolve(hosts, ports).ok()
+}
+
+/// What one revision differs in from another.
+fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
+    Changes {
+        since: format!("revision {} ({})", then.revision, then.definition.version),
+        parts: parts(&then.definition, &now.definition),
+        playbook: difference(&then.playbook, &now.playbook),
+    }
+}
+
+fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
+    const NOTHING: &str = "nothing";
+    let digest = |digest: &str| digest.get(..10).unwrap_or(digest).to_owned();
+    let secrets = |of: &Definition| of.secrets_sha256.as_ref().map_or(NOTHING.to_owned(), |_| "others".to_owned());
+    let mut parts = vec![
+        ["version".to_owned(), then.version.clone(), now.version.clone()],
+        ["artifact".to_owned(), digest(&then.artifact.sha256), digest(&now.artifact.sha256)],
+        ["command".to_owned(), then.command.join(" "), now.command.join(" ")],
+    ];
+    let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
+    names.sort();
+    names.dedup();
+    let value = |of: &Definition, name: &str| of.env.get(name).cloned().unwrap_or_else(|| NOTHING.to_owned());
+    parts.extend(names.into_iter().map(|name| [name.clone(), value(then, name), value(now, name)]));
+    parts.retain(|[_, then, now]| then != now);
+    if then.secrets_sha256 != now.secrets_sha256 {
+        parts.push(["secrets".to_owned(), secrets(then), secrets(now)]);
+    }
+    parts
+}
+
+/// What must not be shown: secrets as far as they are known here, and what is secret in the configuration itself.
+pub(super) fn veil(session: &Session) -> Veil {
+    let playbook = &session.project.playbook;
+    // One that is not known here cannot be covered, which is no reason to show the others.
+    let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
+    let secrets = config::read_secrets(&playbook.service, variable).unwrap_or_default();
+    let query = match &playbook.artifact.source {
+        Source::Url(url) => url.split_once('?').map(|(_, query)| query.to_owned()),
+        Source::Path(_) => None,
+    };
+    let configured = playbook.notify.iter().flat_map(notify::secrets_of);
+    Veil::over(secrets.expose().values().cloned().chain(query).chain(configured))
+}
+
+/// Where the page of a rollout lies.
+pub(super) fn path_of(session: &Session, id: RolloutId) -> PathBuf {
+    session.place.runs().join(format!("{}.html", id.0))
+}
+
+/// Writes a page; the directory is made for it.
+pub(super) fn write(path: &Path, html: &str) -> Result<(), Fail> {
+    let failed = |why: String| Fail::new(Exit::Internal, format!("error: the page cannot be written: {why}"));
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
+    }
+    notify::write_textfile(path, html).map_err(failed)
+}

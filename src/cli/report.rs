@@ -1,0 +1,47 @@
+//! `ship report`: one page about a rollout.
+
+use std::path::Path;
+
+use super::args::{InventoryArg, Report};
+use super::exit::{Exit, Fail};
+use super::pages::{self, Retrospect};
+use super::print;
+use super::session::Session;
+use crate::config::Overrides;
+use crate::store::RolloutId;
+
+pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
+    // The version is of no account here, and the playbook may name none.
+    let session = match open(&args.inventory, None) {
+        Ok(session) => session,
+        Err(_) => open(&args.inventory, Some("0"))?,
+    };
+    let id = rollout(&session, args.rollout)?;
+    let past = Retrospect::of(&session, id, None)?;
+    let html = past.page(&session, past.exit())?;
+    if args.to.as_deref() == Some(Path::new("-")) {
+        return print(&html);
+    }
+    let path = args.to.clone().unwrap_or_else(|| pages::path_of(&session, id));
+    pages::write(&path, &html)?;
+    print(&format!("{}\n", path.display()))
+}
+
+fn open(inventory: &InventoryArg, version: Option<&str>) -> Result<Session, Fail> {
+    Session::open(inventory.clone(), &Overrides { version: version.map(str::to_owned), set: Vec::new() })
+}
+
+/// The rollout that is meant: the newest, unless a number is given.
+fn rollout(session: &Session, number: Option<i64>) -> Result<RolloutId, Fail> {
+    let known: Vec<_> = session.store.rollouts(&session.subject)?.into_iter().map(|known| known.id).collect();
+    let Some(newest) = known.last() else { return Err(Session::nothing_deployed()) };
+    let Some(number) = number else { return Ok(*newest) };
+    known.iter().find(|id| id.0 == number).copied().ok_or_else(|| {
+        let numbers: Vec<_> = known.iter().map(|id| id.0.to_string()).collect();
+        let (service, fleet) = (&session.subject.service, &session.subject.fleet);
+        Fail::refused(format!(
+            "error: the history has no rollout {number} of {service} on {fleet}; it has {}",
+            numbers.join(", ")
+        ))
+    })
+}

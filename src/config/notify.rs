@@ -1,0 +1,223 @@
+//! `[notify]`: who is told what a run came to, and how; `[metrics]`: where that is written down for a monitor.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::notice::Occasion;
+
+use super::command::command;
+use super::diagnostic::Diagnostic;
+use super::fields::{Fields, Sink};
+use super::inventory::beside;
+use super::names;
+use super::tree::Node;
+use super::value::{Fault, Faults, Located, choice, line, located, positive_duration, quoted};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const SENDMAIL: &str = "/usr/sbin/sendmail";
+const WEBHOOK_EXAMPLE: &str = "url_env = \"WEBHOOK_URL\"";
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// Of what.
+    pub on: BTreeSet<Occasion>,
+    /// How long the telling may take.
+    pub timeout: Duration,
+    /// A chat or a program, by http.
+    pub webhook: Option<WebhookConfig>,
+    /// People, by mail.
+    pub mail: Option<MailConfig>,
+    /// A command on this machine, in words.
+    pub command: Option<Vec<String>>,
+}
+
+/// A message by http.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// Where to.
+    pub url: WebhookUrl,
+    /// In which form.
+    pub shape: WebhookShape,
+}
+
+/// Where a webhook's URL is. Whoever knows it can post there: it is a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum WebhookUrl {
+    /// In the playbook.
+    Literal(String),
+    /// In the environment, by this name.
+    Env(String),
+    /// In a file, alone.
+    File(PathBuf),
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("Literal(…)"),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// The form of a webhook's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookShape {
+    /// The notice as it is.
+    Json,
+    /// A message for Slack, Mattermost and the like.
+    Slack,
+    /// An adaptive card for Microsoft Teams.
+    Teams,
+}
+
+/// A message by mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailConfig {
+    /// To whom.
+    pub to: Vec<String>,
+    /// From whom; `None` for whom `sendmail` takes the user for.
+    pub from: Option<String>,
+    /// The program that sends it.
+    pub sendmail: PathBuf,
+}
+
+/// Reads `[notify]`.
+pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<NotifyConfig> {
+    let words = choice(&[
+        ("failure", Occasion::Failure),
+        ("paused", Occasion::Paused),
+        ("skipped", Occasion::Skipped),
+        ("success", Occasion::Success),
+    ]);
+    let is_given = fields.key_place("on").is_some();
+    let on = fields.each("on", "on = [\"failure\", \"paused\"]", |node| words(node).map(Some));
+    let on = if is_given { on } else { Some(Occasion::ALL.to_vec()) };
+    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let has = |key| fields.key_place(key).is_some();
+    let (has_webhook, has_mail) = (has("webhook"), has("mail"));
+    let webhook = fields.table_or_empty("webhook", "[notify.webhook]");
+    let mail = fields.table_or_empty("mail", "[notify.mail]");
+    let command = fields.optional("command", command);
+    fields.finish();
+    let webhook =
+        if has_webhook { webhook.and_then(|fields| read_webhook(&fields, dir, sink)).map(Some) } else { Some(None) };
+    let mail = if has_mail { mail.and_then(|fields| read_mail(&fields, dir)).map(Some) } else { Some(None) };
+    if !has_webhook && !has_mail && !has("command") {
+        let diagnostic = Diagnostic::at(fields.place(), "[notify] does not say whom to tell");
+        sink.push(diagnostic.help("add [notify.webhook], [notify.mail] or command = \"…\""));
+        return None;
+    }
+    Some(NotifyConfig {
+        on: on?.into_iter().collect(),
+        timeout: timeout?,
+        webhook: webhook?,
+        mail: mail?,
+        command: command?,
+    })
+}
+
+fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookConfig> {
+    let url = fields.optional("url", located(line)).map(|url| url.map(|url| literal(&url, sink)));
+    let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
+    let file = fields.optional("url_file", |node| beside(dir, node).map(WebhookUrl::File));
+    let shapes =
+        choice(&[("json", WebhookShape::Json), ("slack", WebhookShape::Slack), ("teams", WebhookShape::Teams)]);
+    let shape = fields.or("shape", WebhookShape::Json, shapes);
+    fields.finish();
+    let url = url?.map_or(Some(None), |url| url.map(Some));
+    let (url, env, file, shape) = (url?, env?, file?, shape?);
+    let mut urls = [url, env, file].into_iter().flatten();
+    match (urls.next(), urls.next()) {
+        (Some(url), None) => Some(WebhookConfig { url, shape }),
+        (None, _) => {
+            let diagnostic = Diagnostic::at(fields.place(), "[notify.webhook] does not say where to");
+            sink.push(diagnostic.help(format!("for example: {WEBHOOK_EXAMPLE}")));
+            None
+        }
+        (Some(_), Some(_)) => {
+            let message = "[notify.webhook] names more than one of `url`, `url_env` and `url_file`";
+            sink.push(Diagnostic::at(fields.place(), message).help("keep one of them"));
+            None
+        }
+    }
+}
+
+/// A webhook's URL, checked. What is wrong is said without it.
+///
+/// # Errors
+/// Why it is none.
+pub fn webhook_url(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
+        Ok(url) => Err(format!("cannot be told by {}", quoted(url.scheme()))),
+        Err(why) => Err(format!("is no URL: {why}")),
+    }
+}
+
+/// A URL that stands in the playbook; where it is wrong its line is not shown, for it is a secret all the same.
+fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
+    let place = &url.place;
+    match webhook_url(&url.value) {
+        Ok(url) => Some(WebhookUrl::Literal(url)),
+        Err(why) => {
+            let diagnostic = Diagnostic::line(place.path(), place.line(), place.column(), format!("`url` {why}"));
+            sink.push(diagnostic.help("begin it with https://"));
+            None
+        }
+    }
+}
+
+fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
+    let example = "to = [\"ops@example.org\"]";
+    let to = fields.list("to", example, address);
+    let is_empty = to.as_ref().is_some_and(Vec::is_empty);
+    if is_empty {
+        fields.complain("to", Fault::new("must name somebody").help(format!("for example: {example}")));
+    }
+    let from = fields.optional("from", address);
+    let sendmail = fields.or("sendmail", PathBuf::from(SENDMAIL), |node| beside(dir, node));
+    fields.finish();
+    let to = to?.into_iter().map(|to| to.value).collect();
+    (!is_empty).then_some(())?;
+    Some(MailConfig { to, from: from?, sendmail: sendmail? })
+}
+
+/// An address as it stands in a header: `ops@example.org`, or a local user. No more, so that none can add a header or
+/// another reader.
+fn address(node: &Node) -> Result<String, Faults> {
+    let text = line(node)?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.!#$%&'*+-/=?^_`{|}~".contains(c);
+    if !text.starts_with('-') && text.chars().all(is_plain) && text.matches('@').count() <= 1 {
+        return Ok(text);
+    }
+    Err(Fault::new(format!("is no mail address: {}", quoted(&text))).help("for example \"ops@example.org\"").into())
+}
+
+/// Where a run is written down for a monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// The file, in Prometheus' text format.
+    pub textfile: PathBuf,
+}
+
+/// Reads `[metrics]`.
+pub(super) fn read_metrics(fields: &Fields<'_>, dir: &Path) -> Option<MetricsConfig> {
+    let example = "textfile = \"/var/lib/node_exporter/ship_testpage.prom\"";
+    let textfile = fields.required("textfile", example, |node| prom_file(dir, node));
+    fields.finish();
+    Some(MetricsConfig { textfile: textfile? })
+}
+
+/// The collector reads files with this ending only.
+fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
+    let path = beside(dir, node)?;
+    if path.extension().is_some_and(|extension| extension == "prom") {
+        return Ok(path);
+    }
+    Err(Fault::new("must be a file whose name ends in `.prom`").help("the textfile collector reads no others").into())
+}

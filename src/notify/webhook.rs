@@ -1,0 +1,85 @@
+//! A message by http: as it is, or in a chat's own form.
+
+use std::error::Error;
+
+use serde_json::{Value, json};
+
+use crate::config::WebhookShape;
+use crate::core::notice::{Notice, Occasion};
+
+/// Posts a notice. The URL is in no error.
+pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Result<(), String> {
+    // An error says that there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")))
+    };
+    // A machine without any root certificate can still post by http.
+    let client = builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|why| innermost(&why))?;
+    let request = client.post(url).header("content-type", "application/json").body(body(shape, notice).to_string());
+    let response = request.send().await.map_err(|why| innermost(&why))?;
+    let status = response.status();
+    if status.is_success() { Ok(()) } else { Err(format!("the server answers {status}")) }
+}
+
+/// The last cause, which is the one that tells; reqwest's own text would show the whole URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut last: &dyn Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let is_top = error.source().is_none();
+    if is_top { "it could not be asked".to_owned() } else { last.to_string() }
+}
+
+fn body(shape: WebhookShape, notice: &Notice) -> Value {
+    match shape {
+        WebhookShape::Json => serde_json::to_value(notice).unwrap_or_default(),
+        WebhookShape::Slack => slack(notice),
+        WebhookShape::Teams => teams(notice),
+    }
+}
+
+/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>, which others understand too.
+fn slack(notice: &Notice) -> Value {
+    // Slack's own three; anything else in angle brackets would be a link or call everybody.
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let facts: Vec<_> =
+        notice.facts().into_iter().map(|(name, fact)| format!("\n• {name}: {}", escaped(&fact))).collect();
+    let text = format!("*{}*\n{}{}", escaped(&notice.subject()), escaped(&notice.summary), facts.concat());
+    json!({ "text": text })
+}
+
+/// An adaptive card, as the workflows take it that have replaced Teams' connectors.
+fn teams(notice: &Notice) -> Value {
+    let facts: Vec<_> =
+        notice.facts().into_iter().map(|(name, fact)| json!({ "title": name, "value": fact })).collect();
+    let colour = match notice.occasion {
+        Occasion::Success => "Good",
+        Occasion::Failure => "Attention",
+        Occasion::Paused => "Warning",
+        Occasion::Skipped => "Default",
+    };
+    let subject = json!({
+        "type": "TextBlock", "text": notice.subject(), "weight": "Bolder", "size": "Medium", "color": colour, "wrap": true,
+    });
+    json!({
+        "type": "message",
+        "summary": notice.subject(),
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "body": [
+                    subject,
+                    { "type": "TextBlock", "text": notice.summary, "wrap": true },
+                    { "type": "FactSet", "facts": facts },
+                ],
+            },
+        }],
+    })
+}

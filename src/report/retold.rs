@@ -1,0 +1,124 @@
+//! A rollout told anew from its journal, when its fleet cannot be looked at any more.
+
+use super::Setup;
+use super::course::Course;
+use super::story::{Story, Told, Weight};
+use crate::core::account::Account;
+use crate::core::action::Action;
+use crate::core::budget::Budget;
+use crate::core::event::{Entry, Event, Progress};
+use crate::core::failure::Failure;
+use crate::core::names::{InstanceId, Revision};
+use crate::core::roster::{Post, Roster};
+use crate::core::status::{Held, Replicas, Row, State, Status, Word};
+
+/// All that was worth telling, as it was told then.
+pub(super) struct Retold {
+    /// In order.
+    pub(super) told: Vec<Told>,
+    /// Where it went and how it ended.
+    pub(super) course: Course,
+}
+
+impl Retold {
+    /// Tells a journal; `before` is who ran when it began. `None` where it does not begin with a rollout's start.
+    pub(super) fn of(journal: &[Entry], before: &Roster, setup: &Setup, budget: Option<Budget>) -> Option<Self> {
+        let mut status = first_status(journal, budget)?;
+        status.debt = Account::of(journal)?.left_behind.iter().filter_map(debt).collect();
+        let (mut roster, mut setup) = (before.clone(), setup.clone());
+        if let Some(Entry { event: Event::RolloutStarted(start), .. }) = journal.first() {
+            for generation in std::iter::once(&start.target).chain(&start.fallback) {
+                setup.versions.insert(generation.release.clone(), generation.version.clone());
+            }
+        }
+        let mut story = Story::new(setup.clone());
+        // The first counts come with the first plan: until then as many serve as are there.
+        let mut progress = first_progress(journal).unwrap_or_default();
+        let mut told = Vec::new();
+        for entry in journal {
+            if let Event::Progress(news) = &entry.event {
+                progress = *news;
+            }
+            roster.apply(entry);
+            count(&mut status, progress);
+            status.instances = rows(&entry.event, &roster, &setup);
+            told.extend(story.tell(entry, &status));
+        }
+        let course = story.course()?.clone();
+        Some(Self { told, course })
+    }
+}
+
+/// How a rollout ended, in one line, and the lines below it; `None` while it has not.
+pub fn last_word(
+    journal: &[Entry],
+    before: &Roster,
+    setup: &Setup,
+    budget: Option<Budget>,
+) -> Option<(String, Vec<String>)> {
+    let told = Retold::of(journal, before, setup, budget)?.told.pop()?;
+    (told.weight == Weight::Summary).then_some((told.text, told.more))
+}
+
+fn first_progress(journal: &[Entry]) -> Option<Progress> {
+    journal.iter().find_map(|entry| match &entry.event {
+        Event::Progress(progress) => Some(*progress),
+        _ => None,
+    })
+}
+
+fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
+    let Event::RolloutStarted(start) = &journal.first()?.event else { return None };
+    let bounds = budget.map(|budget| (budget.min_available(), budget.max_running()));
+    let (min_available, max_running) = bounds.unwrap_or((0, start.replicas));
+    Some(Status {
+        service: start.service.clone(),
+        fleet: start.fleet.clone(),
+        state: State::Running,
+        revision: Some(start.target.revision),
+        version: Some(start.target.version.clone()),
+        replicas: Replicas { desired: start.replicas, min_available, max_running, ..Replicas::default() },
+        instances: Vec::new(),
+        holds: Vec::new(),
+        debt: Vec::new(),
+    })
+}
+
+fn debt(failure: &Failure) -> Option<Held> {
+    Some(Held { host: failure.host.clone()?, why: failure.to_string() })
+}
+
+fn count(status: &mut Status, progress: Progress) {
+    status.replicas = Replicas {
+        updated: progress.updated,
+        updated_ready: progress.updated_ready,
+        updated_available: progress.updated_available,
+        available: progress.available,
+        total: progress.total,
+        ..status.replicas
+    };
+}
+
+/// The instances that matter to what is told of an event: of a large fleet all of them each time would be too many.
+fn rows(event: &Event, roster: &Roster, setup: &Setup) -> Vec<Row> {
+    let row = |(name, post): (&InstanceId, &Post)| Row {
+        name: name.clone(),
+        host: post.slot.host.clone(),
+        address: String::new(),
+        port: post.slot.port,
+        version: setup.versions.of(&post.release).to_owned(),
+        revision: Revision::default(),
+        ready: true,
+        status: Word::Running,
+        restarts: 0,
+        age_s: 0,
+    };
+    match event {
+        Event::RolloutStarted(_) | Event::RolloutFinished { .. } => roster.present().iter().map(row).collect(),
+        Event::ActionStarted {
+            action: Action::Admit { instance, .. } | Action::Drain { instance, .. } | Action::Stop { instance, .. },
+            ..
+        } => roster.present().get_key_value(instance).map(row).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
