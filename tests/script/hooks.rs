@@ -276,6 +276,19 @@ fn a_point_that_is_passed_is_not_passed_again_where_the_script_before_died_on_th
 }
 
 #[test]
+fn what_an_earlier_ship_has_left_of_another_instance_is_not_run() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    host.stage(&release);
+    host.order(&start(&host.site, &launch(&host, &release, "a", four())));
+    let record = fs::read_to_string(host.slot().join("instance")).expect("record");
+    fs::write(host.slot().join("instance"), record.replace("name=a\n", "name=b\n")).expect("record");
+    let stopped = host.order(&halt(&host, "b", &four()));
+    assert_eq!(ran(&stopped), []);
+    assert_eq!(told(&host), ["before_start", "begun", "after_start", "ended"]);
+}
+
+#[test]
 fn an_instance_that_ends_at_once_gets_no_hook_after_its_start() {
     let host = Host::new();
     let release = Release::new("hello");

@@ -1,12 +1,14 @@
 # The user's commands at the points of an instance's life. The slot keeps which they are, so that whoever stops the
 # instance runs those of its own release.
 
-# Runs the hooks of point $1 for the instance in the slot. Fails at a start, with the reason in "failed", where one does:
-# then the rest is not run. A point that is passed is passed once for an instance.
+# Runs the hooks of point $1 for the instance "NAME" in the slot. Fails at a start, with the reason in "failed", where one
+# does: then the rest is not run. A point that is passed is passed once for an instance.
 pass() {
     point=$1 failed=
     [ -f "$SLOT/hooks" ] || return 0
     . "$SLOT/hooks"
+    # A ship that knows of no hooks may have left those of an instance before.
+    [ "$hook_name" = "$NAME" ] || return 0
     ! is_passed || return 0
     hooks_of "$point"
     fresh=

@@ -108,11 +108,13 @@ if ! is_there; then
     prepare
     if [ -n "$present" ] && [ "$present" != "$name" ]; then
         read_record "$SLOT"
+        NAME=$name
         pass before_stop
         halt
         read_record "$kept"
     fi
     fill_slot
+    NAME=$name
     # It is better off with it than without, whatever they say.
     pass before_start
     enrol
