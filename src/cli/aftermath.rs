@@ -25,7 +25,6 @@ pub(super) enum Told<'a> {
         budget: Budget,
     },
     /// Nothing was to be done, or nothing may be done now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by runs that nobody attends"))]
     Skipped {
         /// The version that it was about.
         version: &'a str,
@@ -35,7 +34,6 @@ pub(super) enum Told<'a> {
         why: String,
     },
     /// It was refused before anything was touched, or went wrong within ship.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by runs that nobody attends"))]
     Refused {
         /// The version that it was about, if that was known.
         version: Option<&'a str>,
@@ -155,7 +153,7 @@ fn notice(session: &Session, told: &Told<'_>, past: Option<&Retrospect>, report:
             // Who is locked out tries again; nothing is wrong with what it wanted.
             occasion: if *exit == Exit::Locked { Occasion::Skipped } else { Occasion::Failure },
             outcome: "refused".to_owned(),
-            summary: format!("{} on {}: nothing was touched: {}", blank.service, blank.fleet, first_line(message)),
+            summary: format!("{} on {}: {}: {}", blank.service, blank.fleet, how_far(*exit), first_line(message)),
             version: version.map(str::to_owned),
             why: Some(why_of(message)),
             ..blank
@@ -194,12 +192,22 @@ fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice
     }
 }
 
+/// How far a run came that made no rollout, or none that it could end.
+fn how_far(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Refused | Exit::Locked | Exit::Unreachable => "nothing was touched",
+        _ => "it went wrong",
+    }
+}
+
 fn why_of(message: &str) -> String {
     message.trim_start_matches("error: ").trim_end().to_owned()
 }
 
+/// The first line, without what is said of it anyway.
 fn first_line(message: &str) -> &str {
-    message.trim_start_matches("error: ").lines().next().unwrap_or_default()
+    let line = message.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    line.trim_end_matches("; nothing was touched")
 }
 
 #[cfg(test)]
@@ -245,7 +253,7 @@ mod tests {
             summaries,
             [
                 "page 0.9 on local: nothing was done: the fleet is frozen until Monday",
-                "page on local: nothing was touched: 1 of 3 hosts cannot be used; nothing was touched",
+                "page on local: nothing was touched: 1 of 3 hosts cannot be used",
                 "page on local: nothing was touched: anna@laptop holds the lock",
             ]
         );

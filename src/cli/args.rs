@@ -111,7 +111,7 @@ pub struct Overrides {
 }
 
 /// Who asks the service meanwhile, of every verb that carries out a rollout.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ProbeArg {
     /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
     #[arg(long, value_name = "URL")]
