@@ -130,7 +130,6 @@ fn history(project: &Project) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "it needs channels and what is decided beforehand for a night: neither is here yet"]
 fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
     world::with_programs(&CRON, || {
         let project = project();
