@@ -168,6 +168,7 @@ mod tests {
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="rollback-failed"} 0
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="fenced"} 0
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="interrupted"} 0
+        ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="closed"} 0
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="paused"} 0
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="skipped"} 0
         ship_last_run_outcome{service="page",fleet="a \"b\"\\\n",outcome="refused"} 0
