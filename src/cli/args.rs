@@ -394,7 +394,7 @@ pub struct Freeze {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Until when, as in `2026-12-01`, `"2026-12-01 08:00"` or `3d`; left out, until `ship thaw`
+    /// Until when, as in `2026-12-01`, `2026-12-01T08:00`, `08:00` or `3d`; left out, until `ship thaw`
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     /// Why, for those who find it frozen

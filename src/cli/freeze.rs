@@ -1,22 +1,19 @@
 //! `ship freeze` and `ship thaw`: for a while nothing new is deployed.
 
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 
 use super::args::{Freeze as Args, Thaw};
 use super::exit::{Exit, Fail};
-use super::print;
 use super::session::{Session, who};
-use crate::config::{Overrides, parse_duration};
+use super::{moment, print};
+use crate::config::Overrides;
 use crate::core::standing::Standing;
-use crate::core::time::Time;
 use crate::store::{Freeze, Request, Store, Wish};
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory, &Overrides::default())?;
     let now = session.now();
-    let until = args.until.map(|text| moment(&text, now, &TimeZone::system())).transpose()?;
+    let until = args.until.map(|text| moment::future("--until", &text, now, &TimeZone::system())).transpose()?;
     if until.is_some_and(|until| until <= now) {
         return Err(Fail::refused("error: --until names a moment that has passed already"));
     }
@@ -42,38 +39,4 @@ pub(super) fn thaw(args: Thaw) -> Result<Exit, Fail> {
     } else {
         format!("deployment \"{service}\" was not frozen\n")
     })
-}
-
-/// `3d`, `2026-12-01`, `2026-12-01 08:00` or a whole timestamp: by the clock of this machine.
-fn moment(text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
-    if let Ok(duration) = parse_duration(text) {
-        return Ok(now + duration);
-    }
-    let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
-    let zoned = || text.parse::<Zoned>().ok().map(|zoned| zoned.timestamp());
-    let found = text.parse::<Timestamp>().ok().or_else(zoned).or_else(local);
-    found.and_then(|at| u64::try_from(at.as_millisecond()).ok()).map(Time).ok_or_else(|| {
-        Fail::refused(format!(
-            "error: `{}` is no moment; write \"2026-12-01\", \"2026-12-01 08:00\" or a duration such as \"3d\"",
-            text.escape_debug()
-        ))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_meant_by_the_clock_on_the_wall() {
-        let zone = TimeZone::get("Europe/Zurich").expect("the bundled database has it");
-        let now = Time(1_764_115_200_000); // 2025-11-26T00:00:00Z
-        let hours = |text: &str| moment(text, now, &zone).map(|at| at.since(now).as_secs() / 3600).expect(text);
-        assert_eq!(hours("3d"), 72);
-        assert_eq!(hours("2025-11-27"), 23);
-        assert_eq!(hours("2025-11-27 08:00"), 31);
-        assert_eq!(hours("2025-11-27T08:00"), 31);
-        assert_eq!(hours("2025-11-27T08:00:00Z"), 32);
-        assert!(moment("soon", now, &zone).is_err());
-    }
 }

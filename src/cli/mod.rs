@@ -15,6 +15,7 @@ mod init;
 mod logs;
 mod lookup;
 mod loss;
+mod moment;
 mod night;
 mod pages;
 mod patience;

@@ -444,9 +444,21 @@ pub(super) fn who() -> (String, String) {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
         use std::os::unix::fs::MetadataExt;
-        std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |own| format!("uid{}", own.uid()))
+        let uid = std::fs::metadata("/proc/self").map(|own| own.uid());
+        uid.map_or_else(|_| "unknown".to_owned(), |uid| name_of(uid).unwrap_or_else(|| format!("uid{uid}")))
     });
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     (user, if host.is_empty() { "localhost".to_owned() } else { host.to_owned() })
+}
+
+/// The name of a user of this machine, for whom the environment says none, as under `env -i`.
+fn name_of(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut names = users.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    names.next()
 }

@@ -211,8 +211,8 @@ fn pages_go_with_the_history() {
         project.deploy(version);
     }
     let names = fs::read_dir(project.path(".ship/runs")).expect("pages").flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".html")).collect();
+    let pages = names.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "html"));
+    let mut names: Vec<_> = pages.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     // The present one, and two to go back to.
     assert_eq!(names, ["2.html", "3.html", "4.html", "notes.html"]);

@@ -19,8 +19,8 @@ fn log(project: &Project, rollout: u32) -> Vec<Value> {
 /// What is in the directory of the logs, but for the pages.
 fn logs(project: &Project) -> Vec<String> {
     let files = fs::read_dir(project.path(".ship/runs")).expect("our own directory").flatten();
-    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|name| !name.ends_with(".html")).collect();
+    let files = files.filter(|file| file.path().extension().is_none_or(|extension| extension != "html"));
+    let mut names: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }

@@ -157,7 +157,7 @@ fn a_freeze_in_the_middle_lets_end_what_was_begun_and_the_next_deploy_goes_on() 
 #[test]
 fn moments_that_are_none_are_refused() {
     let project = at_night();
-    for (until, why) in [("someday", "is no moment"), ("2020-01-01", "has passed already")] {
+    for (until, why) in [("someday", "no such moment; say for how long"), ("2020-01-01", "has passed already")] {
         let done = project.ship(&["freeze", "inventory.toml", "--until", until]).any_stderr().status(2).run();
         says(&done.stderr, &[why]);
     }

@@ -4,12 +4,14 @@ mod choice;
 mod page;
 mod rollout;
 mod services;
-mod since;
 
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+
 use super::args::{InventoryArg, Logs};
 use super::exit::{Exit, Fail};
+use super::moment;
 use super::session::Session;
 use crate::config::Overrides;
 use crate::core::time::Time;
@@ -17,7 +19,11 @@ use crate::engine::{Clock as _, WallClock};
 
 pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
     let (inventory, instances) = told_apart(args.what)?;
-    let since = args.since.as_deref().map(|text| since::moment(text, WallClock.now())).transpose()?;
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| moment::past("--since", text, WallClock.now(), &TimeZone::system()))
+        .transpose()?;
     if args.rollout.is_some() && !instances.is_empty() {
         return Err(Fail::refused("error: the log of a rollout is one of all instances; leave the instance out"));
     }
