@@ -6,7 +6,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, Ended, GoOn, Goal};
 use super::session::{Attendance, Session};
-use super::{args, channels, night, note, plan, resume, rollback};
+use super::{args, channels, night, note, plan, print, resume, rollback};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::night::Resolution;
@@ -65,7 +65,7 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
             });
         }
         Resolution::Skip { why } => {
-            note(&format!("skipped: {why}"));
+            say_skipped(&session, &version, &why, args.output);
             session.store.release_lease()?;
             return Ok(Run::Skipped { version, why });
         }
@@ -78,6 +78,18 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
     let goal = resume::goal(&session, unfinished, then)?;
     let verb = goal.verb;
     Ok(Run::Ended(rollout::carry_out(session, goal, args.output).await?.exit(verb)))
+}
+
+fn say_skipped(session: &Session, version: &str, why: &str, output: Output) {
+    if output == Output::Json {
+        let (at, service, fleet) = (session.now(), &session.subject.service, &session.subject.fleet);
+        let event = serde_json::json!({
+            "event": "skipped", "at": at, "service": service, "fleet": fleet, "version": version, "why": why,
+        });
+        drop(print(&format!("{event}\n")));
+    } else {
+        note(&format!("skipped: {why}"));
+    }
 }
 
 /// Tells who was not there of a run that made no rollout. Where the files are wrong, nobody knows whom to tell.

@@ -61,6 +61,8 @@ fn what_has_failed_is_skipped_until_there_is_a_new_build_or_somebody_insists() {
     let said = tonight(&project, "0.9", &[], 0);
     says(&said, &["skipped: 0.9 is quarantined since it failed as revision 2 (", "`ship deploy --force`"]);
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"], "nothing was tried");
+    let told = project.ship(&[&nightly("0.9")[..], &["--output", "json"]].concat()).any_stdout().run().stdout;
+    says(&told, &["\"event\":\"skipped\"", "\"why\":\"0.9 is quarantined"]);
     tonight(&project, "0.9", &["--force"], 3);
     assert_eq!(project.history().len(), 3);
     // By day a person tries what he likes; by night a new build is tried.

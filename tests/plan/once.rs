@@ -186,3 +186,18 @@ fn who_interrupts_waits_for_its_end() {
     ends(&mut it, "before_all", End::Done);
     assert_eq!(it.ending(), Outcome::Interrupted);
 }
+
+#[test]
+fn a_service_without_instances_has_them_too() {
+    let mut setup = fleet_of(2).budget(0, 1, 0);
+    setup.spec.chores = vec![
+        chore("expand a", Due::Before, HookSite::Host),
+        chore("contract b", Due::Soaked(Duration::from_mins(1)), HookSite::Host),
+    ];
+    let mut it = setup.deploy_without_fallback("0.9");
+    it.does(&["stage 0.9 on h1", "claim h2"]);
+    does(&mut it, "expand a", Some("h1"));
+    it.later(60);
+    does(&mut it, "contract b", Some("h1"));
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}

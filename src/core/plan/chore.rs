@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Draft, Next};
+use crate::core::action::Action;
 use crate::core::census::HostCount;
 use crate::core::chore::{Chore, Due, End, Errand};
 use crate::core::event::Verb;
@@ -34,11 +35,11 @@ impl Draft<'_> {
             return Some(next);
         }
         let contracts = self.chores().filter(|chore| matches!(chore.due, Due::Soaked(_)) && !self.is_over(chore));
-        let soaked = contracts.filter_map(|chore| match chore.due {
-            Due::Soaked(soak) => Some(self.rollout.complete_since.unwrap_or(self.now) + soak),
+        let soaked_at = |due| match due {
+            Due::Soaked(soak) => Some(self.rollout.complete_since.unwrap_or(self.rollout.last_progress) + soak),
             _ => None,
-        });
-        let next = soaked.min()?;
+        };
+        let next = contracts.filter_map(|chore| soaked_at(chore.due)).min()?;
         if self.now < next {
             // What is found out meanwhile keeps it from being made.
             return Some(match self.cause() {
@@ -46,11 +47,26 @@ impl Draft<'_> {
                 None => Next::Wake(next),
             });
         }
-        let is_soaked = |due| match due {
-            Due::Soaked(soak) => self.rollout.complete_since.unwrap_or(self.now) + soak <= self.now,
-            _ => false,
-        };
-        self.next_of(is_soaked, None)
+        self.next_of(|due| soaked_at(due).is_some_and(|at| at <= self.now), None)
+    }
+
+    /// A host that is to get the release for what is done there, where no host has it: a service may have no instances.
+    pub(super) fn stage_for_chore(&mut self) {
+        let has_release =
+            |host: &&HostCount<'_>| host.host.is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release));
+        let is_due = |chore: &&Chore| chore.site == HookSite::Host && chore.due.matters() && !self.is_over(chore);
+        if self.is_backwards() || self.chores().find(is_due).is_none() {
+            return;
+        }
+        let usable = || self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_reachable());
+        if usable().any(|host| has_release(&host)) {
+            return;
+        }
+        if let Some(host) =
+            usable().find(|host| host.is_idle() && !self.has_failed(host.id)).map(|host| host.id.clone())
+        {
+            self.order(Action::Stage { host, release: self.rollout.goal.release.clone() });
+        }
     }
 
     /// What is done when the rollout ends so.

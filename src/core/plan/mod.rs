@@ -125,8 +125,9 @@ impl Draft<'_> {
         // The last request may fail when all is in place already.
         if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
             self.disarm(Scope::Everywhere);
+            self.stage_for_chore();
             if self.actions.is_empty()
-                && let Some(next) = self.chore_after()
+                && let Some(next) = self.chore_before().or_else(|| self.chore_after())
             {
                 return next;
             }
