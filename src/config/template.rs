@@ -119,6 +119,11 @@ fn closing(text: &str, close: &str) -> Option<usize> {
     None
 }
 
+/// Whether there is a `*` in a region, but for what stands in quotes and for comments.
+fn multiplies(region: &str) -> bool {
+    !region.starts_with("{#") && closing(region, "*").is_some()
+}
+
 enum Failure {
     Fault(TemplateFault),
     /// Something known has no such part.
@@ -130,6 +135,12 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
         let message = format!("an expression is longer than {REGION_BYTES_MAX} bytes");
         let help = Some("write variables as in \"{{ version }}\"".to_owned());
         return Err(Failure::Fault(TemplateFault { message, help, word: None }));
+    }
+    if regions(template).into_iter().any(|region| template.get(region).is_some_and(multiplies)) {
+        // A list taken many times is no longer than before until it is read, and no fuel is counted for that.
+        let message = "a template does not multiply".to_owned();
+        let help = Some("write variables as in \"{{ version }}\"".to_owned());
+        return Err(Failure::Fault(TemplateFault { message, help, word: Some("*".to_owned()) }));
     }
     let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| Failure::Fault(explained(&error)))?;
     let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
@@ -246,6 +257,14 @@ mod tests {
         let text = "{{ '}}' ~ \"\\\"}}\" }} {# it's }} #} {{ 'open }}";
         let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
         assert_eq!(found, ["{{ '}}' ~ \"\\\"}}\" }}", "{# it's }} #}", "{{ 'open }}"]);
+    }
+
+    #[test]
+    fn what_is_taken_many_times_is_refused_before_anybody_waits_for_it() {
+        for template in ["{{ [[]] * port * port * port }}", "{{ 'x' ~ '*' ~ [1] * 9 }}", "{% set a = port ** 9 %}"] {
+            assert_eq!(rendered(template).unwrap_err(), "a template does not multiply");
+        }
+        assert_eq!(rendered("{{ '*' ~ port }}*{# 2 * 2 #}").unwrap(), "*8081*");
     }
 
     #[test]

@@ -56,7 +56,8 @@ const PLAYBOOKS: [&str; 2] =
     [include_str!("../../playbooks/testpage.toml"), include_str!("../../playbooks/in-place.toml")];
 
 /// Templates that ask for too much, or for nonsense.
-const TEMPLATES: [&str; 16] = [
+const TEMPLATES: [&str; 17] = [
+    "{{ [[]] * port * port * port }}",
     "{{ version }}-{{ port }}",
     "{{ labels.zone | upper }}",
     "{{ 'x' * 1000000000 }}",
