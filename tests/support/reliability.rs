@@ -128,7 +128,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Every fault that is tried, by the part of the page, in the page's order.
-const FAULTS: [(&str, &[Fault]); 5] = [
+const FAULTS: [(&str, &[Fault]); 6] = [
     (
         "A controller that is killed",
         &[
@@ -297,6 +297,46 @@ const FAULTS: [(&str, &[Fault]); 5] = [
                 key: "instance-started-by-hand",
                 tried: "Somebody starts a program on the port of a slot that the deploy is about to use",
                 promised: "The stranger is named and left alone; the old version serves on",
+            },
+        ],
+    ),
+    (
+        "Bad nights, with nobody there (`ship deploy --version nightly --unattended`)",
+        &[
+            Fault {
+                key: "night-no-channel",
+                tried: "The channel's file is gone; it is empty; it is an HTML error page",
+                promised: "Exit 2 and one line each time; nothing is touched",
+            },
+            Fault {
+                key: "night-download-breaks",
+                tried: "The download breaks at 90 % whenever it is tried; the next night it breaks once",
+                promised: "Exit 2, nothing is touched; then it is gone on with from where it broke off",
+            },
+            Fault {
+                key: "night-wrong-sum",
+                tried: "The artifact is not the one that SHA256SUMS names",
+                promised: "Exit 2; nothing of it reaches a host",
+            },
+            Fault {
+                key: "night-disk-full",
+                tried: "The disk of a host is full",
+                promised: "Exit 3 before anything is started or stopped; the release is not quarantined for it",
+            },
+            Fault {
+                key: "night-killed",
+                tried: "The machine goes down in the middle (`kill -9`), two nights in a row",
+                promised: "The next run goes on; with `interrupted = \"abort\"` it goes back (exit 3)",
+            },
+            Fault {
+                key: "night-twice",
+                tried: "Two crons fire at once",
+                promised: "The second waits for the lock and finds nothing to do",
+            },
+            Fault {
+                key: "night-nobody-listens",
+                tried: "The endpoint of `[notify]` takes connections and never answers",
+                promised: "One note, within the timeout; exit code and deploy are as if it had",
             },
         ],
     ),
