@@ -18,7 +18,7 @@ use crate::store::Wish;
 const PATIENCE: Duration = Duration::from_hours(24);
 
 pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory.clone(), &Overrides::default())?;
+    let mut session = Session::recall(args.inventory.clone(), &Overrides::default())?;
     if session.standing()? == Standing::Running {
         let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
         has_a_way_back(&session, &rollout)?;

@@ -11,7 +11,7 @@ use crate::core::standing::Standing;
 use crate::store::{Freeze, Request, Store, Wish};
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default())?;
     let now = session.now();
     let until = args.until.map(|text| moment::future("--until", &text, now, &TimeZone::system())).transpose()?;
     if until.is_some_and(|until| until <= now) {
@@ -31,7 +31,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
 }
 
 pub(super) fn thaw(args: Thaw) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default())?;
     let service = session.subject.service.clone();
     let was_frozen = session.store.end_freeze(&session.subject)?;
     print(&if was_frozen {

@@ -13,7 +13,7 @@ use crate::store::RevisionRecord;
 
 pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     let inventory = super::args::InventoryArg { inventory: args.inventory.inventory.clone() };
-    let session = Session::open(inventory, &Overrides::default())?;
+    let session = Session::recall(inventory, &Overrides::default())?;
     if let Some(number) = args.revision {
         let record = session.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(

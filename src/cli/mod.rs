@@ -22,6 +22,7 @@ mod patience;
 mod pause;
 mod plan;
 mod promote;
+mod recall;
 mod releases;
 mod report;
 mod restart;

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(args: Pause) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default())?;
     let service = session.subject.service.clone();
     let rollout = ask(&mut session, Ask::Pause, Wish::Pause)?;
     let text = match await_end(&session, rollout, PATIENCE).await? {

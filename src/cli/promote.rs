@@ -10,7 +10,7 @@ use crate::core::standing::{Ask, Standing};
 use crate::store::Wish;
 
 pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory.clone(), &Overrides::default())?;
+    let mut session = Session::recall(args.inventory.clone(), &Overrides::default())?;
     let service = session.subject.service.clone();
     let told = if args.full { "promoted through all steps" } else { "promoted" };
     if session.standing()? == Standing::Running {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{InventoryArg, Report};
+use super::args::Report;
 use super::exit::{Exit, Fail};
 use super::pages::{self, Retrospect};
 use super::print;
@@ -12,10 +12,7 @@ use crate::store::RolloutId;
 
 pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     // The version is of no account here, and the playbook may name none.
-    let session = match open(&args.inventory, None) {
-        Ok(session) => session,
-        Err(_) => open(&args.inventory, Some("0"))?,
-    };
+    let session = Session::recall(args.inventory.clone(), &Overrides::default())?;
     let id = rollout(&session, args.rollout)?;
     let past = Retrospect::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
@@ -25,10 +22,6 @@ pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     let path = args.to.clone().unwrap_or_else(|| pages::path_of(&session, id));
     pages::write(&path, &html)?;
     print(&format!("{}\n", path.display()))
-}
-
-fn open(inventory: &InventoryArg, version: Option<&str>) -> Result<Session, Fail> {
-    Session::open(inventory.clone(), &Overrides { version: version.map(str::to_owned), set: Vec::new() })
 }
 
 /// The rollout that is meant: the newest, unless a number is given.

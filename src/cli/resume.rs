@@ -24,7 +24,7 @@ pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
 pub(super) fn reopen(inventory: args::InventoryArg, set: Vec<String>, run: &str, ask: Ask) -> Result<Session, Fail> {
     let begun = Session::begun(&inventory)?;
     let overrides = Overrides { version: Some(begun.version()), set: begun.set_if(true).chain(set).collect() };
-    let mut session = Session::open(inventory, &overrides)?;
+    let mut session = Session::recall(inventory, &overrides)?;
     session.lock(run)?;
     session.permit(ask)?;
     Ok(session)

@@ -16,7 +16,7 @@ use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.probe.after(args.set) };
-    let mut session = Session::open(args.inventory, &overrides)?;
+    let mut session = Session::recall(args.inventory, &overrides)?;
     session.lock("rollback")?;
     session.permit(Ask::Rollback)?;
     let present = session.current().cloned();

@@ -83,6 +83,11 @@ impl Session {
     pub(super) fn open(inventory: args::InventoryArg, overrides: &config::Overrides) -> Result<Self, Fail> {
         let inventory = lookup::inventory(inventory.inventory)?;
         let project = config::load(&inventory, overrides)?;
+        Self::of(project, inventory, overrides)
+    }
+
+    /// Opens the state of a project.
+    pub(super) fn of(project: Project, inventory: PathBuf, overrides: &config::Overrides) -> Result<Self, Fail> {
         let place = place_for(&inventory);
         let subject =
             Subject { fleet: project.inventory.fleet.clone(), service: project.playbook.service.name.clone() };
@@ -197,7 +202,7 @@ impl Session {
     /// What the newest rollout was begun with, whatever the files lack now that the command line gave then.
     pub(super) fn begun(inventory: &args::InventoryArg) -> Result<Begun, Fail> {
         let any = config::Overrides { version: Some("0".to_owned()), set: Vec::new() };
-        let session = Self::open(inventory.clone(), &any)?;
+        let session = Self::recall(inventory.clone(), &any)?;
         let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
         let start = journal.first().and_then(|entry| match &entry.event {
             Event::RolloutStarted(start) => Some(start.clone()),

@@ -23,7 +23,7 @@ use crate::store::Store;
 const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default())?;
     let definitions = session.definitions();
     let world = session.world(definitions.clone(), None);
     let exit = if args.watch {

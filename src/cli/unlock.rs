@@ -17,7 +17,7 @@ use crate::engine::{Hosts, Order, Performed, World, preflight};
 use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
-    let mut session = Session::open(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default())?;
     let Some(holder) = session.store.lease(&session.subject, session.now())? else {
         return print(&format!(
             "deployment \"{}\" on {} is not locked\n",

@@ -35,6 +35,7 @@ mod pause;
 mod plan;
 mod pull;
 mod readiness;
+mod recall;
 mod refusal;
 mod report;
 mod rollback;

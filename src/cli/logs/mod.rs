@@ -27,7 +27,7 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
     if args.rollout.is_some() && !instances.is_empty() {
         return Err(Fail::refused("error: the log of a rollout is one of all instances; leave the instance out"));
     }
-    let session = Session::open(InventoryArg { inventory }, &Overrides::default())?;
+    let session = Session::recall(InventoryArg { inventory }, &Overrides::default())?;
     let wanted = Wanted { follow: args.follow, since, lines: args.lines, output: args.output };
     match args.rollout {
         Some(which) => rollout::show(&session, &which, &wanted).await,
