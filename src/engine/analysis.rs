@@ -42,7 +42,14 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
             probe::measure_prometheus(address, query, success, deadline).await
         }
         Way::Command { words, success } => {
-            match remote::run_here(&Here { words, env: &BTreeMap::new(), dir: None, deadline }).await {
+            match remote::run_here(&Here {
+                words, // A number reads the same everywhere.
+                env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+                dir: None,
+                deadline,
+            })
+            .await
+            {
                 Ok(output) => Measurement::of_command(output.status, &output.stdout, &output.stderr, success.as_ref()),
                 Err(why) => Measurement::error(why),
             }
