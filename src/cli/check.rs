@@ -13,13 +13,14 @@ use super::session::Session;
 use super::{channels, print};
 use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
+use crate::core::hook::HookSite;
 use crate::core::names::{HostId, Slot};
 use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
 use crate::core::traffic::Server;
 use crate::engine::{Hosts, Unusable};
 use crate::report::text::count;
-use crate::script::{self, Facts};
+use crate::script::{self, Facts, Needs};
 
 /// How many hosts are checked together.
 const TOGETHER: usize = 64;
@@ -91,21 +92,25 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
 }
 
 async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definition>) -> Vec<Found> {
-    let driver = session.project.playbook.service.driver;
-    let user = session.project.playbook.service.user.clone();
-    let liveness = session.project.playbook.liveness.as_ref().map(|liveness| &liveness.check);
-    let pulls = session.project.playbook.artifact.fetch == Fetch::Pull;
+    let playbook = &session.project.playbook;
+    let needs = Needs {
+        driver: playbook.service.driver,
+        user: playbook.service.user.as_deref(),
+        liveness: playbook.liveness.as_ref().map(|liveness| &liveness.check),
+        pulls: playbook.artifact.fetch == Fetch::Pull,
+        runs_commands: !playbook.migrations.is_empty() || playbook.hooks.iter().any(|hook| hook.at == HookSite::Host),
+    };
     let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
-        let (world, user) = (Arc::clone(world), user.clone());
+        let world = Arc::clone(world);
         async move {
-            let asked = world.query(&host, |site| script::check(site, driver, user.as_deref(), liveness, pulls)).await;
+            let asked = world.query(&host, |site| script::check(site, &needs)).await;
             let read = match &asked {
                 Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
                 Err(unusable) => Err(unusable.why.clone()),
             };
             match read {
-                Ok((facts, observation)) => judge(host, driver, &facts, &observation, size_bytes),
+                Ok((facts, observation)) => judge(host, needs.driver, &facts, &observation, size_bytes),
                 Err(why) => Found::unreachable(host, why),
             }
         }
@@ -121,7 +126,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
     let wanted = running.len().min(usize::try_from(budget.min_available()).unwrap_or(usize::MAX));
     let running = &running;
     let looks = traffic.machines().iter().map(|balancer| async move {
-        let script = world.query(balancer, |site| script::check(site, Driver::Process, None, None, false)).await;
+        let script = world.query(balancer, |site| script::check(site, &Needs::NONE)).await;
         let read = script.and_then(|stdout| {
             let read = script::read_check(&stdout, session.now());
             read.map_err(|unreadable| Unusable { why: unreadable.to_string() })

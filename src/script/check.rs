@@ -1,5 +1,7 @@
 //! Whether a host has what ship needs.
 
+use std::collections::BTreeSet;
+
 use super::liveness::askers;
 use super::reply::Unreadable;
 use super::report::Report;
@@ -44,18 +46,47 @@ pub struct Facts {
     pub base_dir_problem: Option<String>,
 }
 
-/// Reports what ship would need to find on a host, and what is on it; `pulls` where hosts download the artifact. Changes
-/// nothing. For [`read_check`].
-pub fn check(site: &Site, driver: Driver, user: Option<&str>, liveness: Option<&LivenessCheck>, pulls: bool) -> Script {
-    let of_driver: &[&str] = match (driver, user) {
-        (Driver::Process, None) => &["setsid"],
-        (Driver::Process, Some(_)) => &["setsid", "setpriv"],
-        (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "useradd"],
-    };
-    let tools: Vec<_> = TOOLS.iter().chain(of_driver).copied().collect();
-    let askers = liveness.map(askers).unwrap_or_default();
+/// What a service asks of its hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// What supervises it.
+    pub driver: Driver,
+    /// The user that it runs as; `None` for the driver's default.
+    pub user: Option<&'a str>,
+    /// How its own host asks it; `None` where nobody does.
+    pub liveness: Option<&'a LivenessCheck>,
+    /// Whether hosts download the artifact.
+    pub pulls: bool,
+    /// Whether commands of the playbook's run there: hooks or migrations.
+    pub runs_commands: bool,
+}
+
+impl Needs<'_> {
+    /// Those of a machine that runs no instance.
+    pub const NONE: Self =
+        Self { driver: Driver::Process, user: None, liveness: None, pulls: false, runs_commands: false };
+
+    fn tools(&self) -> BTreeSet<&'static str> {
+        let of_driver: &[&str] = match (self.driver, self.user) {
+            (Driver::Process, None) => &["setsid"],
+            (Driver::Process, Some(_)) => &["setsid", "setpriv"],
+            (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "useradd"],
+        };
+        let of_commands: &[&str] = match (self.runs_commands, self.driver, self.user) {
+            (false, ..) => &[],
+            (true, Driver::Process, None) => &["mkfifo", "setsid"],
+            (true, ..) => &["mkfifo", "setsid", "setpriv"],
+        };
+        TOOLS.iter().chain(of_driver).chain(of_commands).copied().collect()
+    }
+}
+
+/// Reports what ship would need to find on a host, and what is on it. Changes nothing. For [`read_check`].
+pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
+    let tools: Vec<_> = needs.tools().into_iter().collect();
+    let askers = needs.liveness.map(askers).unwrap_or_default();
     let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
-    let text = text.set("PULLERS", if pulls { "curl wget" } else { "" });
+    let text = text.set("PULLERS", if needs.pulls { "curl wget" } else { "" });
     text.add(include_str!("sh/check.sh")).script(Input::default(), WORK)
 }
 

@@ -51,7 +51,7 @@ mod systemd;
 mod tail;
 
 pub use self::balancer::{Turn, read_view};
-pub use self::check::{Facts, check, read_check};
+pub use self::check::{Facts, Needs, check, read_check};
 pub use self::claim::claim;
 pub use self::errand::{Errand, ErrandEnd, Mark, errand, read_errand};
 pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};

@@ -12,8 +12,8 @@ use ship::core::names::{ActionId, Epoch};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    End, Errand, ErrandEnd, Halt, Mark, Question, check, claim, errand, observe, probe_command, prune, read_answer,
-    read_check, read_errand, read_reply, read_tail, start, stop, tail,
+    End, Errand, ErrandEnd, Halt, Mark, Needs, Question, check, claim, errand, observe, probe_command, prune,
+    read_answer, read_check, read_errand, read_reply, read_tail, start, stop, tail,
 };
 
 use crate::host::{Host, Release};
@@ -46,7 +46,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     let unstarted = host.launch("page-other", &other);
     let mut replies = Vec::new();
     let mut run = |host: &Host, script| replies.push(host.run(&script).stdout);
-    run(&host, check(&host.site, Driver::Process, None, None, false));
+    run(&host, check(&host.site, &Needs::NONE));
     run(&host, observe(&host.site));
     run(&host, claim(&host.site));
     run(&host, host.stage_script(&one));

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ship::core::release::{Driver, Liveness, LivenessCheck};
-use ship::script::{Input, Launch, Script, check, read_check, start};
+use ship::script::{Input, Launch, Needs, Script, check, read_check, start};
 
 use crate::host::{Host, Ran, Release, Shell, now, shells, wait_for};
 use crate::systemd::{calls, moved};
@@ -371,10 +371,12 @@ fn a_host_that_cannot_ask_is_told_so_beforehand() {
     let refused = host.run(&without(start(&host.site, &launch(http("/")))));
     assert_eq!(refused.failure(), "to ask for liveness this host needs one of these programs: curl bash wget");
     assert!(refused.reply().observation.slots.is_empty());
-    let script = check(&host.site, Driver::Systemd, None, Some(&LivenessCheck::Tcp), false);
+    let script =
+        check(&host.site, &Needs { driver: Driver::Systemd, liveness: Some(&LivenessCheck::Tcp), ..Needs::NONE });
     let (facts, _) = read_check(&host.run(&without(script)).stdout, now()).expect("facts");
     assert_eq!(facts.missing.last().map(String::as_str), Some("one of bash to ask for liveness"));
-    let script = check(&host.site, Driver::Systemd, None, Some(&LivenessCheck::Tcp), false);
+    let script =
+        check(&host.site, &Needs { driver: Driver::Systemd, liveness: Some(&LivenessCheck::Tcp), ..Needs::NONE });
     let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
     assert!(facts.missing.iter().all(|missing| !missing.contains("liveness")), "{facts:?}");
 }

@@ -5,7 +5,7 @@ use ship::core::fleet::{Listener, Occupant};
 use ship::core::names::Epoch;
 use ship::core::release::Driver;
 use ship::core::time::Time;
-use ship::script::{End, Unreadable, check, read_check, read_reply};
+use ship::script::{End, Needs, Unreadable, check, read_check, read_reply};
 
 use crate::host::{Host, now, shells};
 
@@ -125,7 +125,7 @@ fn a_port_that_somebody_else_shares_is_not_the_instances() {
 fn a_check_says_what_is_missing_and_creates_nothing() {
     for shell in shells() {
         let mut host = Host::with(shell);
-        let ran = host.run(&check(&host.site, Driver::Process, None, None, false));
+        let ran = host.run(&check(&host.site, &Needs::NONE));
         let (facts, observation) = read_check(&ran.stdout, now()).expect("facts");
         assert_eq!((facts.missing, facts.base_dir_problem), (vec![], None), "{shell:?}");
         assert!(!facts.user.is_empty() && observation.free_kib.is_some());
@@ -133,12 +133,21 @@ fn a_check_says_what_is_missing_and_creates_nothing() {
 
         std::fs::write(host.dir.path().join("file"), "").expect("file");
         host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
-        let mut script = check(&host.site, Driver::Process, None, None, false);
-        script.text = script.text.replace(" setsid'", " setsid no-such-tool'");
+        let mut script = check(&host.site, &Needs::NONE);
+        script.text = script.text.replace(" wc'", " wc no-such-tool'");
         let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
         assert_eq!(facts.missing, ["no-such-tool"]);
         assert!(facts.base_dir_problem.is_some_and(|why| why.ends_with("/file is not a directory")));
     }
+}
+
+#[test]
+fn what_only_commands_of_the_playbooks_need_is_asked_for_where_there_are_any() {
+    let host = Host::with(shells()[0]);
+    let asks_for = |tool: &str, needs| check(&host.site, &needs).text.contains(&format!(" {tool} "));
+    let commands = Needs { runs_commands: true, ..Needs::NONE };
+    assert!(asks_for("mkfifo", commands) && !asks_for("mkfifo", Needs::NONE));
+    assert!(asks_for("setpriv", Needs { driver: Driver::Systemd, ..commands }) && !asks_for("setpriv", commands));
 }
 
 proptest! {

@@ -3,8 +3,7 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use ship::core::release::Driver;
-use ship::script::{Bytes, Script, check, read_check, stage};
+use ship::script::{Bytes, Needs, Script, check, read_check, stage};
 
 use crate::host::{Host, Release, Shell, now, openers, shells, wait_for};
 use crate::web::{Reply, Web};
@@ -130,7 +129,7 @@ fn a_host_without_the_tools_says_so() {
         "the artifact cannot be pulled: neither curl nor GNU wget is here; install one, or use fetch = \"push\"";
     assert_eq!(host.run(&pull(&host, &release, "http://127.0.0.1:1/app")).failure(), expected);
     let missing = |pulls| {
-        let script = check(&host.site, Driver::Process, None, None, pulls);
+        let script = check(&host.site, &Needs { pulls, ..Needs::NONE });
         read_check(&host.run(&script).stdout, now()).expect("facts").0.missing
     };
     assert_eq!(missing(true), ["one of curl wget to pull the artifact"]);

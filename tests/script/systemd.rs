@@ -8,7 +8,7 @@ use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::names::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
-    Halt, Launch, Script, Unreadable, check, disarm, observe, read_reply, read_tail, start, stop, tail,
+    Halt, Launch, Needs, Script, Unreadable, check, disarm, observe, read_reply, read_tail, start, stop, tail,
 };
 
 use crate::host::{Host, Release, now, shells};
@@ -31,7 +31,7 @@ fn every_shell_understands_the_scripts() {
             stop(&host.site, &halt),
             disarm(&host.site, host.port),
             tail(&host.site, host.port, 5),
-            check(&host.site, Driver::Systemd, Some("app"), None, false),
+            check(&host.site, &Needs { driver: Driver::Systemd, user: Some("app"), ..Needs::NONE }),
         ];
         for mut script in scripts {
             script.text.insert_str(0, "set -n\n");
