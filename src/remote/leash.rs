@@ -59,7 +59,7 @@ pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
 
 async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", LEASH, "leash"]).args(here.words).envs(here.env);
+    command.args(["-c", LEASH, "ship"]).args(here.words).envs(here.env);
     if let Some(dir) = here.dir {
         command.current_dir(dir);
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::asker::running;
 use crate::support::command::Done;
 use crate::support::fleet::{Fleet, Host};
-use crate::support::project::{PAGE, Project};
+use crate::support::project::{Behaviour, PAGE, Project};
 use crate::support::world;
 use crate::{ask_all, four_hosts};
 
@@ -144,4 +144,28 @@ fn what_hangs_before_a_stop_is_cut_at_its_timeout_and_the_stop_goes_on() {
 /// The processes of the service, host by host.
 fn pids(fleet: &Fleet) -> Vec<String> {
     fleet.hosts.iter().map(|host| host.exec("pgrep -f '[p]age.py'").stdout).collect()
+}
+
+#[test]
+fn a_migration_is_made_once_on_one_host_as_the_services_user() {
+    world::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        let migration = "[[migrations]]\nid = \"add-email\"\nkind = \"expand\"\n\
+                         command = '''sh -c \"test -f page.py && id -un >>/tmp/made && echo $SHIP_VERSION >>/tmp/made\"'''\n\n\
+                         [rollout]";
+        let project = Project::new(|playbook| fleet.inventory(playbook)).with("replicas = 3", "replicas = 2");
+        let project = project.with("[rollout]", migration);
+        project.deploy("1").exits(0).says(&["expand add-email: done in "]);
+        let done = project.deploy("2").exits(0);
+        assert!(!done.stderr.contains("add-email"), "{}", done.stderr);
+        let [first, second] = &fleet.hosts[..] else { panic!("two hosts") };
+        assert_eq!(first.exec("cat /tmp/made").exits(0).stdout, "ship-page\n1\n");
+        assert_eq!(first.exec("ls /var/lib/ship/page/migrations").exits(0).stdout, "add-email\n");
+        second.exec("test ! -e /tmp/made && test ! -e /var/lib/ship/page/migrations").exits(0);
+        // Where the history is lost, the host still knows; it is the first one that is asked.
+        std::fs::remove_dir_all(project.path(".ship")).expect("our own directory");
+        project.release("3", Behaviour::Good);
+        project.deploy("3").exits(0).says(&["expand add-email: was done before"]);
+        assert_eq!(first.exec("cat /tmp/made").exits(0).stdout, "ship-page\n1\n");
+    });
 }
