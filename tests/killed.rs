@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
@@ -224,26 +224,63 @@ fn a_transfer_under_way_ends_with_its_sender() {
     });
 }
 
+/// The next request for this file, and what it says; whatever else is asked for is not there.
+fn asked_for(listener: &TcpListener, file: &str) -> (TcpStream, String) {
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 1000];
+        let length = stream.read(&mut bytes).unwrap();
+        let request = String::from_utf8_lossy(&bytes[..length]).to_lowercase();
+        if request.starts_with(&format!("get /{file} ")) {
+            return (stream, request);
+        }
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    }
+}
+
 #[test]
-fn half_a_download_goes_with_the_next_ship() {
+fn half_a_download_is_gone_on_with_by_the_next_ship() {
     world::with_sshd(|| {
         let (_fleet, project) = three_hosts();
         let listener = TcpListener::bind("127.0.0.1:8000").unwrap();
         let project = project.with("source = \"page", "source = \"http://127.0.0.1:8000/page");
+        project.large_release("1", 1 << 20);
+        let artifact = fs::read(project.path("page-1.tar.gz")).unwrap();
+        let (all, half) = (artifact.len(), artifact.len() / 2);
         let deploy = project.start_deploy("1");
-        let (mut stream, _) = listener.accept().unwrap();
-        assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nhalf").unwrap();
-        let artifacts = project.path(".ship/artifacts");
+        let (mut stream, _) = asked_for(&listener, "page-1.tar.gz");
+        write!(stream, "HTTP/1.1 200 OK\r\netag: \"one\"\r\ncontent-length: {all}\r\n\r\n").unwrap();
+        stream.write_all(&artifact[..half]).unwrap();
         let half_made = || {
-            let names = fs::read_dir(&artifacts).into_iter().flatten().flatten();
-            names.filter(|entry| entry.file_name().to_string_lossy().starts_with("partial-")).count()
+            let files = fs::read_dir(project.path(".ship/artifacts/downloads")).into_iter().flatten().flatten();
+            let parts = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "part"));
+            parts.map(|part| part.metadata().unwrap().len()).collect::<Vec<_>>()
         };
-        until("half a download", Duration::from_secs(20), || (half_made() == 1).then_some(()));
+        // But for what is on its way to the disk.
+        let arrived = |made: &[u64]| matches!(made, [bytes] if *bytes + (64 << 10) > half as u64);
+        until("half a download", Duration::from_secs(20), || arrived(&half_made()).then_some(()));
         kill(deploy);
-        assert_eq!(half_made(), 1, "nobody is there to remove it");
-        let project = project.with("http://127.0.0.1:8000/", "");
-        project.deploy("1").exits(0);
-        assert_eq!(half_made(), 0);
+        let [kept] = half_made()[..] else { panic!("it is kept: {:?}", half_made()) };
+        let kept = usize::try_from(kept).unwrap();
+        let deploy = project.start_deploy("1");
+        let (mut stream, request) = asked_for(&listener, "page-1.tar.gz");
+        assert!(request.contains(&format!("range: bytes={kept}-\r\n")), "it begins anew: {request}");
+        let rest = all - kept;
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial Content\r\netag: \"one\"\r\ncontent-length: {rest}\r\ncontent-range: bytes \
+             {kept}-{}/{all}\r\n\r\n",
+            all - 1
+        )
+        .unwrap();
+        stream.write_all(&artifact[kept..]).unwrap();
+        drop(stream);
+        // Whatever else it asks for, it is to hear that it is not there.
+        let others = std::thread::spawn(move || asked_for(&listener, "the end"));
+        deploy.wait().exits(0);
+        let mut end = TcpStream::connect("127.0.0.1:8000").unwrap();
+        end.write_all(b"GET /the end HTTP/1.1\r\n\r\n").unwrap();
+        others.join().unwrap();
+        assert_eq!(half_made(), Vec::<u64>::new(), "it is whole");
     });
 }
