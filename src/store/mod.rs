@@ -188,7 +188,8 @@ pub enum StoreError {
 
 /// Where revisions, events and leases are kept. Every method is durable when it returns.
 pub trait Store: Send {
-    /// All revisions, oldest first.
+    /// All revisions of which a rollout has begun, oldest first: one whose ship died before the first event was durable was
+    /// none.
     ///
     /// # Errors
     /// If the store cannot be read.

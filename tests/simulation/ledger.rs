@@ -104,9 +104,13 @@ impl Shelf for Memory {
 impl Store for Memory {
     fn revisions(&self, _: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
         self.with(|tables| {
-            let newest_of =
-                |revision: Revision| tables.rollouts.values().rev().find(|rollout| rollout.revision == revision);
-            let records = tables.revisions.iter().map(|(revision, (new, proven))| {
+            // What was there before the scene has ended, and left no events.
+            let has_begun = |rollout: &&Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
+            let newest_of = |revision: Revision| {
+                tables.rollouts.values().rev().filter(has_begun).find(|rollout| rollout.revision == revision)
+            };
+            let begun = tables.revisions.iter().filter(|(revision, _)| newest_of(**revision).is_some());
+            let records = begun.map(|(revision, (new, proven))| {
                 let newest = newest_of(*revision);
                 let ended = newest.and_then(|rollout| rollout.ended.clone());
                 RevisionRecord {
@@ -210,7 +214,9 @@ impl Store for Memory {
 
     fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.with(|tables| {
-            Ok(tables.rollouts.last_key_value().map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
+            let has_begun = |rollout: &Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
+            let newest = tables.rollouts.iter().rev().find(|(_, rollout)| has_begun(rollout));
+            Ok(newest.map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
         })
     }
 }

@@ -189,6 +189,7 @@ impl Sqlite {
         let newest: Option<i64> = self
             .query(
                 "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or revision = ?3)
+                   and (outcome is not null or exists (select 1 from events where rollout = id))
                  order by id desc limit 1",
                 params![subject.fleet, subject.service, revision.map(|revision| revision.0)],
                 |row| row.get(0),
@@ -245,9 +246,10 @@ impl Store for Sqlite {
         let raw = self.query(
             "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, v.proven,
                     r.began_ms, r.ended_ms, r.outcome
-             from revisions v left join rollouts r on r.id = (
+             from revisions v join rollouts r on r.id = (
                  select max(id) from rollouts
-                 where fleet = v.fleet and service = v.service and revision = v.revision)
+                 where fleet = v.fleet and service = v.service and revision = v.revision
+                   and (outcome is not null or exists (select 1 from events where rollout = id)))
              where v.fleet = ?1 and v.service = ?2 order by v.revision",
             params![subject.fleet, subject.service],
             |row| {

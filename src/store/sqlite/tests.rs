@@ -52,6 +52,31 @@ fn store() -> (tempfile::TempDir, Place, Sqlite) {
     (dir, place, store)
 }
 
+/// A rollout with its first event.
+fn begun(store: &mut Sqlite, revision: Revision) -> RolloutId {
+    let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(5)).unwrap();
+    store.append(rollout, &[Entry { at: Time(6), event: Event::Interrupted { by: "SIGINT".into() } }]).unwrap();
+    rollout
+}
+
+#[test]
+fn a_revision_whose_ship_died_before_the_first_event_is_none() {
+    let (_dir, _, mut store) = store();
+    let first = store.add_revision(&subject(), &new("1")).unwrap();
+    let rollout = begun(&mut store, first);
+    let next = store.add_revision(&subject(), &new("2")).unwrap();
+    store.begin_rollout(&subject(), next, Epoch(0), Time(7)).unwrap();
+    let numbers = |store: &Sqlite| -> Vec<_> {
+        store.revisions(&subject()).unwrap().into_iter().map(|record| record.revision).collect()
+    };
+    assert_eq!(numbers(&store), [first]);
+    assert_eq!(store.newest_journal(&subject()).unwrap().unwrap().0, rollout);
+    assert_eq!(store.rollouts(&subject()).unwrap().len(), 1);
+    let again = begun(&mut store, next);
+    assert_eq!(numbers(&store), [first, next]);
+    assert_eq!(store.newest_journal(&subject()).unwrap().unwrap().0, again);
+}
+
 #[test]
 fn a_second_process_reads_what_the_first_has_just_written() {
     let (_dir, place, mut store) = store();
@@ -72,7 +97,7 @@ fn a_revision_is_proven_once_a_rollout_of_it_has_succeeded() {
     let (_dir, _, mut store) = store();
     let revision = store.add_revision(&subject(), &new("1")).unwrap();
     for outcome in [Outcome::Interrupted, Outcome::Succeeded, Outcome::RolledBack] {
-        let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), Time(5)).unwrap();
+        let rollout = begun(&mut store, revision);
         store.end_rollout(rollout, &outcome, Time(9)).unwrap();
     }
     let record = store.revisions(&subject()).unwrap().remove(0);
@@ -86,6 +111,8 @@ fn numbers_of_revisions_and_epochs_are_never_given_twice() {
     for expected in 1..=3 {
         assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(expected));
     }
+    begun(&mut store, Revision(1));
+    begun(&mut store, Revision(2));
     store.retain_revisions(&subject(), &BTreeSet::from([Revision(1)])).unwrap();
     assert_eq!(store.revisions(&subject()).unwrap().len(), 1);
     assert_eq!(store.add_revision(&subject(), &new("1")).unwrap(), Revision(4));
