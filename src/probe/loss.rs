@@ -94,7 +94,8 @@ impl Asker {
         }
     }
 
-    /// Makes no more requests, and waits for the answers to those under way: no longer than the timeout of one.
+    /// Makes one more request by each client, which meets what is there at last, and waits for the answers to all that are
+    /// under way: no longer than the timeout of one.
     pub async fn settle(&mut self) {
         if let Some(Asking { stop, task }) = &mut self.asking {
             let (gone, _) = oneshot::channel();
@@ -151,6 +152,10 @@ async fn ask_on(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
     // What this machine was too busy for is not made up for in one burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut under_way = JoinSet::new();
+    let ask = |client: &Client| {
+        let (shared, client) = (Arc::clone(&shared), client.clone());
+        async move { shared.ask_once(&client).await }
+    };
     for client in shared.clients.iter().cycle() {
         tokio::select! {
             biased;
@@ -158,8 +163,11 @@ async fn ask_on(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
             _ = ticks.tick() => {}
         }
         while under_way.try_join_next().is_some() {}
-        let (shared, client) = (Arc::clone(&shared), client.clone());
-        under_way.spawn(async move { shared.ask_once(&client).await });
+        under_way.spawn(ask(client));
+    }
+    // What is in place at last is asked too, however quickly that has come.
+    for client in &shared.clients {
+        under_way.spawn(ask(client));
     }
     while under_way.join_next().await.is_some() {}
 }
