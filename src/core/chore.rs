@@ -53,10 +53,8 @@ pub struct Standing {
     pub since: Time,
     /// How often it was begun.
     pub attempts: u32,
-    /// How it ended; `None` while it is under way, or if nobody knows.
+    /// How it ended; `None` while it is under way.
     pub end: Option<End>,
-    /// Whether it is under way.
-    pub is_under_way: bool,
 }
 
 /// How a chore ends.

@@ -57,6 +57,13 @@ pub enum FailureKind {
     Aborted,
 }
 
+impl FailureKind {
+    /// Whether what failed is done once a rollout, and not the work of an instance or of its host.
+    pub fn is_of_a_chore(self) -> bool {
+        matches!(self, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.slot, &self.host) {

@@ -338,7 +338,7 @@ impl Rollout {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));
                 let attempts = self.chores.get(chore).map_or(0, |begun| begun.attempts) + 1;
                 let (host, since) = (host.clone(), entry.at);
-                let begun = chore::Standing { host, since, attempts, end: None, is_under_way: true };
+                let begun = chore::Standing { host, since, attempts, end: None };
                 self.chores.insert(chore.clone(), begun);
             }
             Event::ChoreEnded { chore, end, .. } => {
@@ -347,10 +347,8 @@ impl Rollout {
                     since: entry.at,
                     attempts: 1,
                     end: None,
-                    is_under_way: false,
                 });
                 begun.end = Some(end.clone());
-                begun.is_under_way = false;
                 self.last_progress = entry.at;
             }
             Event::Promoted { full: false, .. } => self.promoted = true,
@@ -374,7 +372,7 @@ impl Rollout {
 
     /// Whether something that is done once is under way.
     pub fn is_at_chore(&self) -> bool {
-        self.chores.values().any(|chore| chore.is_under_way)
+        self.chores.values().any(|chore| chore.end.is_none())
     }
 
     /// Whether an order to stop the instance is under way, or may have been carried out unseen.

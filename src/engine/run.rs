@@ -16,7 +16,7 @@ use super::world::{Order, Performed, Unusable, World};
 use crate::core::action::Action;
 use crate::core::analysis::Measurement;
 use crate::core::event::{Entry, Event, Progress};
-use crate::core::failure::{Failure, FailureKind, Outcome};
+use crate::core::failure::{Failure, Outcome};
 use crate::core::fleet::{Fleet, Observation, Reach};
 use crate::core::health::Verdict;
 use crate::core::hold::Hold;
@@ -300,7 +300,7 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// The last lines of the instance that failed, if it was one.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
-        if matches!(failure.kind, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract) {
+        if failure.kind.is_of_a_chore() {
             return std::mem::take(&mut self.chore_output);
         }
         let Some(slot) = &failure.slot else { return Vec::new() };

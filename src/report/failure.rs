@@ -39,10 +39,7 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
         labelled("waited", &Human(failure.waited).to_string()),
     ];
     if !log.is_empty() {
-        let whose = match failure.kind {
-            FailureKind::Hook | FailureKind::Migration | FailureKind::Contract => "that it printed",
-            _ => "of the instance",
-        };
+        let whose = if failure.kind.is_of_a_chore() { "that it printed" } else { "of the instance" };
         lines.push(labelled("log", &format!("the last {} {whose}", text::count(log.len(), "line"))));
         lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
     }

@@ -52,14 +52,12 @@ impl Draft<'_> {
 
     /// A host that is to get the release for what is done there, where no host has it: a service may have no instances.
     pub(super) fn stage_for_chore(&mut self) {
-        let has_release =
-            |host: &&HostCount<'_>| host.host.is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release));
         let is_due = |chore: &&Chore| chore.site == HookSite::Host && chore.due.matters() && !self.is_over(chore);
         if self.is_backwards() || self.chores().find(is_due).is_none() {
             return;
         }
         let usable = || self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_reachable());
-        if usable().any(|host| has_release(&host)) {
+        if usable().any(|host| self.has_goal(host)) {
             return;
         }
         if let Some(host) =
@@ -95,10 +93,13 @@ impl Draft<'_> {
     /// The host on which it was begun, or else the first that has the release.
     fn place_of(&self, chore: &Chore) -> Option<&HostCount<'_>> {
         let begun_on = self.rollout.chores.get(&chore.name).and_then(|begun| begun.host.as_ref());
-        let has_release =
-            |host: &&HostCount<'_>| host.host.is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release));
         let usable = self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_idle());
-        usable.filter(has_release).find(|host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+        usable.filter(|host| self.has_goal(host)).find(|host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+    }
+
+    /// Whether the release that is to run lies on the host.
+    fn has_goal(&self, host: &HostCount<'_>) -> bool {
+        host.host.is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))
     }
 
     /// Whether nothing more is done about it.
@@ -140,7 +141,7 @@ impl Draft<'_> {
 
     /// By when one that is under way has ended by itself.
     pub(super) fn chore_ends_at(&self) -> Option<Time> {
-        let under_way = self.rollout.chores.iter().filter(|(_, begun)| begun.is_under_way);
+        let under_way = self.rollout.chores.iter().filter(|(_, begun)| begun.end.is_none());
         let ends = under_way.map(|(name, begun)| {
             let timeout = self.spec.chores.iter().find(|chore| chore.name == *name).map(|chore| chore.timeout);
             begun.since + timeout.unwrap_or_default() + MARGIN

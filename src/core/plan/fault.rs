@@ -191,7 +191,7 @@ impl Draft<'_> {
     /// Whether the failure is that of one host, and so many may be left behind.
     pub(super) fn may_leave_behind(&self, failure: &Failure) -> bool {
         // What is done once is done for all hosts, wherever.
-        if matches!(failure.kind, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract) {
+        if failure.kind.is_of_a_chore() {
             return false;
         }
         let left = &self.rollout.quarantined;
