@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ship::core::fleet::{Observation, Process};
+use ship::core::fleet::{Observation, Occupant, Process};
 use ship::core::names::{ActionId, Epoch, InstanceId};
 use ship::core::release::{Driver, Liveness, LivenessCheck};
 use ship::script::{End, Halt, Input, Launch, Script, claim, disarm, prune, start, stop};
@@ -215,6 +215,35 @@ fn it_waits_for_whoever_is_at_work() {
     assert_eq!(guarded.present(), None);
     lock.unlock().expect("ours");
     guarded.await_old();
+}
+
+#[test]
+fn whoever_looks_meanwhile_finds_that_it_is_to_come_or_that_it_is_there() {
+    for shell in shells() {
+        let guarded = Guarded::new(shell);
+        guarded.host.order(&guarded.halt(LONG));
+        // It takes its time until it can be seen.
+        let run = guarded.kept().join("run");
+        let text = fs::read_to_string(&run).expect("how it is run");
+        fs::write(&run, format!("sleep 0.5\n{text}")).expect("file");
+        guarded.make_due();
+        guarded.end_waiting();
+        let mut firing = guarded.host.spawn(&guarded.restore());
+        loop {
+            let over = firing.try_wait().expect("status");
+            let seen = guarded.host.observe();
+            let runs = seen
+                .slots
+                .values()
+                .any(|slot| matches!(slot, Occupant::Instance(instance) if instance.process == Process::Running));
+            assert!(runs || !seen.armed.is_empty(), "{shell:?}: {seen:?}");
+            if let Some(status) = over {
+                assert!(status.success());
+                break;
+            }
+        }
+        guarded.await_old();
+    }
 }
 
 #[test]

@@ -10,6 +10,11 @@ inspect() {
     state=$1 session=$4 ticks=${20}
 }
 
+# Whether there is no process $1, or only what is left of it until somebody asks how it ended.
+is_gone() {
+    ! inspect "$1" || [ "$state" = Z ]
+}
+
 # The processes of session $1 that live, in "members".
 find_members() {
     members=
@@ -50,9 +55,11 @@ look() {
     for port in $found $heard; do
         eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port="
     done
-    found= heard= listens= units= unseen=
+    found= heard= listens= units= unseen= armed=
     clock
     read -r boot </proc/sys/kernel/random/boot_id
+    # Before the slots and after them: what is brought back in the meantime is in the one or in the other.
+    look_armed
     wanted=${only_port:-$PORTS}
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
@@ -84,8 +91,20 @@ look() {
         esac
     done
     [ -z "$units" ] || look_systemd || return 1
+    look_armed
     look_ports
     fresh=1
+}
+
+# The ports on which the host would bring back an instance, added to "armed".
+look_armed() {
+    for due in "$ROOT"/armed/*/due; do
+        due=${due%/due}
+        case ${due##*/} in
+            *[!0-9]*) ;;
+            *) armed="$armed ${due##*/}" ;;
+        esac
+    done
 }
 
 # The free space below the service's directory, in KiB.
@@ -117,12 +136,8 @@ report() {
             *) [ ${#release} -ne 64 ] || out="${out}staged=$release$NL" ;;
         esac
     done
-    for due in "$ROOT"/armed/*/due; do
-        due=${due%/due}
-        case ${due##*/} in
-            *[!0-9]*) ;;
-            *) out="${out}armed=${due##*/}$NL" ;;
-        esac
+    for port in $armed; do
+        out="${out}armed=$port$NL"
     done
     for port in $found; do
         eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\""

@@ -119,6 +119,7 @@ if ! is_there; then
     pass before_start
     enrol
     "launch_$driver"
+    [ "$driver" != process ] || await_number
     pass after_start
     say_hooks
     say "$name is back on port $PORT: nobody has said in time that its successor is well"
@@ -127,6 +128,7 @@ elif [ "$driver" = systemd ]; then
     prepare
     launch_systemd
 fi
+# Not before it can be seen: nobody is to find neither the one nor the other.
 # The timer that has led here needs no end from without.
 rm -f "$kept/timer"
 disarm

@@ -75,7 +75,7 @@ await_reader() {
     clock
     enough=$((cs + 100))
     naps=0
-    while inspect "$reader" && [ "$state" != Z ]; do
+    while ! is_gone "$reader"; do
         clock
         if [ "$cs" -ge "$enough" ]; then
             { kill "$reader"; } 2>/dev/null

@@ -116,7 +116,7 @@ worth_a_look() {
 
 # Whether the process that was to become the service is gone; it may not have left its number yet.
 gone() {
-    [ -n "$child" ] && { ! inspect "$child" || [ "$state" = Z ]; }
+    [ -n "$child" ] && is_gone "$child"
 }
 
 # The status of a process that was this script's child, for those who look later.

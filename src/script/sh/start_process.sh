@@ -26,3 +26,14 @@ launch_process() {
         3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     child=$!
 }
+
+# Waits until who looks sees the process: it leaves its number itself. Not for ever, as it may be held up in its start.
+await_number() {
+    clock
+    enough=$((cs + 1000))
+    naps=0
+    while [ ! -s "$SLOT/pid" ] && ! is_gone "$child" && [ "$cs" -lt "$enough" ]; do
+        nap
+        clock
+    done
+}
