@@ -43,7 +43,7 @@ fn has_a_way_back(session: &Session, rollout: &Rollout) -> Result<(), Fail> {
     let is_back = matches!(rollout.direction, Direction::Back(_));
     if let Some(fallback) = rollout.fallback.as_ref().filter(|_| !is_back) {
         let record = session.revision(fallback.revision);
-        return record.and_then(|record| rollback::refused_past_contract(session, record)).map_or(Ok(()), Err);
+        return record.map_or(Ok(()), |record| rollback::refuse_past_contract(session, record));
     }
     if is_back {
         return Ok(());

@@ -108,7 +108,7 @@ async fn tell(inventory: InventoryArg, overrides: &Overrides, run: &Result<Run, 
 fn refuse_past_contract(session: &Session, release: &Release) -> Result<(), Fail> {
     let known = session.revisions.iter().rev().find(|record| record.release == release.id);
     let refused = known.filter(|_| !session.attendance.force);
-    refused.and_then(|record| rollback::refused_past_contract(session, record)).map_or(Ok(()), Err)
+    refused.map_or(Ok(()), |record| rollback::refuse_past_contract(session, record))
 }
 
 /// The goal of a deploy of a release.

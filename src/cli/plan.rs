@@ -30,7 +30,7 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let mut scene = rollout::look(&session, &goal.release).await?;
     scene.spec.chores = rollout::chores(&session, &goal)?;
     scene.world.close().await;
-    let rollout = rollout::tentative(&session, &scene, &goal)
+    let rollout = rollout::tentative(&session, &scene, &goal)?
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
     let now = session.now();
     let first = plan(&scene.spec, &rollout, &scene.found.fleet, now);

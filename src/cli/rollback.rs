@@ -49,7 +49,8 @@ fn target<'a>(
                 "error: unable to find specified revision {number} in history; `ship history` lists what there is"
             ))
         })?;
-        return refused_past_contract(session, found).map_or(Ok(found), Err);
+        refuse_past_contract(session, found)?;
+        return Ok(found);
     }
     let present = present.ok_or_else(|| {
         Fail::refused("error: nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")
@@ -60,27 +61,25 @@ fn target<'a>(
     {
         return Ok(cut_off);
     }
+    if let Some(back) = session.way_back(&present.release)? {
+        return Ok(back);
+    }
     let past = session.past();
     let newest = history::fallback(&past, &present.release).and_then(|back| session.revision(back.revision));
-    session.way_back(&present.release).ok_or_else(|| {
-        if let Some(fail) = newest.and_then(|newest| refused_past_contract(session, newest)) {
-            return fail;
-        }
-        Fail::refused(
-            "error: no other revision has been proven healthy, so there is nothing to go back to; \
-             `ship history` lists what there is, and --to-revision names one all the same",
-        )
-    })
+    newest.map_or(Ok(()), |newest| refuse_past_contract(session, newest))?;
+    Err(Fail::refused(
+        "error: no other revision has been proven healthy, so there is nothing to go back to; \
+         `ship history` lists what there is, and --to-revision names one all the same",
+    ))
 }
 
 /// There is no way back past a contract.
-pub(super) fn refused_past_contract(session: &Session, record: &RevisionRecord) -> Option<Fail> {
-    session.past_contract(record).map(|why| {
-        Fail::refused(format!(
-            "error: there is no way back to revision {}: {why}; nothing was touched",
-            record.revision
-        ))
-    })
+pub(super) fn refuse_past_contract(session: &Session, record: &RevisionRecord) -> Result<(), Fail> {
+    let Some(why) = session.past_contract(record)? else { return Ok(()) };
+    Err(Fail::refused(format!(
+        "error: there is no way back to revision {}: {why}; nothing was touched",
+        record.revision
+    )))
 }
 
 /// Whether a revision is a rollback that did not come to its end, and did not fail.

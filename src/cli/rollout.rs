@@ -183,12 +183,12 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
 }
 
 /// A rollout that is not recorded: to ask the planner what it would do.
-pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Option<Rollout> {
+pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Result<Option<Rollout>, Fail> {
     let epoch = scene.found.newest_epoch();
     let revision = reused(session, goal).unwrap_or_default();
     let at = session.now();
-    let opening = opening(session, scene, goal, revision, Epoch(epoch.0 + 1)).into_iter();
-    Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>())
+    let opening = opening(session, scene, goal, fallback(session, goal)?, revision, Epoch(epoch.0 + 1)).into_iter();
+    Ok(Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>()))
 }
 
 /// The entry of the history that the rollout is for, where it makes no new one: a deploy of what the fleet is on already
@@ -206,18 +206,17 @@ fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
 }
 
 /// The first events of the rollout: its start, and where it goes on from an earlier one, how that stood.
-fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
+fn opening(
+    session: &Session,
+    scene: &Scene,
+    goal: &Goal,
+    fallback: Option<Generation>,
+    revision: Revision,
+    epoch: Epoch,
+) -> Vec<Event> {
     let earlier = goal.earlier.as_ref();
     let target =
         Generation { revision, release: goal.release.id.clone(), version: goal.release.definition.version.clone() };
-    let fallback = match earlier {
-        Some(earlier) => earlier.rollout.fallback.clone(),
-        None => fallback(session, goal),
-    };
-    let is_left_behind = |back: &Generation| {
-        session.revision(back.revision).is_some_and(|record| session.past_contract(record).is_some())
-    };
-    let fallback = fallback.filter(|back| !is_left_behind(back));
     let start = Event::RolloutStarted(RolloutStart {
         verb: goal.verb,
         service: session.subject.service.clone(),
@@ -298,14 +297,22 @@ fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
     passed.into_iter().chain(said).collect()
 }
 
-/// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from.
-fn fallback(session: &Session, goal: &Goal) -> Option<Generation> {
-    let back = match goal.verb {
-        Verb::Deploy => session.way_back(&goal.release.id),
-        Verb::Rollback => session.current().filter(|current| current.proven && current.release != goal.release.id),
-        Verb::Restart | Verb::Scale | Verb::Contract => None,
+/// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from, and
+/// none to what a contract has left behind.
+fn fallback(session: &Session, goal: &Goal) -> Result<Option<Generation>, Fail> {
+    let back = match (&goal.earlier, goal.verb) {
+        (Some(earlier), _) => earlier.rollout.fallback.clone(),
+        (None, Verb::Deploy) => session.way_back(&goal.release.id)?.map(Session::generation),
+        (None, Verb::Rollback) => {
+            let present = session.current().filter(|current| current.proven && current.release != goal.release.id);
+            present.map(Session::generation)
+        }
+        (None, Verb::Restart | Verb::Scale | Verb::Contract) => None,
     };
-    back.map(Session::generation)
+    match back.as_ref().and_then(|back| session.revision(back.revision)) {
+        Some(record) if session.past_contract(record)?.is_some() => Ok(None),
+        _ => Ok(back),
+    }
 }
 
 fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, then: &GoOn) -> Option<Scaling> {
@@ -322,7 +329,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let mut scene = look(&session, &goal.release).await?;
     scene.spec.chores = chores(&session, &goal)?;
     session.keep_scale()?;
-    if is_settled(&session, &scene, &goal) {
+    if is_settled(&session, &scene, &goal)? {
         say_nothing_to_do(&session, &scene, &goal, output);
         scene.world.close().await;
         session.store.release_lease()?;
@@ -339,6 +346,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
             return Err(fail);
         }
     };
+    let fallback = fallback(&session, &goal)?;
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
         None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
@@ -346,7 +354,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let seen = scene.found.newest_epoch();
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
     let _recording = Recording::begin(&session.place, id);
-    let opening = opening(&session, &scene, &goal, revision, epoch);
+    let opening = opening(&session, &scene, &goal, fallback, revision, epoch);
     let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
     let budget = scene.spec.budget;
     let (session, store) = session.lend_store();
@@ -382,7 +390,7 @@ fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fa
         return Ok(());
     }
     night::permit_now(session)?;
-    let Some(rollout) = tentative(session, scene, goal) else { return Ok(()) };
+    let Some(rollout) = tentative(session, scene, goal)? else { return Ok(()) };
     let decided = plan(&scene.spec, &rollout, &scene.found.fleet, session.now());
     if let Next::Finish(Outcome::Closed { why }) = decided.next {
         return Err(night::closed(&why));
@@ -394,11 +402,11 @@ fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fa
 }
 
 /// Whether the fleet is where it is to be, and the history says so.
-fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
+fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> Result<bool, Fail> {
     let recorded = session
         .current()
         .is_some_and(|current| current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded));
-    let decided = tentative(session, scene, goal).map(|mut rollout| {
+    let decided = tentative(session, scene, goal)?.map(|mut rollout| {
         // Where nothing is to be brought in, there is no step to stop at.
         let event = Event::Promoted { by: String::new(), full: true };
         rollout.apply(&Entry { at: session.now(), event });
@@ -412,9 +420,9 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> bool {
         next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && actions.iter().all(tidies)
     });
     let makes_nothing_new = goal.earlier.is_none() && !matches!(goal.verb, Verb::Restart | Verb::Contract);
-    let newest = session.newest().ok().flatten().and_then(|(_, journal)| Account::of(&journal));
+    let newest = session.newest()?.and_then(|(_, journal)| Account::of(&journal));
     let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
-    makes_nothing_new && owes_nothing && recorded && complete
+    Ok(makes_nothing_new && owes_nothing && recorded && complete)
 }
 
 fn say_nothing_to_do(session: &Session, scene: &Scene, goal: &Goal, output: Output) {

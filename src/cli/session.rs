@@ -257,17 +257,20 @@ impl Session {
 
     /// Where a failed deploy of `release` goes back to, and a bare `ship rollback` from it: the newest revision proven
     /// healthy of another release that no contract has left behind.
-    pub(super) fn way_back(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
-        let may_run =
-            |past: &Past| self.revision(past.revision).is_some_and(|record| self.past_contract(record).is_none());
+    pub(super) fn way_back(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+        let made = self.store.contracted(&self.subject)?;
+        let may_run = |past: &Past| {
+            let record = self.revision(past.revision);
+            record.is_some_and(|record| past_contract(&record.definition, Some(record.revision), &made).is_none())
+        };
         let past: Vec<_> = self.past().into_iter().filter(may_run).collect();
-        history::fallback(&past, release).and_then(|back| self.revision(back.revision))
+        Ok(history::fallback(&past, release).and_then(|back| self.revision(back.revision)))
     }
 
     /// Why a revision must not run any more, if a contract has left it behind.
-    pub(super) fn past_contract(&self, record: &RevisionRecord) -> Option<String> {
-        let made = self.store.contracted(&self.subject).unwrap_or_default();
-        past_contract(&record.definition, Some(record.revision), &made)
+    pub(super) fn past_contract(&self, record: &RevisionRecord) -> Result<Option<String>, Fail> {
+        let made = self.store.contracted(&self.subject)?;
+        Ok(past_contract(&record.definition, Some(record.revision), &made))
     }
 
     pub(super) fn past(&self) -> Vec<Past> {

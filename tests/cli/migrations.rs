@@ -156,6 +156,19 @@ fn past_a_contract_there_is_no_way_back() {
 }
 
 #[test]
+fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
+    let project = project("by_hand = true");
+    project.deploy("0.9");
+    let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
+    database.execute_batch("alter table migrations rename to lost").expect("renamed");
+    for args in [&["rollback", "inventory.toml"][..], &["rollback", "inventory.toml", "--to-revision", "1"]] {
+        let done = project.ship(args).any_stderr().status(1).run();
+        assert!(done.stderr.contains("no such table: migrations"), "{}", done.stderr);
+    }
+    assert_eq!(project.running().iter().filter(|row| row.ends_with("0.9")).count(), 3);
+}
+
+#[test]
 fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tried_again_at_night() {
     let project = project("by_hand = true");
     write(&project.path("page-0.9/expand.py"), "raise SystemExit('no such table: persons')");
