@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::site::{Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds};
-use super::start::SYSTEMD_WAIT;
+use super::start::{NUMBER_WAIT, SYSTEMD_WAIT};
 use super::stop::{Halt, KILL_WAIT, systemd_wait};
 use super::systemd::exec_word;
 use crate::core::names::Port;
@@ -35,6 +35,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .set("STOP_WAIT_S", whole_seconds(systemd_wait(halt.stop_timeout)))
         .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
         .set("SERVICE_PATH", SERVICE_PATH)
+        .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
         .set("UNIT_DIR", UNIT_DIR)
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/alone.sh"))

@@ -20,6 +20,10 @@ use crate::core::release::{Driver, Liveness};
 /// How long systemd may take to start a process.
 pub(super) const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a process of the process driver may take until it has noted its number, beyond the time to settle: on a host
+/// that starts many things at once it is not its turn yet.
+pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
+
 /// What to start, with all templates filled in.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -84,8 +88,9 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
             let text = text
                 .set("RUN", run_process(site, launch))
                 .set("SERVICE_PATH", SERVICE_PATH)
+                .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
                 .add(include_str!("sh/start_process.sh"));
-            (text, Duration::ZERO)
+            (text, NUMBER_WAIT)
         }
         Driver::Systemd => {
             let text = text

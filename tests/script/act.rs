@@ -193,6 +193,19 @@ fn a_service_that_is_slow_to_listen_is_no_failure() {
 }
 
 #[test]
+fn a_process_that_a_busy_host_lets_wait_is_no_failure() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let mut script = start(&host.site, &host.launch_sh("a", &release, "exec sleep 60"));
+        // Longer than the time to settle.
+        script.text = script.text.replacen("note() {", "sleep 1; note() {", 1);
+        assert_eq!(host.instance(host.order(&script)).process, Process::Running, "{shell:?}");
+    }
+}
+
+#[test]
 fn only_the_instance_that_is_named_is_stopped() {
     let host = Host::new();
     let release = Release::new("hello");

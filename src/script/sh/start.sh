@@ -85,7 +85,11 @@ settle() {
         eval "own=\${own_$PORT-} facts=\${facts_$PORT-}"
         [ -z "$own" ] || return 0
         case $facts in
-            *"never started"* | *"not started"*) ! gone || break ;;
+            *"never started"* | *"not started"*)
+                ! gone || break
+                # A busy host lets it wait until it can be seen.
+                [ -z "$child" ] || [ "$cs" -ge "$((enough + NUMBER_CS))" ] || continue
+                ;;
             process=ended*) break ;;
         esac
         [ "$cs" -lt "$enough" ] || return 0

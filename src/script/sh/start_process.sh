@@ -30,7 +30,7 @@ launch_process() {
 # Waits until who looks sees the process: it leaves its number itself. Not for ever, as it may be held up in its start.
 await_number() {
     clock
-    enough=$((cs + 1000))
+    enough=$((cs + NUMBER_CS))
     naps=0
     while [ ! -s "$SLOT/pid" ] && ! is_gone "$child" && [ "$cs" -lt "$enough" ]; do
         nap
