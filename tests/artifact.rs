@@ -312,11 +312,20 @@ async fn what_is_no_archive_at_all_is_refused() {
 async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
     let link = |path, target| Entry(path, EntryType::Symlink, target);
     let hard = |path, target| Entry(path, EntryType::Link, target);
-    let cases: [(&[Entry], &str); 10] = [
+    let cases: [(&[Entry], &str); 16] = [
         (&[file("/etc/passwd")], "`/etc/passwd`, whose path is absolute;"),
         (&[file("run"), file("../run")], "`../run`, which lies outside the archive's directory;"),
         (&[file("a/../../run")], "`a/../../run`, which lies outside the archive's directory;"),
-        (&[link("etc", "/etc")], "`etc`, a symbolic link that leads outside: `/etc`;"),
+        (&[link("etc", "/etc"), file("etc/passwd")], "`etc/passwd`, which lies behind the symbolic link `etc`;"),
+        (
+            &[link("etc", "/etc"), Entry("etc", EntryType::Directory, "")],
+            "`etc`, which takes the place of a symbolic link;",
+        ),
+        (&[link("a", "/etc/passwd"), file("./a")], "`./a`, which takes the place of a symbolic link;"),
+        (&[file("a"), link("a", "/etc/passwd")], "`a`, a symbolic link in the place of something else;"),
+        (&[link("a", "/etc/passwd"), link("a", "b")], "`a`, a symbolic link in the place of something else;"),
+        (&[hard("b", "a"), link("a", "/etc/passwd")], "`a`, a symbolic link in the place of something else;"),
+        (&[link("a", "/etc/passwd"), hard("b", "a")], "`b`, which is a link to the symbolic link `a`;"),
         (&[link("a/b", "../../c")], "`a/b`, a symbolic link that leads outside: `../../c`;"),
         (&[link("a", "."), link("b", "a/../c")], "`b`, a symbolic link that leads outside: `a/../c`;"),
         (&[link("a", "."), link("a/b", "../c")], "`a/b`, which lies behind the symbolic link `a`;"),
@@ -427,7 +436,7 @@ async fn leading_directories_are_counted_as_a_tar_counts_them() {
 }
 
 #[tokio::test]
-async fn links_that_stay_inside_are_welcome() {
+async fn links_that_stay_inside_or_name_a_place_of_the_host_are_welcome() {
     let bench = bench();
     let entries = [
         Entry("./", EntryType::Directory, ""),
@@ -435,6 +444,7 @@ async fn links_that_stay_inside_are_welcome() {
         Entry("./bin/alias", EntryType::Symlink, "run"),
         Entry("./lib/run", EntryType::Symlink, "../bin/run"),
         Entry("./copy", EntryType::Link, "./bin/run"),
+        Entry("./bin/python", EntryType::Symlink, "/usr/bin/python3"),
     ];
     bench.prepare(&from_path(bench.write("app.tar.gz", gzipped(&archive(&entries))))).await.unwrap();
 }

@@ -1,7 +1,9 @@
 //! Proves that a tar archive is whole and that unpacking it stays within its directory.
 //!
 //! Hosts unpack as root at times, so that nothing is left to their tar: no entry is absolute or climbs with `..`, no
-//! link leads out, no entry lies behind a symbolic link, and there are only files, directories and links.
+//! entry lies behind a symbolic link or takes the place of one, no relative link climbs out, and there are only files,
+//! directories and links. An absolute symbolic link names a place of the host, as that of a virtual environment to its
+//! interpreter does; it is made as it is, and nothing is unpacked, linked to or changed through it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -72,10 +74,15 @@ impl Contents {
         match (kind, link) {
             (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Directory, _) => {}
             (EntryType::Symlink, Some(target)) => {
-                if !stays_inside(target, stripped.components().count() - 1) {
+                if !target.is_absolute() && !stays_inside(target, stripped.components().count() - 1) {
                     return Err(format!("a symbolic link that leads outside: `{}`", shown_path(target)));
                 }
+                if self.paths.contains(&stripped) {
+                    return Err("a symbolic link in the place of something else".to_owned());
+                }
                 self.symlinks.insert(stripped.clone());
+                self.paths.insert(stripped);
+                return Ok(());
             }
             (EntryType::Link, Some(target)) => {
                 let target_inside = Some(target).filter(|target| is_inside(target));
@@ -86,6 +93,9 @@ impl Contents {
                 self.links.push((stripped.clone(), target));
             }
             _ => return Err("which is neither a file, a directory nor a link".to_owned()),
+        }
+        if self.symlinks.contains(&stripped) {
+            return Err("which takes the place of a symbolic link".to_owned());
         }
         self.paths.insert(stripped);
         Ok(())
