@@ -182,6 +182,7 @@ async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
     let one = bench.prepare(&from_path(bench.path("one"))).await.unwrap();
     let two = bench.prepare(&from_path(bench.path("two"))).await.unwrap();
     assert_eq!(one, two);
+    assert_eq!(one.artifact.form, ArtifactForm::Directory);
     let listed =
         Command::new("tar").arg("--numeric-owner").arg("-tvzf").arg(&one.path).env("TZ", "UTC").output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();

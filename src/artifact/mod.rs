@@ -151,7 +151,8 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
         (ArtifactForm::File(name.clone()), 0)
     } else {
         check_archive(&mut draft, &shown, config.strip_components, cache)?;
-        (ArtifactForm::TarGz, config.strip_components)
+        let form = if matches!(kind, Kind::Directory) { ArtifactForm::Directory } else { ArtifactForm::TarGz };
+        (form, config.strip_components)
     };
     let (path, sha256, size_bytes) = cache.keep(draft)?;
     if let Some(download) = download {

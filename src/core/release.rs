@@ -76,6 +76,8 @@ pub struct Artifact {
 pub enum ArtifactForm {
     /// A gzipped tar archive, unpacked on the host.
     TarGz,
+    /// The same, made of a directory: its files are as old on a host as their unpacking there.
+    Directory,
     /// One executable file of this name.
     File(String),
 }

@@ -37,9 +37,10 @@ pub fn stage(
     secrets: Option<&[u8]>,
 ) -> Script {
     let secrets = Lines::of(secrets.unwrap_or_default());
-    let file = match &definition.artifact.form {
-        ArtifactForm::TarGz => "",
-        ArtifactForm::File(name) => plain_name(name),
+    let (file, times) = match &definition.artifact.form {
+        ArtifactForm::TarGz => ("", ""),
+        ArtifactForm::Directory => ("", "m"),
+        ArtifactForm::File(name) => (plain_name(name), ""),
     };
     let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
     let mut input = Input { head: secrets.bytes, file: None };
@@ -65,6 +66,7 @@ pub fn stage(
         .set("SIZE", definition.artifact.size_bytes)
         .set("STRIP", definition.artifact.strip_components)
         .set("FILE", file)
+        .set("TIMES", times)
         .set("SECRETS_SHA256", definition.secrets_sha256.as_deref().unwrap_or_default())
         .set("SECRETS_LINES", secrets.count)
         .set("SECRETS_END", secrets.end)

@@ -302,10 +302,16 @@ pub(crate) struct Release {
 impl Release {
     /// A page, packed as `top/index.html`.
     pub(crate) fn new(page: &str) -> Self {
+        Self::dated(page, SystemTime::now())
+    }
+
+    /// The same, last changed at some time.
+    pub(crate) fn dated(page: &str, changed: SystemTime) -> Self {
         let dir = TempDir::new().expect("directory");
         fs::create_dir(dir.path().join("top")).expect("directory");
         let index = dir.path().join("top/index.html");
         fs::write(&index, page).expect("page");
+        fs::File::options().write(true).open(&index).and_then(|file| file.set_modified(changed)).expect("time");
         // As somebody with a strict umask packs it.
         fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).expect("mode");
         let path = dir.path().join("artifact.tar.gz");

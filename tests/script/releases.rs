@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use ship::core::names::{ActionId, Epoch, ReleaseId};
+use ship::core::release::ArtifactForm;
 use ship::script::{End, claim, prune};
 
 use crate::host::{Host, Release, mode, openers, shells, wait_for};
@@ -35,6 +37,26 @@ fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
         assert_eq!(mode(&page), 0o644, "{shell:?}");
         assert_eq!(mode(page.parent().expect("directory")), 0o755);
         assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_was_a_directory_is_as_old_as_its_unpacking_and_an_archives_files_are_as_old_as_they_were() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
+        let before = SystemTime::now() - Duration::from_secs(2);
+        for (form, page) in [(ArtifactForm::Directory, "packed"), (ArtifactForm::TarGz, "brought")] {
+            let mut release = Release::dated(page, old);
+            release.definition.artifact.form = form;
+            host.stage(&release);
+            let page = release_dir(&host, &release).join("app/index.html");
+            let modified = fs::metadata(&page).expect("page").modified().expect("time");
+            match release.definition.artifact.form {
+                ArtifactForm::Directory => assert!(modified > before, "{shell:?}: {modified:?}"),
+                _ => assert_eq!(modified, old, "{shell:?}"),
+            }
+        }
     }
 }
 
@@ -95,7 +117,7 @@ fn an_input_that_breaks_off_is_refused_with_what_came() {
 fn what_is_no_archive_is_refused_in_the_tools_words() {
     let host = Host::new();
     let mut release = Release::program("page", "no archive");
-    release.definition.artifact.form = ship::core::release::ArtifactForm::TarGz;
+    release.definition.artifact.form = ArtifactForm::TarGz;
     let refused = host.run(&host.stage_script(&release));
     let why = refused.failure();
     assert!(why.starts_with("the artifact could not be unpacked:") && why.contains("gzip"), "{why}");

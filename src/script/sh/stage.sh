@@ -55,7 +55,7 @@ unpack() {
         said=$({ mv "$litter/artifact" "$app/$FILE" && chmod 0755 "$app/$FILE"; } 2>&1) || broken "$said"
         return
     fi
-    said=$(tar -xzof "$litter/artifact" -C "$app" --no-same-permissions --strip-components="$STRIP" 2>&1) ||
+    said=$(tar "-xz${TIMES}of" "$litter/artifact" -C "$app" --no-same-permissions --strip-components="$STRIP" 2>&1) ||
         broken "the artifact could not be unpacked: $said"
     # The service's own user must be able to enter and read what somebody else packed.
     said=$(chmod -R a+rX "$app" 2>&1) || broken "$said"
