@@ -99,10 +99,11 @@ fn asked_all_the_while(project: &Project, act: impl FnOnce()) -> (usize, Vec<Str
             let (mut well, mut ill) = (0, Vec::new());
             while !over.load(Ordering::Relaxed) {
                 for place in &places {
-                    // Where nobody listens, or one is just going, nothing was asked.
                     match ask(place.parse().expect("an address")) {
                         Ok(answer) if answer == "well" => well += 1,
                         Ok(answer) => ill.push(format!("{place}: {answer}")),
+                        Err(status) if status.starts_with("HTTP/") => ill.push(format!("{place}: {status}")),
+                        // Where nobody listens, or one is just going, nothing was asked.
                         Err(_) => {}
                     }
                 }

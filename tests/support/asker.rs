@@ -93,6 +93,12 @@ pub fn ask(socket: SocketAddr) -> Result<String, String> {
     stream.read_to_string(&mut reply).map_err(step("read"))?;
     let (head, body) = reply.split_once("\r\n\r\n").ok_or("the connection closed without an answer")?;
     let status = head.lines().next().unwrap_or_default();
+    let promised = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok()).flatten()
+    });
+    if promised.is_some_and(|promised| body.len() < promised) {
+        return Err("the connection closed within the answer".to_owned());
+    }
     if status.contains(" 200 ") { Ok(body.trim().to_owned()) } else { Err(status.to_owned()) }
 }
 
