@@ -43,8 +43,29 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
         lines.push(labelled("log", &format!("the last {} {whose}", text::count(log.len(), "line"))));
         lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
     }
+    lines.extend(hint(failure).map(|hint| labelled("hint", hint)));
     lines.push(labelled("now", now));
     lines
+}
+
+/// What an end by itself is mostly about: by the shell's statuses, and by those of systemd (systemd.exec(5)).
+fn hint(failure: &Failure) -> Option<&'static str> {
+    if failure.kind != FailureKind::Exited {
+        return None;
+    }
+    let status = failure.detail.split(';').next().unwrap_or_default();
+    match status {
+        "exit status 0" => {
+            Some("a service is to stay in the foreground: one that goes on in the background counts as ended")
+        }
+        "exit status 126" => Some("the command may not be executed: its mode, or the interpreter that it names"),
+        "exit status 127" | "exit status 203" => {
+            Some("the command, or the interpreter that it names, is neither in the release nor on the host's path")
+        }
+        "exit status 217" => Some("there is no such user on the host"),
+        "signal 9" => Some("somebody killed it: the kernel does so when memory runs out (`dmesg` on the host)"),
+        _ => None,
+    }
 }
 
 fn doing(kind: FailureKind, version: &str) -> String {
@@ -84,4 +105,28 @@ pub(super) fn now_without(course: &Course, status: &Status) -> String {
 /// A line with its label in a column of its own.
 pub(super) fn labelled(label: &str, text: &str) -> String {
     format!("{label:<7} {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_an_end_is_mostly_about_is_said_of_ends_alone() {
+        let told = |kind, detail: &str| {
+            let (detail, waited) = (detail.to_owned(), Duration::from_secs(1));
+            let failure = Failure { kind, host: None, slot: None, detail, waited };
+            let lines = block(&failure, "0.9", &[], "going back");
+            lines.iter().find_map(|line| line.strip_prefix("hint    ")).map(str::to_owned)
+        };
+        let hint = |detail| told(FailureKind::Exited, detail).unwrap_or_default();
+        assert!(hint("exit status 0").contains("stay in the foreground"));
+        assert!(hint("exit status 127").contains("on the host's path"));
+        assert!(hint("exit status 203; systemd starts it again").contains("on the host's path"));
+        assert!(hint("signal 9").contains("memory"));
+        assert_eq!(told(FailureKind::Exited, "exit status 7"), None);
+        assert_eq!(told(FailureKind::NotReady, "exit status 0"), None, "a probe's command");
+    }
 }
