@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::time::Time;
 
+/// How the words begin of a probe that found nobody listening.
+pub const REFUSED: &str = "connection refused";
+
 /// How many answers in a row change the mind, and how long an answer stays good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thresholds {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::trouble::{chain, io_error};
 use super::{Route, trouble};
-use crate::core::health::Verdict;
+use crate::core::health::{REFUSED, Verdict};
 use crate::core::names::Port;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -134,7 +134,7 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
     match (io_error(error), route) {
         (Some(e), _) if error.is_connect() => trouble::verdict(e, route),
         // ssh takes the connection, and hangs up when the host has nobody at the other end.
-        (_, Route::Socket(_)) => Verdict::Fail("connection refused or closed without an answer".to_owned()),
+        (_, Route::Socket(_)) => Verdict::Fail(format!("{REFUSED} or closed without an answer")),
         (Some(e), Route::Direct { .. }) => trouble::verdict(e, route),
         (None, Route::Direct { .. }) => Verdict::Fail(innermost(error)),
     }

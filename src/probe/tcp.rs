@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Route;
 use super::trouble;
-use crate::core::health::Verdict;
+use crate::core::health::{REFUSED, Verdict};
 use crate::core::names::Port;
 
 /// How long a forwarded connection must hold to count as one.
@@ -41,6 +41,6 @@ async fn lookup(address: &str, port: Port) -> io::Result<Vec<std::net::SocketAdd
 async fn held(mut stream: UnixStream, hold: Duration) -> Verdict {
     match timeout(hold, stream.read(&mut [0; 1])).await {
         Ok(Ok(1..)) | Err(_) => Verdict::Pass("connected".to_owned()),
-        Ok(Ok(0) | Err(_)) => Verdict::Fail("connection refused".to_owned()),
+        Ok(Ok(0) | Err(_)) => Verdict::Fail(REFUSED.to_owned()),
     }
 }

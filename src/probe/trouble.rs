@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::Route;
-use crate::core::health::Verdict;
+use crate::core::health::{REFUSED, Verdict};
 
 /// Reads an error of connecting or talking. What says nothing about the instance is an error of the prober.
 pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
@@ -28,7 +28,7 @@ pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
 
 fn words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionRefused => REFUSED.to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
         io::ErrorKind::TimedOut => "no answer".to_owned(),

@@ -4,6 +4,7 @@ use super::course::{Course, named};
 use super::text;
 use crate::core::event::Then;
 use crate::core::failure::{Failure, FailureKind};
+use crate::core::health::REFUSED;
 use crate::core::status::Status;
 use crate::core::time::Human;
 
@@ -48,12 +49,20 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
     lines
 }
 
-/// What an end by itself is mostly about: by the shell's statuses, and by those of systemd (systemd.exec(5)).
+/// What is mostly behind it where nobody listens, and where a process has ended by itself: by the shell's statuses, and by
+/// those of systemd (systemd.exec(5)).
 fn hint(failure: &Failure) -> Option<&'static str> {
-    if failure.kind != FailureKind::Exited {
-        return None;
+    let seen = failure.detail.split(';').next().unwrap_or_default();
+    match failure.kind {
+        FailureKind::NotReady if seen.starts_with(REFUSED) => {
+            Some("does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`")
+        }
+        FailureKind::Exited => hint_of_end(seen),
+        _ => None,
     }
-    let status = failure.detail.split(';').next().unwrap_or_default();
+}
+
+fn hint_of_end(status: &str) -> Option<&'static str> {
     match status {
         "exit status 0" => {
             Some("a service is to stay in the foreground: one that goes on in the background counts as ended")
@@ -114,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_end_is_mostly_about_is_said_of_ends_alone() {
+    fn what_is_mostly_behind_it_is_said_where_something_mostly_is() {
         let told = |kind, detail: &str| {
             let (detail, waited) = (detail.to_owned(), Duration::from_secs(1));
             let failure = Failure { kind, host: None, slot: None, detail, waited };
@@ -128,5 +137,7 @@ mod tests {
         assert!(hint("signal 9").contains("memory"));
         assert_eq!(told(FailureKind::Exited, "exit status 7"), None);
         assert_eq!(told(FailureKind::NotReady, "exit status 0"), None, "a probe's command");
+        assert!(told(FailureKind::NotReady, "connection refused").expect("a hint").contains("{{ port }}"));
+        assert_eq!(told(FailureKind::NotReady, "503 Service Unavailable"), None);
     }
 }

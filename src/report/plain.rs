@@ -165,6 +165,7 @@ mod tests {
                     | Traceback (most recent call last):
                     |   File "testpage.py", line 7, in <module>
                     | [31mOSError[0m: no such device
+                  hint    does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`
                   now     going back to 0.8 (revision 1); 3 of 3 available
         10:42:54  node4:8081  stopped   0.9 (replaced) in 100ms
         10:42:54  Waiting for deployment "testpage" rollout to finish: 0 out of 3 new replicas have been updated...

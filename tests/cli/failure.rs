@@ -78,6 +78,7 @@ fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
           log     the last 2 lines of the instance
             | page 0.9 starts, its behaviour is deaf
             | waiting for a database that never comes
+          hint    does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`
           now     going back to 0.8 (revision 1); 3 of 3 available
 [MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
 [MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]

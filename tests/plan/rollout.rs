@@ -266,6 +266,22 @@ fn a_version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
 }
 
 #[test]
+fn a_version_that_listens_where_nobody_asks_is_told_from_one_that_does_not_listen() {
+    for (address, answer) in [(None, ""), (Some("127.0.0.1"), ", while it listens on 127.0.0.1")] {
+        let mut it = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]).deploy("0.9");
+        it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
+        it.does(&["start 0.9 at h2:8081"]);
+        it.notes_progress();
+        it.listens("h2:8081", address);
+        it.fails_probes("h2:8081", "connection refused");
+        it.later(600);
+        let (why, _) = it.turns();
+        let expected = "h2:8081: the new instance was not ready after 10m; the last answer: connection refused";
+        assert_eq!(why, format!("{expected}{answer}"));
+    }
+}
+
+#[test]
 fn the_way_back_keeps_the_same_capacity() {
     let mut it = fleet_of(4).budget(3, 1, 0).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]).deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3", "stage 0.9 on h4"]);

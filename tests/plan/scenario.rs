@@ -288,6 +288,12 @@ impl Story {
         self.probed(slot, &Verdict::Pass("200 OK".into()));
     }
 
+    /// The instance is seen to listen there.
+    pub(crate) fn listens(&mut self, slot: &str, address: Option<&str>) {
+        let instance = self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there");
+        instance.listener = address.map_or(Listener::Nobody, |address| Listener::Own { address: address.to_owned() });
+    }
+
     /// The instance fails as many probes as it takes.
     pub(crate) fn fails_probes(&mut self, slot: &str, answer: &str) {
         for _ in 0..Thresholds::default().failures {

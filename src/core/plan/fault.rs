@@ -5,7 +5,8 @@ use crate::core::action::Action;
 use crate::core::census::{Counted, HostCount};
 use crate::core::event::{Then, Verb};
 use crate::core::failure::{Failure, FailureKind, Outcome};
-use crate::core::fleet::{Process, Reach};
+use crate::core::fleet::{Listener, Process, Reach};
+use crate::core::health::REFUSED;
 use crate::core::loss::grouped;
 use crate::core::names::{HostId, Slot};
 use crate::core::spec::OnFailure;
@@ -117,9 +118,14 @@ impl Draft<'_> {
         }
         let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
         if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
-            let answer = match counted.stream {
-                Stream::Objected => "it is ready, but the check of a balancer objects".to_owned(),
-                _ => counted.instance.health.last_answer().unwrap_or("none, it was never asked").to_owned(),
+            let answer = counted.instance.health.last_answer().unwrap_or("none, it was never asked");
+            let answer = match (counted.stream, &counted.instance.listener) {
+                (Stream::Objected, _) => "it is ready, but the check of a balancer objects".to_owned(),
+                // It is asked elsewhere.
+                (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
+                    format!("{answer}, while it listens on {address}")
+                }
+                _ => answer.to_owned(),
             };
             let since = counted.instance.started.max(self.rollout.last_progress);
             return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
