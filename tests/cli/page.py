@@ -45,7 +45,7 @@ def answer(client):
 
 
 print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", flush=True)
-if BEHAVIOUR == "exits" or (BEHAVIOUR == "fragile" and gate_is_open()):
+if BEHAVIOUR == "exits" or BEHAVIOUR == ("fragile" if gate_is_open() else "needy"):
     print("fatal: the frobnicator is missing", flush=True)
     sys.exit(7)
 if BEHAVIOUR == "deaf":

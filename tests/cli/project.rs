@@ -72,6 +72,8 @@ pub(crate) enum Behaviour {
     Lingers,
     /// Serves, but ends at once if it is started while the gate is open.
     Fragile,
+    /// Ends at once if it is started before the gate is open, and serves from then on.
+    Needy,
 }
 
 /// A user's directory. Whatever was started in it ends with it.
@@ -142,6 +144,7 @@ impl Project {
             Behaviour::Gated => "gated",
             Behaviour::Lingers => "lingers",
             Behaviour::Fragile => "fragile",
+            Behaviour::Needy => "needy",
         };
         let dir = self.path(&format!("page-{version}"));
         write(&dir.join("page.py"), include_str!("page.py"));

@@ -22,8 +22,8 @@ fn project() -> Project {
 /// Deploys 0.9, which is to fail before long.
 fn fail(project: &Project, on_failure: &str, status: i32) {
     let on_failure = format!("rollout.on_failure={on_failure}");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=4s", "--set"];
-    project.ship(&[&args[..], &[&on_failure]].concat()).any_stderr().status(status).run();
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", &on_failure];
+    project.ship(&args).any_stderr().status(status).run();
 }
 
 /// A project in a state, and the deploy that runs in it.
@@ -32,11 +32,14 @@ fn in_state(state: &str) -> (Project, Option<Running>) {
     if state == "new" {
         return (project, None);
     }
-    if state == "stuck" {
-        project.release("0.8", Behaviour::Fragile);
-        project.release("0.9", Behaviour::Exits);
-    } else if state != "idle" {
-        project.release("0.9", Behaviour::Gated);
+    match state {
+        "stuck" => {
+            project.release("0.8", Behaviour::Fragile);
+            project.release("0.9", Behaviour::Exits);
+        }
+        "rolled back" | "held" => project.release("0.9", Behaviour::Needy),
+        "idle" => {}
+        _ => project.release("0.9", Behaviour::Gated),
     }
     project.deploy("0.8");
     match state {
@@ -72,7 +75,7 @@ fn in_state(state: &str) -> (Project, Option<Running>) {
 
 /// The command line of a verb, and whether what 0.9 waits for is to be there.
 fn call(verb: &str) -> (Vec<&str>, bool) {
-    let mut args = match verb {
+    let args = match verb {
         "deploy" => vec!["deploy", "inventory.toml", "--version", "1.0"],
         "deploy --unattended" => {
             let soak = ["--set", "unattended.soak=0s"];
@@ -82,10 +85,6 @@ fn call(verb: &str) -> (Vec<&str>, bool) {
         "unlock" => vec!["unlock", "inventory.toml", "--yes"],
         verb => vec![verb, "inventory.toml"],
     };
-    if !matches!(verb, "pause" | "unlock" | "freeze" | "thaw") {
-        // What failed by a short deadline is not to fail by it again.
-        args.extend(["--set", "rollout.progress_deadline=1m"]);
-    }
     (args, verb == "resume")
 }
 
