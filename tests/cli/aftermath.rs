@@ -255,7 +255,7 @@ fn no_secret_is_in_what_is_told() {
         .replace("\"the frobnicator is on fire\\n\"", "os.environ[\"PASSWORD\"] + \" is wrong\\n\"")
         .replace("print(f\"page {VERSION} starts", "print(f\"{os.environ['PASSWORD']} is known, page {VERSION} starts");
     write(&file, &text);
-    let args = ["deploy", "--version", "0.9", "--set", "rollout.progress_deadline=1s"];
+    let args = ["deploy", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
     let done = project.ship(&args).any_stderr().status(3).run();
     assert!(done.stderr.contains(PASSWORD), "the test has no secret to look for: {}", done.stderr);
     project.ship(&["report", "--to", "page.html"]).any_stdout().run();
