@@ -75,6 +75,7 @@ fn surge_onto_a_spare_host() -> Config {
         fence: true,
         only_new_is_bad: false,
         reboots: false,
+        drained: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn cases() -> Vec<Case> {
     };
     let named = |name, config| Config { name, ..config };
     let reboots = |config: Config| Config { reboots: true, ..config };
+    let two_of_three = || (0..2).map(|host| (host, 0, Release::Old, Life::Ready)).collect();
     let sick = |release| vec![(0, 0, release, Life::Ready), (1, 0, release, Life::Sick)];
     vec![
         case(
@@ -236,6 +238,24 @@ fn cases() -> Vec<Case> {
             &[and(BAD_START, LOSS), and(LOSS, CRASH)],
             &[and(SICKENING, LOSS), and(BAD_START, CRASH)],
             10_000,
+        ),
+        case(
+            named(
+                "a host is drained",
+                Config { replicas: 2, drained: Some(0), initial: two_of_three(), ..in_place(3) },
+            ),
+            &[and(BAD_START, SICKENING), LOSS, LOST_REPORT, CRASH],
+            &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
+            20_000,
+        ),
+        case(
+            named(
+                "a host is drained, by a deploy of what runs",
+                Config { drained: Some(0), goals: vec![(Release::Old, None)], ..side_by_side() },
+            ),
+            &[and(BAD_START, SICKENING), LOSS, and(LOST_REPORT, CRASH)],
+            &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
+            5_000,
         ),
         case(
             named("an ancient release to prune", Config { staged: vec![Release::Ancient], ..side_by_side() }),

@@ -10,6 +10,7 @@ mod cron;
 mod deploy;
 mod exit;
 mod freeze;
+mod gone;
 mod history;
 mod init;
 mod logs;

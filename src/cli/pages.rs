@@ -115,7 +115,7 @@ fn budget_then(session: &Session, records: &[RevisionRecord], start: &RolloutSta
         if path == session.inventory { std::fs::read(path) } else { Ok(record.playbook.clone().into_bytes()) }
     };
     let project = config::load_with(&session.inventory, &overrides, read).ok()?;
-    let (hosts, ports) = (project.inventory.hosts.len(), project.playbook.service.ports.len());
+    let (hosts, ports) = (project.inventory.carriers().count(), project.playbook.service.ports.len());
     let mut amounts = project.playbook.rollout.amounts(hosts);
     amounts.replicas = start.replicas;
     amounts.resolve(hosts, ports).ok()

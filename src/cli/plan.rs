@@ -7,7 +7,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::rollout::{self, Scene};
 use super::session::Session;
-use super::{channels, deploy, print};
+use super::{channels, deploy, gone, print};
 use crate::config::Overrides;
 use crate::core::action::{Action, StopReason};
 use crate::core::event::Event;
@@ -27,6 +27,7 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let session = Session::open(args.inventory, &overrides)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
+    gone::tell(&session)?;
     let mut scene = rollout::look(&session, &goal.release).await?;
     scene.spec.chores = rollout::chores(&session, &goal)?;
     scene.world.close().await;

@@ -8,7 +8,7 @@ use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
-use super::{aftermath, loss, night, note, signals};
+use super::{aftermath, gone, loss, night, note, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::chore::{self, Chore, End};
@@ -138,7 +138,7 @@ async fn first_look(
 ) -> Result<Scene, Fail> {
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), Some(release));
-    let found = preflight(&world, &spec.hosts, spec.traffic.as_ref(), &definitions, &*session.clock).await;
+    let found = preflight(&world, &session.hosts(), spec.traffic.as_ref(), &definitions, &*session.clock).await;
     Ok(Scene { spec, world, definitions, found, newest: session.newest_rollout()? })
 }
 
@@ -326,6 +326,7 @@ fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, th
 /// Brings the fleet to the goal.
 pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
+    gone::tell(&session)?;
     let mut scene = look(&session, &goal.release).await?;
     scene.spec.chores = chores(&session, &goal)?;
     session.keep_scale()?;
@@ -355,7 +356,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
     let _recording = Recording::begin(&session.place, id);
     let opening = opening(&session, &scene, &goal, fallback, revision, epoch);
-    let setup = Setup::here(scene.spec.hosts.clone(), scene.spec.ports.clone(), session.versions());
+    let setup = Setup::here(session.hosts(), scene.spec.ports.clone(), session.versions());
     let budget = scene.spec.budget;
     let (session, store) = session.lend_store();
     let engine = Engine {

@@ -229,7 +229,7 @@ impl Session {
     /// Remembers how many instances are wanted, if that was asked for.
     pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
         let Some(replicas) = self.scale else { return Ok(()) };
-        let playbook = self.project.playbook.rollout.amounts(self.project.inventory.hosts.len()).replicas;
+        let playbook = self.project.playbook.rollout.amounts(self.project.inventory.carriers().count()).replicas;
         let (user, host) = who();
         Ok(self.store.set_scale(&self.subject, Scale { replicas, playbook }, &format!("{user}@{host}"))?)
     }
@@ -245,7 +245,7 @@ impl Session {
 
     /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
     pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
-        let mut amounts = self.project.playbook.rollout.amounts(self.project.inventory.hosts.len());
+        let mut amounts = self.project.playbook.rollout.amounts(self.project.inventory.carriers().count());
         let kept = self.store.scale(&self.subject)?.filter(|scale| scale.playbook == amounts.replicas);
         if let Some(replicas) = self.scale {
             amounts.replicas = replicas;
@@ -312,7 +312,7 @@ impl Session {
     ) -> Result<Spec, Fail> {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
-        let hosts = self.hosts();
+        let hosts: Vec<_> = self.project.inventory.carriers().map(|host| host.name.clone()).collect();
         let budget = self
             .amounts()?
             .resolve(hosts.len(), playbook.service.ports.len())

@@ -12,7 +12,9 @@ use crate::config::Overrides;
 use crate::core::account::Account;
 use crate::core::chore;
 use crate::core::event::Generation;
-use crate::core::names::ReleaseId;
+use crate::core::fleet::Fleet;
+use crate::core::hold::Hold;
+use crate::core::names::{HostId, ReleaseId};
 use crate::core::release::Definition;
 use crate::core::standing::Standing;
 use crate::core::status::{Marks, Scene, Status};
@@ -65,7 +67,7 @@ async fn show(
     clear: &str,
 ) -> Result<(), Fail> {
     let mut spec = session.spec(definitions, None)?;
-    let found = preflight(world, &spec.hosts, spec.traffic.as_ref(), definitions, &*session.clock).await;
+    let found = preflight(world, &session.hosts(), spec.traffic.as_ref(), definitions, &*session.clock).await;
     let holder = session.holder()?;
     let newest = session.newest()?;
     let asked = match &newest {
@@ -90,6 +92,7 @@ async fn show(
     let target = target(session, account.as_ref(), holder.is_some());
     let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
     let now = session.now();
+    let holds = drained(session, &found.fleet);
     let status = Status::of(&Scene {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,
@@ -104,7 +107,7 @@ async fn show(
         state: Standing::of(account.as_ref(), holder.is_some()).state(),
         marks: &marks,
         left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
-        holds: &BTreeMap::new(),
+        holds: &holds,
         now,
     });
     let by = holder.map(|holder| format!("{}@{} (pid {})", holder.owner, holder.host, holder.pid));
@@ -130,6 +133,16 @@ async fn show(
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)
         }
     }
+}
+
+/// Why nothing is being done about the hosts that are to be drained, or are.
+fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
+    let drained = session.project.inventory.hosts.iter().filter(|host| host.drain);
+    let hold = |host: &HostId| {
+        let is_empty = fleet.hosts.get(host).is_none_or(|seen| seen.instances().next().is_none());
+        if is_empty { Hold::Drained } else { Hold::ToDrain }
+    };
+    drained.map(|host| (host.name.clone(), hold(&host.name))).collect()
 }
 
 /// Contracts of what runs that a person is to make.

@@ -43,6 +43,8 @@ pub struct HostConfig {
     pub address: String,
     /// What a person knows about it.
     pub labels: BTreeMap<String, String>,
+    /// Whether its instances are to move to other hosts.
+    pub drain: bool,
     /// How scripts get there.
     pub transport: Transport,
     /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may be written as
@@ -50,6 +52,13 @@ pub struct HostConfig {
     pub base_dir: Option<String>,
     /// How SSH is to connect, and whether `sudo` is needed.
     pub ssh: SshConfig,
+}
+
+impl Inventory {
+    /// The hosts that are to have instances, in the file's order: those that are not drained.
+    pub fn carriers(&self) -> impl Iterator<Item = &HostConfig> {
+        self.hosts.iter().filter(|host| !host.drain)
+    }
 }
 
 /// How scripts get to a host.
@@ -114,8 +123,12 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<Pat
     let balancer_tables = top.tables_if_any("balancers", "[[balancers]]", EXAMPLE_BALANCER);
     top.finish();
     let defaults_or_none = defaults.clone().unwrap_or_default();
-    let hosts: Vec<_> = tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none)).collect();
-    let balancers: Vec<_> = balancer_tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none)).collect();
+    let hosts: Vec<_> = tables
+        .iter()
+        .map(|fields| read_host(fields, dir, &defaults_or_none, fields.or("drain", false, boolean)))
+        .collect();
+    let balancers: Vec<_> =
+        balancer_tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none, Some(false))).collect();
     refuse_twins(&tables, &hosts, sink);
     refuse_namesakes(&tables, &hosts, &balancer_tables, &balancers, sink);
 
@@ -136,7 +149,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<Pat
     (playbook.clone(), checked())
 }
 
-fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<HostConfig> {
+fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig, drain: Option<bool>) -> Option<HostConfig> {
     let name = fields.required("name", "name = \"web1\"", names::host);
     let address = fields.optional("address", names::address);
     let labels = fields.map("labels", |key| names::LABEL.check(key), line);
@@ -154,7 +167,15 @@ fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ho
         Transport::Ssh => name.clone(),
         Transport::Local => LOOPBACK.to_owned(),
     });
-    Some(HostConfig { name: name.into(), address, labels: labels?, transport, base_dir: base_dir?, ssh: ssh? })
+    Some(HostConfig {
+        name: name.into(),
+        address,
+        labels: labels?,
+        drain: drain?,
+        transport,
+        base_dir: base_dir?,
+        ssh: ssh?,
+    })
 }
 
 fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<SshConfig> {

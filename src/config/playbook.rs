@@ -264,7 +264,7 @@ impl Draft {
         let Some(inventory) = inventory else { return self.playbook };
         if let (Some(config), Some(ports)) = (&self.rollout, &self.ports) {
             let ports = (&ports.place, ports.value);
-            rollout::refuse_impossible(config, &self.rollout_places, ports, inventory.hosts.len(), sink);
+            rollout::refuse_impossible(config, &self.rollout_places, ports, inventory.carriers().count(), sink);
         }
         self.refuse_wrong_templates(inventory, sink);
         if let Some(playbook) = &self.playbook {
@@ -276,7 +276,7 @@ impl Draft {
                 self.rollout_places.refuse_weights(sink);
             }
             if driver.is_some_and(TrafficDriver::is_on_hosts) {
-                self.rollout_places.refuse_more_than_one_a_host(&playbook.rollout, inventory.hosts.len(), sink);
+                self.rollout_places.refuse_more_than_one_a_host(&playbook.rollout, inventory.carriers().count(), sink);
             }
             if let Some(traffic) = traffic {
                 traffic::refuse_wrong_servers(traffic, places, &playbook.service, inventory, sink);

@@ -74,8 +74,8 @@ pub struct HostCount<'a> {
     pub is_unsettled: bool,
     /// Slots in which an order that nobody saw the end of may have started an instance of this release.
     pub doubtful: BTreeMap<Port, &'a ReleaseId>,
-    /// Whether the inventory lists it.
-    pub listed: bool,
+    /// Whether instances may be on it: the inventory lists it, and it is not drained.
+    pub offers_slots: bool,
 }
 
 /// One instance, judged.
@@ -157,8 +157,8 @@ impl<'a> Census<'a> {
         };
         let wanted = rollout.wanted(spec.budget.replicas);
         let frame = Frame { spec, rollout, fleet, wanted: &wanted, now };
-        let mut add = |id, host, listed| {
-            let count = HostCount::take(&frame, id, host, orders.get(id), listed);
+        let mut add = |id, host, offers_slots| {
+            let count = HostCount::take(&frame, id, host, orders.get(id), offers_slots);
             census.add(&count);
             census.hosts.push(count);
         };
@@ -168,13 +168,17 @@ impl<'a> Census<'a> {
             found += usize::from(host.is_some());
             add(id, host, true);
         }
-        // Mostly the inventory lists every host that the fleet knows, and nothing is left to search for.
+        // Mostly every host that the fleet knows offers slots, and nothing is left to search for.
         if found < fleet.hosts.len() {
-            let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
-            fleet.hosts.iter().filter(|(id, _)| !listed.contains(id)).for_each(|(id, host)| add(id, Some(host), false));
+            let offering: BTreeSet<&HostId> = spec.hosts.iter().collect();
+            fleet
+                .hosts
+                .iter()
+                .filter(|(id, _)| !offering.contains(id))
+                .for_each(|(id, host)| add(id, Some(host), false));
         }
         if !rollout.quarantined.is_empty() {
-            let usable = census.hosts.iter().filter(|host| host.listed && host.takes_part()).count();
+            let usable = census.hosts.iter().filter(|host| host.may_carry()).count();
             let slots = u32::try_from(usable.saturating_mul(spec.ports.len())).unwrap_or(u32::MAX);
             census.desired = census.desired.min(slots);
         }
@@ -186,8 +190,7 @@ impl<'a> Census<'a> {
         if !host.is_written_off() {
             self.running += host.running;
         }
-        let doubtful =
-            host.doubtful.values().filter(|release| host.takes_part() && self.wanted.contains_key(**release));
+        let doubtful = host.doubtful.values().filter(|release| host.may_carry() && self.wanted.contains_key(**release));
         let running = host.instances.iter().filter(|counted| counted.is_new && counted.is_running);
         for release in doubtful.copied().chain(running.map(|counted| &counted.instance.release)) {
             *self.new_by_release.entry(release).or_default() += 1;
@@ -243,7 +246,7 @@ impl<'a> Census<'a> {
     /// Instances of wanted releases that are too many, by release. What was only ordered yet makes none too many.
     pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
         let mut ordered: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
-        for release in self.hosts.iter().filter(|host| host.takes_part()).flat_map(|host| host.doubtful.values()) {
+        for release in self.hosts.iter().filter(|host| host.may_carry()).flat_map(|host| host.doubtful.values()) {
             *ordered.entry(release).or_default() += 1;
         }
         let allowed = |release| {
@@ -267,7 +270,7 @@ impl<'a> HostCount<'a> {
         id: &'a HostId,
         host: Option<&'a Host>,
         orders: Option<&Orders<'a>>,
-        listed: bool,
+        offers_slots: bool,
     ) -> Self {
         let Frame { spec, rollout, fleet, now, .. } = *frame;
         let reachable = host.is_some_and(Host::is_reachable);
@@ -289,7 +292,7 @@ impl<'a> HostCount<'a> {
             part,
             is_unsettled: orders.is_some_and(|orders| orders.is_unsettled),
             doubtful: BTreeMap::new(),
-            listed,
+            offers_slots,
         };
         let orders = orders.map_or(&[][..], |orders| &orders.all);
         let stopped: BTreeSet<_> = orders
@@ -318,8 +321,8 @@ impl<'a> HostCount<'a> {
                 && instance.health.failures >= thresholds.failures
                 && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
             let is_in_doubt = is_running && !is_available && !fails && stream != Stream::Closed;
-            // Where the playbook no longer offers the port, the right release is in the wrong place.
-            let is_new = part == Part::Takes
+            // Where the playbook no longer offers the port, or the host is drained, the right release is in the wrong place.
+            let is_new = count.may_carry()
                 && frame.wanted.contains_key(&instance.release)
                 && rollout.is_fresh(instance.revision)
                 && spec.ports.contains(&port);
@@ -348,7 +351,7 @@ impl<'a> HostCount<'a> {
                 && !count.instances.iter().any(|counted| counted.port == slot.port && counted.is_running)
                 && count.doubtful.insert(slot.port, release).is_none()
             {
-                count.new += u32::from(part == Part::Takes && frame.wanted.contains_key(release));
+                count.new += u32::from(count.may_carry() && frame.wanted.contains_key(release));
                 count.running += 1;
             }
         }
@@ -363,6 +366,11 @@ impl<'a> HostCount<'a> {
     /// Whether it takes part: it is not left behind.
     pub fn takes_part(&self) -> bool {
         self.part == Part::Takes
+    }
+
+    /// Whether instances may be on it when the rollout is done.
+    pub fn may_carry(&self) -> bool {
+        self.offers_slots && self.takes_part()
     }
 
     /// Whether nothing on it counts any more.
@@ -392,9 +400,7 @@ impl<'a> HostCount<'a> {
         let refused = |slot: &Slot| rollout.failed.iter().any(|failed| failed.action.slot() == Some(slot));
         spec.ports
             .iter()
-            .filter(|port| {
-                self.listed && self.takes_part() && !host.slots.contains_key(port) && !self.doubtful.contains_key(port)
-            })
+            .filter(|port| self.may_carry() && !host.slots.contains_key(port) && !self.doubtful.contains_key(port))
             .map(|port| Slot { host: self.id.clone(), port: *port })
             .find(|slot| !exhausted(slot) && !refused(slot))
     }

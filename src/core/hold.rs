@@ -14,6 +14,10 @@ use super::time::Time;
 pub enum Hold {
     /// It needs nothing.
     UpToDate,
+    /// It is to be drained, and something runs there still.
+    ToDrain,
+    /// It is drained, and has no instance any more.
+    Drained,
     /// Nobody has looked at it yet.
     NotSeen,
     /// It cannot be reached.
@@ -111,6 +115,10 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Hold::UpToDate => f.write_str("needs nothing"),
+            Hold::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
+            Hold::Drained => {
+                f.write_str("is drained: nothing of the service runs there, and it may leave the inventory")
+            }
             Hold::NotSeen => f.write_str("not looked at yet"),
             Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
             Hold::LeftBehind { why } => write!(f, "left behind: {why}"),

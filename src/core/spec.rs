@@ -19,7 +19,8 @@ use super::traffic::Traffic;
 pub struct Spec {
     /// The service.
     pub service: String,
-    /// The hosts in the inventory's order: of two equal places the earlier is taken.
+    /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is taken. What runs on another
+    /// that the fleet knows, as it is drained, has to go.
     pub hosts: Vec<HostId>,
     /// The slots that each host offers, by port.
     pub ports: Vec<Port>,

@@ -18,6 +18,7 @@ mod channels;
 mod check;
 mod cron;
 mod deploy;
+mod drain;
 mod failure;
 mod help;
 mod history;

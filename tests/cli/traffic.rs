@@ -66,6 +66,22 @@ ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
 }
 
 #[test]
+fn a_host_is_drained_and_no_request_is_lost() {
+    let Some((project, haproxy)) = behind_haproxy() else { return };
+    project.deploy("0.8");
+    let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
+    write(&project.path("inventory.toml"), &inventory.replace("\"node1\"\n", "\"node1\"\ndrain = true\n"));
+    let asker = Asker::start([haproxy.front().to_string()]);
+    asker.await_answers(20);
+    let deploy = &["deploy", "inventory.toml", "--version", "0.8", "--output", "json"];
+    let done = project.ship(deploy).any_stdout().any_stderr().run();
+    asker.await_answers(20);
+    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    assert_eq!(receipts(&done.stdout).len(), 1, "{}", done.stdout);
+    assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]);
+}
+
+#[test]
 fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
     let Some((project, haproxy)) = behind_haproxy() else { return };
     project.release("0.9", Behaviour::Leaky);

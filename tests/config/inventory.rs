@@ -89,6 +89,18 @@ error: `hosts` must be a table, not a string
 }
 
 #[test]
+fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
+    let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
+    let project = drained().load().expect("it is right");
+    let carriers: Vec<_> = project.inventory.carriers().map(|host| host.name.to_string()).collect();
+    assert_eq!((carriers, project.inventory.hosts.len()), (vec!["web2".to_owned()], 2));
+    let report = drained().inventory("drain = true", "drain = \"yes\"").report();
+    assert!(report.contains("`drain` must be true or false, not a string"), "{report}");
+    let balancer = files().inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\ndrain = true\n[[hosts]]").report();
+    assert!(balancer.contains("unknown key `drain`"), "{balancer}");
+}
+
+#[test]
 fn two_hosts_of_one_name_are_refused() {
     let files = files().inventory("web2", "web1");
     assert_data_eq!(

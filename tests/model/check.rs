@@ -194,10 +194,15 @@ fn the_end_is_true(config: &Config, minds: &Controllers, state: &State, outcome:
     let known = known.filter(|host| !is_written_off(minds, state, *host));
     // Where the hosts that are not left behind have no room for all, what they have room for will do, and what is on
     // the others stays.
-    let taking_part = (0..config.hosts).filter(|host| !minds.is_left_behind(controller, *host)).count();
+    let may_carry = |host: &usize| config.drained != Some(*host) && !minds.is_left_behind(controller, *host);
+    let taking_part = (0..config.hosts).filter(may_carry).count();
     let wanted = config.replicas.min(taking_part * config.ports);
-    let known = known.filter(|host| wanted == config.replicas || !minds.is_left_behind(controller, *host));
-    let running: Vec<_> = known.flat_map(|host| state.machines[host].instances()).collect();
+    let known: Vec<_> =
+        known.filter(|host| wanted == config.replicas || !minds.is_left_behind(controller, *host)).collect();
+    if known.iter().any(|host| config.drained == Some(*host) && state.machines[*host].running() > 0) {
+        return Err(format!("the rollout ends as {}, and something runs on a host that is drained", outcome.word()));
+    }
+    let running: Vec<_> = known.into_iter().flat_map(|host| state.machines[host].instances()).collect();
     let serving = serving(state);
     let right = running.iter().all(|is| (is.runs() && is.release == release) || serving.contains(&is.name));
     if !right || running.len() > config.replicas || serving.len() < wanted {

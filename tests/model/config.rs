@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) only_new_is_bad: bool,
     /// Whether a host that vanishes may come back with everything on it ended.
     pub(crate) reboots: bool,
+    /// A host that is drained.
+    pub(crate) drained: Option<usize>,
 }
 
 impl Config {
@@ -62,10 +64,14 @@ impl Config {
     }
 
     pub(crate) fn spec(&self) -> Spec {
+        let mut hosts = self.host_ids();
+        if let Some(drained) = self.drained {
+            hosts.remove(drained);
+        }
         let small = |n: usize| u32::try_from(n).expect("small");
         Spec {
             service: "testpage".into(),
-            hosts: self.host_ids(),
+            hosts,
             ports: (0..self.ports).map(port_number).collect(),
             budget: Budget {
                 replicas: small(self.replicas),

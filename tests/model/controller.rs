@@ -69,8 +69,7 @@ pub(crate) struct Controllers<'a> {
 }
 
 impl<'a> Controllers<'a> {
-    pub(crate) fn new(spec: Spec, planner: &'a Planner<'a>) -> Self {
-        let ids = spec.hosts.clone();
+    pub(crate) fn new(spec: Spec, ids: Vec<HostId>, planner: &'a Planner<'a>) -> Self {
         Self { spec, planner, ids, rollouts: Vec::new(), numbers: QuickMap::default(), plans: QuickMap::default() }
     }
 

@@ -41,7 +41,7 @@ struct Explorer<'a> {
 
 /// Explores everything, then checks that from everywhere a kind environment lets the rollout end.
 pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, Violation> {
-    let mut minds = Controllers::new(config.spec(), planner);
+    let mut minds = Controllers::new(config.spec(), config.host_ids(), planner);
     let first = config.first_state(&mut minds);
     let mut explorer = Explorer {
         config,

@@ -246,6 +246,45 @@ fn a_soak_longer_than_the_deadline_is_an_obstacle() {
     );
 }
 
+// ── hosts that are drained ─────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn what_runs_on_a_drained_host_moves_to_another_under_the_same_capacity() {
+    let it = fleet_of(4).budget(3, 1, 0).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]).drained(&["h1"]);
+    let mut it = it.deploy("0.8");
+    it.does(&["claim h2", "claim h3", "stage 0.8 on h4", "claim h1"]);
+    it.does(&["start 0.8 at h4:8081"]);
+    it.does_nothing();
+    it.answers("h4:8081");
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    assert_eq!(it.ending(), Outcome::Succeeded);
+    assert_eq!(it.hold("h1"), "is drained: nothing of the service runs there, and it may leave the inventory");
+}
+
+#[test]
+fn a_new_version_does_not_reach_a_drained_host() {
+    let it = fleet_of(3).ports(&[8081, 8082]).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).drained(&["h1"]);
+    let mut it = it.deploy("0.9");
+    it.does(&["stage 0.9 on h2", "stage 0.9 on h3", "claim h1"]);
+    it.does(&["start 0.9 at h3:8081"]);
+    it.answers("h3:8081");
+    it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    it.does(&["start 0.9 at h2:8081"]);
+    it.answers("h2:8081");
+    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}
+
+#[test]
+fn a_drained_host_that_is_empty_is_left_alone() {
+    let it = fleet_of(3).budget(2, 1, 0).running("0.8", &["h2:8081"]).drained(&["h1"]);
+    let mut it = it.deploy("0.8");
+    it.does(&["claim h2", "stage 0.8 on h3", "claim h1"]);
+    it.does(&["start 0.8 at h3:8081"]);
+    it.answers("h3:8081");
+    assert_eq!(it.ending(), Outcome::Succeeded);
+}
+
 // ── failure ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]

@@ -85,6 +85,12 @@ impl Setup {
         self
     }
 
+    /// These hosts are drained.
+    pub(crate) fn drained(mut self, hosts: &[&str]) -> Self {
+        self.spec.hosts.retain(|host| !hosts.contains(&host.as_str()));
+        self
+    }
+
     pub(crate) fn holds_on_failure(mut self) -> Self {
         self.spec.on_failure = OnFailure::Hold;
         self

@@ -56,7 +56,7 @@ impl Draft<'_> {
         if self.is_backwards() || self.chores().find(is_due).is_none() {
             return;
         }
-        let usable = || self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_reachable());
+        let usable = || self.census.hosts.iter().filter(|host| host.may_carry() && host.is_reachable());
         if usable().any(|host| self.has_goal(host)) {
             return;
         }
@@ -93,7 +93,7 @@ impl Draft<'_> {
     /// The host on which it was begun, or else the first that has the release.
     fn place_of(&self, chore: &Chore) -> Option<&HostCount<'_>> {
         let begun_on = self.rollout.chores.get(&chore.name).and_then(|begun| begun.host.as_ref());
-        let usable = self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_idle());
+        let usable = self.census.hosts.iter().filter(|host| host.may_carry() && host.is_idle());
         usable.filter(|host| self.has_goal(host)).find(|host| begun_on.is_none_or(|begun_on| begun_on == host.id))
     }
 

@@ -216,8 +216,7 @@ impl Draft<'_> {
         let mut ready = !self.census.hosts.iter().any(unclaimed) && self.lost_balancer().is_none();
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
-            let lacks_release =
-                host.listed && host.takes_part() && !self.stages_on_demand() && !seen.releases.contains(target);
+            let lacks_release = host.may_carry() && !self.stages_on_demand() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
             let may_take_one = host.busy.is_none() && !self.has_failed(host.id);
             let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
@@ -304,7 +303,7 @@ impl Draft<'_> {
         if self.spec.budget.surge == 0 || self.stages_on_demand() {
             return None;
         }
-        let carriers = || self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_idle());
+        let carriers = || self.census.hosts.iter().filter(|host| host.may_carry() && host.is_idle());
         let most = carriers().map(|host| host.new).max()?;
         // None differs from another by more than one.
         let may_carry = |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
@@ -326,8 +325,7 @@ impl Draft<'_> {
 
     /// Instances of the target that each host carries when they are spread evenly.
     fn fair_share(&self) -> u32 {
-        let hosts =
-            self.census.hosts.iter().filter(|host| host.listed && host.takes_part() && host.is_reachable()).count();
+        let hosts = self.census.hosts.iter().filter(|host| host.may_carry() && host.is_reachable()).count();
         self.census.desired.div_ceil(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
     }
 
@@ -503,7 +501,7 @@ impl Draft<'_> {
         if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) = next {
             match self.standstill() {
                 Some(outcome) => return Hold::Standstill { outcome: outcome.word() },
-                None if self.is_complete() && self.rollout.scaling.is_none() => return Hold::UpToDate,
+                None if self.is_complete() && self.rollout.scaling.is_none() => return at_rest(host),
                 // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
                 None => {}
             }
@@ -537,7 +535,7 @@ impl Draft<'_> {
                 max_running: self.spec.budget.max_running(),
             };
         }
-        Hold::UpToDate
+        at_rest(host)
     }
 
     fn arithmetic(&self) -> String {
@@ -552,4 +550,9 @@ impl Draft<'_> {
             budget.max_running()
         )
     }
+}
+
+/// What is said of a host that needs nothing.
+fn at_rest(host: &HostCount<'_>) -> Hold {
+    if host.offers_slots { Hold::UpToDate } else { Hold::Drained }
 }

@@ -1,0 +1,67 @@
+//! Hosts that leave the fleet: drained first, or gone from the inventory just so.
+
+use crate::project::{NODES, Project};
+use crate::support::asker::Asker;
+use crate::support::world::write;
+
+/// Drains a host.
+fn drain(project: &Project, node: &str) {
+    let named = format!("name = \"{node}\"\n");
+    let inventory = project.inventory("local", &NODES).replace(&named, &format!("{named}drain = true\n"));
+    write(&project.path("inventory.toml"), &inventory);
+}
+
+#[test]
+fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let asker = Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
+    asker.await_answers(20);
+    drain(&project, "node1");
+    let planned = project.ship(&["plan", "inventory.toml", "--version", "0.8"]).any_stdout().run().stdout;
+    assert!(planned.contains("worst case: 3 of 3 available"), "{planned}");
+    let status = || project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
+    assert!(status().contains("node1   is to be drained"), "{}", status());
+    let done = project.deploy("0.8");
+    let order = ["node4:8081  ready", "node1:8081  stopped   0.8 (replaced)"].map(|line| done.stderr.find(line));
+    assert!(order[0].is_some() && order[0] < order[1], "{}", done.stderr);
+    assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]);
+    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    // It makes no new revision, and nothing more is to be done.
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    assert!(project.deploy("0.8").stderr.contains("nothing to do"));
+    assert!(status().contains("node1   is drained: nothing of the service runs there"), "{}", status());
+    project.deploy("0.9");
+    assert_eq!(project.running(), ["node2:8082 0.9", "node3:8082 0.9", "node4:8082 0.9"]);
+
+    let project = project.on(&["node2", "node3", "node4"]);
+    let done = project.deploy("0.8");
+    assert!(!done.stderr.contains("note: "), "{}", done.stderr);
+}
+
+#[test]
+fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
+    let project = Project::new().with("[8081, 8082]", "[8081]");
+    project.deploy("0.8");
+    drain(&project, "node1");
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(2).run();
+    assert!(done.stderr.contains("the fleet offers 3 (3 hosts × 1 port)"), "{}", done.stderr);
+}
+
+#[test]
+fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let project = project.on(&["node2", "node3", "node4"]);
+    let told = "note: node1 is not in the inventory any more, and what ran there was left as it was (0.8 on port 8081)";
+    for args in [["plan", "inventory.toml"], ["deploy", "inventory.toml"]] {
+        let done = project.ship(&args).any_stdout().any_stderr().run();
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+    let done = project.deploy("0.9");
+    assert!(!done.stderr.contains("note: "), "{}", done.stderr);
+    // As the note says.
+    drain(&project, "node1");
+    project.deploy("0.9");
+    assert_eq!(project.processes().len(), 3);
+}
