@@ -7,7 +7,7 @@ use ship::core::health::Verdict;
 use ship::probe::{Client, Question, Route, ask, measure_http, measure_prometheus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use wiremock::matchers::{header_exists, path, query_param};
+use wiremock::matchers::{header, header_exists, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ fn direct() -> Route {
 }
 
 fn http(path: &str, status: Option<u16>, body: Option<&str>) -> Question {
-    Question::Http { path: path.to_owned(), status, body: body.map(str::to_owned) }
+    Question::Http { path: path.to_owned(), status, body: body.map(str::to_owned), host_header: None }
 }
 
 fn pass(text: &str) -> Verdict {
@@ -60,6 +60,20 @@ async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
 
 async fn get(port: u16, question: &Question) -> Verdict {
     ask(&Client::new(), question, &direct(), port, DEADLINE).await
+}
+
+#[tokio::test]
+async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
+    let server = MockServer::start().await;
+    let named = Mock::given(path("/healthz")).and(header("host", "www.example.org"));
+    named.respond_with(ResponseTemplate::new(200).set_body_string("well")).mount(&server).await;
+    let answer_to = async |host_header: Option<&str>| {
+        let host_header = host_header.map(str::to_owned);
+        let question = Question::Http { path: "/healthz".to_owned(), status: None, body: None, host_header };
+        ask(&Client::new(), &question, &direct(), server.address().port(), DEADLINE).await
+    };
+    assert_eq!(answer_to(Some("www.example.org")).await, pass("well"));
+    assert_eq!(answer_to(None).await, fail("HTTP 404"));
 }
 
 #[tokio::test]

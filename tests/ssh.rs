@@ -627,7 +627,12 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
     assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), 2);
 
     let client = probe::Client::new();
-    let get = Question::Http { path: "/healthz".to_owned(), status: Some(200), body: Some("web1".to_owned()) };
+    let get = Question::Http {
+        path: "/healthz".to_owned(),
+        status: Some(200),
+        body: Some("web1".to_owned()),
+        host_header: None,
+    };
     let deadline = Duration::from_secs(2);
     let ask = |question, route: usize| {
         let (client, route) = (&client, Route::Socket(routes[route].clone()));

@@ -20,7 +20,9 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let failures = fields.or("failures", FAILURES, times);
     let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
+    let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
     fields.finish();
+    ways::refuse_without_http(fields, &[ways::HOST_HEADER]);
 
     let Some(way) = ways?.into_iter().next() else {
         let diagnostic = Diagnostic::at(fields.place(), "[liveness] does not say what to ask");
@@ -32,7 +34,14 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
         Way::Http(path) => LivenessCheck::Http(path),
         Way::Command(words) => LivenessCheck::Command(words),
     };
-    Some(Liveness { check, interval: interval?, timeout: timeout?, failures: failures?, initial_delay: initial_delay? })
+    Some(Liveness {
+        check,
+        interval: interval?,
+        timeout: timeout?,
+        failures: failures?,
+        initial_delay: initial_delay?,
+        host_header: host_header?,
+    })
 }
 
 /// To end what is stuck helps only where somebody starts it again.

@@ -16,6 +16,7 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
     let ways = ways::read(fields, "readiness", templates, sink);
     let status = fields.optional("status", number(100, 599));
     let body = fields.optional("body", body);
+    let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
     let via = fields.or("via", Via::Direct, choice(&[("direct", Via::Direct), ("ssh", Via::Ssh)]));
     let interval = fields.or("interval", SECOND, positive_duration);
     let timeout = fields.or("timeout", SECOND, positive_duration);
@@ -23,13 +24,13 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
     let failures = fields.or("failures", 3, times);
     let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
     fields.finish();
-    refuse_without_http(fields);
+    ways::refuse_without_http(fields, &["status", "body", ways::HOST_HEADER]);
 
-    let (ways, status, body) = (ways?, status?, body?);
+    let (ways, status, body, host_header) = (ways?, status?, body?, host_header?);
     templates.extend(fields.place_of("body"), body.as_slice());
     let check = match ways.into_iter().next().unwrap_or(Way::Tcp) {
         Way::Tcp => Check::Tcp,
-        Way::Http(path) => Check::Http { path, status, body },
+        Way::Http(path) => Check::Http { path, status, body, host_header },
         Way::Command(words) => Check::Command(words),
     };
     Some(Readiness {
@@ -46,15 +47,4 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
 fn body(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     if text.is_empty() { Err(Fault::new("must not be empty: every body holds that").into()) } else { Ok(text) }
-}
-
-fn refuse_without_http(fields: &Fields<'_>) {
-    if fields.key_place("http").is_some() {
-        return;
-    }
-    for key in ["status", "body"] {
-        if fields.key_place(key).is_some() {
-            fields.complain(key, Fault::new("has a meaning with `http` only").help("for example: http = \"/healthz\""));
-        }
-    }
 }

@@ -30,6 +30,30 @@ pub(super) fn read(fields: &Fields<'_>, subject: &str, templates: &mut Templates
     Some(ways.into_iter().flatten().collect())
 }
 
+/// The key that says whom a GET names as its host, where a service answers to its own names alone.
+pub(super) const HOST_HEADER: &str = "host_header";
+
+/// A host's name, with or without a port.
+pub(super) fn host_name(node: &Node) -> Result<String, Faults> {
+    let text = line(node)?;
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '/') {
+        return Ok(text);
+    }
+    Err(Fault::new("is no host's name").help("for example \"www.example.org\", with a port if there is one").into())
+}
+
+/// Refuses keys that say nothing where nobody asks by `http`.
+pub(super) fn refuse_without_http(fields: &Fields<'_>, keys: &[&str]) {
+    if fields.key_place("http").is_some() {
+        return;
+    }
+    for key in keys {
+        if fields.key_place(key).is_some() {
+            fields.complain(key, Fault::new("has a meaning with `http` only").help("for example: http = \"/healthz\""));
+        }
+    }
+}
+
 /// `tcp = true` is there to be read; `false` would say nothing.
 fn only_true(node: &Node) -> Result<(), Faults> {
     if boolean(node)? {

@@ -115,6 +115,9 @@ pub enum Check {
         status: Option<u16>,
         /// Text that the body must contain; a template over the slot.
         body: Option<String>,
+        /// Whom the request names as its host; `None` for the address that is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_header: Option<String>,
     },
     /// A command on the host ends with 0; each word a template over the slot.
     Command(Vec<String>),
@@ -143,6 +146,9 @@ pub struct Liveness {
     pub failures: u32,
     /// From the start of its process, by whomever, to the first question.
     pub initial_delay: Duration,
+    /// Whom a GET names as its host; `None` for the address that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_header: Option<String>,
 }
 
 /// What an instance is asked that may be stuck.

@@ -392,11 +392,12 @@ impl Hosts {
             (Check::Command(words), _) => self.ask_by_command(link, slot, instance, definition, words).await,
             (Check::Tcp, Via::Ssh) => self.ask_by_look(slot, instance).await,
             (Check::Tcp, Via::Direct) => self.ask_by_port(link, slot, instance, definition, probe::Question::Tcp).await,
-            (Check::Http { path, status, body }, _) => {
+            (Check::Http { path, status, body, host_header }, _) => {
                 let body = body.as_ref().map(|text| render(text, &vars)).transpose();
                 match body {
                     Ok(body) => {
-                        let question = probe::Question::Http { path: path.clone(), status: *status, body };
+                        let (path, status, host_header) = (path.clone(), *status, host_header.clone());
+                        let question = probe::Question::Http { path, status, body, host_header };
                         self.ask_by_port(link, slot, instance, definition, question).await
                     }
                     Err(error) => Err(error),

@@ -63,12 +63,23 @@ fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
     }
 }
 
-pub(super) async fn ask(client: &Client, route: &Route, port: Port, path: &str, wanted: &Wanted<'_>) -> Verdict {
+pub(super) async fn ask(
+    client: &Client,
+    route: &Route,
+    port: Port,
+    path: &str,
+    host_header: Option<&str>,
+    wanted: &Wanted<'_>,
+) -> Verdict {
     let client = match client.through(route.socket()) {
         Ok(client) => client,
         Err(e) => return Verdict::Error(innermost(&e)),
     };
-    let mut response = match client.get(url(route, port, path)).send().await {
+    let mut request = client.get(url(route, port, path));
+    if let Some(host) = host_header {
+        request = request.header(reqwest::header::HOST, host);
+    }
+    let mut response = match request.send().await {
         Ok(response) => response,
         Err(e) => return failed(&e, route),
     };

@@ -35,6 +35,8 @@ pub enum Question {
         status: Option<u16>,
         /// What the answer's first 64 KiB must contain.
         body: Option<String>,
+        /// Whom the request names as its host; without one, the address that is asked.
+        host_header: Option<String>,
     },
 }
 
@@ -55,9 +57,9 @@ pub async fn ask(client: &Client, question: &Question, route: &Route, port: Port
     let answer = async {
         match question {
             Question::Tcp => tcp::ask(route, port, deadline).await,
-            Question::Http { path, status, body } => {
+            Question::Http { path, status, body, host_header } => {
                 let wanted = http::Wanted { status: *status, body: body.as_deref() };
-                http::ask(client, route, port, path, &wanted).await
+                http::ask(client, route, port, path, host_header.as_deref(), &wanted).await
             }
         }
     };

@@ -43,6 +43,7 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
         .set("PORT", launch.port)
         .set("WAY", way)
         .set("HTTP_PATH", path)
+        .set("HTTP_HOST", liveness.host_header.as_deref().unwrap_or_default())
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
         .set("RUN_AS", site.run_as(launch.driver, launch.user.as_deref()).unwrap_or_default())
         .set("SERVICE_PATH", SERVICE_PATH)
@@ -129,6 +130,7 @@ mod tests {
                 timeout: Duration::from_secs(2),
                 failures: 3,
                 initial_delay: Duration::ZERO,
+                host_header: None,
             }),
             hooks: SlotHooks::default(),
             settle: Duration::ZERO,

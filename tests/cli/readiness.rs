@@ -1,6 +1,7 @@
 //! Every way to ask whether an instance is ready.
 
 use crate::project::{Behaviour, Project};
+use crate::support::world::write;
 
 /// Deploys with these lines in `[readiness]`, and gives what the first instance answered to them.
 fn answer_to(readiness: &str) -> String {
@@ -44,6 +45,22 @@ fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
     let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=2s"];
     let done = project.ship(&args).any_stderr().status(4).run();
     assert!(done.stderr.contains("the cache is cold"), "{}", done.stderr);
+}
+
+#[test]
+fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
+    const SERVICE: &str = "import http.server, os\n\
+        class Page(http.server.BaseHTTPRequestHandler):\n    \
+            def do_GET(self):\n        \
+                self.send_response(200 if self.headers['Host'] == 'www.example.org' else 400)\n        \
+                self.end_headers()\n\
+        http.server.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Page).serve_forever()\n";
+    for via in ["direct", "ssh"] {
+        let asked = format!("http = \"/\"\nhost_header = \"www.example.org\"\nvia = \"{via}\"");
+        let project = Project::small().with("http = \"/\"", &asked);
+        write(&project.path("page-0.8/page.py"), SERVICE);
+        assert!(project.deploy("0.8").stderr.contains("ready     0.8 after"));
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
         timeout: Duration::from_secs(1),
         failures: 3,
         initial_delay: Duration::ZERO,
+        host_header: None,
     };
     assert_eq!(liveness("tcp = true"), defaults);
     let http = LivenessCheck::Http("/healthz?deep=1".into());
@@ -34,9 +35,27 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
     let all =
         "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailures = 1\ninitial_delay = \"1m\"";
     let second = Duration::from_secs(1);
-    let expected =
-        Liveness { check: command, interval: 5 * second, timeout: 2 * second, failures: 1, initial_delay: 60 * second };
+    let expected = Liveness {
+        check: command,
+        interval: 5 * second,
+        timeout: 2 * second,
+        failures: 1,
+        initial_delay: 60 * second,
+        ..defaults
+    };
     assert_eq!(liveness(all), expected);
+}
+
+#[test]
+fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
+    let named = |lines| with(lines).project().playbook.liveness.expect("a table").host_header;
+    assert_eq!(named("http = \"/\"\nhost_header = \"www.example.org:80\"").as_deref(), Some("www.example.org:80"));
+    let report = with("http = \"/\"\nhost_header = \"https://www.example.org\"").report();
+    assert!(report.contains("`host_header` is no host's name"), "{report}");
+    let report = with("tcp = true\nhost_header = \"www.example.org\"").report();
+    assert!(report.contains("`host_header` has a meaning with `http` only"), "{report}");
+    let readiness = files().playbook(r#"http = "/healthz""#, "tcp = true\nhost_header = \"www.example.org\"").report();
+    assert!(readiness.contains("`host_header` has a meaning with `http` only"), "{readiness}");
 }
 
 #[test]
@@ -107,7 +126,7 @@ error: unknown key `status` in [liveness]
 14 | status = 200
    | ^^^^^^
    |
-   = help: known here: tcp, http, command, interval, timeout, failures, initial_delay
+   = help: known here: tcp, http, command, interval, timeout, failures, initial_delay, host_header
 "#]]
         .raw()
     );

@@ -107,7 +107,7 @@ proptest! {
     ) {
         let server = Server::start();
         server.answers.as_ref().unwrap().send((words.into_bytes(), after)).unwrap();
-        let question = Question::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned) };
+        let question = Question::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
         let route = Route::Direct { address: "127.0.0.1".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();

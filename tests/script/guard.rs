@@ -514,7 +514,14 @@ fn the_question_for_its_liveness_comes_back_with_it() {
         let launch = Launch { driver: Driver::Systemd, settle: Duration::ZERO, ..host.launch("old", &guarded.old) };
         let second = Duration::from_secs(1);
         let check = LivenessCheck::Command(vec!["true".into()]);
-        let liveness = Liveness { check, interval: second, timeout: second, failures: 1, initial_delay: second };
+        let liveness = Liveness {
+            check,
+            interval: second,
+            timeout: second,
+            failures: 1,
+            initial_delay: second,
+            host_header: None,
+        };
         host.order(&moved(host, start(&host.site, &Launch { liveness: Some(liveness), ..launch })));
         let read = |name: &str| fs::read_to_string(host.slot().join(name)).expect("a file");
         let (question, text) = (read("liveness"), fs::read_to_string(units.join(&timer)).expect("timer"));

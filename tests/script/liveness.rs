@@ -24,7 +24,8 @@ const SERVER: &str = "
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(int(self.path.rsplit('/', 1)[-1]))
+        is_me = not self.path.startswith('/named/') or self.headers['Host'] == 'www.example.org:80'
+        self.send_response(int(self.path.rsplit('/', 1)[-1]) if is_me else 400)
         self.end_headers()
     def log_message(self, *args):
         pass
@@ -52,6 +53,7 @@ fn http(path: &str) -> Liveness {
         timeout: Duration::from_secs(1),
         failures: 3,
         initial_delay: Duration::ZERO,
+        host_header: None,
     }
 }
 
@@ -186,6 +188,19 @@ fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
             }
         }
     }
+}
+
+#[test]
+fn an_instance_that_answers_to_its_own_name_alone_is_asked_by_it() {
+    for shell in shells() {
+        let named = Liveness { host_header: Some("www.example.org:80".into()), ..http("/named/200") };
+        let watched = Watched::new(shell, SERVER, named);
+        for missing in [&[][..], &["curl"], &["curl", "bash"]] {
+            assert_eq!(watched.ask_without(missing), "", "{shell:?} without {missing:?}");
+        }
+    }
+    let said = Watched::new(Shell::Sh, SERVER, http("/named/200")).ask();
+    assert_eq!(said, "a: it answered with status 400 (1 of 3)\n");
 }
 
 #[test]

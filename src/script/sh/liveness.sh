@@ -94,11 +94,11 @@ ask_tcp() {
 ask_http() {
     url=http://$at:$PORT$HTTP_PATH
     if command -v curl >/dev/null 2>&1; then
-        run curl -q -gsS -o /dev/null -w '\nHTTP/ %{http_code}\n' "$url"
+        run curl -q -gsS -o /dev/null -w '\nHTTP/ %{http_code}\n' ${HTTP_HOST:+-H "Host: $HTTP_HOST"} "$url"
     elif command -v bash >/dev/null 2>&1; then
-        run bash -c "$GET" bash "$bare" "$PORT" "$HTTP_PATH"
+        run bash -c "$GET" bash "$bare" "$PORT" "$HTTP_PATH" "${HTTP_HOST:-$bare:$PORT}"
     else
-        run wget -S -O /dev/null "$url"
+        run wget -S -O /dev/null ${HTTP_HOST:+--header "Host: $HTTP_HOST"} "$url"
     fi
     code=
     set -f
@@ -124,7 +124,7 @@ ask_http() {
 
 # As much of HTTP as takes to hear the status.
 GET='exec 3<>"/dev/tcp/$1/$2" &&
-printf "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" "$3" "$1:$2" >&3 && IFS= read -r line <&3 && echo "$line"'
+printf "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" "$3" "$4" >&3 && IFS= read -r line <&3 && echo "$line"'
 
 ask_command() {
     ask_by_command
