@@ -7,23 +7,17 @@ use super::note;
 use super::session::Session;
 use crate::core::event::Event;
 use crate::core::names::HostId;
-use crate::core::roster::Roster;
 
 /// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists: nobody looks at them any more.
 /// The rollout that follows does not know these hosts, so that it is told until one is made, and not every night.
 pub(super) fn tell(session: &Session) -> Result<(), Fail> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
-    let rollouts = session.store.rollouts(&session.subject)?;
-    let Some(newest) = rollouts.last() else { return Ok(()) };
     let is_gone =
         |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
-    if !session.store.journal(newest.id)?.iter().any(|entry| is_gone(&entry.event)) {
+    if !session.newest()?.is_some_and(|(_, journal)| journal.iter().any(|entry| is_gone(&entry.event))) {
         return Ok(());
     }
-    let mut roster = Roster::default();
-    for rollout in &rollouts {
-        session.store.journal(rollout.id)?.iter().for_each(|entry| roster.apply(entry));
-    }
+    let roster = session.roster(None)?;
     let versions = session.versions();
     let mut left: BTreeMap<&HostId, Vec<String>> = BTreeMap::new();
     for post in roster.present().values().filter(|post| !listed.contains(&post.slot.host)) {

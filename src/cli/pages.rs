@@ -49,10 +49,7 @@ impl Retrospect {
             clock: Clock::local(),
             glyphs: Glyphs::UNICODE,
         };
-        let mut before = Roster::default();
-        for earlier in session.store.rollouts(&session.subject)?.into_iter().take_while(|other| other.id != id) {
-            session.store.journal(earlier.id)?.iter().for_each(|entry| before.apply(entry));
-        }
+        let before = session.roster(Some(id))?;
         let budget = budget.or_else(|| budget_then(session, &records, &start));
         Ok(Self { id, journal, account, start, before, setup, budget, records })
     }

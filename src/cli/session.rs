@@ -17,6 +17,7 @@ use crate::core::history::{self, Past};
 use crate::core::names::{HostId, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
+use crate::core::roster::Roster;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
@@ -151,6 +152,16 @@ impl Session {
         Ok(self.store.newest_journal(&self.subject)?)
     }
 
+    /// Who runs where by what the journals tell: of all rollouts, or of those before one.
+    pub(super) fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Fail> {
+        let mut roster = Roster::default();
+        for rollout in self.store.rollouts(&self.subject)?.into_iter().take_while(|rollout| Some(rollout.id) != before)
+        {
+            self.store.journal(rollout.id)?.iter().for_each(|entry| roster.apply(entry));
+        }
+        Ok(roster)
+    }
+
     /// The newest rollout, if there was one.
     pub(super) fn newest_rollout(&self) -> Result<Option<Rollout>, Fail> {
         Ok(self.newest()?.and_then(|(_, journal)| Rollout::of(&journal)))
@@ -229,7 +240,7 @@ impl Session {
     /// Remembers how many instances are wanted, if that was asked for.
     pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
         let Some(replicas) = self.scale else { return Ok(()) };
-        let playbook = self.project.playbook.rollout.amounts(self.project.inventory.carriers().count()).replicas;
+        let playbook = self.playbook_amounts().replicas;
         let (user, host) = who();
         Ok(self.store.set_scale(&self.subject, Scale { replicas, playbook }, &format!("{user}@{host}"))?)
     }
@@ -243,9 +254,14 @@ impl Session {
         }
     }
 
+    /// Instances wanted and the budget, as the files and the command line say.
+    fn playbook_amounts(&self) -> Amounts {
+        self.project.playbook.rollout.amounts(self.project.inventory.carriers().count())
+    }
+
     /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
     pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
-        let mut amounts = self.project.playbook.rollout.amounts(self.project.inventory.carriers().count());
+        let mut amounts = self.playbook_amounts();
         let kept = self.store.scale(&self.subject)?.filter(|scale| scale.playbook == amounts.replicas);
         if let Some(replicas) = self.scale {
             amounts.replicas = replicas;

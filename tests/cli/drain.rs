@@ -2,14 +2,6 @@
 
 use crate::project::{NODES, Project};
 use crate::support::asker::Asker;
-use crate::support::world::write;
-
-/// Drains a host.
-fn drain(project: &Project, node: &str) {
-    let named = format!("name = \"{node}\"\n");
-    let inventory = project.inventory("local", &NODES).replace(&named, &format!("{named}drain = true\n"));
-    write(&project.path("inventory.toml"), &inventory);
-}
 
 #[test]
 fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
@@ -17,7 +9,7 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
     project.deploy("0.8");
     let asker = Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
     asker.await_answers(20);
-    drain(&project, "node1");
+    project.drain("node1");
     let planned = project.ship(&["plan", "inventory.toml", "--version", "0.8"]).any_stdout().run().stdout;
     assert!(planned.contains("worst case: 3 of 3 available"), "{planned}");
     let status = || project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
@@ -43,7 +35,7 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
 fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
     let project = Project::new().with("[8081, 8082]", "[8081]");
     project.deploy("0.8");
-    drain(&project, "node1");
+    project.drain("node1");
     let done = project.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(2).run();
     assert!(done.stderr.contains("the fleet offers 3 (3 hosts × 1 port)"), "{}", done.stderr);
 }
@@ -61,7 +53,8 @@ fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
     let done = project.deploy("0.9");
     assert!(!done.stderr.contains("note: "), "{}", done.stderr);
     // As the note says.
-    drain(&project, "node1");
+    let project = project.on(&NODES);
+    project.drain("node1");
     project.deploy("0.9");
     assert_eq!(project.processes().len(), 3);
 }

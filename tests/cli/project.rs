@@ -125,6 +125,15 @@ impl Project {
         self
     }
 
+    /// Drains a host of the inventory, which must be there.
+    pub(crate) fn drain(&self, node: &str) {
+        let path = self.path("inventory.toml");
+        let inventory = fs::read_to_string(&path).expect("our own file");
+        let named = format!("name = \"{node}\"\n");
+        assert!(inventory.contains(&named), "the inventory has no {node}");
+        write(&path, &inventory.replace(&named, &format!("{named}drain = true\n")));
+    }
+
     /// With a part of the playbook changed, which must be there.
     pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
         assert!(self.playbook.contains(old), "the playbook has no {old:?}");

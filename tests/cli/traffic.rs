@@ -69,8 +69,7 @@ ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
 fn a_host_is_drained_and_no_request_is_lost() {
     let Some((project, haproxy)) = behind_haproxy() else { return };
     project.deploy("0.8");
-    let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
-    write(&project.path("inventory.toml"), &inventory.replace("\"node1\"\n", "\"node1\"\ndrain = true\n"));
+    project.drain("node1");
     let asker = Asker::start([haproxy.front().to_string()]);
     asker.await_answers(20);
     let deploy = &["deploy", "inventory.toml", "--version", "0.8", "--output", "json"];

@@ -29,6 +29,8 @@ use crate::core::time::Time;
 /// How many of an epoch's bits are chance: its lowest. Two controllers that know nothing of each other may count to the
 /// same number at the same moment, and then the hosts would take orders from both.
 const CHANCE_BITS: u32 = 16;
+/// Of a row of `rollouts`: whether its first event was durable, or it has ended. One whose ship died before that is none.
+const HAS_BEGUN: &str = "(outcome is not null or exists (select 1 from events where rollout = id))";
 
 /// A store in one `SQLite` file.
 #[derive(Debug)]
@@ -188,9 +190,10 @@ impl Sqlite {
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         let newest: Option<i64> = self
             .query(
-                "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or revision = ?3)
-                   and (outcome is not null or exists (select 1 from events where rollout = id))
-                 order by id desc limit 1",
+                &format!(
+                    "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or revision = ?3)
+                       and {HAS_BEGUN} order by id desc limit 1"
+                ),
                 params![subject.fleet, subject.service, revision.map(|revision| revision.0)],
                 |row| row.get(0),
             )?
@@ -244,13 +247,15 @@ impl Store for Sqlite {
             outcome: Option<String>,
         }
         let raw = self.query(
-            "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, v.proven,
+            &format!(
+                "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, v.proven,
                     r.began_ms, r.ended_ms, r.outcome
              from revisions v join rollouts r on r.id = (
                  select max(id) from rollouts
                  where fleet = v.fleet and service = v.service and revision = v.revision
-                   and (outcome is not null or exists (select 1 from events where rollout = id)))
-             where v.fleet = ?1 and v.service = ?2 order by v.revision",
+                   and {HAS_BEGUN})
+             where v.fleet = ?1 and v.service = ?2 order by v.revision"
+            ),
             params![subject.fleet, subject.service],
             |row| {
                 Ok(Raw {

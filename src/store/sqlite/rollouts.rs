@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{Sqlite, unsigned};
+use super::{HAS_BEGUN, Sqlite, unsigned};
 use crate::core::event::Entry;
 use crate::core::names::Revision;
 use crate::core::time::Time;
@@ -17,8 +17,10 @@ impl Sqlite {
     /// If the store cannot be read.
     pub fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
         let rows: Vec<(i64, u32, i64, Option<String>)> = self.query(
-            "select id, revision, began_ms, outcome from rollouts
-             where fleet = ?1 and service = ?2 and (outcome is not null or exists (select 1 from events where rollout = id)) order by id",
+            &format!(
+                "select id, revision, began_ms, outcome from rollouts
+                 where fleet = ?1 and service = ?2 and {HAS_BEGUN} order by id"
+            ),
             params![subject.fleet, subject.service],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
