@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
 use ship::core::action::{Action, StopReason};
 use ship::core::names::{ActionId, Epoch, HostId, Slot};
+use ship::core::owner::Owner;
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
 use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
 use ship::remote::{Target, Transport};
@@ -126,8 +127,7 @@ fn hosts(dir: &Path, balancer: Target, ports: Vec<u16>, driver: TrafficDriver, d
     Hosts::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,
-        "web".to_owned(),
-        "test".to_owned(),
+        Owner { fleet: "test".into(), service: "web".into(), ..Owner::default() },
         Arc::new(WallClock),
         Some(Balancing { traffic, driver }),
         Control::default(),

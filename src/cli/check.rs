@@ -10,7 +10,7 @@ use super::args::Check;
 use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::session::Session;
-use super::{channels, print};
+use super::{channels, ownership, print};
 use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::hook::HookSite;
@@ -110,7 +110,12 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
                 Err(unusable) => Err(unusable.why.clone()),
             };
             match read {
-                Ok((facts, observation)) => judge(host, needs.driver, &facts, &observation, size_bytes),
+                Ok((facts, observation)) => {
+                    let foreign = ownership::problem(session, &host, observation.owner.as_ref());
+                    let mut found = judge(host, needs.driver, &facts, &observation, size_bytes);
+                    found.problems.extend(foreign);
+                    found
+                }
                 Err(why) => Found::unreachable(host, why),
             }
         }

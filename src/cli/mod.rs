@@ -18,6 +18,7 @@ mod lookup;
 mod loss;
 mod moment;
 mod night;
+mod ownership;
 mod pages;
 mod patience;
 mod pause;

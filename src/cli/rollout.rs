@@ -8,7 +8,7 @@ use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
-use super::{aftermath, gone, loss, night, note, signals};
+use super::{aftermath, gone, loss, night, note, ownership, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::chore::{self, Chore, End};
@@ -106,6 +106,10 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
     let mut scene = first_look(session, release, definitions).await?;
+    if let Err(fail) = ownership::refuse_foreign(session, &scene.found.owners) {
+        scene.world.close().await;
+        return Err(fail);
+    }
     let strangers = strangers(&scene);
     if !strangers.is_empty() {
         // A fresh control directory knows nothing of what runs: it is asked as the goal is, or it could never be replaced.

@@ -15,6 +15,7 @@ use crate::core::chore::past_contract;
 use crate::core::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::history::{self, Past};
 use crate::core::names::{HostId, ReleaseId, Revision};
+use crate::core::owner::Owner;
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::roster::Roster;
@@ -35,6 +36,8 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) place: Place,
     pub(super) subject: Subject,
     pub(super) store: S,
+    /// The random id of the history in the store.
+    pub(super) history: String,
     pub(super) clock: Arc<dyn Clock>,
     /// The history, oldest first.
     pub(super) revisions: Vec<RevisionRecord>,
@@ -58,8 +61,9 @@ pub(super) struct Attendance {
 impl<S> Session<S> {
     /// The same with another store in its place, and the store.
     fn exchange<T>(self, store: T) -> (Session<T>, S) {
-        let Self { project, inventory, place, subject, store: old, clock, revisions, set, scale, attendance } = self;
-        (Session { project, inventory, place, subject, store, clock, revisions, set, scale, attendance }, old)
+        let Self { project, inventory, place, subject, store: old, history, clock, revisions, set, scale, attendance } =
+            self;
+        (Session { project, inventory, place, subject, store, history, clock, revisions, set, scale, attendance }, old)
     }
 
     pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
@@ -94,6 +98,7 @@ impl Session {
             Subject { fleet: project.inventory.fleet.clone(), service: project.playbook.service.name.clone() };
         let store = Sqlite::open(&place)?;
         let revisions = store.revisions(&subject)?;
+        let history = store.history_id()?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
         let (set, clock) = (overrides.set.clone(), Arc::new(WallClock));
         Ok(Self {
@@ -102,6 +107,7 @@ impl Session {
             place,
             subject,
             store,
+            history,
             clock,
             revisions,
             set,
@@ -383,10 +389,17 @@ impl Session {
         let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
         let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
         let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets, pulled };
-        let Subject { fleet, service } = self.subject.clone();
         let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
         let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver });
-        Arc::new(Hosts::new(sites, releases, service, fleet, Arc::clone(&self.clock), balancing, self.control()))
+        Arc::new(Hosts::new(sites, releases, self.owner(), Arc::clone(&self.clock), balancing, self.control()))
+    }
+
+    /// What the hosts record of this history when it deploys.
+    fn owner(&self) -> Owner {
+        let Subject { fleet, service } = self.subject.clone();
+        let (user, host) = who();
+        let dir = self.place.dir.parent().unwrap_or(&self.place.dir).display().to_string();
+        Owner { fleet, service, history: self.history.clone(), who: format!("{user}@{host}"), dir, at: self.now() }
     }
 
     /// Where commands of the playbook's run on this machine, and what they are told besides.
@@ -411,10 +424,18 @@ impl Session {
     }
 
     /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is kept apart: no service
-    /// has such a name.
+    /// has such a name. Several fleets may share a balancer, so each has a directory of its own there.
     fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
         let site = self.site(balancer);
-        HostSite { base_dir: format!("{}/.balancer", site.base_dir.trim_end_matches('/')), ports: Vec::new(), ..site }
+        let base_dir = format!("{}/.balancer/{}", site.base_dir.trim_end_matches('/'), self.subject.fleet);
+        HostSite { base_dir, ports: Vec::new(), ..site }
+    }
+
+    /// The service's directory on a host.
+    pub(super) fn root(&self, host: &HostId) -> String {
+        let found = self.project.inventory.hosts.iter().find(|known| known.name == *host);
+        let base_dir = found.map(|host| self.site(host).base_dir).unwrap_or_default();
+        format!("{}/{}", base_dir.trim_end_matches('/'), self.subject.service)
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {

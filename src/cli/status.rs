@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::{Form, Status as Args};
 use super::exit::{Exit, Fail};
 use super::session::Session;
-use super::{print, signals};
+use super::{ownership, print, signals};
 use crate::config::Overrides;
 use crate::core::account::Account;
 use crate::core::chore;
@@ -67,7 +67,7 @@ async fn show(
     clear: &str,
 ) -> Result<(), Fail> {
     let mut spec = session.spec(definitions, None)?;
-    let found = preflight(world, &session.hosts(), spec.traffic.as_ref(), definitions, &*session.clock).await;
+    let mut found = preflight(world, &session.hosts(), spec.traffic.as_ref(), definitions, &*session.clock).await;
     let holder = session.holder()?;
     let newest = session.newest()?;
     let asked = match &newest {
@@ -92,7 +92,8 @@ async fn show(
     let target = target(session, account.as_ref(), holder.is_some());
     let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
     let now = session.now();
-    let holds = drained(session, &found.fleet);
+    let mut holds = drained(session, &found.fleet);
+    holds.extend(ownership::set_foreign_apart(session, &mut found));
     let status = Status::of(&Scene {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,

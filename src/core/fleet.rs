@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Health, Verdict};
 use super::hook::HookRun;
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use super::owner::Owner;
 use super::release::Check;
 use super::time::Time;
 use super::traffic::{Balancer, Balancers, Gate, Stream, Traffic, View};
@@ -137,6 +138,8 @@ pub struct Observation {
     pub armed: BTreeSet<Port>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
+    /// Who deployed there last; `None` where the host has no record of that.
+    pub owner: Option<Owner>,
     /// The hooks that were run there under the order that was just carried out, in their order.
     pub hooks: Vec<HookRun>,
 }

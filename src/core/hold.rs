@@ -27,6 +27,11 @@ pub enum Hold {
         /// What was tried and what came back.
         why: String,
     },
+    /// It carries the service for another fleet.
+    Foreign {
+        /// Which, and who deployed there last.
+        why: String,
+    },
     /// It is left behind in this rollout.
     LeftBehind {
         /// Why.
@@ -121,6 +126,7 @@ impl fmt::Display for Hold {
             }
             Hold::NotSeen => f.write_str("not looked at yet"),
             Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
+            Hold::Foreign { why } => write!(f, "not counted: {why}"),
             Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
             Hold::Busy { action } => write!(f, "busy: {action}"),
             Hold::WaitsForReady { port, answer: Some(answer) } => {

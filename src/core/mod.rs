@@ -23,6 +23,7 @@ pub mod migration;
 pub mod names;
 pub mod night;
 pub mod notice;
+pub mod owner;
 pub mod plan;
 pub mod preview;
 pub mod release;

@@ -21,6 +21,7 @@ use crate::core::analysis::{Analysis, Measurement};
 use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::owner::Owner;
 use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
 use crate::core::traffic::View;
 use crate::probe;
@@ -68,6 +69,8 @@ pub struct Hosts {
     releases: Releases,
     pub(super) service: String,
     pub(super) fleet: String,
+    /// What the hosts record of who deploys.
+    owner: Owner,
     pub(super) clock: Arc<dyn Clock>,
     client: probe::Client,
     connects: Semaphore,
@@ -109,11 +112,11 @@ impl Link {
 
 impl Hosts {
     /// Knows the hosts, and with them the balancers' machines, on which there are no ports; connects to none yet.
+    /// `owner` names the fleet, the service, and the history that acts.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
-        service: String,
-        fleet: String,
+        owner: Owner,
         clock: Arc<dyn Clock>,
         balancing: Option<Balancing>,
         control: Control,
@@ -137,8 +140,9 @@ impl Hosts {
         Self {
             links: sites.into_iter().map(link).collect(),
             releases,
-            service,
-            fleet,
+            service: owner.service.clone(),
+            fleet: owner.fleet.clone(),
+            owner,
             clock,
             client: probe::Client::new(),
             connects: Semaphore::new(CONNECTS_TOGETHER),
@@ -184,6 +188,7 @@ impl Hosts {
             order,
             host_address: link.site.target.address.clone(),
             ports: link.site.ports.clone(),
+            owner: self.owner.clone(),
         }
     }
 

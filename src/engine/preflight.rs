@@ -12,6 +12,7 @@ use super::world::{Unusable, World};
 use crate::core::fleet::{Fleet, Judgement};
 use crate::core::health::{Thresholds, Verdict};
 use crate::core::names::{Epoch, HostId, ReleaseId};
+use crate::core::owner::Owner;
 use crate::core::release::Definition;
 use crate::core::traffic::Traffic;
 
@@ -25,6 +26,8 @@ pub struct Preflight {
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
     pub unusable: BTreeMap<HostId, Unusable>,
+    /// Who deployed to each host last, where the host has a record of that.
+    pub owners: BTreeMap<HostId, Owner>,
     /// The balancers that cannot be used.
     pub unusable_balancers: BTreeMap<HostId, Unusable>,
 }
@@ -58,6 +61,7 @@ pub async fn preflight<W: World>(
     while let Some((host, looked)) = looks.next().await {
         match looked {
             Ok(observation) => {
+                found.owners.extend(observation.owner.clone().map(|owner| (host.clone(), owner)));
                 found.fleet.observe(&host, observation);
             }
             Err(unusable) => {

@@ -109,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::core::names::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
+    use crate::core::owner::Owner;
     use crate::core::release::Driver;
     use crate::script::SlotHooks;
 
@@ -145,6 +146,7 @@ mod tests {
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
+            owner: Owner::default(),
         }
     }
 

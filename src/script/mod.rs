@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
+//! owner                  the fleet and the history that deployed last: who, from where, when
 //! tmp/                   what is not whole yet, or no longer
 //! releases/DIGEST/       app/ and secrets (0600); there only when whole
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);

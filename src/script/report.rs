@@ -11,6 +11,7 @@ use super::runs::{Errands, Runs};
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
 use crate::core::health::Health;
 use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::owner::Owner;
 use crate::core::time::Time;
 
 /// The first line: the version of this language.
@@ -31,6 +32,7 @@ struct Draft {
     boot: String,
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
+    owner: Option<Owner>,
     releases: BTreeSet<ReleaseId>,
     slots: BTreeMap<Port, Record>,
     armed: BTreeSet<Port>,
@@ -88,6 +90,7 @@ impl Draft {
             "boot" => value.clone_into(&mut self.boot),
             "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
+            "owner" => owner(self.owner.get_or_insert_default(), value),
             "staged" => {
                 self.releases.insert(digest(line, value)?);
             }
@@ -160,8 +163,15 @@ impl Draft {
             }
         }
         let (hooks, errand) = self.runs.finish();
-        let observation =
-            Observation { epoch, releases: self.releases, slots, armed: self.armed, free_kib: self.free_kib, hooks };
+        let observation = Observation {
+            epoch,
+            releases: self.releases,
+            slots,
+            armed: self.armed,
+            free_kib: self.free_kib,
+            owner: self.owner,
+            hooks,
+        };
         Ok(Report { end, observation, facts: self.facts, errand })
     }
 }
@@ -228,6 +238,22 @@ pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
         "late" => Ok(End::Late { taken: ActionId(number(line, text)?) }),
         "busy" => Ok(End::LockBusy { holder: text.to_owned() }),
         _ => Err(wrong(line, "is no end")),
+    }
+}
+
+/// Takes in one line of the record of who deployed last. A later version may have more to say, and a record that makes
+/// no sense is as good as none.
+fn owner(owner: &mut Owner, line: &str) {
+    let Some((key, value)) = line.split_once('=') else { return };
+    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    match key {
+        "fleet" => owner.fleet = value,
+        "service" => owner.service = value,
+        "history" => owner.history = value,
+        "who" => owner.who = value,
+        "dir" => owner.dir = value,
+        "at" => owner.at = Time(value.parse().unwrap_or_default()),
+        _ => {}
     }
 }
 

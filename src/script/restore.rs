@@ -81,6 +81,7 @@ WantedBy=multi-user.target",
 mod tests {
     use super::*;
     use crate::core::names::{ActionId, Epoch, InstanceId};
+    use crate::core::owner::Owner;
     use crate::script::stop;
 
     fn site() -> Site {
@@ -91,6 +92,7 @@ mod tests {
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
+            owner: Owner::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::address::loopback_forms;
 use super::quote::quote;
 use crate::core::names::{ActionId, Epoch, Port};
+use crate::core::owner::Owner;
 use crate::core::release::Driver;
 
 /// A service's place on one host, and in whose name orders are given.
@@ -24,6 +25,8 @@ pub struct Site {
     pub host_address: String,
     /// The ports on which to look for strangers.
     pub ports: Vec<Port>,
+    /// What a host records of who deploys; its fleet is the only one whose orders the host takes.
+    pub owner: Owner,
 }
 
 /// What to run on a host.
@@ -106,6 +109,8 @@ impl Text {
         self.set("VERB", verb)
             .set("EPOCH", site.epoch)
             .set("ORDER", site.order.0)
+            .set("FLEET", &site.owner.fleet)
+            .set("OWNER", record(&site.owner))
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
             .add(include_str!("sh/lock.sh"))
     }
@@ -140,6 +145,14 @@ impl Text {
     pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
         Script { text: self.0, input, deadline }
     }
+}
+
+/// The record of who deploys, as it lies on a host, without its last newline.
+fn record(owner: &Owner) -> String {
+    let Owner { fleet, service, history, who, dir, at } = owner;
+    let at = at.0.to_string();
+    let lines = [("fleet", fleet), ("service", service), ("history", history), ("who", who), ("dir", dir), ("at", &at)];
+    lines.map(|(key, value)| format!("{key}={}", one_line(value))).join("\n")
 }
 
 /// How many lines a script that takes exactly this text from its input has to take.

@@ -45,6 +45,7 @@ pub(super) fn exec_word(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::core::names::{ActionId, Epoch};
+    use crate::core::owner::Owner;
 
     fn site(base_dir: &str) -> Site {
         Site {
@@ -54,6 +55,7 @@ mod tests {
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
+            owner: Owner::default(),
         }
     }
 

@@ -38,7 +38,7 @@ impl Holder {
         let pid = std::process::id();
         let (owner, host, run) = (owner.to_owned(), host.to_owned(), run.to_owned());
         let pid_started = started_ticks(pid).unwrap_or(0);
-        Self { owner, host, pid, pid_started, run, since: now, heartbeat: now, now, token: token() }
+        Self { owner, host, pid, pid_started, run, since: now, heartbeat: now, now, token: random_id() }
     }
 
     /// Whether its process is known to be gone, or has not said that it lives for too long.
@@ -66,7 +66,7 @@ impl fmt::Display for Holder {
 }
 
 /// 128 random bits in hex; empty, which admits nobody, where the system gives none.
-fn token() -> String {
+pub(super) fn random_id() -> String {
     use std::io::Read;
     let mut bytes = [0; 16];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));

@@ -32,6 +32,7 @@ mod lookup;
 mod loss;
 mod migrations;
 mod once;
+mod ownership;
 mod pause;
 mod plan;
 mod pull;

@@ -424,6 +424,7 @@ fn observation(machine: &Machine) -> Observation {
     });
     Observation {
         hooks: Vec::new(),
+        owner: None,
         epoch: Epoch(machine.epoch.into()),
         releases: releases(machine.releases),
         slots: slots.collect::<BTreeMap<_, _>>(),

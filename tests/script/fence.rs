@@ -7,7 +7,7 @@ use std::time::Duration;
 use ship::core::names::{ActionId, Epoch};
 use ship::script::{End, Script, claim, prune, start};
 
-use crate::host::{Host, Release, shells, wait_for};
+use crate::host::{Host, Release, owner, shells, wait_for};
 
 fn epoch_file(host: &Host) -> String {
     fs::read_to_string(host.root().join("epoch")).expect("epoch")
@@ -40,6 +40,40 @@ fn a_newer_epoch_is_stored_and_an_older_one_refused() {
         }
         assert_eq!(epoch_file(&host).trim_end(), format!("{} 1", 1_u64 << 40));
         assert_eq!(host.observe().epoch, Epoch(1 << 40), "looking is free");
+    }
+}
+
+#[test]
+fn host_refuses_orders_for_another_fleet_than_its_record_names() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let (release, other) = (Release::new("hello"), Release::new("other"));
+        host.stage(&release);
+        host.start(&host.launch_sh("a", &release, "exec sleep 60"));
+        assert_eq!(host.observe().owner, Some(owner("production")));
+
+        host.site.owner = owner("staging");
+        host.site.epoch = Epoch(9);
+        let orders = [
+            claim(&host.site),
+            host.halt("a", Duration::ZERO),
+            host.stage_script(&other),
+            start(&host.site, &host.launch("b", &release)),
+            prune(&host.site, &[release.id.clone()].into()),
+        ];
+        for order in orders {
+            let reply = host.ask(&order);
+            let End::Failed(why) = reply.end else { panic!("{shell:?}: {:?}", reply.end) };
+            assert!(why.ends_with("belongs to the fleet production, not to staging: nothing was done"), "{why}");
+            assert_eq!(
+                (reply.observation.epoch, reply.observation.owner.clone()),
+                (Epoch(7), Some(owner("production")))
+            );
+            assert!(host.instance(reply.observation).is_running());
+        }
+
+        fs::remove_file(host.root().join("owner")).expect("the record");
+        assert_eq!(host.order(&claim(&host.site)).owner, Some(owner("staging")), "a host without a record is free");
     }
 }
 

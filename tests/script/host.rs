@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 use ship::core::fleet::{Instance, Observation, Occupant};
 use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::owner::Owner;
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{Bytes, End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start, stop};
@@ -33,6 +34,12 @@ pub(crate) fn shells() -> Vec<Shell> {
     shells.extend(has("bash").then_some(Shell::Bash));
     shells.extend(has("busybox").then_some(Shell::Busybox));
     shells
+}
+
+/// The record of a controller that deploys for this fleet.
+pub(crate) fn owner(fleet: &str) -> Owner {
+    let [service, history, who, dir] = ["testpage", "0f", "anna@laptop", "/srv/x"].map(str::to_owned);
+    Owner { fleet: fleet.to_owned(), service, history, who, dir, at: Time(1000) }
 }
 
 /// The one host of a test. What runs on it ends with it.
@@ -72,6 +79,7 @@ impl Host {
             order: ActionId(1),
             host_address: address,
             ports: vec![port],
+            owner: owner("production"),
         };
         let host = Self { dir, site, port, shell, is_bare: false };
         fs::create_dir(host.bin()).expect("bin");

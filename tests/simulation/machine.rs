@@ -118,6 +118,7 @@ impl Machine {
         }
         Observation {
             hooks: Vec::new(),
+            owner: None,
             epoch: self.epoch,
             releases: self.releases.clone(),
             slots,

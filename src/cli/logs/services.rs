@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::super::exit::{Exit, Fail};
 use super::super::session::Session;
-use super::super::{note, signals};
+use super::super::{note, ownership, signals};
 use super::Wanted;
 use super::choice::{self, Choice, Seen};
 use super::page::{Line, Page};
@@ -48,6 +48,9 @@ async fn show_of(session: &Session, world: &Arc<Hosts>, words: &[String], wanted
     let hosts = session.hosts();
     let ports = &session.project.playbook.service.ports;
     let looks = join_all(hosts.iter().map(|host| world.look(host))).await;
+    let owner = |look: &Result<Observation, _>| look.as_ref().ok().and_then(|seen| seen.owner.clone());
+    let owners = hosts.iter().zip(&looks).filter_map(|(host, look)| Some((host.clone(), owner(look)?))).collect();
+    ownership::refuse_foreign(session, &owners)?;
     let mut lost = BTreeMap::new();
     let mut fleet = Vec::new();
     for (host, look) in hosts.iter().zip(looks) {

@@ -52,6 +52,7 @@ busy() {
 # Refuses an order that is older than the newest that was taken here: of an older epoch, or of the same and with a lower
 # number. An equal number is the same order given twice, or its second part.
 fence() {
+    check_owner
     seen=0 taken=0
     if [ -f "$ROOT/epoch" ]; then
         # Before orders had numbers there was only the epoch.
@@ -64,13 +65,29 @@ fence() {
     if [ "$seen" -lt "$EPOCH" ]; then
         # Nobody who could finish what lies there is let in again.
         clean
-        said=$({ print_fence >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1) ||
-            fail "the epoch could not be stored: $said"
+        said=$({
+            printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
+                mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
+        } 2>&1) || fail "the epoch could not be stored: $said"
         return
     fi
     [ "$taken" -le "$ORDER" ] || finish late "$taken"
     # Written over in place, which takes no program and on a full disk no room.
     [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
+}
+
+# Refuses a host that carries the service for another fleet. A host without a record is free to take.
+check_owner() {
+    owned_by=
+    if [ -f "$ROOT/owner" ]; then
+        while IFS= read -r line; do
+            case $line in
+                fleet=*) owned_by=${line#fleet=} ;;
+            esac
+        done <"$ROOT/owner"
+    fi
+    [ -z "$owned_by" ] || [ "$owned_by" = "$FLEET" ] ||
+        fail "$ROOT belongs to the fleet $owned_by, not to $FLEET: nothing was done"
 }
 
 # Removes what is not whole, or no longer. Who is still at it may put one more thing there: that goes with its own end.

@@ -129,6 +129,11 @@ report() {
         read -r seen taken <"$ROOT/epoch"
     fi
     out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$hooked"
+    if [ -f "$ROOT/owner" ]; then
+        while IFS= read -r line; do
+            out="${out}owner=$line$NL"
+        done <"$ROOT/owner"
+    fi
     for release in "$ROOT"/releases/*; do
         release=${release##*/}
         case $release in

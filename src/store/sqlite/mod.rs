@@ -88,6 +88,14 @@ impl Sqlite {
         Ok(Epoch(unsigned(epoch)))
     }
 
+    /// The random id of this history, by which hosts tell it from others.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn history_id(&self) -> Result<String, StoreError> {
+        Ok(self.query("select id from identity", params![], |row| row.get(0))?.pop().unwrap_or_default())
+    }
+
     /// The instances that a person asked for by `ship scale`, if that was the last word.
     ///
     /// # Errors

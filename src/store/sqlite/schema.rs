@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::store::lease::random_id;
+
 /// The schema's version, in `user_version`: a database of a newer ship is refused rather than misread.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// What version 1 had.
 pub(super) const SCHEMA: &str = "
@@ -67,6 +69,9 @@ const SCHEMA_3: &str = "
     ) without rowid;
 ";
 
+/// What came with version 4: the name by which hosts know the history.
+const SCHEMA_4: &str = "create table identity (id text not null);";
+
 /// Brings a database up to date; the version that it had.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -79,6 +84,12 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     if version < 3 {
         transaction.execute_batch(SCHEMA_3)?;
+    }
+    if version < 4 {
+        transaction.execute_batch(SCHEMA_4)?;
+        transaction.execute("insert into identity values (?1)", [random_id()])?;
+    }
+    if version < SCHEMA_VERSION {
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()?;

@@ -177,6 +177,15 @@ fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
 }
 
 #[test]
+fn history_keeps_its_random_id() {
+    let (_dir, place, first) = store();
+    let id = first.history_id().unwrap();
+    assert_eq!(id.len(), 32, "{id}");
+    assert_eq!(Sqlite::open(&place).unwrap().history_id().unwrap(), id);
+    assert_ne!(store().2.history_id().unwrap(), id);
+}
+
+#[test]
 fn what_is_asked_of_a_rollout_reaches_it_and_no_other() {
     let (_dir, place, mut store) = store();
     let revision = store.add_revision(&subject(), &new("1")).unwrap();

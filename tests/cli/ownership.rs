@@ -1,0 +1,76 @@
+//! Whose the hosts are: another fleet is refused, and another control directory is named.
+
+use std::fs;
+
+use serde_json::json;
+use snapbox::str;
+
+use crate::project::Project;
+use crate::support::world::write;
+
+/// A fleet `local` that runs 0.8 on one host, and an inventory `staging.toml` of another fleet on the same host.
+fn shared_host() -> Project {
+    let project = Project::small();
+    project.deploy("0.8");
+    write(&project.path("staging.toml"), &project.inventory("staging", &["node1"]));
+    project
+}
+
+#[test]
+fn host_of_another_fleet_is_refused_before_anything_is_touched() {
+    let project = shared_host();
+    let before = project.status()["instances"][0].clone();
+    project
+        .ship(&["deploy", "staging.toml", "--version", "0.9"])
+        .stderr(str![[r#"
+error: 1 host of 1 cannot be used; nothing was touched
+  node1: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
+hint: give the fleet staging a base_dir and ports of its own; to move the host to the fleet staging, remove [ROOT]/.ship/hosts/node1/page/owner there
+
+"#]])
+        .status(2)
+        .run();
+    for verb in ["plan", "check", "logs"] {
+        let done = project.ship(&[verb, "staging.toml"]).any_stdout().any_stderr().status(2).run();
+        let said = done.stdout + &done.stderr;
+        assert!(said.contains("carries the service page of the fleet local"), "{verb}: {said}");
+    }
+    project
+        .ship(&["status", "staging.toml"])
+        .stdout(str![[r#"
+service "page" has not been deployed on staging yet
+node1   not counted: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
+
+"#]])
+        .run();
+    let after = project.status()["instances"][0].clone();
+    assert_eq!((&after["name"], &after["ready"]), (&before["name"], &json!(true)));
+}
+
+#[test]
+fn host_is_moved_to_another_fleet_once_its_record_is_removed() {
+    let project = shared_host();
+    let record = project.path(".ship/hosts/node1/page/owner");
+    fs::remove_file(&record).expect("the record that the refusal names");
+    project.ship(&["deploy", "staging.toml", "--version", "0.9"]).any_stderr().run();
+    let owner = fs::read_to_string(&record).expect("the record");
+    assert!(owner.contains("fleet=staging\nservice=page\n"), "{owner}");
+    project.ship(&["deploy", "inventory.toml"]).any_stderr().status(2).run();
+}
+
+#[test]
+fn two_fleets_of_one_service_share_a_host_in_directories_of_their_own() {
+    let project = shared_host();
+    let staging = project.inventory("staging", &["node1"]).replace("playbook.toml", "staging-page.toml");
+    write(&project.path("staging.toml"), &format!("{staging}base_dir = \"{}\"\n", project.path("other").display()));
+    let playbook = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
+    write(&project.path("staging-page.toml"), &playbook.replace("[8081, 8082]", "[8083, 8084]"));
+    for (inventory, version) in [("staging.toml", "0.9"), ("inventory.toml", "0.9"), ("staging.toml", "0.8")] {
+        project.ship(&["deploy", inventory, "--version", version]).any_stderr().run();
+    }
+    for (inventory, version) in [("staging.toml", "0.8"), ("inventory.toml", "0.9")] {
+        let done = project.ship(&["status", inventory, "--output", "json"]).any_stdout().run();
+        let status = crate::call::json(&done.stdout);
+        assert_eq!((&status["version"], &status["replicas"]["available"]), (&json!(version), &json!(1)), "{status:#}");
+    }
+}
