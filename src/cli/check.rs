@@ -14,7 +14,9 @@ use super::{channels, ownership, print};
 use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::hook::HookSite;
+use crate::core::identity::Identity;
 use crate::core::names::{HostId, Slot};
+use crate::core::owner::Owner;
 use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
 use crate::core::traffic::Server;
@@ -39,6 +41,8 @@ struct Found {
     problems: Vec<String>,
     /// The slots in which an instance runs.
     running: Vec<Slot>,
+    owner: Option<Owner>,
+    identity: Option<Identity>,
 }
 
 pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
@@ -110,17 +114,21 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
                 Err(unusable) => Err(unusable.why.clone()),
             };
             match read {
-                Ok((facts, observation)) => {
-                    let foreign = ownership::problem(session, &host, observation.owner.as_ref());
-                    let mut found = judge(host, needs.driver, &facts, &observation, size_bytes);
-                    found.problems.extend(foreign);
-                    found
-                }
+                Ok((facts, observation)) => judge(host, needs.driver, &facts, &observation, size_bytes),
                 Err(why) => Found::unreachable(host, why),
             }
         }
     });
-    stream::iter(checks).buffered(TOGETHER).collect().await
+    let mut all: Vec<Found> = stream::iter(checks).buffered(TOGETHER).collect().await;
+    let named = |found: &Found| found.host.clone();
+    let owners = all.iter().filter_map(|found| Some((named(found), found.owner.clone()?))).collect();
+    let identities = all.iter().filter_map(|found| Some((named(found), found.identity.clone()?))).collect();
+    let mut problems = ownership::problems(session, &owners, &identities);
+    for found in &mut all {
+        let problem = problems.remove(&found.host);
+        found.problems.extend(problem.map(|problem| format!("{}; {}", problem.why, problem.hint)));
+    }
+    all
 }
 
 /// The balancers' machines, what they say, and whether those get requests that run.
@@ -166,7 +174,16 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
 impl Found {
     fn unreachable(host: HostId, why: String) -> Self {
         let (reached, has) = (String::new(), String::new());
-        Self { host, is_reachable: false, reached, has, problems: vec![why], running: Vec::new() }
+        Self {
+            host,
+            is_reachable: false,
+            reached,
+            has,
+            problems: vec![why],
+            running: Vec::new(),
+            owner: None,
+            identity: None,
+        }
     }
 }
 
@@ -201,5 +218,6 @@ fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation,
     let runs = |occupant: &Occupant| matches!(occupant, Occupant::Instance(instance) if instance.is_running());
     let running = observation.slots.iter().filter(|(_, occupant)| runs(occupant));
     let running = running.map(|(port, _)| Slot { host: host.clone(), port: *port }).collect();
-    Found { host, is_reachable: true, reached, has, problems, running }
+    let (owner, identity) = (observation.owner.clone(), observation.identity.clone());
+    Found { host, is_reachable: true, reached, has, problems, running, owner, identity }
 }

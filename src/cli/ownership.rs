@@ -1,59 +1,85 @@
-//! Whose the hosts are: refuses hosts of another fleet, and names the history that deployed last.
+//! Whose the hosts are: refuses hosts of another fleet and machines listed twice.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::exit::Fail;
 use super::session::Session;
 use crate::core::hold::Hold;
+use crate::core::identity::{Identity, Twin, twins};
 use crate::core::names::HostId;
 use crate::core::owner::{self, Owner};
 use crate::engine::Preflight;
 use crate::report::text::{clean, count};
 
-/// Refuses to act where a host carries the service for another fleet.
-pub(super) fn refuse_foreign(session: &Session, owners: &BTreeMap<HostId, Owner>) -> Result<(), Fail> {
-    let foreign = owner::foreign(owners, &session.subject.fleet);
-    let Some((host, _)) = foreign.first_key_value() else { return Ok(()) };
-    let mut message = format!(
-        "error: {} of {} cannot be used; nothing was touched",
-        count(foreign.len(), "host"),
-        session.hosts().len()
-    );
-    for (host, owner) in &foreign {
-        message.push_str(&format!("\n  {host}: {}", belongs(session, owner)));
+/// Refuses to act where a host carries the service for another fleet, or two hosts are one machine.
+pub(super) fn permit(
+    session: &Session,
+    owners: &BTreeMap<HostId, Owner>,
+    identities: &BTreeMap<HostId, Identity>,
+) -> Result<(), Fail> {
+    let problems = problems(session, owners, identities);
+    if problems.is_empty() {
+        return Ok(());
     }
-    message.push_str(&format!("\n{}", hint(session, host)));
+    let (hosts, all) = (count(problems.len(), "host"), session.hosts().len());
+    let mut message = format!("error: {hosts} of {all} cannot be used; nothing was touched");
+    for (host, Problem { why, hint }) in problems {
+        // Writing to a string does not fail.
+        let _ = write!(message, "\n  {host}: {why}\n    hint: {hint}");
+    }
     Err(Fail::refused(message))
 }
 
-/// What `ship check` reports of a host of another fleet.
-pub(super) fn problem(session: &Session, host: &HostId, owner: Option<&Owner>) -> Option<String> {
-    let owners: BTreeMap<_, _> = owner.map(|owner| (host.clone(), owner.clone())).into_iter().collect();
-    let foreign = owner::foreign(&owners, &session.subject.fleet);
-    foreign.values().next().map(|owner| format!("{}; {}", belongs(session, owner), hint(session, host)))
+/// Why a host cannot be used, and what to do about it.
+pub(super) struct Problem {
+    pub(super) why: String,
+    pub(super) hint: String,
 }
 
-/// Takes the hosts of another fleet out of what was found, so that their instances are not counted as this fleet's.
-pub(super) fn set_foreign_apart(session: &Session, found: &mut Preflight) -> BTreeMap<HostId, Hold> {
-    let foreign = owner::foreign(&found.owners, &session.subject.fleet);
-    let holds: BTreeMap<_, _> = foreign
-        .into_iter()
-        .map(|(host, owner)| (host.clone(), Hold::Foreign { why: belongs(session, owner) }))
-        .collect();
-    found.fleet.hosts.retain(|host, _| !holds.contains_key(host));
-    holds
+/// The hosts that carry the service for another fleet, and those that are a machine which the inventory lists already.
+pub(super) fn problems(
+    session: &Session,
+    owners: &BTreeMap<HostId, Owner>,
+    identities: &BTreeMap<HostId, Identity>,
+) -> BTreeMap<HostId, Problem> {
+    let twins = twins(&session.addresses(), identities, session.project.playbook.service.driver);
+    let twins = twins.into_iter().map(|twin| (twin.host.clone(), of_twin(session, &twin)));
+    let foreign = owner::foreign(owners, &session.subject.fleet);
+    let foreign = foreign.into_iter().map(|(host, owner)| (host.clone(), of_foreign(session, host, owner)));
+    twins.chain(foreign).collect()
 }
 
-fn belongs(session: &Session, owner: &Owner) -> String {
-    let (fleet, who) = (clean(&owner.fleet), clean(&owner.told(session.now())));
-    format!("carries the service {} of the fleet {fleet}, last deployed by {who}", session.subject.service)
+fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
+    let (service, fleet) = (&session.subject.service, &session.subject.fleet);
+    let (other, who) = (clean(&owner.fleet), clean(&owner.told(session.now())));
+    let record = format!("{}/owner", session.root(host));
+    Problem {
+        why: format!("carries the service {service} of the fleet {other}, last deployed by {who}"),
+        hint: format!(
+            "give the fleet {fleet} a base_dir and ports of its own; to move the host to the fleet {fleet}, remove \
+             {record} there"
+        ),
+    }
 }
 
-fn hint(session: &Session, host: &HostId) -> String {
-    let fleet = &session.subject.fleet;
-    format!(
-        "hint: give the fleet {fleet} a base_dir and ports of its own; to move the host to the fleet {fleet}, remove \
-         {}/owner there",
-        session.root(host)
-    )
+fn of_twin(session: &Session, twin: &Twin) -> Problem {
+    let Twin { host, first, shares_place } = twin;
+    let root = session.root(host);
+    let (shared, hint) = if *shares_place {
+        (format!("both keep the service in {root}"), "list each machine once")
+    } else {
+        let hint = "list each machine once; with the process driver one machine may be several hosts, each with a \
+                    base_dir and a loopback address of its own";
+        ("both offer the same ports".to_owned(), hint)
+    };
+    Problem { why: format!("is the same machine as {first}: {shared}"), hint: hint.to_owned() }
+}
+
+/// Takes the hosts that cannot be used out of what was found, so that their instances are not counted, and gives the
+/// reasons.
+pub(super) fn set_apart(session: &Session, found: &mut Preflight) -> BTreeMap<HostId, Hold> {
+    let problems = problems(session, &found.owners, &found.identities);
+    found.fleet.hosts.retain(|host, _| !problems.contains_key(host));
+    problems.into_iter().map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why })).collect()
 }

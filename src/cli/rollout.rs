@@ -106,7 +106,7 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
     let mut scene = first_look(session, release, definitions).await?;
-    if let Err(fail) = ownership::refuse_foreign(session, &scene.found.owners) {
+    if let Err(fail) = ownership::permit(session, &scene.found.owners, &scene.found.identities) {
         scene.world.close().await;
         return Err(fail);
     }

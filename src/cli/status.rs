@@ -93,7 +93,7 @@ async fn show(
     let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
     let now = session.now();
     let mut holds = drained(session, &found.fleet);
-    holds.extend(ownership::set_foreign_apart(session, &mut found));
+    holds.extend(ownership::set_apart(session, &mut found));
     let status = Status::of(&Scene {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Verdict};
 use super::hook::HookRun;
+use super::identity::Identity;
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use super::owner::Owner;
 use super::release::Check;
@@ -140,6 +141,8 @@ pub struct Observation {
     pub free_kib: Option<u64>,
     /// Who deployed there last; `None` where the host has no record of that.
     pub owner: Option<Owner>,
+    /// Which machine it is; `None` where that was not asked, or the host cannot tell.
+    pub identity: Option<Identity>,
     /// The hooks that were run there under the order that was just carried out, in their order.
     pub hooks: Vec<HookRun>,
 }

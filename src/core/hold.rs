@@ -27,9 +27,9 @@ pub enum Hold {
         /// What was tried and what came back.
         why: String,
     },
-    /// It carries the service for another fleet.
-    Foreign {
-        /// Which, and who deployed there last.
+    /// It is not this fleet's, or not a machine of its own: what runs there is not counted.
+    NotCounted {
+        /// Why.
         why: String,
     },
     /// It is left behind in this rollout.
@@ -126,7 +126,7 @@ impl fmt::Display for Hold {
             }
             Hold::NotSeen => f.write_str("not looked at yet"),
             Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
-            Hold::Foreign { why } => write!(f, "not counted: {why}"),
+            Hold::NotCounted { why } => write!(f, "not counted: {why}"),
             Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
             Hold::Busy { action } => write!(f, "busy: {action}"),
             Hold::WaitsForReady { port, answer: Some(answer) } => {

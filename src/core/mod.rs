@@ -18,6 +18,7 @@ pub mod health;
 pub mod history;
 pub mod hold;
 pub mod hook;
+pub mod identity;
 pub mod loss;
 pub mod migration;
 pub mod names;

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::world::{Unusable, World};
 use crate::core::fleet::{Fleet, Judgement};
 use crate::core::health::{Thresholds, Verdict};
+use crate::core::identity::Identity;
 use crate::core::names::{Epoch, HostId, ReleaseId};
 use crate::core::owner::Owner;
 use crate::core::release::Definition;
@@ -28,6 +29,8 @@ pub struct Preflight {
     pub unusable: BTreeMap<HostId, Unusable>,
     /// Who deployed to each host last, where the host has a record of that.
     pub owners: BTreeMap<HostId, Owner>,
+    /// Which machine each host is, where it could tell.
+    pub identities: BTreeMap<HostId, Identity>,
     /// The balancers that cannot be used.
     pub unusable_balancers: BTreeMap<HostId, Unusable>,
 }
@@ -62,6 +65,7 @@ pub async fn preflight<W: World>(
         match looked {
             Ok(observation) => {
                 found.owners.extend(observation.owner.clone().map(|owner| (host.clone(), owner)));
+                found.identities.extend(observation.identity.clone().map(|identity| (host.clone(), identity)));
                 found.fleet.observe(&host, observation);
             }
             Err(unusable) => {

@@ -87,7 +87,7 @@ pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
     let askers = needs.liveness.map(askers).unwrap_or_default();
     let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
     let text = text.set("PULLERS", if needs.pulls { "curl wget" } else { "" });
-    text.add(include_str!("sh/check.sh")).script(Input::default(), WORK)
+    text.add(include_str!("sh/identity.sh")).add(include_str!("sh/check.sh")).script(Input::default(), WORK)
 }
 
 /// Reads what [`check`] has printed, at `now` by this machine's clock.

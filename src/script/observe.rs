@@ -5,5 +5,8 @@ use super::site::{Input, Script, Site, Text, WORK};
 /// Reports what is on a host: its epoch, its releases, what is in its slots, the strangers on its ports, the free
 /// space. Takes no lock and changes nothing.
 pub fn observe(site: &Site) -> Script {
-    Text::looking(site).add(include_str!("sh/observe.sh")).script(Input::default(), WORK)
+    Text::looking(site)
+        .add(include_str!("sh/identity.sh"))
+        .add(include_str!("sh/observe.sh"))
+        .script(Input::default(), WORK)
 }

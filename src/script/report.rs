@@ -10,6 +10,7 @@ use super::reply::{End, Unreadable};
 use super::runs::{Errands, Runs};
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
 use crate::core::health::Health;
+use crate::core::identity::Identity;
 use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::owner::Owner;
 use crate::core::time::Time;
@@ -33,6 +34,8 @@ struct Draft {
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
     owner: Option<Owner>,
+    machine: Option<String>,
+    place: Option<String>,
     releases: BTreeSet<ReleaseId>,
     slots: BTreeMap<Port, Record>,
     armed: BTreeSet<Port>,
@@ -90,6 +93,8 @@ impl Draft {
             "boot" => value.clone_into(&mut self.boot),
             "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
+            "machine" => self.machine = Some(value.to_owned()),
+            "place" => self.place = Some(value.to_owned()),
             "owner" => owner(self.owner.get_or_insert_default(), value),
             "staged" => {
                 self.releases.insert(digest(line, value)?);
@@ -170,6 +175,7 @@ impl Draft {
             armed: self.armed,
             free_kib: self.free_kib,
             owner: self.owner,
+            identity: self.machine.zip(self.place).map(|(machine, place)| Identity { machine, place }),
             hooks,
         };
         Ok(Report { end, observation, facts: self.facts, errand })

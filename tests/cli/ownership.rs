@@ -25,7 +25,7 @@ fn host_of_another_fleet_is_refused_before_anything_is_touched() {
         .stderr(str![[r#"
 error: 1 host of 1 cannot be used; nothing was touched
   node1: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
-hint: give the fleet staging a base_dir and ports of its own; to move the host to the fleet staging, remove [ROOT]/.ship/hosts/node1/page/owner there
+    hint: give the fleet staging a base_dir and ports of its own; to move the host to the fleet staging, remove [ROOT]/.ship/hosts/node1/page/owner there
 
 "#]])
         .status(2)
@@ -56,6 +56,36 @@ fn host_is_moved_to_another_fleet_once_its_record_is_removed() {
     let owner = fs::read_to_string(&record).expect("the record");
     assert!(owner.contains("fleet=staging\nservice=page\n"), "{owner}");
     project.ship(&["deploy", "inventory.toml"]).any_stderr().status(2).run();
+}
+
+#[test]
+fn machine_listed_twice_is_refused_by_deploy_and_check() {
+    let project = Project::new().with("replicas = 3", "replicas = 2");
+    let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
+    let inventory = project.inventory("local", &["node1", "node2"]);
+    write(&project.path("inventory.toml"), &inventory.replace("transport =", &format!("{base_dir}transport =")));
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(str![[r#"
+error: 1 host of 2 cannot be used; nothing was touched
+  node2: is the same machine as node1: both keep the service in [ROOT]/hosts/page
+    hint: list each machine once
+
+"#]])
+        .status(2)
+        .run();
+    assert!(!project.path("hosts").exists(), "something was touched");
+    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
+    assert!(done.stdout.contains("FAILED  node2: is the same machine as node1: both keep"), "{}", done.stdout);
+
+    // The second name of a machine that runs an instance does not count it again.
+    let one = project.inventory("local", &["node1"]).replace("transport =", &format!("{base_dir}transport ="));
+    write(&project.path("one.toml"), &one);
+    project.ship(&["deploy", "one.toml", "--set", "rollout.replicas=1"]).any_stderr().run();
+    let done = project.ship(&["status", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let status = crate::call::json(&done.stdout);
+    assert_eq!(status["replicas"]["total"], 1, "{status:#}");
+    assert_eq!(status["holds"][0]["host"], "node2", "{status:#}");
 }
 
 #[test]

@@ -425,6 +425,7 @@ fn observation(machine: &Machine) -> Observation {
     Observation {
         hooks: Vec::new(),
         owner: None,
+        identity: None,
         epoch: Epoch(machine.epoch.into()),
         releases: releases(machine.releases),
         slots: slots.collect::<BTreeMap<_, _>>(),

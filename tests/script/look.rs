@@ -168,3 +168,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn host_is_told_from_others_by_machine_and_directory_whatever_the_path() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let identity = |host: &Host| host.observe().identity.expect("an identity");
+        let before = identity(&host);
+        std::fs::create_dir_all(host.root()).expect("directory");
+        let after = identity(&host);
+        assert_eq!(after.machine, before.machine);
+
+        let base_dir = host.site.base_dir.clone();
+        let link = host.dir.path().join("link");
+        std::os::unix::fs::symlink(&base_dir, &link).expect("link");
+        host.site.base_dir = link.to_str().expect("path").into();
+        assert_eq!(identity(&host), after, "{shell:?}: the same directory by another path");
+        host.site.base_dir = format!("{base_dir}/other");
+        assert_eq!(identity(&host).machine, after.machine);
+        assert_ne!(identity(&host).place, after.place, "{shell:?}: another directory");
+    }
+}

@@ -119,6 +119,7 @@ impl Machine {
         Observation {
             hooks: Vec::new(),
             owner: None,
+            identity: None,
             epoch: self.epoch,
             releases: self.releases.clone(),
             slots,

@@ -48,9 +48,10 @@ async fn show_of(session: &Session, world: &Arc<Hosts>, words: &[String], wanted
     let hosts = session.hosts();
     let ports = &session.project.playbook.service.ports;
     let looks = join_all(hosts.iter().map(|host| world.look(host))).await;
-    let owner = |look: &Result<Observation, _>| look.as_ref().ok().and_then(|seen| seen.owner.clone());
-    let owners = hosts.iter().zip(&looks).filter_map(|(host, look)| Some((host.clone(), owner(look)?))).collect();
-    ownership::refuse_foreign(session, &owners)?;
+    let seen = hosts.iter().zip(&looks).filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
+    let owners = seen.clone().filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?))).collect();
+    let identities = seen.filter_map(|(host, seen)| Some((host.clone(), seen.identity.clone()?))).collect();
+    ownership::permit(session, &owners, &identities)?;
     let mut lost = BTreeMap::new();
     let mut fleet = Vec::new();
     for (host, look) in hosts.iter().zip(looks) {

@@ -19,4 +19,5 @@ elif [ ! -w "$place" ]; then
     check="${check}base=$place is not writable for this user$NL"
 fi
 look_space
+look_identity
 finish 'done'

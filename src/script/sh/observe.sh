@@ -1,1 +1,2 @@
+look_identity
 finish 'done'
