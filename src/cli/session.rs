@@ -27,6 +27,7 @@ use crate::core::traffic::{Balancers, Traffic};
 use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, WallClock};
 use crate::remote::Target;
 use crate::report::Versions;
+use crate::script::DEFAULT_BASE_DIR;
 use crate::store::{Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for};
 
 /// The project and its state.
@@ -443,7 +444,7 @@ impl Session {
         let default = if local {
             self.place.local_host(host.name.as_str()).to_string_lossy().into_owned()
         } else {
-            "/var/lib/ship".to_owned()
+            DEFAULT_BASE_DIR.to_owned()
         };
         let ssh = host.ssh.clone();
         HostSite {

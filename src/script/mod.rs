@@ -66,7 +66,7 @@ pub use self::prune::prune;
 pub use self::quote::quote;
 pub use self::reply::{End, Reply, Unreadable, read_reply};
 pub use self::restore::disarm;
-pub use self::site::{Input, Script, Site};
+pub use self::site::{DEFAULT_BASE_DIR, Input, Script, Site};
 pub use self::stage::{Bytes, stage};
 pub use self::start::{Launch, start};
 pub use self::stop::{Halt, stop};

@@ -36,7 +36,8 @@ fn text(site: &Site, host: &HostId, public: Port) -> Text {
         .set("HOST", host)
         .set("PORTS", ports.join(" "))
         .set("PUBLIC", public)
-        .set("TABLE", format!("ship_{}", site.service))
+        .set("TABLE", format!("ship_{}{}", site.service, site.suffix()))
+        .set("KEEPER", format!("ship-{}.public{}.service", site.service, site.suffix()))
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/nftables.sh"))
 }

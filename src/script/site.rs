@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::address::loopback_forms;
 use super::quote::quote;
 use crate::core::names::{ActionId, Epoch, Port};
@@ -55,6 +57,9 @@ impl fmt::Debug for Input {
     }
 }
 
+/// Below which services lie on a host for which the inventory names no directory.
+pub const DEFAULT_BASE_DIR: &str = "/var/lib/ship";
+
 /// How long a script waits for another one of the same service to end.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
@@ -71,6 +76,17 @@ impl Site {
     /// The service's directory.
     pub(super) fn root(&self) -> String {
         format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
+    }
+
+    /// What tells names that the whole host shares from those of the same service in another directory; empty in the
+    /// default directory.
+    pub(super) fn suffix(&self) -> String {
+        let base_dir = self.base_dir.trim_end_matches('/');
+        if base_dir == DEFAULT_BASE_DIR {
+            return String::new();
+        }
+        let digest = Sha256::digest(base_dir);
+        format!("_{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
     }
 
     /// The user as which an instance runs; `None` for the one that runs the scripts.

@@ -29,6 +29,13 @@ fn nft(command: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// The one table of ship for IPv4.
+fn table() -> String {
+    let tables = nft("list tables");
+    let table = tables.lines().find_map(|line| line.strip_prefix("table ip "));
+    table.unwrap_or_else(|| panic!("no table: {tables}")).to_owned()
+}
+
 fn switch(host: &Host, port: u16, turn: Turn) -> Script {
     switch_nftables(&host.site, &HostId::from("web1"), PUBLIC, port, turn)
 }
@@ -182,19 +189,40 @@ fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
 }
 
 #[test]
+fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
+    world::with_programs(&PROGRAMS, || {
+        Page::serve("first", &["0.0.0.0:8081"]);
+        let first = host(Shell::Sh);
+        done(&first, &switch(&first, 8081, OPEN));
+        let (mut other, table) = (Host::new(), table());
+        other.site.ports = PORTS.to_vec();
+        assert_eq!(seen(&look(&other))[0].0, Gate::Closed, "the port is not its own");
+        let (end, _) = run(&other, &switch(&other, 8082, OPEN));
+        let why = format!("port 80 of this host is the public port of the table {table} already; choose another port");
+        assert_eq!(end, End::Failed(why));
+
+        let on_81 = |port, turn| switch_nftables(&other.site, &HostId::from("web1"), 81, port, turn);
+        done(&other, &on_81(8081, OPEN));
+        done(&other, &on_81(8081, Turn::Close));
+        assert_eq!(seen(&look(&first))[0].0, Gate::Open);
+        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "first");
+    });
+}
+
+#[test]
 fn what_somebody_has_broken_is_seen_and_made_whole() {
     world::with_programs(&PROGRAMS, || {
         Page::serve("old", &["0.0.0.0:8081"]);
         for shell in shells() {
             let host = host(shell);
             for harm in [
-                "flush chain ip ship_testpage output; flush chain ip6 ship_testpage output",
-                "flush map ip ship_testpage active; flush map ip6 ship_testpage active",
+                "flush chain ip TABLE output; flush chain ip6 TABLE output",
+                "flush map ip TABLE active; flush map ip6 TABLE active",
                 "flush ruleset",
             ] {
                 assert_eq!(seen(&done(&host, &switch(&host, 8081, OPEN)))[0].0, Gate::Open);
                 assert_eq!(ask("127.0.0.1:80").expect("an answer"), "old");
-                nft(harm);
+                nft(&harm.replace("TABLE", &table()));
                 assert_eq!(seen(&look(&host))[0].0, Gate::Closed, "{shell:?}: {harm}");
             }
             // What a start of the host loads.

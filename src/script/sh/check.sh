@@ -19,5 +19,4 @@ elif [ ! -w "$place" ]; then
     check="${check}base=$place is not writable for this user$NL"
 fi
 look_space
-look_identity
 finish 'done'

@@ -1,4 +1,4 @@
-# What tells this machine, and the service's directory on it, from all others, in "identity"; nothing where the host has
+# Notes what tells this machine, and the service's directory on it, from all others, in "identity"; nothing where the host has
 # no program that tells directories apart.
 look_identity() {
     machine_id=
@@ -15,3 +15,4 @@ look_identity() {
     IFS=$BLANKS
     [ $# -ne 2 ] || identity="machine=$boot ${machine_id:--} $1${NL}place=$boot $2$rest$NL"
 }
+look_identity

@@ -28,19 +28,18 @@ add rule $family $TABLE output fib daddr type local meta l4proto tcp dnat to :tc
 # The rules are gone when the host restarts, or when all rules are read anew.
 keep() {
     [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1 || return 0
-    keeper=ship-$SERVICE.public.service
     changed=
-    write_unit "$keeper" "$UNIT"
+    write_unit "$KEEPER" "$UNIT"
     for wants in multi-user.target nftables.service; do
-        [ -L "$UNIT_DIR/$wants.wants/$keeper" ] && continue
-        said=$(mkdir -p "$UNIT_DIR/$wants.wants" && ln -sf "$UNIT_DIR/$keeper" "$UNIT_DIR/$wants.wants/$keeper" 2>&1) ||
-            fail "$keeper could not be enabled: $said"
+        [ -L "$UNIT_DIR/$wants.wants/$KEEPER" ] && continue
+        said=$(mkdir -p "$UNIT_DIR/$wants.wants" && ln -sf "$UNIT_DIR/$KEEPER" "$UNIT_DIR/$wants.wants/$KEEPER" 2>&1) ||
+            fail "$KEEPER could not be enabled: $said"
         changed=yes
     done
     read_units
     # So that it follows from now on, and not only after a restart of the host.
-    systemctl --quiet is-active "$keeper" 9>&- || said=$(systemctl --no-ask-password start "$keeper" 2>&1 9>&-) ||
-        fail "$keeper could not be started: $said"
+    systemctl --quiet is-active "$KEEPER" 9>&- || said=$(systemctl --no-ask-password start "$KEEPER" 2>&1 9>&-) ||
+        fail "$KEEPER could not be started: $said"
 }
 
 # Who has the port without ship would lose it: an SSH server, say.
@@ -48,6 +47,17 @@ refuse_to_take() {
     [ -z "$active" ] || return 0
     owner=$(ss -Hltn "sport = :$PUBLIC" 2>/dev/null)
     [ -z "$owner" ] || fail "somebody listens on port $PUBLIC of this host already; the service's public port has to be free"
+    refuse_to_share
+}
+
+# Refuses the port where another service, or this one in another directory, sends it to its own slots.
+refuse_to_share() {
+    for other in $(nft list tables 2>/dev/null | sed -n 's/^table ip \(ship_[^ ]*\)$/\1/p'); do
+        [ "$other" != "$TABLE" ] || continue
+        case $(nft -n list map ip "$other" active 2>/dev/null) in
+            *[!0-9]"$PUBLIC : "*) fail "port $PUBLIC of this host is the public port of the table $other already; choose another port" ;;
+        esac
+    done
 }
 
 enter

@@ -1,2 +1,1 @@
-look_identity
 finish 'done'
