@@ -69,6 +69,12 @@ impl InstanceId {
     pub fn new(service: &str, release: &ReleaseId, epoch: Epoch, action: ActionId) -> Self {
         Self::from(format!("{service}-{}-{}", release.short(), base32(epoch, action)))
     }
+
+    /// Whether the name is that of an instance of this release.
+    pub fn is_of(&self, service: &str, release: &ReleaseId) -> bool {
+        let rest = self.as_str().strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+        rest.and_then(|rest| rest.split_once('-')).is_some_and(|(short, _)| short == release.short())
+    }
 }
 
 /// Five digits that look unlike for neighbours, so that a person can tell two rows apart. Two orders of a rollout never
@@ -147,5 +153,13 @@ mod tests {
             (0..4000).map(|n| InstanceId::new("testpage", &release, Epoch(7), ActionId(n)).to_string()).collect();
         assert_eq!(names.len(), 4000);
         assert!(names.iter().all(|name| name.starts_with("testpage-515849216a-")));
+    }
+
+    #[test]
+    fn instance_name_tells_its_release() {
+        let (release, other) = (ReleaseId::from("515849216abbbbbbbbbb"), ReleaseId::from("615849216abbbbbbbbbb"));
+        let name = InstanceId::new("test-page", &release, Epoch(7), ActionId(1));
+        assert!(name.is_of("test-page", &release));
+        assert!(!name.is_of("test-page", &other) && !name.is_of("test", &release) && !name.is_of("page", &release));
     }
 }

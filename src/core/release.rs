@@ -51,7 +51,7 @@ pub struct Definition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
-    /// systemd: one template unit a service, one instance a slot.
+    /// systemd: each slot has a unit of its own.
     Systemd,
     /// No supervisor: a process in a session of its own, with a pid file and a log file.
     Process,

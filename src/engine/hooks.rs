@@ -48,10 +48,10 @@ pub(super) fn environment(definition: &Definition, fleet: &str, revision: Revisi
     known.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// What the hooks of an instance that is stopped may take, of whatever release: the longest that the history knows.
-pub(super) fn time_to_stop<'a>(known: impl Iterator<Item = &'a Definition>) -> Duration {
+/// How long the stop hooks of an instance may take: the longest of the releases that it may be of.
+pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition>) -> Duration {
     const POINTS: [HookPoint; 2] = [HookPoint::BeforeStop, HookPoint::AfterStop];
-    known.map(|definition| hook_time(&definition.hooks, &POINTS)).max().unwrap_or_default()
+    releases.into_iter().map(|definition| hook_time(&definition.hooks, &POINTS)).max().unwrap_or_default()
 }
 
 impl<W: World, S: Store> Run<W, S> {

@@ -34,6 +34,8 @@ const CONNECTS_TOGETHER: usize = 32;
 const QUESTIONS_TOGETHER: usize = 4;
 /// How long a start waits on the host to see the instance listen or end, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
+/// The stop timeout of an instance when no release is known.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the network may add to a script's own deadline.
 pub(super) const NETWORK: Duration = Duration::from_secs(10);
 
@@ -282,11 +284,12 @@ impl Hosts {
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
             Action::Stage { release, .. } => self.stage(&site, release),
             Action::Stop { slot, instance, restore_after, .. } => {
+                let releases = self.possible_releases(instance);
                 let halt = script::Halt {
                     port: slot.port,
                     instance: instance.clone(),
-                    stop_timeout: self.stop_timeout(),
-                    hooks: hooks::time_to_stop(self.releases.definitions.values()),
+                    stop_timeout: releases.iter().map(|release| release.stop_timeout).max().unwrap_or(STOP_TIMEOUT),
+                    hooks: hooks::time_to_stop(releases),
                     restore_after: *restore_after,
                 };
                 Ok(script::stop(&site, &halt))
@@ -372,10 +375,13 @@ impl Hosts {
         }
     }
 
-    /// What an instance may take to stop, of whatever release: the longest that the history knows.
-    fn stop_timeout(&self) -> Duration {
-        let known = self.releases.definitions.values().map(|definition| definition.stop_timeout);
-        known.max().unwrap_or(Duration::from_secs(30))
+    /// The release of an instance, as its name tells. If the history does not know it, it may be any: all that are
+    /// known.
+    fn possible_releases(&self, instance: &InstanceId) -> Vec<&Definition> {
+        let known = &self.releases.definitions;
+        let own: Vec<_> =
+            known.iter().filter(|(id, _)| instance.is_of(&self.service, id)).map(|(_, known)| known).collect();
+        if own.is_empty() { known.values().collect() } else { own }
     }
 
     // ── questions ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@
 //! a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
+//! unread                 units have changed, and systemd may not have read them yet (systemd driver)
 //! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
 //! owner                  the fleet and the history that deployed last: who, from where, when
 //! tmp/                   what is not whole yet, or no longer

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::site::{Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds};
 use super::start::{NUMBER_WAIT, SYSTEMD_WAIT};
-use super::stop::{Halt, KILL_WAIT, systemd_wait};
+use super::stop::Halt;
 use super::systemd::exec_word;
 use crate::core::names::Port;
 
@@ -30,9 +30,6 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .set("PORT", halt.port)
         .set("RESTORE_S", whole_seconds(after))
         .set("PATIENCE_CS", centiseconds(PATIENCE))
-        .set("STOP_CS", centiseconds(halt.stop_timeout))
-        .set("KILL_CS", centiseconds(KILL_WAIT))
-        .set("STOP_WAIT_S", whole_seconds(systemd_wait(halt.stop_timeout)))
         .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
@@ -44,7 +41,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .add(include_str!("sh/unit.sh"))
         .add(include_str!("sh/guard.sh"))
         .hooking(HOOK_TIME)
-        .add(include_str!("sh/halt.sh"))
+        .stopping(halt.stop_timeout)
         .add(include_str!("sh/start_process.sh"))
         .add(include_str!("sh/start_systemd.sh"))
         .add(include_str!("sh/restore.sh"))

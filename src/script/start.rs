@@ -8,8 +8,7 @@ use super::hooks::{self, SlotHooks, hook_time};
 use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count,
-    one_line, whole_seconds,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count, one_line,
 };
 use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
@@ -76,12 +75,9 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         .set("LIVENESS_LINES", line_count(&question))
         .set("HOOK_LINES", line_count(&hooks))
         .set("SETTLE_CS", centiseconds(launch.settle))
-        .set("STOP_CS", centiseconds(launch.stop_timeout))
-        .set("KILL_CS", centiseconds(KILL_WAIT))
-        .set("STOP_WAIT_S", whole_seconds(systemd_wait(launch.stop_timeout)))
         .set("UNIT_DIR", UNIT_DIR)
         .hooking(hooking)
-        .add(include_str!("sh/halt.sh"))
+        .stopping(launch.stop_timeout)
         .add(include_str!("sh/take.sh"));
     let (text, wait) = match launch.driver {
         Driver::Process => {
@@ -95,7 +91,7 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         Driver::Systemd => {
             let text = text
                 .set("RUN", format!("exec {}", quote_all(&launch.argv)))
-                .set("UNIT", unit(site, &run_as.unwrap_or_default(), launch.stop_timeout))
+                .set("UNIT", unit(site, launch.port, &run_as.unwrap_or_default(), launch.stop_timeout))
                 .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
                 .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
             let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
@@ -130,6 +126,7 @@ fn record(launch: &Launch, user: &str) -> String {
         format!("version={}", one_line(&launch.version)),
         format!("driver={}", driver_word(launch.driver)),
         format!("user={user}"),
+        format!("stop={}", centiseconds(launch.stop_timeout)),
     ]
     .join("\n")
 }

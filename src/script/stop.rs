@@ -16,7 +16,8 @@ pub struct Halt {
     pub port: Port,
     /// Exactly this instance: if another is there, nothing is stopped.
     pub instance: InstanceId,
-    /// From TERM to KILL.
+    /// The stop timeout of the instance's release, which bounds how long the script may take. The host itself goes by
+    /// the timeout that it recorded when it started the instance.
     pub stop_timeout: Duration,
     /// How long its hooks may take together: what is left then is not run.
     pub hooks: Duration,
@@ -35,13 +36,10 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
     let text = Text::acting(site, "stop")
         .set("PORT", halt.port)
         .set("NAME", &halt.instance)
-        .set("STOP_CS", centiseconds(halt.stop_timeout))
-        .set("KILL_CS", centiseconds(KILL_WAIT))
-        .set("STOP_WAIT_S", whole_seconds(wait))
         .set("UNIT_DIR", UNIT_DIR)
         .set("RESTORE_S", restore_s.unwrap_or_default())
         .hooking(halt.hooks)
-        .add(include_str!("sh/halt.sh"));
+        .stopping(halt.stop_timeout);
     let (text, input) = match halt.restore_after {
         None => (text, Input::default()),
         Some(after) => {
@@ -62,4 +60,14 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
 /// What systemd may take to stop an instance: what it has killed it ends in time of its own, as long again.
 pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
     stop_timeout * 2 + WORK
+}
+
+impl Text {
+    /// Lets the script stop instances. `stop_timeout` is for an instance whose record names none.
+    pub(super) fn stopping(self, stop_timeout: Duration) -> Self {
+        self.set("STOP_CS", centiseconds(stop_timeout))
+            .set("KILL_CS", centiseconds(KILL_WAIT))
+            .set("STOP_MARGIN_S", WORK.as_secs())
+            .add(include_str!("sh/halt.sh"))
+    }
 }

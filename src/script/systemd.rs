@@ -1,19 +1,22 @@
-//! The unit that systemd knows a service by. All that differs between releases lies in the slots.
+//! The unit that systemd runs an instance by. Each slot has its own, because a release's settings must not reach
+//! the instances of other releases.
 
 use std::time::Duration;
 
 use super::site::{Site, whole_seconds};
+use crate::core::names::Port;
 
-/// The text of `ship-SERVICE@.service`, without the last newline.
-pub(super) fn unit(site: &Site, user: &str, stop_timeout: Duration) -> String {
-    let slot = format!("{}/slots/%i", site.root().replace('%', "%%"));
+/// The text of `ship-SERVICE@PORT.service`, without the last newline.
+pub(super) fn unit(site: &Site, port: Port, user: &str, stop_timeout: Duration) -> String {
+    let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
+    let user = user.replace('%', "%%");
     let service = &site.service;
     let stop_timeout_s = whole_seconds(stop_timeout);
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
 [Unit]
-Description={service} on port %i
+Description={service} on port {port}
 After=network.target
 ConditionPathExists={slot}/instance
 StartLimitIntervalSec=0
@@ -60,21 +63,21 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_names_no_release() {
-        insta::assert_snapshot!(unit(&site("/var/lib/ship"), "ship-testpage", Duration::from_millis(29_500)), @r#"
+    fn unit_belongs_to_one_slot() {
+        insta::assert_snapshot!(unit(&site("/var/lib/ship"), 8081, "ship-testpage", Duration::from_millis(29_500)), @r#"
         # Written by ship for the service testpage. Changes are overwritten when it is deployed.
         [Unit]
-        Description=testpage on port %i
+        Description=testpage on port 8081
         After=network.target
-        ConditionPathExists=/var/lib/ship/testpage/slots/%i/instance
+        ConditionPathExists=/var/lib/ship/testpage/slots/8081/instance
         StartLimitIntervalSec=0
 
         [Service]
         User=ship-testpage
-        WorkingDirectory=/var/lib/ship/testpage/slots/%i/release/app
-        EnvironmentFile=/var/lib/ship/testpage/slots/%i/env
-        EnvironmentFile=-/var/lib/ship/testpage/slots/%i/release/secrets
-        ExecStart=/bin/sh "/var/lib/ship/testpage/slots/%i/run"
+        WorkingDirectory=/var/lib/ship/testpage/slots/8081/release/app
+        EnvironmentFile=/var/lib/ship/testpage/slots/8081/env
+        EnvironmentFile=-/var/lib/ship/testpage/slots/8081/release/secrets
+        ExecStart=/bin/sh "/var/lib/ship/testpage/slots/8081/run"
         Restart=always
         RestartSec=1
         KillMode=mixed
@@ -88,9 +91,9 @@ mod tests {
 
     #[test]
     fn signs_that_mean_something_to_systemd_are_escaped() {
-        let unit = unit(&site("/srv/50% of $HOME"), "app", Duration::ZERO);
-        assert!(unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/%i/run\"\n"), "{unit}");
-        assert!(unit.contains("\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/%i/release/app\n"), "{unit}");
+        let unit = unit(&site("/srv/50% of $HOME"), 8081, "app", Duration::ZERO);
+        assert!(unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/8081/run\"\n"), "{unit}");
+        assert!(unit.contains("\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/8081/release/app\n"), "{unit}");
         assert!(unit.contains("\nTimeoutStopSec=1\n"), "{unit}");
     }
 }

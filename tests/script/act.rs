@@ -11,7 +11,7 @@ use ship::core::fleet::{Listener, Occupant, Process};
 use ship::core::names::{InstanceId, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
-use ship::script::{Question, probe_command, read_answer, read_tail, start, tail};
+use ship::script::{Launch, Question, probe_command, read_answer, read_tail, start, tail};
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
 
@@ -222,11 +222,13 @@ fn a_service_that_ignores_term_is_killed_with_its_children() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        host.start(&host.launch_sh("a", &release, "trap '' TERM; sleep 60 & echo up; while :; do sleep 0.05; done"));
+        let launch = host.launch_sh("a", &release, "trap '' TERM; sleep 60 & echo up; while :; do sleep 0.05; done");
+        host.start(&Launch { stop_timeout: Duration::from_millis(300), ..launch });
         host.wait_for_log("up");
         let pid = host.pid().to_string();
         let before = Instant::now();
-        host.order(&host.halt("a", Duration::from_millis(300)));
+        // The timeout of its own release counts, whatever the order assumes.
+        host.order(&host.halt("a", Duration::from_mins(10)));
         let took = before.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{shell:?}: {took:?}");
         assert!(session_members(&pid).is_empty(), "{shell:?}");

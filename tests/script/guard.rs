@@ -127,7 +127,8 @@ impl Guarded {
     }
 
     fn unit(&self) -> String {
-        fs::read_to_string(self.host.dir.path().join("units/ship-testpage@.service")).expect("unit")
+        fs::read_to_string(self.host.dir.path().join(format!("units/ship-testpage@{}.service", self.host.port)))
+            .expect("unit")
     }
 }
 
@@ -439,10 +440,11 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         let since = calls(host).len();
         let said = guarded.fire().stdout;
         assert_eq!(said, format!("old is back on port {port}: nobody has said in time that its successor is well\n"));
+        // The successor is stopped with the settings of its own unit.
         let expected = [
-            "daemon-reload".to_owned(),
             format!("--no-ask-password stop {unit}"),
             format!("reset-failed {unit}"),
+            "daemon-reload".to_owned(),
             format!("--no-ask-password start {unit}"),
             format!("--no-ask-password stop {restore}.timer"),
         ];
@@ -461,6 +463,22 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         assert_eq!(calls(host)[since..], [format!("--no-ask-password stop {restore}.timer")]);
         assert!(fs::symlink_metadata(&enabled).is_err() && !guarded.kept().exists());
     }
+}
+
+#[test]
+fn restore_gives_the_slot_its_own_unit_where_the_instance_ran_from_a_template() {
+    let guarded = with_systemd(Shell::Sh);
+    let (host, units) = (&guarded.host, guarded.host.dir.path().join("units"));
+    let own = units.join(format!("ship-testpage@{}.service", host.port));
+    // As an earlier version of ship left it.
+    let template = guarded.unit().replace(&host.port.to_string(), "%i");
+    fs::rename(&own, units.join("ship-testpage@.service")).expect("units");
+    fs::write(units.join("ship-testpage@.service"), &template).expect("units");
+    host.order(&guarded.moved_halt(LONG));
+    guarded.start_by_systemd("new", &guarded.new, Duration::from_secs(99));
+    assert!(!units.join("ship-testpage@.service").exists(), "no instance runs from it any more");
+    guarded.fire();
+    assert_eq!((guarded.present().as_deref(), guarded.unit()), (Some("old"), template));
 }
 
 #[test]

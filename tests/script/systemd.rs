@@ -101,10 +101,10 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         let useradd = calls(&host).remove(0);
         assert!(useradd.starts_with("useradd --system ") && useradd.ends_with(" ship-testpage"), "{useradd}");
         assert_eq!(calls(&host)[1..], ["daemon-reload".to_owned(), started], "{shell:?}");
-        let text = fs::read_to_string(units.join("ship-testpage@.service")).expect("unit");
+        let text = fs::read_to_string(units.join(&unit)).expect("unit");
         assert!(text.contains("\nUser=ship-testpage\n") && text.ends_with("\nWantedBy=multi-user.target\n"), "{text}");
         let wanted = units.join("multi-user.target.wants").join(&unit);
-        assert_eq!(fs::read_link(&wanted).expect("link"), units.join("ship-testpage@.service"));
+        assert_eq!(fs::read_link(&wanted).expect("link"), units.join(&unit));
         assert!(host.slot().join("release/app/index.html").exists());
         assert_eq!(fs::read_to_string(host.slot().join("env")).expect("env"), "A=\"it's\"\n");
         assert!(fs::read_to_string(host.slot().join("run")).expect("run").starts_with("exec '/usr/bin/env' 'python3'"));
@@ -128,6 +128,109 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         start_moved(&host, &launch);
         let reloads = calls(&host).iter().filter(|call| *call == "daemon-reload").count();
         assert_eq!(reloads, 1, "a unit that is as it should be is left alone");
+    }
+}
+
+/// A host with a second slot, systemd's directories and a fake `systemctl`, which shows both slots' units as running and
+/// `more` with them.
+fn host_with_units(more: &str) -> (Host, Release, PathBuf) {
+    let (mut host, release) = (Host::new(), Release::new("hello"));
+    host.stage(&release);
+    let units = host.dir.path().join("units");
+    fs::create_dir(&units).expect("directory");
+    host.fake("useradd", "");
+    host.site.ports.push(SECOND_PORT);
+    let own = format!("ship-testpage@{}.service", host.port);
+    let more = more.replace("UNITS", units.to_str().expect("path")).replace("OWN", &own);
+    let running = format!("MainPID={}\nNRestarts=0\nControlGroup=", std::process::id());
+    let second = format!("ship-testpage@{SECOND_PORT}.service");
+    fake_systemctl(&host, &format!("Id={own}\n{running}\n{more}\n\nId={second}\n{running}"));
+    (host, release, units)
+}
+
+/// No test listens there.
+const SECOND_PORT: u16 = 1;
+
+fn reloads(host: &Host) -> usize {
+    calls(host).iter().filter(|call| *call == "daemon-reload").count()
+}
+
+#[test]
+fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_others() {
+    let (host, release, units) = host_with_units("");
+    let first = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+    host.order(&moved(&host, start(&host.site, &first)));
+    let unit = |port: u16| fs::read_to_string(units.join(format!("ship-testpage@{port}.service"))).expect("unit");
+    let before = unit(host.port);
+    let second = Launch {
+        port: SECOND_PORT,
+        instance: InstanceId::from("b"),
+        user: Some("root".into()),
+        stop_timeout: Duration::from_secs(1),
+        ..first
+    };
+    host.order(&moved(&host, start(&host.site, &second)));
+    assert_eq!(unit(host.port), before);
+    assert!(before.contains("\nUser=ship-testpage\n") && before.contains("\nTimeoutStopSec=10\n"), "{before}");
+    let second = unit(SECOND_PORT);
+    assert!(second.contains("\nUser=root\n") && second.contains("\nTimeoutStopSec=1\n"), "{second}");
+    assert!(!units.join("ship-testpage@.service").exists());
+}
+
+#[test]
+fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_it() {
+    let (host, release, units) = host_with_units("");
+    let launch = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+    let template = units.join("ship-testpage@.service");
+    fs::write(&template, "[Service]\n").expect("template");
+    fs::create_dir_all(host.root().join("slots/1")).expect("slot");
+    let record = format!("name=old\nrelease={}\nrevision=1\ndriver=systemd\n", release.id);
+    fs::write(host.root().join("slots/1/instance"), record).expect("record");
+    start_moved(&host, &launch);
+    assert!(template.exists(), "an instance still runs from it");
+    let old = Halt {
+        port: SECOND_PORT,
+        instance: InstanceId::from("old"),
+        stop_timeout: Duration::from_secs(1),
+        hooks: Duration::ZERO,
+        restore_after: None,
+    };
+    host.order(&moved(&host, stop(&host.site, &old)));
+    host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
+    let count = reloads(&host);
+    start_moved(&host, &launch);
+    assert!(!template.exists());
+    assert_eq!(reloads(&host), count + 1);
+}
+
+#[test]
+fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
+    let shown = |unit: &str, reload: &str| format!("FragmentPath=UNITS/{unit}\nNeedDaemonReload={reload}");
+    for (what, shown, want) in [
+        ("a new unit that systemd reads by itself", shown("OWN", "no"), 0),
+        ("a new unit that was loaded from another file", shown("OWN", "yes"), 1),
+        ("a new unit that was loaded from the template", shown("ship-testpage@.service", "no"), 1),
+        ("a new unit that systemd does not find", "FragmentPath=".into(), 1),
+    ] {
+        let (host, release, _) = host_with_units(&shown);
+        let launch = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+        start_moved(&host, &launch);
+        assert_eq!(reloads(&host), want, "{what}");
+
+        host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
+        start_moved(&host, &launch);
+        assert_eq!(reloads(&host), want, "{what}: the same unit again");
+
+        host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
+        start_moved(&host, &Launch { user: Some("root".into()), ..launch.clone() });
+        assert_eq!(reloads(&host), want + 1, "{what}: a unit that differs");
+        assert!(!host.root().join("unread").exists());
+
+        // A script that died between the two.
+        fs::write(host.root().join("unread"), "").expect("file");
+        host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
+        start_moved(&host, &Launch { user: Some("root".into()), ..launch });
+        assert_eq!(reloads(&host), want + 2, "{what}: a unit that systemd may not have read");
     }
 }
 

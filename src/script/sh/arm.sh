@@ -23,11 +23,14 @@ arm() {
 # The units may be those of another release when they are needed again.
 keep_units() {
     asker=ship-$SERVICE.liveness@$PORT
+    slot_unit=$UNIT_DIR/ship-$SERVICE@$PORT.service
+    # An instance that an earlier version of ship started runs from a template, whose text does for its slot alone, too.
+    [ -f "$slot_unit" ] || slot_unit=$UNIT_DIR/ship-$SERVICE@.service
     said=$({
-        cp -p "$UNIT_DIR/ship-$SERVICE@.service" "$litter/unit" &&
+        cp -p "$slot_unit" "$litter/unit" &&
             { [ ! -f "$SLOT/liveness" ] || cp -p "$UNIT_DIR/$asker.service" "$UNIT_DIR/$asker.timer" "$litter/"; }
     } 2>&1) || fail "the instance could not be kept: $said"
-    changed=
+    begin_units
     write_unit "ship-$SERVICE.restore@.service" "$RESTORE_UNIT"
     read_units
     # A timer that systemd was told of does not outlive a restart of the host; what is enabled does.

@@ -2,7 +2,7 @@
 
 # What is written of the instance in directory $1.
 read_record() {
-    name= driver= release= user= since_boot=
+    name= driver= release= user= since_boot= stop_cs=
     [ -f "$1/instance" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -11,8 +11,13 @@ read_record() {
             release=*) release=${line#*=} ;;
             user=*) user=${line#*=} ;;
             boot=*) since_boot=${line#*=} ;;
+            stop=*) stop_cs=${line#*=} ;;
         esac
     done <"$1/instance"
+    # An earlier version of ship did not record the stop timeout.
+    case $stop_cs in
+        '' | *[!0-9]*) stop_cs=$STOP_CS ;;
+    esac
 }
 
 # Whether anything of the session is left. While its first process lives there is no need to look for more.
@@ -43,7 +48,7 @@ stop_process() {
     remains || return 0
     { kill -TERM "-$pid"; } 2>/dev/null || said=$(kill -TERM $members 2>&1) || ! remains ||
         fail "$name could not be told to end: $said"
-    wait_for_end "$STOP_CS" && return
+    wait_for_end "$stop_cs" && return
     find_members "$pid"
     said=$(kill -KILL $members 2>&1)
     wait_for_end "$KILL_CS" again && return
@@ -68,16 +73,18 @@ wait_for_end() {
 
 stop_systemd() {
     unit=ship-$SERVICE@$PORT.service
+    # systemd waits for the stop timeout before KILL and once more after it.
+    stop_wait_s=$(((stop_cs + 99) / 100 * 2 + STOP_MARGIN_S))
     if [ -f "$SLOT/liveness" ]; then
         # First: who is about to end is not asked. The units stay for the next instance, disabled, so that systemd need
         # not read everything anew. If they are not there, so much the better.
         asker=ship-$SERVICE.liveness@$PORT
         rm -f "$UNIT_DIR/timers.target.wants/$asker.timer"
-        timeout "$STOP_WAIT_S" systemctl --no-ask-password stop "$asker.timer" "$asker.service" >/dev/null 2>&1 9>&-
+        timeout "$stop_wait_s" systemctl --no-ask-password stop "$asker.timer" "$asker.service" >/dev/null 2>&1 9>&-
     fi
     rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
-    said=$(timeout "$STOP_WAIT_S" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
-        fail "systemctl stop $unit: ${said:-no answer within $STOP_WAIT_S s}"
+    said=$(timeout "$stop_wait_s" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
+        fail "systemctl stop $unit: ${said:-no answer within $stop_wait_s s}"
     systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
 }
 

@@ -106,6 +106,7 @@ is_due || finish 'done'
 since_boot=$since pids=
 if ! is_there; then
     prepare
+    # Until systemd is told, the successor is stopped with the settings of its own unit.
     if [ -n "$present" ] && [ "$present" != "$name" ]; then
         read_record "$SLOT"
         NAME=$name
@@ -113,6 +114,7 @@ if ! is_there; then
         halt
         read_record "$kept"
     fi
+    [ "$driver" != systemd ] || read_installed
     fill_slot
     NAME=$name
     # It is better off with it than without, whatever they say.
@@ -126,6 +128,7 @@ if ! is_there; then
 elif [ "$driver" = systemd ]; then
     # The order to stop it may have come so far that it would not outlive a restart of the host.
     prepare
+    read_installed
     launch_systemd
 fi
 # Not before it can be seen: nobody is to find neither the one nor the other.

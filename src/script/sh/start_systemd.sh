@@ -1,5 +1,5 @@
-# The systemd driver: one template unit a service, one instance of it a slot, and where liveness is asked for a timer
-# and what it triggers.
+# The systemd driver: each slot has a unit of its own, and where liveness is asked for a timer and what it triggers.
+service_unit=ship-$SERVICE@$PORT.service
 asker=ship-$SERVICE.liveness@$PORT
 
 prepare_systemd() {
@@ -9,11 +9,13 @@ prepare_systemd() {
     [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $ASKERS ||
         fail "to ask for liveness this host needs one of these programs: $ASKERS"
     install_units
+    read_installed
 }
 
+# Until "read_installed", what runs in the slot keeps the settings that it was started with.
 install_units() {
-    changed=
-    write_unit "ship-$SERVICE@.service" "$UNIT"
+    begin_units
+    write_unit "$service_unit" "$UNIT"
     if [ -n "$LIVENESS_UNIT" ]; then
         write_unit "$asker.service" "$LIVENESS_UNIT"
         write_unit "$asker.timer" "$LIVENESS_TIMER"
@@ -21,11 +23,31 @@ install_units() {
         # Of a release before this one; it is not running any more.
         rm -f "$UNIT_DIR/$asker.timer" "$UNIT_DIR/$asker.service"
     fi
-    read_units
+    remove_template
+}
+
+read_installed() {
+    set -- "$service_unit"
+    [ -z "$LIVENESS_UNIT" ] || set -- "$@" "$asker.service" "$asker.timer"
+    read_units "$@"
+}
+
+# Earlier versions of ship had one template for all slots. It goes when no instance runs from it any more.
+remove_template() {
+    template=$UNIT_DIR/ship-$SERVICE@.service
+    [ -f "$template" ] || return 0
+    for record in "$ROOT"/slots/*/instance; do
+        [ -f "$record" ] || continue
+        record=${record%/instance}
+        [ -f "$UNIT_DIR/ship-$SERVICE@${record##*/}.service" ] || return 0
+    done
+    : >"$ROOT/unread"
+    rm -f "$template"
+    changed=yes
 }
 
 launch_systemd() {
-    set -- "ship-$SERVICE@$PORT.service"
+    set -- "$service_unit"
     if [ -f "$SLOT/liveness" ]; then
         # Before the instance: one that runs is never without its questions.
         set -- "$asker.timer" "$@"
@@ -35,8 +57,7 @@ launch_systemd() {
     said=$({
         ln -sfn "../../releases/$RELEASE" "$SLOT/release" &&
             mkdir -p "$UNIT_DIR/multi-user.target.wants" &&
-            ln -sf "$UNIT_DIR/ship-$SERVICE@.service" \
-                "$UNIT_DIR/multi-user.target.wants/ship-$SERVICE@$PORT.service" &&
+            ln -sf "$UNIT_DIR/$service_unit" "$UNIT_DIR/multi-user.target.wants/$service_unit" &&
             timeout "$SYSTEMD_WAIT_S" systemctl --no-ask-password start "$@" 9>&-
-    } 2>&1) || fail "systemctl start ship-$SERVICE@$PORT.service: ${said:-no answer within $SYSTEMD_WAIT_S s}"
+    } 2>&1) || fail "systemctl start $service_unit: ${said:-no answer within $SYSTEMD_WAIT_S s}"
 }
