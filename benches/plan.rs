@@ -11,7 +11,7 @@ use divan::{Bencher, black_box};
 use ship::core::action::Action;
 use ship::core::budget::Budget;
 use ship::core::event::{Entry, Event, Generation, RolloutStart, Verb};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
 use ship::core::health::{Health, Verdict};
 use ship::core::names::{Epoch, HostId, InstanceId, Port, Revision, Slot};
 use ship::core::plan::plan;
@@ -128,5 +128,6 @@ fn instance(name: &str, release: &str, n: usize) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health,
+        sighting: Sighting { at: NOW, process: String::new() },
     }
 }

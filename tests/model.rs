@@ -76,6 +76,7 @@ fn surge_onto_a_spare_host() -> Config {
         only_new_is_bad: false,
         reboots: false,
         drained: None,
+        workers: false,
     }
 }
 
@@ -258,6 +259,12 @@ fn cases() -> Vec<Case> {
             5_000,
         ),
         case(
+            named("workers: nobody listens", Config { workers: true, ..side_by_side() }),
+            &[and(BAD_START, SICKENING), and(SICKENING, SICKENING)],
+            &[and(SICKENING, LOSS), and(SICKENING, CRASH)],
+            5_000,
+        ),
+        case(
             named("an ancient release to prune", Config { staged: vec![Release::Ancient], ..side_by_side() }),
             &[and(BAD_START, LOSS), CRASH],
             &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
@@ -386,6 +393,22 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
     assert_eq!(violation.what, "after the ordered stops 2 instances would serve, and at least 3 must");
     assert!(violation.path.contains("the controller plans: h4: start new at port 0"), "{}", violation.path);
     assert!(violation.path.contains("order: stop i0 at h1:8081 (replaced)"), "{}", violation.path);
+}
+
+#[test]
+fn a_planner_that_trusts_the_answers_for_a_dead_worker_is_caught() {
+    let config = Config { workers: true, adversity: SICKENING, ..side_by_side() };
+    let trusting: &Planner<'_> = &|spec, rollout, fleet, now| {
+        let mut fleet = fleet.clone();
+        for occupant in fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut()) {
+            if let Occupant::Instance(instance) = occupant {
+                instance.sighting.at = now;
+            }
+        }
+        plan(spec, rollout, &fleet, now)
+    };
+    let violation = caught(&config, trusting);
+    assert!(violation.what.contains("would serve, and at least 2 must"), "{}", violation.path);
 }
 
 #[test]

@@ -367,7 +367,6 @@ impl Session {
             analyses: playbook.analyses.clone(),
             at_gate: if self.attendance.unattended { playbook.unattended.gate } else { AtGate::Wait },
             traffic: self.traffic(),
-            max_restarts: playbook.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })
     }

@@ -53,7 +53,7 @@ pub fn look_again_after(host: &Host, misses: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fleet::{Listener, Process};
+    use crate::core::fleet::{Listener, Process, Sighting};
     use crate::core::health::{Health, Verdict};
     use crate::core::names::Revision;
     use crate::core::release::{Check, Via};
@@ -81,6 +81,7 @@ mod tests {
             restarts: 0,
             listener: Listener::Nobody,
             health: Health::default(),
+            sighting: Sighting::default(),
         }
     }
 

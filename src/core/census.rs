@@ -4,11 +4,12 @@
 //! yet given what it may give, and what is on a lost host runs but does not serve.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::action::Action;
 use super::event::Progress;
 use super::failure::FailureKind;
-use super::fleet::{Fleet, Host, Instance};
+use super::fleet::{Fleet, Host, Instance, Listener};
 use super::health::Verdict;
 use super::names::{Epoch, HostId, Port, ReleaseId, Slot};
 use super::rollout::Rollout;
@@ -39,6 +40,11 @@ pub struct Census<'a> {
     pub available: u32,
     /// Of the running ones, being stopped.
     pub stopping: u32,
+    /// Of the available ones, confirmed: see [`Census::is_confirmed`].
+    pub confirmed: u32,
+    /// When the newest of the available ones became so.
+    pub available_from: Time,
+    now: Time,
 }
 
 /// A host's part in a rollout.
@@ -154,6 +160,9 @@ impl<'a> Census<'a> {
             running: 0,
             available: 0,
             stopping: 0,
+            confirmed: 0,
+            available_from: Time::default(),
+            now,
         };
         let wanted = rollout.wanted(spec.budget.replicas);
         let frame = Frame { spec, rollout, fleet, wanted: &wanted, now };
@@ -177,6 +186,11 @@ impl<'a> Census<'a> {
                 .filter(|(id, _)| !offering.contains(id))
                 .for_each(|(id, host)| add(id, Some(host), false));
         }
+        let available = census.instances().map(|(_, counted)| counted).filter(|counted| counted.is_available);
+        let newest = available.filter_map(|counted| counted.instance.available_from(spec.min_ready)).max();
+        census.available_from = newest.unwrap_or_default();
+        let confirmed = census.instances().filter(|(_, counted)| census.is_confirmed(counted)).count();
+        census.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
         if !rollout.quarantined.is_empty() {
             let usable = census.hosts.iter().filter(|host| host.may_carry()).count();
             let slots = u32::try_from(usable.saturating_mul(spec.ports.len())).unwrap_or(u32::MAX);
@@ -258,6 +272,19 @@ impl<'a> Census<'a> {
         too_many.filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Whether an available instance may be relied on for a stop. Where it listens, its answers come from its process.
+    /// Where nobody listens, an answer proves nothing about the process, and its host must have been looked at.
+    pub fn is_confirmed(&self, counted: &Counted<'_>) -> bool {
+        counted.is_available && (matches!(counted.instance.listener, Listener::Own { .. }) || self.was_seen(counted))
+    }
+
+    /// Whether a look that began after the newest available instance became so, and not long ago, found the instance's
+    /// process running.
+    pub fn was_seen(&self, counted: &Counted<'_>) -> bool {
+        let seen = counted.instance.sighting.at;
+        seen >= self.available_from && self.now.since(seen) <= SIGHTING_LASTS
+    }
+
     /// All instances, by host in the inventory's order and by port.
     pub fn instances(&self) -> impl Iterator<Item = (&HostCount<'a>, &Counted<'a>)> {
         self.hosts.iter().flat_map(|host| host.instances.iter().map(move |counted| (host, counted)))
@@ -315,7 +342,7 @@ impl<'a> HostCount<'a> {
             let is_available = is_known
                 && !is_stopping
                 && matches!(stream, Stream::Direct | Stream::Open)
-                && instance.health.is_available(now, spec.min_ready, &thresholds);
+                && instance.is_available(now, spec.min_ready, &thresholds);
             let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
             let fails = reachable
                 && instance.health.failures >= thresholds.failures
@@ -405,6 +432,9 @@ impl<'a> HostCount<'a> {
             .find(|slot| !exhausted(slot) && !refused(slot))
     }
 }
+
+/// How long a look at a host says something about the processes there.
+pub const SIGHTING_LASTS: Duration = Duration::from_secs(10);
 
 /// How often a start is tried in one slot.
 const MAX_ATTEMPTS: u32 = 3;

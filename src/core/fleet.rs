@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::health::{Health, Verdict};
+use super::health::{Health, Thresholds, Verdict};
 use super::hook::HookRun;
 use super::identity::Identity;
 use super::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
@@ -83,6 +84,17 @@ pub struct Instance {
     pub listener: Listener,
     /// What the probes say.
     pub health: Health,
+    /// The last look that found its process running.
+    pub sighting: Sighting,
+}
+
+/// A look at a host that found an instance's process running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// When the look began.
+    pub at: Time,
+    /// The process that ran: its number and its start. Empty where the host did not say.
+    pub process: String,
 }
 
 /// The state of an instance's process.
@@ -148,11 +160,18 @@ pub struct Observation {
 }
 
 impl Fleet {
-    /// Takes in a look at a host. An instance seen before keeps what its probes said. Returns the instances that were
-    /// ready and no longer are, because they have ended, were started again, or are gone.
-    pub fn observe(&mut self, host: &HostId, observation: Observation) -> Vec<(Slot, Instance)> {
+    /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its probes said. Returns the
+    /// instances that were ready and no longer are, because they have ended, were started again, or are gone.
+    pub fn observe(&mut self, host: &HostId, observation: Observation, begun: Time) -> Vec<(Slot, Instance)> {
         let entry = self.hosts.entry(host.clone()).or_default();
         let mut slots = observation.slots;
+        for occupant in slots.values_mut() {
+            if let Occupant::Instance(seen) = occupant
+                && seen.is_running()
+            {
+                seen.sighting.at = begun;
+            }
+        }
         let mut sickened = Vec::new();
         for (port, occupant) in std::mem::take(&mut entry.slots) {
             let Occupant::Instance(old) = occupant else { continue };
@@ -161,7 +180,7 @@ impl Fleet {
             {
                 new.started = old.started;
                 // A restarted process has to prove itself anew, whatever its predecessor answered.
-                if new.restarts == old.restarts && new.is_running() {
+                if new.restarts == old.restarts && new.is_running() && new.sighting.is_of_same_process(&old.sighting) {
                     new.health = old.health;
                     continue;
                 }
@@ -300,9 +319,28 @@ impl Instance {
         }
     }
 
+    /// Whether it has been ready for `min_ready` without a break, and its host confirmed after that time that the same
+    /// process still runs. Probes alone do not show that a process ended, or was replaced, between two of them.
+    pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
+        self.health.is_available(now, min_ready, thresholds)
+            && (min_ready.is_zero() || self.available_from(min_ready).is_some_and(|from| self.sighting.at >= from))
+    }
+
+    /// When it has been ready for `min_ready`; `None` while it is not ready.
+    pub fn available_from(&self, min_ready: Duration) -> Option<Time> {
+        self.health.ready_since.map(|since| since + min_ready)
+    }
+
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.process == Process::Running
+    }
+}
+
+impl Sighting {
+    /// Whether both looks found the same process, as far as the host said.
+    fn is_of_same_process(&self, other: &Self) -> bool {
+        self.process == other.process || self.process.is_empty() || other.process.is_empty()
     }
 }
 

@@ -9,7 +9,7 @@ use super::census::Census;
 use super::chore;
 use super::event::{Entry, Event};
 use super::failure::Outcome;
-use super::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach};
+use super::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach, Sighting};
 use super::health::{Health, Verdict};
 use super::names::{InstanceId, Slot};
 use super::plan::{Next, plan};
@@ -116,11 +116,13 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
     preview
 }
 
-/// Everything that was ready answers again.
+/// Everything that was ready answers again, and every host is looked at again.
 fn refresh(fleet: &mut Fleet, now: Time) {
     let occupants = fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut());
     for occupant in occupants {
-        if let Occupant::Instance(Instance { health: Health { last: Some((at, _)), .. }, .. }) = occupant {
+        let Occupant::Instance(Instance { health, sighting, .. }) = occupant else { continue };
+        sighting.at = now;
+        if let Some((at, _)) = &mut health.last {
             *at = now;
         }
     }
@@ -166,6 +168,7 @@ fn perform(
                         process: Process::Running,
                         restarts: 0,
                         listener: Listener::Own { address: "0.0.0.0".into() },
+                        sighting: Sighting { at: now, process: String::new() },
                         health: Health {
                             passes: u32::MAX,
                             failures: 0,
@@ -198,7 +201,7 @@ fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
     let Some(instance) = fleet.instance(slot) else { return false };
     let thresholds = spec.thresholds_of(&instance.release);
     let gets = matches!(fleet.stream(spec.traffic.as_ref(), slot), Stream::Direct | Stream::Open);
-    gets && instance.health.is_available(now, spec.min_ready, &thresholds)
+    gets && instance.is_available(now, spec.min_ready, &thresholds)
 }
 
 /// Every balancer of a slot does as it is told.

@@ -36,7 +36,7 @@ pub fn shares(fleet: &Fleet, known: &[&ReleaseId], target: &ReleaseId, replicas:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach};
+    use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach, Sighting};
     use crate::core::health::Health;
     use crate::core::names::Revision;
     use crate::core::time::Time;
@@ -51,6 +51,7 @@ mod tests {
             restarts: 0,
             listener: Listener::Nobody,
             health: Health::default(),
+            sighting: Sighting::default(),
         };
         let slots = releases.iter().zip(8081..).map(|(release, port)| (port, Occupant::Instance(instance(release))));
         let host = Host { reach: Reach::Reachable, slots: slots.collect(), ..Host::default() };

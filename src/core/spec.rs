@@ -36,8 +36,6 @@ pub struct Spec {
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
-    /// Ends by itself this often before it counts as failed (a supervisor may get it up at the second try).
-    pub max_restarts: u32,
     /// The steps by which a new version is brought in; all at once where there are none.
     pub steps: Vec<Step>,
     /// What becomes of a step at which a person is to be asked.

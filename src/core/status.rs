@@ -369,7 +369,7 @@ impl Scene<'_> {
     }
 
     fn is_available(&self, instance: &Instance) -> bool {
-        instance.health.is_available(self.now, self.min_ready, &self.thresholds(instance))
+        instance.is_available(self.now, self.min_ready, &self.thresholds(instance))
     }
 
     fn thresholds(&self, instance: &Instance) -> Thresholds {

@@ -12,10 +12,10 @@ use crate::core::traffic::View;
 use crate::store::Store;
 
 impl<W: World, S: Store> Run<W, S> {
-    pub(super) fn observed(&mut self, host: &HostId, observation: Observation) {
+    pub(super) fn observed(&mut self, host: &HostId, observation: Observation, begun: Time) {
         let now = self.engine.clock.now();
         let was_lost = !self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
-        let sickened = self.engine.fleet.observe(host, observation);
+        let sickened = self.engine.fleet.observe(host, observation, begun);
         self.watch.looked(host, self.engine.fleet.hosts.get(host), now);
         if was_lost {
             self.record(Event::HostFound { host: host.clone() });
@@ -134,9 +134,9 @@ impl<W: World, S: Store> Run<W, S> {
                 },
             )) if is_old(&host, begun) => {
                 let why = format!("{host}: ship slept when the answer came");
-                self.ended(id, &host, Performed::Unknown { why });
+                self.ended(id, &host, Performed::Unknown { why }, begun);
             }
-            Ok((_, Message::Ended { id, host, performed })) => self.ended(id, &host, performed),
+            Ok((begun, Message::Ended { id, host, performed })) => self.ended(id, &host, performed, begun),
             Ok((begun, Message::Asked { slot, instance, .. })) if is_old(&slot.host, begun) => {
                 if let Some(is) = self.engine.fleet.instance_mut(&slot).filter(|is| is.name == instance) {
                     is.health.begin_anew();
@@ -155,14 +155,14 @@ impl<W: World, S: Store> Run<W, S> {
                 self.watch.dismiss(&host);
                 self.watch.look_now(&host);
             }
-            Ok((_, Message::Looked { host, orders, looked })) => {
+            Ok((begun, Message::Looked { host, orders, looked })) => {
                 if self.orders.get(&host).copied().unwrap_or(0) != orders {
                     // An order came in between: it brings newer news.
                     self.watch.dismiss(&host);
                     return;
                 }
                 match looked {
-                    Ok(observation) => self.observed(&host, observation),
+                    Ok(observation) => self.observed(&host, observation, begun),
                     Err(unusable) => self.lost(&host, unusable.why),
                 }
             }

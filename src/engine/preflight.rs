@@ -56,17 +56,18 @@ pub async fn preflight<W: World>(
     let looks = stream::iter(hosts.iter().cloned()).map(|host| {
         let world = Arc::clone(world);
         async move {
+            let begun = clock.now();
             let looked = world.look(&host).await;
-            (host, looked)
+            (host, begun, looked)
         }
     });
     let mut looks = looks.buffer_unordered(TOGETHER);
-    while let Some((host, looked)) = looks.next().await {
+    while let Some((host, begun, looked)) = looks.next().await {
         match looked {
             Ok(observation) => {
                 found.owners.extend(observation.owner.clone().map(|owner| (host.clone(), owner)));
                 found.identities.extend(observation.identity.clone().map(|identity| (host.clone(), identity)));
-                found.fleet.observe(&host, observation);
+                found.fleet.observe(&host, observation, begun);
             }
             Err(unusable) => {
                 found.fleet.lose(&host, clock.now(), unusable.why.clone());

@@ -185,6 +185,9 @@ impl<W: World, S: Store> Run<W, S> {
             let now = self.engine.clock.now();
             let decided = plan(&self.engine.spec, &self.rollout, &self.engine.fleet, now);
             self.holds = decided.holds;
+            for host in &decided.looks {
+                self.watch.look_now(host);
+            }
             if decided.progress != self.progress {
                 self.progress = decided.progress;
                 self.record(Event::Progress(decided.progress));
@@ -351,7 +354,8 @@ impl<W: World, S: Store> Run<W, S> {
         }
     }
 
-    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, mut performed: Performed) {
+    /// The order that was given at `begun` has ended.
+    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, mut performed: Performed, begun: Time) {
         let stops = self.stops_on(host);
         let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
         // What was ordered of a balancer meanwhile may have come after this order's own look at it.
@@ -365,12 +369,12 @@ impl<W: World, S: Store> Run<W, S> {
         self.record_hooks(id, action.as_ref(), hooks);
         match performed {
             Performed::Done(observation) => {
-                self.observed(host, observation);
+                self.observed(host, observation, begun);
                 self.record(Event::ActionDone { id });
             }
             Performed::Failed { error, observation } => {
                 if let Some(observation) = observation {
-                    self.observed(host, observation);
+                    self.observed(host, observation, begun);
                 }
                 self.record(Event::ActionFailed { id, error });
             }
@@ -380,7 +384,7 @@ impl<W: World, S: Store> Run<W, S> {
             }
             Performed::Switched { views, receipt, observation } => {
                 if let Some(observation) = observation {
-                    self.observed(host, observation);
+                    self.observed(host, observation, begun);
                 }
                 for (balancer, view) in views {
                     let slot = action.as_ref().and_then(Action::slot).filter(|_| !is_newest);

@@ -8,7 +8,7 @@ use super::address::decode;
 use super::check::Facts;
 use super::reply::{End, Unreadable};
 use super::runs::{Errands, Runs};
-use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process};
+use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use crate::core::health::Health;
 use crate::core::identity::Identity;
 use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
@@ -57,6 +57,7 @@ struct Record {
     boot: String,
     process: Option<Process>,
     restarts: u32,
+    main: String,
 }
 
 /// Somebody who listens; `who` is `None` for the instance itself.
@@ -104,6 +105,7 @@ impl Draft {
             }
             "slot" => self.open_slot(line, value)?,
             "process" => self.slot(line)?.process = Some(process(line, value)?),
+            "main" => value.clone_into(&mut self.slot(line)?.main),
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
@@ -211,6 +213,7 @@ impl Record {
             restarts: self.restarts,
             listener,
             health: Health::default(),
+            sighting: Sighting { at: Time::default(), process: self.main },
         })
     }
 }

@@ -114,8 +114,8 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
         is_a_run(run)?;
     }
     let mut fleet = Fleet::default();
-    fleet.observe(&"web1".into(), observation.clone());
-    fleet.observe(&"web1".into(), observation.clone());
+    fleet.observe(&"web1".into(), observation.clone(), NOW);
+    fleet.observe(&"web1".into(), observation.clone(), NOW);
     Ok(())
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) reboots: bool,
     /// A host that is drained.
     pub(crate) drained: Option<usize>,
+    /// Whether nobody listens, and the probe passes for a process that has ended too.
+    pub(crate) workers: bool,
 }
 
 impl Config {
@@ -89,7 +91,6 @@ impl Config {
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
-            max_restarts: 2,
             keep: KEPT.into_iter().map(release_id).collect(),
         }
     }

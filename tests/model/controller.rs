@@ -10,7 +10,7 @@ use std::time::Duration;
 use ship::core::action::Action;
 use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, FailureKind, Outcome};
-use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach};
+use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach, Sighting};
 use ship::core::health::{Change, Health, Thresholds, Verdict};
 use ship::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::plan::{Next, Plan};
@@ -19,7 +19,7 @@ use ship::core::spec::Spec;
 use ship::core::time::Time;
 
 use super::quick::QuickMap;
-use super::world::{Answer, Command, HOSTS, Machine, Name, Order, PORTS, Release};
+use super::world::{Answer, Command, HOSTS, Life, Machine, Name, Order, PORTS, Release};
 
 pub(crate) const FIRST_PORT: Port = 8081;
 const NOW: Time = Time(1_000_000_000);
@@ -49,6 +49,8 @@ struct Seen {
     release: Release,
     runs: bool,
     health: Asked,
+    /// Whether a look found it running a moment ago. Where instances listen, their answers show that.
+    is_fresh: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -63,14 +65,15 @@ pub(crate) struct Controllers<'a> {
     spec: Spec,
     planner: &'a Planner<'a>,
     ids: Vec<HostId>,
+    workers: bool,
     rollouts: Vec<Rollout>,
     numbers: QuickMap<Rollout, u32>,
     plans: QuickMap<Controller, Rc<Plan>>,
 }
 
 impl<'a> Controllers<'a> {
-    pub(crate) fn new(spec: Spec, ids: Vec<HostId>, planner: &'a Planner<'a>) -> Self {
-        Self { spec, planner, ids, rollouts: Vec::new(), numbers: QuickMap::default(), plans: QuickMap::default() }
+    pub(crate) fn new(spec: Spec, ids: Vec<HostId>, workers: bool, planner: &'a Planner<'a>) -> Self {
+        Self { spec, planner, ids, workers, rollouts: Vec::new(), numbers: QuickMap::default(), plans: QuickMap::default() }
     }
 
     pub(crate) fn rollout(&self, controller: &Controller) -> &Rollout {
@@ -251,7 +254,7 @@ impl<'a> Controllers<'a> {
     fn observe(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
         let mut fleet = Fleet::default();
         fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
-        let sickened = fleet.observe(&self.ids[host], observation(machine));
+        let sickened = fleet.observe(&self.ids[host], observation(machine), NOW);
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let in_flight = self.rollout(controller).in_flight.get(&action_id(host));
         let stopped = match in_flight.map(|flight| &flight.action) {
@@ -281,7 +284,8 @@ impl<'a> Controllers<'a> {
         for (port, occupant) in &mut seen.slots {
             let Occupant::Instance(instance) = occupant else { continue };
             let port_at = usize::from(port_index(*port));
-            let Some(verdict) = verdict(controller.view[host].slots[port_at], machine.slots[port_at]) else { continue };
+            let (seen, is) = (controller.view[host].slots[port_at], machine.slots[port_at]);
+            let Some(verdict) = verdict(seen, is, self.workers) else { continue };
             let slot = Slot { host: self.ids[host].clone(), port: *port };
             let (name, release, answer) = (instance.name.clone(), instance.release.clone(), String::new());
             match instance.health.record(verdict, NOW, NOW, &THRESHOLDS) {
@@ -294,6 +298,11 @@ impl<'a> Controllers<'a> {
         }
         controller.view[host] = encode(&seen);
         self.record(controller, events);
+    }
+
+    /// Whether the plan made last wants a host to be looked at.
+    pub(crate) fn wants_look(&self, controller: &Controller, host: usize) -> bool {
+        self.planned(controller).is_some_and(|plan| plan.looks.contains(&self.ids[host]))
     }
 
     /// Time passes until the progress deadline is behind.
@@ -325,6 +334,10 @@ impl<'a> Controllers<'a> {
         let slots = view.slots.iter().enumerate().filter_map(|(port, seen)| {
             let seen = (*seen)?;
             let mut instance = real_instance(seen.name, seen.release, seen.runs);
+            if !self.workers {
+                instance.listener = Listener::Own { address: "0.0.0.0".into() };
+            }
+            instance.sighting.at = if self.workers && !seen.is_fresh { Time(0) } else { NOW };
             instance.health = match seen.health {
                 Asked::Never => Health::default(),
                 Asked::Passes => Health { passes: 1, failures: 0, ready_since: Some(NOW), last: Some((NOW, pass())) },
@@ -344,11 +357,11 @@ impl<'a> Controllers<'a> {
 
 impl View {
     /// Whether a look would change it.
-    pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool) -> bool {
+    pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool, workers: bool) -> bool {
         let stale = |port: usize| {
             let (seen, is) = (self.slots[port], machine.slots[port]);
             let moved = seen.map(|seen| (seen.name, seen.runs)) != is.map(|is| (is.name, is.runs()));
-            (moved && !busy) || verdict(seen, is).is_some()
+            (moved && !busy) || verdict(seen, is, workers).is_some()
         };
         let differs = self.epoch != machine.epoch || self.releases != machine.releases;
         (differs && !busy) || (0..PORTS).any(stale)
@@ -361,8 +374,18 @@ impl View {
 
     /// The instances that the controller takes for ready.
     pub(crate) fn believed_ready(&self) -> impl Iterator<Item = Name> + '_ {
-        let ready = |seen: &&Seen| !self.lost && seen.runs && seen.health == Asked::Passes;
+        let ready = |seen: &&Seen| !self.lost && seen.runs && seen.is_fresh && seen.health == Asked::Passes;
         self.slots.iter().flatten().filter(ready).map(|seen| seen.name)
+    }
+
+    /// Whether a look found something running a moment ago.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.slots.iter().flatten().any(|seen| seen.is_fresh)
+    }
+
+    /// Time passes: what was seen may have ended since.
+    pub(crate) fn lapse(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|seen| seen.is_fresh = false);
     }
 
     /// The instances whose last answer was a failure.
@@ -376,9 +399,10 @@ pub(crate) const THRESHOLDS: Thresholds =
     Thresholds { successes: 1, failures: 1, stale_after: Duration::from_secs(10) };
 
 /// What a probe would say now, if it is news.
-fn verdict(seen: Option<Seen>, is: Option<super::world::Instance>) -> Option<Verdict> {
+fn verdict(seen: Option<Seen>, is: Option<super::world::Instance>, workers: bool) -> Option<Verdict> {
     let seen = seen.filter(|seen| seen.runs)?;
-    let ready = is.is_some_and(|is| is.name == seen.name && is.life == super::world::Life::Ready);
+    let passes = |life| life == Life::Ready || workers && life == Life::Dead;
+    let ready = is.is_some_and(|is| is.name == seen.name && passes(is.life));
     match (seen.health, ready) {
         (Asked::Passes, true) | (Asked::Fails, false) => None,
         (_, true) => Some(pass()),
@@ -412,6 +436,7 @@ fn encode(host: &Host) -> View {
                 (Some(_), Some(_)) => Asked::Passes,
                 (Some(_), None) => Asked::Fails,
             },
+            is_fresh: instance.is_running() && instance.sighting.at == NOW,
         });
     }
     view
@@ -444,6 +469,7 @@ fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet:
         restarts: 0,
         listener: Listener::default(),
         health: Health::default(),
+        sighting: Sighting::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use ship::core::plan::{Next, Plan};
 
 use super::check;
 use super::config::Config;
-use super::controller::{Controllers, Planner};
+use super::controller::{Controllers, Planner, View};
 use super::quick::QuickMap;
 use super::state::{State, Step};
 use super::world::{Answer, Fate, HOSTS, Life, Machine, Order, Release};
@@ -41,7 +41,7 @@ struct Explorer<'a> {
 
 /// Explores everything, then checks that from everywhere a kind environment lets the rollout end.
 pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, Violation> {
-    let mut minds = Controllers::new(config.spec(), config.host_ids(), planner);
+    let mut minds = Controllers::new(config.spec(), config.host_ids(), config.workers, planner);
     let first = config.first_state(&mut minds);
     let mut explorer = Explorer {
         config,
@@ -126,8 +126,12 @@ impl Explorer<'_> {
                 match (view.lost, machine.up) {
                     (true, true) => steps.push(Step::Find(host)),
                     (false, false) => steps.push(Step::Notice(host)),
-                    (false, true) if view.is_outdated(machine, state.flights[at].is_some()) => {
-                        steps.push(Step::Look(host));
+                    (false, true) => {
+                        let busy = state.flights[at].is_some();
+                        let is_wanted = !busy && self.minds.wants_look(controller, at);
+                        if is_wanted || view.is_outdated(machine, busy, self.config.workers) {
+                            steps.push(Step::Look(host));
+                        }
                     }
                     _ => {}
                 }
@@ -149,6 +153,9 @@ impl Explorer<'_> {
             Some(controller) if !finished => {
                 if left.crashes > 0 {
                     steps.push(Step::Crash);
+                }
+                if self.config.workers && controller.view.iter().any(View::is_fresh) {
+                    steps.push(Step::Lapse);
                 }
                 let idle = !steps.iter().any(|step| {
                     matches!(
@@ -254,6 +261,7 @@ impl Explorer<'_> {
                 let (goal, fallback) = self.config.goals[usize::from(goal)];
                 next.controller = Some(self.minds.start(next.epoch, goal, fallback, &next.machines));
             }
+            Step::Lapse => controller.ok_or("no controller")?.view.iter_mut().for_each(View::lapse),
             Step::Expire => {
                 let busy = next.flights.iter().any(Option::is_some);
                 next.left.delays = next.left.delays.saturating_sub(u8::from(busy));

@@ -60,6 +60,8 @@ pub(crate) enum Step {
     Restart(u8),
     /// The progress deadline passes.
     Expire,
+    /// A moment passes: what looks have shown may have changed since.
+    Lapse,
 }
 
 impl Step {
@@ -96,6 +98,7 @@ impl Step {
             Step::Look(host) => format!("the controller looks at {}", at(host)),
             Step::Crash => "the controller dies".into(),
             Step::Restart(goal) => format!("a new controller takes over (goal {goal})"),
+            Step::Lapse => "a moment passes".into(),
             Step::Expire => "the progress deadline passes".into(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod asked;
+mod evidence;
 mod hours;
 mod left_behind;
 mod loss;

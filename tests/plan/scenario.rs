@@ -8,7 +8,7 @@ use ship::core::action::Action;
 use ship::core::budget::Budget;
 use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, Outcome};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
 use ship::core::health::{Change, Health, Thresholds, Verdict};
 use ship::core::names::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::plan::{Next, Plan, plan};
@@ -58,7 +58,6 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
-            max_restarts: 0,
             keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),
         },
     }
@@ -109,7 +108,11 @@ impl Setup {
                 last: Some((START, Verdict::Pass("ok".into()))),
             };
             let name = format!("{}-{version}", slot.host);
-            host.slots.insert(slot.port, Occupant::Instance(Instance { health, ..instance(&name, version, since) }));
+            let sighting = Sighting { at: START, process: String::new() };
+            host.slots.insert(
+                slot.port,
+                Occupant::Instance(Instance { health, sighting, ..instance(&name, version, since) }),
+            );
         }
         self
     }
@@ -358,8 +361,37 @@ impl Story {
         failure.to_string()
     }
 
-    /// Time passes; whoever was asked before still answers the same.
+    /// Time passes; whoever was asked before still answers the same, and every host is looked at again.
     pub(crate) fn later(&mut self, seconds: u64) {
+        self.later_by_answers(seconds);
+        let hosts: Vec<_> = self.fleet.hosts.keys().cloned().collect();
+        hosts.iter().for_each(|host| self.looks_at(host.as_str()));
+    }
+
+    /// A look at a host finds what runs there still running.
+    pub(crate) fn looks_at(&mut self, host: &str) {
+        let host = self.fleet.hosts.get_mut(&HostId::from(host)).expect("a host of the fleet");
+        for occupant in host.slots.values_mut() {
+            if let Occupant::Instance(instance) = occupant
+                && instance.is_running()
+            {
+                instance.sighting.at = self.now;
+            }
+        }
+    }
+
+    /// The instance has ended and was started again since.
+    pub(crate) fn restarts(&mut self, slot: &str) {
+        self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there").restarts += 1;
+    }
+
+    /// Hosts that are to be looked at now.
+    pub(crate) fn wants_looks(&self) -> Vec<String> {
+        self.plan().looks.iter().map(ToString::to_string).collect()
+    }
+
+    /// Time passes; whoever was asked before still answers the same, and no host is looked at.
+    pub(crate) fn later_by_answers(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
         let now = self.now;
         let occupants = self.fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut());
@@ -417,6 +449,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health: Health::default(),
+        sighting: Sighting { at: started, process: String::new() },
     }
 }
 

@@ -312,7 +312,6 @@ impl Session {
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
-            max_restarts: scene.readiness.failures,
             keep: history::kept_releases(&past, &retained),
         })
     }

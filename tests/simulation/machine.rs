@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ship::core::fleet::{Instance, Listener, Observation, Occupant, Process};
+use ship::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use ship::core::health::Health;
 use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::time::Time;
@@ -147,6 +147,13 @@ impl Machine {
             restarts: record.restarts,
             listener,
             health: Health::default(),
+            sighting: Sighting {
+                at: Time::default(),
+                process: match &record.life {
+                    Life::Running(running) => running.process.to_string(),
+                    Life::Unborn | Life::Ended { .. } => String::new(),
+                },
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use ship::core::action::{Action, StopReason};
 use ship::core::budget::{Amount, Budget};
 use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
 use ship::core::failure::{Failure, FailureKind};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
 use ship::core::health::{Health, Thresholds, Verdict};
 use ship::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::rollout::Rollout;
@@ -276,8 +276,9 @@ impl Condition {
                 _ => Process::Running,
             },
             restarts: 0,
-            listener: Listener::default(),
+            listener: Listener::Own { address: "0.0.0.0".into() },
             health: Health { passes: 0, failures, ready_since, last },
+            sighting: Sighting { at: NOW, process: String::new() },
         }
     }
 }
@@ -307,7 +308,6 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
-        max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),
     }
 }

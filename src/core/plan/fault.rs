@@ -89,17 +89,18 @@ impl Draft<'_> {
         })
     }
 
-    /// An instance that this rollout started and that did not stay up.
+    /// An instance that this rollout started and that did not stay up. One restart is enough, whatever it answers since:
+    /// who is to serve does not end by itself in its first minutes.
     pub(super) fn exited_instance(&self) -> Option<Failure> {
         self.census.instances().find_map(|(host, counted)| {
             let instance = counted.instance;
             let ours = counted.is_new && self.rollout.started.contains_key(&instance.name) && !counted.is_stopping;
-            let gave_up =
-                !instance.is_running() || (instance.restarts > self.spec.max_restarts && !counted.is_available);
-            (ours && host.is_reachable() && gave_up).then(|| {
-                let detail = match &instance.process {
-                    Process::Ended { how } => how.clone(),
-                    Process::Running => format!("it was restarted {} times", instance.restarts),
+            let has_ended = !instance.is_running() || instance.restarts > 0;
+            (ours && host.is_reachable() && has_ended).then(|| {
+                let detail = match (&instance.process, instance.restarts) {
+                    (Process::Ended { how }, _) => how.clone(),
+                    (Process::Running, 1) => "systemd restarted it once".to_owned(),
+                    (Process::Running, restarts) => format!("systemd restarted it {restarts} times"),
                 };
                 self.failure_at(FailureKind::Exited, host, counted, detail, instance.started)
             })

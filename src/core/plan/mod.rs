@@ -11,13 +11,13 @@ mod limit;
 mod step;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use self::end::Scope;
 use super::action::{Action, StopReason};
-use super::census::{Census, Counted, HostCount};
+use super::census::{Census, Counted, HostCount, SIGHTING_LASTS};
 use super::chore::Errand;
 use super::event::{Progress, Then};
 use super::failure::{Failure, FailureKind, Outcome};
@@ -42,6 +42,8 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 pub struct Plan {
     /// Orders to give, at most one a host.
     pub actions: Vec<Action>,
+    /// Hosts to be looked at at once: the next decision needs to know that the processes there still run.
+    pub looks: BTreeSet<HostId>,
     /// For every host without an order, why not.
     pub holds: BTreeMap<HostId, Hold>,
     /// How far it has got.
@@ -76,9 +78,12 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
     let spare = census.available.saturating_sub(spec.budget.min_available());
     let actions = BTreeMap::new();
-    let mut draft = Draft { spec, rollout, fleet, census: &census, now, actions, spare, closing: None };
+    let (looks, confirmed) = (BTreeSet::new(), census.confirmed);
+    let mut draft =
+        Draft { spec, rollout, fleet, census: &census, now, actions, spare, confirmed, looks, closing: None };
     draft.closing = draft.closing();
     let next = draft.decide();
+    draft.look_after_soak();
     let actions = census.hosts.iter().filter_map(|host| draft.actions.get(host.id)).cloned().collect();
     let holds = census
         .hosts
@@ -86,7 +91,7 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
         .filter(|host| !draft.actions.contains_key(host.id))
         .map(|host| (host.id.clone(), draft.hold(host, &next)))
         .collect();
-    Plan { actions, holds, progress: census.progress(spec, rollout), next }
+    Plan { actions, looks: draft.looks, holds, progress: census.progress(spec, rollout), next }
 }
 
 struct Draft<'a> {
@@ -99,6 +104,10 @@ struct Draft<'a> {
     actions: BTreeMap<HostId, Action>,
     /// How many available instances may still be stopped. Whatever stops one takes from here.
     spare: u32,
+    /// How many available instances are confirmed and not ordered to stop.
+    confirmed: u32,
+    /// The hosts to be looked at.
+    looks: BTreeSet<HostId>,
     /// Why nothing new is begun now, if so.
     closing: Option<String>,
 }
@@ -123,7 +132,11 @@ impl Draft<'_> {
             return self.consequence(failure);
         }
         // The last request may fail when all is in place already.
-        if self.is_complete() && self.step().is_none() && self.lost_requests().is_none() {
+        let has_failed = self.lost_requests().is_some() || !self.is_backwards() && self.exited_instance().is_some();
+        if self.is_complete() && self.step().is_none() && !has_failed {
+            if !self.saw_all_started() {
+                return Next::Wake(self.now + SIGHTING_LASTS);
+            }
             self.disarm(Scope::Everywhere);
             self.stage_for_chore();
             if self.actions.is_empty()
@@ -417,6 +430,12 @@ impl Draft<'_> {
         if !may_stop {
             return false;
         }
+        let confirmed_cost = u32::from(self.census.is_confirmed(counted));
+        let relies_on_others = counted.is_available || counted.is_in_doubt;
+        if relies_on_others && self.confirmed.saturating_sub(confirmed_cost) < self.spec.budget.min_available() {
+            self.look_at_unconfirmed();
+            return false;
+        }
         let instance = counted.instance.name.clone();
         let ordered = if counted.stream == Stream::Direct || counted.is_drained {
             let restore_after = self.restore_after(counted, why);
@@ -427,8 +446,45 @@ impl Draft<'_> {
         };
         if ordered {
             self.spare -= cost;
+            self.confirmed = self.confirmed.saturating_sub(confirmed_cost);
         }
         ordered
+    }
+
+    /// Has the hosts of the available instances looked at that nobody has confirmed.
+    fn look_at_unconfirmed(&mut self) {
+        let census = self.census;
+        let unconfirmed =
+            census.instances().filter(|(_, counted)| counted.is_available && !census.is_confirmed(counted));
+        self.looks.extend(unconfirmed.map(|(host, _)| host.id.clone()));
+    }
+
+    /// Has the hosts looked at where an instance has been ready for long enough, by its answers alone.
+    fn look_after_soak(&mut self) {
+        let soaked = self.census.instances().filter(|(host, counted)| {
+            let from = counted.instance.available_from(self.spec.min_ready).filter(|from| *from <= self.now);
+            host.is_reachable() && counted.is_ready && from.is_some_and(|from| counted.instance.sighting.at < from)
+        });
+        if !self.spec.min_ready.is_zero() {
+            self.looks.extend(soaked.map(|(host, _)| host.id.clone()));
+        }
+    }
+
+    /// Whether every instance that this rollout started was seen to run after the newest became available, and each of the
+    /// others is confirmed. If not, their hosts are looked at before the rollout is called complete.
+    fn saw_all_started(&mut self) -> bool {
+        let census = self.census;
+        let is_due = |counted: &Counted<'_>| {
+            let is_started = self.rollout.started.contains_key(&counted.instance.name);
+            if is_started { !census.was_seen(counted) } else { !census.is_confirmed(counted) }
+        };
+        let unseen = census
+            .instances()
+            .filter(|(host, counted)| host.is_reachable() && counted.is_new && counted.is_available && is_due(counted));
+        let unseen: BTreeSet<_> = unseen.map(|(host, _)| host.id.clone()).collect();
+        let saw_all = unseen.is_empty();
+        self.looks.extend(unseen);
+        saw_all
     }
 
     /// An instance that cannot be stopped: tried once, on a host that is left behind for it.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::census::Census;
 use crate::core::event::{RolloutStart, Verb};
-use crate::core::fleet::{Listener, Occupant, Process};
+use crate::core::fleet::{Listener, Occupant, Process, Sighting};
 use crate::core::health::{Health, Verdict};
 use crate::core::names::Epoch;
 use crate::core::rollout::Rollout;
@@ -26,12 +26,14 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health: Health::default(),
+        sighting: Sighting { at: started, process: String::new() },
     }
 }
 
 fn ready(mut instance: Instance, since: Time) -> Instance {
     instance.health.record(Verdict::Pass("ok".into()), since, since, &Thresholds::default());
     instance.health.last = Some((NOW, Verdict::Pass("ok".into())));
+    instance.sighting.at = NOW;
     instance
 }
 
@@ -176,7 +178,6 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
-        max_restarts: 0,
         keep: BTreeSet::new(),
     };
     let census = Census::take(&spec, &rollout, &fleet, NOW);

@@ -40,7 +40,7 @@ look_process() {
         facts="process=ended when the host was restarted$NL"
     elif inspect "$pid" && [ "$ticks" = "$want" ] && [ "$state" != Z ] && [ "$state" != X ]; then
         pids=$pid sid=$pid
-        facts="process=running$NL"
+        facts="process=running${NL}main=$pid.$want$NL"
     else
         how=exited
         if [ -f "$slot/ended" ]; then

@@ -36,9 +36,10 @@ look_unit() {
     property MainPID
     if [ "${value:-0}" != 0 ]; then
         pids=$value
+        facts="process=running${NL}restarts=$restarts$NL"
+        ! inspect "$value" || facts="${facts}main=$value.$ticks$NL"
         property ControlGroup
         unit_pids "$value"
-        facts="process=running${NL}restarts=$restarts$NL"
         return
     fi
     property ExecMainCode

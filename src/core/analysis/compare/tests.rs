@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach};
+use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach, Sighting};
 use crate::core::health::Health;
 use crate::core::names::Revision;
 use crate::core::traffic::{Balancer, Server, View};
@@ -149,6 +149,7 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
             restarts: 0,
             listener: Listener::Nobody,
             health: Health::default(),
+            sighting: Sighting::default(),
         };
         host.slots.insert(*port, Occupant::Instance(instance));
         let counters = Some(Counters { requests: *requests, errors: *errors, mean_ms: Some(10) });
