@@ -128,6 +128,6 @@ fn instance(name: &str, release: &str, n: usize) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health,
-        sighting: Sighting { at: NOW, process: String::new() },
+        sighting: Sighting { at: NOW, ..Sighting::default() },
     }
 }

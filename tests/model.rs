@@ -260,8 +260,8 @@ fn cases() -> Vec<Case> {
         ),
         case(
             named("workers: nobody listens", Config { workers: true, ..side_by_side() }),
-            &[and(BAD_START, SICKENING), and(SICKENING, SICKENING)],
-            &[and(SICKENING, LOSS), and(SICKENING, CRASH)],
+            &[BAD_START, SICKENING],
+            &[and(BAD_START, SICKENING), and(SICKENING, LOSS), and(SICKENING, CRASH)],
             5_000,
         ),
         case(

@@ -95,6 +95,8 @@ pub struct Sighting {
     pub at: Time,
     /// The process that ran: its number and its start. Empty where the host did not say.
     pub process: String,
+    /// Why the host ended a process of this instance after its liveness probe failed; empty where it ended none.
+    pub failed_liveness: String,
 }
 
 /// The state of an instance's process.
@@ -125,6 +127,11 @@ pub enum Listener {
     /// Another process.
     Other {
         /// What is known of it: `pid 4711 (nginx)`.
+        who: String,
+    },
+    /// A child of the instance that has left its session, so that only the process driver's mark links the two.
+    Stray {
+        /// What is known of it: `pid 4711 (python3)`.
         who: String,
     },
 }
@@ -314,6 +321,13 @@ impl Instance {
             Listener::Nobody => Judgement::LookAgain,
             Listener::Other { who } => {
                 let text = format!("the port is answered by {who}, not by the instance; it says: {answer}");
+                Judgement::Counts(Verdict::Fail(text))
+            }
+            Listener::Stray { who } => {
+                let text = format!(
+                    "the port is answered by {who}, a child of the instance, in a session of its own: run it in the \
+                     foreground; it says: {answer}"
+                );
                 Judgement::Counts(Verdict::Fail(text))
             }
         }

@@ -168,7 +168,7 @@ fn perform(
                         process: Process::Running,
                         restarts: 0,
                         listener: Listener::Own { address: "0.0.0.0".into() },
-                        sighting: Sighting { at: now, process: String::new() },
+                        sighting: Sighting { at: now, ..Sighting::default() },
                         health: Health {
                             passes: u32::MAX,
                             failures: 0,

@@ -453,6 +453,9 @@ impl Hosts {
             Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
             Listener::Nobody => Verdict::Fail("nobody listens on the port".into()),
             Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
+            Listener::Stray { who } => Verdict::Fail(format!(
+                "the port is taken by {who}, a child of the instance, in a session of its own: run it in the foreground"
+            )),
         })
     }
 

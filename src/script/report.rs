@@ -58,12 +58,24 @@ struct Record {
     process: Option<Process>,
     restarts: u32,
     main: String,
+    killed: String,
 }
 
-/// Somebody who listens; `who` is `None` for the instance itself.
+/// Somebody who listens.
 struct Row {
     address: IpAddr,
-    who: Option<String>,
+    whose: Whose,
+}
+
+/// Whose a listening socket is.
+#[derive(PartialEq, Eq)]
+enum Whose {
+    /// The instance's.
+    Own,
+    /// Another process's.
+    Other(String),
+    /// That of a child of the instance in a session of its own.
+    Stray(String),
 }
 
 impl Report {
@@ -106,6 +118,7 @@ impl Draft {
             "slot" => self.open_slot(line, value)?,
             "process" => self.slot(line)?.process = Some(process(line, value)?),
             "main" => value.clone_into(&mut self.slot(line)?.main),
+            "killed" => self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect(),
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
@@ -141,12 +154,13 @@ impl Draft {
         let mut word = || words.next().ok_or_else(|| wrong(line, "is too short"));
         let port = number(line, word()?)?;
         let address = decode(word()?).ok_or_else(|| wrong(line, "holds no address"))?;
-        let who = match word()? {
-            "own" => None,
-            "other" => Some(word()?.to_owned()),
-            _ => return Err(wrong(line, "says neither `own` nor `other`")),
+        let whose = match word()? {
+            "own" => Whose::Own,
+            "other" => Whose::Other(word()?.to_owned()),
+            "stray" => Whose::Stray(word()?.to_owned()),
+            _ => return Err(wrong(line, "says neither `own`, `other` nor `stray`")),
         };
-        self.listeners.entry(port).or_default().push(Row { address, who });
+        self.listeners.entry(port).or_default().push(Row { address, whose });
         Ok(())
     }
 
@@ -165,7 +179,11 @@ impl Draft {
             slots.insert(port, Occupant::Instance(record.instance(port, now - age, listener)?));
         }
         for (port, rows) in self.listeners {
-            if let Some(who) = rows.into_iter().find_map(|row| row.who) {
+            let who = rows.into_iter().find_map(|row| match row.whose {
+                Whose::Own => None,
+                Whose::Other(who) | Whose::Stray(who) => Some(who),
+            });
+            if let Some(who) = who {
                 slots.insert(port, Occupant::Stranger(who));
             }
         }
@@ -213,20 +231,21 @@ impl Record {
             restarts: self.restarts,
             listener,
             health: Health::default(),
-            sighting: Sighting { at: Time::default(), process: self.main },
+            sighting: Sighting { at: Time::default(), process: self.main, failed_liveness: self.killed },
         })
     }
 }
 
 /// Whose the port is. An instance that shares its very address with somebody else cannot be told from them by asking.
 fn listener(rows: Vec<Row>) -> Listener {
-    let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.who.is_none());
+    let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.whose == Whose::Own);
     let best = own.iter().map(|row| row.address).max_by_key(|address| (address.is_unspecified(), address.is_ipv4()));
     let other = others.into_iter().find(|row| best.is_none_or(|best| best == row.address));
-    match (other.and_then(|row| row.who), best) {
-        (Some(who), _) => Listener::Other { who },
-        (None, Some(address)) => Listener::Own { address: address.to_string() },
-        (None, None) => Listener::Nobody,
+    match (other.map(|row| row.whose), best) {
+        (Some(Whose::Other(who)), _) => Listener::Other { who },
+        (Some(Whose::Stray(who)), _) => Listener::Stray { who },
+        (Some(Whose::Own) | None, Some(address)) => Listener::Own { address: address.to_string() },
+        (Some(Whose::Own) | None, None) => Listener::Nobody,
     }
 }
 

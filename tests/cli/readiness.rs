@@ -75,3 +75,34 @@ fn readiness_that_comes_late_is_waited_for() {
     deploy.wait().exits(0);
     assert_eq!(project.running(), ["node1:8082 0.9"]);
 }
+
+#[test]
+fn worker_that_dies_after_its_first_pass_replaces_nobody() {
+    let project = Project::small()
+        .with("http = \"/\"", "command = \"/bin/true\"")
+        .with("[rollout]", "[rollout]\nmin_ready = \"2s\"");
+    write(&project.path("page-0.8/page.py"), "import time\ntime.sleep(3600)\n");
+    project.deploy("0.8");
+    let old = project.pid("node1", 8081);
+    project.release("0.9", Behaviour::Good);
+    write(&project.path("page-0.9/page.py"), "import sys, time\ntime.sleep(1)\nsys.exit(7)\n");
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    assert!(done.stderr.contains("0.9 ended by itself"), "{}", done.stderr);
+    assert!(!done.stderr.contains("0.8 (replaced)"), "{}", done.stderr);
+    assert_eq!(project.pid("node1", 8081), old);
+    assert!(project.processes().contains(&old));
+}
+
+#[test]
+fn child_that_leaves_its_session_is_named_and_ends_with_the_instance() {
+    let project = Project::small();
+    let page = std::fs::read_to_string(project.path("page-0.8/page.py")).expect("our own file");
+    let launcher = "import os, time\nif os.fork():\n    while True:\n        time.sleep(1)\nos.setsid()\n";
+    write(&project.path("page-0.8/page.py"), &format!("{launcher}{page}"));
+    let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=3s"];
+    let done = project.ship(&args).any_stderr().status(4).run();
+    let told = "(python3), a child of the instance, in a session of its own: run it in the foreground";
+    assert!(done.stderr.contains(told), "{}", done.stderr);
+    project.ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"]).any_stderr().run();
+    assert_eq!(project.processes(), Vec::<u32>::new());
+}

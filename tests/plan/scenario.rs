@@ -108,7 +108,7 @@ impl Setup {
                 last: Some((START, Verdict::Pass("ok".into()))),
             };
             let name = format!("{}-{version}", slot.host);
-            let sighting = Sighting { at: START, process: String::new() };
+            let sighting = Sighting { at: START, ..Sighting::default() };
             host.slots.insert(
                 slot.port,
                 Occupant::Instance(Instance { health, sighting, ..instance(&name, version, since) }),
@@ -449,7 +449,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health: Health::default(),
-        sighting: Sighting { at: started, process: String::new() },
+        sighting: Sighting { at: started, ..Sighting::default() },
     }
 }
 

@@ -250,6 +250,63 @@ fn all_children_are_gone_after_a_stop_even_when_their_parent_went_first() {
     assert!(fs::read_to_string(host.slot().join("log")).expect("log").contains("bye"), "it was given time to end");
 }
 
+/// A shell script whose child, in a session of its own, listens in its stead; `then` is what the parent does meanwhile.
+fn with_a_stray(host: &Host, then: &str) -> String {
+    format!(
+        "setsid sh -c 'trap \"echo bye; kill %1; exit\" TERM; python3 -m http.server --bind {} {} & \
+         while :; do sleep 0.05; done' & {then}",
+        host.site.host_address, host.port
+    )
+}
+
+#[test]
+fn look_tells_a_child_in_a_session_of_its_own_from_strangers() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        host.start(&host.launch_sh("a", &release, &with_a_stray(&host, "exec sleep 60")));
+        wait_for("the child", || host.instance(host.observe()).listener != Listener::Nobody);
+        match host.instance(host.observe()).listener {
+            Listener::Stray { who } => assert!(who.contains("(python3)"), "{shell:?}: {who}"),
+            other => panic!("{shell:?}: {other:?}"),
+        }
+        assert!(host.stop("a").slots.is_empty());
+    }
+}
+
+#[test]
+fn stop_ends_children_in_sessions_of_their_own() {
+    for shell in shells() {
+        for then in ["exec sleep 60", "exit 0"] {
+            let host = Host::with(shell);
+            let release = Release::new("hello");
+            host.stage(&release);
+            host.start(&host.launch_sh("a", &release, &with_a_stray(&host, then)));
+            wait_for("the child", || std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok());
+            assert!(host.stop("a").slots.is_empty(), "{shell:?}: {then}");
+            let refused = std::net::TcpStream::connect((host.site.host_address.as_str(), host.port));
+            assert!(refused.is_err(), "{shell:?}: {then}: nobody listens any more");
+            let log = fs::read_to_string(host.slot().join("log")).expect("log");
+            assert_eq!(log.matches("bye").count(), 1, "{shell:?}: {then}: it was told to end once: {log}");
+        }
+    }
+}
+
+#[test]
+fn stop_leaves_the_child_of_another_slot_alone() {
+    let release = Release::new("hello");
+    let hosts = [Host::new(), Host::new()];
+    for host in &hosts {
+        host.stage(&release);
+        host.start(&host.launch_sh("a", &release, &with_a_stray(host, "exec sleep 60")));
+        wait_for("the child", || std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok());
+    }
+    hosts[0].stop("a");
+    assert!(matches!(hosts[1].instance(hosts[1].observe()).listener, Listener::Stray { .. }));
+    hosts[1].stop("a");
+}
+
 #[test]
 fn a_process_that_has_got_the_number_of_an_old_one_is_let_alone() {
     let host = Host::new();
@@ -328,7 +385,7 @@ fn a_service_sees_exactly_the_environment_that_it_was_given() {
         assert_eq!(seen["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let more: Vec<_> = seen.keys().filter(|key| !launch.env.contains_key(**key)).collect();
         let of_shells = ["LAST", "PATH", "PWD", "OLDPWD", "SHLVL", "_"];
-        assert!(more.iter().all(|key| of_shells.contains(key)), "{more:?}");
+        assert!(more.iter().all(|key| **key == "SHIP_SLOT" || of_shells.contains(key)), "{more:?}");
     }
 }
 

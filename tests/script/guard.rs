@@ -428,7 +428,6 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
                 "run --quiet --no-ask-password --unit={restore}.service --on-active=70 --timer-property=AccuracySec=100ms"
             ),
             format!("--no-ask-password stop {unit}"),
-            format!("reset-failed {unit}"),
         ];
         assert_eq!(calls(host)[since..], expected, "{shell:?}");
         assert!(enabled.exists(), "{shell:?}");
@@ -443,7 +442,6 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         // The successor is stopped with the settings of its own unit.
         let expected = [
             format!("--no-ask-password stop {unit}"),
-            format!("reset-failed {unit}"),
             "daemon-reload".to_owned(),
             format!("--no-ask-password start {unit}"),
             format!("--no-ask-password stop {restore}.timer"),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use ship::core::fleet::{Instance, Listener, Occupant, Process};
@@ -118,7 +119,7 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         assert!(observation.slots.is_empty());
         assert_eq!(
             calls(&host)[count..],
-            [format!("--no-ask-password stop {unit}"), format!("reset-failed {unit}")],
+            [format!("--no-ask-password stop {unit}")],
             "{shell:?}"
         );
         assert!(fs::symlink_metadata(&wanted).is_err(), "it does not come back with the host");
@@ -296,6 +297,74 @@ fn a_main_process_that_listens_is_the_instance() {
         let _listener = std::net::TcpListener::bind(address).expect("bind");
         assert_eq!(started.join().expect("started").listener, Listener::Own { address: own.clone() });
     });
+}
+
+/// The same script where control groups are mounted below a directory of the test's.
+fn with_groups(host: &Host, script: Script) -> Script {
+    let groups = host.dir.path().join("groups");
+    let text = script.text.replace("/sys/fs/cgroup", groups.to_str().expect("path"));
+    assert_ne!(text, script.text);
+    Script { text, ..script }
+}
+
+/// Makes a control group that holds this process, if any.
+fn fill_group(host: &Host, path: &str, pid: Option<u32>) {
+    let group = host.dir.path().join("groups").join(path);
+    fs::create_dir_all(&group).expect("group");
+    fs::write(group.join("cgroup.procs"), pid.map(|pid| format!("{pid}\n")).unwrap_or_default()).expect("processes");
+}
+
+#[test]
+fn process_in_a_control_group_below_the_units_is_the_instances() {
+    for shell in shells() {
+        for below in ["payload", "payload/deeper/still"] {
+            for mounted in ["", "systemd/"] {
+                let host = Host::with(shell);
+                let release = Release::new("hello");
+                let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
+                fs::create_dir_all(host.slot()).expect("slot");
+                fs::write(host.slot().join("instance"), record).expect("record");
+                let mut main = Command::new("sleep").arg("60").spawn().expect("sleep");
+                let state = format!("MainPID={}\nNRestarts=0\nControlGroup=/unit", main.id());
+                fake_systemctl(&host, &format!("Id=ship-testpage@{}.service\n{state}", host.port));
+                fill_group(&host, &format!("{mounted}unit"), Some(main.id()));
+                fill_group(&host, &format!("{mounted}unit/{below}"), Some(std::process::id()));
+                for between in ["payload", "payload/deeper"].iter().filter(|between| **between != below) {
+                    fill_group(&host, &format!("{mounted}unit/{between}"), None);
+                }
+                let own = host.site.host_address.clone();
+                let _listener = std::net::TcpListener::bind((own.as_str(), host.port)).expect("bind");
+                let seen = host.order(&with_groups(&host, observe(&host.site)));
+                main.kill().and_then(|()| main.wait()).expect("kill");
+                let what = format!("{shell:?}: {mounted}unit/{below}");
+                assert_eq!(host.instance(seen).listener, Listener::Own { address: own }, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn stop_ends_what_systemd_has_left_in_the_control_group() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
+        fs::create_dir_all(host.slot()).expect("slot");
+        fs::create_dir_all(host.root().join("tmp")).expect("directory");
+        fs::create_dir_all(host.root().join("releases")).expect("directory");
+        fs::write(host.slot().join("instance"), record).expect("record");
+        fake_systemctl(&host, "ActiveState=failed\nControlGroup=/unit\nMainPID=0");
+        let mut leftovers = ["exec sleep 60", "trap '' TERM; while :; do sleep 0.05; done"]
+            .map(|script| Command::new("sh").args(["-c", script]).spawn().expect("sh"));
+        fill_group(&host, "unit", Some(leftovers[0].id()));
+        fill_group(&host, "unit/below", Some(leftovers[1].id()));
+        let halt = with_groups(&host, moved(&host, host.halt("a", Duration::from_millis(300))));
+        assert!(host.order(&halt).slots.is_empty(), "{shell:?}");
+        let ends = leftovers.each_mut().map(|leftover| leftover.try_wait().expect("status"));
+        assert!(ends.iter().all(Option::is_some), "{shell:?}: {ends:?}");
+        let unit = format!("ship-testpage@{}.service", host.port);
+        assert_eq!(calls(&host).last(), Some(&format!("reset-failed {unit}")), "{shell:?}");
+    }
 }
 
 #[test]

@@ -280,7 +280,7 @@ impl Judge {
         let is_pass = match (is, listener.map(|glimpse| &glimpse.listener)) {
             (Verdict::Error(_), _) | (Verdict::Pass(_), Some(Listener::Nobody) | None) => return,
             (Verdict::Pass(_), Some(Listener::Own { .. })) => true,
-            (Verdict::Pass(_), Some(Listener::Other { .. })) | (Verdict::Fail(_), _) => false,
+            (Verdict::Pass(_), Some(Listener::Other { .. } | Listener::Stray { .. })) | (Verdict::Fail(_), _) => false,
         };
         let stale_after = mind.stale_after();
         let told = mind.told.entry(instance.name.clone()).or_default();

@@ -148,11 +148,11 @@ impl Machine {
             listener,
             health: Health::default(),
             sighting: Sighting {
-                at: Time::default(),
                 process: match &record.life {
                     Life::Running(running) => running.process.to_string(),
                     Life::Unborn | Life::Ended { .. } => String::new(),
                 },
+                ..Sighting::default()
             },
         }
     }

@@ -26,7 +26,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         restarts: 0,
         listener: Listener::Own { address: "0.0.0.0".into() },
         health: Health::default(),
-        sighting: Sighting { at: started, process: String::new() },
+        sighting: Sighting { at: started, ..Sighting::default() },
     }
 }
 

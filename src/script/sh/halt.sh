@@ -20,11 +20,9 @@ read_record() {
     esac
 }
 
-# Whether anything of the session is left. While its first process lives there is no need to look for more.
-remains() {
-    if inspect "$pid"; then
-        # Another process has got the number since: nothing of the session can be left.
-        [ "$ticks" = "$want" ] || return 1
+# Whether anything of the instance is left. While its first process lives there is no need to look for more.
+session_remains() {
+    if inspect "$pid" && [ "$ticks" = "$want" ]; then
         case $state in
             [ZXx]) ;;
             *)
@@ -33,8 +31,34 @@ remains() {
                 ;;
         esac
     fi
-    find_members "$pid"
+    find_in_session
     [ -n "$members" ]
+}
+
+# Whether another process has got the number of the first one. Then nothing of the session can be left.
+is_reused() {
+    inspect "$pid" && [ "$ticks" != "$want" ]
+}
+
+# The instance's processes that live: those of its session, and its children in sessions of their own.
+find_in_session() {
+    members=
+    is_reused || find_members "$pid"
+    find_strays "$SLOT:$name" "$pid"
+}
+
+# Whether anything is left in the unit's control group.
+group_remains() {
+    find_in_group
+    [ -n "$members" ]
+}
+
+find_in_group() {
+    members= pids=
+    unit_pids "$cgroup"
+    for member in $pids; do
+        is_gone "$member" || members="$members $member"
+    done
 }
 
 stop_process() {
@@ -45,30 +69,41 @@ stop_process() {
     esac
     read -r boot </proc/sys/kernel/random/boot_id
     [ "$boot" = "$since_boot" ] || return 0
-    remains || return 0
-    { kill -TERM "-$pid"; } 2>/dev/null || said=$(kill -TERM $members 2>&1) || ! remains ||
+    session_remains || return 0
+    # Each is told once: some take a second TERM for an order to end at once.
+    members=
+    find_strays "$SLOT:$name" "$pid"
+    strays=$members members=
+    is_reused || find_members "$pid"
+    [ -z "$members" ] || { kill -TERM "-$pid"; } 2>/dev/null || said=$(kill -TERM $members 2>&1) || ! session_remains ||
         fail "$name could not be told to end: $said"
-    wait_for_end "$stop_cs" && return
-    find_members "$pid"
-    said=$(kill -KILL $members 2>&1)
-    wait_for_end "$KILL_CS" again && return
-    fail "processes$members of $name are still there after KILL${said:+: $said}"
+    [ -z "$strays" ] || { kill -TERM $strays; } 2>/dev/null
+    wait_for_end session "$stop_cs" || kill_all session
 }
 
-# Waits up to $1 for the session's end; with $2, kills what is born meanwhile.
+# Waits up to $2 for the end of all processes of the instance's $1; with $3, kills what is born meanwhile.
 wait_for_end() {
     clock
-    enough=$((cs + $1))
+    enough=$((cs + $2))
     naps=0
-    while remains; do
+    while "$1_remains"; do
         clock
         [ "$cs" -lt "$enough" ] || return 1
-        if [ -n "$2" ]; then
-            find_members "$pid"
+        if [ -n "$3" ]; then
+            "find_in_$1"
             said=$(kill -KILL $members 2>&1)
         fi
         nap
     done
+}
+
+# Kills all processes of the instance's $1.
+kill_all() {
+    "find_in_$1"
+    said=$(kill -KILL $members 2>&1)
+    wait_for_end "$1" "$KILL_CS" again && return
+    "find_in_$1"
+    fail "processes$members of $name are still there after KILL${said:+: $said}"
 }
 
 stop_systemd() {
@@ -83,9 +118,29 @@ stop_systemd() {
         timeout "$stop_wait_s" systemctl --no-ask-password stop "$asker.timer" "$asker.service" >/dev/null 2>&1 9>&-
     fi
     rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
+    clock
+    stop_by=$((cs + stop_wait_s * 100))
     said=$(timeout "$stop_wait_s" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
         fail "systemctl stop $unit: ${said:-no answer within $stop_wait_s s}"
-    systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
+    end_leftovers
+    [ "$active" != failed ] || systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
+}
+
+# Ends what systemd has left in the unit's control group: KillMode= of the site may tell it to, and a process may not have
+# ended by KILL in time.
+end_leftovers() {
+    show=$(systemctl show -p ControlGroup -p ActiveState "$unit" 2>&1 9>&-) || fail "systemctl show $unit: $show"
+    block=$NL$show$NL
+    property ActiveState
+    active=$value
+    property ControlGroup
+    cgroup=$value
+    [ -n "$cgroup" ] && group_remains || return 0
+    { kill -TERM $members; } 2>/dev/null
+    clock
+    patience=$((stop_by - cs))
+    [ "$patience" -lt "$stop_cs" ] || patience=$stop_cs
+    wait_for_end group "$patience" || kill_all group
 }
 
 # With all its processes; its log stays. What its hooks say against it changes nothing.
@@ -97,6 +152,6 @@ halt() {
     esac
     pass after_stop
     said=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
-        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
+        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
         fail "the slot could not be emptied: $said"
 }

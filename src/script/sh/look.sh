@@ -28,6 +28,42 @@ find_members() {
     done
 }
 
+# The files of the environments that hold $1, in "environments". Not every grep looks beyond the first variable; there the
+# shell itself reads them, for which a NUL is nothing.
+find_environments() {
+    environments=
+    if printf 'a\0b' | grep -qF b; then
+        environments=$(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null)
+        return
+    fi
+    for file in /proc/[0-9]*/environ; do
+        {
+            while IFS= read -r line || [ -n "$line" ]; do
+                case $line in
+                    *"$1"*)
+                        environments="$environments $file"
+                        break
+                        ;;
+                esac
+            done <"$file"
+        } 2>/dev/null
+    done
+}
+
+# Adds the processes with mark $1 that are in other sessions than $2 to "members". The process driver marks an instance by
+# a variable of its environment, which children inherit.
+find_strays() {
+    find_environments "SHIP_SLOT=$1:"
+    for file in $environments; do
+        file=${file%/environ}
+        inspect "${file#/proc/}" && [ "$session" != "$2" ] || continue
+        case $state in
+            [ZXx]) ;;
+            *) members="$members ${file#/proc/}" ;;
+        esac
+    done
+}
+
 # The process of the slot at $slot, in "pids", "sid" and "facts".
 look_process() {
     pid= want=
@@ -53,7 +89,7 @@ look_process() {
 # The processes that listen on the ports (on "only_port" alone, where that is set), and all that is known of each slot, in variables named after the port.
 look() {
     for port in $found $heard; do
-        eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port="
+        eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port= mark_$port= kill_$port="
     done
     found= heard= listens= units= unseen= armed=
     clock
@@ -68,7 +104,7 @@ look() {
         case $port in
             '' | *[!0-9]*) continue ;;
         esac
-        text= name= driver= since_boot= pids= sid= facts=
+        text= name= driver= since_boot= pids= sid= facts= mark=
         while IFS= read -r line; do
             text=$text.$line$NL
             case $line in
@@ -77,13 +113,20 @@ look() {
                 boot=*) since_boot=${line#*=} ;;
             esac
         done <"$record"
+        kill=
+        if [ -f "$slot/liveness.kill" ]; then
+            { IFS= read -r kill <"$slot/liveness.kill"; } 2>/dev/null
+        fi
         # Removed between the two looks at it.
         [ -n "$text" ] || continue
         case $driver in
-            process) look_process ;;
+            process)
+                look_process
+                mark=$slot:$name
+                ;;
             systemd) units="$units ship-$SERVICE@$port.service" ;;
         esac
-        eval "name_$port=\$name text_$port=\$text facts_$port=\$facts pids_$port=\$pids sid_$port=\$sid"
+        eval "name_$port=\$name text_$port=\$text facts_$port=\$facts pids_$port=\$pids sid_$port=\$sid mark_$port=\$mark kill_$port=\$kill"
         found="$found $port"
         case " $PORTS " in
             *" $port "*) ;;
@@ -145,7 +188,8 @@ report() {
         out="${out}armed=$port$NL"
     done
     for port in $found; do
-        eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\""
+        eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\" kill=\$kill_$port"
+        [ -z "$kill" ] || out="${out}killed=$kill$NL"
     done
     out=$out$listens
 }

@@ -87,7 +87,7 @@ holds() {
 # One row, split: the slot's own process, one that is in its way, or one of no interest.
 judge() {
     heard="$heard $port"
-    eval "pids=\${pids_$port-} sid=\${sid_$port-}"
+    eval "pids=\${pids_$port-} sid=\${sid_$port-} mark=\${mark_$port-}"
     if holds "$socket" $pids; then
         owned
         return
@@ -104,9 +104,18 @@ judge() {
         fi
         files=$saved
     fi
+    kind=other
+    if [ -n "$mark" ]; then
+        members=
+        find_strays "$mark" "$sid"
+        saved=$files
+        list_sockets $members
+        ! holds "$socket" $members || kind=stray
+        files=$saved
+    fi
     name_owner "$socket" "$uid"
     eval "other_$port=\$who"
-    listens="${listens}listen=$port $address other $who$NL"
+    listens="${listens}listen=$port $address $kind $who$NL"
 }
 
 owned() {

@@ -43,7 +43,8 @@ fill_slot() {
         [ ! -f "$kept/$part" ] || set -- "$@" "$kept/$part"
     done
     said=$({
-        mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" "$SLOT/hooks" "$SLOT/hooked" &&
+        mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" "$SLOT/liveness.kill" \
+            "$SLOT/hooks" "$SLOT/hooked" &&
             cp -p "$@" "$SLOT/"
     } 2>&1) || fail "the slot could not be filled: $said"
 }

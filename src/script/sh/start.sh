@@ -31,7 +31,7 @@ fill_slot() {
     if [ ! -d "$SLOT" ]; then
         said=$(mkdir -p "$SLOT" 2>&1) || fail "$said"
     fi
-    for leftover in pid ended liveness liveness.failures hooks; do
+    for leftover in pid ended liveness liveness.failures liveness.kill hooks; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
     take "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive whole, or could not be written"

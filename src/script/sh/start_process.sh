@@ -21,8 +21,9 @@ launch_process() {
     umask 027
     : >>"$SLOT/log"
     umask 022
-    # Nothing of this script's stays open in the service: neither the lock nor the connection.
-    env -i "PATH=$SERVICE_PATH" setsid sh "$SLOT/run" "$@" </dev/null >>"$SLOT/log" 2>&1 \
+    # Nothing of this script's stays open in the service: neither the lock nor the connection. The mark tells later which
+    # processes belong to the instance, also in sessions of their own.
+    env -i "PATH=$SERVICE_PATH" "SHIP_SLOT=$SLOT:$NAME:" setsid sh "$SLOT/run" "$@" </dev/null >>"$SLOT/log" 2>&1 \
         3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     child=$!
 }

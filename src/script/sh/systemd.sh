@@ -57,14 +57,25 @@ look_unit() {
     facts="process=ended $how${NL}restarts=$restarts$NL"
 }
 
-# Adds the processes of control group $1 to "pids", wherever control groups are mounted.
+# Adds the processes of control group $1 and of all groups below it to "pids", wherever control groups are mounted.
 unit_pids() {
     [ -n "$1" ] || return 0
     for group in "/sys/fs/cgroup$1" "/sys/fs/cgroup/systemd$1" "/sys/fs/cgroup/unified$1"; do
         [ -f "$group/cgroup.procs" ] || continue
+        group_pids "$group"
+        return
+    done
+}
+
+# Adds the processes of the control group in directory $1 and of those below it. A service may make groups of its own, as
+# container launchers do. A group of threads has no list of processes to read.
+group_pids() {
+    {
         while read -r pid; do
             pids="$pids $pid"
-        done <"$group/cgroup.procs"
-        return
+        done <"$1/cgroup.procs"
+    } 2>/dev/null
+    for below in "$1"/*/; do
+        [ ! -f "${below}cgroup.procs" ] || group_pids "${below%/}"
     done
 }
