@@ -35,8 +35,10 @@ pub enum FailureKind {
     Stop,
     /// The balancers could not be told, or not all of them be reached.
     Traffic,
-    /// The instance's process ended by itself before it was available.
+    /// The instance's process ended by itself.
     Exited,
+    /// The instance failed its liveness probe, and its host ended it.
+    Liveness,
     /// The instance did not become, or stay, ready within the progress deadline.
     NotReady,
     /// A host could not be reached within the progress deadline.
@@ -79,6 +81,9 @@ impl fmt::Display for Failure {
             FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {}", self.detail),
             FailureKind::Exited => {
                 write!(f, "the new instance ended by itself after {waited}: {}", self.detail)
+            }
+            FailureKind::Liveness => {
+                write!(f, "the new instance failed its liveness probe: {} (killed by ship on the host)", self.detail)
             }
             FailureKind::NotReady => {
                 write!(f, "the new instance was not ready after {waited}; the last answer: {}", self.detail)

@@ -114,6 +114,7 @@ fn is_to_blame(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::Start
         | FailureKind::Exited
+        | FailureKind::Liveness
         | FailureKind::NotReady
         | FailureKind::Analysis
         | FailureKind::Stuck

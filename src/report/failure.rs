@@ -16,6 +16,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::Stop => "the old instance could not be stopped".to_owned(),
         FailureKind::Traffic => "the balancers do not do as they are told".to_owned(),
         FailureKind::Exited => format!("{version} ended by itself"),
+        FailureKind::Liveness => format!("{version} failed its liveness probe"),
         FailureKind::NotReady => format!("{version} was not ready in time"),
         FailureKind::HostLost => "the host is out of reach".to_owned(),
         FailureKind::Analysis => format!("{version} does not do as well as it should"),
@@ -58,6 +59,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`")
         }
         FailureKind::Exited => hint_of_end(seen),
+        FailureKind::Liveness => Some(
+            "the instance passed [liveness] at first and then failed it: see its log, or raise `timeout` or `failures` there",
+        ),
         _ => None,
     }
 }
@@ -83,7 +87,7 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::Start => format!("starting {version}"),
         FailureKind::Stop => "stopping the instance that was replaced".to_owned(),
         FailureKind::Traffic => "switching the traffic".to_owned(),
-        FailureKind::Exited => format!("starting {version}, then watching its process"),
+        FailureKind::Exited | FailureKind::Liveness => format!("starting {version}, then watching its process"),
         FailureKind::NotReady => format!("starting {version}, then asking until it is ready"),
         FailureKind::HostLost => "trying to reach the host again".to_owned(),
         FailureKind::Analysis => format!("measuring how {version} does"),

@@ -81,7 +81,24 @@ impl Watched {
         let mut launch = watched.launch(liveness);
         change(&mut launch);
         watched.start(&launch);
+        watched.passes();
         watched
+    }
+
+    /// The service has passed its probe before.
+    fn passes(&self) {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.service.id())).expect("a process");
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let started = fields.split_whitespace().nth(19).expect("its start");
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
+        let noted = format!("{}.{}.{started} 0\n", boot.trim(), self.service.id());
+        fs::write(self.host.slot().join("liveness.failures"), noted).expect("file");
+    }
+
+    /// How often the service has failed since its last pass, as its host has noted.
+    fn failures(&self) -> Option<String> {
+        let noted = fs::read_to_string(self.host.slot().join("liveness.failures")).ok()?;
+        Some(noted.trim().rsplit_once(' ').expect("a number").1.to_owned())
     }
 
     fn launch(&self, liveness: Liveness) -> Launch {
@@ -183,7 +200,7 @@ fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
             for missing in hosts {
                 let what = format!("{shell:?}: {:?} without {missing:?}", liveness.check);
                 assert_eq!(watched.ask_without(missing), "", "{what}");
-                assert!(!watched.host.slot().join("liveness.failures").exists(), "{what}");
+                assert_eq!(watched.failures().as_deref(), Some("0"), "{what}");
                 assert!(watched.lives() && watched.signals().is_empty(), "{what}");
             }
         }
@@ -210,7 +227,7 @@ fn an_instance_is_asked_where_it_listens() {
         for missing in [&[][..], &["curl"], &["ss"], &["ss", "curl"]] {
             assert_eq!(watched.ask_without(missing), "", "{address} without {missing:?}");
         }
-        assert!(!watched.host.slot().join("liveness.failures").exists(), "{address}");
+        assert_eq!(watched.failures().as_deref(), Some("0"), "{address}");
     }
 }
 
@@ -226,7 +243,7 @@ fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
         assert_eq!(said, format!("a: no answer within 1 s (3 of 3)\n{end}"), "{shell:?}");
         assert_eq!(watched.signals(), ["TERM"]);
         assert!(!watched.lives());
-        assert!(!watched.host.slot().join("liveness.failures").exists());
+        assert_eq!(watched.failures(), None);
     }
 }
 
@@ -239,6 +256,7 @@ fn a_failure_is_told_in_words() {
     assert_eq!(watched.ask(), "a: the command ended with 4: the queue is full (1 of 3)\n");
     let mut watched = Watched::new(Shell::Sh, SERVER, http("/200"));
     watched.start_again("print('up', flush=True); import time; time.sleep(60)");
+    watched.passes();
     assert_eq!(watched.ask(), format!("a: it does not listen on port {} (1 of 3)\n", watched.host.port));
 }
 
@@ -268,10 +286,45 @@ fn only_failures_in_a_row_of_one_process_count() {
     fs::remove_file(&alive).expect("file");
     assert_eq!([watched.ask(), watched.ask()], [failed(1), failed(2)], "an answer in between begins anew");
     watched.start_again(SERVER);
+    watched.passes();
     assert_eq!([watched.ask(), watched.ask()], [failed(1), failed(2)], "and so does another process");
     assert!(watched.lives() && watched.signals().is_empty());
     assert!(watched.ask().starts_with(&failed(3)));
     assert_eq!(watched.signals(), ["TERM"]);
+}
+
+#[test]
+fn process_is_not_ended_before_its_first_pass() {
+    for shell in shells() {
+        let mut watched = Watched::new(shell, SERVER, command("[ -e ../../../alive ]"));
+        watched.start_again(SERVER);
+        let starts = "a: the command ended with 1:  (not counted before the first pass)\n";
+        for _ in 0..5 {
+            assert_eq!(watched.ask(), starts, "{shell:?}");
+        }
+        assert!(watched.lives() && watched.signals().is_empty(), "{shell:?}");
+        let alive = watched.host.root().join("alive");
+        fs::write(&alive, "").expect("file");
+        assert_eq!(watched.ask(), "", "{shell:?}");
+        fs::remove_file(&alive).expect("file");
+        assert_eq!(watched.ask(), "a: the command ended with 1:  (1 of 3)\n", "{shell:?}");
+    }
+}
+
+#[test]
+fn look_tells_that_the_liveness_probe_ended_the_process() {
+    for shell in shells() {
+        let mut watched = Watched::new(shell, SERVER, Liveness { failures: 1, ..http("/503") });
+        let seen = || watched.host.instance(watched.host.observe()).sighting.failed_liveness;
+        assert_eq!(seen(), "", "{shell:?}");
+        watched.ask();
+        assert_eq!(seen(), "it answered with status 503 (1 of 1)", "{shell:?}");
+        watched.start_again(SERVER);
+        let seen = || watched.host.instance(watched.host.observe()).sighting.failed_liveness;
+        assert_eq!(seen(), "it answered with status 503 (1 of 1)", "{shell:?}: systemd has started it again");
+        watched.host.order(&moved(&watched.host, watched.host.halt("a", Duration::from_secs(1))));
+        assert_eq!(fs::read_dir(watched.host.slot()).expect("slot").count(), 0, "{shell:?}");
+    }
 }
 
 #[test]
@@ -304,7 +357,7 @@ fn while_ship_is_at_work_nothing_counts() {
     lock.lock().expect("nobody else is there");
     assert_eq!(watched.ask(), "");
     lock.unlock().expect("ours");
-    assert!(!watched.host.slot().join("liveness.failures").exists());
+    assert_eq!(watched.failures().as_deref(), Some("0"));
     assert_eq!(watched.ask(), "a: it answered with status 500 (1 of 3)\n");
 }
 
@@ -347,7 +400,6 @@ fn a_start_installs_the_question_and_a_stop_ends_it_first() {
         let stops = [
             format!("--no-ask-password stop {timer} {question}"),
             format!("--no-ask-password stop {unit}"),
-            format!("reset-failed {unit}"),
         ];
         assert_eq!(calls(host)[count..], stops, "{shell:?}");
         assert!(fs::symlink_metadata(&enabled).is_err(), "nobody asks after a restart of the host");

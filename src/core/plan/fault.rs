@@ -97,6 +97,10 @@ impl Draft<'_> {
             let ours = counted.is_new && self.rollout.started.contains_key(&instance.name) && !counted.is_stopping;
             let has_ended = !instance.is_running() || instance.restarts > 0;
             (ours && host.is_reachable() && has_ended).then(|| {
+                if !instance.sighting.failed_liveness.is_empty() {
+                    let detail = instance.sighting.failed_liveness.clone();
+                    return self.failure_at(FailureKind::Liveness, host, counted, detail, instance.started);
+                }
                 let detail = match (&instance.process, instance.restarts) {
                     (Process::Ended { how }, _) => how.clone(),
                     (Process::Running, 1) => "systemd restarted it once".to_owned(),

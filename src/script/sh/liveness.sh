@@ -155,14 +155,29 @@ first_of() {
     set +f
 }
 
-# Counts a failure of this process; ends it when it was the last that is allowed.
+# How often this process has failed since its last pass, in "failures"; empty before its first pass.
+read_count() {
+    of= failures=
+    [ ! -f "$count" ] || read -r of failures <"$count"
+    [ "$of" = "$boot.$main.$born" ] || failures=
+}
+
+note_pass() {
+    read_count
+    [ "$failures" = 0 ] || printf '%s 0\n' "$boot.$main.$born" >"$count"
+}
+
+# Counts a failure of this process; ends it when it was the last that is allowed. Before its first pass it may still be
+# starting, and nothing counts.
 count_failure() {
     # Somebody else is at work on this host, who may be stopping it.
     take_lock "$PATIENCE_CS" || exit 0
     remains || exit 0
-    of= failures=0
-    [ ! -f "$count" ] || read -r of failures <"$count"
-    [ "$of" = "$boot.$main.$born" ] || failures=0
+    read_count
+    [ -n "$failures" ] || {
+        printf '%s: %s (not counted before the first pass)\n' "$name" "$why"
+        exit 0
+    }
     failures=$((failures + 1))
     printf '%s: %s (%s of %s)\n' "$name" "$why" "$failures" "$FAILURES"
     if [ "$failures" -lt "$FAILURES" ]; then
@@ -170,6 +185,8 @@ count_failure() {
         exit 0
     fi
     rm -f "$count"
+    # Whoever looks at the host tells by this that the process did not end by itself.
+    printf '%s (%s of %s)\n' "$why" "$failures" "$FAILURES" >"$SLOT/liveness.kill"
     end_instance
 }
 
@@ -199,5 +216,8 @@ send() {
 find_instance
 [ $((cs - born)) -ge "$DELAY_CS" ] || exit 0
 ask
-[ -z "$why" ] || count_failure
-[ ! -f "$count" ] || rm -f "$count"
+if [ -n "$why" ]; then
+    count_failure
+else
+    note_pass
+fi
