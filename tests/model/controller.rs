@@ -73,7 +73,15 @@ pub(crate) struct Controllers<'a> {
 
 impl<'a> Controllers<'a> {
     pub(crate) fn new(spec: Spec, ids: Vec<HostId>, workers: bool, planner: &'a Planner<'a>) -> Self {
-        Self { spec, planner, ids, workers, rollouts: Vec::new(), numbers: QuickMap::default(), plans: QuickMap::default() }
+        Self {
+            spec,
+            planner,
+            ids,
+            workers,
+            rollouts: Vec::new(),
+            numbers: QuickMap::default(),
+            plans: QuickMap::default(),
+        }
     }
 
     pub(crate) fn rollout(&self, controller: &Controller) -> &Rollout {

@@ -283,7 +283,9 @@ fn stop_ends_children_in_sessions_of_their_own() {
             let release = Release::new("hello");
             host.stage(&release);
             host.start(&host.launch_sh("a", &release, &with_a_stray(&host, then)));
-            wait_for("the child", || std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok());
+            wait_for("the child", || {
+                std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok()
+            });
             assert!(host.stop("a").slots.is_empty(), "{shell:?}: {then}");
             let refused = std::net::TcpStream::connect((host.site.host_address.as_str(), host.port));
             assert!(refused.is_err(), "{shell:?}: {then}: nobody listens any more");

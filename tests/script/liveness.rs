@@ -397,10 +397,7 @@ fn a_start_installs_the_question_and_a_stop_ends_it_first() {
         fs::write(host.slot().join("liveness.failures"), "x 2\n").expect("file");
         let halt = host.halt("a", Duration::from_secs(1));
         host.order(&moved(host, halt));
-        let stops = [
-            format!("--no-ask-password stop {timer} {question}"),
-            format!("--no-ask-password stop {unit}"),
-        ];
+        let stops = [format!("--no-ask-password stop {timer} {question}"), format!("--no-ask-password stop {unit}")];
         assert_eq!(calls(host)[count..], stops, "{shell:?}");
         assert!(fs::symlink_metadata(&enabled).is_err(), "nobody asks after a restart of the host");
         assert_eq!(fs::read_dir(host.slot()).expect("slot").count(), 0, "{shell:?}");

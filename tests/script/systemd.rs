@@ -117,11 +117,7 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         let halt = host.halt("a", Duration::from_secs(1));
         let observation = host.order(&moved(&host, halt));
         assert!(observation.slots.is_empty());
-        assert_eq!(
-            calls(&host)[count..],
-            [format!("--no-ask-password stop {unit}")],
-            "{shell:?}"
-        );
+        assert_eq!(calls(&host)[count..], [format!("--no-ask-password stop {unit}")], "{shell:?}");
         assert!(fs::symlink_metadata(&wanted).is_err(), "it does not come back with the host");
         let left: Vec<PathBuf> = fs::read_dir(host.slot()).expect("slot").map(|e| e.expect("entry").path()).collect();
         assert!(left.is_empty(), "{left:?}");
@@ -321,7 +317,8 @@ fn process_in_a_control_group_below_the_units_is_the_instances() {
             for mounted in ["", "systemd/"] {
                 let host = Host::with(shell);
                 let release = Release::new("hello");
-                let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
+                let record =
+                    format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
                 fs::create_dir_all(host.slot()).expect("slot");
                 fs::write(host.slot().join("instance"), record).expect("record");
                 let mut main = Command::new("sleep").arg("60").spawn().expect("sleep");

@@ -11,8 +11,8 @@ mod limit;
 mod step;
 mod stream;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::end::Scope;
