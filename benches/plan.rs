@@ -65,7 +65,6 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
-        max_restarts: 0,
         keep: BTreeSet::from(["old".into(), "new".into()]),
     };
     let generation = |number, release: &str| Generation {

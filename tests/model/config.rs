@@ -16,6 +16,7 @@ pub(crate) const KEPT: [Release; 2] = [Release::Old, Release::New];
 
 /// A small fleet, a rollout, and how hostile the environment is.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub(crate) struct Config {
     pub(crate) name: &'static str,
     pub(crate) hosts: usize,

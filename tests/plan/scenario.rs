@@ -365,7 +365,9 @@ impl Story {
     pub(crate) fn later(&mut self, seconds: u64) {
         self.later_by_answers(seconds);
         let hosts: Vec<_> = self.fleet.hosts.keys().cloned().collect();
-        hosts.iter().for_each(|host| self.looks_at(host.as_str()));
+        for host in hosts {
+            self.looks_at(host.as_str());
+        }
     }
 
     /// A look at a host finds what runs there still running.

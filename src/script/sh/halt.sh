@@ -118,8 +118,6 @@ stop_systemd() {
         timeout "$stop_wait_s" systemctl --no-ask-password stop "$asker.timer" "$asker.service" >/dev/null 2>&1 9>&-
     fi
     rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
-    clock
-    stop_by=$((cs + stop_wait_s * 100))
     said=$(timeout "$stop_wait_s" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
         fail "systemctl stop $unit: ${said:-no answer within $stop_wait_s s}"
     end_leftovers
@@ -127,7 +125,7 @@ stop_systemd() {
 }
 
 # Ends what systemd has left in the unit's control group: KillMode= of the site may tell it to, and a process may not have
-# ended by KILL in time.
+# ended by KILL in time. The unit as ship writes it has systemd kill such processes at once; a short time to end is enough.
 end_leftovers() {
     show=$(systemctl show -p ControlGroup -p ActiveState "$unit" 2>&1 9>&-) || fail "systemctl show $unit: $show"
     block=$NL$show$NL
@@ -137,10 +135,7 @@ end_leftovers() {
     cgroup=$value
     [ -n "$cgroup" ] && group_remains || return 0
     { kill -TERM $members; } 2>/dev/null
-    clock
-    patience=$((stop_by - cs))
-    [ "$patience" -lt "$stop_cs" ] || patience=$stop_cs
-    wait_for_end group "$patience" || kill_all group
+    wait_for_end group "$KILL_CS" || kill_all group
 }
 
 # With all its processes; its log stays. What its hooks say against it changes nothing.
