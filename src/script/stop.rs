@@ -54,7 +54,7 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
             (text, Input { head: restore.into_bytes(), file: None })
         }
     };
-    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT + halt.hooks + WORK)
+    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + halt.hooks + WORK)
 }
 
 /// What systemd may take to stop an instance: what it has killed it ends in time of its own, as long again.
