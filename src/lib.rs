@@ -5,7 +5,7 @@
 //! | floor | modules | what lives there |
 //! |---|---|---|
 //! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
-//! | 1 | [`config`], [`script`], [`traffic`] | text to spec; spec to POSIX sh and to balancers, and back |
+//! | 1 | [`config`], [`script`], [`traffic`], [`trust`] | text to spec; spec to POSIX sh and to balancers, and back; whose files are used |
 //! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | the world: bytes, hosts, ports, history, the terminal, who was not there |
 //! | 3 | [`engine`] | observe → plan → record → perform, until done |
 //! | 4 | [`cli`] | the verbs |
@@ -22,3 +22,4 @@ pub mod report;
 pub mod script;
 pub mod store;
 pub mod traffic;
+pub mod trust;

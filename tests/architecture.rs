@@ -7,7 +7,7 @@ use std::path::Path;
 /// Modules by floor, lowest first.
 const FLOORS: [&[&str]; 5] = [
     &["core"],
-    &["config", "script", "traffic"],
+    &["config", "script", "traffic", "trust"],
     &["artifact", "remote", "probe", "store", "report", "notify"],
     &["engine"],
     &["cli"],

@@ -119,6 +119,25 @@ pub enum MinisignKey {
 }
 
 impl ArtifactConfig {
+    /// The files of this machine that it names.
+    pub(super) fn local_files(&self) -> Vec<PathBuf> {
+        let mut sources = vec![&self.source];
+        sources.extend(match &self.sums {
+            Sums::At(source) => Some(source),
+            Sums::Beside | Sums::Nowhere => None,
+        });
+        sources.extend(self.signature.as_ref().map(|signature| &signature.at));
+        let paths = sources.into_iter().filter_map(|source| match source {
+            Source::Path(path) => Some(path.clone()),
+            Source::Url(_) => None,
+        });
+        let key = self.signature.as_ref().and_then(|signature| match &signature.signer {
+            Signer::Minisign(MinisignKey::File(path)) | Signer::Ssh { allowed_signers: path, .. } => Some(path.clone()),
+            Signer::Minisign(MinisignKey::Text(_)) => None,
+        });
+        paths.chain(key).collect()
+    }
+
     /// A source of which nothing else is said.
     pub fn of(source: Source) -> Self {
         Self {

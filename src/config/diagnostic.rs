@@ -9,6 +9,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet,
 
 /// More than this at once helps nobody; the rest is counted.
 const SHOWN_MAX: usize = 50;
+/// So many lines before and after those that are pointed at are at hand when they are shown.
+const LINES_AROUND: usize = 3;
 
 /// A text that a person wrote, and what they would call it.
 #[derive(PartialEq, Eq)]
@@ -19,6 +21,40 @@ pub(super) struct SourceText {
     pub(super) text: String,
     /// Whether it came from the command line, where every value is text.
     pub(super) is_command_line: bool,
+    /// Where each line begins: a file with many faults is not read anew for each of them.
+    line_starts: Vec<usize>,
+}
+
+impl SourceText {
+    /// A file's text.
+    pub(super) fn file(name: String, text: String) -> Self {
+        Self::new(name, text, false)
+    }
+
+    /// A part of the command line.
+    pub(super) fn command_line(text: String) -> Self {
+        Self::new("command line".to_owned(), text, true)
+    }
+
+    fn new(name: String, text: String, is_command_line: bool) -> Self {
+        let line_starts = [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { name, text, is_command_line, line_starts }
+    }
+
+    /// The number of the line of a byte, from 0, and where that line begins.
+    fn line_of(&self, at: usize) -> (usize, usize) {
+        let number = self.line_starts.partition_point(|start| *start <= at).saturating_sub(1);
+        (number, self.line_starts.get(number).copied().unwrap_or(0))
+    }
+
+    /// The lines around some bytes, and where they begin: their number from 1, and the byte.
+    fn around(&self, span: &Range<usize>) -> (&str, usize, usize) {
+        let first = self.line_of(span.start).0.saturating_sub(LINES_AROUND);
+        let start = self.line_starts.get(first).copied().unwrap_or(0);
+        let last = self.line_of(span.end).0 + LINES_AROUND + 1;
+        let end = self.line_starts.get(last).copied().unwrap_or(self.text.len());
+        (self.text.get(start..end).unwrap_or_default(), first + 1, start)
+    }
 }
 
 /// A place in a user's file or on the command line.
@@ -68,14 +104,13 @@ impl Place {
 
     /// The line, from 1.
     pub fn line(&self) -> usize {
-        1 + self.before().matches('\n').count()
+        1 + self.source.line_of(self.span.start).0
     }
 
     /// The column in characters, from 1.
     pub fn column(&self) -> usize {
-        let before = self.before();
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        1 + before.get(start..).unwrap_or_default().chars().count()
+        let (_, start) = self.source.line_of(self.span.start);
+        1 + self.source.text.get(start..self.span.start).unwrap_or_default().chars().count()
     }
 
     /// The text at this place.
@@ -90,10 +125,6 @@ impl Place {
     /// The part `range` (in bytes from this place's start) of this place.
     pub(super) fn part(&self, range: &Range<usize>) -> Self {
         Self::new(&self.source, self.span.start + range.start..self.span.start + range.end)
-    }
-
-    fn before(&self) -> &str {
-        self.source.text.get(..self.span.start).unwrap_or_default()
     }
 
     /// The bytes to underline: this place's first line, and at least one character where there is one.
@@ -196,20 +227,37 @@ impl Diagnostic {
     }
 
     fn snippets<'a>(&'a self, place: &'a Place, group: Group<'a>) -> Group<'a> {
-        let primary = AnnotationKind::Primary.span(place.underlined()).label(self.label.as_deref());
-        let snippet = snippet(place).annotation(primary);
-        let Some((other, label)) = &self.related else { return group.element(snippet) };
-        let context = AnnotationKind::Context.span(other.underlined()).label(label.as_str());
+        let Some((other, label)) = &self.related else {
+            return group.element(snippet(
+                place,
+                &place.span,
+                &[(place, AnnotationKind::Primary, self.label.as_deref())],
+            ));
+        };
+        let primary = (place, AnnotationKind::Primary, self.label.as_deref());
+        let context = (other, AnnotationKind::Context, Some(label.as_str()));
         if Arc::ptr_eq(&other.source, &place.source) {
-            group.element(snippet.annotation(context))
-        } else {
-            group.element(snippet).element(self::snippet(other).annotation(context))
+            let both = place.span.start.min(other.span.start)..place.span.end.max(other.span.end);
+            return group.element(snippet(place, &both, &[primary, context]));
         }
+        group.element(snippet(place, &place.span, &[primary])).element(snippet(other, &other.span, &[context]))
     }
 }
 
-fn snippet(place: &Place) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-    Snippet::source(place.source.text.as_str()).path(place.source.name.as_str())
+/// The lines around `span`, with what is marked in them.
+fn snippet<'a>(
+    place: &'a Place,
+    span: &Range<usize>,
+    marks: &[(&'a Place, AnnotationKind, Option<&'a str>)],
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (text, line, start) = place.source.around(span);
+    let mut snippet = Snippet::source(text).line_start(line).path(place.source.name.as_str());
+    for (place, kind, label) in marks {
+        let underlined = place.underlined();
+        let within = underlined.start - start..underlined.end - start;
+        snippet = snippet.annotation(kind.span(within).label(*label));
+    }
+    snippet
 }
 
 impl Diagnostics {
@@ -237,7 +285,7 @@ impl Diagnostics {
     /// Puts what belongs to one file together, in the file's order; the files in the order in which they were read.
     pub(super) fn sorted(mut found: Vec<Diagnostic>, files: &[String]) -> Self {
         let rank = |path: &str| files.iter().position(|file| file == path).unwrap_or(files.len());
-        found.sort_by_key(|it| (rank(it.path()), it.line_and_column()));
+        found.sort_by_cached_key(|it| (rank(it.path()), it.line_and_column()));
         found.dedup();
         Self(found)
     }
@@ -262,3 +310,29 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_are_counted_from_one() {
+        let source = Arc::new(SourceText::file("a.toml".to_owned(), "ä = 1\n\nb = 2\n".to_owned()));
+        let place = |at| Place::new(&source, at..at);
+        let found = [0, 2, 6, 7, 8, 12, 14].map(|at| (place(at).line(), place(at).column()));
+        assert_eq!(found, [(1, 1), (1, 2), (1, 6), (2, 1), (3, 1), (3, 5), (4, 1)]);
+    }
+
+    #[test]
+    fn far_apart_places_of_a_long_file_are_shown_with_their_own_lines() {
+        let text = (1..=2000).map(|n| format!("key{n} = 1")).collect::<Vec<_>>().join("\n");
+        let source = Arc::new(SourceText::file("a.toml".to_owned(), text));
+        let place = |name: &str| {
+            let at = source.text.find(name).unwrap();
+            Place::new(&source, at..at + name.len())
+        };
+        let diagnostic = Diagnostic::at(&place("key1990"), "twice").related(&place("key17 "), "the first");
+        let shown = Diagnostics::from(diagnostic).to_string();
+        assert!(shown.contains("1990 | key1990 = 1") && shown.contains("17 | key17 = 1"), "{shown}");
+    }
+}

@@ -12,19 +12,61 @@ use super::value::{Fault, Faults, Located, nearest, quoted};
 
 /// Where problems are gathered.
 #[derive(Debug, Default)]
-pub(super) struct Sink(RefCell<Vec<Diagnostic>>);
+pub(super) struct Sink {
+    found: RefCell<Vec<Diagnostic>>,
+    /// Keys that their table does not know: another table may, which is read later.
+    unknown: RefCell<Vec<Unknown>>,
+    /// The tables that were read, each with the keys that it knows.
+    tables: RefCell<Vec<(&'static str, Vec<&'static str>)>>,
+}
+
+/// A key that its table does not know.
+#[derive(Debug)]
+struct Unknown {
+    key: String,
+    table: &'static str,
+    place: Place,
+    value: Place,
+    help: String,
+}
 
 impl Sink {
     pub(super) fn push(&self, diagnostic: Diagnostic) {
-        self.0.borrow_mut().push(diagnostic);
+        self.found.borrow_mut().push(diagnostic);
     }
 
     pub(super) fn extend(&self, diagnostics: Vec<Diagnostic>) {
-        self.0.borrow_mut().extend(diagnostics);
+        self.found.borrow_mut().extend(diagnostics);
+    }
+
+    /// A file has been read: what no table of it knows is told, with the table that knows it.
+    pub(super) fn end_file(&self) {
+        let (unknown, tables) = (self.unknown.take(), self.tables.take());
+        self.found.borrow_mut().extend(unknown.into_iter().map(|unknown| unknown.diagnostic(&tables)));
     }
 
     pub(super) fn into_inner(self) -> Vec<Diagnostic> {
-        self.0.into_inner()
+        self.end_file();
+        self.found.into_inner()
+    }
+}
+
+impl Unknown {
+    fn diagnostic(self, tables: &[(&'static str, Vec<&'static str>)]) -> Diagnostic {
+        let Self { key, table, place, value, help } = self;
+        let knows = |(name, keys): &&(&'static str, Vec<&'static str>)| {
+            *name != table && name.starts_with('[') && keys.contains(&key.as_str())
+        };
+        // A key within a table of a file is rather mistyped than misplaced.
+        let is_misplaced = place.is_command_line() || !table.starts_with('[');
+        let help = match tables.iter().find(knows).filter(|_| is_misplaced) {
+            Some((name, _)) if place.is_command_line() && !name.starts_with("[[") => {
+                format!("did you mean `--set {}.{key}={}`?", name.trim_matches(['[', ']']), value.text())
+            }
+            Some((name, _)) => format!("`{key}` is a key of {name}"),
+            None => help,
+        };
+        Diagnostic::at(&place, format!("unknown key {} in {table}", quoted(&key))).help(help)
     }
 }
 
@@ -92,9 +134,15 @@ impl<'a> Fields<'a> {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("known here: {}", known.join(", ")),
             };
-            let message = format!("unknown key {} in {}", quoted(key), self.name);
-            self.sink.push(Diagnostic::at(&entry.key, message).help(help));
+            self.sink.unknown.borrow_mut().push(Unknown {
+                key: key.clone(),
+                table: self.name,
+                place: entry.key.clone(),
+                value: entry.node.place.clone(),
+                help,
+            });
         }
+        self.sink.tables.borrow_mut().push((self.name, known.clone()));
     }
 
     fn entry(&self, key: &'static str) -> Option<&'a Entry> {

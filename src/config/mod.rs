@@ -32,6 +32,7 @@ mod tree;
 mod unattended;
 mod value;
 mod ways;
+mod withheld;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub use traffic::{
 };
 pub use unattended::UnattendedConfig;
 pub use value::{Located, parse_duration};
+pub use withheld::{LEASE, withhold, without_secrets};
 
 use diagnostic::SourceText;
 use fields::Sink;
@@ -69,6 +71,42 @@ pub struct Project {
     pub inventory: Inventory,
     /// What and how.
     pub playbook: Playbook,
+}
+
+impl Project {
+    /// The files of this machine that the inventory leads to: what ship reads, and what it runs here. Of the arguments of
+    /// commands only files below `base` count.
+    pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
+        let Self { inventory, playbook } = self;
+        let mut files = vec![inventory.path.clone(), playbook.path.clone()];
+        for host in inventory.hosts.iter().chain(&inventory.balancers) {
+            let ssh = &host.ssh;
+            files.extend([&ssh.identity_file, &ssh.config, &ssh.known_hosts].into_iter().flatten().cloned());
+        }
+        files.extend(playbook.service.secrets.env_file.iter().map(|file| file.value.clone()));
+        files.extend(playbook.artifact.local_files());
+        if let Some(notify) = &playbook.notify {
+            files.extend(notify.mail.iter().map(|mail| mail.sendmail.clone()));
+            files.extend(notify.webhook.iter().filter_map(|webhook| match &webhook.url {
+                WebhookUrl::File(path) => Some(path.clone()),
+                WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
+            }));
+        }
+        let dir = playbook.path.parent().unwrap_or(Path::new(""));
+        for command in playbook.commands_here() {
+            let words = command.iter().enumerate().filter(|(_, word)| word.contains('/'));
+            let words = words.map(|(index, word)| (index, dir.join(word)));
+            let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
+            files.extend(words.filter(|(index, path)| *index == 0 || counts(path)).map(|(_, path)| path));
+        }
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Reads an inventory and the playbook that it names, with the command line's values in place of the playbook's.
@@ -90,6 +128,7 @@ pub fn load_with(
 ) -> Result<Project, Diagnostics> {
     let sink = Sink::default();
     let (playbook_path, inventory_read) = read_inventory(inventory, &read, &sink);
+    sink.end_file();
     let mut files = vec![inventory.display().to_string()];
     let mut playbook_read = None;
     if let Some(path) = playbook_path {
@@ -167,7 +206,7 @@ fn parsed(path: &Path, read: Reader<'_>, sink: &Sink, unreadable: impl Fn(String
             return Parsed::Nothing;
         }
     };
-    let (root, errors) = tree::parse(&Arc::new(SourceText { name: shown, text, is_command_line: false }));
+    let (root, errors) = tree::parse(&Arc::new(SourceText::file(shown, text)));
     if errors.is_empty() {
         return Parsed::Whole(root);
     }

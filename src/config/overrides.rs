@@ -33,7 +33,7 @@ type Step = (String, Place);
 type Outcome<T> = Result<T, Box<Diagnostic>>;
 
 fn command_line(text: String) -> Arc<SourceText> {
-    Arc::new(SourceText { name: "command line".to_owned(), text, is_command_line: true })
+    Arc::new(SourceText::command_line(text))
 }
 
 fn version_assignment(version: &str) -> (Vec<Step>, Node) {

@@ -1,11 +1,11 @@
 //! The playbook: what a service is, and how it is to be rolled out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::analysis::Analysis;
-use crate::core::hook::Hook;
+use crate::core::analysis::{Analysis, Way};
+use crate::core::hook::{Hook, HookSite};
 use crate::core::loss::Probing;
 use crate::core::migration::Migration;
 use crate::core::names::Port;
@@ -67,6 +67,19 @@ pub struct Playbook {
     pub notify: Option<NotifyConfig>,
     /// Where that is written down for a monitor; `None` where it is not.
     pub metrics: Option<MetricsConfig>,
+}
+
+impl Playbook {
+    /// The user's commands that run on this machine.
+    pub(super) fn commands_here(&self) -> impl Iterator<Item = &[String]> {
+        let hooks = self.hooks.iter().filter(|hook| hook.at == HookSite::Control).map(|hook| &hook.command[..]);
+        let analyses = self.analyses.iter().filter_map(|analysis| match &analysis.way {
+            Way::Command { words, .. } => Some(&words[..]),
+            _ => None,
+        });
+        let notify = self.notify.iter().filter_map(|notify| notify.command.as_deref());
+        hooks.chain(analyses).chain(notify)
+    }
 }
 
 /// What runs.
@@ -285,11 +298,13 @@ impl Draft {
         self.playbook
     }
 
-    /// Renders every template for the first host; for all of them where it looks at labels, which differ.
+    /// Renders every template for the first host; where it looks at labels, for the first host of those with the same.
     fn refuse_wrong_templates(&self, inventory: &Inventory, sink: &Sink) {
+        let mut seen = BTreeSet::new();
+        let differing: Vec<_> = inventory.hosts.iter().filter(|host| seen.insert(&host.labels)).collect();
         for template in &self.templates.0 {
-            let hosts = if uses(&template.value, "labels") { inventory.hosts.len() } else { 1 };
-            let fault = inventory.hosts.iter().take(hosts).find_map(|host| {
+            let hosts = if uses(&template.value, "labels") { differing.len() } else { 1 };
+            let fault = differing.iter().take(hosts).find_map(|host| {
                 let vars = SlotVars {
                     version: self.playbook.as_ref().map_or("0", |playbook| &playbook.version),
                     port: self.playbook.as_ref().and_then(|it| it.service.ports.first().copied()).unwrap_or(1),

@@ -112,7 +112,19 @@ fn read_file(
             return;
         }
     };
-    for (index, line) in text.lines().enumerate() {
+    // What some editors put at the beginning.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let mut rest = lines.iter().copied().enumerate();
+    while let Some((index, line)) = rest.next() {
+        if let Some((name, more)) = further_lines(line, &lines[index + 1..]) {
+            let of = if name.is_empty() { String::new() } else { format!(" of `{name}`") };
+            let message = format!("the value{of} goes on for {} lines; a variable has one", more + 1);
+            found.push(Diagnostic::line(&shown, index + 1, 1, message).help(MULTI_LINE));
+            // They are part of a secret, and no faults of their own.
+            rest.by_ref().take(more).for_each(drop);
+            continue;
+        }
         match assignment(line) {
             Ok(None) => {}
             Ok(Some((key, _))) if secrets.contains_key(key) || service.env.contains_key(key) => {
@@ -125,6 +137,31 @@ fn read_file(
             }
         }
     }
+}
+
+const MULTI_LINE: &str = "encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it \
+                          into a file of the artifact";
+
+/// The variable of a value that goes on over the next lines, in quotes or as PEM has it, and over how many.
+fn further_lines<'a>(line: &'a str, rest: &[&str]) -> Option<(&'a str, usize)> {
+    const BEGIN: &str = "-----BEGIN ";
+    const END: &str = "-----END ";
+    let line = line.trim();
+    let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
+    let name = name.strip_prefix("export ").unwrap_or(name);
+    let name = if VARIABLE.check(name).is_ok() { name } else { "" };
+    let value = value.trim();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'')).filter(|quote| !value[1..].ends_with(*quote));
+    let last = match quote {
+        // A line that is a variable of its own ends no other one's value.
+        Some(quote) => rest
+            .iter()
+            .position(|line| line.trim_end().ends_with(quote))
+            .filter(|last| !matches!(assignment(rest[*last]), Ok(Some(_)))),
+        None if value.starts_with(BEGIN) && !value.contains(END) => rest.iter().position(|line| line.contains(END)),
+        None => None,
+    };
+    Some((name, last? + 1))
 }
 
 type Wrong = (usize, &'static str, &'static str);
@@ -146,7 +183,7 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, Wrong> {
     let value = unquoted(value.trim()).ok_or((
         column,
         "this value begins or ends with a quote that is not closed",
-        "put the whole value into the other kind of quotes: KEY='a\"b'",
+        "put the whole value into the other kind of quotes: KEY='a\"b'; a value has one line",
     ))?;
     if check_variable_value(value).is_err() {
         return Err((column, "this value holds a control character", "encode it, in base64 say"));
@@ -189,6 +226,19 @@ mod tests {
         for wrong in ["hunter2", "=b", "1A=b", "A B=c", "export A=b", "A=\"b", "A=b\"", "A='", "A=\u{1b}"] {
             assert!(assignment(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_found_as_one() {
+        let rest = ["MIIB=", "-----END KEY-----", "B=c"];
+        assert_eq!(further_lines("A=-----BEGIN KEY-----", &rest), Some(("A", 2)));
+        assert_eq!(further_lines("A=\"one", &["two", "three\"", "B=c"]), Some(("A", 2)));
+        assert_eq!(further_lines("export A='one", &["two'"]), Some(("A", 1)));
+        assert_eq!(further_lines("no name='one", &["two'"]), Some(("", 1)));
+        for line in ["A=b", "A=\"b\"", "A=", "# A='", "A=\"", "A=-----BEGIN KEY-----abc-----END KEY-----"] {
+            assert_eq!(further_lines(line, &["B=c"]), None, "{line}");
+        }
+        assert_eq!(further_lines("A=\"b", &["B=\"c\""]), None, "a quote that is not closed");
     }
 
     #[test]

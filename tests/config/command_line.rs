@@ -46,6 +46,28 @@ error: unknown key `max_surg` in [rollout]
 }
 
 #[test]
+fn setting_without_its_table_is_answered_with_the_whole_key() {
+    let files = files().set("max_surge=2");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: unknown key `max_surge` in the playbook
+ --> command line:1:7
+  |
+1 | --set max_surge=2
+  |       ^^^^^^^^^
+  |
+  = help: did you mean `--set rollout.max_surge=2`?
+"#]]
+        .raw()
+    );
+    let report = self::files().set("service.http=/healthz").report();
+    assert!(report.contains("did you mean `--set readiness.http=/healthz`?"), "{report}");
+    let report = self::files().set("address=web1").report();
+    assert!(!report.contains("did you mean `--set"), "the inventory cannot be set: {report}");
+}
+
+#[test]
 fn a_setting_without_a_value_is_refused() {
     let files = files().set("rollout.max_surge");
     assert_data_eq!(

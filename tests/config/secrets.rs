@@ -96,7 +96,7 @@ error: variable `TOKEN` is given twice
 
 error: this value begins or ends with a quote that is not closed
 --> secrets.env:5:5
- = help: put the whole value into the other kind of quotes: KEY='a"b'
+ = help: put the whole value into the other kind of quotes: KEY='a"b'; a value has one line
 
 error: this value holds a control character
 --> secrets.env:6:6
@@ -117,6 +117,32 @@ error: secret `MISSING` is not in the environment
   |                     ^^^^^^^^^
   |
   = help: set it for ship alone: MISSING=… ship deploy …
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn byte_order_mark_is_no_part_of_the_first_variable() {
+    let found = secrets("env_file = \"secrets.env\"", "\u{feff}DB_PASSWORD=a\n").unwrap();
+    assert_eq!(found, [("DB_PASSWORD".to_owned(), "a".to_owned())].into());
+}
+
+#[test]
+fn value_of_several_lines_is_told_once_with_what_to_do() {
+    let key = "KEY=-----BEGIN PRIVATE KEY-----\nhunter2\nhunter3=\n-----END PRIVATE KEY-----\n";
+    let json = "JSON='{\n  \"hunter\": 2\n}'\nOTHER=1\n";
+    let report = secrets("env_file = \"secrets.env\"", &format!("{key}{json}")).unwrap_err();
+    assert_data_eq!(
+        report,
+        str![[r#"
+error: the value of `KEY` goes on for 4 lines; a variable has one
+--> secrets.env:1:1
+ = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
+
+error: the value of `JSON` goes on for 3 lines; a variable has one
+--> secrets.env:5:1
+ = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
 "#]]
         .raw()
     );
