@@ -1,19 +1,18 @@
 //! Where artifacts are kept: by the SHA-256 of what is sent, whole or not at all.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::config::hex;
+use crate::trust::{make_private_dir, open_own};
 
 use super::error::ArtifactError;
 
-pub(super) const DIRECTORY_MODE: u32 = 0o700;
 /// How the names of artifacts in the making begin.
 const PARTIAL: &str = "partial-";
 
@@ -47,8 +46,7 @@ impl Cache {
     /// The cache in `directory`, which is made if it is not there.
     pub(super) fn open(directory: &Path) -> Result<Self, ArtifactError> {
         let cache = Self(directory.to_owned());
-        let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
-        made.map_err(|why| cache.error(&why))?;
+        make_private_dir(directory).map_err(|why| cache.error(&why))?;
         Ok(cache)
     }
 
@@ -107,7 +105,7 @@ impl Cache {
     /// The artifact of this SHA-256, if it is here and still what it was.
     pub(super) fn kept(&self, sha256: &str) -> Option<PathBuf> {
         let path = self.0.join(sha256);
-        let mut file = Hashed::new(File::open(&path).ok()?);
+        let mut file = Hashed::new(open_own(&path).ok()?);
         io::copy(&mut file, &mut io::sink()).ok()?;
         (file.sha256() == sha256).then_some(path)
     }

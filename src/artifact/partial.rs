@@ -7,19 +7,19 @@
 //! downloads/KEY.known  what the URL led to the last time, see `recollection`
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 
-use super::cache::{Cache, DIRECTORY_MODE};
+use super::cache::Cache;
 use super::error::ArtifactError;
+use crate::trust::{make_private_dir, private_file};
 
-const FILE_MODE: u32 = 0o600;
 /// What nobody has gone on with for so long goes.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
@@ -41,8 +41,7 @@ enum Place {
 /// The directory of a cache's downloads, which is made if it is not there.
 pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
     let directory = cache.directory().join("downloads");
-    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory);
-    made.map_err(|why| cache.error(&why))?;
+    make_private_dir(&directory).map_err(|why| cache.error(&why))?;
     Ok(directory)
 }
 
@@ -97,7 +96,9 @@ impl Partial {
         if let Place::Kept { path, .. } = &self.place {
             let note = path.with_extension("tag");
             match &tag {
-                Some(tag) => fs::write(note, tag)?,
+                Some(tag) => {
+                    private_file().write(true).create(true).truncate(true).open(note)?.write_all(tag.as_bytes())?;
+                }
                 None => remove(&note)?,
             }
         }
@@ -161,7 +162,7 @@ impl Writer {
 /// The file at `path`, locked; `None` where another has it.
 fn locked(path: &Path) -> io::Result<Option<File>> {
     loop {
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        let open = private_file().read(true).write(true).create(true).truncate(false).open(path)?;
         // Where files cannot be locked, two may write to one; what comes of it is checked.
         if matches!(open.try_lock(), Err(TryLockError::WouldBlock)) {
             return Ok(None);

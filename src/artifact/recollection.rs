@@ -1,10 +1,13 @@
 //! What a URL led to the last time: by what the server knows it, and what came of it.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use reqwest::header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
+
+use crate::trust::private_file;
 
 /// By what a server knows a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +65,12 @@ impl Recollection {
         let path = directory.join(format!("{key}.known"));
         // Under another name first: half of it would be worse than none.
         let write = |temporary: &Path| {
-            fs::write(temporary, serde_json::to_vec(self)?)?;
+            private_file()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(temporary)?
+                .write_all(&serde_json::to_vec(self)?)?;
             fs::rename(temporary, &path)
         };
         if let Err(why) = write(&directory.join(format!("{key}.known-{}", std::process::id()))) {

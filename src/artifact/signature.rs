@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
 use super::web::{Patience, Small, shown, small};
-use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex};
+use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, without_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -91,6 +91,7 @@ impl Demand {
         let mut file = tempfile::NamedTempFile::new().map_err(here)?;
         file.write_all(&self.signature).and_then(|()| file.flush()).map_err(here)?;
         let mut command = Command::new(SSH_KEYGEN);
+        without_secrets(&mut command);
         command.args(["-Y", "verify", "-n", ssh.namespace, "-I", ssh.name, "-f"]).arg(ssh.allowed_signers);
         command.arg("-s").arg(file.path()).env("LC_ALL", "C");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

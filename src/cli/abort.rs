@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::args::Abort;
 use super::exit::{Exit, Fail};
-use super::rollout::{self, Ended, GoOn};
-use super::session::{Session, who};
+use super::rollout::{self, Ended, GoOn, Goal};
+use super::session::{Session, StoreAccess, who};
 use super::{note, pause, resume, rollback};
 use crate::config::Overrides;
 use crate::core::event::Verb;
@@ -18,7 +18,7 @@ use crate::store::Wish;
 const PATIENCE: Duration = Duration::from_hours(24);
 
 pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory.clone(), &Overrides::default())?;
+    let mut session = Session::recall(args.inventory.clone(), &Overrides::default(), StoreAccess::Write)?;
     if session.standing()? == Standing::Running {
         let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
         has_a_way_back(&session, &rollout)?;
@@ -32,9 +32,11 @@ pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
     let session = resume::reopen(args.inventory, args.set, "abort", Ask::Abort)?;
     let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
     has_a_way_back(&session, &rollout)?;
-    note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
+    let announcement =
+        format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout));
     let (user, host) = who();
     let goal = resume::goal(&session, rollout, GoOn::Back(format!("{user}@{host}")))?;
+    let goal = Goal { announcement: Some(announcement), ..goal };
     let ended = rollout::carry_out(session, goal, args.output).await?;
     Ok(exit(&ended))
 }

@@ -126,6 +126,14 @@ impl ProbeArg {
     }
 }
 
+/// How long to wait for a lock.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LockArg {
+    /// Wait this long for another deploy to finish, for example 10m
+    #[arg(long, alias = "lock-wait", value_name = "TIME", value_parser = config::parse_duration, default_value = "0s", hide_default_value = true)]
+    pub lock_timeout: Duration,
+}
+
 /// `ship init`.
 #[derive(Debug, Args)]
 pub struct Init {
@@ -154,9 +162,9 @@ pub struct Deploy {
     /// playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
-    /// Wait so long for another ship to end, as in `10m`
-    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration, default_value = "0s", hide_default_value = true)]
-    pub lock_wait: Duration,
+    /// The wait for another deploy.
+    #[command(flatten)]
+    pub lock: LockArg,
     /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or the fleet is not healthy
     #[arg(long)]
     pub force: bool,
@@ -253,6 +261,12 @@ pub struct Rollback {
     /// The revision to go to; left out, the newest one proven healthy that is not the present one
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u32>,
+    /// Print the plan and exit
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The wait for another deploy.
+    #[command(flatten)]
+    pub lock: LockArg,
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,

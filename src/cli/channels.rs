@@ -4,7 +4,7 @@ use super::args::InventoryArg;
 use super::exit::Fail;
 use super::{lookup, note};
 use crate::artifact::{self, Patience};
-use crate::config::{self, ArtifactConfig, Overrides};
+use crate::config::{ArtifactConfig, Overrides};
 
 /// What the command line says, with a version in place of a channel.
 pub(super) struct Resolved {
@@ -26,8 +26,8 @@ impl Resolved {
 ///
 /// Where the files are wrong nothing is looked up: whoever reads them next says so.
 pub(super) async fn resolve(inventory: &InventoryArg, overrides: Overrides) -> Result<Resolved, Fail> {
-    let inventory = lookup::inventory(inventory.inventory.clone())?;
-    let Ok(project) = config::load(&inventory, &overrides) else { return Ok(Resolved { overrides, channel: None }) };
+    let chosen = lookup::inventory(inventory.inventory.clone())?;
+    let Ok(project) = chosen.load(&overrides) else { return Ok(Resolved { overrides, channel: None }) };
     let (artifact, name) = (project.playbook.artifact, project.playbook.version);
     let Some(version) = look_up(&artifact, &name).await? else { return Ok(Resolved { overrides, channel: None }) };
     note(&format!("channel {name} is {version}"));

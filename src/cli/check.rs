@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use super::args::Check;
 use super::exit::{Exit, Fail};
 use super::releases::Release;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use super::{channels, ownership, print};
 use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
         Ok(resolved) => (resolved.overrides, None),
         Err(fail) => (overrides, Some(fail)),
     };
-    let session = Session::open(args.inventory, &overrides)?;
+    let session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
     let release = match unresolved {
         None => Release::prepare(&session).await,
         Some(fail) => Err(fail),
@@ -81,7 +81,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
             let _ = writeln!(text, "ok      {}: {}, {}", host.host, host.reached, host.has);
         }
         for problem in &host.problems {
-            let _ = writeln!(text, "FAILED  {}: {problem}", host.host);
+            let _ = writeln!(text, "FAILED  {}: {}", host.host, host.host.unnamed(problem));
         }
     }
     let refused = found.iter().any(|host| host.is_reachable && !host.problems.is_empty());
@@ -162,7 +162,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
                 found.has = format!("{up} of {all} servers get requests");
             }
             Err(unusable) => {
-                found.problems.push(unusable.why.trim_start_matches(&format!("{balancer}: ")).to_owned());
+                found.problems.push(unusable.why);
                 found.is_reachable = false;
             }
         }
@@ -204,8 +204,7 @@ fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation,
     for (port, occupant) in &observation.slots {
         if let Occupant::Stranger(who) = occupant {
             let taken = Impossible::PortTaken { slot: Slot { host: host.clone(), port: *port }, who: who.clone() };
-            let text = taken.to_string();
-            problems.push(text.strip_prefix(&format!("{host}: ")).unwrap_or(&text).to_owned());
+            problems.push(taken.to_string());
         }
     }
     let needed_kib = size_bytes.saturating_mul(SPACE_FACTOR) / 1024;

@@ -34,6 +34,7 @@ pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
         cause,
         playbook: current.playbook,
         earlier: None,
+        announcement: None,
     };
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Contract))
 }

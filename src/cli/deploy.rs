@@ -52,7 +52,7 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
     night::permit_now(&session)?;
     let release = Release::prepare(&session).await?;
     let version = release.definition.version.clone();
-    session.lock_within(&format!("deploy {version}"), args.lock_wait).await?;
+    session.lock_within(&format!("deploy {version}"), args.lock.lock_timeout).await?;
     let standing = session.permit(Ask::Deploy)?;
     refuse_past_contract(&session, &release)?;
     let resolution = if args.unattended { night::resolve(&session, standing, &release.id)? } else { Resolution::Go };
@@ -115,5 +115,5 @@ fn refuse_past_contract(session: &Session, release: &Release) -> Result<(), Fail
 pub(super) fn goal(session: &Session, release: Release, cause: Option<String>) -> Goal {
     let playbook = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
     let cause = cause.unwrap_or_else(|| format!("deploy {}", release.definition.version));
-    Goal { release, verb: Verb::Deploy, cause, playbook, earlier: None }
+    Goal { release, verb: Verb::Deploy, cause, playbook, earlier: None, announcement: None }
 }

@@ -8,7 +8,9 @@ use crate::core::event::Verb;
 use crate::core::failure::Outcome;
 use crate::core::standing::Refusal;
 use crate::engine::EngineError;
+use crate::script::quote;
 use crate::store::StoreError;
+use crate::trust::{self, Distrust, Untrusted};
 
 /// What a run of `ship` says to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +117,16 @@ impl From<Diagnostics> for Fail {
 
 impl From<StoreError> for Fail {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Untrusted(untrusted) = &error {
+            return Self::refused(format!(
+                "error: {untrusted}; ship keeps its state only where nobody else can change it\nhint: if you know what it \
+                 holds, make it yours with `{}`; or begin with a state directory of your own, beside the inventory: \
+                 `mkdir -m 700 .ship`",
+                remedy(untrusted)
+            ));
+        }
         let exit = match error {
+            StoreError::Untrusted(_) => Exit::Refused,
             StoreError::Held(_) | StoreError::LeaseLost => Exit::Locked,
             StoreError::Database { .. } | StoreError::Directory { .. } | StoreError::Unreadable { .. } => {
                 Exit::Internal
@@ -131,5 +142,17 @@ impl From<EngineError> for Fail {
             EngineError::Store(error) => error.into(),
             EngineError::NotBegun => Self::new(Exit::Internal, format!("error: {error}")),
         }
+    }
+}
+
+/// The command that makes a path trusted, for those who know what it holds.
+pub(super) fn remedy(untrusted: &Untrusted) -> String {
+    let path = quote(&untrusted.path.to_string_lossy());
+    match untrusted.why {
+        Distrust::Owner { caller, .. } => {
+            format!("chown -R {} {path}", trust::name_of(caller).unwrap_or_else(|| caller.to_string()))
+        }
+        Distrust::Writable { .. } => format!("chmod go-w {path}"),
+        Distrust::Link => format!("rm {path}"),
     }
 }

@@ -4,14 +4,14 @@ use jiff::tz::TimeZone;
 
 use super::args::{Freeze as Args, Thaw};
 use super::exit::{Exit, Fail};
-use super::session::{Session, who};
+use super::session::{Session, StoreAccess, who};
 use super::{moment, print};
 use crate::config::Overrides;
 use crate::core::standing::Standing;
 use crate::store::{Freeze, Request, Store, Wish};
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
     let now = session.now();
     let until = args.until.map(|text| moment::future("--until", &text, now, &TimeZone::system())).transpose()?;
     if until.is_some_and(|until| until <= now) {
@@ -31,7 +31,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
 }
 
 pub(super) fn thaw(args: Thaw) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
     let service = session.subject.service.clone();
     let was_frozen = session.store.end_freeze(&session.subject)?;
     print(&if was_frozen {

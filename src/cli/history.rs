@@ -3,7 +3,7 @@
 use super::args::{Form, History};
 use super::exit::{Exit, Fail};
 use super::print;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::account::Account;
 use crate::core::names::Revision;
@@ -13,7 +13,7 @@ use crate::store::RevisionRecord;
 
 pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     let inventory = super::args::InventoryArg { inventory: args.inventory.inventory.clone() };
-    let session = Session::recall(inventory, &Overrides::default())?;
+    let session = Session::recall(inventory, &Overrides::default(), StoreAccess::Read)?;
     if let Some(number) = args.revision {
         let record = session.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(
@@ -82,10 +82,22 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
     print(&text)
 }
 
+/// Where two texts differ in more lines than this comes to, all of these are listed as gone and come.
+const CELLS_MAX: usize = 1 << 22;
+
 /// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in order.
 pub(super) fn difference(then: &str, now: &str) -> Vec<String> {
     let (then, now): (Vec<_>, Vec<_>) = (then.lines().collect(), now.lines().collect());
-    // The longest common subsequence, from behind; playbooks are short.
+    // What is the same at both ends is most of a long playbook.
+    let same = then.iter().zip(&now).take_while(|(old, new)| old == new).count();
+    let (then, now) = (&then[same..], &now[same..]);
+    let same = then.iter().rev().zip(now.iter().rev()).take_while(|(old, new)| old == new).count();
+    let (then, now) = (&then[..then.len() - same], &now[..now.len() - same]);
+    if then.len().saturating_mul(now.len()) > CELLS_MAX {
+        let gone = then.iter().map(|line| format!("- {line}"));
+        return gone.chain(now.iter().map(|line| format!("+ {line}"))).collect();
+    }
+    // The longest common subsequence, from behind.
     let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];
     for (i, old) in then.iter().enumerate().rev() {
         for (j, new) in now.iter().enumerate().rev() {
@@ -122,5 +134,8 @@ mod tests {
         assert_eq!(difference("a\nb\nc\n", "a\nc\nd\n"), ["- b", "+ d"]);
         assert_eq!(difference("a", "b"), ["- a", "+ b"]);
         assert!(difference("a\nb", "a\nb").is_empty());
+        assert_eq!(difference("a\na\nb\nb", "a\nb"), ["- a", "- b"]);
+        let long = |sign: &str| (0..4000).map(|n| format!("{sign}{n}")).collect::<Vec<_>>().join("\n");
+        assert_eq!(difference(&long("a"), &long("b")).len(), 8000);
     }
 }

@@ -3,17 +3,60 @@
 use std::path::{Path, PathBuf};
 
 use super::exit::Fail;
+use crate::config::{self, Overrides, Project};
+use crate::script::quote;
 use crate::store::{Sqlite, find};
+use crate::trust;
 
-/// The inventory that was named, or the only one that was deployed from here.
-pub(super) fn inventory(named: Option<PathBuf>) -> Result<PathBuf, Fail> {
+/// The name of an inventory that is alone in its directory.
+const INVENTORY: &str = "inventory.toml";
+
+/// The inventory that is meant.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// The directory in which ship has found it; `None` for one that was named.
+    found_in: Option<PathBuf>,
+}
+
+impl Chosen {
+    /// Reads the inventory and its playbook.
+    pub(super) fn load(&self, overrides: &Overrides) -> Result<Project, Fail> {
+        let project = config::load(&self.path, overrides)?;
+        self.check(&project)?;
+        Ok(project)
+    }
+
+    /// Refuses files of another user to which an inventory leads that nobody has named.
+    pub(super) fn check(&self, project: &Project) -> Result<(), Fail> {
+        project.local_files(self.found_in.as_deref()).iter().try_for_each(|file| self.check_file(file))
+    }
+
+    fn check_file(&self, file: &Path) -> Result<(), Fail> {
+        let Some(base) = &self.found_in else { return Ok(()) };
+        trust::check_found(file, base).map_err(|untrusted| {
+            Fail::refused(format!(
+                "error: {untrusted}, and ship has found it by itself\nhint: to use it all the same, name the inventory, as in \
+                 `ship status {}`; or make it yours with `{}`",
+                quote(&self.path.to_string_lossy()),
+                super::exit::remedy(&untrusted)
+            ))
+        })
+    }
+}
+
+/// The inventory that was named, or the only one that was deployed from here, or else `inventory.toml` where there is no
+/// other.
+pub(super) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Fail> {
     if let Some(named) = named {
-        return Ok(named);
+        return Ok(Chosen { path: named, found_in: None });
     }
     let here =
         std::env::current_dir().map_err(|error| Fail::refused(format!("error: no current directory: {error}")))?;
-    let known = match find(&here) {
-        Some(place) => match Sqlite::open_existing(&place)? {
+    let place = find(&here);
+    let known = match &place {
+        Some(place) => match Sqlite::open_existing(place)? {
             Some(store) => store.inventories()?.into_iter().map(|known| known.inventory).collect(),
             None => Vec::new(),
         },
@@ -21,15 +64,21 @@ pub(super) fn inventory(named: Option<PathBuf>) -> Result<PathBuf, Fail> {
     };
     let mut known: Vec<PathBuf> = known.into_iter().filter(|path| path.is_file()).collect();
     known.dedup();
-    if let [only] = &known[..] {
-        return Ok(only.clone());
-    }
-    let (what, candidates) = if known.is_empty() {
-        ("nothing was deployed from here yet", files_nearby(&here))
-    } else {
-        ("several fleets were deployed from here", known)
+    let base = place.and_then(|place| place.dir.parent().map(Path::to_owned)).unwrap_or_else(|| here.clone());
+    let found = |path: &PathBuf| {
+        let chosen = Chosen { path: path.clone(), found_in: Some(base.clone()) };
+        chosen.check_file(path).map(|()| chosen)
     };
-    Err(Fail::refused(ask(what, &candidates, &here)))
+    if let [only] = &known[..] {
+        return found(only);
+    }
+    if !known.is_empty() {
+        return Err(Fail::refused(ask("several fleets were deployed from here", &known, &here)));
+    }
+    match &files_nearby(&here)[..] {
+        [only] if *only == here.join(INVENTORY) => found(&PathBuf::from(INVENTORY)),
+        candidates => Err(Fail::refused(ask("nothing was deployed from here yet", candidates, &here))),
+    }
 }
 
 fn ask(what: &str, candidates: &[PathBuf], here: &Path) -> String {
@@ -47,7 +96,7 @@ fn ask(what: &str, candidates: &[PathBuf], here: &Path) -> String {
 }
 
 /// Files that look like inventories: `*.toml` in `inventory/`, and `inventory*.toml` here.
-fn files_nearby(here: &Path) -> Vec<PathBuf> {
+pub(super) fn files_nearby(here: &Path) -> Vec<PathBuf> {
     let list = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
     let is_named_so =

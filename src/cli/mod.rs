@@ -11,6 +11,7 @@ mod deploy;
 mod exit;
 mod freeze;
 mod gone;
+mod hints;
 mod history;
 mod init;
 mod logs;
@@ -41,31 +42,115 @@ mod unlock;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Verb};
 pub use exit::{Exit, Fail};
 
+use crate::report::{note_stdout_failure, stdout_failure};
+
+/// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of the time.
+const THREADS_MAX: usize = 8;
+/// A thread of the runtime's pool for what blocks. As long as there is one, work waits for it where no more can be had.
+const POOL_THREADS_MIN: usize = 1;
+
 /// Runs the command line and says what to tell the caller.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; where nobody reads them any more, that is none either.
-            drop(error.print());
-            return if error.use_stderr() { Exit::Refused.into() } else { Exit::Done.into() };
-        }
+        Err(error) => return usage(&words, &error),
     };
-    trace::begin(cli.verbose);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&Fail::new(Exit::Internal, format!("error: cannot start: {error}"))),
-    };
-    match runtime.block_on(run(cli.verb)) {
-        Ok(exit) => exit.into(),
-        Err(fail) => complain(&fail),
+    if let Err(fail) = hints::check(&words) {
+        return complain(&fail);
     }
+    trace::begin(cli.verbose);
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(fail) => return complain(&fail),
+    };
+    let ended = runtime.block_on(run(cli.verb));
+    match (ended, stdout_failure()) {
+        // Whoever reads the output must not take it for whole.
+        (Ok(Exit::Done), Some(why)) => complain(&Fail::new(
+            Exit::Internal,
+            format!(
+                "error: cannot write to stdout: {why}\nhint: the work itself is done; `ship status` and `ship history` show it"
+            ),
+        )),
+        (Ok(exit), why) => {
+            if let Some(why) = why {
+                note(&format!("error: cannot write to stdout: {why}"));
+            }
+            exit.into()
+        }
+        (Err(fail), _) => complain(&fail),
+    }
+}
+
+/// Shows clap's error, or the help that was asked for.
+fn usage(words: &[String], error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    if error.use_stderr() {
+        // Where nobody reads it, that is no further error.
+        drop(printed);
+        if let Some(hint) = hints::for_usage(words, error.kind()) {
+            note(&hint);
+        }
+        return Exit::Refused.into();
+    }
+    match printed {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => complain(&stdout_fail(&why)),
+        _ => Exit::Done.into(),
+    }
+}
+
+/// The runtime, and the threads that it cannot do without: where the system has none to give, ship ends here and touches
+/// nothing.
+fn runtime() -> Result<tokio::runtime::Runtime, Fail> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    can_have(threads + POOL_THREADS_MIN)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // A thread of the pool stays: the first one is started here, and never given back.
+    let built = builder.worker_threads(threads).thread_keep_alive(Duration::from_hours(24 * 365)).enable_all().build();
+    let runtime = built.map_err(|error| Fail::new(Exit::Internal, format!("error: cannot start: {error}")))?;
+    runtime.spawn_blocking(|| ());
+    Ok(runtime)
+}
+
+/// Whether so many threads can be had at the same time.
+fn can_have(threads: usize) -> Result<(), Fail> {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
+    let mut started = Vec::new();
+    for _ in 0..threads {
+        let wait = std::sync::Arc::clone(&wait);
+        let thread = std::thread::Builder::new().spawn(move || {
+            let gate = wait.lock().map(|gate| gate.recv());
+            drop(gate);
+        });
+        match thread {
+            Ok(thread) => started.push(thread),
+            Err(error) => {
+                drop(release);
+                return Err(Fail::new(
+                    Exit::Internal,
+                    format!(
+                        "error: cannot start a thread: {error}; nothing was touched\nhint: the user has as many processes and \
+                         threads as the system allows; end some, or raise the limit that `ulimit -u` shows"
+                    ),
+                ));
+            }
+        }
+    }
+    drop(release);
+    for thread in started {
+        drop(thread.join());
+    }
+    Ok(())
 }
 
 async fn run(verb: Verb) -> Result<Exit, Fail> {
@@ -111,8 +196,15 @@ fn print(text: &str) -> Result<Exit, Fail> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Exit::Done),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => Err(Fail::new(Exit::Internal, format!("error: cannot write to stdout: {error}"))),
+        Err(error) => {
+            note_stdout_failure(&error);
+            Err(stdout_fail(&error))
+        }
     }
+}
+
+fn stdout_fail(error: &std::io::Error) -> Fail {
+    Fail::new(Exit::Internal, format!("error: cannot write to stdout: {error}"))
 }
 
 /// A line of progress. Where nobody reads it, the work goes on.

@@ -16,7 +16,7 @@ use crate::core::veil::Veil;
 use crate::report::html::{Changes, Dossier, page};
 use crate::report::{Clock, Glyphs, Setup, Versions};
 use crate::store::{RevisionRecord, RolloutId, Store as _};
-use crate::{notify, report};
+use crate::{notify, report, trust};
 
 /// A rollout, looked back at.
 pub(super) struct Retrospect {
@@ -162,16 +162,20 @@ pub(super) fn veil(session: &Session) -> Veil {
     Veil::over(secrets.expose().values().cloned().chain(query).chain(configured))
 }
 
-/// Where the page of a rollout lies.
-pub(super) fn path_of(session: &Session, id: RolloutId) -> PathBuf {
-    session.place.runs().join(format!("{}.html", id.0))
-}
-
-/// Writes a page; the directory is made for it.
+/// Writes a page where the user wants it; the directory is made for it.
 pub(super) fn write(path: &Path, html: &str) -> Result<(), Fail> {
-    let failed = |why: String| Fail::new(Exit::Internal, format!("error: the page cannot be written: {why}"));
+    let failed = |why: String| Fail::new(Exit::Internal, format!("error: cannot write the page: {why}"));
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
     }
     notify::write_textfile(path, html).map_err(failed)
+}
+
+/// Writes the page of a rollout to its place in the state directory, for the owner alone.
+pub(super) fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Fail> {
+    let path = session.place.runs().join(format!("{}.html", id.0));
+    write(&path, html)?;
+    trust::make_private(&session.place.runs());
+    trust::make_private(&path);
+    Ok(path)
 }

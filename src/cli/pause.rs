@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::args::Pause;
 use super::exit::{Exit, Fail};
 use super::print;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::failure::Outcome;
 use crate::core::standing::Ask;
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(args: Pause) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
     let service = session.subject.service.clone();
     let rollout = ask(&mut session, Ask::Pause, Wish::Pause)?;
     let text = match await_end(&session, rollout, PATIENCE).await? {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::args::{Form, Plan};
 use super::exit::{Exit, Fail};
 use super::releases::Release;
-use super::rollout::{self, Scene};
-use super::session::Session;
+use super::rollout::{self, Goal, Scene};
+use super::session::{Session, StoreAccess};
 use super::{channels, deploy, gone, print};
 use crate::config::Overrides;
 use crate::core::action::{Action, StopReason};
@@ -24,19 +24,24 @@ use crate::report::text::count;
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
     let overrides = channels::resolve(&args.inventory, overrides).await?.overrides;
-    let session = Session::open(args.inventory, &overrides)?;
+    let session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
-    gone::tell(&session)?;
-    let mut scene = rollout::look(&session, &goal.release).await?;
-    scene.spec.chores = rollout::chores(&session, &goal)?;
+    show(&session, &goal, args.output).await
+}
+
+/// Shows what would be done for a goal, and touches nothing.
+pub(super) async fn show(session: &Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
+    gone::tell(session)?;
+    let mut scene = rollout::look(session, &goal.release).await?;
+    scene.spec.chores = rollout::chores(session, goal)?;
     scene.world.close().await;
-    let rollout = rollout::tentative(&session, &scene, &goal)?
+    let rollout = rollout::tentative(session, &scene, goal)?
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
     let now = session.now();
     let first = plan(&scene.spec, &rollout, &scene.found.fleet, now);
     let played = preview(&scene.spec, &rollout, &scene.found.fleet, now);
-    match args.output {
+    match form {
         Form::Json => {
             let object = serde_json::json!({
                 "service": session.subject.service,
@@ -63,7 +68,7 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
             });
             print(&format!("{object:#}\n"))
         }
-        Form::Text => print(&text(&session, &scene, &rollout, &played, &first.holds)),
+        Form::Text => print(&text(session, &scene, &rollout, &played, &first.holds)),
     }
 }
 

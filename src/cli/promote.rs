@@ -2,15 +2,15 @@
 
 use super::args::Promote;
 use super::exit::{Exit, Fail};
-use super::rollout::{self, GoOn};
-use super::session::{Session, who};
-use super::{note, pause, resume};
+use super::rollout::{self, GoOn, Goal};
+use super::session::{Session, StoreAccess, who};
+use super::{pause, resume};
 use crate::config::Overrides;
 use crate::core::standing::{Ask, Standing};
 use crate::store::Wish;
 
 pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory.clone(), &Overrides::default())?;
+    let mut session = Session::recall(args.inventory.clone(), &Overrides::default(), StoreAccess::Write)?;
     let service = session.subject.service.clone();
     let told = if args.full { "promoted through all steps" } else { "promoted" };
     if session.standing()? == Standing::Running {
@@ -30,9 +30,10 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
     if rollout.step_reached.is_none() && !args.full {
         return Err(not_at_a_gate(&service));
     }
-    note(&format!("deployment \"{service}\" {told}"));
+    let announcement = Some(format!("deployment \"{service}\" {told}"));
     let (user, host) = who();
-    let goal = resume::goal(&session, rollout, GoOn::Promoted { by: format!("{user}@{host}"), full: args.full })?;
+    let then = GoOn::Promoted { by: format!("{user}@{host}"), full: args.full };
+    let goal = Goal { announcement, ..resume::goal(&session, rollout, then)? };
     let verb = goal.verb;
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(verb))
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::exit::{Exit, Fail};
-use super::session::Session;
+use super::exit::Fail;
+use super::session::{Session, StoreAccess};
 use super::{args, lookup, note};
 use crate::config::{self, Overrides, Project};
 use crate::core::names::Revision;
@@ -12,20 +12,28 @@ use crate::store::{Sqlite, Store as _, place_for};
 impl Session {
     /// Opens as [`Session::open`] does. Where the playbook is wrong, or says no version without the command line, it is
     /// read as the newest revision has it.
-    pub(super) fn recall(inventory: args::InventoryArg, overrides: &Overrides) -> Result<Self, Fail> {
-        match Self::open(inventory.clone(), overrides) {
-            Err(fail) if fail.exit == Exit::Refused => {
-                let path = lookup::inventory(inventory.inventory)?;
-                let Some(Recalled { project, as_of }) = recalled(&path, overrides) else { return Err(fail) };
+    pub(super) fn recall(
+        inventory: args::InventoryArg,
+        overrides: &Overrides,
+        access: StoreAccess,
+    ) -> Result<Self, Fail> {
+        let chosen = lookup::inventory(inventory.inventory)?;
+        let project = match config::load(&chosen.path, overrides) {
+            Ok(project) => project,
+            Err(wrong) => {
+                let Some(Recalled { project, as_of }) = recalled(&chosen.path, overrides) else {
+                    return Err(wrong.into());
+                };
                 if let Some(revision) = as_of {
                     note(&format!(
                         "note: the playbook is wrong (`ship check` says how); it is read as revision {revision} has it"
                     ));
                 }
-                Self::of(project, path, overrides)
+                project
             }
-            opened => opened,
-        }
+        };
+        chosen.check(&project)?;
+        Self::of(project, chosen.path, overrides, access)
     }
 }
 

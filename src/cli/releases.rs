@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
-use super::exit::Fail;
+use super::exit::{Exit, Fail};
 use super::session::Session;
 use crate::config::{Fetch, Source};
 use crate::core::names::ReleaseId;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
+use crate::store::{Access, Place};
 use crate::{artifact, config};
 
 /// A release that lies ready on this machine.
@@ -37,7 +39,9 @@ impl Release {
     /// Reads what the playbook names, keeps it under the state directory, and gives the whole its name.
     pub(super) async fn prepare(session: &Session) -> Result<Self, Fail> {
         let playbook = &session.project.playbook;
-        let prepared = artifact::prepare(&playbook.artifact, &session.place.artifacts())
+        let scratch = scratch(&session.place)?;
+        let cache = scratch.as_ref().map_or_else(|| session.place.artifacts(), |scratch| scratch.path().to_owned());
+        let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Fail::from(error.diagnostics(&playbook.artifact)))?;
         let secrets = Secrets::read(&playbook.service)?;
@@ -56,6 +60,17 @@ impl Release {
         let secrets = present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
         Self { id: id.clone(), definition: definition.clone(), secrets, pulled_from: None }
     }
+}
+
+/// A directory for artifacts where the state directory cannot be written: enough for who only wants to know what is in
+/// them.
+fn scratch(place: &Place) -> Result<Option<TempDir>, Fail> {
+    let is_writable = place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
+    if is_writable {
+        return Ok(None);
+    }
+    let made = tempfile::Builder::new().prefix("ship-").tempdir();
+    made.map(Some).map_err(|why| Fail::new(Exit::Internal, format!("error: cannot make a temporary directory: {why}")))
 }
 
 impl Secrets {

@@ -6,21 +6,26 @@ use super::args::Report;
 use super::exit::{Exit, Fail};
 use super::pages::{self, Retrospect};
 use super::print;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::store::RolloutId;
 
 pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     // The version is of no account here, and the playbook may name none.
-    let session = Session::recall(args.inventory.clone(), &Overrides::default())?;
+    let session = Session::recall(args.inventory.clone(), &Overrides::default(), StoreAccess::Read)?;
     let id = rollout(&session, args.rollout)?;
     let past = Retrospect::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
     if args.to.as_deref() == Some(Path::new("-")) {
         return print(&html);
     }
-    let path = args.to.clone().unwrap_or_else(|| pages::path_of(&session, id));
-    pages::write(&path, &html)?;
+    let path = match &args.to {
+        Some(path) => {
+            pages::write(path, &html)?;
+            path.clone()
+        }
+        None => pages::keep(&session, id, &html)?,
+    };
     print(&format!("{}\n", path.display()))
 }
 

@@ -2,7 +2,6 @@
 
 use super::args::Restart;
 use super::exit::{Exit, Fail};
-use super::note;
 use super::releases::Release;
 use super::rollout::{self, Goal};
 use super::session::Session;
@@ -18,7 +17,7 @@ pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
     let current = session.current_record()?.clone();
     let release = Release::of_history(&session, &current.release, &current.definition);
     let cause = args.cause.unwrap_or_else(|| format!("restart of revision {}", current.revision));
-    note(&format!("deployment \"{}\" restarted", session.subject.service));
-    let goal = Goal { release, verb: Verb::Restart, cause, playbook: current.playbook, earlier: None };
+    let announcement = Some(format!("deployment \"{}\" restarted", session.subject.service));
+    let goal = Goal { release, verb: Verb::Restart, cause, playbook: current.playbook, earlier: None, announcement };
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Restart))
 }

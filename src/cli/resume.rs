@@ -2,10 +2,9 @@
 
 use super::args::{self, Resume};
 use super::exit::{Exit, Fail};
-use super::note;
 use super::releases::Release;
 use super::rollout::{self, Earlier, GoOn, Goal};
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::rollout::Rollout;
 use crate::core::standing::Ask;
@@ -14,8 +13,8 @@ pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
     let mut session = reopen(args.inventory, args.probe.after(args.set), "resume", Ask::Resume)?;
     session.is_unattended(args.unattended);
     let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
-    note(&format!("deployment \"{}\" resumed", session.subject.service));
-    let goal = goal(&session, rollout, GoOn::Onward)?;
+    let announcement = Some(format!("deployment \"{}\" resumed", session.subject.service));
+    let goal = Goal { announcement, ..goal(&session, rollout, GoOn::Onward)? };
     let verb = goal.verb;
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(verb))
 }
@@ -24,7 +23,7 @@ pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
 pub(super) fn reopen(inventory: args::InventoryArg, set: Vec<String>, run: &str, ask: Ask) -> Result<Session, Fail> {
     let begun = Session::begun(&inventory)?;
     let overrides = Overrides { version: Some(begun.version()), set: begun.set_if(true).chain(set).collect() };
-    let mut session = Session::recall(inventory, &overrides)?;
+    let mut session = Session::recall(inventory, &overrides, StoreAccess::Write)?;
     session.lock(run)?;
     session.permit(ask)?;
     Ok(session)
@@ -41,5 +40,6 @@ pub(super) fn goal(session: &Session, rollout: Rollout, then: GoOn) -> Result<Go
         cause: record.cause.clone(),
         playbook: record.playbook.clone(),
         earlier: Some(Earlier { rollout, then }),
+        announcement: None,
     })
 }

@@ -1,24 +1,28 @@
 //! `ship rollback`: go back to a revision that is known to work.
 
-use super::args::Rollback;
+use super::args::{Form, Rollback};
 use super::exit::{Exit, Fail};
-use super::note;
 use super::releases::Release;
 use super::rollout::{self, Goal};
-use super::session::Session;
+use super::session::{Session, StoreAccess};
+use super::{note, plan};
 use crate::config::Overrides;
 use crate::core::event::Verb;
 use crate::core::failure::Outcome;
 use crate::core::history;
 use crate::core::names::Revision;
 use crate::core::standing::Ask;
+use crate::report::Output;
 use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.probe.after(args.set) };
-    let mut session = Session::recall(args.inventory, &overrides)?;
-    session.lock("rollback")?;
-    session.permit(Ask::Rollback)?;
+    let access = if args.dry_run { StoreAccess::Read } else { StoreAccess::Write };
+    let mut session = Session::recall(args.inventory, &overrides, access)?;
+    if !args.dry_run {
+        session.lock_within("rollback", args.lock.lock_timeout).await?;
+        session.permit(Ask::Rollback)?;
+    }
     let present = session.current().cloned();
     let target = target(&session, present.as_ref(), args.to_revision)?.clone();
     let is_present =
@@ -34,7 +38,12 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         _ => format!("rollback to revision {}", target.revision),
     });
     let release = Release::of_history(&session, &target.release, &target.definition);
-    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None };
+    let goal =
+        Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement: None };
+    if args.dry_run {
+        let form = if args.output == Output::Json { Form::Json } else { Form::Text };
+        return plan::show(&session, &goal, form).await;
+    }
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Rollback))
 }
 

@@ -8,7 +8,7 @@ use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
-use super::{aftermath, gone, loss, night, note, ownership, signals};
+use super::{aftermath, gone, loss, night, note, ownership, pages, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::chore::{self, Chore, End};
@@ -35,9 +35,15 @@ pub(super) struct Goal {
     pub(super) playbook: String,
     /// The rollout that it goes on with, if it is one.
     pub(super) earlier: Option<Earlier>,
+    /// What is said once nothing can refuse it any more: `deployment "api" scaled`.
+    pub(super) announcement: Option<String>,
 }
 
 impl Goal {
+    fn announce(&self) {
+        self.announcement.iter().for_each(|text| note(text));
+    }
+
     /// What the caller is told of a rollout that ended so: to go back is no failure where it was asked for.
     fn exit(&self, outcome: &Outcome) -> Exit {
         match &self.earlier {
@@ -171,9 +177,7 @@ fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {
 }
 
 fn labelled(host: &HostId, why: &str) -> String {
-    let name = host.as_str();
-    let why = why.strip_prefix(name).map_or(why, |rest| rest.trim_start_matches(':').trim_start());
-    format!("\n  {name}: {}", why.replace('\n', "\n    "))
+    format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }
 
 fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
@@ -335,6 +339,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     scene.spec.chores = chores(&session, &goal)?;
     session.keep_scale()?;
     if is_settled(&session, &scene, &goal)? {
+        goal.announce();
         say_nothing_to_do(&session, &scene, &goal, output);
         scene.world.close().await;
         session.store.release_lease()?;
@@ -351,6 +356,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
             return Err(fail);
         }
     };
+    goal.announce();
     let fallback = fallback(&session, &goal)?;
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
@@ -362,6 +368,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let opening = opening(&session, &scene, &goal, fallback, revision, epoch);
     let setup = Setup::here(session.hosts(), scene.spec.ports.clone(), session.versions());
     let budget = scene.spec.budget;
+    let veil = pages::veil(&session);
     let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
@@ -375,6 +382,7 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         definitions: scene.definitions,
         fleet: scene.found.fleet,
         loss,
+        veil,
     };
     let ended = Box::pin(engine.run(id, opening)).await;
     scene.world.close().await;

@@ -2,7 +2,6 @@
 
 use super::args::Scale;
 use super::exit::{Exit, Fail};
-use super::note;
 use super::releases::Release;
 use super::resume;
 use super::rollout::{self, Ended, GoOn, Goal};
@@ -22,14 +21,14 @@ pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
     session.lock(&format!("scale to {}", args.replicas))?;
     let standing = session.permit(Ask::Scale)?;
     session.scale_to(args.replicas);
-    note(&format!("deployment \"{}\" scaled", session.subject.service));
-    let goal = match session.newest_rollout()?.filter(|_| standing.is_between()) {
+    let mut goal = match session.newest_rollout()?.filter(|_| standing.is_between()) {
         Some(rollout) => {
             let stands = rollout.outcome.clone().unwrap_or(Outcome::Interrupted);
             resume::goal(&session, rollout, GoOn::Scaled(stands))?
         }
         None => goal(&session, args.replicas)?,
     };
+    goal.announcement = Some(format!("deployment \"{}\" scaled", session.subject.service));
     let stands = goal.earlier.as_ref().and_then(|earlier| match &earlier.then {
         GoOn::Scaled(outcome) => Some(outcome.clone()),
         _ => None,
@@ -48,5 +47,6 @@ fn goal(session: &Session, replicas: u32) -> Result<Goal, Fail> {
         cause: format!("scale to {replicas}"),
         playbook: current.playbook.clone(),
         earlier: None,
+        announcement: None,
     })
 }

@@ -16,7 +16,7 @@ use crate::core::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::history::{self, Past};
 use crate::core::names::{HostId, ReleaseId, Revision};
 use crate::core::owner::Owner;
-use crate::core::release::Definition;
+use crate::core::release::{Definition, Driver};
 use crate::core::rollout::Rollout;
 use crate::core::roster::Roster;
 use crate::core::spec::{Amounts, Spec};
@@ -28,7 +28,10 @@ use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, WallCl
 use crate::remote::Target;
 use crate::report::Versions;
 use crate::script::DEFAULT_BASE_DIR;
-use crate::store::{Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for};
+use crate::store::{
+    Access, Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for,
+};
+use crate::trust;
 
 /// The project and its state.
 pub(super) struct Session<S = Sqlite> {
@@ -48,6 +51,26 @@ pub(super) struct Session<S = Sqlite> {
     scale: Option<u32>,
     /// Whether anybody is there.
     pub(super) attendance: Attendance,
+}
+
+/// What a verb does with the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreAccess {
+    /// It reads the state, which need not be writable, or be there at all.
+    Read,
+    /// It changes the state, and makes it where there is none.
+    Write,
+}
+
+/// Who passes through the state directory: services that run as users of their own, where a local host keeps its releases
+/// there.
+fn passers(project: &Project) -> Access {
+    let service = &project.playbook.service;
+    let has_user =
+        |host: &config::HostConfig| service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo;
+    let passes =
+        |host: &config::HostConfig| host.transport == Transport::Local && host.base_dir.is_none() && has_user(host);
+    if project.inventory.hosts.iter().any(passes) { Access::Services } else { Access::OwnerOnly }
 }
 
 /// Whether anybody is there to be asked, and what is passed over.
@@ -87,17 +110,35 @@ impl Session {
 
     /// Reads the files and opens the state.
     pub(super) fn open(inventory: args::InventoryArg, overrides: &config::Overrides) -> Result<Self, Fail> {
-        let inventory = lookup::inventory(inventory.inventory)?;
-        let project = config::load(&inventory, overrides)?;
-        Self::of(project, inventory, overrides)
+        Self::open_with(inventory, overrides, StoreAccess::Write)
+    }
+
+    /// Reads the files and opens the state, to read it or to change it.
+    pub(super) fn open_with(
+        inventory: args::InventoryArg,
+        overrides: &config::Overrides,
+        access: StoreAccess,
+    ) -> Result<Self, Fail> {
+        let chosen = lookup::inventory(inventory.inventory)?;
+        let project = chosen.load(overrides)?;
+        Self::of(project, chosen.path, overrides, access)
     }
 
     /// Opens the state of a project.
-    pub(super) fn of(project: Project, inventory: PathBuf, overrides: &config::Overrides) -> Result<Self, Fail> {
+    pub(super) fn of(
+        project: Project,
+        inventory: PathBuf,
+        overrides: &config::Overrides,
+        access: StoreAccess,
+    ) -> Result<Self, Fail> {
+        config::withhold(&project);
         let place = place_for(&inventory);
         let subject =
             Subject { fleet: project.inventory.fleet.clone(), service: project.playbook.service.name.clone() };
-        let store = Sqlite::open(&place)?;
+        let store = match access {
+            StoreAccess::Read => Sqlite::open_to_read(&place)?,
+            StoreAccess::Write => Sqlite::open_for(&place, passers(&project))?,
+        };
         let revisions = store.revisions(&subject)?;
         let history = store.history_id()?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
@@ -126,7 +167,7 @@ impl Session {
         let (user, host) = who();
         let holder = Holder::this_process(&user, &host, run, self.now());
         // A ship that is called by another's hook goes on under its lease.
-        let token = std::env::var("SHIP_LEASE").ok();
+        let token = std::env::var(config::LEASE).ok();
         self.store.acquire_lease(&self.subject, holder, token.as_deref())?;
         self.store.remember(&self.subject, &self.inventory)?;
         // Another may have changed the history before the lease was had.
@@ -220,7 +261,7 @@ impl Session {
     /// What the newest rollout was begun with, whatever the files lack now that the command line gave then.
     pub(super) fn begun(inventory: &args::InventoryArg) -> Result<Begun, Fail> {
         let any = config::Overrides { version: Some("0".to_owned()), set: Vec::new() };
-        let session = Self::recall(inventory.clone(), &any)?;
+        let session = Self::recall(inventory.clone(), &any, StoreAccess::Read)?;
         let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
         let start = journal.first().and_then(|entry| match &entry.event {
             Event::RolloutStarted(start) => Some(start.clone()),
@@ -406,7 +447,10 @@ impl Session {
     fn control(&self) -> Control {
         let dir = self.project.playbook.path.parent().filter(|dir| !dir.as_os_str().is_empty());
         let mut env = BTreeMap::from([("SHIP_INVENTORY".to_owned(), self.inventory.display().to_string())]);
-        env.extend(self.store.lease_token().map(|token| ("SHIP_LEASE".to_owned(), token.to_owned())));
+        env.extend(self.store.lease_token().map(|token| (config::LEASE.to_owned(), token.to_owned())));
+        // A hook is the service's own, and has its secrets here as on a host.
+        let names = self.project.playbook.service.secrets.names.iter().map(|name| name.value.clone());
+        env.extend(names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
         Control { dir: dir.map(std::path::Path::to_owned), env }
     }
 
@@ -488,22 +532,11 @@ impl Begun {
 pub(super) fn who() -> (String, String) {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-        use std::os::unix::fs::MetadataExt;
-        let uid = std::fs::metadata("/proc/self").map(|own| own.uid());
-        uid.map_or_else(|_| "unknown".to_owned(), |uid| name_of(uid).unwrap_or_else(|| format!("uid{uid}")))
+        // The environment says none, as under `env -i`.
+        let uid = trust::caller();
+        trust::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
     });
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     (user, if host.is_empty() { "localhost".to_owned() } else { host.to_owned() })
-}
-
-/// The name of a user of this machine, for whom the environment says none, as under `env -i`.
-fn name_of(uid: u32) -> Option<String> {
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    let mut names = users.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    names.next()
 }

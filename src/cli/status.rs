@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::args::{Form, Status as Args};
 use super::exit::{Exit, Fail};
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use super::{ownership, print, signals};
 use crate::config::Overrides;
 use crate::core::account::Account;
@@ -25,7 +25,7 @@ use crate::store::Store;
 const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Read)?;
     let definitions = session.definitions();
     let world = session.world(definitions.clone(), None);
     let exit = if args.watch {

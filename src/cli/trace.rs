@@ -8,9 +8,8 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +27,7 @@ use crate::engine::{Clock as _, WallClock};
 use crate::report::clock::rfc3339;
 use crate::report::record::{ENTRY, TARGET};
 use crate::store::{Place, RolloutId};
+use crate::trust;
 
 /// What was said before the rollout began is kept up to so many lines: it belongs to its log.
 const WAITING_LINES_MAX: usize = 1000;
@@ -110,10 +110,10 @@ pub(super) fn forget_gone(session: &Session) {
 
 fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
+        trust::make_private_dir(dir)?;
     }
     // What the services say of themselves may be nobody else's business.
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let file = trust::private_file().create(true).append(true).open(path)?;
     // A number comes again only where the history has forgotten it; whatever else is there has no length.
     drop(file.set_len(0));
     Ok(file)
@@ -230,5 +230,18 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_disk_loses_lines_and_nothing_else() {
+        let file = std::fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let mut log = Log { file, bytes: 0, is_torn: false };
+        log.write("a line");
+        assert!(log.is_torn, "the next line begins anew");
     }
 }

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::args::Unlock;
 use super::exit::{Exit, Fail};
 use super::print;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::action::Action;
 use crate::core::names::{ActionId, Epoch, HostId};
@@ -17,7 +17,7 @@ use crate::engine::{Hosts, Order, Performed, World, preflight};
 use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default())?;
+    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
     let Some(holder) = session.store.lease(&session.subject, session.now())? else {
         return print(&format!(
             "deployment \"{}\" on {} is not locked\n",
@@ -35,7 +35,8 @@ pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
     let mut text =
         format!("unlocked: the lock of {} is gone, and hosts refuse its orders from now on\n", name(&holder));
     for (host, why) in untold {
-        let _ = writeln!(text, "  {host} could not be told yet: {why}; the next rollout tells it first");
+        let _ =
+            writeln!(text, "  {host} could not be told yet: {}; the next rollout tells it first", host.unnamed(&why));
     }
     text.push_str("`ship status` shows where it stands\n");
     print(&text)

@@ -15,6 +15,7 @@ use super::migration::MigrationKind;
 use super::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use super::time::Time;
 use super::traffic::Receipt;
+use super::veil::Veil;
 
 /// An event and its moment, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,6 +347,66 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Covers what must not be shown in everything that another program has said.
+    pub fn hide(&mut self, veil: &Veil) {
+        for text in self.free_texts() {
+            *text = veil.hide(text);
+        }
+    }
+
+    /// The texts that come from without: from hosts, instances, balancers and the user's own commands. Names, numbers and
+    /// what a person said to ship are none.
+    fn free_texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Event::ActionFailed { error: text, .. }
+            | Event::ActionUnknown { why: text, .. }
+            | Event::InstanceReady { answer: text, .. }
+            | Event::InstanceNotReady { answer: text, .. }
+            | Event::BalancerLost { why: text, .. }
+            | Event::HostLost { why: text, .. }
+            | Event::Measured { detail: text, .. } => vec![text],
+            Event::HookRan { detail, output, .. } => output.iter_mut().chain([detail]).collect(),
+            Event::RolloutFailed { failure, log, then } => {
+                let why = match then {
+                    Then::RollBack => None,
+                    Then::Hold { why } => Some(why),
+                };
+                log.iter_mut().chain([&mut failure.detail]).chain(why).collect()
+            }
+            Event::HostQuarantined { failure, log } => log.iter_mut().chain([&mut failure.detail]).collect(),
+            Event::ChoreEnded { end, output, .. } => {
+                let why = match end {
+                    chore::End::Done | chore::End::DoneBefore => None,
+                    chore::End::Failed { error: why } | chore::End::Unknown { why } => Some(why),
+                };
+                output.iter_mut().chain(why).collect()
+            }
+            Event::Probed(report) => {
+                report.failures.iter_mut().map(|lost| &mut lost.why).chain(report.trouble.as_mut()).collect()
+            }
+            Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
+            Event::RolloutStarted(_)
+            | Event::ActionStarted { .. }
+            | Event::ActionDone { .. }
+            | Event::Drained { .. }
+            | Event::BalancerFound { .. }
+            | Event::Progress(_)
+            | Event::HostFound { .. }
+            | Event::Fenced { .. }
+            | Event::Woke { .. }
+            | Event::StepReached { .. }
+            | Event::StepPassed { .. }
+            | Event::ChoreStarted { .. }
+            | Event::Promoted { .. }
+            | Event::Interrupted { .. }
+            | Event::Frozen { .. }
+            | Event::Paused { .. }
+            | Event::Aborted { .. } => Vec::new(),
+        }
+    }
+}
+
 /// What follows a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
@@ -393,6 +454,56 @@ impl Progress {
             format!("{head}{} of {} updated replicas are available...", self.updated_available, self.desired)
         } else {
             format!("deployment \"{service}\" successfully rolled out")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::failure::FailureKind;
+
+    #[test]
+    fn secrets_are_covered_in_everything_that_another_program_said() {
+        let said = || "the password is hunter2".to_owned();
+        let host = HostId::from("web1");
+        let failure = Failure {
+            kind: FailureKind::Exited,
+            host: Some(host.clone()),
+            slot: None,
+            detail: said(),
+            waited: Duration::ZERO,
+        };
+        let took = Duration::ZERO;
+        let events = [
+            Event::ActionFailed { id: ActionId(1), error: said() },
+            Event::HostLost { host: host.clone(), why: said() },
+            Event::HookRan {
+                point: HookPoint::BeforeStop,
+                slot: None,
+                instance: None,
+                host: Some(host),
+                ok: false,
+                detail: said(),
+                took,
+                output: vec![said()],
+            },
+            Event::RolloutFailed { failure: failure.clone(), log: vec![said()], then: Then::Hold { why: said() } },
+            Event::HostQuarantined { failure: failure.clone(), log: vec![said()] },
+            Event::ChoreEnded {
+                chore: "migrate".to_owned(),
+                end: chore::End::Failed { error: said() },
+                migration: None,
+                took,
+                output: vec![said()],
+            },
+            Event::RolloutFinished { outcome: Outcome::RollbackFailed { failure } },
+        ];
+        let veil = Veil::over(["hunter2".to_owned()]);
+        for mut event in events {
+            event.hide(&veil);
+            let text = serde_json::to_string(&event).unwrap();
+            assert!(!text.contains("hunter2") && text.contains("the password is …"), "{text}");
         }
     }
 }

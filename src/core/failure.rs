@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{Epoch, HostId, Slot};
 use super::time::{Human, Time};
+use super::veil::Veil;
 
 /// Why a rollout does not go on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,27 +75,29 @@ impl fmt::Display for Failure {
             (None, None) => {}
         }
         let waited = Human(self.waited);
+        let host = self.slot.as_ref().map(|slot| &slot.host).or(self.host.as_ref());
+        let detail = host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail));
         match self.kind {
-            FailureKind::Stage => write!(f, "the release could not be staged: {}", self.detail),
-            FailureKind::Start => write!(f, "the new instance could not be started: {}", self.detail),
-            FailureKind::Stop => write!(f, "the old instance could not be stopped: {}", self.detail),
-            FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {}", self.detail),
+            FailureKind::Stage => write!(f, "the release could not be staged: {detail}"),
+            FailureKind::Start => write!(f, "the new instance could not be started: {detail}"),
+            FailureKind::Stop => write!(f, "the old instance could not be stopped: {detail}"),
+            FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {detail}"),
             FailureKind::Exited => {
-                write!(f, "the new instance ended by itself after {waited}: {}", self.detail)
+                write!(f, "the new instance ended by itself after {waited}: {detail}")
             }
             FailureKind::Liveness => {
                 write!(f, "the new instance failed its liveness probe: {} (killed by ship on the host)", self.detail)
             }
             FailureKind::NotReady => {
-                write!(f, "the new instance was not ready after {waited}; the last answer: {}", self.detail)
+                write!(f, "the new instance was not ready after {waited}; the last answer: {detail}")
             }
-            FailureKind::HostLost => write!(f, "out of reach for {waited}: {}", self.detail),
-            FailureKind::Analysis => write!(f, "analysis {}", self.detail),
-            FailureKind::Stuck => write!(f, "no progress for {waited}: {}", self.detail),
-            FailureKind::Loss => write!(f, "requests were lost: {}", self.detail),
-            FailureKind::Hook => write!(f, "hook {}", self.detail),
-            FailureKind::Migration | FailureKind::Contract => write!(f, "migration {}", self.detail),
-            FailureKind::Aborted => write!(f, "aborted by {}", self.detail),
+            FailureKind::HostLost => write!(f, "out of reach for {waited}: {detail}"),
+            FailureKind::Analysis => write!(f, "analysis {detail}"),
+            FailureKind::Stuck => write!(f, "no progress for {waited}: {detail}"),
+            FailureKind::Loss => write!(f, "requests were lost: {detail}"),
+            FailureKind::Hook => write!(f, "hook {detail}"),
+            FailureKind::Migration | FailureKind::Contract => write!(f, "migration {detail}"),
+            FailureKind::Aborted => write!(f, "aborted by {detail}"),
         }
     }
 }
@@ -141,6 +144,28 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The same, with what must not be shown covered.
+    #[must_use]
+    pub fn hidden(mut self, veil: &Veil) -> Self {
+        if let Some(text) = self.free_text() {
+            *text = veil.hide(text);
+        }
+        self
+    }
+
+    /// The text that may repeat what another program has said.
+    pub(super) fn free_text(&mut self) -> Option<&mut String> {
+        match self {
+            Outcome::Held { why } | Outcome::Closed { why } => Some(why),
+            Outcome::RollbackFailed { failure } => Some(&mut failure.detail),
+            Outcome::Succeeded
+            | Outcome::RolledBack
+            | Outcome::Fenced { .. }
+            | Outcome::Interrupted
+            | Outcome::Paused { .. } => None,
+        }
+    }
+
     /// One word for tables and JSON.
     pub fn word(&self) -> &'static str {
         match self {

@@ -140,6 +140,14 @@ impl fmt::Display for Epoch {
 #[serde(transparent)]
 pub struct ActionId(pub u64);
 
+impl HostId {
+    /// A text about this host without its name at the beginning, for where the name stands already.
+    pub fn unnamed<'a>(&self, text: &'a str) -> &'a str {
+        let rest = text.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix(": "));
+        rest.map_or(text, |rest| self.unnamed(rest))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

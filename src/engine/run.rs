@@ -30,6 +30,7 @@ use crate::core::status::{Marks, Scene, State, Status};
 use crate::core::step::Step;
 use crate::core::time::Time;
 use crate::core::traffic::View;
+use crate::core::veil::Veil;
 use crate::probe;
 use crate::report::Reporter;
 use crate::store::{Request, RolloutId, Store, StoreError, Wish};
@@ -83,6 +84,8 @@ pub struct Engine<W, S> {
     pub fleet: Fleet,
     /// Who asks the service all the while, if anybody does.
     pub loss: Option<probe::Asker>,
+    /// What is in no event: secrets, which hooks and services may print.
+    pub veil: Veil,
 }
 
 /// What the tasks report back.
@@ -103,7 +106,11 @@ impl<W: World, S: Store> Engine<W, S> {
     /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from there.
     pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<(Outcome, S), EngineError> {
         let now = self.clock.now();
-        let opening: Vec<_> = opening.into_iter().map(|event| Entry { at: now, event }).collect();
+        let hidden = |mut event: Event| {
+            event.hide(&self.veil);
+            Entry { at: now, event }
+        };
+        let opening: Vec<_> = opening.into_iter().map(hidden).collect();
         let rollout = Rollout::of(&opening).ok_or(EngineError::NotBegun)?;
         let mut run = Run::new(self, id, rollout);
         run.recorded = opening;
@@ -244,7 +251,8 @@ impl<W: World, S: Store> Run<W, S> {
     // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes in an event. It has no effect and nobody is shown it before [`Run::flush`] has made it durable.
-    pub(super) fn record(&mut self, event: Event) {
+    pub(super) fn record(&mut self, mut event: Event) {
+        event.hide(&self.engine.veil);
         let entry = Entry { at: self.engine.clock.now(), event };
         self.rollout.apply(&entry);
         self.marks.apply(&entry);
@@ -295,6 +303,7 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
+        let outcome = outcome.hidden(&self.engine.veil);
         self.record(Event::RolloutFinished { outcome: outcome.clone() });
         self.flush()?;
         self.engine.store.end_rollout(self.id, &outcome, self.engine.clock.now())?;

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::config::without_secrets;
 use crate::core::notice::Notice;
 
 /// As much is kept of what it complains.
@@ -48,6 +49,7 @@ pub(super) async fn feed(
 ) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Err("an empty command".to_owned()) };
     let mut command = Command::new(program);
+    without_secrets(command.as_std_mut());
     command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);

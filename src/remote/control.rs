@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
+
+use super::group;
 
 /// What clears away, as a text for `sh`.
 const REAPER: &str = include_str!("reaper.sh");
@@ -28,7 +30,7 @@ impl ControlDir {
     /// Makes one below `parent`.
     pub(super) fn make(parent: &Path) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("ship-").tempdir_in(parent)?;
-        let mut command = Command::new("sh");
+        let mut command = group::command("sh");
         command.args(["-c", REAPER, "ship-reaper"]).arg(dir.path()).current_dir("/").process_group(0);
         let reaper = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         // From here on it is the process that removes it.

@@ -1,7 +1,18 @@
 //! A process group that ends with its owner.
 
+use std::ffi::OsStr;
+
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
+
+use crate::config::without_secrets;
+
+/// A program of this machine that inherits no secret of ship's.
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    without_secrets(command.as_std_mut());
+    command
+}
 
 /// Begins a command in a process group of its own, so that Ctrl-C in the terminal does not reach it: in-flight work
 /// ends safely.

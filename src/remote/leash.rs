@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::error::Failure;
@@ -58,7 +57,7 @@ pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
 }
 
 async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
-    let mut command = Command::new("/bin/sh");
+    let mut command = group::command("/bin/sh");
     command.args(["-c", LEASH, "ship"]).args(here.words).envs(here.env);
     if let Some(dir) = here.dir {
         command.current_dir(dir);

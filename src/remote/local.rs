@@ -3,8 +3,6 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use tokio::process::Command;
-
 use super::error::Failure;
 use super::group;
 use super::pipes::Talk;
@@ -19,7 +17,7 @@ impl Local {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::NotStarted("an empty command".to_owned()));
         };
-        let mut command = Command::new(program);
+        let mut command = group::command(program);
         command.args(arguments).env("LC_ALL", "C");
         command.stdin(if talk.has_input() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

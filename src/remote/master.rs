@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tempfile::{TempDir, TempPath};
 use tokio::net::UnixStream;
-use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -111,7 +110,7 @@ impl Master {
         deadline: Duration,
     ) -> Result<Option<(Refusal, String)>, ConnectError> {
         let log = self.empty_log().map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
-        let mut command = Command::new("ssh");
+        let mut command = group::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
             command.args(["-o", "ProxyUseFdpass=no", "-o"]).arg(hop.proxy_command());

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::group;
@@ -77,7 +76,7 @@ fn files_read(said: &str) -> impl Iterator<Item = &Path> {
 
 /// Runs ssh for what it does without any network.
 pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
-    let mut command = Command::new("ssh");
+    let mut command = group::command("ssh");
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (child, group) = group::spawn(&mut command).ok()?;
     let output = timeout(DEADLINE, child.wait_with_output()).await.ok()?.ok()?;

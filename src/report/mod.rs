@@ -20,6 +20,7 @@ pub mod metrics;
 mod plain;
 pub mod record;
 mod retold;
+mod stdout;
 mod story;
 mod summary;
 pub mod table;
@@ -32,6 +33,7 @@ pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
 pub use retold::last_word;
+pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use text::{Glyphs, Versions};
 
@@ -92,7 +94,7 @@ impl Setup {
 pub fn reporter(output: Output, setup: Setup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match output.resolve(terminal, |name| std::env::var(name).ok()) {
-        Output::Json => Box::new(Json::new(std::io::stdout())),
+        Output::Json => Box::new(Json::new(Stdout::default())),
         Output::Live => Box::new(Live::stderr(setup)),
         Output::Plain | Output::Auto => Box::new(Plain::new(anstream::stderr(), setup)),
     }

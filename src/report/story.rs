@@ -138,6 +138,7 @@ impl Story {
             Event::ActionFailed { id, error } => {
                 let order = self.orders.remove(id);
                 order.map(|order| {
+                    let error = order.action.host().unnamed(error);
                     let text = format!("could not {} after {}: {error}", order.what(), order.took(entry.at));
                     notable(entry.at, order.whom(), "failed", &text)
                 })
@@ -145,6 +146,7 @@ impl Story {
             Event::ActionUnknown { id, why } => {
                 let order = self.orders.remove(id);
                 order.map(|order| {
+                    let why = order.action.host().unnamed(why);
                     let text = format!("whether it did {}: {why}; looking again", order.what());
                     notable(entry.at, order.whom(), "unknown", &text)
                 })
@@ -173,7 +175,7 @@ impl Story {
             Event::Progress(progress) => self.sentence(entry.at, progress, status),
             Event::HostLost { host, why } => {
                 self.lost.entry(host.clone()).or_insert(entry.at);
-                Some(notable(entry.at, host.to_string(), "lost", why))
+                Some(notable(entry.at, host.to_string(), "lost", host.unnamed(why)))
             }
             Event::HostFound { host } => {
                 let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
@@ -217,8 +219,7 @@ impl Story {
             }
             Event::BalancerLost { balancer, why } => {
                 self.lost.entry(balancer.clone()).or_insert(entry.at);
-                let why = why.strip_prefix(&format!("{balancer}: ")).unwrap_or(why);
-                Some(notable(entry.at, balancer.to_string(), "lost", why))
+                Some(notable(entry.at, balancer.to_string(), "lost", balancer.unnamed(why)))
             }
             Event::BalancerFound { balancer } => {
                 let after = self.lost.remove(balancer).map(|since| format!(" after {}", Human(entry.at.since(since))));

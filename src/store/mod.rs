@@ -4,10 +4,11 @@
 
 mod freeze;
 mod lease;
+mod locks;
 mod place;
 mod sqlite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,10 +18,11 @@ use crate::core::failure::Outcome;
 use crate::core::names::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::time::Time;
+use crate::trust::Untrusted;
 
 pub use freeze::Freeze;
 pub use lease::Holder;
-pub use place::{Place, find, place_for};
+pub use place::{Access, Place, find, place_for};
 pub use sqlite::Sqlite;
 
 /// What a store is about: one service on one fleet.
@@ -155,15 +157,18 @@ pub struct KnownInventory {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The database refused.
-    #[error("the state database {path} failed: {source}; check the disk's free space and the file's permissions")]
+    #[error("{}", database_text(.path, .source))]
     Database {
         /// The file.
         path: PathBuf,
         /// What it said.
         source: rusqlite::Error,
     },
+    /// What was found belongs to another user, or others can write to it.
+    #[error("{0}")]
+    Untrusted(#[from] Untrusted),
     /// The directory could not be made.
-    #[error("the state directory {path} cannot be made: {source}")]
+    #[error("cannot make the state directory {}: {source}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -171,7 +176,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// What is stored cannot be read back.
-    #[error("the state database {path} holds what this version of ship cannot read ({what})")]
+    #[error("the state database {} holds what this version of ship cannot read ({what})\n{}", path.display(), adopt(.path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -184,6 +189,35 @@ pub enum StoreError {
     /// The lease was lost to another controller.
     #[error("the lease was taken over by another ship")]
     LeaseLost,
+}
+
+/// What the database said, and what to do about it.
+fn database_text(path: &Path, source: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly};
+    let shown = path.display();
+    let failed = format!("the state database {shown} failed: {source}");
+    match source.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => {
+            let holders = locks::holders(path);
+            let who = if holders.is_empty() { "another process".to_owned() } else { holders.join(" and ") };
+            format!("the state database {shown} is locked by {who}\nhint: wait until that process has ended, or end it")
+        }
+        Some(DiskFull) => format!("{failed}\nhint: make room on the disk"),
+        Some(CannotOpen | PermissionDenied | ReadOnly) => format!(
+            "{failed}\nhint: run ship as the user who owns {shown}, on a file system that can be written, or {}",
+            adopt(path).trim_start_matches("hint: ")
+        ),
+        _ => format!("{failed}\n{}", adopt(path)),
+    }
+}
+
+/// How to go on without a database.
+fn adopt(path: &Path) -> String {
+    let path = crate::script::quote(&path.to_string_lossy());
+    format!(
+        "hint: move the database away with `mv {path} {path}.bad`: the next deploy adopts what runs on the hosts and begins \
+         a new history"
+    )
 }
 
 /// Where revisions, events and leases are kept. Every method is durable when it returns.

@@ -251,6 +251,7 @@ impl Session {
             definitions,
             fleet,
             loss: None,
+            veil: ship::core::veil::Veil::default(),
         };
         let (outcome, mut ledger) = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {

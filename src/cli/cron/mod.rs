@@ -12,7 +12,8 @@ use jiff::tz::TimeZone;
 use super::args::Cron;
 use super::exit::{Exit, Fail};
 use super::{lookup, print};
-use crate::config::{self, Overrides};
+use crate::config::Overrides;
+use crate::trust;
 
 pub(super) fn run(args: &Cron) -> Result<Exit, Fail> {
     let night = Night::of(args)?;
@@ -47,9 +48,10 @@ struct Night {
 
 impl Night {
     fn of(args: &Cron) -> Result<Self, Fail> {
-        let inventory = lookup::inventory(args.inventory.inventory.clone())?;
+        let chosen = lookup::inventory(args.inventory.inventory.clone())?;
         let overrides = Overrides { version: args.version.clone(), set: Vec::new() };
-        let project = config::load(&inventory, &overrides)?;
+        let project = chosen.load(&overrides)?;
+        let inventory = chosen.path;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
         let ship = std::env::current_exe()
             .map_err(|error| Fail::new(Exit::Internal, format!("error: where is this program? {error}")))?;
@@ -57,7 +59,7 @@ impl Night {
         if let Some(version) = &args.version {
             command.extend(["--version".to_owned(), version.clone()]);
         }
-        command.extend(["--unattended", "--lock-wait", "10m"].map(str::to_owned));
+        command.extend(["--unattended", "--lock-timeout", "10m"].map(str::to_owned));
         let (hour, minute) = time_of_day(&args.at)?;
         Ok(Self {
             service: project.playbook.service.name,
@@ -79,11 +81,7 @@ impl Night {
 
 /// The user that deploys here, whoever has become it: its keys are those that the hosts know.
 fn own_user() -> String {
-    let uid = rustix::process::geteuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut users = users.lines().map(|line| line.split(':'));
-    let own = users.find_map(|mut user| Some((user.next()?, user.nth(1)?)).filter(|(_, other)| *other == uid));
-    own.map_or_else(|| uid.clone(), |(name, _)| name.to_owned())
+    trust::name_of(trust::caller()).unwrap_or_else(|| trust::caller().to_string())
 }
 
 /// A path as a line of a file can hold it.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::args::{InventoryArg, Logs};
 use super::exit::{Exit, Fail};
 use super::moment;
-use super::session::Session;
+use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::engine::{Clock as _, WallClock};
@@ -27,7 +27,7 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
     if args.rollout.is_some() && !instances.is_empty() {
         return Err(Fail::refused("error: the log of a rollout is one of all instances; leave the instance out"));
     }
-    let session = Session::recall(InventoryArg { inventory }, &Overrides::default())?;
+    let session = Session::recall(InventoryArg { inventory }, &Overrides::default(), StoreAccess::Read)?;
     let wanted = Wanted { follow: args.follow, since, lines: args.lines, output: args.output };
     match args.rollout {
         Some(which) => rollout::show(&session, &which, &wanted).await,

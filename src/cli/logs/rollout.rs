@@ -18,6 +18,7 @@ use crate::core::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::{Clock, text};
 use crate::store::{RolloutId, RolloutRecord};
+use crate::trust;
 
 /// How often to look whether there is more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -98,7 +99,7 @@ struct Log {
 impl Log {
     fn open(path: &Path) -> Result<Self, Fail> {
         let place = path.display().to_string();
-        match std::fs::File::open(path) {
+        match trust::open_own(path) {
             Ok(file) => Ok(Self { file, rest: Vec::new(), place }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Fail::refused(format!(
                 "error: there is no log of that rollout at {place}: it was removed, could not be written, or is of a ship \

@@ -276,10 +276,8 @@ fn of(host: &HostId, said: Said) -> Line {
 fn unreachable(lost: &BTreeMap<HostId, String>, all: usize) -> Fail {
     let mut message = format!("error: {} of {all} hosts cannot be asked for their logs", lost.len());
     for (host, why) in lost {
-        let why =
-            why.strip_prefix(host.as_str()).map_or(why.as_str(), |rest| rest.trim_start_matches(':').trim_start());
         // Writing to a string does not fail.
-        let _ = write!(message, "\n  {host}: {}", why.replace('\n', "\n    "));
+        let _ = write!(message, "\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "));
     }
     Fail::new(Exit::Unreachable, message)
 }

@@ -11,21 +11,24 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::schema::{SCHEMA_VERSION, migrate};
 use super::lease::Holder;
 use super::{
-    KnownInventory, NewRevision, Place, Request, RevisionRecord, RolloutId, Scale, Store, StoreError, Subject,
+    Access, KnownInventory, NewRevision, Place, Request, RevisionRecord, RolloutId, Scale, Store, StoreError, Subject,
 };
 use crate::core::event::{Entry, Verb};
 use crate::core::failure::Outcome;
 use crate::core::names::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::time::Time;
+use crate::trust;
 
+/// How long to wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many of an epoch's bits are chance: its lowest. Two controllers that know nothing of each other may count to the
 /// same number at the same moment, and then the hosts would take orders from both.
 const CHANCE_BITS: u32 = 16;
@@ -39,38 +42,111 @@ pub struct Sqlite {
     path: PathBuf,
     /// The lease that this process holds, if it does.
     held: Option<(Subject, Holder)>,
+    /// Where it is read from, if not from its own file.
+    copy: Option<tempfile::TempDir>,
+}
+
+/// Whether a database cannot be opened or written because of its file system or its permissions.
+fn is_read_only(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure))
 }
 
 impl Sqlite {
     /// Opens the store of a place, and makes it if there is none.
     ///
     /// # Errors
-    /// If it cannot be made or opened, or a newer ship has written it.
+    /// If it cannot be made or opened, is not to be trusted, or a newer ship has written it.
     pub fn open(place: &Place) -> Result<Self, StoreError> {
-        place.make()?;
-        Self::open_file(&place.database())
+        Self::open_for(place, Access::OwnerOnly)
     }
 
-    /// Opens the store of a place if there is one.
+    /// [`Sqlite::open`] for a place through which others pass, too.
+    ///
+    /// # Errors
+    /// As for [`Sqlite::open`].
+    pub fn open_for(place: &Place, access: Access) -> Result<Self, StoreError> {
+        place.make(access)?;
+        let path = place.database();
+        if !path.exists() {
+            // SQLite gives its further files the mode of this one.
+            let made = trust::private_file().write(true).create(true).truncate(false).open(&path);
+            made.map_err(|source| StoreError::Directory { path: path.clone(), source })?;
+            trust::make_private(&path);
+        }
+        Self::open_file(&path)
+    }
+
+    /// Opens the store of a place to read it, and changes nothing there; an empty one where there is none. A database
+    /// that cannot be written, or in a directory that cannot be, is read from a copy.
+    ///
+    /// # Errors
+    /// As for [`Sqlite::open`].
+    pub fn open_to_read(place: &Place) -> Result<Self, StoreError> {
+        Ok(match Self::open_existing(place)? {
+            Some(store) => store,
+            None => Self::over(Connection::open_in_memory(), &place.database(), true)?,
+        })
+    }
+
+    /// Opens the store of a place to read it, if there is one.
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
     pub fn open_existing(place: &Place) -> Result<Option<Self>, StoreError> {
-        if place.database().is_file() { Self::open_file(&place.database()).map(Some) } else { Ok(None) }
+        place.check()?;
+        let path = place.database();
+        if !path.is_file() {
+            return Ok(None);
+        }
+        match Self::open_file(&path).and_then(|store| store.can_read().map(|()| store)) {
+            Err(StoreError::Database { source, .. }) if is_read_only(&source) => Self::open_copy(&path).map(Some),
+            opened => opened.map(Some),
+        }
     }
 
     fn open_file(path: &Path) -> Result<Self, StoreError> {
+        // No link on the way is followed by SQLite; those above the state directory are the user's own.
+        let real = path.parent().and_then(|dir| Some(dir.canonicalize().ok()?.join(path.file_name()?)));
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(real.as_deref().unwrap_or(path), flags);
+        Self::over(connection, path, false)
+    }
+
+    /// A database in write-ahead mode needs files of its own beside it even to be read.
+    fn open_copy(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Directory { path: std::env::temp_dir(), source };
+        let dir = tempfile::Builder::new().prefix("ship-").tempdir().map_err(failed)?;
+        for suffix in ["", "-wal"] {
+            let named = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+            let (from, to) = (named(path), named(&dir.path().join("ship.db")));
+            if from.exists() {
+                let copied = std::fs::read(&from).and_then(|bytes| std::fs::write(&to, bytes));
+                copied.map_err(|source| StoreError::Directory { path: from, source })?;
+            }
+        }
+        let mut store = Self::over(Connection::open(dir.path().join("ship.db")), path, false)?;
+        store.copy = Some(dir);
+        Ok(store)
+    }
+
+    fn over(connection: rusqlite::Result<Connection>, path: &Path, is_empty: bool) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Database { path: path.to_owned(), source };
-        let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        let pragmas = "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;";
-        connection.execute_batch(pragmas).map_err(failed)?;
+        let mut connection = connection.map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let mode = if is_empty { "" } else { "pragma journal_mode = wal; pragma synchronous = full;" };
+        connection.execute_batch(&format!("{mode} pragma foreign_keys = on;")).map_err(failed)?;
         let version = migrate(&mut connection).map_err(failed)?;
         if version > SCHEMA_VERSION {
             let what = format!("its format is {version}, this ship knows {SCHEMA_VERSION}; use the newer ship");
             return Err(StoreError::Unreadable { path: path.to_owned(), what });
         }
-        Ok(Self { connection, path: path.to_owned(), held: None })
+        Ok(Self { connection, path: path.to_owned(), held: None, copy: None })
+    }
+
+    fn can_read(&self) -> Result<(), StoreError> {
+        self.query("select 1 from counters limit 1", params![], |_| Ok(())).map(drop)
     }
 
     /// The next epoch: newer than every one before, and than `seen`, and another than any other store makes.

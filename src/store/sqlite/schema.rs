@@ -74,6 +74,11 @@ const SCHEMA_4: &str = "create table identity (id text not null);";
 
 /// Brings a database up to date; the version that it had.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    // Only who has something to change waits for another process that writes.
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version >= SCHEMA_VERSION {
+        return Ok(version);
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < 1 {
