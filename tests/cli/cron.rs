@@ -25,7 +25,7 @@ fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
         lines[2..],
         [
             "MAILTO=ops@example.org",
-            "30 3 * * * [SHIP] deploy [ROOT]/inventory.toml --version nightly --unattended --lock-wait 10m"
+            "30 3 * * * [SHIP] deploy [ROOT]/inventory.toml --version nightly --unattended --lock-timeout 10m"
         ]
     );
     assert!(!project.path(".ship").exists(), "something was made");

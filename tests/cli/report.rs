@@ -225,5 +225,5 @@ fn a_page_that_cannot_be_written_is_a_note_and_no_failure() {
     let done = project.deploy("0.8");
     let notes: Vec<_> = done.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
     let note = project.redacted(&notes.join("\n"));
-    assert_eq!(note, "note: the page cannot be written: [ROOT]/.ship/runs: File exists (os error 17)");
+    assert_eq!(note, "note: cannot write the page: [ROOT]/.ship/runs: File exists (os error 17)");
 }

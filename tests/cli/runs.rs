@@ -1,7 +1,7 @@
 //! What a rollout leaves behind for the morning: its log.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use snapbox::str;
@@ -154,9 +154,7 @@ fn a_log_that_cannot_be_written_keeps_no_rollout_from_going_on() {
     let done = project.deploy("0.8");
     assert!(done.stderr.starts_with("the log of this rollout cannot be written ("), "{}", done.stderr);
     fs::remove_file(project.path(".ship/runs")).expect("our own file");
-    // The disk is full from the first line on.
-    fs::create_dir(project.path(".ship/runs")).expect("our own directory");
-    symlink("/dev/full", project.path(".ship/runs/2.jsonl")).expect("our own directory");
+    fs::create_dir_all(project.path(".ship/runs/2.jsonl")).expect("our own directory");
     project.deploy("0.9");
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }

@@ -57,7 +57,7 @@ impl Week {
     }
 
     fn start(&self, more: &[&str]) -> Running {
-        let args = ["--version", "nightly", "--unattended", "--lock-wait", "1m", "--output", "plain"];
+        let args = ["--version", "nightly", "--unattended", "--lock-timeout", "1m", "--output", "plain"];
         self.project.start("deploy", &[&args[..], more].concat())
     }
 
