@@ -97,9 +97,10 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
         return Ok(());
     }
     // Nobody calls a file 0.9 or 3.
-    let is_value = word.starts_with(|c: char| c.is_ascii_digit()) && !is_toml(path) && !word.contains('/');
-    let hint = if is_value { value_hint(&words, word, None) } else { None };
-    let hint = hint.or_else(|| typo_hint(&words, path)).or_else(|| value_hint(&words, word, None));
+    let is_value = word.starts_with(|c: char| c.is_ascii_digit());
+    let value = || if is_toml(path) || word.contains('/') { None } else { value_hint(&words, word, None) };
+    let hint = if is_value { value() } else { None };
+    let hint = hint.or_else(|| typo_hint(&words, path)).or_else(value);
     match hint {
         Some(hint) => Err(Fail::refused(format!("error: {word} is not an inventory: there is no such file\n{hint}"))),
         None => Ok(()),
@@ -328,6 +329,7 @@ mod tests {
             assert_eq!(refused(text), Some(expected));
         }
         assert_eq!(refused("restart web1"), None, "the error of whoever reads the file says enough");
+        assert_eq!(refused("deploy nothing/like-it.toml"), None);
         assert_eq!(refused("deploy --version 0.9"), None);
         assert_eq!(refused("logs web1"), None);
     }

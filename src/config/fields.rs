@@ -142,7 +142,11 @@ impl<'a> Fields<'a> {
                 help,
             });
         }
-        self.sink.tables.borrow_mut().push((self.name, known.clone()));
+        let mut tables = self.sink.tables.borrow_mut();
+        // One of many alike stands for all of them.
+        if !tables.iter().any(|(name, _)| *name == self.name) {
+            tables.push((self.name, known.clone()));
+        }
     }
 
     fn entry(&self, key: &'static str) -> Option<&'a Entry> {

@@ -161,8 +161,8 @@ Options:
           alone, one instance comes first, windows are kept; a step that waits for a person ends the
           command with exit 8, or is passed, as the playbook's `[unattended]` says
 
-      --lock-wait <DURATION>
-          Wait so long for another ship to end, as in `10m`
+      --lock-timeout <TIME>
+          Wait this long for another deploy to finish, for example 10m
 
       --force
           Go ahead though the fleet is frozen, no window is open, the release has failed before, or
