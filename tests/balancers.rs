@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
 use ship::core::action::{Action, StopReason};
-use ship::core::names::{ActionId, Epoch, HostId, Slot};
+use ship::core::names::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::owner::Owner;
+use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
 use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
 use ship::remote::{Target, Transport};
@@ -61,18 +62,20 @@ impl Scene {
     }
 
     fn hosts_at(&self, socket: AdminSocket, backend: &str) -> Hosts {
-        let settings = HaproxyConfig {
-            socket,
-            backend: backend.to_owned(),
-            server: "{{ host }}-{{ port }}".to_owned(),
-            servers: self.servers,
-        };
+        self.hosts_of(socket, backend, "{{ host }}-{{ port }}", None)
+    }
+
+    /// The playbook names servers by `server`, and a release of the history by another template.
+    fn hosts_of(&self, socket: AdminSocket, backend: &str, server: &str, earlier: Option<&str>) -> Hosts {
+        let servers = self.servers;
+        let settings = HaproxyConfig { socket, backend: backend.to_owned(), server: server.to_owned(), servers };
         let balancer = match &self.sshd {
             Some(sshd) => Target { name: "lb1".into(), ..sshd.target() },
             None => local("lb1"),
         };
-        let ports = self.backends.iter().map(Backend::port).collect();
-        hosts(self.dir.path(), balancer, ports, TrafficDriver::Haproxy(settings), self.drain_timeout)
+        let ports: Vec<u16> = self.backends.iter().map(Backend::port).collect();
+        let definitions = earlier.map(|server| ("earlier".into(), definition(server, &ports))).into_iter().collect();
+        hosts(self.dir.path(), balancer, ports, TrafficDriver::Haproxy(settings), (self.drain_timeout, definitions))
     }
 
     fn slot(&self, number: usize) -> Slot {
@@ -116,22 +119,57 @@ fn local(name: &str) -> Target {
 }
 
 /// A host `web1` with these ports behind a balancer, all that they keep in a directory.
-fn hosts(dir: &Path, balancer: Target, ports: Vec<u16>, driver: TrafficDriver, drain_timeout: Duration) -> Hosts {
+fn hosts(
+    dir: &Path,
+    balancer: Target,
+    ports: Vec<u16>,
+    driver: TrafficDriver,
+    (drain_timeout, definitions): (Duration, BTreeMap<ReleaseId, Definition>),
+) -> Hosts {
     let site = |target: Target, ports| {
         let base_dir = dir.join(target.name.as_str()).display().to_string();
         HostSite { target, labels: BTreeMap::new(), base_dir, ports }
     };
     let traffic = Traffic { balancers: Balancers::Shared(vec![balancer.name.clone()]), drain_timeout };
-    let releases =
-        Releases { definitions: BTreeMap::new(), artifacts: dir.into(), secrets: BTreeMap::new(), pulled: None };
+    let releases = Releases { definitions, artifacts: dir.into(), secrets: BTreeMap::new(), pulled: None };
     Hosts::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,
         Owner { fleet: "test".into(), service: "web".into(), ..Owner::default() },
         Arc::new(WallClock),
-        Some(Balancing { traffic, driver }),
+        Some(Balancing { traffic, driver, ports: Vec::new() }),
         Control::default(),
     )
+}
+
+/// A release whose servers have such names.
+fn definition(server: &str, ports: &[u16]) -> Definition {
+    let second = Duration::from_secs(1);
+    Definition {
+        service: "web".into(),
+        version: "0.8".into(),
+        command: vec!["./web".into()],
+        ports: ports.to_vec(),
+        server: Some(server.to_owned()),
+        env: BTreeMap::new(),
+        driver: Driver::Process,
+        user: None,
+        stop_timeout: second,
+        readiness: Readiness {
+            check: Check::Tcp,
+            via: Via::Direct,
+            interval: second,
+            timeout: second,
+            successes: 1,
+            failures: 3,
+            initial_delay: Duration::ZERO,
+        },
+        liveness: None,
+        hooks: Vec::new(),
+        migrations: Vec::new(),
+        artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
+        secrets_sha256: None,
+    }
 }
 
 async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
@@ -231,6 +269,23 @@ async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
     assert!(is_up.is_some());
     scene.haproxy.await_server(&scene.server(0), "DRAIN");
     switched(perform(&hosts, EPOCH, scene.admit(0, None)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name() {
+    let Some(scene) = Scene::here() else { return };
+    let socket = AdminSocket::Path(scene.haproxy.socket().display().to_string());
+    let hosts = scene.hosts_of(socket.clone(), "web", "new-{{ port }}", Some("{{ host }}-{{ port }}"));
+    let gate = |view: &View, number| view.servers.get(&scene.slot(number)).map(|server| server.gate);
+    let before = view(&hosts).await.expect("it answers");
+    assert_eq!((gate(&before, 0), gate(&before, 1)), (Some(Gate::Open), Some(Gate::Closed)));
+    switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
+    let (after, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert_eq!((gate(&after, 0), gate(&after, 1)), (Some(Gate::Closed), Some(Gate::Open)));
+    assert_eq!(answers(&scene, 4), BTreeMap::from([("b".to_owned(), 4)]));
+    // Without that release nobody would know of the server.
+    let hosts = scene.hosts_of(socket, "web", "new-{{ port }}", None);
+    assert_eq!(view(&hosts).await.expect("it answers").servers, BTreeMap::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,7 +435,7 @@ impl Files {
             remaining: vec!["cat".to_owned(), format!("{dir}/left-{{{{ port }}}}")],
             cut: Some(shell(format!("echo cut {{{{ port }}}} >>{dir}/told; echo 0 >{dir}/left-{{{{ port }}}}"))),
         });
-        hosts(self.dir.path(), local("lb1"), self.ports.clone(), driver, drain_timeout)
+        hosts(self.dir.path(), local("lb1"), self.ports.clone(), driver, (drain_timeout, BTreeMap::new()))
     }
 
     fn write(&self, name: &str, text: &str) {

@@ -77,6 +77,7 @@ fn surge_onto_a_spare_host() -> Config {
         reboots: false,
         drained: None,
         workers: false,
+        own_ports: false,
     }
 }
 
@@ -262,6 +263,18 @@ fn cases() -> Vec<Case> {
             named("workers: nobody listens", Config { workers: true, ..side_by_side() }),
             &[BAD_START, SICKENING],
             &[and(BAD_START, SICKENING), and(SICKENING, LOSS), and(SICKENING, CRASH)],
+            5_000,
+        ),
+        case(
+            named("each release has a port of its own", Config { own_ports: true, ..side_by_side() }),
+            &[and(BAD_START, SICKENING), and(BAD_START, CRASH), LOSS, LOST_REPORT],
+            &[and(LOSS, CRASH), and(SICKENING, LOSS)],
+            10_000,
+        ),
+        case(
+            named("in place, each release has a port of its own", Config { own_ports: true, ports: 2, ..in_place(2) }),
+            &[and(BAD_START, SICKENING), and(BAD_START, CRASH), LOSS],
+            &[and(LOSS, CRASH), and(SICKENING, LOSS)],
             5_000,
         ),
         case(

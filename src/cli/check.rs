@@ -15,7 +15,7 @@ use crate::config::{Fetch, Overrides};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::hook::HookSite;
 use crate::core::identity::Identity;
-use crate::core::names::{HostId, Slot};
+use crate::core::names::{HostId, Port, Slot};
 use crate::core::owner::Owner;
 use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
@@ -104,6 +104,7 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
         pulls: playbook.artifact.fetch == Fetch::Pull,
         runs_commands: !playbook.migrations.is_empty() || playbook.hooks.iter().any(|hook| hook.at == HookSite::Host),
     };
+    let ports = &playbook.service.ports;
     let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
         let world = Arc::clone(world);
@@ -114,7 +115,7 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
                 Err(unusable) => Err(unusable.why.clone()),
             };
             match read {
-                Ok((facts, observation)) => judge(host, needs.driver, &facts, &observation, size_bytes),
+                Ok((facts, observation)) => judge(host, (needs.driver, ports), &facts, &observation, size_bytes),
                 Err(why) => Found::unreachable(host, why),
             }
         }
@@ -148,7 +149,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
             Ok(read) => read,
             Err(unusable) => return Found::unreachable(balancer.clone(), unusable.why),
         };
-        let mut found = judge(balancer.clone(), Driver::Process, &facts, &observation, 0);
+        let mut found = judge(balancer.clone(), (Driver::Process, &[]), &facts, &observation, 0);
         match world.check_balancer(balancer).await {
             Ok((view, problems)) => {
                 found.problems.extend(problems);
@@ -187,7 +188,13 @@ impl Found {
     }
 }
 
-fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation, size_bytes: u64) -> Found {
+fn judge(
+    host: HostId,
+    (driver, ports): (Driver, &[Port]),
+    facts: &Facts,
+    observation: &Observation,
+    size_bytes: u64,
+) -> Found {
     let mut problems = Vec::new();
     if !facts.missing.is_empty() {
         problems.push(format!("needs {}, which is not there; install it", facts.missing.join(", ")));
@@ -202,7 +209,9 @@ fn judge(host: HostId, driver: Driver, facts: &Facts, observation: &Observation,
         }
     }
     for (port, occupant) in &observation.slots {
-        if let Occupant::Stranger(who) = occupant {
+        if let Occupant::Stranger(who) = occupant
+            && ports.contains(port)
+        {
             let taken = Impossible::PortTaken { slot: Slot { host: host.clone(), port: *port }, who: who.clone() };
             problems.push(taken.to_string());
         }

@@ -17,6 +17,7 @@ pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("contract")?;
     session.permit(Ask::Contract)?;
+    session.want_as_many()?;
     let current = session.current_record()?.clone();
     let left = chore::contracts(&current.definition, &session.store.migrations_made(&session.subject)?);
     if left.is_empty() {

@@ -1,12 +1,19 @@
 //! `ship history`: what was deployed, by whom, when, why and how it ended.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
 use super::args::{Form, History};
 use super::exit::{Exit, Fail};
 use super::print;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::account::Account;
+use crate::core::history::Run;
 use crate::core::names::Revision;
+use crate::core::release::Definition;
 use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;
@@ -22,7 +29,8 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
         })?;
         return one(&session, record, args.output);
     }
-    let rows: Vec<_> = session.revisions.iter().rev().map(row).collect();
+    let runs = session.runs()?;
+    let rows: Vec<_> = session.revisions.iter().rev().map(|record| row(record, &runs)).collect();
     match args.output {
         Form::Json => print(&json(&rows)?),
         Form::Text if rows.is_empty() => print("nothing was deployed yet\n"),
@@ -30,7 +38,8 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     }
 }
 
-fn row(record: &RevisionRecord) -> HistoryRow {
+fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
+    let run = runs.iter().rev().find(|run| run.start.target.revision == record.revision);
     HistoryRow {
         revision: record.revision,
         version: record.definition.version.clone(),
@@ -40,19 +49,23 @@ fn row(record: &RevisionRecord) -> HistoryRow {
         duration_s: record.ended.map(|ended| ended.since(record.began).as_secs_f64()),
         cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
         outcome: record.outcome.as_ref().map_or("running", crate::core::failure::Outcome::word).to_owned(),
+        verb: record.verb,
+        replicas: run.map(|run| run.start.replicas),
     }
 }
 
 fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, Fail> {
-    let now = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
-    let differs = difference(&record.playbook, &now);
+    let current = session.current();
+    let differs = current.map(|current| difference(&settings(&record.definition), &settings(&current.definition)));
+    let differs = differs.unwrap_or_default();
     let journal = session.store.journal_of(&session.subject, record.revision)?.unwrap_or_default();
     let loss = Account::of(&journal).and_then(|account| account.loss);
-    let row = row(record);
+    let row = row(record, &session.runs()?);
     if form == Form::Json {
         let mut object = serde_json::to_value(&row).unwrap_or_default();
         object["playbook"] = record.playbook.clone().into();
         object["differs"] = differs.into();
+        object["compared_with"] = serde_json::to_value(current.map(|current| current.revision)).unwrap_or_default();
         object["proven"] = record.proven.into();
         object["loss"] = serde_json::to_value(&loss).unwrap_or_default();
         return print(&json(&object)?);
@@ -61,7 +74,7 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
     let duration = record.ended.map_or("-".to_owned(), |ended| Human(ended.since(record.began)).to_string());
     let mut text = format!(
         "revision  {}\nversion   {}\ndigest    {}\nwho       {}\nwhen      {}\nduration  {duration}\ncause     {}\n\
-         outcome   {}\nproven    {}\n{}\nthe playbook then:\n",
+         outcome   {}\nproven    {}\n{}{}\nthe playbook then:\n",
         row.revision,
         row.version,
         row.digest,
@@ -70,20 +83,50 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         row.cause.as_deref().unwrap_or("-"),
         row.outcome,
         if record.proven { "yes" } else { "no" },
+        row.replicas.map_or_else(String::new, |replicas| format!("replicas  {replicas}\n")),
         loss.map_or_else(String::new, |loss| format!("probe     {}\n", report::text::clean(&loss.to_string()))),
     );
     text.extend(record.playbook.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
+    let Some(current) = current else { return print(&text) };
+    let name = format!("revision {} ({})", current.revision, current.definition.version);
     if differs.is_empty() {
-        text.push_str("\nit is the same now\n");
+        let _ = writeln!(text, "\nthe fleet is on this release ({name})");
     } else {
-        text.push_str("\nwhat differs now:\n");
-        text.extend(differs.iter().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
+        let _ = writeln!(text, "\nthe fleet is on {name}, which differs:");
+        text.extend(differs.iter().map(|line| format!("  {}", report::text::clean(line)).trim_end().to_owned() + "\n"));
     }
     print(&text)
 }
 
 /// Where two texts differ in more lines than this comes to, all of these are listed as gone and come.
 const CELLS_MAX: usize = 1 << 22;
+
+/// The settings of a release, one a line. Two releases are compared by these: the text of a playbook does not say what the
+/// command line has set, and what was packed.
+fn settings(definition: &Definition) -> String {
+    let mut lines = Vec::new();
+    flatten("", &serde_json::to_value(definition).unwrap_or_default(), &mut lines);
+    lines.join("\n")
+}
+
+fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
+    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    // A sequence of two numbers would pass for a duration, too.
+    if value.is_object()
+        && let Ok(duration) = serde_json::from_value::<Duration>(value.clone())
+    {
+        lines.push(format!("{name} = \"{}\"", Human(duration)));
+        return;
+    }
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| flatten(&below(key), value, lines)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(at, item)| flatten(&format!("{name}[{at}]"), item, lines));
+        }
+        value => lines.push(format!("{name} = {value}")),
+    }
+}
 
 /// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in order.
 pub(super) fn difference(then: &str, now: &str) -> Vec<String> {

@@ -27,6 +27,7 @@ mod plan;
 mod promote;
 mod recall;
 mod releases;
+mod replicas;
 mod report;
 mod restart;
 mod resume;

@@ -56,9 +56,16 @@ pub(super) fn hours<S>(session: &Session<S>) -> Hours {
 
 /// What a deploy takes at least, as far as the history tells.
 fn usual(revisions: &[RevisionRecord]) -> Duration {
-    let good = |record: &&RevisionRecord| record.verb == Verb::Deploy && record.outcome == Some(Outcome::Succeeded);
-    let took = revisions.iter().filter(good).filter_map(|record| Some(record.ended?.since(record.began)));
-    took.min().unwrap_or_default()
+    let good = |record: &RevisionRecord| {
+        record.verb == Verb::Deploy && record.outcome == Some(Outcome::Succeeded) && record.proven
+    };
+    // A deploy of what runs already only repairs, or changes the number.
+    let before = [None].into_iter().chain(revisions.iter().map(Some));
+    let new = revisions
+        .iter()
+        .zip(before)
+        .filter(|(record, before)| good(record) && before.is_none_or(|before| before.release != record.release));
+    new.filter_map(|(record, _)| Some(record.ended?.since(record.began))).min().unwrap_or_default()
 }
 
 /// What becomes of the deploy of a release. The lease must be held: nobody else is at work.

@@ -44,7 +44,7 @@ impl Retrospect {
         let versions = records.iter().map(|record| (record.release.clone(), record.definition.version.clone()));
         let setup = Setup {
             hosts: session.hosts(),
-            ports: session.project.playbook.service.ports.clone(),
+            ports: session.ports(&session.definitions()),
             versions: Versions::new(versions.collect()),
             clock: Clock::local(),
             glyphs: Glyphs::UNICODE,
@@ -130,11 +130,13 @@ fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
 fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     const NOTHING: &str = "nothing";
     let digest = |digest: &str| digest.get(..10).unwrap_or(digest).to_owned();
+    let slots = |of: &Definition| of.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let secrets = |of: &Definition| of.secrets_sha256.as_ref().map_or(NOTHING.to_owned(), |_| "others".to_owned());
     let mut parts = vec![
         ["version".to_owned(), then.version.clone(), now.version.clone()],
         ["artifact".to_owned(), digest(&then.artifact.sha256), digest(&now.artifact.sha256)],
         ["command".to_owned(), then.command.join(" "), now.command.join(" ")],
+        ["ports".to_owned(), slots(then), slots(now)],
     ];
     let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
     names.sort();

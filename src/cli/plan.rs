@@ -33,10 +33,9 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
 /// Shows what would be done for a goal, and touches nothing.
 pub(super) async fn show(session: &Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
     gone::tell(session)?;
-    let mut scene = rollout::look(session, &goal.release).await?;
-    scene.spec.chores = rollout::chores(session, goal)?;
+    let scene = rollout::look(session, goal).await?;
     scene.world.close().await;
-    let rollout = rollout::tentative(session, &scene, goal)?
+    let rollout = rollout::tentative(session, &scene, goal)
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
     let now = session.now();
     let first = plan(&scene.spec, &rollout, &scene.found.fleet, now);
@@ -89,7 +88,7 @@ fn text(
         goal.version,
         session.subject.fleet,
         count(scene.spec.hosts.len(), "host"),
-        count(scene.spec.ports.len(), "port"),
+        count(scene.spec.ports_of(&goal.release).len(), "port"),
         count(budget.replicas as usize, "replica"),
         budget.min_available(),
         budget.max_running()
@@ -136,6 +135,7 @@ fn text(
             Some(back) => {
                 let _ = writeln!(out, "if it fails: back to {} (revision {})", back.version, back.revision);
             }
+            None if rollout.is_proven => out.push_str("if it fails: held, as this version was proven healthy before\n"),
             None => out.push_str("if it fails: held, as there is no other revision proven healthy to go back to\n"),
         }
     }

@@ -14,6 +14,7 @@ pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("restart")?;
     session.permit(Ask::Restart)?;
+    session.want_as_many()?;
     let current = session.current_record()?.clone();
     let release = Release::of_history(&session, &current.release, &current.definition);
     let cause = args.cause.unwrap_or_else(|| format!("restart of revision {}", current.revision));

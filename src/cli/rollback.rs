@@ -7,12 +7,13 @@ use super::rollout::{self, Goal};
 use super::session::{Session, StoreAccess};
 use super::{note, plan};
 use crate::config::Overrides;
+use crate::core::account::Account;
 use crate::core::event::Verb;
-use crate::core::failure::Outcome;
+use crate::core::failure::{FailureKind, Outcome};
 use crate::core::history;
 use crate::core::names::Revision;
 use crate::core::standing::Ask;
-use crate::report::Output;
+use crate::report::{Clock, Output};
 use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
@@ -24,9 +25,13 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         session.permit(Ask::Rollback)?;
     }
     let present = session.current().cloned();
+    if args.to_revision.is_none() {
+        refuse_second(&session, present.as_ref())?;
+    }
     let target = target(&session, present.as_ref(), args.to_revision)?.clone();
-    let is_present =
-        present.is_some_and(|present| present.release == target.release && present.outcome == Some(Outcome::Succeeded));
+    let runs_it =
+        |present: &RevisionRecord| present.release == target.release && present.outcome == Some(Outcome::Succeeded);
+    let is_present = present.as_ref().is_some_and(runs_it);
     if is_present {
         let number = args.to_revision.map_or(target.revision, Revision);
         note(&format!("skipped rollback (current template already matches revision {number})"));
@@ -37,6 +42,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         None if is_cut_off(&target) => target.cause.clone(),
         _ => format!("rollback to revision {}", target.revision),
     });
+    want_number_of(&mut session, present.as_ref(), &target)?;
     let release = Release::of_history(&session, &target.release, &target.definition);
     let goal =
         Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement: None };
@@ -70,16 +76,102 @@ fn target<'a>(
     {
         return Ok(cut_off);
     }
-    if let Some(back) = session.way_back(&present.release)? {
+    if let Some(back) = session.rollback_target(&present.release)? {
         return Ok(back);
     }
     let past = session.past();
-    let newest = history::fallback(&past, &present.release).and_then(|back| session.revision(back.revision));
+    let newest = history::rollback_target(&past, &present.release).and_then(|back| session.revision(back.revision));
     newest.map_or(Ok(()), |newest| refuse_past_contract(session, newest))?;
     Err(Fail::refused(
         "error: no other revision has been proven healthy, so there is nothing to go back to; \
          `ship history` lists what there is, and --to-revision names one all the same",
     ))
+}
+
+/// The number of instances goes back with the deploy that is undone. Where another revision is gone back to, it stays, and
+/// so does a number that was set by `ship scale` since.
+fn want_number_of(
+    session: &mut Session,
+    present: Option<&RevisionRecord>,
+    target: &RevisionRecord,
+) -> Result<(), Fail> {
+    let runs = session.runs()?;
+    let Some(then) = history::replicas_of(&runs, &target.release) else { return Ok(()) };
+    let now = session.amounts()?.replicas;
+    if then == now || history::is_scaled_since(&runs, &target.release) || session.says_replicas() {
+        return Ok(());
+    }
+    let undone = match present {
+        Some(present) => session.rollback_target(&present.release)?,
+        None => None,
+    };
+    let (revision, version) = (target.revision, &target.definition.version);
+    if undone.is_some_and(|undone| undone.release == target.release) {
+        note(&format!(
+            "{} wanted again, as when {version} (revision {revision}) ran; --set rollout.replicas={now} keeps the present number",
+            are(then)
+        ));
+        session.want(then);
+    } else {
+        note(&format!(
+            "{} wanted as before; when {version} (revision {revision}) ran, the number was {then}: \
+             --set rollout.replicas={then} restores it",
+            are(now)
+        ));
+    }
+    Ok(())
+}
+
+fn are(replicas: u32) -> String {
+    if replicas == 1 { "1 replica is".to_owned() } else { format!("{replicas} replicas are") }
+}
+
+/// Refuses a bare rollback where one has just been made, by ship or by a person: whoever asks for it may not know that, and
+/// would land one revision further back than he means, or again on the one that was left.
+fn refuse_second(session: &Session, present: Option<&RevisionRecord>) -> Result<(), Fail> {
+    let is_deploy = |record: &&RevisionRecord| matches!(record.verb, Verb::Deploy | Verb::Rollback);
+    let mut newest_first = session.revisions.iter().rev().filter(is_deploy);
+    let (Some(newest), Some(present)) = (newest_first.next(), present) else { return Ok(()) };
+    let name = |record: &RevisionRecord| format!("revision {} ({})", record.revision, record.definition.version);
+    let at = Clock::local().day_and_time(newest.ended.unwrap_or(newest.began));
+    let (what, left) = match (newest.verb, &newest.outcome) {
+        (Verb::Deploy, Some(Outcome::RolledBack)) => {
+            let journal = session.store.journal_of(&session.subject, newest.revision)?.unwrap_or_default();
+            let failure = Account::of(&journal).and_then(|account| account.failure);
+            let how = match failure.filter(|failure| failure.kind == FailureKind::Aborted) {
+                Some(aborted) => format!("was aborted by {}", aborted.detail),
+                None => "failed".to_owned(),
+            };
+            (format!("{} {how} and was rolled back at {at}", name(newest)), None)
+        }
+        (Verb::Rollback, Some(Outcome::Succeeded)) => {
+            let left = newest_first.find(|record| record.outcome != Some(Outcome::RolledBack));
+            let from = left.map(|left| format!(" from {}", name(left))).unwrap_or_default();
+            (format!("{} rolled back{from} at {at}", newest.who), left)
+        }
+        _ => return Ok(()),
+    };
+    let mut hints = Vec::new();
+    let left_release = left.map(|left| &left.release);
+    let past: Vec<_> = session.past().into_iter().filter(|past| Some(&past.release) != left_release).collect();
+    if let Some(back) =
+        history::rollback_target(&past, &present.release).and_then(|back| session.revision(back.revision))
+    {
+        let (number, version) = (back.revision, &back.definition.version);
+        hints.push(format!("`ship rollback --to-revision {number}` goes further back, to {version}"));
+    }
+    if let Some(left) = left {
+        let (number, version) = (left.revision, &left.definition.version);
+        hints.push(format!("`ship rollback --to-revision {number}` returns to {version}"));
+    }
+    if hints.is_empty() {
+        hints.push("no other revision has been proven healthy; `ship history` lists what there is".to_owned());
+    }
+    Err(Fail::refused(format!(
+        "error: {what}, so {} runs; nothing was touched\nhint: {}",
+        name(present),
+        hints.join("; ")
+    )))
 }
 
 /// There is no way back past a contract.

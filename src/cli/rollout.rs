@@ -103,12 +103,15 @@ pub(super) struct Scene {
     pub(super) world: Arc<Hosts>,
     pub(super) definitions: BTreeMap<ReleaseId, Definition>,
     pub(super) found: Preflight,
+    /// Where the rollout goes back to if it fails or is aborted.
+    fallback: Option<Generation>,
     /// The rollout before, if there was one.
     newest: Option<Rollout>,
 }
 
 /// Looks at every host and makes sure that the goal can be reached. Touches nothing.
-pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, Fail> {
+pub(super) async fn look(session: &Session, goal: &Goal) -> Result<Scene, Fail> {
+    let release = &goal.release;
     let mut definitions = session.definitions();
     definitions.insert(release.id.clone(), release.definition.clone());
     let mut scene = first_look(session, release, definitions).await?;
@@ -133,12 +136,34 @@ pub(super) async fn look(session: &Session, release: &Release) -> Result<Scene, 
         }));
         scene = first_look(session, release, definitions).await?;
     }
-    if let Err(fail) = usable(&scene.found, scene.spec.max_failures).and_then(|()| possible(&scene.spec, &scene.found))
-    {
-        scene.world.close().await;
-        return Err(fail);
+    let checked = usable(&scene.found, &scene.spec)
+        .and_then(|()| refuse_to_empty(session, &scene))
+        .and_then(|()| possible(&scene, &release.id))
+        .and_then(|()| complete(session, &mut scene, goal));
+    match checked {
+        Ok(()) => Ok(scene),
+        Err(fail) => {
+            scene.world.close().await;
+            Err(fail)
+        }
     }
-    Ok(scene)
+}
+
+/// Adds what the history says: the way back, and what is to be done once.
+fn complete(session: &Session, scene: &mut Scene, goal: &Goal) -> Result<(), Fail> {
+    scene.spec.chores = chores(session, goal)?;
+    scene.fallback = fallback(session, goal)?;
+    let Some(back) = &scene.fallback else { return Ok(()) };
+    let mut amounts = session.amounts()?;
+    amounts.replicas = match &goal.earlier {
+        // The number that is asked for now holds in either direction.
+        Some(Earlier { then: GoOn::Scaled(_), .. }) => amounts.replicas,
+        Some(Earlier { rollout, .. }) => rollout.fallback_replicas.unwrap_or(amounts.replicas),
+        None => history::replicas_back(&session.runs()?, &back.release, amounts.replicas),
+    };
+    let (hosts, ports) = (scene.spec.hosts.len(), scene.spec.ports_of(&back.release).len());
+    scene.spec.budget_back = Some(amounts.resolve_back(hosts, ports));
+    Ok(())
 }
 
 async fn first_look(
@@ -149,7 +174,7 @@ async fn first_look(
     let spec = session.spec(&definitions, Some(&release.id))?;
     let world = session.world(definitions.clone(), Some(release));
     let found = preflight(&world, &session.hosts(), spec.traffic.as_ref(), &definitions, &*session.clock).await;
-    Ok(Scene { spec, world, definitions, found, newest: session.newest_rollout()? })
+    Ok(Scene { spec, world, definitions, found, fallback: None, newest: session.newest_rollout()? })
 }
 
 /// Releases that run and that the history does not know.
@@ -158,7 +183,7 @@ fn strangers(scene: &Scene) -> BTreeSet<ReleaseId> {
     running.filter(|release| !scene.definitions.contains_key(release)).cloned().collect()
 }
 
-fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {
+fn usable(found: &Preflight, spec: &Spec) -> Result<(), Fail> {
     let refused = |noun: &str, unusable: &BTreeMap<HostId, Unusable>, all: usize| {
         let mut message = format!("error: {} of {all} {noun} cannot be used; nothing was touched", unusable.len());
         for (host, unusable) in unusable {
@@ -166,7 +191,8 @@ fn usable(found: &Preflight, max_failures: u32) -> Result<(), Fail> {
         }
         Err(Fail::new(Exit::Unreachable, message))
     };
-    if u32::try_from(found.unusable.len()).unwrap_or(u32::MAX) > max_failures {
+    let none_is_left = !spec.hosts.is_empty() && spec.hosts.iter().all(|host| found.unusable.contains_key(host));
+    if none_is_left || u32::try_from(found.unusable.len()).unwrap_or(u32::MAX) > spec.max_failures {
         return refused("hosts", &found.unusable, found.fleet.hosts.len());
     }
     // Without a balancer's word nobody knows who gets requests.
@@ -180,8 +206,27 @@ fn labelled(host: &HostId, why: &str) -> String {
     format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }
 
-fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
-    let obstacles = spec.obstacles(&found.fleet);
+/// Where every host is drained, one instance a host is none at all: a fleet that serves is only emptied by who says so.
+fn refuse_to_empty(session: &Session, scene: &Scene) -> Result<(), Fail> {
+    let is_emptied = scene.spec.hosts.is_empty() && scene.found.fleet.instances().next().is_some();
+    if !is_emptied || session.wants_a_number() {
+        return Ok(());
+    }
+    Err(Fail::refused(
+        "error: every host of the inventory is drained, so no instance could run anywhere; nothing was touched\nhint: add a \
+         host first, or stop the service with `ship scale --replicas 0`",
+    ))
+}
+
+fn possible(scene: &Scene, goal: &ReleaseId) -> Result<(), Fail> {
+    let Scene { spec, found, world, .. } = scene;
+    if let Some((present, next, name)) = world.server_clash(spec.ports_of(goal), &found.fleet) {
+        return Err(Fail::refused(format!(
+            "error: {present}, where an instance runs, and {next} would be one server, `{name}`, at the balancers; nothing \
+             was touched\nhint: give each slot a server of its own, as in server = \"{{{{ host }}}}-{{{{ port }}}}\""
+        )));
+    }
+    let obstacles = spec.obstacles(goal, &found.fleet);
     if obstacles.is_empty() {
         return Ok(());
     }
@@ -191,49 +236,48 @@ fn possible(spec: &Spec, found: &Preflight) -> Result<(), Fail> {
 }
 
 /// A rollout that is not recorded: to ask the planner what it would do.
-pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Result<Option<Rollout>, Fail> {
+pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Option<Rollout> {
     let epoch = scene.found.newest_epoch();
     let revision = reused(session, goal).unwrap_or_default();
     let at = session.now();
-    let opening = opening(session, scene, goal, fallback(session, goal)?, revision, Epoch(epoch.0 + 1)).into_iter();
-    Ok(Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>()))
+    let opening = opening(session, scene, goal, revision, Epoch(epoch.0 + 1)).into_iter();
+    Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>())
 }
 
-/// The entry of the history that the rollout is for, where it makes no new one: a deploy of what the fleet is on already
-/// repairs, scales or goes on.
+/// The entry of the history that the rollout is for, where it makes no new one: one that stands still goes on, as does a
+/// deploy of what is not there yet. All else is an entry of its own, so that each says who did what, and how it ended.
 fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
     if let Some(earlier) = &goal.earlier {
         return Some(earlier.rollout.goal.revision);
     }
-    let current = session.current().filter(|current| match goal.verb {
-        Verb::Deploy => current.release == goal.release.id,
-        Verb::Scale | Verb::Contract => true,
-        Verb::Rollback | Verb::Restart => false,
+    let current = session.current().filter(|current| {
+        let is_same = current.verb == Verb::Deploy && current.release == goal.release.id;
+        goal.verb == Verb::Deploy && is_same && current.outcome != Some(Outcome::Succeeded)
     });
     current.map(|current| current.revision)
 }
 
 /// The first events of the rollout: its start, and where it goes on from an earlier one, how that stood.
-fn opening(
-    session: &Session,
-    scene: &Scene,
-    goal: &Goal,
-    fallback: Option<Generation>,
-    revision: Revision,
-    epoch: Epoch,
-) -> Vec<Event> {
+fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
     let earlier = goal.earlier.as_ref();
+    let fallback = scene.fallback.clone();
+    let (budget, budget_back) = (scene.spec.budget, scene.spec.budget_back);
     let target =
         Generation { revision, release: goal.release.id.clone(), version: goal.release.definition.version.clone() };
     let start = Event::RolloutStarted(RolloutStart {
         verb: goal.verb,
         service: session.subject.service.clone(),
         fleet: session.subject.fleet.clone(),
-        is_proven: session.revision(revision).is_some_and(|record| record.proven),
+        // What was proven before something else that may run was proven is not beyond doubt.
+        is_proven: earlier.map_or_else(
+            || fallback.is_none() && session.is_proven(&goal.release.id),
+            |earlier| earlier.rollout.is_proven,
+        ),
         scaling: earlier.and_then(|earlier| scaling(scene, &target, fallback.as_ref(), &earlier.then)),
         target,
         fallback,
-        replicas: scene.spec.budget.replicas,
+        replicas: budget.replicas,
+        fallback_replicas: budget_back.map(|back| back.replicas).filter(|back| *back != budget.replicas),
         epoch,
         set: session.set.clone(),
     });
@@ -262,7 +306,7 @@ fn opening(
 }
 
 /// What the rollout does once.
-pub(super) fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
+fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
     let made = session.store.migrations_made(&session.subject)?;
     Ok(match goal.verb {
         Verb::Contract => chore::contracts(&goal.release.definition, &made),
@@ -305,14 +349,15 @@ fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
     passed.into_iter().chain(said).collect()
 }
 
-/// Where a rollout goes back to: a deploy to the newest revision proven healthy, a rollback to where it came from, and
-/// none to what a contract has left behind.
+/// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that is what is deployed, a
+/// rollback to where it came from, and none to what a contract has left behind.
 fn fallback(session: &Session, goal: &Goal) -> Result<Option<Generation>, Fail> {
     let back = match (&goal.earlier, goal.verb) {
         (Some(earlier), _) => earlier.rollout.fallback.clone(),
-        (None, Verb::Deploy) => session.way_back(&goal.release.id)?.map(Session::generation),
+        (None, Verb::Deploy) => session.fallback(&goal.release.id)?.map(Session::generation),
         (None, Verb::Rollback) => {
-            let present = session.current().filter(|current| current.proven && current.release != goal.release.id);
+            let present = session.current().filter(|current| current.release != goal.release.id);
+            let present = present.filter(|current| session.is_proven(&current.release));
             present.map(Session::generation)
         }
         (None, Verb::Restart | Verb::Scale | Verb::Contract) => None,
@@ -335,8 +380,7 @@ fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, th
 pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
     gone::tell(&session)?;
-    let mut scene = look(&session, &goal.release).await?;
-    scene.spec.chores = chores(&session, &goal)?;
+    let scene = look(&session, &goal).await?;
     session.keep_scale()?;
     if is_settled(&session, &scene, &goal)? {
         goal.announce();
@@ -357,7 +401,6 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
         }
     };
     goal.announce();
-    let fallback = fallback(&session, &goal)?;
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
         None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
@@ -365,8 +408,8 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     let seen = scene.found.newest_epoch();
     let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
     let _recording = Recording::begin(&session.place, id);
-    let opening = opening(&session, &scene, &goal, fallback, revision, epoch);
-    let setup = Setup::here(session.hosts(), scene.spec.ports.clone(), session.versions());
+    let opening = opening(&session, &scene, &goal, revision, epoch);
+    let setup = Setup::here(session.hosts(), session.ports(&scene.definitions), session.versions());
     let budget = scene.spec.budget;
     let veil = pages::veil(&session);
     let (session, store) = session.lend_store();
@@ -403,7 +446,7 @@ fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fa
         return Ok(());
     }
     night::permit_now(session)?;
-    let Some(rollout) = tentative(session, scene, goal)? else { return Ok(()) };
+    let Some(rollout) = tentative(session, scene, goal) else { return Ok(()) };
     let decided = plan(&scene.spec, &rollout, &scene.found.fleet, session.now());
     if let Next::Finish(Outcome::Closed { why }) = decided.next {
         return Err(night::closed(&why));
@@ -419,7 +462,7 @@ fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> Result<bool, Fai
     let recorded = session
         .current()
         .is_some_and(|current| current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded));
-    let decided = tentative(session, scene, goal)?.map(|mut rollout| {
+    let decided = tentative(session, scene, goal).map(|mut rollout| {
         // Where nothing is to be brought in, there is no step to stop at.
         let event = Event::Promoted { by: String::new(), full: true };
         rollout.apply(&Entry { at: session.now(), event });

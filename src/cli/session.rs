@@ -12,14 +12,14 @@ use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
 use crate::core::chore::past_contract;
-use crate::core::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::history::{self, Past};
-use crate::core::names::{HostId, ReleaseId, Revision};
+use crate::core::names::{HostId, Port, ReleaseId, Revision};
 use crate::core::owner::Owner;
 use crate::core::release::{Definition, Driver};
 use crate::core::rollout::Rollout;
 use crate::core::roster::Roster;
-use crate::core::spec::{Amounts, Spec};
+use crate::core::spec::Spec;
 use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
@@ -29,7 +29,7 @@ use crate::remote::Target;
 use crate::report::Versions;
 use crate::script::DEFAULT_BASE_DIR;
 use crate::store::{
-    Access, Holder, Place, Request, RevisionRecord, RolloutId, Scale, Sqlite, Store, Subject, Wish, place_for,
+    Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish, place_for,
 };
 use crate::trust;
 
@@ -48,7 +48,10 @@ pub(super) struct Session<S = Sqlite> {
     /// What the command line has set.
     pub(super) set: Vec<String>,
     /// How many instances are asked for now by `ship scale`.
-    scale: Option<u32>,
+    pub(super) scale: Option<u32>,
+    /// How many instances there are to be, whatever the files say: those of the release that is gone back to, or as many
+    /// as there are.
+    pub(super) replicas: Option<u32>,
     /// Whether anybody is there.
     pub(super) attendance: Attendance,
 }
@@ -85,9 +88,35 @@ pub(super) struct Attendance {
 impl<S> Session<S> {
     /// The same with another store in its place, and the store.
     fn exchange<T>(self, store: T) -> (Session<T>, S) {
-        let Self { project, inventory, place, subject, store: old, history, clock, revisions, set, scale, attendance } =
-            self;
-        (Session { project, inventory, place, subject, store, history, clock, revisions, set, scale, attendance }, old)
+        let Self {
+            project,
+            inventory,
+            place,
+            subject,
+            store: old,
+            history,
+            clock,
+            revisions,
+            set,
+            scale,
+            replicas,
+            attendance,
+        } = self;
+        let session = Session {
+            project,
+            inventory,
+            place,
+            subject,
+            store,
+            history,
+            clock,
+            revisions,
+            set,
+            scale,
+            replicas,
+            attendance,
+        };
+        (session, old)
     }
 
     pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
@@ -154,6 +183,7 @@ impl Session {
             revisions,
             set,
             scale: None,
+            replicas: None,
             attendance: Attendance::default(),
         })
     }
@@ -270,27 +300,9 @@ impl Session {
         Ok(Begun { start, standing: session.standing()? })
     }
 
-    /// Whether a setting says how many instances are wanted.
-    pub(super) fn is_replicas(setting: &str) -> bool {
-        setting.split_once('=').is_some_and(|(key, _)| key.trim() == "rollout.replicas")
-    }
-
     /// Nobody is there to be asked.
     pub(super) fn is_unattended(&mut self, unattended: bool) {
         self.attendance.unattended = unattended;
-    }
-
-    /// So many instances are wanted from now on.
-    pub(super) fn scale_to(&mut self, replicas: u32) {
-        self.scale = Some(replicas);
-    }
-
-    /// Remembers how many instances are wanted, if that was asked for.
-    pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
-        let Some(replicas) = self.scale else { return Ok(()) };
-        let playbook = self.playbook_amounts().replicas;
-        let (user, host) = who();
-        Ok(self.store.set_scale(&self.subject, Scale { replicas, playbook }, &format!("{user}@{host}"))?)
     }
 
     /// A revision as a rollout refers to it.
@@ -302,33 +314,31 @@ impl Session {
         }
     }
 
-    /// Instances wanted and the budget, as the files and the command line say.
-    fn playbook_amounts(&self) -> Amounts {
-        self.project.playbook.rollout.amounts(self.project.inventory.carriers().count())
+    /// Where a failed deploy of `release` goes back to.
+    pub(super) fn fallback(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+        let past = self.past_that_may_run()?;
+        Ok(history::fallback(&past, release).and_then(|back| self.revision(back.revision)))
     }
 
-    /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
-    pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
-        let mut amounts = self.playbook_amounts();
-        let kept = self.store.scale(&self.subject)?.filter(|scale| scale.playbook == amounts.replicas);
-        if let Some(replicas) = self.scale {
-            amounts.replicas = replicas;
-        } else if let Some(kept) = kept.filter(|_| !self.set.iter().any(|setting| Self::is_replicas(setting))) {
-            amounts.replicas = kept.replicas;
-        }
-        Ok(amounts)
+    /// Where a bare `ship rollback` from `release` goes.
+    pub(super) fn rollback_target(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+        let past = self.past_that_may_run()?;
+        Ok(history::rollback_target(&past, release).and_then(|back| self.revision(back.revision)))
     }
 
-    /// Where a failed deploy of `release` goes back to, and a bare `ship rollback` from it: the newest revision proven
-    /// healthy of another release that no contract has left behind.
-    pub(super) fn way_back(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+    /// The history without what a contract has left behind.
+    fn past_that_may_run(&self) -> Result<Vec<Past>, Fail> {
         let made = self.store.contracted(&self.subject)?;
         let may_run = |past: &Past| {
             let record = self.revision(past.revision);
             record.is_some_and(|record| past_contract(&record.definition, Some(record.revision), &made).is_none())
         };
-        let past: Vec<_> = self.past().into_iter().filter(may_run).collect();
-        Ok(history::fallback(&past, release).and_then(|back| self.revision(back.revision)))
+        Ok(self.past().into_iter().filter(may_run).collect())
+    }
+
+    /// Whether a release was proven healthy, by whichever revision.
+    pub(super) fn is_proven(&self, release: &ReleaseId) -> bool {
+        history::is_proven(&self.past(), release)
     }
 
     /// Why a revision must not run any more, if a contract has left it behind.
@@ -340,7 +350,12 @@ impl Session {
     pub(super) fn past(&self) -> Vec<Past> {
         self.revisions
             .iter()
-            .map(|record| Past { revision: record.revision, release: record.release.clone(), proven: record.proven })
+            .map(|record| Past {
+                revision: record.revision,
+                release: record.release.clone(),
+                verb: record.verb,
+                proven: record.proven,
+            })
             .collect()
     }
 
@@ -377,23 +392,31 @@ impl Session {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
         let hosts: Vec<_> = self.project.inventory.carriers().map(|host| host.name.clone()).collect();
+        let release_ports: BTreeMap<_, _> = definitions
+            .iter()
+            .filter(|(_, definition)| !definition.ports.is_empty())
+            .map(|(release, definition)| (release.clone(), definition.ports.clone()))
+            .collect();
+        let ports = goal.and_then(|goal| release_ports.get(goal)).unwrap_or(&playbook.service.ports);
         let budget = self
             .amounts()?
-            .resolve(hosts.len(), playbook.service.ports.len())
+            .resolve(hosts.len(), ports.len())
             .map_err(|impossible| Fail::refused(format!("error: {impossible}")))?;
         let mut past = self.past();
         let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
         let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
         if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
             newest = Revision(newest.0 + 1);
-            past.push(Past { revision: newest, release: goal.clone(), proven: true });
+            past.push(Past { revision: newest, release: goal.clone(), verb: Verb::Deploy, proven: true });
         }
         let retained = history::retained(&past, newest, limit);
         Ok(Spec {
             service: playbook.service.name.clone(),
             hosts,
             ports: playbook.service.ports.clone(),
+            release_ports,
             budget,
+            budget_back: None,
             min_ready: rollout.min_ready,
             progress_deadline: rollout.progress_deadline,
             max_failures: rollout.max_failures,
@@ -424,14 +447,16 @@ impl Session {
     /// The hosts, ready to be looked at and ordered.
     pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Arc<Hosts> {
         let inventory = &self.project.inventory;
-        let sites = inventory.hosts.iter().map(|host| self.site(host));
+        let ports = self.ports(&definitions);
+        let sites = inventory.hosts.iter().map(|host| HostSite { ports: ports.clone(), ..self.site(host) });
         let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
         let secrets = release.and_then(|release| release.secrets.as_ref());
         let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
         let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
         let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets, pulled };
         let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
-        let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver });
+        let ports = self.project.playbook.service.ports.clone();
+        let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver, ports });
         Arc::new(Hosts::new(sites, releases, self.owner(), Arc::clone(&self.clock), balancing, self.control()))
     }
 
@@ -441,6 +466,17 @@ impl Session {
         let (user, host) = who();
         let dir = self.place.dir.parent().unwrap_or(&self.place.dir).display().to_string();
         Owner { fleet, service, history: self.history.clone(), who: format!("{user}@{host}"), dir, at: self.now() }
+    }
+
+    /// The ports of the playbook, then those of other releases.
+    pub(super) fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
+        let mut ports = self.project.playbook.service.ports.clone();
+        for port in definitions.values().flat_map(|definition| &definition.ports) {
+            if !ports.contains(port) {
+                ports.push(*port);
+            }
+        }
+        ports
     }
 
     /// Where commands of the playbook's run on this machine, and what they are told besides.

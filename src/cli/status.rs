@@ -149,7 +149,7 @@ fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
 /// Contracts of what runs that a person is to make.
 fn waiting_contracts(session: &Session) -> Result<Vec<String>, Fail> {
     let made = session.store.migrations_made(&session.subject)?;
-    let proven = session.current().filter(|current| current.proven);
+    let proven = session.current().filter(|current| session.is_proven(&current.release));
     let left = proven.map(|current| chore::contracts(&current.definition, &made)).unwrap_or_default();
     Ok(left.into_iter().map(|chore| format!("{} waits for `ship contract`", chore.name)).collect())
 }

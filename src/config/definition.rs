@@ -14,6 +14,8 @@ pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Optio
         service: service.name.clone(),
         version: playbook.version.clone(),
         command: service.command.clone(),
+        ports: service.ports.clone(),
+        server: playbook.traffic.as_ref().and_then(|traffic| traffic.driver.server()).map(str::to_owned),
         env: service.env.clone(),
         driver: service.driver,
         user: service.user.clone(),

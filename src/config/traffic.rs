@@ -120,6 +120,14 @@ impl TrafficDriver {
         matches!(self, Self::Haproxy(_) | Self::Nginx(_))
     }
 
+    /// The template of a slot's server, where the balancers know servers by name.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Haproxy(haproxy) => Some(&haproxy.server),
+            Self::Nginx(_) | Self::Nftables(_) | Self::Command(_) => None,
+        }
+    }
+
     /// Its name in the playbook.
     pub fn name(&self) -> &'static str {
         match self {

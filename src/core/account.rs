@@ -24,7 +24,7 @@ pub struct Account {
     pub goal: Generation,
     /// Where it was going last: the goal, or back.
     pub target: Generation,
-    /// Instances that the service was to have.
+    /// Instances that the service was to have where it was going last.
     pub replicas: u32,
     /// When it began.
     pub began: Time,
@@ -91,7 +91,7 @@ impl Account {
             verb: start.verb,
             goal: start.target.clone(),
             target: rollout.target().clone(),
-            replicas: start.replicas,
+            replicas: start.fallback_replicas.filter(|_| rollout.goes_back()).unwrap_or(start.replicas),
             began: first.at,
             ended: ended.map(|entry| entry.at),
             outcome: rollout.outcome.clone(),
@@ -209,6 +209,7 @@ mod tests {
             fleet: "local".into(),
             target,
             fallback: None,
+            fallback_replicas: None,
             replicas: 3,
             epoch: Epoch(1),
             is_proven: false,

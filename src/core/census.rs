@@ -149,10 +149,11 @@ impl<'a> Census<'a> {
     /// Counts.
     pub fn take(spec: &'a Spec, rollout: &'a Rollout, fleet: &'a Fleet, now: Time) -> Self {
         let orders = Orders::by_host(rollout);
+        let replicas = spec.budget_for(rollout).replicas;
         let mut census = Self {
             hosts: Vec::with_capacity(spec.hosts.len()),
-            desired: spec.budget.replicas,
-            wanted: rollout.wanted(spec.budget.replicas),
+            desired: replicas,
+            wanted: rollout.wanted(replicas),
             new: 0,
             new_by_release: BTreeMap::new(),
             new_ready: 0,
@@ -164,7 +165,7 @@ impl<'a> Census<'a> {
             available_from: Time::default(),
             now,
         };
-        let wanted = rollout.wanted(spec.budget.replicas);
+        let wanted = rollout.wanted(replicas);
         let frame = Frame { spec, rollout, fleet, wanted: &wanted, now };
         let mut add = |id, host, offers_slots| {
             let count = HostCount::take(&frame, id, host, orders.get(id), offers_slots);
@@ -193,7 +194,9 @@ impl<'a> Census<'a> {
         census.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
         if !rollout.quarantined.is_empty() {
             let usable = census.hosts.iter().filter(|host| host.may_carry()).count();
-            let slots = u32::try_from(usable.saturating_mul(spec.ports.len())).unwrap_or(u32::MAX);
+            let ports: BTreeSet<Port> =
+                census.wanted.keys().flat_map(|release| spec.ports_of(release)).copied().collect();
+            let slots = u32::try_from(usable.saturating_mul(ports.len())).unwrap_or(u32::MAX);
             census.desired = census.desired.min(slots);
         }
         census
@@ -233,7 +236,7 @@ impl<'a> Census<'a> {
             (of_target, count(|counted| counted.is_ready), count(|counted| counted.is_available))
         };
         Progress {
-            desired: spec.budget.replicas,
+            desired: spec.budget_for(rollout).replicas,
             updated,
             updated_ready,
             updated_available,
@@ -348,11 +351,11 @@ impl<'a> HostCount<'a> {
                 && instance.health.failures >= thresholds.failures
                 && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
             let is_in_doubt = is_running && !is_available && !fails && stream != Stream::Closed;
-            // Where the playbook no longer offers the port, or the host is drained, the right release is in the wrong place.
+            // On a port that its release no longer has, or on a drained host, the right release is in the wrong place.
             let is_new = count.may_carry()
                 && frame.wanted.contains_key(&instance.release)
                 && rollout.is_fresh(instance.revision)
-                && spec.ports.contains(&port);
+                && spec.ports_of(&instance.release).contains(&port);
             count.new += u32::from(is_new && is_running);
             count.running += u32::from(is_running);
             count.instances.push(Counted {
@@ -390,6 +393,11 @@ impl<'a> HostCount<'a> {
         self.instances.iter().any(|counted| counted.port == port && counted.is_new && counted.is_available)
     }
 
+    /// Whether a wanted instance serves on it, in whatever slot.
+    pub fn serves_anywhere(&self) -> bool {
+        self.instances.iter().any(|counted| counted.is_new && counted.is_available)
+    }
+
     /// Whether it takes part: it is not left behind.
     pub fn takes_part(&self) -> bool {
         self.part == Part::Takes
@@ -420,12 +428,12 @@ impl<'a> HostCount<'a> {
         self.is_reachable() && self.busy.is_none() && !self.is_unsettled
     }
 
-    /// The first slot in which an instance could be started, if there is one.
-    pub fn free_slot(&self, spec: &Spec, rollout: &Rollout) -> Option<Slot> {
+    /// The first slot in which an instance of a release could be started, if there is one.
+    pub fn free_slot(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId) -> Option<Slot> {
         let host = self.host?;
         let exhausted = |slot: &Slot| rollout.attempts.get(slot).is_some_and(|tried| *tried >= MAX_ATTEMPTS);
         let refused = |slot: &Slot| rollout.failed.iter().any(|failed| failed.action.slot() == Some(slot));
-        spec.ports
+        spec.ports_of(release)
             .iter()
             .filter(|port| self.may_carry() && !host.slots.contains_key(port) && !self.doubtful.contains_key(port))
             .map(|port| Slot { host: self.id.clone(), port: *port })

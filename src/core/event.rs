@@ -82,6 +82,9 @@ pub struct RolloutStart {
     pub fallback: Option<Generation>,
     /// Instances that the service is to have.
     pub replicas: u32,
+    /// Instances that it is to have where it goes back: the number goes back with the release. `None` for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_replicas: Option<u32>,
     /// The fencing number of this rollout.
     pub epoch: Epoch,
     /// Whether the target was proven healthy before.

@@ -253,6 +253,10 @@ impl Fleet {
     pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
         let Some(traffic) = traffic else { return Stream::Direct };
         let of = traffic.balancers_of(slot);
+        // No balancer sends requests.
+        if of.is_empty() {
+            return Stream::Closed;
+        }
         let server = |balancer: &HostId| {
             let seen = self.balancers.get(balancer).filter(|seen| seen.reach != Reach::NotSeen)?;
             Some(seen.view.servers.get(slot).copied().unwrap_or_default())

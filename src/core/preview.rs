@@ -59,7 +59,8 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         outcome: None,
     };
     // Every batch changes at least one slot, host or release; more rounds than that would be going in circles.
-    let rounds = 16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (spec.ports.len() + 1);
+    let ports = spec.ports.len() + spec.release_ports.values().map(Vec::len).max().unwrap_or_default();
+    let rounds = 16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (ports + 1);
     for _ in 0..rounds {
         refresh(&mut fleet, now);
         let census = Census::take(spec, &rollout, &fleet, now);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health::Thresholds;
 use super::hook::Hook;
 use super::migration::Migration;
+use super::names::Port;
 
 /// The whole of a release but the artifact's bytes and the secrets' values, of which it holds digests.
 ///
@@ -21,6 +22,14 @@ pub struct Definition {
     pub version: String,
     /// The program and its arguments, each a template over the slot (`{{ port }}`).
     pub command: Vec<String>,
+    /// The slots that each host offers to it. Empty in a release from before they belonged to one, and left out of the JSON
+    /// then: such a release runs where the playbook says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// The name of a slot's server at the balancers, a template over the slot; `None` where they know no names. Left out of
+    /// the JSON then, as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// The environment, each value a template over the slot.
     pub env: BTreeMap<String, String>,
     /// What supervises it.

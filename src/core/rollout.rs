@@ -24,6 +24,8 @@ pub struct Rollout {
     pub is_proven: bool,
     /// Where it goes back to if it fails or is aborted.
     pub fallback: Option<Generation>,
+    /// Instances that the service is to have there; `None` for as many as at the goal.
+    pub fallback_replicas: Option<u32>,
     /// It only changes how many instances run, and keeps the parts of each release.
     pub scaling: Option<Scaling>,
     /// The fencing number.
@@ -166,6 +168,7 @@ impl Rollout {
             goal: start.target.clone(),
             is_proven: start.is_proven,
             fallback: start.fallback.clone(),
+            fallback_replicas: start.fallback_replicas,
             scaling: start.scaling.clone(),
             epoch: start.epoch,
             direction: Direction::Forward,
@@ -387,6 +390,11 @@ impl Rollout {
             (Direction::Back(_), Some(fallback)) => fallback,
             _ => &self.goal,
         }
+    }
+
+    /// Whether it goes back to the fallback, with the number of instances that belongs to that.
+    pub fn goes_back(&self) -> bool {
+        matches!(self.direction, Direction::Back(_)) && self.fallback.is_some()
     }
 
     /// The release that instances are to run.

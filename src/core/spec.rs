@@ -11,6 +11,7 @@ use super::chore::Chore;
 use super::fleet::{Fleet, Occupant};
 use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
+use super::rollout::Rollout;
 use super::step::{AtGate, Step};
 use super::traffic::Traffic;
 
@@ -22,10 +23,14 @@ pub struct Spec {
     /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is taken. What runs on another
     /// that the fleet knows, as it is drained, has to go.
     pub hosts: Vec<HostId>,
-    /// The slots that each host offers, by port.
+    /// The slots that each host offers to a release that says no other, by port.
     pub ports: Vec<Port>,
+    /// The slots that each host offers to a release, by port, where they are others.
+    pub release_ports: BTreeMap<ReleaseId, Vec<Port>>,
     /// Instances wanted, and how many more or fewer there may be for a while.
     pub budget: Budget,
+    /// The same where the rollout goes back; `None` where it is the same.
+    pub budget_back: Option<Budget>,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
     /// How long the rollout may stand without progress.
@@ -114,6 +119,15 @@ pub enum Impossible {
 }
 
 impl Amounts {
+    /// Resolves the amounts for a way back over so many slots. Nothing is refused: what does not fit is cut, and where
+    /// nothing may be unavailable and there is no room for one more, one may be unavailable after all.
+    pub fn resolve_back(self, hosts: usize, ports: usize) -> Budget {
+        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+        let replicas = self.replicas.min(slots);
+        let fits = Self { replicas, ..self };
+        fits.resolve(hosts, ports).unwrap_or(Budget { replicas, surge: 0, unavailable: 1.min(replicas) })
+    }
+
     /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with them.
     ///
     /// # Errors
@@ -139,8 +153,8 @@ impl Amounts {
 }
 
 impl Spec {
-    /// Why this cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
-    pub fn obstacles(&self, fleet: &Fleet) -> Vec<Impossible> {
+    /// Why a rollout to `goal` cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
+    pub fn obstacles(&self, goal: &ReleaseId, fleet: &Fleet) -> Vec<Impossible> {
         let mut found = Vec::new();
         if self.min_ready >= self.progress_deadline {
             found.push(Impossible::SoakOutlastsDeadline {
@@ -149,7 +163,7 @@ impl Spec {
             });
         }
         for host in &self.hosts {
-            for port in &self.ports {
+            for port in self.ports_of(goal) {
                 let slot = Slot { host: host.clone(), port: *port };
                 if let Some(Occupant::Stranger(who)) = fleet.occupant(&slot) {
                     found.push(Impossible::PortTaken { who: who.clone(), slot });
@@ -157,6 +171,17 @@ impl Spec {
             }
         }
         found
+    }
+
+    /// The slots that each host offers to a release, by port.
+    pub fn ports_of(&self, release: &ReleaseId) -> &[Port] {
+        self.release_ports.get(release).unwrap_or(&self.ports)
+    }
+
+    /// The budget of a rollout in its present direction.
+    pub fn budget_for(&self, rollout: &Rollout) -> Budget {
+        // A change of numbers is the last word on them.
+        self.budget_back.filter(|_| rollout.goes_back() && rollout.scaling.is_none()).unwrap_or(self.budget)
     }
 
     /// How many steps there are.

@@ -304,6 +304,10 @@ impl Hosts {
         }
     }
 
+    pub(super) fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.releases.definitions.values()
+    }
+
     pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
         let known = self.releases.definitions.get(release);
         known.ok_or_else(|| format!("the history does not know release {}", release.short()))

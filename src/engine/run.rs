@@ -290,7 +290,7 @@ impl<W: World, S: Store> Run<W, S> {
             fleet: &self.engine.fleet,
             versions: &self.versions,
             target: Some(self.rollout.target()),
-            budget: self.engine.spec.budget,
+            budget: self.engine.spec.budget_for(&self.rollout),
             min_ready: self.engine.spec.min_ready,
             thresholds: &self.engine.spec.thresholds,
             traffic: self.engine.spec.traffic.as_ref(),
@@ -306,7 +306,8 @@ impl<W: World, S: Store> Run<W, S> {
         let outcome = outcome.hidden(&self.engine.veil);
         self.record(Event::RolloutFinished { outcome: outcome.clone() });
         self.flush()?;
-        self.engine.store.end_rollout(self.id, &outcome, self.engine.clock.now())?;
+        let proven = outcome == Outcome::Succeeded && self.progress.updated_available > 0;
+        self.engine.store.end_rollout(self.id, &outcome, proven, self.engine.clock.now())?;
         Ok(outcome)
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Course {
     pub(super) from: String,
     /// Instances wanted.
     pub(super) replicas: u32,
+    /// Instances wanted where it goes back.
+    fallback_replicas: u32,
     /// How it is to stand afterwards, where only numbers change.
     pub(super) stands: Option<Outcome>,
     /// When it began.
@@ -43,11 +45,8 @@ pub(super) struct Course {
 impl Course {
     /// Begins at a rollout's first event; `None` for any other.
     pub(super) fn begin(entry: &Entry, status: &Status) -> Option<Self> {
-        let Event::RolloutStarted(RolloutStart { service, fleet, target, fallback, replicas, scaling, .. }) =
-            &entry.event
-        else {
-            return None;
-        };
+        let Event::RolloutStarted(start) = &entry.event else { return None };
+        let RolloutStart { service, fleet, target, fallback, replicas, fallback_replicas, scaling, .. } = start;
         let mut from: BTreeSet<&str> = status.instances.iter().map(|row| row.version.as_str()).collect();
         if from.is_empty() {
             from.extend(fallback.as_ref().map(|fallback| fallback.version.as_str()));
@@ -60,6 +59,7 @@ impl Course {
             fallback: fallback.clone(),
             from: from.into_iter().collect::<Vec<_>>().join(", "),
             replicas: *replicas,
+            fallback_replicas: fallback_replicas.filter(|_| scaling.is_none()).unwrap_or(*replicas),
             stands: scaling.as_ref().map(|scaling| (*scaling.then).clone()),
             started: entry.at,
             ended: None,
@@ -78,6 +78,9 @@ impl Course {
                 // The first failure is the cause; one on the way back is told by the outcome.
                 self.failure.get_or_insert_with(|| failure.clone());
                 self.then = Some(then.clone());
+                if self.is_back() {
+                    self.replicas = self.fallback_replicas;
+                }
             }
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Probed(report) => self.loss = Some(report.clone()),

@@ -90,6 +90,7 @@ fn debt(failure: &Failure) -> Option<Held> {
 
 fn count(status: &mut Status, progress: Progress) {
     status.replicas = Replicas {
+        desired: progress.desired,
         updated: progress.updated,
         updated_ready: progress.updated_ready,
         updated_available: progress.updated_available,

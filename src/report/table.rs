@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::clock::{self, Clock};
 use super::{grid, text};
+use crate::core::event::Verb;
 use crate::core::names::{HostId, ReleaseId, Revision};
 use crate::core::status::{Row, Status};
 use crate::core::time::{Human, Time};
@@ -38,6 +39,10 @@ pub struct HistoryRow {
     pub cause: Option<String>,
     /// How it ended, in one word; `running` while it has not.
     pub outcome: String,
+    /// What was asked for: `deploy`, `rollback`, `restart`, `scale`, `contract`.
+    pub verb: Verb,
+    /// Instances that the service was to have; `None` where that is not on record.
+    pub replicas: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields by reference")]
@@ -184,6 +189,8 @@ mod tests {
             duration_s,
             cause: cause.map(str::to_owned),
             outcome: outcome.into(),
+            verb: Verb::Deploy,
+            replicas: None,
         }
     }
 
@@ -210,7 +217,7 @@ mod tests {
         assert_eq!(
             json,
             format!(
-                r#"{{"revision":2,"version":"0.9","digest":"{digest}","who":"anna@laptop","when":"2017-03-09T04:42:24.000Z","duration_s":4.25,"cause":null,"outcome":"succeeded"}}"#
+                r#"{{"revision":2,"version":"0.9","digest":"{digest}","who":"anna@laptop","when":"2017-03-09T04:42:24.000Z","duration_s":4.25,"cause":null,"outcome":"succeeded","verb":"deploy","replicas":null}}"#
             )
         );
     }

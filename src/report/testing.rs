@@ -118,6 +118,7 @@ impl Play {
                 target: generation("0.9", 2),
                 fallback: Some(generation("0.8", 1)),
                 replicas: hosts - 1,
+                fallback_replicas: None,
                 epoch: Epoch(7),
                 is_proven: false,
                 scaling: None,

@@ -51,13 +51,13 @@ pub struct RevisionRecord {
     pub cause: String,
     /// What was asked for.
     pub verb: Verb,
-    /// When its newest rollout began.
+    /// When its first rollout began.
     pub began: Time,
-    /// When that ended; `None` while it runs.
+    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
     pub ended: Option<Time>,
     /// How that ended; `None` while it runs, or if the controller died.
     pub outcome: Option<Outcome>,
-    /// Whether a rollout of it has ever succeeded.
+    /// Whether a rollout of it has ever succeeded with at least one instance that served.
     pub proven: bool,
 }
 
@@ -264,11 +264,12 @@ pub trait Store: Send {
     /// If the store cannot be written.
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError>;
 
-    /// Ends a rollout.
+    /// Ends a rollout, and says whether that proves its revision: a rollout to no instances succeeds and proves nothing.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError>;
+    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, proven: bool, now: Time)
+    -> Result<(), StoreError>;
 
     /// Says that the holder of the lease lives.
     ///

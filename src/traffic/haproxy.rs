@@ -279,7 +279,8 @@ impl Known {
         self.check_state & CHECKS != 0
     }
 
-    fn server(&self) -> Server {
+    /// The server as it matters to a rollout.
+    pub fn server(&self) -> Server {
         let is_up = match self.op_state {
             DOWN => Some(false),
             _ if !self.is_checked() => None,

@@ -19,8 +19,8 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
     assert!(order[0].is_some() && order[0] < order[1], "{}", done.stderr);
     assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]);
     assert_eq!(asker.stop().failures(), Vec::<String>::new());
-    // It makes no new revision, and nothing more is to be done.
-    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    // It is an entry of its own, and nothing more is to be done.
+    assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     assert!(project.deploy("0.8").stderr.contains("nothing to do"));
     assert!(status().contains("node1   is drained: nothing of the service runs there"), "{}", status());
     project.deploy("0.9");
@@ -57,4 +57,16 @@ fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
     project.drain("node1");
     project.deploy("0.9");
     assert_eq!(project.processes().len(), 3);
+}
+
+#[test]
+fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
+    let project = Project::new().with("replicas = 3\n", "").on(&["node1"]);
+    project.deploy("0.8");
+    project.drain("node1");
+    let refused = project.ship(&["deploy", "inventory.toml"]).any_stderr().status(2).run();
+    assert!(refused.stderr.contains("every host of the inventory is drained"), "{}", refused.stderr);
+    assert_eq!(project.versions(), ["0.8"]);
+    project.ship(&["scale", "inventory.toml", "--replicas", "0"]).any_stderr().run();
+    assert_eq!(project.versions(), Vec::<String>::new());
 }

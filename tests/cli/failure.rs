@@ -295,7 +295,7 @@ fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
     project.end_instance("node1", port);
     let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(4).run();
     assert!(done.stderr.contains("0.9 ended by itself"), "{}", done.stderr);
-    assert_eq!(project.history()[1], "1 0.8 succeeded");
+    assert_eq!(project.history(), ["3 0.9 held", "2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 
 #[test]
@@ -315,4 +315,53 @@ fn where_the_old_version_fails_too_the_new_one_is_not_blamed() {
             "          held    instances of the old version 0.8 fail too ([INSTANCE]), so the new one may not be to blame"
         ]
     );
+}
+
+#[test]
+fn number_of_instances_goes_back_with_the_version() {
+    let project = Project::new().with("replicas = 3", "replicas = 4");
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    let project = project.with("replicas = 4", "replicas = 2");
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    assert!(done.stderr.contains("rolled back to 0.8 (revision 1): 4 of 4 available"), "{}", done.stderr);
+    assert_eq!(project.versions(), ["0.8"; 4]);
+    assert_eq!(project.status()["replicas"]["desired"], 4);
+}
+
+#[test]
+fn ports_go_back_with_the_version() {
+    let project = Project::small().with("[8081, 8082]", "[8081]");
+    let project = project.with("max_surge = 1", "max_surge = 0").with("max_unavailable = 0", "max_unavailable = 1");
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    let project = project.with("[8081]", "[8091]");
+    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
+    // A good version moves there, and a rollback moves it back.
+    project.release("1.0", Behaviour::Good);
+    project.deploy("1.0");
+    assert_eq!(project.running(), ["node1:8091 1.0"]);
+    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    assert_eq!(project.running(), ["node1:8081 0.8"]);
+}
+
+#[test]
+fn deploy_of_the_proven_version_never_goes_back_past_it() {
+    let project = Project::new();
+    project.release("0.9", Behaviour::Fragile);
+    project.release("1.0", Behaviour::Gated);
+    project.deploy("0.8");
+    project.deploy("0.9");
+    let mut deploy = project.start_deploy("1.0");
+    deploy.await_words("started   1.0");
+    deploy.signal("KILL");
+    deploy.wait();
+    // From now on 0.9 ends as soon as it is started, which is the machine's fault.
+    project.open_gate();
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.replicas=4"]);
+    let done = done.any_stderr().status(4).run();
+    assert!(done.stderr.contains("this revision was proven healthy before"), "{}", done.stderr);
+    assert!(!project.versions().contains(&"0.8".to_owned()), "{:?}", project.versions());
+    project.ship(&["abort", "inventory.toml"]).any_stderr().status(2).run();
 }

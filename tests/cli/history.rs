@@ -74,6 +74,7 @@ duration  [TOOK]
 cause     deploy 0.8
 outcome   succeeded
 proven    yes
+replicas  1
 
 the playbook then:
   version = "0.8"
@@ -105,25 +106,32 @@ the playbook then:
   max_unavailable = 0
   progress_deadline = "30s"
 
-it is the same now
+the fleet is on this release (revision 1 (0.8))
 
 "#]])
         .run();
-    let project = project.with("version = \"0.8\"", "version = \"0.9\"").with("timeout = \"5s\"\n", "");
+    // What the command line has set is part of the release, and in no playbook.
+    let args = ["deploy", "--version", "0.9", "--set", "service.env.MODE=fast", "--set", "service.stop_timeout=9s"];
+    project.ship(&args).any_stderr().run();
     let done = project.ship(&["history", "--revision", "1"]).any_stdout().run();
-    let (_, differs) = done.stdout.split_once("what differs now:\n").expect("it differs");
+    let (_, differs) =
+        done.stdout.split_once("the fleet is on revision 2 (0.9), which differs:\n").expect("it differs");
     snapbox::assert_data_eq!(
         differs,
         str![[r#"
+  + env.MODE = "fast"
+  - stop_timeout = "30s"
   - version = "0.8"
+  + stop_timeout = "9s"
   + version = "0.9"
-  - timeout = "5s"
 
 "#]]
     );
     let args = ["history", "--revision", "1", "--output", "json"];
     let entry = call::json(&project.ship(&args).any_stdout().run().stdout);
-    assert_eq!(entry["differs"], json!(["- version = \"0.8\"", "+ version = \"0.9\"", "- timeout = \"5s\""]));
+    assert_eq!(entry["compared_with"], 2);
+    let differs = entry["differs"].as_array().expect("lines");
+    assert!(differs.contains(&json!("+ env.MODE = \"fast\"")), "{differs:?}");
     assert_eq!(entry["proven"], true);
     assert!(entry["playbook"].as_str().is_some_and(|playbook| playbook.contains("version = \"0.8\"")), "{entry}");
 }
@@ -152,4 +160,28 @@ fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
     assert_eq!(project.history(), ["5 1.2 succeeded", "4 1.1 succeeded", "3 1.0 succeeded"]);
     let releases = std::fs::read_dir(project.path(".ship/hosts/node1/page/releases")).expect("releases").count();
     assert_eq!(releases, 3);
+}
+
+#[test]
+fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    project.ship(&["deploy", "inventory.toml", "--version", "0.8", "--cause", "ticket 42"]).any_stderr().run();
+    let rows = || call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout);
+    let first = rows()[0].clone();
+    project.ship(&["restart", "--cause", "memory"]).any_stderr().run();
+    project.ship(&["scale", "inventory.toml", "--replicas", "2"]).any_stderr().run();
+    project.ship(&["deploy", "--version", "0.8", "--set", "rollout.replicas=1"]).any_stderr().run();
+    let rows = rows();
+    assert_eq!(rows[3], first, "who, when, how long and how it ended are those of the deploy");
+    let told: Vec<_> = rows.as_array().expect("rows").iter().map(|row| json!([row["verb"], row["cause"]])).collect();
+    let verbs = [["deploy", "deploy 0.8"], ["scale", "scale to 2"], ["restart", "memory"], ["deploy", "ticket 42"]];
+    assert_eq!(told, verbs.map(|row| json!(row)));
+    // None of them is one to go back to.
+    project.deploy("0.9");
+    let done = project.ship(&["rollback"]).any_stderr().run();
+    assert!(done.stderr.contains("page 0.8 (revision 6)"), "{}", done.stderr);
+    assert_eq!(
+        call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout)[0]["cause"],
+        "rollback to revision 4"
+    );
 }

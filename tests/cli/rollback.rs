@@ -59,14 +59,101 @@ fn it_keeps_to_the_same_rule_of_capacity() {
 }
 
 #[test]
-fn it_passes_over_a_revision_that_failed() {
+fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() {
     let project = Project::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.deploy("0.9");
     project.ship(&["deploy", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["rollback"])
+        .stderr(str![[r#"
+error: revision 3 (1.0) failed and was rolled back at [WHEN], so revision 2 (0.9) runs; nothing was touched
+hint: `ship rollback --to-revision 1` goes further back, to 0.8
+
+"#]])
+        .status(2)
+        .run();
+    assert_eq!(project.versions(), ["0.9"]);
+    // A restart is no deploy, and the answer stays.
+    project.ship(&["restart"]).any_stderr().run();
+    let refused = project.ship(&["rollback"]).any_stderr().status(2).run();
+    assert!(refused.stderr.contains("revision 3 (1.0) failed and was rolled back"), "{}", refused.stderr);
+    project.ship(&["rollback", "--to-revision", "1"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.8"]);
+}
+
+#[test]
+fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
+    let project = Project::small();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("started   0.9");
+    project.ship(&["abort"]).any_stderr().run();
+    deploy.wait().exits(3);
+    project
+        .ship(&["rollback"])
+        .stderr(str![[r#"
+error: revision 2 (0.9) was aborted by [WHO] and was rolled back at [WHEN], so revision 1 (0.8) runs; nothing was touched
+hint: no other revision has been proven healthy; `ship history` lists what there is
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
+    let project = Project::small();
+    project.release("1.0", Behaviour::Good);
+    for version in ["0.8", "0.9", "1.0"] {
+        project.deploy(version);
+    }
     project.ship(&["rollback"]).any_stderr().run();
-    assert_eq!(project.running(), ["node1:8081 0.8"]);
+    assert_eq!(project.versions(), ["0.9"]);
+    project
+        .ship(&["rollback"])
+        .stderr(str![[r#"
+error: [WHO] rolled back from revision 3 (1.0) at [WHEN], so revision 4 (0.9) runs; nothing was touched
+hint: `ship rollback --to-revision 1` goes further back, to 0.8; `ship rollback --to-revision 3` returns to 1.0
+
+"#]])
+        .status(2)
+        .run();
+    assert_eq!(project.versions(), ["0.9"]);
+    // The next deploy can be undone as ever.
+    project.deploy("1.0");
+    project.ship(&["rollback"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.9"]);
+}
+
+#[test]
+fn rollback_restores_the_number_that_the_deploy_has_changed() {
+    let project = Project::new();
+    project.deploy("0.8");
+    let project = project.with("replicas = 3", "replicas = 1");
+    project.deploy("0.9");
+    assert_eq!(project.versions(), ["0.9"]);
+    let done = project.ship(&["rollback"]).any_stderr().run();
+    let says =
+        "3 replicas are wanted again, as when 0.8 (revision 1) ran; --set rollout.replicas=1 keeps the present number";
+    assert!(done.stderr.contains(says), "{}", done.stderr);
+    assert_eq!(project.versions(), ["0.8", "0.8", "0.8"]);
+    // So does a restart: the playbook's number is for the next deploy.
+    project.ship(&["restart"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.8", "0.8", "0.8"]);
+    assert_eq!(project.status()["replicas"]["desired"], 3);
+}
+
+#[test]
+fn number_that_was_scaled_since_stays_in_a_rollback() {
+    let project = Project::new().with("replicas = 3", "replicas = 1");
+    project.deploy("0.8");
+    project.deploy("0.9");
+    project.ship(&["scale", "inventory.toml", "--replicas", "2"]).any_stderr().run();
+    project.ship(&["rollback"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.8", "0.8"]);
 }
 
 #[test]

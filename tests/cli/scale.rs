@@ -2,6 +2,7 @@
 
 use snapbox::str;
 
+use crate::call::json;
 use crate::project::{Behaviour, Project};
 
 fn scale(project: &Project, replicas: u32) {
@@ -10,7 +11,7 @@ fn scale(project: &Project, replicas: u32) {
 }
 
 #[test]
-fn up_and_down_and_to_nothing_make_no_new_revision() {
+fn deploy_in_another_number_is_an_entry_of_its_own() {
     let project = Project::new();
     project.deploy("0.8");
     scale(&project, 6);
@@ -23,7 +24,10 @@ fn up_and_down_and_to_nothing_make_no_new_revision() {
     scale(&project, 0);
     assert_eq!(project.running(), Vec::<String>::new());
     assert_eq!(project.processes(), Vec::<u32>::new());
-    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    assert_eq!(project.history(), ["4 0.8 succeeded", "3 0.8 succeeded", "2 0.8 succeeded", "1 0.8 succeeded"]);
+    let history = json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout);
+    let numbers: Vec<_> = history.as_array().expect("rows").iter().map(|row| row["replicas"].clone()).collect();
+    assert_eq!(numbers, [0, 2, 6, 3]);
 }
 
 #[test]
@@ -33,13 +37,13 @@ fn down_stops_the_surplus() {
     project
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"])
         .stderr(str![[r#"
-[MOMENT]  page 0.8 (revision 1) on local: 0 replicas
+[MOMENT]  page 0.8 (revision 2) on local: 0 replicas
 [MOMENT]  Waiting for deployment spec update to be observed...
 [MOMENT]  deployment "page" successfully rolled out
 [MOMENT]  node1:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node2:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node3:8081  stopped   0.8 (surplus) in [TOOK]
-[MOMENT]  page 0.8 (revision 1): 0 of 0 available in [TOOK]
+[MOMENT]  page 0.8 (revision 2): 0 of 0 available in [TOOK]
 
 "#]])
         .run();
@@ -52,14 +56,14 @@ fn up_starts_what_is_missing() {
     project
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=2"])
         .stderr(str![[r#"
-[MOMENT]  page 0.8 (revision 1) on local: 2 replicas
+[MOMENT]  page 0.8 (revision 2) on local: 2 replicas
 [MOMENT]  Waiting for deployment spec update to be observed...
 [MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 2 new replicas have been updated...
 [MOMENT]  Waiting for deployment "page" rollout to finish: 1 of 2 updated replicas are available...
 [MOMENT]  node2:8081  started   0.8 as [INSTANCE]
 [MOMENT]  node2:8081  ready     0.8 after [TOOK]: "I am: [NET].12, the version is: 0.8"
 [MOMENT]  deployment "page" successfully rolled out
-[MOMENT]  page 0.8 (revision 1): 2 of 2 available in [TOOK]
+[MOMENT]  page 0.8 (revision 2): 2 of 2 available in [TOOK]
 
 "#]])
         .run();
@@ -75,7 +79,7 @@ fn a_scale_holds_until_the_playbook_says_another_number() {
     project.deploy("0.8");
     scale_verb(&project, "5");
     assert_eq!(project.running().len(), 5);
-    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     // Tonight's deploy does not undo what was done in the day.
     project.deploy("0.9");
     assert_eq!(project.running().iter().filter(|place| place.ends_with("0.9")).count(), 5);
@@ -120,4 +124,34 @@ fn in_a_pause_each_release_keeps_its_part_and_the_deploy_is_resumed_in_the_new_n
     project.ship(&["resume", "inventory.toml"]).any_stderr().run();
     assert_eq!((of("0.8"), of("0.9")), (0, 4));
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn version_deployed_to_no_instances_is_not_proven_and_not_gone_back_to() {
+    let project = Project::new().with("replicas = 3", "replicas = 2").on(&["node1", "node2"]);
+    for version in ["0.9", "1.0"] {
+        project.release(version, Behaviour::Exits);
+    }
+    project.deploy("0.8");
+    scale_verb(&project, "0");
+    project.deploy("0.9");
+    let revision = json(&project.ship(&["history", "--revision", "3", "--output", "json"]).any_stdout().run().stdout);
+    assert_eq!((&revision["proven"], &revision["outcome"]), (&false.into(), &"succeeded".into()));
+    let args = ["deploy", "inventory.toml", "--version", "1.0", "--set", "rollout.replicas=2"];
+    project.ship(&args).any_stderr().status(3).run();
+    assert_eq!(project.versions(), ["0.8", "0.8"], "the only version that ever served, in its number");
+    assert_eq!(project.status()["replicas"]["desired"], 2);
+}
+
+#[test]
+fn scale_to_nothing_does_not_come_back_after_a_deploy_with_a_number() {
+    let project = Project::new();
+    project.deploy("0.8");
+    scale_verb(&project, "0");
+    project.deploy("0.9");
+    assert_eq!(project.versions(), Vec::<String>::new(), "a scale holds");
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.replicas=2"];
+    project.ship(&args).any_stderr().run();
+    project.deploy("0.9");
+    assert_eq!(project.versions(), ["0.9", "0.9", "0.9"], "the playbook's number");
 }

@@ -53,6 +53,7 @@ impl Night {
             target: generation("0.9", 1, &night.new),
             fallback: Some(generation("0.8", 1, &night.old)),
             replicas: hosts,
+            fallback_replicas: None,
             epoch: Epoch(7),
             is_proven: false,
             scaling: None,
@@ -197,7 +198,7 @@ impl Night {
         let subject = Subject { fleet: "local".into(), service: "page".into() };
         let begun = store.begin_rollout(&subject, Revision(1), Epoch(0), BEGIN).expect("a rollout");
         store.append(begun.0, &self.entries).expect("its journal");
-        store.end_rollout(begun.0, outcome, self.now).expect("its end");
+        store.end_rollout(begun.0, outcome, *outcome == Outcome::Succeeded, self.now).expect("its end");
         begun.0
     }
 }

@@ -28,18 +28,22 @@ fn a_release_is_named_by_all_that_it_is() {
         id(files().version("0.9"), artifact(), None),
         id(files().set("service.env.A=1"), artifact(), None),
         id(files().set("service.command=./other"), artifact(), None),
+        id(files().set("service.ports=[9081]"), artifact(), None),
         id(files().set("readiness.http=/ready"), artifact(), None),
         id(files().set("liveness.http=/alive"), artifact(), None),
         id(files(), Artifact { sha256: "cd".repeat(32), ..artifact() }, None),
         id(files(), artifact(), Some("ef")),
     ];
     let different: BTreeSet<_> = others.iter().chain([&name]).collect();
-    assert_eq!(different.len(), 8);
+    assert_eq!(different.len(), 9);
 }
 
 #[test]
 fn a_release_that_was_named_by_an_earlier_ship_keeps_its_name() {
-    let definition = definition(&files().project().playbook, artifact(), None);
+    let present = definition(&files().project().playbook, artifact(), None);
+    assert_eq!(present.ports, files().project().playbook.service.ports);
+    // Ports did not belong to a release then.
+    let definition = Definition { ports: Vec::new(), ..present };
     assert_eq!(release_id(&definition).as_str(), "9daa572efec65a275f48ba7639afdaaeaa43dac2c878d76c529b348697f3a73e");
     let json = serde_json::to_string(&definition).expect("JSON");
     assert_eq!(serde_json::from_str::<Definition>(&json).expect("a definition"), definition);

@@ -38,6 +38,7 @@ fn start() -> RolloutStart {
         target: generation(4, "aa"),
         fallback: Some(generation(3, "bb")),
         replicas: 3,
+        fallback_replicas: Some(2),
         epoch: Epoch(7),
         is_proven: false,
         scaling: Some(Scaling { shares: [("aa".into(), 2)].into(), then: Box::new(Outcome::Interrupted) }),

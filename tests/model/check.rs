@@ -17,6 +17,7 @@ pub(crate) fn orders(config: &Config, minds: &Controllers, state: &State, plan: 
     every_host_has_an_order_or_a_hold(config, plan)?;
     stops_keep_the_floor(config, state, plan)?;
     starts_keep_the_ceiling(config, minds, state, plan)?;
+    starts_are_on_ports_of_the_release(config, plan)?;
     prunes_spare_what_is_needed(minds, state, plan)?;
     something_is_awaited(state, plan)?;
     match &plan.next {
@@ -151,6 +152,14 @@ fn starts_keep_the_ceiling(config: &Config, minds: &Controllers, state: &State, 
         ));
     }
     Ok(())
+}
+
+fn starts_are_on_ports_of_the_release(config: &Config, plan: &Plan) -> Result<(), String> {
+    let misplaced = plan.actions.iter().find(|action| match action {
+        Action::Start { slot, release } => !config.ports_of(release_of(release)).contains(&slot.port),
+        _ => false,
+    });
+    misplaced.map_or(Ok(()), |action| Err(format!("the release has no such port: {action}")))
 }
 
 fn prunes_spare_what_is_needed(minds: &Controllers, state: &State, plan: &Plan) -> Result<(), String> {

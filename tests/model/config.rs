@@ -4,7 +4,7 @@ use ship::core::step::AtGate;
 use std::time::Duration;
 
 use ship::core::budget::Budget;
-use ship::core::names::HostId;
+use ship::core::names::{HostId, Port};
 use ship::core::spec::{OnFailure, Spec};
 
 use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
@@ -44,11 +44,22 @@ pub(crate) struct Config {
     pub(crate) drained: Option<usize>,
     /// Whether nobody listens, and the probe passes for a process that has ended too.
     pub(crate) workers: bool,
+    /// Whether each release has a port of its own: the old one the first, the new one the second.
+    pub(crate) own_ports: bool,
 }
 
 impl Config {
     pub(crate) fn floor(&self) -> usize {
         self.replicas.saturating_sub(self.unavailable)
+    }
+
+    /// The ports of a release on each host.
+    pub(crate) fn ports_of(&self, release: Release) -> Vec<Port> {
+        match release {
+            Release::Old if self.own_ports => vec![port_number(0)],
+            Release::New if self.own_ports => vec![port_number(1)],
+            _ => (0..self.ports).map(port_number).collect(),
+        }
     }
 
     pub(crate) fn ceiling(&self) -> usize {
@@ -81,6 +92,12 @@ impl Config {
                 surge: small(self.surge),
                 unavailable: small(self.unavailable),
             },
+            release_ports: if self.own_ports {
+                Release::ALL.iter().map(|release| (release_id(*release), self.ports_of(*release))).collect()
+            } else {
+                std::collections::BTreeMap::new()
+            },
+            budget_back: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
             max_failures: small(self.max_failures),

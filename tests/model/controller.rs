@@ -112,6 +112,7 @@ impl<'a> Controllers<'a> {
             target: generation(goal),
             fallback: fallback.map(generation),
             replicas: self.spec.budget.replicas,
+            fallback_replicas: None,
             epoch: Epoch(epoch.into()),
             is_proven: false,
             scaling: None,

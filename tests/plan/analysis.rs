@@ -87,3 +87,14 @@ fn what_tells_nothing_holds_a_step_until_a_person_says_otherwise() {
     it.record(Event::Promoted { by: "anna@here".into(), full: false });
     assert_eq!(it.plan().next, Next::StepPassed);
 }
+
+#[test]
+fn deploy_to_no_instances_ends_though_nothing_can_be_measured() {
+    let mut setup = fleet_of(2).budget(0, 1, 0);
+    let instances = "1".parse().expect("an amount");
+    setup.spec.steps = vec![Step { instances, soak: Duration::from_mins(1), pause: true, weight_percent: None }];
+    setup.spec.analyses = vec![analysis(OnInconclusive::Hold)];
+    let mut it = setup.deploy("0.9");
+    it.does(&["claim h1", "claim h2"]);
+    assert_eq!(it.ending(), ship::core::failure::Outcome::Succeeded);
+}

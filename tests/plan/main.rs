@@ -2,6 +2,7 @@
 
 mod analysis;
 mod asked;
+mod belongs;
 mod evidence;
 mod hours;
 mod left_behind;

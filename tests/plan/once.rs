@@ -188,7 +188,7 @@ fn who_interrupts_waits_for_its_end() {
 }
 
 #[test]
-fn a_service_without_instances_has_them_too() {
+fn deploy_without_instances_makes_what_it_needs_and_no_contract() {
     let mut setup = fleet_of(2).budget(0, 1, 0);
     setup.spec.chores = vec![
         chore("expand a", Due::Before, HookSite::Host),
@@ -198,6 +198,6 @@ fn a_service_without_instances_has_them_too() {
     it.does(&["stage 0.9 on h1", "claim h2"]);
     does(&mut it, "expand a", Some("h1"));
     it.later(60);
-    does(&mut it, "contract b", Some("h1"));
+    // No instance has shown that nothing needs any more what a contract takes away.
     assert_eq!(it.ending(), Outcome::Succeeded);
 }

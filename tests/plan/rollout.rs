@@ -224,7 +224,8 @@ fn what_cannot_work_is_refused_with_the_arithmetic() {
 #[test]
 fn a_port_that_a_stranger_holds_is_an_obstacle_and_is_never_touched() {
     let it = fleet_of(2).budget(1, 1, 0).stranger("h2:8081", "pid 4711 (nginx)").deploy("0.9");
-    let obstacles: Vec<String> = it.spec.obstacles(&it.fleet).iter().map(Impossible::to_string).collect();
+    let obstacles: Vec<String> =
+        it.spec.obstacles(&"0.9".into(), &it.fleet).iter().map(Impossible::to_string).collect();
     assert_eq!(
         obstacles,
         [
@@ -239,7 +240,8 @@ fn a_port_that_a_stranger_holds_is_an_obstacle_and_is_never_touched() {
 #[test]
 fn a_soak_longer_than_the_deadline_is_an_obstacle() {
     let setup = fleet_of(2).min_ready(600);
-    let obstacles: Vec<String> = setup.spec.obstacles(&setup.fleet).iter().map(Impossible::to_string).collect();
+    let obstacles: Vec<String> =
+        setup.spec.obstacles(&"0.9".into(), &setup.fleet).iter().map(Impossible::to_string).collect();
     assert_eq!(
         obstacles,
         ["min_ready (10m) must be shorter than progress_deadline (10m), or no instance is ever available in time"]

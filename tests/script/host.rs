@@ -343,6 +343,8 @@ impl Release {
             service: "testpage".into(),
             version: "0.8".into(),
             command: vec![],
+            ports: Vec::new(),
+            server: None,
             env: BTreeMap::new(),
             driver: Driver::Process,
             user: None,

@@ -164,7 +164,7 @@ impl Session {
             Call::Rollback { replicas } => {
                 self.replicas = replicas;
                 let present = current.ok_or(Exit::Refused)?;
-                let back = history::fallback(&self.past(), &present.release).ok_or(Exit::Refused)?.revision;
+                let back = history::rollback_target(&self.past(), &present.release).ok_or(Exit::Refused)?.revision;
                 Ok(of(Verb::Rollback, self.revision(back).cloned().ok_or(Exit::Refused)?))
             }
             Call::Restart { replicas } => {
@@ -221,7 +221,7 @@ impl Session {
         if found.unusable.len() > spec.max_failures as usize {
             return Err(Exit::Unreachable);
         }
-        if !spec.obstacles(&found.fleet).is_empty() {
+        if !spec.obstacles(&goal.release, &found.fleet).is_empty() {
             return Err(Exit::Refused);
         }
         if self.is_settled(&spec, &found, &goal) {
@@ -277,10 +277,9 @@ impl Session {
         if let Some(earlier) = &goal.earlier {
             return Some(earlier.rollout.goal.revision);
         }
-        let current = self.current().filter(|current| match goal.verb {
-            Verb::Deploy => current.release == goal.release,
-            Verb::Scale | Verb::Contract => true,
-            Verb::Rollback | Verb::Restart => false,
+        let current = self.current().filter(|current| {
+            let is_same = current.verb == Verb::Deploy && current.release == goal.release;
+            goal.verb == Verb::Deploy && is_same && current.outcome != Some(Outcome::Succeeded)
         });
         current.map(|current| current.revision)
     }
@@ -291,7 +290,7 @@ impl Session {
         let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
         if past.last().is_none_or(|last| last.release != *goal) {
             newest = Revision(newest.0 + 1);
-            past.push(Past { revision: newest, release: goal.clone(), proven: true });
+            past.push(Past { revision: newest, release: goal.clone(), verb: Verb::Deploy, proven: true });
         }
         let retained = history::retained(&past, newest, HISTORY_LIMIT);
         Some(Spec {
@@ -299,6 +298,8 @@ impl Session {
             hosts: scene.hosts.clone(),
             ports: scene.ports.clone(),
             budget: scene.budget(self.replicas)?,
+            release_ports: BTreeMap::new(),
+            budget_back: None,
             min_ready: scene.min_ready,
             progress_deadline: scene.progress_deadline,
             max_failures: scene.max_failures,
@@ -347,11 +348,15 @@ impl Session {
             verb: goal.verb,
             service: SERVICE.into(),
             fleet: FLEET.into(),
-            is_proven: self.revision(revision).is_some_and(|record| record.proven),
+            is_proven: earlier.map_or_else(
+                || fallback.is_none() && history::is_proven(&self.past(), &goal.release),
+                |earlier| earlier.rollout.is_proven,
+            ),
             scaling: earlier.and_then(|earlier| self.scaling(found, &target, fallback.as_ref(), &earlier.then)),
             target,
             fallback,
             replicas: self.replicas,
+            fallback_replicas: None,
             epoch,
             set: Vec::new(),
         });
@@ -381,7 +386,9 @@ impl Session {
             Verb::Deploy => {
                 history::fallback(&self.past(), &goal.release).and_then(|back| self.revision(back.revision))
             }
-            Verb::Rollback => self.current().filter(|current| current.proven && current.release != goal.release),
+            Verb::Rollback => self.current().filter(|current| {
+                current.release != goal.release && history::is_proven(&self.past(), &current.release)
+            }),
             Verb::Restart | Verb::Scale | Verb::Contract => None,
         };
         back.map(|record| Generation {
@@ -409,6 +416,7 @@ fn past(revisions: &[RevisionRecord]) -> Vec<Past> {
     let past = |record: &RevisionRecord| Past {
         revision: record.revision,
         release: record.release.clone(),
+        verb: record.verb,
         proven: record.proven,
     };
     revisions.iter().map(past).collect()

@@ -109,6 +109,9 @@ impl Store for Memory {
             let newest_of = |revision: Revision| {
                 tables.rollouts.values().rev().filter(has_begun).find(|rollout| rollout.revision == revision)
             };
+            let first_of = |revision: Revision| {
+                tables.rollouts.values().filter(has_begun).find(|rollout| rollout.revision == revision)
+            };
             let begun = tables.revisions.iter().filter(|(revision, _)| newest_of(**revision).is_some());
             let records = begun.map(|(revision, (new, proven))| {
                 let newest = newest_of(*revision);
@@ -121,7 +124,7 @@ impl Store for Memory {
                     who: new.who.clone(),
                     cause: new.cause.clone(),
                     verb: new.verb,
-                    began: newest.map(|rollout| rollout.began).unwrap_or_default(),
+                    began: first_of(*revision).map(|rollout| rollout.began).unwrap_or_default(),
                     ended: ended.as_ref().map(|(at, _)| *at),
                     outcome: ended.map(|(_, outcome)| outcome),
                     proven: *proven,
@@ -174,13 +177,17 @@ impl Store for Memory {
         })
     }
 
-    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError> {
+    fn end_rollout(
+        &mut self,
+        rollout: RolloutId,
+        outcome: &Outcome,
+        proven: bool,
+        now: Time,
+    ) -> Result<(), StoreError> {
         self.with(|tables| {
             let Some(rollout) = tables.rollouts.get_mut(&rollout.0) else { return Ok(()) };
             rollout.ended = Some((now, outcome.clone()));
-            if *outcome == Outcome::Succeeded
-                && let Some((_, proven)) = tables.revisions.get_mut(&rollout.revision)
-            {
+            if proven && let Some((_, proven)) = tables.revisions.get_mut(&rollout.revision) {
                 *proven = true;
             }
             Ok(())
@@ -344,10 +351,16 @@ impl Store for Ledger {
         )
     }
 
-    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError> {
+    fn end_rollout(
+        &mut self,
+        rollout: RolloutId,
+        outcome: &Outcome,
+        proven: bool,
+        now: Time,
+    ) -> Result<(), StoreError> {
         let number = self.process.number;
         self.write(
-            |shelf| shelf.end_rollout(rollout, outcome, now),
+            |shelf| shelf.end_rollout(rollout, outcome, proven, now),
             |judge, ()| judge.ended(number, rollout.0, outcome, now),
         )
     }

@@ -107,7 +107,7 @@ impl People {
         let now = self.sim.lock().now;
         let revision = store.add_revision(&subject(), &new).expect("nothing fails yet");
         let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), now).expect("nothing fails yet");
-        store.end_rollout(rollout, &Outcome::Succeeded, now).expect("nothing fails yet");
+        store.end_rollout(rollout, &Outcome::Succeeded, true, now).expect("nothing fails yet");
     }
 
     fn pick(&self, calls: &[Call]) -> Call {

@@ -177,6 +177,8 @@ impl Scene {
             service: SERVICE.into(),
             version: format!("0.{release}"),
             command: vec!["./page".into()],
+            ports: Vec::new(),
+            server: None,
             env: BTreeMap::new(),
             driver: self.driver,
             user: None,

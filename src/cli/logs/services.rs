@@ -46,7 +46,7 @@ pub(super) async fn show(session: &Session, words: &[String], wanted: &Wanted) -
 
 async fn show_of(session: &Session, world: &Arc<Hosts>, words: &[String], wanted: &Wanted) -> Result<Exit, Fail> {
     let hosts = session.hosts();
-    let ports = &session.project.playbook.service.ports;
+    let ports = &session.ports(&session.definitions());
     let looks = join_all(hosts.iter().map(|host| world.look(host))).await;
     let seen = hosts.iter().zip(&looks).filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
     let owners = seen.clone().filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?))).collect();

@@ -10,6 +10,8 @@ fn definition(hooks: &[(HookPoint, HookSite)], migrations: &[(&str, MigrationKin
         service: "page".into(),
         version: "0.9".into(),
         command: vec!["./run".into()],
+        ports: Vec::new(),
+        server: None,
         env: std::collections::BTreeMap::new(),
         driver: Driver::Process,
         user: None,

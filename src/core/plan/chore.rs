@@ -34,6 +34,10 @@ impl Draft<'_> {
         if let Some(next) = self.next_of(|due| due == Due::After, None) {
             return Some(next);
         }
+        // Where no instance serves, the soak says nothing, and the versions that could run would lose what they need.
+        if self.census.new_available == 0 {
+            return None;
+        }
         let contracts = self.chores().filter(|chore| matches!(chore.due, Due::Soaked(_)) && !self.is_over(chore));
         let soaked_at = |due| match due {
             Due::Soaked(soak) => Some(self.rollout.complete_since.unwrap_or(self.rollout.last_progress) + soak),

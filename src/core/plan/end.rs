@@ -23,7 +23,9 @@ pub(super) enum Scope {
 impl Draft<'_> {
     pub(super) fn is_complete(&self) -> bool {
         let census = self.census;
-        census.new == census.desired
+        // Where every host is left behind, nothing is wanted any more, and nothing is in place.
+        (census.desired > 0 || self.budget.replicas == 0)
+            && census.new == census.desired
             && self.serves()
             && (census.missing().is_empty() && census.surplus().is_empty() && self.lightest().is_none())
             && census.hosts.iter().all(|host| self.has_nothing_else(host))
@@ -42,7 +44,7 @@ impl Draft<'_> {
     /// Whether nothing is on a host that should not be there. On one that is left behind that may not be in ship's hands:
     /// where others have no room for all replicas, what runs there stays.
     pub(super) fn has_nothing_else(&self, host: &HostCount<'_>) -> bool {
-        if host.is_written_off() || !host.takes_part() && self.census.desired < self.spec.budget.replicas {
+        if host.is_written_off() || !host.takes_part() && self.census.desired < self.budget.replicas {
             return true;
         }
         let leftover = |counted: &&Counted<'_>| !(counted.is_new && counted.is_running);
@@ -93,7 +95,11 @@ impl Draft<'_> {
                 self.rollout.failed.iter().any(|failed| is_it(&failed.action))
             };
             let is_due = |port: &Port| match scope {
-                Scope::WhereServed => host.serves_anew(*port),
+                Scope::WhereServed => {
+                    // The target may have other ports: then any wanted instance of the host stands for the one before.
+                    let is_target_port = self.spec.ports_of(self.rollout.target_release()).contains(port);
+                    host.serves_anew(*port) || !is_target_port && host.serves_anywhere()
+                }
                 Scope::WhereInTheWay => {
                     let slot = Slot { host: host.id.clone(), port: *port };
                     self.rollout.armed.get(&slot).is_none_or(|fires| Self::must_decide_by(*fires) <= self.now)

@@ -205,6 +205,11 @@ impl Draft<'_> {
         if failure.kind.is_of_a_chore() {
             return false;
         }
+        // The last host is not left behind: nobody would serve, and all would seem to be in place.
+        let others = self.census.hosts.iter().any(|host| host.may_carry() && Some(host.id) != failure.host.as_ref());
+        if !others && self.budget.replicas > 0 {
+            return false;
+        }
         let left = &self.rollout.quarantined;
         let more = u32::try_from(left.len()).is_ok_and(|left| left < self.spec.max_failures);
         failure.host.as_ref().is_some_and(|host| more && !left.contains_key(host))

@@ -39,7 +39,7 @@ impl Draft<'_> {
         if rollout.begun.is_some() {
             return turn + self.step().map_or(Duration::ZERO, |step| step.soak);
         }
-        let budget = &self.spec.budget;
+        let budget = &self.budget;
         let at_once = (budget.surge + budget.unavailable).max(1);
         let turns = self.census.desired.saturating_sub(self.census.new).div_ceil(at_once);
         let soaks: Duration = self.steps_left().iter().map(|step| step.soak).sum();

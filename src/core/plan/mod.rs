@@ -13,11 +13,12 @@ mod step;
 mod stream;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::end::Scope;
 use super::action::{Action, StopReason};
+use super::budget::Budget;
 use super::census::{Census, Counted, HostCount, SIGHTING_LASTS};
 use super::chore::Errand;
 use super::event::{Progress, Then};
@@ -77,11 +78,12 @@ pub enum Next {
 /// Decides what to do now.
 pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
-    let spare = census.available.saturating_sub(spec.budget.min_available());
+    let budget = spec.budget_for(rollout);
+    let spare = census.available.saturating_sub(budget.min_available());
     let actions = BTreeMap::new();
     let (looks, confirmed) = (BTreeSet::new(), census.confirmed);
     let mut draft =
-        Draft { spec, rollout, fleet, census: &census, now, actions, spare, confirmed, looks, closing: None };
+        Draft { spec, budget, rollout, fleet, census: &census, now, actions, spare, confirmed, looks, closing: None };
     draft.closing = draft.closing();
     let next = draft.decide();
     draft.look_after_soak();
@@ -97,6 +99,8 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
 
 struct Draft<'a> {
     spec: &'a Spec,
+    /// What may be spent in the present direction.
+    budget: Budget,
     rollout: &'a Rollout,
     fleet: &'a Fleet,
     census: &'a Census<'a>,
@@ -259,7 +263,7 @@ impl Draft<'_> {
 
     /// Kubernetes' scaling up: `min(replicas + surge − running, replicas − new)`, spread over the hosts.
     fn start_new(&mut self) {
-        let room = self.spec.budget.max_running().saturating_sub(self.census.running);
+        let room = self.budget.max_running().saturating_sub(self.census.running);
         let room = room.min(self.new_limit().saturating_sub(self.census.new));
         let room = if self.closing.is_some() { room.min(self.room_to_close()) } else { room };
         let missing = self.census.missing();
@@ -269,13 +273,17 @@ impl Draft<'_> {
         if releases.is_empty() {
             return;
         }
+        let offers = |host: &HostCount<'_>| {
+            missing.keys().any(|release| host.free_slot(self.spec, self.rollout, release).is_some())
+        };
         let mut places: Vec<_> = self
             .census
             .hosts
             .iter()
             .enumerate()
             .filter(|(_, host)| host.is_idle() && !self.actions.contains_key(host.id) && !self.has_failed(host.id))
-            .filter_map(|(order, host)| Some((host.new, host.running, order, host.free_slot(self.spec, self.rollout)?)))
+            .filter(|(_, host)| offers(host))
+            .map(|(order, host)| (host.new, host.running, order))
             .collect();
         // A host that is busy for a moment must not push its share onto another.
         let fair = self.fair_share();
@@ -283,9 +291,17 @@ impl Draft<'_> {
             places.retain(|place| place.0 < fair);
         }
         places.sort_unstable();
-        for ((_, _, order, slot), release) in places.into_iter().zip(releases) {
+        let mut places = VecDeque::from(places);
+        for release in releases {
+            // Each release has its own ports: the first host that has one of them free.
+            let census = self.census;
+            let found = places.iter().enumerate().find_map(|(at, (.., order))| {
+                Some((at, *order, census.hosts[*order].free_slot(self.spec, self.rollout, release)?))
+            });
+            let Some((at, order, slot)) = found else { continue };
+            places.remove(at);
             // On the way back a host may never have had the release.
-            let is_there = self.census.hosts[order].host.is_some_and(|host| host.releases.contains(release));
+            let is_there = census.hosts[order].host.is_some_and(|host| host.releases.contains(release));
             let release = release.clone();
             self.order(if is_there {
                 Action::Start { slot, release }
@@ -304,7 +320,7 @@ impl Draft<'_> {
             && census.new_available == census.new
             && self.actions.is_empty()
             && self.rollout.in_flight.is_empty();
-        if !is_settled || self.closing.is_some() || census.running >= self.spec.budget.max_running() {
+        if !is_settled || self.closing.is_some() || census.running >= self.budget.max_running() {
             return;
         }
         if let Some(slot) = self.lightest() {
@@ -314,7 +330,7 @@ impl Draft<'_> {
 
     /// The slot where one more instance would even out the spread over the hosts, if it is uneven.
     fn lightest(&self) -> Option<Slot> {
-        if self.spec.budget.surge == 0 || self.stages_on_demand() {
+        if self.budget.surge == 0 || self.stages_on_demand() {
             return None;
         }
         let carriers = || self.census.hosts.iter().filter(|host| host.may_carry() && host.is_idle());
@@ -322,7 +338,8 @@ impl Draft<'_> {
         // None differs from another by more than one.
         let may_carry = |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
         let light = carriers().filter(|host| host.new + 1 < most).filter(may_carry);
-        let places = light.filter_map(|host| Some((host.new, host.free_slot(self.spec, self.rollout)?)));
+        let target = self.rollout.target_release();
+        let places = light.filter_map(|host| Some((host.new, host.free_slot(self.spec, self.rollout, target)?)));
         places.min_by_key(|(new, _)| *new).map(|(_, slot)| slot)
     }
 
@@ -380,7 +397,7 @@ impl Draft<'_> {
     fn max_down(&self) -> u32 {
         let total = self.census.running.saturating_sub(self.census.stopping);
         let new_unavailable = self.census.new.saturating_sub(self.census.new_available);
-        total.saturating_sub(self.spec.budget.min_available()).saturating_sub(new_unavailable)
+        total.saturating_sub(self.budget.min_available()).saturating_sub(new_unavailable)
     }
 
     /// More instances of a release than are wanted (after scaling down, or on the way back): the idle ones first.
@@ -426,7 +443,7 @@ impl Draft<'_> {
         let slot = Slot { host: host.id.clone(), port: counted.port };
         let cost = u32::from(counted.is_available);
         // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
-        let covered = !counted.is_in_doubt || self.census.available >= self.spec.budget.min_available();
+        let covered = !counted.is_in_doubt || self.census.available >= self.budget.min_available();
         let may_stop = host.is_idle() && covered && cost <= self.spare && !self.has_failed_to_stop(counted);
         if !may_stop {
             return false;
@@ -442,7 +459,7 @@ impl Draft<'_> {
             let restore_after = self.restore_after(counted, why);
             self.order(Action::Stop { slot, instance, why, restore_after })
         } else {
-            let keep = if cost > 0 { self.spec.budget.min_available() } else { 0 };
+            let keep = if cost > 0 { self.budget.min_available() } else { 0 };
             self.order(Action::Drain { slot, instance, keep })
         };
         if ordered {
@@ -462,9 +479,9 @@ impl Draft<'_> {
     /// time that all is well: the controller may be gone by then.
     fn restore_after(&self, counted: &Counted<'_>, why: StopReason) -> Option<Duration> {
         let others = self.spare.saturating_sub(u32::from(counted.is_available));
-        let left = self.spec.budget.min_available() + others;
+        let left = self.budget.min_available() + others;
         let serves = counted.is_available || counted.is_drained && counted.is_ready;
-        let in_place = why == StopReason::Replaced && serves && left < self.spec.budget.replicas;
+        let in_place = why == StopReason::Replaced && serves && left < self.budget.replicas;
         in_place.then(|| self.spec.progress_deadline + RESTORE_MARGIN)
     }
 
@@ -551,16 +568,16 @@ impl Draft<'_> {
         if mine(|counted| !counted.is_new).is_some() {
             return Hold::WaitsForCapacity {
                 available: self.census.available,
-                min_available: self.spec.budget.min_available(),
+                min_available: self.budget.min_available(),
                 running: self.census.running,
-                max_running: self.spec.budget.max_running(),
+                max_running: self.budget.max_running(),
             };
         }
         at_rest(host)
     }
 
     fn arithmetic(&self) -> String {
-        let budget = &self.spec.budget;
+        let budget = &self.budget;
         format!(
             "{} of {} replicas updated, {} available (at least {} must stay), {} running (at most {} may)",
             self.census.new,

@@ -13,12 +13,14 @@ use crate::core::time::Time;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
-    /// The step that the rollout is in, if it goes by steps: forward, from something proven to something new.
+    /// The step that the rollout is in, if it goes by steps: forward, from something proven to something new. Where no
+    /// instances are wanted there is nothing to look at, and no number would ever be measured.
     pub(super) fn step(&self) -> Option<&Step> {
         let rollout = self.rollout;
         let goes_by_steps = rollout.verb == Verb::Deploy
             && rollout.scaling.is_none()
             && !self.is_backwards()
+            && self.census.desired > 0
             && rollout.fallback.as_ref().is_some_and(|fallback| fallback.release != rollout.goal.release);
         self.spec.steps.get(rollout.steps_passed as usize).filter(|_| goes_by_steps)
     }

@@ -74,10 +74,10 @@ impl Draft<'_> {
     /// now. Only where enough others serve, as it may serve all the while.
     pub(super) fn close_left_behind(&mut self) {
         let is_shared = matches!(&self.spec.traffic, Some(Traffic { balancers: Balancers::Shared(_), .. }));
-        if !is_shared || self.census.available < self.spec.budget.min_available() {
+        if !is_shared || self.census.available < self.budget.min_available() {
             return;
         }
-        let keep = self.spec.budget.min_available();
+        let keep = self.budget.min_available();
         for (host, counted) in self.census.instances() {
             let is_away = !host.takes_part() && !host.is_reachable() && host.busy.is_none();
             let gets = matches!(counted.stream, Stream::Open | Stream::Objected | Stream::Partly);

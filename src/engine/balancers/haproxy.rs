@@ -1,6 +1,5 @@
 //! `HAProxy`, told through its runtime API: over the connection's own stream forwarding, or on this machine.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,7 @@ impl Haproxy<'_> {
             problems.push(format!("HAProxy at {} {words}", self.socket()));
         }
         if self.settings.servers == Servers::Static {
-            let names = self.hosts.server_names(self.settings)?;
+            let names = self.hosts.playbook_names(self.settings)?;
             let all = names.len();
             let absent: Vec<_> = names.into_iter().filter(|(slot, _)| !view.servers.contains_key(slot)).collect();
             if let Some((slot, name)) = absent.first() {
@@ -69,22 +68,22 @@ impl Haproxy<'_> {
 
     /// Tells it what to do with a slot; what it says then.
     pub(super) async fn switch(&self, switch: &Switch<'_>) -> Result<View, Switched> {
-        let names = self.hosts.server_names(self.settings)?;
-        let server = self.hosts.server_name(self.settings, switch.slot)?;
         let seen = self.look().await?;
+        let names = self.hosts.server_names(self.settings, &seen)?;
+        let server = self.hosts.server_name(self.settings, switch.slot, &seen)?;
         let gate = seen.view(&names).servers.get(switch.slot).map(|server| server.gate);
         let backend = &self.settings.backend;
         let seen = match (switch.turn, gate) {
             (Turn::Open { weight_percent }, _) => self.open(switch, &server, weight_percent, seen).await?,
             // What it does not know, or keeps closed already, gets nothing.
             (_, None) | (Turn::Close, Some(Gate::Closed)) => seen,
-            (Turn::Close, Some(Gate::Open)) => self.close(switch.slot, &names).await?,
+            (Turn::Close, Some(Gate::Open)) => self.close(switch.slot).await?,
             (Turn::Cut, Some(_)) => {
                 self.tell(&haproxy::cut(backend, &server)).await?;
                 self.look().await?
             }
         };
-        let view = seen.view(&names);
+        let view = seen.view(&self.hosts.server_names(self.settings, &seen)?);
         let is_open = view.servers.get(switch.slot).is_some_and(|server| server.gate == Gate::Open);
         if is_open != matches!(switch.turn, Turn::Open { .. }) {
             let does = if is_open { "still gets" } else { "gets no" };
@@ -140,13 +139,15 @@ impl Haproxy<'_> {
     }
 
     /// Closes a server, and again if it is open still: at a reload what one process was told its successor does not know.
-    async fn close(&self, slot: &Slot, names: &BTreeMap<Slot, String>) -> Result<Backend, Switched> {
-        let server = self.hosts.server_name(self.settings, slot)?;
+    async fn close(&self, slot: &Slot) -> Result<Backend, Switched> {
+        let mut seen = self.look().await?;
         let begun = Instant::now();
         loop {
+            let server = self.hosts.server_name(self.settings, slot, &seen)?;
             self.tell(&haproxy::close(&self.settings.backend, &server)).await?;
-            let seen = self.look().await?;
-            if !seen.view(names).is_open(slot) || begun.elapsed() >= QUESTION_DEADLINE {
+            seen = self.look().await?;
+            let names = self.hosts.server_names(self.settings, &seen)?;
+            if !seen.view(&names).is_open(slot) || begun.elapsed() >= QUESTION_DEADLINE {
                 return Ok(seen);
             }
             sleep(POLL).await;

@@ -12,10 +12,12 @@ pub(super) use self::succession::Succession;
 use super::hosts::{Hosts, Link};
 use super::world::Unusable;
 use crate::config::{HaproxyConfig, SlotVars, TrafficDriver, render};
-use crate::core::names::{ActionId, Epoch, HostId, Slot};
-use crate::core::traffic::{Traffic, View};
+use crate::core::fleet::Fleet;
+use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
+use crate::core::traffic::{Gate, Traffic, View};
 pub(super) use crate::script::Turn;
 use crate::script::{self, End};
+use crate::traffic::haproxy::{Backend, Known};
 
 /// One order to one balancer.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub struct Balancing {
     pub traffic: Traffic,
     /// How they are told.
     pub driver: TrafficDriver,
+    /// The ports that the playbook offers: balancers must know these.
+    pub ports: Vec<Port>,
 }
 
 impl Hosts {
@@ -57,7 +61,9 @@ impl Hosts {
         let view = match self.driver(balancer)? {
             TrafficDriver::Haproxy(settings) => {
                 let seen = async {
-                    self.haproxy(link, settings).look().await.map(|backend| (backend, self.server_names(settings)))
+                    let backend = self.haproxy(link, settings).look().await?;
+                    let names = self.server_names(settings, &backend);
+                    Ok((backend, names))
                 };
                 let (epoch, seen) = futures::join!(self.epoch_of(link), seen);
                 let (backend, names) = seen.inspect_err(|_| link.succession.forget())?;
@@ -131,9 +137,10 @@ impl Hosts {
         ended(name, reply.end)
     }
 
-    /// Every slot and the name of its server.
-    fn server_names(&self, settings: &HaproxyConfig) -> Result<BTreeMap<Slot, String>, Unusable> {
-        self.slots().map(|slot| Ok((slot.clone(), self.server_name(settings, &slot)?))).collect()
+    /// Every slot and the name of its server, as a backend knows it.
+    fn server_names(&self, settings: &HaproxyConfig, seen: &Backend) -> Result<BTreeMap<Slot, String>, Unusable> {
+        let name = |slot: Slot| self.server_name(settings, &slot, seen).map(|name| (slot, name));
+        self.slots().map(name).collect()
     }
 
     /// Every slot. A balancer's machine has none.
@@ -144,8 +151,51 @@ impl Hosts {
         })
     }
 
-    fn server_name(&self, settings: &HaproxyConfig, slot: &Slot) -> Result<String, Unusable> {
-        self.filled(&settings.server, slot)
+    /// The slots of the playbook, and the names of their servers.
+    fn playbook_names(&self, settings: &HaproxyConfig) -> Result<BTreeMap<Slot, String>, Unusable> {
+        let is_offered = |slot: &Slot| self.balancing.as_ref().is_some_and(|it| it.ports.contains(&slot.port));
+        let name = |slot: Slot| self.filled(&settings.server, &slot).map(|name| (slot, name));
+        self.slots().filter(is_offered).map(name).collect()
+    }
+
+    /// The name of a slot's server. Releases may name the servers of one slot differently, and what an earlier one was
+    /// admitted by must be closed: of the names that the backend knows that which gets requests, or still has some; then
+    /// the playbook's.
+    fn server_name(&self, settings: &HaproxyConfig, slot: &Slot, seen: &Backend) -> Result<String, Unusable> {
+        let names = self.possible_names(settings, slot)?;
+        let rank = |name: &String| {
+            let server = seen.servers.get(name).map(Known::server);
+            server.map(|server| (server.gate == Gate::Open, server.in_flight))
+        };
+        // Of equal ones the last is taken.
+        names.into_iter().rev().max_by_key(rank).ok_or_else(|| Unusable { why: format!("{slot} has no server") })
+    }
+
+    /// The names that a slot's server may have: the playbook's first, then those of releases with that slot.
+    fn possible_names(&self, settings: &HaproxyConfig, slot: &Slot) -> Result<Vec<String>, Unusable> {
+        let mut names = vec![self.filled(&settings.server, slot)?];
+        for definition in self.definitions().filter(|definition| definition.ports.contains(&slot.port)) {
+            if let Some(template) = definition.server.as_ref().filter(|template| **template != settings.server) {
+                names.push(self.filled(template, slot)?);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Slots that would be one server at the balancers: one in which an instance runs, and one of `ports` that is to
+    /// follow it, and the server's name.
+    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
+        let TrafficDriver::Haproxy(settings) = &self.balancing.as_ref()?.driver else { return None };
+        let offered = self.links.keys().filter(|host| fleet.hosts.contains_key(*host));
+        let offered = offered.flat_map(|host| ports.iter().map(|port| Slot { host: host.clone(), port: *port }));
+        let to_be: BTreeMap<_, _> =
+            offered.filter_map(|slot| Some((self.filled(&settings.server, &slot).ok()?, slot))).collect();
+        fleet.instances().find_map(|(slot, _, instance)| {
+            let definition = self.definition(&instance.release).ok()?;
+            let name = self.filled(definition.server.as_ref().unwrap_or(&settings.server), &slot).ok()?;
+            let other = to_be.get(&name).filter(|other| **other != slot)?;
+            Some((slot, other.clone(), name))
+        })
     }
 
     /// A template of `[traffic]` filled in. It is about a slot, whatever runs there.

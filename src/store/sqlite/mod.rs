@@ -203,6 +203,15 @@ impl Sqlite {
         found.flatten().map(|text| self.decode("a rollout's outcome", &text)).transpose()
     }
 
+    /// Forgets what a person asked for by `ship scale`: another number was asked for since.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
+        let sql = "delete from scales where fleet = ?1 and service = ?2";
+        self.execute(sql, params![subject.fleet, subject.service]).map(drop)
+    }
+
     /// Remembers from which inventory a fleet was deployed.
     ///
     /// # Errors
@@ -333,7 +342,9 @@ impl Store for Sqlite {
         let raw = self.query(
             &format!(
                 "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, v.proven,
-                    r.began_ms, r.ended_ms, r.outcome
+                    (select min(began_ms) from rollouts
+                     where fleet = v.fleet and service = v.service and revision = v.revision and {HAS_BEGUN}),
+                    r.ended_ms, r.outcome
              from revisions v join rollouts r on r.id = (
                  select max(id) from rollouts
                  where fleet = v.fleet and service = v.service and revision = v.revision
@@ -450,13 +461,19 @@ impl Store for Sqlite {
         transaction.commit().map_err(|source| self.failed(source))
     }
 
-    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, now: Time) -> Result<(), StoreError> {
+    fn end_rollout(
+        &mut self,
+        rollout: RolloutId,
+        outcome: &Outcome,
+        proven: bool,
+        now: Time,
+    ) -> Result<(), StoreError> {
         let text = self.encode("an outcome", outcome)?;
         self.execute(
             "update rollouts set ended_ms = ?1, outcome = ?2 where id = ?3",
             params![signed(now.0), text, rollout.0],
         )?;
-        if *outcome == Outcome::Succeeded {
+        if proven {
             self.execute(
                 "update revisions set proven = 1 from rollouts r
                  where r.id = ?1 and revisions.fleet = r.fleet and revisions.service = r.service

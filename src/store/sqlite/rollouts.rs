@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::{HAS_BEGUN, Sqlite, unsigned};
-use crate::core::event::Entry;
+use crate::core::event::{Entry, Event};
+use crate::core::history::Run;
 use crate::core::names::Revision;
 use crate::core::time::Time;
 use crate::store::{RolloutId, RolloutRecord, StoreError, Subject};
@@ -30,6 +31,27 @@ impl Sqlite {
             Ok(RolloutRecord { id: RolloutId(id), revision: Revision(revision), began, outcome })
         };
         rows.into_iter().map(record).collect()
+    }
+
+    /// How the rollouts of a service were begun, and how they ended, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<(String, Option<String>)> = self.query(
+            "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and e.seq = 1
+             where r.fleet = ?1 and r.service = ?2 order by r.id",
+            params![subject.fleet, subject.service],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let mut runs = Vec::with_capacity(rows.len());
+        for (entry, outcome) in rows {
+            let entry: Entry = self.decode("an event", &entry)?;
+            let Event::RolloutStarted(start) = entry.event else { continue };
+            let outcome = outcome.map(|text| self.decode("a rollout's outcome", &text)).transpose()?;
+            runs.push(Run { start, outcome });
+        }
+        Ok(runs)
     }
 
     /// The numbers of all rollouts, of whatever service.

@@ -19,6 +19,8 @@ fn new(version: &str) -> NewRevision {
             service: "page".into(),
             version: version.into(),
             command: vec!["./page".into()],
+            ports: Vec::new(),
+            server: None,
             env: BTreeMap::new(),
             driver: Driver::Process,
             user: None,
@@ -98,7 +100,7 @@ fn a_revision_is_proven_once_a_rollout_of_it_has_succeeded() {
     let revision = store.add_revision(&subject(), &new("1")).unwrap();
     for outcome in [Outcome::Interrupted, Outcome::Succeeded, Outcome::RolledBack] {
         let rollout = begun(&mut store, revision);
-        store.end_rollout(rollout, &outcome, Time(9)).unwrap();
+        store.end_rollout(rollout, &outcome, outcome == Outcome::Succeeded, Time(9)).unwrap();
     }
     let record = store.revisions(&subject()).unwrap().remove(0);
     assert!(record.proven);
