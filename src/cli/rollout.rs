@@ -513,7 +513,7 @@ fn new_revision(goal: &Goal) -> NewRevision {
 
 /// Forgets what the history's limit leaves out, here as the rollout did on the hosts.
 fn trim(session: &mut Session, current: Revision) -> Result<(), Fail> {
-    session.revisions = session.store.revisions(&session.subject)?;
+    session.read_history()?;
     let limit = usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);
     let retained = history::retained(&session.past(), current, limit);
     session.store.retain_revisions(&session.subject, &retained)?;

@@ -45,6 +45,8 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) clock: Arc<dyn Clock>,
     /// The history, oldest first.
     pub(super) revisions: Vec<RevisionRecord>,
+    /// The release that the newest rollout has rolled the fleet back to, if it has.
+    rolled_back_to: Option<ReleaseId>,
     /// What the command line has set.
     pub(super) set: Vec<String>,
     /// How many instances are asked for now by `ship scale`.
@@ -97,6 +99,7 @@ impl<S> Session<S> {
             history,
             clock,
             revisions,
+            rolled_back_to,
             set,
             scale,
             replicas,
@@ -111,6 +114,7 @@ impl<S> Session<S> {
             history,
             clock,
             revisions,
+            rolled_back_to,
             set,
             scale,
             replicas,
@@ -168,11 +172,10 @@ impl Session {
             StoreAccess::Read => Sqlite::open_to_read(&place)?,
             StoreAccess::Write => Sqlite::open_for(&place, passers(&project))?,
         };
-        let revisions = store.revisions(&subject)?;
         let history = store.history_id()?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
         let (set, clock) = (overrides.set.clone(), Arc::new(WallClock));
-        Ok(Self {
+        let mut session = Self {
             project,
             inventory,
             place,
@@ -180,12 +183,22 @@ impl Session {
             store,
             history,
             clock,
-            revisions,
+            revisions: Vec::new(),
+            rolled_back_to: None,
             set,
             scale: None,
             replicas: None,
             attendance: Attendance::default(),
-        })
+        };
+        session.read_history()?;
+        Ok(session)
+    }
+
+    /// Reads the history anew.
+    pub(super) fn read_history(&mut self) -> Result<(), Fail> {
+        self.revisions = self.store.revisions(&self.subject)?;
+        self.rolled_back_to = history::rolled_back_to(&self.runs()?).cloned();
+        Ok(())
     }
 
     pub(super) fn now(&self) -> Time {
@@ -201,7 +214,7 @@ impl Session {
         self.store.acquire_lease(&self.subject, holder, token.as_deref())?;
         self.store.remember(&self.subject, &self.inventory)?;
         // Another may have changed the history before the lease was had.
-        self.revisions = self.store.revisions(&self.subject)?;
+        self.read_history()?;
         Ok(())
     }
 
@@ -359,10 +372,15 @@ impl Session {
             .collect()
     }
 
-    /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled back.
+    /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled back, and where the
+    /// newest rollout was, the newest of the release that it went back to.
     pub(super) fn current(&self) -> Option<&RevisionRecord> {
         use crate::core::failure::Outcome;
-        self.revisions.iter().rev().find(|record| record.outcome != Some(Outcome::RolledBack))
+        let mut left = self.revisions.iter().rev().filter(|record| record.outcome != Some(Outcome::RolledBack));
+        match &self.rolled_back_to {
+            Some(release) => left.find(|record| record.release == *release),
+            None => left.next(),
+        }
     }
 
     pub(super) fn revision(&self, number: Revision) -> Option<&RevisionRecord> {

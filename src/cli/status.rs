@@ -47,7 +47,7 @@ async fn watch(
     let mut interrupts = signals::listen()?;
     let clear = if std::io::stdout().is_terminal() && form == Form::Text { "\x1b[H\x1b[2J" } else { "" };
     loop {
-        session.revisions = session.store.revisions(&session.subject)?;
+        session.read_history()?;
         tokio::select! {
             shown = show(session, world, definitions, form, clear) => shown?,
             _ = interrupts.recv() => return Ok(Exit::Done),

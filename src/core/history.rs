@@ -127,6 +127,12 @@ impl Run {
     }
 }
 
+/// The release that the newest rollout has rolled the fleet back to, if it has.
+pub fn rolled_back_to(runs: &[Run]) -> Option<&ReleaseId> {
+    let newest = runs.last().filter(|run| run.outcome == Some(Outcome::RolledBack))?;
+    newest.start.fallback.as_ref().map(|fallback| &fallback.release)
+}
+
 /// How many instances a release had when it served last; `None` if it never did. `runs` are the oldest first.
 pub fn replicas_of(runs: &[Run], release: &ReleaseId) -> Option<u32> {
     runs.iter().rev().filter(|run| run.has_served()).map(Run::left).find(|(left, _)| *left == release).map(|(_, n)| n)
@@ -253,6 +259,8 @@ mod tests {
         let failed = [deployed(4), run(Verb::Deploy, "b", 2, back)];
         assert_eq!(replicas_of(&failed, &"a".into()), Some(4));
         assert_eq!(replicas_of(&failed, &"b".into()), None);
+        assert_eq!(rolled_back_to(&failed), Some(&"a".into()));
+        assert_eq!(rolled_back_to(&failed[..1]), None);
         assert_eq!(replicas_wanted_last(&failed), Some(4), "the number went back with the release");
         assert!(!is_scaled_since(&failed, &"a".into()));
         assert_eq!(replicas_back(&failed, &"a".into(), 7), 4);

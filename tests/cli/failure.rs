@@ -365,3 +365,22 @@ fn deploy_of_the_proven_version_never_goes_back_past_it() {
     assert!(!project.versions().contains(&"0.8".to_owned()), "{:?}", project.versions());
     project.ship(&["abort", "inventory.toml"]).any_stderr().status(2).run();
 }
+
+#[test]
+fn fleet_is_on_the_version_that_it_was_rolled_back_to_and_not_on_one_that_was_cut_off() {
+    let project = Project::small();
+    project.release("0.9", Behaviour::Gated);
+    project.release("1.0", Behaviour::Exits);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("started   0.9");
+    deploy.signal("KILL");
+    deploy.wait();
+    project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
+    let status = project.status();
+    assert_eq!((&status["version"], &status["revision"]), (&"0.8".into(), &1.into()), "{status:#}");
+    let refused = project.ship(&["rollback", "inventory.toml"]).any_stderr().status(2).run();
+    assert!(refused.stderr.contains("so revision 1 (0.8) runs"), "{}", refused.stderr);
+    project.ship(&["restart", "inventory.toml"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.8"]);
+}

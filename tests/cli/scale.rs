@@ -140,7 +140,9 @@ fn version_deployed_to_no_instances_is_not_proven_and_not_gone_back_to() {
     let args = ["deploy", "inventory.toml", "--version", "1.0", "--set", "rollout.replicas=2"];
     project.ship(&args).any_stderr().status(3).run();
     assert_eq!(project.versions(), ["0.8", "0.8"], "the only version that ever served, in its number");
-    assert_eq!(project.status()["replicas"]["desired"], 2);
+    let status = project.status();
+    assert_eq!((&status["version"], &status["replicas"]["updated"]), (&"0.8".into(), &2.into()), "{status:#}");
+    assert_eq!(status["replicas"]["desired"], 2);
 }
 
 #[test]
