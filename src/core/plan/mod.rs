@@ -450,7 +450,7 @@ impl Draft<'_> {
         }
         let confirmed_cost = u32::from(self.census.is_confirmed(counted));
         let relies_on_others = counted.is_available || counted.is_in_doubt;
-        if relies_on_others && self.confirmed.saturating_sub(confirmed_cost) < self.spec.budget.min_available() {
+        if relies_on_others && self.confirmed.saturating_sub(confirmed_cost) < self.budget.min_available() {
             self.look_at_unconfirmed();
             return false;
         }
