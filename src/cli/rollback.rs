@@ -42,10 +42,9 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         None if is_cut_off(&target) => target.cause.clone(),
         _ => format!("rollback to revision {}", target.revision),
     });
-    want_number_of(&mut session, present.as_ref(), &target)?;
+    let announcement = want_number_of(&mut session, present.as_ref(), &target)?;
     let release = Release::of_history(&session, &target.release, &target.definition);
-    let goal =
-        Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement: None };
+    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement };
     if args.dry_run {
         let form = if args.output == Output::Json { Form::Json } else { Form::Text };
         return plan::show(&session, &goal, form).await;
@@ -94,12 +93,12 @@ fn want_number_of(
     session: &mut Session,
     present: Option<&RevisionRecord>,
     target: &RevisionRecord,
-) -> Result<(), Fail> {
+) -> Result<Option<String>, Fail> {
     let runs = session.runs()?;
-    let Some(then) = history::replicas_of(&runs, &target.release) else { return Ok(()) };
+    let Some(then) = history::replicas_of(&runs, &target.release) else { return Ok(None) };
     let now = session.amounts()?.replicas;
     if then == now || history::is_scaled_since(&runs, &target.release) || session.says_replicas() {
-        return Ok(());
+        return Ok(None);
     }
     let undone = match present {
         Some(present) => session.rollback_target(&present.release)?,
@@ -107,19 +106,18 @@ fn want_number_of(
     };
     let (revision, version) = (target.revision, &target.definition.version);
     if undone.is_some_and(|undone| undone.release == target.release) {
-        note(&format!(
+        session.want(then);
+        Ok(Some(format!(
             "{} wanted again, as when {version} (revision {revision}) ran; --set rollout.replicas={now} keeps the present number",
             are(then)
-        ));
-        session.want(then);
+        )))
     } else {
-        note(&format!(
+        Ok(Some(format!(
             "{} wanted as before; when {version} (revision {revision}) ran, the number was {then}: \
              --set rollout.replicas={then} restores it",
             are(now)
-        ));
+        )))
     }
-    Ok(())
 }
 
 fn are(replicas: u32) -> String {
