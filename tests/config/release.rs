@@ -28,7 +28,7 @@ fn a_release_is_named_by_all_that_it_is() {
         id(files().version("0.9"), artifact(), None),
         id(files().set("service.env.A=1"), artifact(), None),
         id(files().set("service.command=./other"), artifact(), None),
-        id(files().set("service.ports=[9081]"), artifact(), None),
+        id(files().set("service.ports=[9081, 9082]"), artifact(), None),
         id(files().set("readiness.http=/ready"), artifact(), None),
         id(files().set("liveness.http=/alive"), artifact(), None),
         id(files(), Artifact { sha256: "cd".repeat(32), ..artifact() }, None),
