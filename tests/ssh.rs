@@ -278,6 +278,64 @@ async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
 }
 
 #[tokio::test]
+async fn proxy_command_that_fails_is_tried_twice_and_shown_with_its_words() {
+    let sshd = sshd!();
+    let proxy = "ProxyCommand sh -c \"echo 'ExpiredTokenException: The security token has expired' >&2; exit 255\"\n";
+    sshd.write("ssh_config", proxy);
+    let error = refused(&sshd.target()).await;
+    let ConnectError::Proxy(attempt) = &error else { panic!("{error}") };
+    assert_eq!((attempt.tries, error.is_final()), (2, false));
+    let text = error.to_string();
+    assert!(text.contains("ended before the login (ExpiredTokenException: The security token has expired; 2 tries"));
+    assert!(text.contains("check that command and its credentials") && !text.contains("MaxStartups"), "{text}");
+}
+
+#[tokio::test]
+async fn proxy_command_that_prints_nothing_is_not_taken_for_a_busy_server() {
+    let sshd = sshd!();
+    sshd.write("ssh_config", "ProxyCommand true\n");
+    let error = refused(&sshd.target()).await;
+    let ConnectError::Busy(attempt) = &error else { panic!("{error}") };
+    assert!(attempt.tries <= 5, "{error}");
+    assert!(error.to_string().contains("its ProxyCommand ended and printed nothing"), "{error}");
+}
+
+#[tokio::test]
+async fn proxy_command_that_waits_is_shown_with_its_words() {
+    let sshd = sshd!();
+    sshd.write("ssh_config", "ProxyCommand sh -c \"echo 'open https://login.example in a browser' >&2; sleep 20\"\n");
+    let error = refused(&Target { connect_timeout: Duration::from_secs(1), ..sshd.target() }).await;
+    let expected = "the login did not end within 1s; it printed: open https://login.example in a browser";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[tokio::test]
+async fn too_many_keys_are_named_with_the_key_that_helps() {
+    let sshd = sshd!("MaxAuthTries 2");
+    let mut keys = String::new();
+    for number in 0..3 {
+        let key = sshd.file(&format!("other{number}"));
+        let made = Process::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+        assert!(made.success());
+        keys += &format!("IdentityFile {}\n", key.display());
+    }
+    sshd.write("ssh_config", &format!("IdentitiesOnly yes\n{keys}"));
+    let error = refused(&Target { identity_file: None, ..sshd.target() }).await;
+    assert!(matches!(error, ConnectError::Authentication(_)) && error.is_final(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("Too many authentication failures") && text.contains("`identity_file`"), "{text}");
+}
+
+#[tokio::test]
+async fn key_that_ssh_does_not_use_is_named_with_the_reason() {
+    use std::os::unix::fs::PermissionsExt;
+    let sshd = sshd!();
+    fs::set_permissions(sshd.file("id"), fs::Permissions::from_mode(0o644)).unwrap();
+    let text = refused(&sshd.target()).await.to_string();
+    assert!(text.contains("bad permissions; ") && text.contains("Permission denied (publickey"), "{text}");
+}
+
+#[tokio::test]
 async fn a_name_that_nobody_knows_is_no_reason_to_try_again() {
     let sshd = sshd!();
     let error = refused(&Target { address: "no-such-host.invalid".to_owned(), ..sshd.target() }).await;
@@ -453,12 +511,14 @@ async fn a_sudo_that_refuses_is_told_with_advice() {
     use std::os::unix::fs::PermissionsExt;
     let bin = tempfile::tempdir().unwrap();
     let sshd = sshd!(&format!("SetEnv PATH={}:/usr/bin:/bin", bin.path().display()));
-    fs::write(bin.path().join("sudo"), "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n").unwrap();
+    let says = "#!/bin/sh\necho 'We trust you have received the usual lecture.' >&2\n\
+                echo 'sudo: a password is required' >&2\nexit 1\n";
+    fs::write(bin.path().join("sudo"), says).unwrap();
     fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
     let (_base, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
     let error = connection.run(&script("echo ran")).await.unwrap_err();
     assert!(matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(), "{error}");
-    assert!(error.to_string().contains("(sudo: a password is required)"), "{error}");
+    assert!(error.to_string().contains("sudo: a password is required; exit status 1)"), "{error}");
     assert!(error.to_string().contains("NOPASSWD"), "{error}");
     connection.close().await;
 }
@@ -589,24 +649,95 @@ async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
     connection.close().await;
 }
 
-#[tokio::test]
-async fn every_usual_login_shell_takes_the_line() {
-    let sshd = sshd!();
+/// Hands every command line to a program as sshd hands it to a login shell, instead of to that of whoever runs the test.
+fn use_login_shell(sshd: &Sshd, shell: &str) {
     let key = fs::read_to_string(sshd.file("id.pub")).unwrap();
-    // The login shell is the user's; a forced command hands the line to others.
-    for shell in ["dash", "bash", "zsh", "ksh", "busybox sh"] {
+    let (_, key) = key.split_once("ssh-ed25519 ").unwrap();
+    sshd.write("login", &format!("exec {shell} -c \"$SSH_ORIGINAL_COMMAND\"\n"));
+    let login = sshd.file("login").display().to_string();
+    sshd.write("id.pub", &format!("command=\"exec sh {login}\" ssh-ed25519 {key}"));
+}
+
+#[tokio::test]
+async fn script_reaches_the_host_unharmed_through_every_login_shell() {
+    let sshd = sshd!();
+    for shell in ["dash", "bash", "zsh", "ksh", "busybox sh", "fish", "tcsh", "csh"] {
         let program = shell.split(' ').next().unwrap();
         if Process::new("which").arg(program).stdout(Stdio::null()).status().map_or(true, |s| !s.success()) {
             eprintln!("SKIPPED: {program} is not installed");
             continue;
         }
-        sshd.write("id.pub", &format!("command=\"exec {shell} -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {key}"));
+        use_login_shell(&sshd, shell);
         let (_base, connection) = open(&sshd.target()).await;
-        let text = "printf '%s\\n' \"it's\" '!x' 'a\\b' \"$LC_ALL\"\nfor i in 1 2; do echo $i; done; exit 7";
+        let text = "printf '%s\\n' \"it's\" '!x' 'a\\b' 'c\\\\d\\' \"$LC_ALL\" 'caf\u{e9} ~ `x` {a,b} %self'\n\
+                    for i in 1 2; do echo $i; done; cat; exit 7";
+        let expected = "it's\n!x\na\\b\nc\\\\d\\\nC\ncaf\u{e9} ~ `x` {a,b} %self\n1\n2\n";
         let output = connection.run(&script(text)).await.unwrap();
-        assert_eq!(output, Output { status: 7, ..said("it's\n!x\na\\b\nC\n1\n2\n") }, "{shell}");
+        assert_eq!(output, Output { status: 7, ..said(expected) }, "{shell}");
+        let input = Input::from(b"payload\n".to_vec());
+        let output = connection.run(&Command { input, ..script(text) }).await.unwrap();
+        assert_eq!(output, Output { status: 7, ..said(&format!("{expected}payload\n")) }, "{shell}");
         connection.close().await;
     }
+}
+
+#[tokio::test]
+async fn greetings_of_a_login_shell_are_no_part_of_the_output() {
+    let sshd = sshd!();
+    use_login_shell(&sshd, "sh -c 'echo Welcome; printf \"to web1\"; exec sh \"$@\"' sh");
+    let (_base, connection) = open(&sshd.target()).await;
+    assert_eq!(connection.run(&script("echo own")).await.unwrap(), said("own\n"));
+    let (sender, mut lines) = tokio::sync::mpsc::channel(4);
+    connection.listen("echo live", SOON, &sender).await.unwrap();
+    assert_eq!(lines.recv().await.as_deref(), Some("live"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn login_shell_that_refuses_is_named_with_what_it_printed() {
+    let sshd = sshd!();
+    for (shell, words) in [
+        ("/usr/sbin/nologin", "(This account is currently not available.; exit status 1)"),
+        ("/bin/false", "(it printed nothing and ended with exit status 1)"),
+        ("/bin/true", "(it printed nothing and ended with exit status 0)"),
+        ("/no/such/shell", "exec: /no/such/shell: not found; exit status 127)"),
+    ] {
+        use_login_shell(&sshd, shell);
+        let (_base, connection) = open(&Target { sudo: true, ..sshd.target() }).await;
+        let error = connection.run(&script("echo ran")).await.unwrap_err();
+        assert!(matches!(error, RunError::LoginShell { .. }) && !error.is_unknown(), "{shell}: {error}");
+        let error = error.to_string();
+        assert!(error.contains(words) && error.contains("check the shell with `getent passwd"), "{shell}: {error}");
+        connection.close().await;
+    }
+}
+
+#[tokio::test]
+async fn login_shell_that_hangs_is_named_at_the_deadline() {
+    let sshd = sshd!();
+    let over = sshd.file("over").display().to_string();
+    let waits = format!("echo waiting for the home directory; while [ ! -e {over} ]; do sleep 0.1; done");
+    use_login_shell(&sshd, &format!("sh -c '{waits}'"));
+    let (_base, connection) = open(&sshd.target()).await;
+    let command = Command { deadline: Duration::from_secs(1), ..script("echo ran") };
+    let error = connection.run(&command).await.unwrap_err().to_string();
+    assert!(error.contains("the start of the login shell did not end within 1s"), "{error}");
+    assert!(error.contains("waiting for the home directory"), "{error}");
+    sshd.write("over", "");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn script_is_in_no_command_line_and_longer_than_a_command_line_may_be() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&sshd.target()).await;
+    let secret = "a-word-that-nobody-else-has";
+    let text = format!("a='{}'\necho ${{#a}}; grep -alsF {secret} /proc/[0-9]*/cmdline | wc -l", "x".repeat(200_000));
+    // The program that looks has the word in its own command line.
+    assert_eq!(connection.run(&script(&text)).await.unwrap(), said("200000\n1\n"));
+    let input = Input::from(b"input".to_vec());
+    assert_eq!(connection.run(&Command { input, ..script(&text) }).await.unwrap(), said("200000\n1\n"));
+    connection.close().await;
 }
 
 #[tokio::test]

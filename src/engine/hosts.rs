@@ -218,7 +218,7 @@ impl Hosts {
         };
         match connection.run(&command).await {
             Ok(output) if output.stdout.is_empty() && output.status != 0 => {
-                Err(Unusable { why: format!("{}: {}", link.site.target.name, output.stderr.trim()) })
+                Err(Unusable { why: format!("{}: {}", link.site.target.name, output.complaint()) })
             }
             Ok(output) => Ok(output.stdout),
             Err(error) => {

@@ -24,7 +24,7 @@ impl Hosts {
         let connection = self.connection(link).await?;
         match connection.listen(&script.text, script.deadline + NETWORK, lines).await {
             Ok(output) if output.status == 0 => Ok(()),
-            Ok(output) => Err(Unusable { why: format!("{host}: its logs cannot be read: {}", output.stderr.trim()) }),
+            Ok(output) => Err(Unusable { why: format!("{host}: its logs cannot be read: {}", output.complaint()) }),
             Err(error) => {
                 if error.is_unknown() {
                     self.forget(link, connection).await;

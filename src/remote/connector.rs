@@ -12,7 +12,7 @@ use super::jump::{self, Jumps};
 use super::local::Local;
 use super::login::Login;
 use super::ssh::Ssh;
-use super::{Connection, Place, SCRIPTS_MAX, Target, Transport, Way};
+use super::{Connection, Delays, Place, SCRIPTS_MAX, Target, Transport, Way};
 use crate::core::time::Human;
 
 /// Makes connections to hosts. Those over SSH share a directory for their control sockets and the logins at jump
@@ -56,13 +56,15 @@ impl Connector {
         };
         let place = Place { name: target.name.clone(), user: target.user.clone() };
         tracing::debug!(host = %target.name, address = target.address, "connected in {}", Human(began.elapsed()));
-        Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way })
+        let delays = std::sync::Mutex::new(Delays { login: began.elapsed(), ..Delays::default() });
+        Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way, delays })
     }
 
     async fn over_ssh(&self, target: &Target) -> Result<Ssh, ConnectError> {
         let mut login = Login::at(target);
         let control_dir = self.control_dir(&login).await?;
         let route = self.jumps.route(target).await?;
+        login.proxy_command.clone_from(&route.proxy_command);
         let via = jump::open(&route, target, control_dir.path()).await?;
         if let Some(hop) = &via {
             login.place = format!("{}, behind the jump host {},", login.place, hop.name());

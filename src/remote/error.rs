@@ -28,8 +28,8 @@ pub enum ConnectError {
     HostKeyChanged(Box<Attempt>),
     /// The host does not let this user in with these keys.
     #[error(
-        "{}: {} does not let us in ({}); check {} and the keys of `ssh-add -l`, then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.settings("`user` and `identity_file` in the inventory"), .0.by_hand
+        "{}: {} does not let us in ({}); {}, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.key_advice(), .0.by_hand
     )]
     Authentication(Box<Attempt>),
     /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in common.
@@ -44,11 +44,23 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     Unreachable(Box<Attempt>),
+    /// The user's `ProxyCommand` fails.
+    #[error(
+        "{}: the ProxyCommand on the way to {} ended before the login ({}; {}); check that command and its credentials, \
+         then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+    )]
+    Proxy(Box<Attempt>),
+    /// The server says why nobody, or this account, may log in now.
+    #[error(
+        "{}: {} ended the login ({}; {}); check the account and /run/nologin on the host, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+    )]
+    TurnedAway(Box<Attempt>),
     /// The server hangs up before the login, as a busy one does.
     #[error(
-        "{}: {} hung up before the login ({}; {}); it may be busy: wait, or raise `MaxStartups` in its sshd_config (a \
-         jump host's too), then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+        "{}: {} hung up before the login ({}; {}); {}, then try by hand: {}",
+        .0.host, .0.place, .0.said, .0.effort(), .0.busy_advice(), .0.by_hand
     )]
     Busy(Box<Attempt>),
     /// Something is missing on this machine.
@@ -85,7 +97,10 @@ pub struct Attempt {
 impl ConnectError {
     /// Whether another try would end the same.
     pub fn is_final(&self) -> bool {
-        !matches!(self, ConnectError::Unreachable(_) | ConnectError::Busy(_))
+        !matches!(
+            self,
+            ConnectError::Unreachable(_) | ConnectError::Proxy(_) | ConnectError::TurnedAway(_) | ConnectError::Busy(_)
+        )
     }
 
     /// The same for another host, which would have gone the same way.
@@ -96,6 +111,8 @@ impl ConnectError {
             | ConnectError::Authentication(attempt)
             | ConnectError::Misconfigured(attempt)
             | ConnectError::Unreachable(attempt)
+            | ConnectError::Proxy(attempt)
+            | ConnectError::TurnedAway(attempt)
             | ConnectError::Busy(attempt) => attempt.host = other.clone(),
             ConnectError::Here { host, .. } => *host = other.clone(),
         }
@@ -106,6 +123,28 @@ impl ConnectError {
 impl Attempt {
     fn settings(&self, of_inventory: &'static str) -> &'static str {
         if self.is_jump { "the jump host's settings in the ssh_config" } else { of_inventory }
+    }
+
+    fn key_advice(&self) -> String {
+        if self.said.contains("Too many authentication failures") {
+            let advice = if self.is_jump {
+                "set `IdentityFile` to the right one and `IdentitiesOnly yes` in the ssh_config"
+            } else {
+                "set `identity_file` in the inventory to the right one (ship then adds `IdentitiesOnly yes`)"
+            };
+            return format!("ssh offered more keys than the server accepts: {advice}");
+        }
+        let settings = self.settings("`user` and `identity_file` in the inventory");
+        format!("check {settings} and the keys of `ssh-add -l`")
+    }
+
+    fn busy_advice(&self) -> &'static str {
+        if self.said.contains("UNKNOWN port 65535") {
+            // So ssh names the other end of a ProxyCommand.
+            "its ProxyCommand ended and printed nothing: check that command"
+        } else {
+            "it may be busy: wait, or raise `MaxStartups` in its sshd_config (a jump host's too)"
+        }
     }
 
     fn effort(&self) -> impl fmt::Display {
@@ -119,7 +158,7 @@ impl Attempt {
 pub enum RunError {
     /// It did not end in time.
     #[error(
-        "{host}: the script did not end within {}{}; what it did is not known until the host is asked again",
+        "{host}: {waiting_for} did not end within {}{}; what it did is not known until the host is asked again",
         Human(*.deadline), last_words(.said.as_deref())
     )]
     TimedOut {
@@ -127,6 +166,8 @@ pub enum RunError {
         host: HostId,
         /// How long it was given.
         deadline: Duration,
+        /// What did not end: the script, or what comes before it.
+        waiting_for: &'static str,
         /// The last line that it had printed by then.
         said: Option<String>,
     },
@@ -138,17 +179,27 @@ pub enum RunError {
         /// What is known about it.
         why: String,
     },
-    /// The script did not run: sudo wants a password, or does not know the user.
+    /// The login shell did not run ship's command line: the script did not begin.
     #[error(
-        "{host}: sudo refused ({said}); allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
-         /etc/sudoers.d/ship` on the host, or set `sudo = false` in the inventory if root is not needed"
+        "{host}: the login shell{} did not run ship's command ({said}); check the shell with `getent passwd {}` on the \
+         host, and its startup files", of_user(.user.as_deref()), user_or_placeholder(.user.as_deref())
     )]
+    LoginShell {
+        /// Where.
+        host: HostId,
+        /// Whose shell, if the inventory names the user.
+        user: Option<String>,
+        /// What the host printed, and the exit status.
+        said: String,
+    },
+    /// The script did not run: sudo wants a password, or does not know the user.
+    #[error("{host}: sudo refused ({said}); {}", sudo_advice(.said, user_or_placeholder(.user.as_deref())))]
     SudoRefused {
         /// Where.
         host: HostId,
-        /// Who asked.
-        user: String,
-        /// What sudo said.
+        /// Who asked, if the inventory names the user.
+        user: Option<String>,
+        /// What sudo printed, and the exit status.
         said: String,
     },
     /// A file broke while it was sent: the script got a part of it.
@@ -176,13 +227,49 @@ impl RunError {
     pub fn is_unknown(&self) -> bool {
         match self {
             RunError::TimedOut { .. } | RunError::Lost { .. } | RunError::Input { .. } => true,
-            RunError::SudoRefused { .. } | RunError::NotStarted { .. } => false,
+            RunError::LoginShell { .. } | RunError::SudoRefused { .. } | RunError::NotStarted { .. } => false,
         }
     }
 }
 
 fn last_words(words: Option<&str>) -> String {
     words.map(|words| format!(" (it last said: {words})")).unwrap_or_default()
+}
+
+fn user_or_placeholder(user: Option<&str>) -> &str {
+    user.unwrap_or("USER")
+}
+
+fn of_user(user: Option<&str>) -> String {
+    user.map(|user| format!(" of {user}")).unwrap_or_default()
+}
+
+/// What helps, by the words of sudo, of sudo-rs, and of the shells that do not find it.
+fn sudo_advice(said: &str, user: &str) -> String {
+    const NO_PERMISSION: [&str; 8] = [
+        "password is required",
+        "terminal is required",
+        "authentication is required",
+        "is not in the sudoers file",
+        "is not allowed to execute",
+        "is not allowed to run",
+        "may not run sudo",
+        "I'm afraid I can't do that",
+    ];
+    let says = |sign: &&str| said.contains(*sign);
+    if NO_PERMISSION.iter().any(|sign| says(&sign)) {
+        return format!(
+            "allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/ship` on the \
+             host, or set `sudo = false` in the inventory if root is not needed"
+        );
+    }
+    if said.contains("must have a tty") {
+        return format!("allow it without a terminal: put `Defaults:{user} !requiretty` into /etc/sudoers.d/ship");
+    }
+    if said.contains("sudo: not found") || said.contains("sudo: command not found") {
+        return format!("install sudo on the host, log in as root instead of {user}, or set `sudo = false`");
+    }
+    format!("log in as {user} and run `sudo -n true` to see the same")
 }
 
 /// A [`RunError`] that does not know its host yet.

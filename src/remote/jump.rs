@@ -51,8 +51,14 @@ pub(super) struct Jumps {
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
-/// The jump hosts on the way to a host, the nearest to this machine first. Empty where ssh finds its own way.
-pub(super) type Route = Vec<Arc<Gate>>;
+/// The way to a host.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    /// The jump hosts on it, the nearest to this machine first. Empty where ssh finds its own way.
+    gates: Vec<Arc<Gate>>,
+    /// The user's `ProxyCommand` to the host itself, if it is no jump host.
+    pub(super) proxy_command: Option<String>,
+}
 
 /// A jump host and the logins there.
 #[derive(Debug)]
@@ -67,6 +73,8 @@ pub(super) struct Gate {
 struct Approach {
     /// The next jump host, on the way to this one.
     next: Option<Jump>,
+    /// The user's `ProxyCommand` to it, if that is no jump host.
+    proxy_command: Option<String>,
     /// The user has a connection of their own there (`ControlPath`), which ssh finds and uses without a login.
     is_open: bool,
 }
@@ -179,6 +187,7 @@ impl Jump {
             address: self.address.clone(),
             place: format!("the jump host {}", self.name),
             is_jump: true,
+            proxy_command: None,
             timeout,
         }
     }
@@ -186,7 +195,9 @@ impl Jump {
     async fn approach(&self) -> Approach {
         let Some(settings) = Settings::of(&self.options, &self.address).await else { return Approach::default() };
         let is_open = settings.control_path.is_some() && self.is_open().await;
-        Approach { next: Jump::of(&settings, self.config.as_deref()), is_open }
+        let next = Jump::of(&settings, self.config.as_deref());
+        let proxy_command = settings.proxy_command.filter(|_| next.is_none());
+        Approach { next, proxy_command, is_open }
     }
 
     async fn is_open(&self) -> bool {
@@ -200,15 +211,16 @@ impl Jump {
 impl Jumps {
     /// The jump hosts on the way to a host.
     pub(super) async fn route(&self, target: &Target) -> Result<Route, ConnectError> {
-        let mut route = Route::new();
+        let mut route = Route::default();
         if !self.may_jump(target.config.as_ref()).await {
             return Ok(route);
         }
         let Some(settings) = Settings::of(&address_options(target), &target.address).await else { return Ok(route) };
         let mut next = Jump::of(&settings, target.config.as_deref());
+        route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
         while let Some(jump) = next.take() {
             let gate = self.gate(jump);
-            if route.iter().any(|met| Arc::ptr_eq(met, &gate)) {
+            if route.gates.iter().any(|met| Arc::ptr_eq(met, &gate)) {
                 let said = "its `ProxyJump` leads in a circle".to_owned();
                 let login = gate.jump.login(&target.name, target.connect_timeout);
                 return Err(login.error(Refusal::Misconfigured, said, 0, Duration::ZERO));
@@ -218,9 +230,9 @@ impl Jumps {
                 break;
             }
             next.clone_from(&approach.next);
-            route.push(gate);
+            route.gates.push(gate);
         }
-        route.reverse();
+        route.gates.reverse();
         Ok(route)
     }
 
@@ -244,10 +256,12 @@ impl Jumps {
 }
 
 /// Opens a route, as far as it is not open yet: gives the last login, through which the host is reached.
-pub(super) async fn open(route: &[Arc<Gate>], target: &Target, dir: &Path) -> Result<Option<Arc<Hop>>, ConnectError> {
+pub(super) async fn open(route: &Route, target: &Target, dir: &Path) -> Result<Option<Arc<Hop>>, ConnectError> {
     let mut via = None;
-    for gate in route {
-        via = Some(gate.pass(via, &gate.jump.login(&target.name, target.connect_timeout), dir).await?);
+    for gate in &route.gates {
+        let mut login = gate.jump.login(&target.name, target.connect_timeout);
+        login.proxy_command = gate.approach.get().and_then(|approach| approach.proxy_command.clone());
+        via = Some(gate.pass(via, &login, dir).await?);
     }
     Ok(via)
 }
@@ -318,13 +332,13 @@ impl Hop {
     }
 
     /// Why the jump host could not reach a host since then. Only where there is one reason: which host a line is about,
-    /// it does not say.
+    /// it does not say. A line as ssh writes it.
     pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
         let log = self.master.log();
         let mut reasons =
             log.get(mark..)?.lines().filter_map(|line| line.split_once(": open failed: ")).map(|(_, why)| why);
         let reason = reasons.next()?.trim();
-        reasons.all(|other| other.trim() == reason).then(|| format!("open failed: {reason}"))
+        reasons.all(|other| other.trim() == reason).then(|| format!("open failed: {reason}\r\n"))
     }
 }
 

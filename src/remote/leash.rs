@@ -68,7 +68,7 @@ async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
-    let talk = Talk::Whole(Feed::open(&nothing).await?, capture);
+    let talk = Talk::Whole(Feed::open(&[], &nothing).await?, capture);
     talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr).await?;
     let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
     drop(leash);

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::error::Failure;
+use super::opening::Opening;
 
 /// How often a script is told that somebody listens. One that hears nothing for a few times as long is alone: its host
 /// may have been cut off.
@@ -15,9 +16,11 @@ pub const BEAT: Duration = Duration::from_secs(10);
 /// What is kept of a line.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Gives signs of life for as long as it is polled; then the other end reads the end of its input.
-pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>) -> Infallible {
-    if let Some(mut to) = to {
+/// Sends the script, and signs of life for as long as it is polled; then the other end reads the end of its input.
+pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>, script: &[u8]) -> Infallible {
+    if let Some(mut to) = to
+        && to.write_all(script).await.is_ok()
+    {
         while to.write_all(b".").await.is_ok() && to.flush().await.is_ok() {
             sleep(BEAT).await;
         }
@@ -26,8 +29,13 @@ pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>) -> Infallible {
     std::future::pending().await
 }
 
-/// Hands out lines until there are no more. Bytes that are no text do not hide the others; what is too long is cut.
-pub(super) async fn lines(from: Option<impl AsyncRead + Unpin>, to: &mpsc::Sender<String>) -> Result<(), Failure> {
+/// Hands out the script's lines until there are no more. Bytes that are no text do not hide the others; what is too
+/// long is cut.
+pub(super) async fn lines(
+    from: Option<impl AsyncRead + Unpin>,
+    opening: &mut Opening,
+    to: &mpsc::Sender<String>,
+) -> Result<(), Failure> {
     let Some(mut from) = from else { return Ok(()) };
     let (mut chunk, mut line) = (vec![0; 64 << 10], Vec::new());
     loop {
@@ -36,7 +44,7 @@ pub(super) async fn lines(from: Option<impl AsyncRead + Unpin>, to: &mpsc::Sende
             // Without its end it is not whole: a connection may have broken off in it.
             return Ok(());
         }
-        for part in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
+        for part in opening.take(&chunk[..read]).split_inclusive(|byte| *byte == b'\n') {
             let (text, is_whole) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
             let room = LINE_BYTES_MAX - line.len();
             line.extend_from_slice(&text[..text.len().min(room)]);
@@ -55,9 +63,9 @@ mod tests {
     #[tokio::test]
     async fn lines_are_handed_out_whole_and_no_longer_than_is_kept() {
         let long = "x".repeat(LINE_BYTES_MAX + 1);
-        let text = format!("one\n\n{long}\ncaf\u{e9}\nno end");
+        let text = format!("motd\nship-shell\nship-script\none\n\n{long}\ncaf\u{e9}\nno end");
         let (sender, mut receiver) = mpsc::channel(8);
-        lines(Some(text.as_bytes()), &sender).await.unwrap();
+        lines(Some(text.as_bytes()), &mut Opening::default(), &sender).await.unwrap();
         drop(sender);
         let mut heard = Vec::new();
         while let Some(line) = receiver.recv().await {

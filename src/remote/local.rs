@@ -18,9 +18,8 @@ impl Local {
             return Err(Failure::NotStarted("an empty command".to_owned()));
         };
         let mut command = group::command(program);
-        command.args(arguments).env("LC_ALL", "C");
-        command.stdin(if talk.has_input() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, group) =
             group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
 

@@ -23,6 +23,8 @@ pub(super) struct Login {
     pub(super) place: String,
     /// Whether it is a jump host, to which the inventory's settings do not apply.
     pub(super) is_jump: bool,
+    /// The user's `ProxyCommand` on the way there, where ssh runs one.
+    pub(super) proxy_command: Option<String>,
     /// How long one try may take.
     pub(super) timeout: Duration,
 }
@@ -40,6 +42,7 @@ impl Login {
             address: target.address.clone(),
             place: place(target),
             is_jump: false,
+            proxy_command: None,
             timeout: target.connect_timeout,
         }
     }
@@ -62,6 +65,8 @@ impl Login {
             Refusal::Authentication => ConnectError::Authentication(attempt),
             Refusal::Misconfigured => ConnectError::Misconfigured(attempt),
             Refusal::Unreachable => ConnectError::Unreachable(attempt),
+            Refusal::Proxy => ConnectError::Proxy(attempt),
+            Refusal::TurnedAway => ConnectError::TurnedAway(attempt),
             Refusal::HungUp | Refusal::Busy => ConnectError::Busy(attempt),
         }
     }

@@ -23,7 +23,9 @@ use super::jump::Hop;
 use super::login::Login;
 use super::refusal::Refusal;
 use super::settings::ssh;
+use super::words::clean;
 use crate::core::time::Human;
+use crate::script::quote::quote;
 
 /// All tries together may take so many times the timeout of one.
 const TIMEOUTS_IN_ALL: u32 = 3;
@@ -114,6 +116,8 @@ impl Master {
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
             command.args(["-o", "ProxyUseFdpass=no", "-o"]).arg(hop.proxy_command());
+        } else if let Some(proxy) = login.proxy_command.as_deref().and_then(|command| self.logged(command)) {
+            command.arg("-o").arg(proxy);
         }
         command.args(&login.options).arg("--").arg(&login.address);
         // What a jump host's ssh would ask a person goes to a program that says no; it has no `BatchMode`.
@@ -130,11 +134,12 @@ impl Master {
                     return Ok(None);
                 }
                 let reason = via.zip(mark).and_then(|(hop, mark)| hop.reason_since(mark)).unwrap_or_default();
-                let log = self.log() + &reason;
+                let log = format!("{}{reason}", self.log());
                 let refusal = Refusal::of(&log);
-                let said = match refusal.gist(&log) {
-                    Some(gist) => format!("ssh: {}", gist.trim_start_matches("ssh: ")),
-                    None => format!("ssh ended with {status}"),
+                let said = match (refusal.words(&log).as_str(), refusal) {
+                    ("", _) => format!("ssh ended with {status}"),
+                    (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
+                    (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
                 };
                 Ok(Some((refusal, said)))
             }
@@ -145,9 +150,22 @@ impl Master {
                 if self.socket().exists() {
                     exit(self).await;
                 }
-                Ok(Some((Refusal::Unreachable, format!("the login did not end within {}", Human(deadline)))))
+                let printed = match clean(&self.log()).as_str() {
+                    "" => String::new(),
+                    words => format!("; it printed: {words}"),
+                };
+                let said = format!("the login did not end within {}{printed}", Human(deadline));
+                Ok(Some((Refusal::Unreachable, said)))
             }
         }
+    }
+
+    /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with `ControlPersist` throws
+    /// that away. `None` where the user's shell, which reads the setting, writes such a redirection differently.
+    fn logged(&self, proxy_command: &str) -> Option<String> {
+        let is_csh = std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"));
+        let log = quote(&self.log_path().to_string_lossy()).replace('%', "%%");
+        (!is_csh).then(|| format!("ProxyCommand={proxy_command} 2>>{log}"))
     }
 
     /// Notes the process group of a login for as long as it is under way, for whoever clears up should ship be killed.

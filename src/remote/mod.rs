@@ -14,15 +14,18 @@ mod live;
 mod local;
 mod login;
 mod master;
+mod opening;
 mod pipes;
 mod refusal;
 mod resolve;
 mod settings;
 mod shell;
 mod ssh;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -37,8 +40,10 @@ pub use self::resolve::network_address;
 
 use self::error::Failure;
 use self::local::Local;
+use self::opening::Opening;
 use self::pipes::{Capture, Feed, Talk};
 use self::ssh::Ssh;
+use self::words::clean;
 use crate::core::names::HostId;
 
 /// Scripts at one time on one connection. A server allows 10 sessions by default and counts those that are just
@@ -120,6 +125,18 @@ pub struct Connection {
     sudo: bool,
     scripts: Semaphore,
     way: Way,
+    delays: Mutex<Delays>,
+}
+
+/// How long it takes until a script can begin, for reasons that lie on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// The login, from the first packet on.
+    pub login: Duration,
+    /// The start of the login shell, for each script; the shortest that was seen.
+    pub shell: Option<Duration>,
+    /// sudo, for each script; the shortest that was seen. `None` where it is not used.
+    pub sudo: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -151,12 +168,12 @@ impl Connection {
     /// # Errors
     /// Where [`RunError::is_unknown`], the script may have run, in part or in whole, or run still.
     pub async fn run(&self, command: &Command<'_>) -> Result<Output, RunError> {
-        let words = shell::words(command.script, command.deadline, self.sudo);
-        let mut capture = Capture::default();
+        let launch = shell::launch(command.script, !command.input.is_empty(), command.deadline, self.sudo);
         let turn = self.scripts.acquire().await;
+        let mut capture = Capture::of_script();
         let ended = timeout(command.deadline, async {
-            let talk = Talk::Whole(Feed::open(&command.input).await?, &mut capture);
-            self.way.run(&words, talk).await
+            let talk = Talk::Whole(Feed::open(&launch.script, &command.input).await?, &mut capture);
+            self.way.run(&launch.words, talk).await
         });
         let ended = ended.await;
         drop(turn);
@@ -178,23 +195,46 @@ impl Connection {
         deadline: Duration,
         lines: &mpsc::Sender<String>,
     ) -> Result<Output, RunError> {
-        let words = shell::words(script, deadline, self.sudo);
-        let mut capture = Capture::default();
-        let ended = timeout(deadline, self.way.run(&words, Talk::Live(lines, &mut capture))).await;
+        let launch = shell::launch(script, true, deadline, self.sudo);
+        let mut capture = Capture::of_script();
+        let talk = Talk::Live(&launch.script, lines, &mut capture);
+        let ended = timeout(deadline, self.way.run(&launch.words, talk)).await;
         self.judge(ended, deadline, capture)
+    }
+
+    /// How long the host makes scripts wait.
+    pub fn delays(&self) -> Delays {
+        *self.delays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_delays(&self, opening: &Opening) {
+        let Some((shell, sudo)) = opening.delays() else { return };
+        let shortest = |known: Option<Duration>, new| Some(known.map_or(new, |known| known.min(new)));
+        let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
+        delays.shell = shortest(delays.shell, shell);
+        if self.sudo {
+            delays.sudo = shortest(delays.sudo, sudo);
+        }
     }
 
     fn judge(
         &self,
         ended: Result<Result<i32, Failure>, Elapsed>,
         deadline: Duration,
-        capture: Capture,
+        mut capture: Capture,
     ) -> Result<Output, RunError> {
         let host = self.place.name.clone();
+        let opening = capture.take_opening();
+        self.note_delays(&opening);
         match ended {
-            Err(_) => Err(RunError::TimedOut { host, deadline, said: capture.last_words() }),
+            Err(_) => {
+                let waiting_for = shell::waiting_for(&opening, self.sudo);
+                let said =
+                    capture.last_words().or_else(|| Some(clean(&opening.before())).filter(|said| !said.is_empty()));
+                Err(RunError::TimedOut { host, deadline, waiting_for, said })
+            }
             Ok(Err(failure)) => Err(failure.at(host)),
-            Ok(Ok(status)) => shell::judge(capture.into_output(status), self.sudo, &self.place),
+            Ok(Ok(status)) => shell::judge(capture.into_output(status), &opening, self.sudo, &self.place),
         }
     }
 
@@ -233,6 +273,23 @@ impl Connection {
             Way::Ssh(ssh) => ssh.close().await,
             Way::Local(_) => {}
         }
+    }
+}
+
+impl Output {
+    /// What it complained about, in one line without what would move a terminal's cursor.
+    pub fn complaint(&self) -> String {
+        match clean(&self.stderr).as_str() {
+            "" => format!("the script ended with exit status {} and printed nothing", self.status),
+            words => words.to_owned(),
+        }
+    }
+}
+
+impl Input {
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.file.is_none()
     }
 }
 

@@ -6,6 +6,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::mpsc;
 
 use super::error::Failure;
+use super::opening::Opening;
+use super::words::clean;
 use super::{Output, live};
 
 /// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill the memory.
@@ -16,18 +18,11 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(super) enum Talk<'a> {
     /// It is fed, and heard out.
     Whole(Feed<'a>, &'a mut Capture),
-    /// Each of its lines goes to whoever waits for it. As long as somebody does, the script gets a sign of life.
-    Live(&'a mpsc::Sender<String>, &'a mut Capture),
+    /// The script, and where each of its lines goes. As long as somebody waits for them, it gets a sign of life.
+    Live(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
 }
 
 impl Talk<'_> {
-    pub(super) fn has_input(&self) -> bool {
-        match self {
-            Talk::Whole(feed, _) => !feed.is_empty(),
-            Talk::Live(..) => true,
-        }
-    }
-
     /// Speaks and listens at the same time: either alone would fill a pipe and stand still.
     pub(super) async fn hold(
         self,
@@ -36,14 +31,17 @@ impl Talk<'_> {
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Result<(), Failure> {
         match self {
-            Talk::Whole(feed, Capture { stdout: said, stderr: complained }) => {
-                tokio::try_join!(feed.send(stdin), said.fill(stdout), complained.fill(stderr)).map(|_| ())
+            Talk::Whole(feed, Capture { opening, stdout: said, stderr: complained }) => {
+                tokio::try_join!(feed.send(stdin), said.fill(stdout, opening.as_mut()), complained.fill(stderr, None))
+                    .map(|_| ())
             }
-            Talk::Live(lines, capture) => {
-                let heard = async { tokio::try_join!(live::lines(stdout, lines), capture.stderr.fill(stderr)) };
+            Talk::Live(script, lines, Capture { opening, stderr: complained, .. }) => {
+                let opening = opening.get_or_insert_default();
+                let heard =
+                    async { tokio::try_join!(live::lines(stdout, opening, lines), complained.fill(stderr, None)) };
                 tokio::select! {
                     heard = heard => heard.map(|_| ()),
-                    never = live::beat(stdin) => match never {},
+                    never = live::beat(stdin, script) => match never {},
                 }
             }
         }
@@ -53,6 +51,8 @@ impl Talk<'_> {
 /// What a script has said so far. Kept outside of the future that reads, so that a deadline does not lose it.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
+    /// What comes before the script's own output; `None` for a program that has no such thing.
+    opening: Option<Opening>,
     stdout: Stream,
     stderr: Stream,
 }
@@ -64,6 +64,15 @@ struct Stream {
 }
 
 impl Capture {
+    /// For a script, whose output begins after ship's marks.
+    pub(super) fn of_script() -> Self {
+        Self { opening: Some(Opening::default()), ..Self::default() }
+    }
+
+    pub(super) fn take_opening(&mut self) -> Opening {
+        self.opening.take().unwrap_or_default()
+    }
+
     pub(super) fn into_output(self, status: i32) -> Output {
         Output {
             truncated: self.stdout.truncated || self.stderr.truncated,
@@ -80,8 +89,12 @@ impl Capture {
 }
 
 impl Stream {
-    /// Reads to the end, and keeps the beginning.
-    async fn fill(&mut self, from: Option<impl AsyncRead + Unpin>) -> Result<(), Failure> {
+    /// Reads to the end, and keeps the beginning; of a script's output, from its first own byte on.
+    async fn fill(
+        &mut self,
+        from: Option<impl AsyncRead + Unpin>,
+        mut opening: Option<&mut Opening>,
+    ) -> Result<(), Failure> {
         let Some(mut from) = from else { return Ok(()) };
         let mut chunk = vec![0; 16 << 10];
         loop {
@@ -89,10 +102,17 @@ impl Stream {
             if read == 0 {
                 return Ok(());
             }
-            let room = STREAM_BYTES_MAX - self.bytes.len();
-            self.bytes.extend_from_slice(&chunk[..read.min(room)]);
-            self.truncated |= read > room;
+            match opening.as_deref_mut().filter(|opening| !opening.has_script()) {
+                Some(opening) => self.keep(&opening.take(&chunk[..read])),
+                None => self.keep(&chunk[..read]),
+            }
         }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = STREAM_BYTES_MAX - self.bytes.len();
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.truncated |= bytes.len() > room;
     }
 
     fn into_text(self) -> String {
@@ -100,7 +120,7 @@ impl Stream {
     }
 
     fn last_line(&self) -> Option<String> {
-        last_line(&String::from_utf8_lossy(&self.bytes)).map(str::to_owned)
+        last_line(&String::from_utf8_lossy(&self.bytes)).map(clean)
     }
 }
 
@@ -109,16 +129,17 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty())
 }
 
-/// An [`Input`](super::Input) that is ready to be sent: a file that cannot be read is noticed before the script
+/// A script and its [`Input`](super::Input), ready to be sent: a file that cannot be read is noticed before the script
 /// begins.
 #[derive(Debug)]
 pub(super) struct Feed<'a> {
+    script: &'a [u8],
     head: &'a [u8],
     file: Option<(&'a Path, tokio::fs::File)>,
 }
 
 impl<'a> Feed<'a> {
-    pub(super) async fn open(input: &'a super::Input) -> Result<Self, Failure> {
+    pub(super) async fn open(script: &'a [u8], input: &'a super::Input) -> Result<Self, Failure> {
         let file = match &input.file {
             None => None,
             Some(path) => match tokio::fs::File::open(path).await {
@@ -126,17 +147,13 @@ impl<'a> Feed<'a> {
                 Err(e) => return Err(Failure::NotStarted(format!("failed to read {}: {e}", path.display()))),
             },
         };
-        Ok(Self { head: &input.head, file })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.file.is_none()
+        Ok(Self { script, head: &input.head, file })
     }
 
     /// Writes all of it, then closes. A script may end without having read it: its status tells whether that is well.
     async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), Failure> {
         let Some(mut to) = to else { return Ok(()) };
-        if to.write_all(self.head).await.is_err() {
+        if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
             return Ok(());
         }
         let Some((path, file)) = self.file else { return Ok(()) };
@@ -163,7 +180,7 @@ mod tests {
     async fn more_than_the_cap_is_read_to_the_end_but_not_kept() {
         let mut stream = Stream::default();
         let text = vec![b'x'; STREAM_BYTES_MAX + 1];
-        stream.fill(Some(text.as_slice())).await.unwrap();
+        stream.fill(Some(text.as_slice()), None).await.unwrap();
         assert_eq!((stream.bytes.len(), stream.truncated), (STREAM_BYTES_MAX, true));
     }
 

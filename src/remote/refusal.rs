@@ -1,6 +1,9 @@
 //! What ssh's messages mean. Its exit status is 255 for all of them.
+//!
+//! ssh ends each line of its own log with a carriage return. A line without one comes from somebody else: the server's
+//! banner, what PAM says on the server, or the user's `ProxyCommand`. Such lines are shown, but only ssh's own decide.
 
-use super::pipes::last_line;
+use super::words::clean_lines;
 
 /// What a jump host's ssh says when the host behind it cannot be reached; the more telling first.
 const FORWARDING: [&str; 2] = ["open failed: ", "tdio forwarding"];
@@ -13,6 +16,10 @@ pub(super) enum Refusal {
     Authentication,
     Misconfigured,
     Unreachable,
+    /// The user's `ProxyCommand` printed something and ended before the login.
+    Proxy,
+    /// The server printed something and ended the login: nobody, or this account, may log in now.
+    TurnedAway,
     /// Before it said who it is.
     Busy,
     /// After that: it may have begun to look at a key.
@@ -26,7 +33,10 @@ impl Refusal {
         const SIGNS: [(Refusal, &[&str]); 7] = [
             (Refusal::HostKeyChanged, &["IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY", "is marked as revoked"]),
             (Refusal::HostKeyUnknown, &["Host key verification failed", "host key is known for"]),
-            (Refusal::Authentication, &["Permission denied (", "Too many authentication failures"]),
+            (
+                Refusal::Authentication,
+                &["Permission denied (", "Too many authentication failures", "No supported authentication methods"],
+            ),
             (
                 Refusal::Misconfigured,
                 &[
@@ -58,39 +68,82 @@ impl Refusal {
             ),
             (Refusal::HungUp, &["Connection reset by ", "Connection closed by ", "ssh_dispatch_run_fatal: "]),
         ];
-        SIGNS
+        let own: Vec<_> = own_lines(log).collect();
+        let says = |sign: &str| own.iter().any(|line| line.contains(sign));
+        let refusal = SIGNS
             .into_iter()
             .find(|(refusal, signs)| {
-                signs.iter().any(|sign| log.contains(sign))
+                signs.iter().any(|sign| says(sign))
                     // A server that is silent during the banner is out of reach; one that hangs up is busy.
-                    && !(matches!(refusal, Refusal::Busy | Refusal::HungUp) && log.contains("timed out"))
+                    && !(matches!(refusal, Refusal::Busy | Refusal::HungUp) && says("timed out"))
             })
-            .map_or(Refusal::Unreachable, |(refusal, _)| refusal)
+            .map_or(Refusal::Unreachable, |(refusal, _)| refusal);
+        let others_spoke = !clean_lines(foreign_lines(log)).is_empty();
+        match refusal {
+            Refusal::Busy | Refusal::HungUp if others_spoke && says(BEHIND_PROXY) => Refusal::Proxy,
+            Refusal::HungUp if others_spoke => Refusal::TurnedAway,
+            // Most probably a server's limit is not the reason, and if it is, a few tries will do.
+            Refusal::Busy if says(BEHIND_PROXY) => Refusal::HungUp,
+            refusal => refusal,
+        }
     }
 
     /// How often it is worth a try.
     pub(super) fn tries_max(self) -> usize {
         match self {
-            Refusal::Unreachable => 2,
-            Refusal::HungUp => 5,
+            Refusal::Unreachable | Refusal::Proxy => 2,
+            Refusal::HungUp | Refusal::TurnedAway => 5,
             Refusal::Busy => 20,
             _ => 1,
         }
     }
 
-    /// The line of the log that tells a person most.
-    pub(super) fn gist(self, log: &str) -> Option<&str> {
-        let with = |sign: &str| log.lines().find(|line| line.contains(sign));
+    /// What a person needs to read of the log: ssh's telling lines, and what others printed.
+    pub(super) fn words(self, log: &str) -> String {
+        let own: Vec<_> = own_lines(log).collect();
+        let with = |sign: &str| own.iter().find(|line| line.contains(sign)).copied();
         let from = |sign: &&str| with(sign).and_then(|line| line.get(line.find(sign)?..));
         let telling = match self {
-            Refusal::HostKeyChanged => log.lines().find(|line| line.starts_with("Offending ")),
-            Refusal::Authentication => with("Permission denied ("),
+            Refusal::HostKeyChanged => with("Offending "),
             Refusal::Misconfigured => FORWARDING.iter().find_map(from).or_else(|| with(": ")),
             Refusal::Unreachable => FORWARDING.iter().find_map(from),
-            Refusal::HostKeyUnknown | Refusal::Busy | Refusal::HungUp => None,
+            _ => None,
         };
-        telling.map(str::trim).or_else(|| last_line(log))
+        let last = || own.iter().rev().find(|line| !line.trim().is_empty()).copied();
+        let all_foreign: Vec<_> = foreign_lines(log).filter(|line| !line.trim().is_empty()).collect();
+        let foreign = |count: usize| all_foreign[all_foreign.len().saturating_sub(count)..].iter().copied();
+        match self {
+            Refusal::Proxy | Refusal::TurnedAway => clean_lines(foreign(4)),
+            Refusal::Authentication => {
+                let signs = own.iter().copied().filter(|line| AUTHENTICATION.iter().any(|sign| line.contains(sign)));
+                clean_lines(foreign(2).chain(signs))
+            }
+            _ => clean_lines(foreign(2).chain(telling.or_else(last))),
+        }
     }
+}
+
+/// How ssh names the other end of a `ProxyCommand`.
+const BEHIND_PROXY: &str = "UNKNOWN port 65535";
+
+/// What ssh says about keys that it does not or cannot use, and about the end.
+const AUTHENTICATION: [&str; 8] = [
+    "Load key ",
+    "no such identity",
+    "sign_and_send_pubkey",
+    "Permission denied (",
+    "Received disconnect from ",
+    "agent refused operation",
+    "Could not open a connection to your authentication agent",
+    "No more authentication methods",
+];
+
+fn own_lines(log: &str) -> impl Iterator<Item = &str> {
+    log.split('\n').filter_map(|line| line.strip_suffix('\r'))
+}
+
+fn foreign_lines(log: &str) -> impl Iterator<Item = &str> {
+    log.split('\n').filter(|line| !line.ends_with('\r'))
 }
 
 #[cfg(test)]
@@ -140,19 +193,63 @@ mod tests {
                 Refusal::Authentication,
             ),
         ] {
+            let log = log.lines().map(|line| format!("{}\r\n", line.trim_end_matches('\r'))).collect::<String>();
+            assert_eq!(Refusal::of(&log), refusal, "{log}");
+        }
+    }
+
+    #[test]
+    fn words_of_others_are_shown_and_do_not_decide() {
+        let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n";
+        for (log, refusal, words) in [
+            (
+                "An error occurred (ExpiredTokenException): The token has expired\n\
+                 banner exchange: Connection to UNKNOWN port 65535: Broken pipe\r\n",
+                Refusal::Proxy,
+                "An error occurred (ExpiredTokenException): The token has expired",
+            ),
+            (
+                &format!("\u{1b}[31msh: 1: exec: cloudflared: not found\n{closed}"),
+                Refusal::Proxy,
+                "sh: 1: exec: cloudflared: not found",
+            ),
+            (closed, Refusal::HungUp, "Connection closed by UNKNOWN port 65535"),
+            (
+                "System is booting up.\n\nConnection closed by 10.0.0.1 port 22\r\n",
+                Refusal::TurnedAway,
+                "System is booting up.",
+            ),
+            (
+                "Legal: Permission denied (to strangers)\nReceived disconnect from 10.0.0.1 port 22:2: Too many authentication failures\r\n\
+                 Disconnected from 10.0.0.1 port 22\r\n",
+                Refusal::Authentication,
+                "Legal: Permission denied (to strangers); Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures",
+            ),
+            (
+                "@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\r\nThis private key will be ignored.\r\n\
+                 Load key \"/x/id\": bad permissions\r\nme@web1: Permission denied (publickey).\r\n",
+                Refusal::Authentication,
+                "Load key \"/x/id\": bad permissions; me@web1: Permission denied (publickey).",
+            ),
+            (
+                "Host key verification failed\nssh: connect to host web1 port 22: Connection refused\r\n",
+                Refusal::Unreachable,
+                "Host key verification failed; ssh: connect to host web1 port 22: Connection refused",
+            ),
+        ] {
             assert_eq!(Refusal::of(log), refusal, "{log}");
+            assert_eq!(refusal.words(log), words, "{log}");
         }
     }
 
     #[test]
     fn of_many_lines_the_telling_one_is_shown() {
-        let log = "@@@@\nOffending ED25519 key in /x/known_hosts:3\nHost key verification failed.\r\n\n";
-        assert_eq!(Refusal::HostKeyChanged.gist(log), Some("Offending ED25519 key in /x/known_hosts:3"));
-        assert_eq!(Refusal::HostKeyUnknown.gist(log), Some("Host key verification failed."));
-        assert_eq!(Refusal::Busy.gist("\n"), None);
-        let log =
-            "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\nConnection closed";
-        assert_eq!(Refusal::Unreachable.gist(log), Some("open failed: connect failed: No route to host"));
-        assert_eq!(Refusal::Unreachable.gist("Connection to web1 timed out\n"), Some("Connection to web1 timed out"));
+        let log = "@@@@\r\nOffending ED25519 key in /x/known_hosts:3\r\nHost key verification failed.\r\n\r\n";
+        assert_eq!(Refusal::HostKeyChanged.words(log), "Offending ED25519 key in /x/known_hosts:3");
+        assert_eq!(Refusal::HostKeyUnknown.words(log), "Host key verification failed.");
+        assert_eq!(Refusal::Busy.words("\r\n"), "");
+        let log = "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\nConnection closed\r\n";
+        assert_eq!(Refusal::Unreachable.words(log), "open failed: connect failed: No route to host");
+        assert_eq!(Refusal::Unreachable.words("Connection to web1 timed out\r\n"), "Connection to web1 timed out");
     }
 }

@@ -1,15 +1,36 @@
-//! How a script is handed to a shell, and what it means when it does not get there.
+//! How a script reaches a shell on the host, and what it means when it does not.
+//!
+//! The script travels on standard input. The command line holds only a fixed text that every login shell reads in the
+//! same way: fish, for one, halves backslashes within quotes, csh expands `!`, and sudo logs all of its command line.
 
 use std::time::Duration;
 
 use super::error::RunError;
+use super::opening::{Opening, SCRIPT_MARK, SHELL_MARK};
+use super::words::clean;
 use super::{Output, Place};
 use crate::script::quote::quote;
 
 /// After the deadline's TERM, how long until KILL.
 const KILL_AFTER_S: u64 = 5;
 
-/// The command line of a script, word by word. The host itself ends it at the deadline, with all its children: a
+/// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a script that did not
+/// arrive whole. `dd` is the one program that reads no further than it is told to: `head -c` of busybox does.
+const READ_AND_RUN: &str =
+    r#"s=$(dd bs=$0 count=1 iflag=fullblock 2>/dev/null); [ ${#s} = $0 ] && echo MARK && eval "$s""#;
+
+/// A command line, and what goes to its standard input before anything else.
+#[derive(Debug)]
+pub(super) struct Launch {
+    /// The command line, word by word.
+    pub(super) words: Vec<String>,
+    /// The script, as the shell reads it.
+    pub(super) script: Vec<u8>,
+}
+
+/// Prepares a script. Without an input of its own, the shell reads the script itself: that takes one program less.
+///
+/// The host itself ends it at the deadline, with all its children: a
 /// dropped connection would leave it running. (A service that it started has a session of its own and stays.)
 ///
 /// What becomes of it without its controller, as measured:
@@ -22,102 +43,121 @@ const KILL_AFTER_S: u64 = 5;
 ///   server's process stays until its own keepalive finds out (`ClientAliveInterval`, or the kernel after two hours).
 /// - *after that* nothing can take effect: no process is left, and what a newer controller has claimed in between
 ///   refuses the script's next step under the lock.
-pub(super) fn words(script: &str, deadline: Duration, sudo: bool) -> Vec<String> {
+pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bool) -> Launch {
     // Rounded up, so that the wait on this side always ends first and a status of 124 is the script's own.
-    let deadline_s = deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0);
-    let sudo: &[&str] = if sudo { &["sudo", "-n", "--"] } else { &[] };
-    let (kill_after, deadline) = (KILL_AFTER_S.to_string(), deadline_s.max(1).to_string());
-    let run = ["timeout", "-k", &kill_after, &deadline, "sh", "-c", script];
-    sudo.iter().chain(run.iter()).map(|word| (*word).to_owned()).collect()
+    let deadline_s = (deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0)).max(1).to_string();
+    let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; exec "$@""#);
+    let mut words = vec!["/bin/sh".to_owned(), "-c".to_owned(), outer, "ship".to_owned()];
+    let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+    if sudo {
+        add(&["sudo", "-n", "--"]);
+    }
+    add(&["timeout", "-k", &KILL_AFTER_S.to_string(), &deadline_s, "sh"]);
+    let script = script.trim_end_matches('\n');
+    if !has_input {
+        // As one command, so that it is read to its end before any of it runs.
+        let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
+        return Launch { words, script: script.into_bytes() };
+    }
+    add(&["-c", &READ_AND_RUN.replace("MARK", SCRIPT_MARK), &script.len().to_string()]);
+    Launch { words, script: script.as_bytes().to_vec() }
 }
 
-/// The words as one line for a login shell, which may be dash, bash, zsh or busybox's. Messages come in English, so
-/// that they can be read by [`judge`].
+/// The words as one line for any login shell.
 pub(super) fn line(words: &[String]) -> String {
     let quoted: Vec<_> = words.iter().map(|word| if is_plain(word) { word.clone() } else { quote(word) }).collect();
-    format!("export LC_ALL=C; exec {}", quoted.join(" "))
+    format!("exec {}", quoted.join(" "))
 }
 
 /// Only for the line to read well in a log.
 fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
 }
 
-/// Tells a script that did not run because of sudo from one that ran.
-pub(super) fn judge(output: Output, sudo: bool, place: &Place) -> Result<Output, RunError> {
-    if !sudo || !matches!(output.status, 1 | 126 | 127) || !output.stdout.is_empty() {
+/// Tells a script that ran from one that the login shell, sudo or a missing program kept from running.
+pub(super) fn judge(output: Output, opening: &Opening, sudo: bool, place: &Place) -> Result<Output, RunError> {
+    if opening.has_script() {
         return Ok(output);
     }
-    match output.stderr.lines().find(|line| is_refusal(line)) {
-        None => Ok(output),
-        Some(said) => Err(RunError::SudoRefused {
-            host: place.name.clone(),
-            user: place.user.clone().unwrap_or_else(|| "USER".to_owned()),
-            said: said.trim().to_owned(),
-        }),
-    }
+    let host = place.name.clone();
+    let user = place.user.clone();
+    let printed = clean(&format!("{}\n{}", opening.before(), output.stderr));
+    let said = match printed.as_str() {
+        "" => format!("it printed nothing and ended with exit status {}", output.status),
+        printed => format!("{printed}; exit status {}", output.status),
+    };
+    Err(match (opening.has_shell(), sudo) {
+        (false, _) => RunError::LoginShell { host, user, said },
+        (true, true) => RunError::SudoRefused { host, user, said },
+        (true, false) => RunError::NotStarted { host, why: said },
+    })
 }
 
-/// Of sudo, of sudo-rs, and of the shells that do not find it. Warnings of sudo ("unable to resolve host") are none.
-fn is_refusal(line: &str) -> bool {
-    const REFUSALS: [&str; 15] = [
-        "a password is required",
-        "a terminal is required",
-        "authentication is required",
-        "is not in the sudoers file",
-        "is not allowed to execute",
-        "is not allowed to run",
-        "may not run sudo",
-        "must have a tty",
-        "I'm afraid I can't do that",
-        "no valid sudoers sources",
-        "account validation failure",
-        "effective uid is not 0",
-        "must be owned by uid 0",
-        "no new privileges",
-        "not found",
-    ];
-    let line_is_sudos = line.contains("sudo") || line.contains("Sorry, user ") || line.ends_with(" as root.");
-    line_is_sudos && REFUSALS.iter().any(|refusal| line.contains(refusal))
+/// What did not end when the deadline came.
+pub(super) fn waiting_for(opening: &Opening, sudo: bool) -> &'static str {
+    match (opening.has_shell(), opening.has_script(), sudo) {
+        (false, ..) => "the start of the login shell",
+        (true, false, true) => "sudo",
+        _ => "the script",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(stdout: &str, stderr: &str, status: i32) -> Result<Output, RunError> {
-        let output = Output { stdout: stdout.into(), stderr: stderr.into(), status, truncated: false };
-        judge(output, true, &Place { name: "web1".into(), user: Some("deploy".into()) })
+    fn judged(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
+        let mut opening = Opening::default();
+        opening.take(before.as_bytes());
+        let output = Output { stdout: String::new(), stderr: stderr.into(), status, truncated: false };
+        judge(output, &opening, sudo, &Place { name: "web1".into(), user: Some("deploy".into()) })
     }
 
     #[test]
-    fn the_hosts_own_watch_is_never_shorter_than_ours() {
-        let deadline = |ms| words("true", Duration::from_millis(ms), false)[3].clone();
+    fn deadline_on_the_host_is_never_shorter_than_here() {
+        let deadline = |ms| launch("true", false, Duration::from_millis(ms), false).words[7].clone();
         assert_eq!([deadline(0), deadline(1), deadline(1000), deadline(1001)], ["1", "1", "1", "2"]);
     }
 
     #[test]
-    fn every_way_in_which_sudo_refuses_is_told_with_advice() {
-        for said in [
-            "sudo: a password is required",
-            "sudo: a terminal is required to read the password; either use the -S option to read from standard input",
-            "deploy is not in the sudoers file.",
-            "Sorry, user deploy is not allowed to execute '/usr/bin/timeout -k 5 30 sh -c true' as root on web1.",
-            "sudo: interactive authentication is required",
-            "sudo: sorry, you must have a tty to run sudo",
-            "sh: 1: exec: sudo: not found",
-            "bash: line 1: exec: sudo: not found",
-            "zsh:1: command not found: sudo",
-        ] {
-            let error = judged("", said, if said.contains("not found") { 127 } else { 1 }).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("NOPASSWD") && error.contains("deploy"), "{error}");
+    fn command_line_holds_nothing_that_shells_read_differently() {
+        for (has_input, sudo) in [(false, false), (true, true)] {
+            let line = line(&launch("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
+            assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
+            assert!(line.len() < 300, "{line}");
         }
     }
 
     #[test]
-    fn a_script_that_ran_keeps_its_own_failure() {
-        assert!(judged("", "sudo: unable to resolve host web1: Name or service not known\n", 1).is_ok());
-        assert!(judged("ran\n", "sudo: a password is required\n", 1).is_ok(), "a hook's own sudo");
-        assert!(judged("", "sh: 1: pyhton3: not found\n", 127).is_ok());
+    fn sudo_refusal_names_the_words_of_sudo_and_what_helps() {
+        for (said, helps) in [
+            ("sudo: a password is required", "NOPASSWD"),
+            ("sudo: a terminal is required to read the password; either use the -S option", "NOPASSWD"),
+            ("deploy is not in the sudoers file.", "NOPASSWD"),
+            ("Sorry, user deploy is not allowed to execute '/usr/bin/timeout -k 5 30 sh' as root on web1.", "NOPASSWD"),
+            ("sudo: interactive authentication is required", "NOPASSWD"),
+            ("sudo: sorry, you must have a tty to run sudo", "!requiretty"),
+            ("ship: 1: exec: sudo: not found", "install sudo"),
+            ("sudo: account validation failure, is your account locked?", "`sudo -n true`"),
+        ] {
+            let error = judged("motd\nship-shell\n", said, 1, true).unwrap_err();
+            assert!(matches!(error, RunError::SudoRefused { .. }));
+            let error = error.to_string();
+            assert!(error.contains(said) && error.contains(helps) && error.contains("deploy"), "{error}");
+        }
+    }
+
+    #[test]
+    fn login_shell_that_runs_nothing_is_named_with_its_words() {
+        let error = judged("This account is currently not available.\n", "", 1, true).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's command (This account is currently not available.; exit status 1); check the shell with `getent passwd deploy` on the host, and its startup files");
+        let error = judged("", "", 1, false).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's command (it printed nothing and ended with exit status 1); check the shell with `getent passwd deploy` on the host, and its startup files");
+    }
+
+    #[test]
+    fn script_that_ran_keeps_its_own_failure() {
+        assert!(judged("ship-shell\nship-script\n", "sudo: a password is required\n", 1, true).is_ok());
+        assert!(judged("hello ship-shell\nship-script\n", "sh: 1: pyhton3: not found\n", 127, false).is_ok());
     }
 }

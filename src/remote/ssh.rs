@@ -16,13 +16,12 @@ use super::error::{ConnectError, Failure};
 use super::jump::Hop;
 use super::login::Login;
 use super::master::{self, Master};
-use super::pipes::{Talk, last_line};
+use super::pipes::Talk;
 use super::shell;
+use super::words::clean;
 
 /// How long ssh on this machine may take for what it does without asking the host.
 const ORDER_DEADLINE: Duration = Duration::from_secs(3);
-/// What one word of a command line may hold on Linux (`MAX_ARG_STRLEN`), with its end.
-const LINE_BYTES_MAX: usize = (128 << 10) - 1;
 /// What a shell reports for a command that it does not find.
 const NOT_FOUND: i32 = 127;
 
@@ -66,11 +65,8 @@ impl Ssh {
     /// Runs a command line to its end.
     pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
         let line = shell::line(words);
-        if line.len() > LINE_BYTES_MAX {
-            return Err(Failure::NotStarted(format!("it is longer than the {LINE_BYTES_MAX} bytes a host takes")));
-        }
         let unfinished = Unfinished(&self.abandoned);
-        let mut child = self.spawn(&line, talk.has_input()).await?;
+        let mut child = self.spawn(&line).await?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         // To wait before the streams end would cut them off.
         talk.hold(stdin, stdout, stderr).await?;
@@ -80,17 +76,13 @@ impl Ssh {
     }
 
     /// Begins a command line. A server that has too many sessions refuses; nothing has run then.
-    async fn spawn(&self, line: &str, has_input: bool) -> Result<Child<&Session>, Failure> {
+    async fn spawn(&self, line: &str) -> Result<Child<&Session>, Failure> {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
             let mut command = self.session.raw_command(line);
-            command.stdin(if has_input { openssh::Stdio::piped() } else { openssh::Stdio::null() });
-            command.stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+            command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
             match command.spawn().await {
                 Ok(child) => return Ok(child),
-                Err(openssh::Error::InvalidCommand) => {
-                    return Err(Failure::NotStarted("it holds a NUL byte".to_owned()));
-                }
                 Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => sleep(PAUSE).await,
                 Err(e) => return Err(self.lost(&e)),
             }
@@ -155,9 +147,9 @@ impl Ssh {
     /// What ssh has noted about a broken connection, if it has.
     fn lost(&self, error: &openssh::Error) -> Failure {
         tracing::debug!(%error, "connection lost");
-        Failure::Lost(match last_line(&self.master.log()) {
-            Some(line) => format!("connection lost; ssh: {line}"),
-            None => "connection lost".to_owned(),
+        Failure::Lost(match clean(&self.master.log()).as_str() {
+            "" => "connection lost".to_owned(),
+            words => format!("connection lost; ssh: {words}"),
         })
     }
 }

@@ -1,0 +1,81 @@
+//! What a host prints before a script begins: the login shell's greetings, and ship's own two marks.
+
+use std::time::{Duration, Instant};
+
+/// Printed when the login shell has run the command line.
+pub(super) const SHELL_MARK: &str = "ship-shell";
+/// Printed when the script has arrived and begins, after sudo where that is used.
+pub(super) const SCRIPT_MARK: &str = "ship-script";
+/// How much is kept of what is printed before.
+const BEFORE_BYTES_MAX: usize = 64 << 10;
+
+/// Reads output up to the beginning of the script.
+#[derive(Debug)]
+pub(super) struct Opening {
+    began: Instant,
+    before: Vec<u8>,
+    shell_after: Option<Duration>,
+    script_after: Option<Duration>,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { began: Instant::now(), before: Vec::new(), shell_after: None, script_after: None }
+    }
+}
+
+impl Opening {
+    /// Takes a piece of output, and gives back what of it belongs to the script.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if self.has_script() {
+            return bytes.to_vec();
+        }
+        self.before.extend_from_slice(bytes);
+        if self.shell_after.is_none() && self.cut_at(SHELL_MARK).is_some() {
+            self.shell_after = Some(self.began.elapsed());
+        }
+        if self.shell_after.is_some()
+            && let Some(own) = self.cut_at(SCRIPT_MARK)
+        {
+            self.script_after = Some(self.began.elapsed());
+            return own;
+        }
+        let surplus = self.before.len().saturating_sub(BEFORE_BYTES_MAX);
+        self.before.drain(..surplus);
+        Vec::new()
+    }
+
+    /// Removes a mark, and all that follows where it is the last one, which it gives back.
+    fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
+        let line = format!("{mark}\n");
+        let at = self.before.windows(line.len()).position(|window| window == line.as_bytes())?;
+        let rest = self.before.split_off(at);
+        let rest = rest[line.len()..].to_vec();
+        if mark == SCRIPT_MARK {
+            return Some(rest);
+        }
+        self.before.extend_from_slice(&rest);
+        Some(Vec::new())
+    }
+
+    /// Whether the login shell has run the command line.
+    pub(super) fn has_shell(&self) -> bool {
+        self.shell_after.is_some()
+    }
+
+    /// Whether the script has begun.
+    pub(super) fn has_script(&self) -> bool {
+        self.script_after.is_some()
+    }
+
+    /// How long the login shell took, and then sudo, where they are done.
+    pub(super) fn delays(&self) -> Option<(Duration, Duration)> {
+        let (shell, script) = (self.shell_after?, self.script_after?);
+        Some((shell, script.saturating_sub(shell)))
+    }
+
+    /// What was printed before the script.
+    pub(super) fn before(&self) -> String {
+        String::from_utf8_lossy(&self.before).into_owned()
+    }
+}
