@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
@@ -21,11 +22,14 @@ use crate::core::release::{Definition, Driver};
 use crate::core::spec::Impossible;
 use crate::core::traffic::Server;
 use crate::engine::{Hosts, Unusable};
+use crate::remote::Delays;
 use crate::report::text::count;
 use crate::script::{self, Facts, Needs};
 
 /// How many hosts are checked together.
 const TOGETHER: usize = 64;
+/// What a login, a login shell or sudo may take before it is named as slow.
+const SLOW: Duration = Duration::from_secs(2);
 /// A release needs its bytes twice while it is unpacked, and some room.
 const SPACE_FACTOR: u64 = 4;
 
@@ -39,6 +43,8 @@ struct Found {
     /// What is there.
     has: String,
     problems: Vec<String>,
+    /// What works, but slowly.
+    slow: Vec<String>,
     /// The slots in which an instance runs.
     running: Vec<Slot>,
     owner: Option<Owner>,
@@ -83,6 +89,9 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
         for problem in &host.problems {
             let _ = writeln!(text, "FAILED  {}: {}", host.host, host.host.unnamed(problem));
         }
+        for slow in &host.slow {
+            let _ = writeln!(text, "slow    {}: {slow}", host.host);
+        }
     }
     let refused = found.iter().any(|host| host.is_reachable && !host.problems.is_empty());
     if refused && exit == Exit::Done {
@@ -115,7 +124,14 @@ async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definit
                 Err(unusable) => Err(unusable.why.clone()),
             };
             match read {
-                Ok((facts, observation)) => judge(host, (needs.driver, ports), &facts, &observation, size_bytes),
+                Ok((facts, observation)) => {
+                    let mut found = judge(host.clone(), (needs.driver, ports), &facts, &observation, size_bytes);
+                    if let Some(why) = world.unprobed(&host, &playbook.readiness).await {
+                        found.problems.push(format!("{why}; set `via = \"ssh\"` in [readiness] to probe through ssh"));
+                    }
+                    found.slow = world.delays(&host).await.map(|delays| slow(&delays)).unwrap_or_default();
+                    found
+                }
                 Err(why) => Found::unreachable(host, why),
             }
         }
@@ -181,11 +197,38 @@ impl Found {
             reached,
             has,
             problems: vec![why],
+            slow: Vec::new(),
             running: Vec::new(),
             owner: None,
             identity: None,
         }
     }
+}
+
+/// What holds up every login or every script for longer than a host should, with its most frequent cause.
+fn slow(delays: &Delays) -> Vec<String> {
+    let parts = [
+        (
+            Some(delays.login),
+            "the SSH login takes",
+            "does the host resolve the names of its clients (`UseDNS` in sshd_config), or does PAM wait for a server?",
+        ),
+        (
+            delays.shell,
+            "before every script, the login shell takes",
+            "look at its startup files, such as ~/.bashrc, and at the home directory",
+        ),
+        (
+            delays.sudo,
+            "before every script, sudo takes",
+            "can the host resolve its own name? `hostname` must be in /etc/hosts",
+        ),
+    ];
+    let slow = parts.into_iter().filter_map(|(took, what, cause)| {
+        let took = took.filter(|took| *took >= SLOW)?;
+        Some(format!("{what} {:.1}s; {cause}", took.as_secs_f64()))
+    });
+    slow.collect()
 }
 
 fn judge(
@@ -227,5 +270,22 @@ fn judge(
     let running = observation.slots.iter().filter(|(_, occupant)| runs(occupant));
     let running = running.map(|(port, _)| Slot { host: host.clone(), port: *port }).collect();
     let (owner, identity) = (observation.owner.clone(), observation.identity.clone());
-    Found { host, is_reachable: true, reached, has, problems, running, owner, identity }
+    Found { host, is_reachable: true, reached, has, problems, slow: Vec::new(), running, owner, identity }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_sudo_and_login_are_named_with_their_seconds() {
+        let seconds = Duration::from_secs;
+        let quick = Delays { login: seconds(1), shell: Some(seconds(1)), sudo: None };
+        assert_eq!(slow(&quick), Vec::<String>::new());
+        let lines =
+            slow(&Delays { login: Duration::from_millis(5240), shell: Some(seconds(3)), sudo: Some(seconds(10)) });
+        assert!(lines[0].starts_with("the SSH login takes 5.2s; "), "{lines:?}");
+        assert!(lines[1].starts_with("before every script, the login shell takes 3.0s; "), "{lines:?}");
+        assert!(lines[2].starts_with("before every script, sudo takes 10.0s; "), "{lines:?}");
+    }
 }

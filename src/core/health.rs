@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::time::Time;
 
+/// How the words begin of a probe for which this machine does not find the address.
+pub const UNRESOLVED: &str = "cannot resolve ";
+
+/// What the words hold of a probe of an address that means nothing beyond its own network link.
+pub const LINK_LOCAL: &str = "is a link-local address";
+
 /// How the words begin of a probe that found nobody listening.
 pub const REFUSED: &str = "connection refused";
 
@@ -61,6 +67,8 @@ pub struct Health {
     pub ready_since: Option<Time>,
     /// The last verdict about the instance, and when it came.
     pub last: Option<(Time, Verdict)>,
+    /// Why the instance could not be asked since then.
+    pub error: Option<String>,
 }
 
 impl Health {
@@ -91,8 +99,12 @@ impl Health {
                 })
             }
             // The instance may be fine; the verdict before it goes stale by itself.
-            Verdict::Error(_) => return None,
+            Verdict::Error(why) => {
+                self.error = Some(why.clone());
+                return None;
+            }
         };
+        self.error = None;
         self.last = Some((now, verdict));
         change
     }
@@ -112,11 +124,12 @@ impl Health {
         self.is_ready(now, thresholds) && self.ready_since.is_some_and(|since| now.since(since) >= min_ready)
     }
 
-    /// What the last probe answered, for a person.
+    /// What the last probe answered, or why there was no answer, for a person.
     pub fn last_answer(&self) -> Option<&str> {
-        self.last.as_ref().map(|(_, verdict)| match verdict {
+        let answer = self.last.as_ref().map(|(_, verdict)| match verdict {
             Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text) => text.as_str(),
-        })
+        });
+        self.error.as_deref().or(answer)
     }
 }
 

@@ -41,6 +41,14 @@ pub enum HookPoint {
     OnFailure,
 }
 
+/// How the last line of a command's output begins if it has left processes behind.
+pub const STILL_RUNNING: &str = "still running after the command: ";
+
+/// The processes that a command has left behind, as its output tells.
+pub fn still_running(output: &[String]) -> Option<&str> {
+    output.last().map(String::as_str).filter(|line| line.starts_with(STILL_RUNNING))
+}
+
 /// What became of a hook, or of another command of the user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {

@@ -175,6 +175,7 @@ fn perform(
                             failures: 0,
                             ready_since: Some(now),
                             last: Some((now, Verdict::Pass(String::new()))),
+                            error: None,
                         },
                     }),
                 );

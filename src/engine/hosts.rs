@@ -22,7 +22,7 @@ use crate::core::fleet::{Instance, Listener, Observation};
 use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::owner::Owner;
-use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Via};
+use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Readiness, Via};
 use crate::core::traffic::View;
 use crate::probe;
 use crate::remote::{self, Connection, Target};
@@ -176,6 +176,24 @@ impl Hosts {
         let link = self.link(host)?;
         let script = script(&self.site(link, Epoch::default(), ActionId::default()));
         self.run(link, &script).await
+    }
+
+    /// Why readiness cannot be probed from this machine, where the playbook wants that.
+    pub async fn unprobed(&self, host: &HostId, readiness: &Readiness) -> Option<String> {
+        let link = self.links.get(host)?;
+        let by_http = matches!(readiness.check, Check::Http { .. });
+        match (&readiness.check, readiness.via) {
+            (Check::Tcp | Check::Http { .. }, Via::Direct) => {
+                remote::unreachable_directly(link.network_address().await, by_http).await
+            }
+            _ => None,
+        }
+    }
+
+    /// How long the host makes scripts wait, if it is connected.
+    pub async fn delays(&self, host: &HostId) -> Option<remote::Delays> {
+        let link = self.links.get(host).filter(|link| link.site.target.transport == remote::Transport::Ssh)?;
+        link.connection.lock().await.as_ref().map(|connection| connection.delays())
     }
 
     pub(super) fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
@@ -431,9 +449,14 @@ impl Hosts {
         question: probe::Question,
     ) -> Result<Verdict, String> {
         let readiness = &definition.readiness;
-        let direct = || async { probe::Route::Direct { address: link.network_address().await.to_owned() } };
         let route = match readiness.via {
-            Via::Direct => direct().await,
+            Via::Direct => {
+                let address = link.network_address().await.to_owned();
+                if let Some(why) = remote::link_local(&address, matches!(question, probe::Question::Http { .. })) {
+                    return Err(why);
+                }
+                probe::Route::Direct { address }
+            }
             Via::Ssh => {
                 let connection = self.connection(link).await.map_err(|broken| broken.why)?;
                 let address = address_on_host(&instance.listener, &link.site.target.address);
@@ -495,8 +518,9 @@ impl Hosts {
     }
 
     async fn tail(&self, slot: &Slot, lines: u32) -> Vec<String> {
-        let said = self.query(&slot.host, |site| script::tail(site, slot.port, lines)).await;
-        said.ok().and_then(|stdout| script::read_tail(&stdout).ok()).unwrap_or_default()
+        let query = script::LogQuery { past: [slot.port].into(), lines_max: lines, since: None };
+        let printed = self.query(&slot.host, |site| script::logs(site, &query)).await;
+        printed.map(|stdout| script::read_log_tail(&stdout, lines)).unwrap_or_default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::trouble::{chain, io_error};
 use super::{Route, trouble};
-use crate::core::health::{REFUSED, Verdict};
+use crate::core::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::names::Port;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -140,7 +140,11 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
         return Verdict::Error(innermost(error));
     }
     if chain(error).any(|cause| cause.to_string().contains("dns error")) {
-        return Verdict::Error(format!("cannot resolve the address: {}", innermost(error)));
+        let address = match route {
+            Route::Direct { address } => address.as_str(),
+            Route::Socket(_) => "the address",
+        };
+        return Verdict::Error(format!("{UNRESOLVED}{address} on this machine: {}", innermost(error)));
     }
     match (io_error(error), route) {
         (Some(e), _) if error.is_connect() => trouble::verdict(e, route),

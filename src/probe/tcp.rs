@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Route;
 use super::trouble;
-use crate::core::health::{REFUSED, Verdict};
+use crate::core::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::names::Port;
 
 /// How long a forwarded connection must hold to count as one.
@@ -19,7 +19,7 @@ pub(super) async fn ask(route: &Route, port: Port, deadline: Duration) -> Verdic
     let connected = match route {
         Route::Direct { address } => match lookup(address, port).await {
             Ok(addresses) => TcpStream::connect(addresses.as_slice()).await.map(drop),
-            Err(e) => return Verdict::Error(format!("cannot resolve `{address}`: {e}")),
+            Err(e) => return Verdict::Error(format!("{UNRESOLVED}{address} on this machine: {e}")),
         },
         Route::Socket(path) => match UnixStream::connect(path).await {
             Ok(stream) => return held(stream, HOLD_MAX.min(deadline / 2)).await,

@@ -256,8 +256,7 @@ fn sudo_advice(said: &str, user: &str) -> String {
         "may not run sudo",
         "I'm afraid I can't do that",
     ];
-    let says = |sign: &&str| said.contains(*sign);
-    if NO_PERMISSION.iter().any(|sign| says(&sign)) {
+    if NO_PERMISSION.iter().any(|sign| said.contains(sign)) {
         return format!(
             "allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/ship` on the \
              host, or set `sudo = false` in the inventory if root is not needed"

@@ -1,8 +1,9 @@
 //! Programs of the user's on this machine, which end with who called them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,12 +11,15 @@ use tokio::time::timeout;
 use super::error::Failure;
 use super::pipes::{Capture, Feed, Talk};
 use super::{Input, Output, group};
+use crate::core::hook::STILL_RUNNING;
 use crate::core::time::Human;
 
 /// Runs the words that follow; when standard input ends before they do, because nobody is there any more, all of the
 /// process group is ended. Nothing of the watch keeps the streams open.
 const LEASH: &str = r#"exec 3<&0 </dev/null
-"$@" 3<&- &
+ticket=$1
+shift
+SHIP_COMMAND=$ticket "$@" 3<&- &
 child=$!
 { cat <&3; kill -s KILL 0; } >/dev/null 2>&1 &
 watch=$!
@@ -45,8 +49,18 @@ pub struct Here<'a> {
 /// If it cannot be started or does not end by itself in time, in words.
 pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
     let mut capture = Capture::default();
-    match timeout(here.deadline, run(here, &mut capture)).await {
-        Ok(Ok(status)) => Ok(capture.into_output(status)),
+    let ticket = ticket();
+    match timeout(here.deadline, run(here, &ticket, &mut capture)).await {
+        Ok(Ok(status)) => {
+            let mut output = capture.into_output(status);
+            if let Some(left) = strays(&ticket) {
+                if !output.stderr.is_empty() && !output.stderr.ends_with('\n') {
+                    output.stderr.push('\n');
+                }
+                output.stderr.extend([STILL_RUNNING, &left, "\n"]);
+            }
+            Ok(output)
+        }
         Ok(Err(Failure::Lost(why) | Failure::NotStarted(why))) => Err(why),
         Ok(Err(Failure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
         Err(_) => {
@@ -56,9 +70,34 @@ pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
     }
 }
 
-async fn run(here: &Here<'_>, capture: &mut Capture) -> Result<i32, Failure> {
+/// What the variable `SHIP_COMMAND` holds for a program and all that it begins, and for nothing else.
+fn ticket() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The processes that still have a ticket although their program has ended. One that clears its environment, as service
+/// managers do, is meant to stay.
+fn strays(ticket: &str) -> Option<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let variable = format!("SHIP_COMMAND={ticket}");
+    let has_ticket = |dir: &PathBuf| {
+        let environment = std::fs::read(dir.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|word| word == variable.as_bytes())
+    };
+    let name = |dir: PathBuf| {
+        let comm = std::fs::read_to_string(dir.join("comm")).ok()?;
+        Some(format!("{} (pid {})", comm.trim_end(), dir.file_name()?.to_str()?))
+    };
+    let is_process = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let found: Vec<_> =
+        entries.filter(is_process).map(|entry| entry.path()).filter(has_ticket).filter_map(name).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, Failure> {
     let mut command = group::command("/bin/sh");
-    command.args(["-c", LEASH, "ship"]).args(here.words).envs(here.env);
+    command.args(["-c", LEASH, "ship"]).arg(ticket).args(here.words).envs(here.env);
     if let Some(dir) = here.dir {
         command.current_dir(dir);
     }
@@ -94,6 +133,15 @@ mod tests {
     async fn it_has_its_environment_its_directory_and_no_input() {
         let output = ran("pwd; echo $SHIP_TEST; cat; exit 3", Duration::from_secs(10)).await.expect("it runs");
         assert_eq!((output.stdout.as_str(), output.status), ("/\na b\n", 3));
+    }
+
+    #[tokio::test]
+    async fn processes_that_a_program_leaves_behind_are_named() {
+        let script = "setsid sleep 50 >/dev/null 2>&1 & echo $!";
+        let output = ran(script, Duration::from_secs(10)).await.expect("it runs");
+        let pid = output.stdout.trim();
+        assert_eq!(output.stderr, format!("{STILL_RUNNING}sleep (pid {pid})\n"));
+        assert!(std::process::Command::new("kill").arg(pid).status().expect("kill").success());
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ pub use self::connector::Connector;
 pub use self::error::{Attempt, ConnectError, RunError};
 pub use self::leash::{Here, run_here};
 pub use self::live::BEAT;
-pub use self::resolve::network_address;
+pub use self::resolve::{link_local, network_address, unreachable_directly};
 
 use self::error::Failure;
 use self::local::Local;

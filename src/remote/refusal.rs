@@ -193,7 +193,7 @@ mod tests {
                 Refusal::Authentication,
             ),
         ] {
-            let log = log.lines().map(|line| format!("{}\r\n", line.trim_end_matches('\r'))).collect::<String>();
+            let log = format!("{}\n", log.replace('\r', "")).replace('\n', "\r\n");
             assert_eq!(Refusal::of(&log), refusal, "{log}");
         }
     }

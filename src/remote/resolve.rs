@@ -1,6 +1,6 @@
 //! Where a host is on the network, for probes that do not go through ssh.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::login::address_options;
 use super::settings::Settings;
 use super::{Target, Transport};
+use crate::core::health::{LINK_LOCAL, UNRESOLVED};
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -22,9 +23,55 @@ pub async fn network_address(target: &Target) -> String {
     settings.and_then(|settings| settings.host_name).unwrap_or_else(|| address.clone())
 }
 
+/// Why a probe that does not go through ssh cannot reach an address from here, as far as that can be told beforehand.
+/// `by_http` is for a probe that needs the address in a URL, which has no place for an interface.
+pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String> {
+    let problem = link_local(address, by_http);
+    let is_ip = without_interface(address).parse::<IpAddr>().is_ok();
+    if problem.is_some() || is_ip || is_known(address).await {
+        return problem;
+    }
+    Some(format!("{UNRESOLVED}{address} on this machine"))
+}
+
+/// The same as far as the address itself tells, without asking a name server.
+pub fn link_local(address: &str, by_http: bool) -> Option<String> {
+    let ip = without_interface(address);
+    let is_link_local = ip.parse::<Ipv6Addr>().is_ok_and(|ip| ip.segments()[0] & 0xffc0 == 0xfe80);
+    (is_link_local && (by_http || ip == address))
+        .then(|| format!("{address} {LINK_LOCAL}, which cannot be probed over the network"))
+}
+
+fn without_interface(address: &str) -> &str {
+    address.split_once('%').map_or(address, |(ip, _)| ip)
+}
+
 async fn is_known(name: &str) -> bool {
     match timeout(LOOKUP_DEADLINE, tokio::net::lookup_host((name, 0))).await {
         Ok(Ok(mut found)) => found.next().is_some(),
         Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn link_local_addresses_and_unknown_names_cannot_be_probed_directly() {
+        for (address, by_http, expected) in [
+            ("fe80::1", false, Some("fe80::1 is a link-local address")),
+            ("fe80::1%eth0", true, Some("fe80::1%eth0 is a link-local address")),
+            ("fe80::1%eth0", false, None),
+            ("febf::1", true, Some("febf::1 is a link-local address")),
+            ("fd00::1", true, None),
+            ("169.254.7.7", true, None),
+            ("localhost", true, None),
+            ("web1.invalid", true, Some("cannot resolve web1.invalid on this machine")),
+        ] {
+            let found = unreachable_directly(address, by_http).await;
+            assert_eq!(found.is_some(), expected.is_some(), "{address}: {found:?}");
+            assert!(found.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{address}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::course::{Course, named};
 use super::text;
 use crate::core::event::Then;
 use crate::core::failure::{Failure, FailureKind};
-use crate::core::health::REFUSED;
+use crate::core::health::{LINK_LOCAL, REFUSED, UNRESOLVED};
 use crate::core::status::Status;
 use crate::core::time::Human;
 
@@ -59,6 +59,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         FailureKind::NotReady if seen.starts_with(REFUSED) => {
             Some("does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`")
         }
+        FailureKind::NotReady if seen.starts_with(UNRESOLVED) || seen.contains(LINK_LOCAL) => Some(
+            "probes go from this machine to the host's address; set `via = \"ssh\"` in [readiness] to probe through ssh",
+        ),
         FailureKind::Exited => hint_of_end(seen),
         FailureKind::Liveness => Some(
             "the instance passed [liveness] at first and then failed it: see its log, or raise `timeout` or `failures` there",
@@ -144,5 +147,8 @@ mod tests {
         assert_eq!(told(FailureKind::NotReady, "exit status 0"), None, "a probe's command");
         assert!(told(FailureKind::NotReady, "connection refused").expect("a hint").contains("{{ port }}"));
         assert_eq!(told(FailureKind::NotReady, "503 Service Unavailable"), None);
+        for seen in ["cannot resolve web1.internal on this machine: no such name", "fe80::1 is a link-local address"] {
+            assert!(told(FailureKind::NotReady, seen).expect("a hint").contains("via = \"ssh\""));
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::core::analysis::Finding;
 use crate::core::chore::End;
 use crate::core::event::{Entry, Event, Generation, Progress};
 use crate::core::failure::Failure;
+use crate::core::hook::still_running;
 use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::status::Status;
 use crate::core::time::{Human, Time};
@@ -164,8 +165,12 @@ impl Story {
                 let whom = slot.as_ref().map_or_else(host, Slot::to_string);
                 let took = Human(*took);
                 if *ok {
+                    let text = format!("{point} took {took}");
                     let is_told = slot.is_none() || self.one_by_one();
-                    is_told.then(|| routine(entry.at, whom, "hook", &format!("{point} took {took}")))
+                    match still_running(output) {
+                        Some(left) => Some(notable(entry.at, whom, "hook", &format!("{text}; {left}"))),
+                        None => is_told.then(|| routine(entry.at, whom, "hook", &text)),
+                    }
                 } else {
                     let more = output.iter().map(|line| format!("| {}", text::clean_indented(line))).collect();
                     let text = format!("{point} failed after {took}: {detail}");
@@ -202,7 +207,12 @@ impl Story {
                 let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
                 Some(routine(entry.at, whom, "runs", chore))
             }
-            Event::ChoreEnded { chore, end, took, .. } => Some(match end {
+            Event::ChoreEnded { chore, end, took, output, .. } => Some(match end {
+                End::Done if still_running(output).is_some() => {
+                    let left = still_running(output).unwrap_or_default();
+                    let text = format!("{chore}: done in {}; {left}", Human(*took));
+                    notable(entry.at, String::new(), "", &text)
+                }
                 End::Done => routine(entry.at, String::new(), "", &format!("{chore}: done in {}", Human(*took))),
                 End::DoneBefore => routine(entry.at, String::new(), "", &format!("{chore}: was done before")),
                 End::Failed { error } => {

@@ -70,7 +70,7 @@ impl Needs<'_> {
         let of_driver: &[&str] = match (self.driver, self.user) {
             (Driver::Process, None) => &["setsid"],
             (Driver::Process, Some(_)) => &["setsid", "setpriv"],
-            (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "useradd"],
+            (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "tac", "useradd"],
         };
         let of_commands: &[&str] = match (self.runs_commands, self.driver, self.user) {
             (false, ..) => &[],

@@ -137,6 +137,18 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
     Some(LogLine::Said(Said { port, at, cursor: entry.cursor, text: text_of(&entry.message)? }))
 }
 
+/// The last lines that [`logs`] printed of one slot. What would move a terminal's cursor or colour it is left out.
+pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
+    let texts = stdout.lines().filter_map(|line| match read_log_line(line)? {
+        LogLine::Said(said) => Some(said.text),
+        LogLine::Begun | LogLine::Live => None,
+    });
+    let printable = |line: &str| line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+    let mut lines: Vec<String> = texts.flat_map(|text| text.lines().map(printable).collect::<Vec<_>>()).collect();
+    let max = usize::try_from(lines_max).unwrap_or(usize::MAX);
+    lines.split_off(lines.len().saturating_sub(max))
+}
+
 /// `8081` of `ship-page@8081.service`.
 fn port_of(unit: &str) -> Option<Port> {
     unit.strip_suffix(".service")?.rsplit_once('@')?.1.parse().ok()
@@ -192,5 +204,13 @@ mod tests {
         assert_eq!(said(r#"{"MESSAGE":["one","two"]}"#).text, "one two");
         assert_eq!(read_log_line(r#"{"MESSAGE":null}"#), None);
         assert_eq!(read_log_line(r#"{"MESSAGE":"#), None);
+    }
+
+    #[test]
+    fn last_lines_are_the_newest_and_cannot_move_the_cursor() {
+        let printed = "\nship=1\n8081 one\n8081 \u{1b}[2Jtwo\r\n8081 \n{\"MESSAGE\":\"three\\nfour\"}\n";
+        assert_eq!(read_log_tail(printed, 3), ["", "three", "four"]);
+        assert_eq!(read_log_tail(printed, 9), ["one", "[2Jtwo", "", "three", "four"]);
+        assert_eq!(read_log_tail("\nship=1\n", 9), Vec::<String>::new());
     }
 }

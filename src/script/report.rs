@@ -126,6 +126,7 @@ impl Draft {
             "errand" => self.runs.open_errand(line, value)?,
             "made" => self.runs.made(value),
             "said" => self.runs.said(line, value)?,
+            "left" => self.runs.left(line, value)?,
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
             "base" => self.facts.base_dir_problem = Some(value.to_owned()),

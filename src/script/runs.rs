@@ -4,6 +4,7 @@
 //! hook=before_start 0 1230       which, how it ended (a status, `timeout` or `late`), for how many ms it ran
 //! errand=0 1230                  the same of the one command of an errand
 //! said=a line                    of the command before
+//! left=sleep (pid 4711), …       processes of it that have left its session and go on
 //! made=by whom                   the errand was made before
 //! ```
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::hooks::SAID_LINES;
 use super::reply::Unreadable;
 use super::report::{number, wrong};
-use crate::core::hook::{HookPoint, HookRun, Run, RunEnd};
+use crate::core::hook::{HookPoint, HookRun, Run, RunEnd, STILL_RUNNING};
 
 /// A longer line is cut.
 const LINE_CHARS_MAX: usize = 2000;
@@ -61,13 +62,22 @@ impl Runs {
         self.errand.made = Some(plain(value));
     }
 
-    pub(super) fn said(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+    fn last(&mut self, line: &str) -> Result<&mut Run, Unreadable> {
         let run = match self.last {
             Some(Last::Hook) => self.hooks.last_mut().map(|hook| &mut hook.run),
             Some(Last::Errand) => self.errand.run.as_mut(),
             None => None,
         };
-        let run = run.ok_or_else(|| wrong(line, "belongs to no command"))?;
+        run.ok_or_else(|| wrong(line, "belongs to no command"))
+    }
+
+    pub(super) fn left(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        self.last(line)?.output.push(format!("{STILL_RUNNING}{}", plain(value)));
+        Ok(())
+    }
+
+    pub(super) fn said(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        let run = self.last(line)?;
         if run.output.len() >= SAID_LINES {
             return Err(wrong(line, "is one too many"));
         }

@@ -32,6 +32,7 @@ RestartSec=1
 KillMode=mixed
 TimeoutStopSec={stop_timeout_s}
 SyslogIdentifier={service}
+LogRateLimitIntervalSec=0
 
 [Install]
 WantedBy=multi-user.target",
@@ -83,6 +84,7 @@ mod tests {
         KillMode=mixed
         TimeoutStopSec=30
         SyslogIdentifier=testpage
+        LogRateLimitIntervalSec=0
 
         [Install]
         WantedBy=multi-user.target

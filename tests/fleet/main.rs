@@ -4,6 +4,7 @@
 mod support;
 
 mod balancers;
+mod debian;
 mod failure;
 mod hooks;
 mod in_place;

@@ -12,8 +12,8 @@ use ship::core::names::{ActionId, Epoch};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    End, Errand, ErrandEnd, Halt, Mark, Needs, Question, check, claim, errand, observe, probe_command, prune,
-    read_answer, read_check, read_errand, read_reply, read_tail, start, stop, tail,
+    End, Errand, ErrandEnd, Halt, LogQuery, Mark, Needs, Question, check, claim, errand, logs, observe, probe_command,
+    prune, read_answer, read_check, read_errand, read_log_tail, read_reply, start, stop,
 };
 
 use crate::host::{Host, Release};
@@ -78,7 +78,8 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     run(&host, errand(&host.site, &migration));
     run(&host, errand(&host.site, &Errand { argv: vec!["false".to_owned()], mark: None, ..migration }));
     let answer = host.run(&probe_command(&host.site, &question)).stdout;
-    let said = host.run(&tail(&host.site, host.port, 10)).stdout;
+    let query = LogQuery { past: [host.port].into(), lines_max: 10, since: None };
+    let said = host.run(&logs(&host.site, &query)).stdout;
     host.site.epoch = Epoch(host.site.epoch.0 - 1);
     run(&host, claim(&host.site));
     host.site.epoch = Epoch(host.site.epoch.0 + 1);
@@ -144,7 +145,7 @@ fn the_transcripts_are_genuine() {
     assert!(errands.iter().any(|end| matches!(end, ErrandEnd::AlreadyDone { .. })), "{errands:?}");
     assert!(errands.iter().any(|end| matches!(end, ErrandEnd::Failed { run: Some(_), .. })), "{errands:?}");
     assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
-    assert!(!read_tail(&TRANSCRIPTS.tail).unwrap().is_empty());
+    assert!(!read_log_tail(&TRANSCRIPTS.tail, 10).is_empty());
 }
 
 #[test]
@@ -180,9 +181,6 @@ fn what_breaks_off_is_never_taken_for_whole() {
     }
     for length in 0..TRANSCRIPTS.answer.len() {
         assert!(TRANSCRIPTS.answer.get(..length).is_none_or(|part| read_answer(part).is_err()));
-    }
-    for length in 0..TRANSCRIPTS.tail.len() {
-        assert!(TRANSCRIPTS.tail.get(..length).is_none_or(|part| read_tail(part).is_err()));
     }
 }
 
@@ -229,13 +227,12 @@ proptest! {
         if let Ok(answer) = read_answer(&answer) {
             prop_assert!(!answer.line.contains(char::is_control), "{answer:?}");
         }
-        if let Ok(lines) = read_tail(&log) {
-            prop_assert!(lines.iter().all(|line| !line.contains(|c: char| c.is_control() && c != '\t')), "{lines:?}");
-        }
+        let lines = read_log_tail(&log, 10);
+        prop_assert!(lines.iter().all(|line| !line.contains(|c: char| c.is_control() && c != '\t')), "{lines:?}");
     }
 
     #[test]
     fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ -~]{0,20}\n){0,20}(end=done\n)?") {
-        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_tail(&noise));
+        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_log_tail(&noise, 9));
     }
 }

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Listener, Occupant, Process};
-use ship::core::names::{InstanceId, ReleaseId, Revision};
+use ship::core::names::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
-use ship::script::{Launch, Question, probe_command, read_answer, read_tail, start, tail};
+use ship::script::{Launch, LogQuery, Question, logs, probe_command, read_answer, read_log_tail, start};
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
 
@@ -170,8 +170,7 @@ fn a_service_that_ends_at_once_is_reported_with_its_status_and_its_last_words() 
         let instance = host.start(&host.launch_sh("a", &release, "echo cannot find my config >&2; exit 3"));
         assert_eq!(instance.process, Process::Ended { how: "exit status 3".into() }, "{shell:?}");
         assert_eq!(host.instance(host.observe()).process, instance.process, "and so it stays");
-        let log = host.run(&tail(&host.site, host.port, 5)).stdout;
-        assert_eq!(read_tail(&log).expect("log"), ["cannot find my config"]);
+        assert_eq!(last_lines(&host, host.port, 5), ["cannot find my config"]);
 
         host.stop("a");
         let instance = host.start(&host.launch_sh("b", &release, "kill -KILL $$"));
@@ -449,8 +448,13 @@ fn the_log_of_the_instance_before_is_kept_beside_its_own() {
     host.start(&host.launch_sh("b", &release, "echo one; echo two; echo three"));
     let log = |name: &str| fs::read_to_string(host.slot().join(name)).expect("log");
     assert_eq!((log("log"), log("log.1")), ("one\ntwo\nthree\n".into(), "first\n".into()));
-    assert_eq!(read_tail(&host.run(&tail(&host.site, host.port, 2)).stdout).expect("log"), ["two", "three"]);
-    assert_eq!(read_tail(&host.run(&tail(&host.site, 1, 2)).stdout).expect("log"), Vec::<String>::new());
+    assert_eq!(last_lines(&host, host.port, 2), ["two", "three"]);
+    assert_eq!(last_lines(&host, 1, 2), Vec::<String>::new());
+}
+
+fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
+    let query = LogQuery { past: [port].into(), lines_max, since: None };
+    read_log_tail(&host.run(&logs(&host.site, &query)).stdout, lines_max)
 }
 
 #[test]

@@ -9,7 +9,8 @@ use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::names::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
-    Halt, Launch, Needs, Script, Unreadable, check, disarm, observe, read_reply, read_tail, start, stop, tail,
+    Halt, Launch, LogQuery, Needs, Script, Unreadable, check, disarm, logs, observe, read_log_tail, read_reply, start,
+    stop,
 };
 
 use crate::host::{Host, Release, now, shells};
@@ -31,7 +32,7 @@ fn every_shell_understands_the_scripts() {
             start(&host.site, &launch(&host, &release)),
             stop(&host.site, &halt),
             disarm(&host.site, host.port),
-            tail(&host.site, host.port, 5),
+            logs(&host.site, &LogQuery { past: [host.port].into(), lines_max: 5, since: None }),
             check(&host.site, &Needs { driver: Driver::Systemd, user: Some("app"), ..Needs::NONE }),
         ];
         for mut script in scripts {
@@ -371,8 +372,13 @@ fn the_journal_is_asked_for_what_the_instance_itself_has_said() {
     fs::create_dir_all(&slot).expect("slot");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
     fs::write(slot.join("instance"), format!("driver=systemd\nstarted=1.00\nboot={boot}")).expect("record");
-    host.fake("journalctl", "printf '%s\\n' \"$@\"");
-    let asked = read_tail(&host.run(&tail(&host.site, host.port, 5)).stdout).expect("log");
+    host.fake("journalctl", "printf '8081 %s\\n' \"$@\"");
+    let query = LogQuery { past: [host.port].into(), lines_max: 9, since: None };
+    let script = logs(&host.site, &query);
+    let printed = host.run(&moved(&host, script)).stdout;
+    let asked = read_log_tail(&printed, 99);
+    // Journals of systemd before 254 count lines from the beginning, but for a reversed list.
+    assert!(asked.contains(&"--reverse".to_owned()) && asked.contains(&"--lines=9".to_owned()), "{asked:?}");
     assert!(asked.contains(&format!("--unit=ship-testpage@{}.service", host.port)), "{asked:?}");
     assert!(asked.iter().any(|word| word.starts_with("--since=-") && word.ends_with("0ms")), "{asked:?}");
 }

@@ -45,14 +45,25 @@ impl Fleet {
 
     /// Boots so many hosts and so many balancers' machines.
     pub fn boot_behind(count: usize, balancers: usize) -> Self {
+        Self::boot_images(&vec![world::image(); count], balancers)
+    }
+
+    /// Boots one host of each of these Debian suites, inside `world::with_hosts_of`.
+    pub fn boot_suites(suites: &[&str]) -> Self {
+        Self::boot_images(&suites.iter().map(|suite| world::image_of(suite)).collect::<Vec<_>>(), 0)
+    }
+
+    fn boot_images(images: &[PathBuf], balancers: usize) -> Self {
         let dir = PathBuf::from("/run/fleet");
         fs::create_dir(&dir).expect("one fleet in a world");
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
         run("ip", &["link", "set", "br0", "up"]);
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join("id"))]);
-        let hosts = (1..=count).map(|number| Host::make(&dir, &format!("h{number}"), 10 + number)).collect();
-        let balancers = (1..=balancers).map(|number| Host::make(&dir, &format!("lb{number}"), 100 + number)).collect();
+        let host = |(number, image): (usize, &PathBuf)| Host::make(&dir, image, &format!("h{number}"), 10 + number);
+        let hosts = (1..).zip(images).map(host).collect();
+        let balancer = |number| Host::make(&dir, &world::image(), &format!("lb{number}"), 100 + number);
+        let balancers = (1..=balancers).map(balancer).collect();
         let fleet = Self { hosts, balancers, dir };
         fleet.write_ssh_files();
         fleet.machines().for_each(Host::start);
@@ -202,11 +213,11 @@ impl Host {
         self.exec(&format!("rm {dir}/ballast")).exits(0);
     }
 
-    fn make(fleet: &Path, name: &str, number: usize) -> Self {
+    fn make(fleet: &Path, image: &Path, name: &str, number: usize) -> Self {
         let address = format!("10.80.0.{number}");
         let host = Self { dir: fleet.join(name), name: name.to_owned(), address, nspawn: Mutex::new(None) };
         host.make_network();
-        host.make_disk(&fleet.join("id.pub"));
+        host.make_disk(image, &fleet.join("id.pub"));
         host
     }
 
@@ -220,12 +231,12 @@ impl Host {
         run("ip", &["-n", name, "link", "set", "eth0", "up"]);
     }
 
-    fn make_disk(&self, authorized: &Path) {
+    fn make_disk(&self, image: &Path, authorized: &Path) {
         for part in ["upper", "work", "root"] {
             fs::create_dir_all(self.dir.join(part)).expect("a directory in the world");
         }
         let part = |name: &str| text(&self.dir.join(name));
-        let image = text(&world::image());
+        let image = text(image);
         let layers = format!("lowerdir={image},upperdir={},workdir={}", part("upper"), part("work"));
         run("mount", &["-t", "overlay", "overlay", "-o", &layers, &part("root")]);
         let root = self.root();

@@ -20,6 +20,14 @@ except FileNotFoundError:
     BEHAVIOUR = "good"
 
 print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", file=sys.stderr, flush=True)
+if BEHAVIOUR in ("chatty", "chatty-exits"):
+    # So much in a second that a journal with a limit would drop the rest.
+    for number in range(2000):
+        print(f"debug: module {number} is loaded", file=sys.stderr)
+    print("the newest line", file=sys.stderr, flush=True)
+if BEHAVIOUR == "chatty-exits":
+    print("fatal: DATABASE_URL is not set", file=sys.stderr, flush=True)
+    sys.exit(3)
 if BEHAVIOUR == "exits":
     print("fatal: the frobnicator is missing", file=sys.stderr, flush=True)
     sys.exit(7)

@@ -57,6 +57,10 @@ pub enum Behaviour {
     Lingers,
     /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep them any more.
     Keeps,
+    /// Writes thousands of lines into its log at its start, then serves.
+    Chatty,
+    /// Writes thousands of lines into its log at its start, then the decisive one, and ends.
+    ChattyExits,
 }
 
 /// A user's directory, with version 1 and 2 of a good service.
@@ -121,6 +125,8 @@ impl Project {
             Behaviour::Late => "late",
             Behaviour::Lingers => "lingers",
             Behaviour::Keeps => "keeps",
+            Behaviour::Chatty => "chatty",
+            Behaviour::ChattyExits => "chatty-exits",
         };
         let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));

@@ -17,8 +17,10 @@ use super::command::Running;
 
 /// Set inside a world, to its name.
 const INSIDE: &str = "SHIP_TEST_WORLD";
-/// Set inside a world, to the directory of the hosts' image.
-const IMAGE: &str = "SHIP_TEST_IMAGE";
+/// Set inside a world, to the directories of the hosts' images, separated by colons.
+const IMAGES: &str = "SHIP_TEST_IMAGES";
+/// The suite of this machine, or the default one.
+const OWN_SUITE: &str = "";
 /// A world that has not ended by then is ended.
 const DEADLINE: Duration = Duration::from_mins(5);
 
@@ -58,19 +60,24 @@ impl fmt::Display for Skip {
 ///
 /// `body` must be a closure written in the test function itself: the test is found again by its name.
 pub fn with_hosts<F: FnOnce()>(body: F) {
-    enter(&HOST_TOOLS, true, body);
+    enter(&HOST_TOOLS, &[OWN_SUITE], body);
+}
+
+/// The same for hosts of these Debian suites, for [`image_of`]. Fails where no mirror has one.
+pub fn with_hosts_of<F: FnOnce()>(suites: &[&str], body: F) {
+    enter(&HOST_TOOLS, suites, body);
 }
 
 /// Runs `body` in a world with no more than a loopback and an sshd.
 pub fn with_sshd<F: FnOnce()>(body: F) {
-    enter(&[("ip", "iproute2"), ("sshd", "openssh-server"), ("python3", "python3")], false, body);
+    enter(&[("ip", "iproute2"), ("sshd", "openssh-server"), ("python3", "python3")], &[], body);
 }
 
 /// Runs `body` in a world with no more than a loopback and these programs, each with its Debian package; says
 /// `skipped: …` where one is missing.
 pub fn with_programs<F: FnOnce()>(programs: &[(&str, &str)], body: F) {
     if has_programs(programs) {
-        enter(&[("ip", "iproute2"), ("ss", "iproute2")], false, body);
+        enter(&[("ip", "iproute2"), ("ss", "iproute2")], &[], body);
     }
 }
 
@@ -93,10 +100,21 @@ pub fn name() -> String {
 
 /// The directory of the image that hosts boot from.
 pub fn image() -> PathBuf {
-    env::var_os(IMAGE).expect("systemd hosts are booted inside `world::with_hosts`").into()
+    images().next().expect("one image in each world with hosts")
 }
 
-fn enter<F: FnOnce()>(tools: &[(&str, &str)], with_image: bool, body: F) {
+/// The directory of the image of a Debian suite.
+pub fn image_of(suite: &str) -> PathBuf {
+    let is_of_suite = |image: &PathBuf| image.to_string_lossy().contains(&format!("/host-{suite}-"));
+    images().find(is_of_suite).unwrap_or_else(|| panic!("this world has no image of {suite}"))
+}
+
+fn images() -> impl Iterator<Item = PathBuf> {
+    let images = env::var(IMAGES).expect("systemd hosts are booted inside `world::with_hosts`");
+    images.split(':').map(PathBuf::from).collect::<Vec<_>>().into_iter()
+}
+
+fn enter<F: FnOnce()>(tools: &[(&str, &str)], suites: &[&str], body: F) {
     if env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -104,8 +122,8 @@ fn enter<F: FnOnce()>(tools: &[(&str, &str)], with_image: bool, body: F) {
         return;
     }
     sweep_dead_worlds();
-    let image = with_image.then(make_image);
-    run_again_inside(test_name::<F>(), image.as_deref());
+    let images: Vec<_> = suites.iter().map(|suite| make_image(suite)).collect();
+    run_again_inside(test_name::<F>(), &images);
 }
 
 fn has_room_for(tools: &[(&str, &str)]) -> bool {
@@ -149,14 +167,16 @@ fn find(tool: &str) -> Option<PathBuf> {
     dirs.map(|dir| Path::new(dir).join(tool)).find(|file| file.is_file())
 }
 
-fn make_image() -> PathBuf {
+fn make_image(suite: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/host-image.sh");
-    let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("bash is there");
-    assert!(output.status.success(), "the image of the test hosts could not be made");
-    PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+    let mut command = Command::new(script);
+    command.args(Some(suite).filter(|suite| *suite != OWN_SUITE));
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("bash is there");
+    assert!(output.status.success(), "cannot make the image of {suite} test hosts; the reason is above");
+    String::from_utf8(output.stdout).expect("a path").trim().to_owned()
 }
 
-fn run_again_inside(test: &str, image: Option<&Path>) {
+fn run_again_inside(test: &str, images: &[String]) {
     static WORLDS: AtomicU32 = AtomicU32::new(0);
     let world = format!("{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new("setpriv");
@@ -175,9 +195,7 @@ fn run_again_inside(test: &str, image: Option<&Path>) {
     command.args(["bash", "-c", INIT, "bash"]).arg(env::current_exe().expect("the test's own file"));
     command.args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"]);
     command.env(INSIDE, &world).env("PATH", path_with_sbin());
-    if let Some(image) = image {
-        command.env(IMAGE, image);
-    }
+    command.env(IMAGES, images.join(":"));
     let done = Running::spawn(command).wait_within(DEADLINE);
     remove_control_groups(&world);
     // Indented, so that nobody takes the inner test's result line for one more result.

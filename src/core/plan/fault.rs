@@ -123,7 +123,7 @@ impl Draft<'_> {
         }
         let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
         if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
-            let answer = counted.instance.health.last_answer().unwrap_or("none, it was never asked");
+            let answer = counted.instance.health.last_answer().unwrap_or("none: the instance was not asked");
             let answer = match (counted.stream, &counted.instance.listener) {
                 (Stream::Objected, _) => "it is ready, but the check of a balancer objects".to_owned(),
                 // It is asked elsewhere.

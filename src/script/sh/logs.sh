@@ -38,10 +38,12 @@ past_of_file() {
 past_of_journal() {
     [ -d /run/systemd/system ] || return 0
     units "$port"
+    # Before systemd 254, --lines counts from --since on instead of back from the end; with --reverse it never does.
+    # tac writes a pipe's content to a file first: /run needs no disk that may be full.
     if [ -n "$SINCE_S" ]; then
-        journal "--lines=$LINES_MAX" "--since=@$SINCE_S"
+        journal --reverse "--lines=$LINES_MAX" "--since=@$SINCE_S" | TMPDIR=/run tac
     else
-        journal "--lines=$LINES_MAX" ${began:+"$began"}
+        journal --reverse "--lines=$LINES_MAX" ${began:+"$began"} | TMPDIR=/run tac
     fi
 }
 

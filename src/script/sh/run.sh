@@ -19,7 +19,7 @@ APART='( read -r gone <&3; kill -KILL 0 ) >/dev/null 2>&1 & exec 3<&-; exec time
 
 # Runs the script $2 as user $3, with $4 for its PATH, for $1 seconds at most: how it ended, in "how" (a status, or
 # "timeout"), for how long it ran, in "took_cs", and what it said last, in "saids", as lines of the report, and "last".
-# What it leaves in its session ends with it.
+# What it leaves in its session ends with it; what has left its session is reported, and goes on: it may be meant to.
 run_apart() {
     limit=$1 run=$2 path=$4 how=126 took_cs=0 saids= last=
     can_run "$3" || {
@@ -40,7 +40,8 @@ run_apart() {
     ran_from=$cs
     tail -c "$SAID_BYTES" <"$bench/said" >"$bench/tail" 2>/dev/null 7>&- 8>&- 9>&- &
     reader=$!
-    env -i "PATH=$path" setsid sh -c "$APART" "$limit" "$run" run "$@" </dev/null >&7 2>&1 3<"$bench/leash" \
+    ticket=$$.$ran_from
+    env -i "PATH=$path" "SHIP_COMMAND=$ticket" setsid sh -c "$APART" "$limit" "$run" run "$@" </dev/null >&7 2>&1 3<"$bench/leash" \
         4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     leader=$!
     exec 7>&-
@@ -56,6 +57,7 @@ run_apart() {
     end_session "$leader"
     await_reader
     read_said
+    report_strays
     rm -rf -- "$bench"
 }
 
@@ -84,6 +86,20 @@ await_reader() {
         nap
     done
     { wait "$reader"; } 2>/dev/null
+}
+
+# Processes that have left the session still have the environment that they were begun with. Programs that clear it, as
+# service managers do, are meant to start what stays.
+report_strays() {
+    strays=
+    for environ in $(grep -lsF "SHIP_COMMAND=$ticket" /proc/[0-9]*/environ 2>/dev/null); do
+        pid=${environ#/proc/}
+        pid=${pid%/environ}
+        words=
+        read -r words <"/proc/$pid/comm" || continue
+        strays="$strays${strays:+, }$words (pid $pid)"
+    done 2>/dev/null
+    [ -z "$strays" ] || saids="${saids}left=$strays$NL"
 }
 
 read_said() {
