@@ -312,14 +312,14 @@ async fn proxy_command_that_waits_is_shown_with_its_words() {
 #[tokio::test]
 async fn too_many_keys_are_named_with_the_key_that_helps() {
     let sshd = sshd!("MaxAuthTries 2");
-    let mut keys = String::new();
+    let mut keys = vec!["IdentitiesOnly yes\n".to_owned()];
     for number in 0..3 {
         let key = sshd.file(&format!("other{number}"));
         let made = Process::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
         assert!(made.success());
-        keys += &format!("IdentityFile {}\n", key.display());
+        keys.push(format!("IdentityFile {}\n", key.display()));
     }
-    sshd.write("ssh_config", &format!("IdentitiesOnly yes\n{keys}"));
+    sshd.write("ssh_config", &keys.concat());
     let error = refused(&Target { identity_file: None, ..sshd.target() }).await;
     assert!(matches!(error, ConnectError::Authentication(_)) && error.is_final(), "{error}");
     let text = error.to_string();

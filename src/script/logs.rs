@@ -144,7 +144,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
         LogLine::Begun | LogLine::Live => None,
     });
     let printable = |line: &str| line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-    let mut lines: Vec<String> = texts.flat_map(|text| text.lines().map(printable).collect::<Vec<_>>()).collect();
+    let mut lines: Vec<String> = texts.flat_map(|text| text.split('\n').map(printable).collect::<Vec<_>>()).collect();
     let max = usize::try_from(lines_max).unwrap_or(usize::MAX);
     lines.split_off(lines.len().saturating_sub(max))
 }
