@@ -15,6 +15,7 @@ const TOOLS: &[&str] = &[
     "cat",
     "chmod",
     "cp",
+    "dd",
     "df",
     "env",
     "flock",

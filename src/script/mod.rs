@@ -1,8 +1,8 @@
 //! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers; nothing runs here.
 //!
 //! A script is a head of assignments, each value through [`quote()`], and the texts under `sh/`, which never change.
-//! It is given to `sh -c` on the host, with [`Input`] on its standard input. It may end before it has read all of that:
-//! a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
+//! A shell on the host reads it from standard input, before [`Input`], which is the script's own. It may end before it
+//! has read all of that: a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
 //! unread                 units have changed, and systemd may not have read them yet (systemd driver)

@@ -34,7 +34,7 @@ pub struct Site {
 /// What to run on a host.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// A POSIX sh script. It holds no secrets: other users of the host can see it.
+    /// A POSIX sh script. It holds no secrets: it may be kept in a log.
     pub text: String,
     /// What it reads.
     pub input: Input,
