@@ -93,11 +93,11 @@ await_reader() {
 report_strays() {
     strays=
     for environ in $(grep -lsF "SHIP_COMMAND=$ticket" /proc/[0-9]*/environ 2>/dev/null); do
-        pid=${environ#/proc/}
-        pid=${pid%/environ}
+        stray=${environ#/proc/}
+        stray=${stray%/environ}
         words=
-        read -r words <"/proc/$pid/comm" || continue
-        strays="$strays${strays:+, }$words (pid $pid)"
+        read -r words <"/proc/$stray/comm" || continue
+        strays="$strays${strays:+, }$words (pid $stray)"
     done 2>/dev/null
     [ -z "$strays" ] || saids="${saids}left=$strays$NL"
 }
