@@ -117,21 +117,9 @@ fn host(id: &HostId, n: usize) -> Host {
 fn instance(name: &str, release: &str, n: usize) -> Instance {
     let long_ago = NOW - Duration::from_hours(1);
     let health = if n % 53 == 52 {
-        Health {
-            passes: 0,
-            failures: 3,
-            ready_since: None,
-            last: Some((NOW, Verdict::Fail("refused".into()))),
-            error: None,
-        }
+        Health { passes: 0, failures: 3, ready_since: None, last: Some((NOW, Verdict::Fail("refused".into()))) }
     } else {
-        Health {
-            passes: 9,
-            failures: 0,
-            ready_since: Some(long_ago),
-            last: Some((NOW, Verdict::Pass("ok".into()))),
-            error: None,
-        }
+        Health { passes: 9, failures: 0, ready_since: Some(long_ago), last: Some((NOW, Verdict::Pass("ok".into()))) }
     };
     Instance {
         name: InstanceId::from(name),

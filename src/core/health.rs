@@ -65,10 +65,8 @@ pub struct Health {
     pub failures: u32,
     /// Since when it has been ready without a break.
     pub ready_since: Option<Time>,
-    /// The last verdict about the instance, and when it came.
+    /// The last verdict about the instance, and when it came; as long as there is none, why it could not be asked.
     pub last: Option<(Time, Verdict)>,
-    /// Why the instance could not be asked since then.
-    pub error: Option<String>,
 }
 
 impl Health {
@@ -99,12 +97,13 @@ impl Health {
                 })
             }
             // The instance may be fine; the verdict before it goes stale by itself.
-            Verdict::Error(why) => {
-                self.error = Some(why.clone());
+            Verdict::Error(_) => {
+                if matches!(self.last, None | Some((_, Verdict::Error(_)))) {
+                    self.last = Some((now, verdict));
+                }
                 return None;
             }
         };
-        self.error = None;
         self.last = Some((now, verdict));
         change
     }
@@ -126,10 +125,9 @@ impl Health {
 
     /// What the last probe answered, or why there was no answer, for a person.
     pub fn last_answer(&self) -> Option<&str> {
-        let answer = self.last.as_ref().map(|(_, verdict)| match verdict {
+        self.last.as_ref().map(|(_, verdict)| match verdict {
             Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text) => text.as_str(),
-        });
-        self.error.as_deref().or(answer)
+        })
     }
 }
 

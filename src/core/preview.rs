@@ -175,7 +175,6 @@ fn perform(
                             failures: 0,
                             ready_since: Some(now),
                             last: Some((now, Verdict::Pass(String::new()))),
-                            error: None,
                         },
                     }),
                 );

@@ -349,12 +349,8 @@ impl<'a> Controllers<'a> {
             instance.sighting.at = if self.workers && !seen.is_fresh { Time(0) } else { NOW };
             instance.health = match seen.health {
                 Asked::Never => Health::default(),
-                Asked::Passes => {
-                    Health { passes: 1, failures: 0, ready_since: Some(NOW), last: Some((NOW, pass())), error: None }
-                }
-                Asked::Fails => {
-                    Health { passes: 0, failures: 1, ready_since: None, last: Some((NOW, fail())), error: None }
-                }
+                Asked::Passes => Health { passes: 1, failures: 0, ready_since: Some(NOW), last: Some((NOW, pass())) },
+                Asked::Fails => Health { passes: 0, failures: 1, ready_since: None, last: Some((NOW, fail())) },
             };
             Some((port_number(port), Occupant::Instance(instance)))
         });

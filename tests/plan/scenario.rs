@@ -108,7 +108,6 @@ impl Setup {
                 failures: 0,
                 ready_since: Some(since),
                 last: Some((START, Verdict::Pass("ok".into()))),
-                error: None,
             };
             let name = format!("{}-{version}", slot.host);
             let sighting = Sighting { at: START, ..Sighting::default() };

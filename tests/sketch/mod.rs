@@ -277,7 +277,7 @@ impl Condition {
             },
             restarts: 0,
             listener: Listener::Own { address: "0.0.0.0".into() },
-            health: Health { passes: 0, failures, ready_since, last, error: None },
+            health: Health { passes: 0, failures, ready_since, last },
             sighting: Sighting { at: NOW, ..Sighting::default() },
         }
     }
