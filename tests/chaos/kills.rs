@@ -133,6 +133,13 @@ impl Move {
     fn start(&self, project: &Project) -> Running {
         match self.verb {
             "deploy" => project.start_deploy(&self.to),
+            // A bare one right after another is refused.
+            "rollback" => {
+                let is_meant = |row: &Value| row["version"] == *self.to && row["outcome"] == "succeeded";
+                let target = project.history().into_iter().find(is_meant).expect("a revision of that version");
+                let revision = target["revision"].to_string();
+                project.start("rollback", &["--to-revision", &revision, "--output", "plain"])
+            }
             verb => project.start(verb, &["--output", "plain"]),
         }
     }

@@ -109,8 +109,8 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
     assert!(done.stdout.starts_with("page 0.8 on local"), "{}", done.stdout);
     assert!(done.stdout.contains("start  0.8 at node1:"), "{}", done.stdout);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
-    for flag in ["--lock-timeout", "--lock-wait"] {
-        project.ship(&["rollback", flag, "1s"]).any_stderr().run();
+    for (flag, revision) in [("--lock-timeout", "1"), ("--lock-wait", "2")] {
+        project.ship(&["rollback", flag, "1s", "--to-revision", revision]).any_stderr().run();
     }
 }
 
