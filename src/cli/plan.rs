@@ -133,7 +133,10 @@ fn text(
         );
         match &rollout.fallback {
             Some(back) => {
-                let _ = writeln!(out, "if it fails: back to {} (revision {})", back.version, back.revision);
+                let number =
+                    rollout.fallback_replicas.map(|number| format!(" and {}", count(number as usize, "replica")));
+                let number = number.unwrap_or_default();
+                let _ = writeln!(out, "if it fails: back to {} (revision {}){number}", back.version, back.revision);
             }
             None if rollout.is_proven => out.push_str("if it fails: held, as this version was proven healthy before\n"),
             None => out.push_str("if it fails: held, as there is no other revision proven healthy to go back to\n"),
