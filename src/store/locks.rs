@@ -38,7 +38,32 @@ fn pids(locks: &str, inodes: &[u64]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn another_process_that_holds_a_lock_is_named() {
+        const HOLD: &str = "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n\
+                            print('locked', flush=True)\nsys.stdin.read()";
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("ship.db");
+        fs::write(&database, "").unwrap();
+        let mut python = Command::new("python3");
+        let held = python.args(["-c", HOLD]).arg(&database).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut holder) = held else {
+            eprintln!("SKIPPED: python3 is missing");
+            return;
+        };
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let named = holders(&database);
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert_eq!(named, [format!("pid {} (python3)", holder.id())]);
+        assert!(holders(&database).is_empty());
+    }
 
     #[test]
     fn the_holder_is_read_from_the_kernels_list() {

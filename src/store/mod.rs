@@ -167,10 +167,10 @@ pub enum StoreError {
     /// What was found belongs to another user, or others can write to it.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
-    /// The directory could not be made.
-    #[error("cannot make the state directory {}: {source}", path.display())]
+    /// A directory or file of the state cannot be made or read.
+    #[error("{}", directory_text(.path, .source))]
     Directory {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -189,6 +189,15 @@ pub enum StoreError {
     /// The lease was lost to another controller.
     #[error("the lease was taken over by another ship")]
     LeaseLost,
+}
+
+/// What the system said, and what to do about it.
+fn directory_text(path: &Path, source: &std::io::Error) -> String {
+    let failed = format!("cannot use {} for the state: {source}", path.display());
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => format!("{failed}\nhint: run ship as the user who owns it"),
+        _ => failed,
+    }
 }
 
 /// What the database said, and what to do about it.

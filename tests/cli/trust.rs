@@ -206,11 +206,28 @@ fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
 }
 
 #[test]
+fn state_directory_that_another_user_cannot_read_is_not_taken_for_an_empty_one() {
+    let project = Project::small();
+    project.deploy("0.8");
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
+        eprintln!("SKIPPED: only root can become another user, who must be able to run ship");
+        return;
+    }
+    fs::set_permissions(project.root(), fs::Permissions::from_mode(0o755)).expect("our own directory");
+    let refused = "ship.db for the state: Permission denied (os error 13)\nhint: run ship as the user who owns it\n";
+    for verb in ["history", "status", "deploy"] {
+        let done = by_shell(&project, &format!("{nobody} $SHIP {verb} inventory.toml")).exits(1);
+        assert!(done.stderr.ends_with(refused), "{verb}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn too_few_processes_are_an_error_and_no_hang() {
     let project = Project::small();
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if by_shell(&project, &format!("{nobody} true")).code != Some(0) {
-        eprintln!("SKIPPED: only root can become another user");
+    if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
+        eprintln!("SKIPPED: only root can become another user, who must be able to run ship");
         return;
     }
     fs::set_permissions(project.root(), fs::Permissions::from_mode(0o755)).expect("our own directory");

@@ -96,8 +96,13 @@ impl Sqlite {
     pub fn open_existing(place: &Place) -> Result<Option<Self>, StoreError> {
         place.check()?;
         let path = place.database();
-        if !path.is_file() {
-            return Ok(None);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {}
+            // What cannot be looked at may be there.
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path, source });
+            }
+            _ => return Ok(None),
         }
         match Self::open_file(&path).and_then(|store| store.can_read().map(|()| store)) {
             Err(StoreError::Database { source, .. }) if is_read_only(&source) => Self::open_copy(&path).map(Some),
