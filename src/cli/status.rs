@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{Form, Status as Args};
+use super::args::{Form, InventoryArg, Status as Args};
 use super::exit::{Exit, Fail};
 use super::session::{Session, StoreAccess};
 use super::{ownership, print, signals};
@@ -25,31 +26,52 @@ use crate::store::Store;
 const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Read)?;
-    let definitions = session.definitions();
-    let world = session.world(definitions.clone(), None);
+    let mut view = View::open(args.inventory.clone())?;
     let exit = if args.watch {
-        watch(&mut session, &world, &definitions, args.output).await
+        watch(&mut view, args.inventory, args.output).await
     } else {
-        let shown = show(&session, &world, &definitions, args.output, "").await;
+        let shown = show(&view.session, &view.world, &view.definitions, args.output, "").await;
         shown.map(|()| Exit::Done)
     };
-    world.close().await;
+    view.world.close().await;
     exit
 }
 
-async fn watch(
-    session: &mut Session,
-    world: &std::sync::Arc<Hosts>,
-    definitions: &BTreeMap<ReleaseId, Definition>,
-    form: Form,
-) -> Result<Exit, Fail> {
+/// What a status is made of: the files, the history, and the connections to the hosts.
+struct View {
+    session: Session,
+    definitions: BTreeMap<ReleaseId, Definition>,
+    world: Arc<Hosts>,
+}
+
+impl View {
+    fn open(inventory: InventoryArg) -> Result<Self, Fail> {
+        let session = Session::recall(inventory, &Overrides::default(), StoreAccess::Read)?;
+        let definitions = session.definitions();
+        let world = session.world(definitions.clone(), None);
+        Ok(Self { session, definitions, world })
+    }
+
+    /// Takes in what other processes have recorded since. A new release brings a definition of its own, and may have come
+    /// with other files.
+    async fn refresh(&mut self, inventory: &InventoryArg) -> Result<(), Fail> {
+        self.session.read_history()?;
+        if self.session.definitions().keys().eq(self.definitions.keys()) {
+            return Ok(());
+        }
+        let old = std::mem::replace(self, Self::open(inventory.clone())?);
+        old.world.close().await;
+        Ok(())
+    }
+}
+
+async fn watch(view: &mut View, inventory: InventoryArg, form: Form) -> Result<Exit, Fail> {
     let mut interrupts = signals::listen()?;
     let clear = if std::io::stdout().is_terminal() && form == Form::Text { "\x1b[H\x1b[2J" } else { "" };
     loop {
-        session.read_history()?;
+        view.refresh(&inventory).await?;
         tokio::select! {
-            shown = show(session, world, definitions, form, clear) => shown?,
+            shown = show(&view.session, &view.world, &view.definitions, form, clear) => shown?,
             _ = interrupts.recv() => return Ok(Exit::Done),
         }
         tokio::select! {
@@ -61,7 +83,7 @@ async fn watch(
 
 async fn show(
     session: &Session,
-    world: &std::sync::Arc<Hosts>,
+    world: &Arc<Hosts>,
     definitions: &BTreeMap<ReleaseId, Definition>,
     form: Form,
     clear: &str,
@@ -105,7 +127,7 @@ async fn show(
         min_ready: spec.min_ready,
         thresholds: &spec.thresholds,
         traffic: spec.traffic.as_ref(),
-        state: Standing::of(account.as_ref(), holder.is_some()).state(),
+        standing: Standing::of(account.as_ref(), holder.is_some()),
         marks: &marks,
         left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
         holds: &holds,

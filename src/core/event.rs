@@ -446,7 +446,8 @@ impl Progress {
         [self.updated, self.updated_available, self.available, self.total].iter().all(|count| *count == self.desired)
     }
 
-    /// Kubernetes' sentence for these counts (`kubectl rollout status`).
+    /// Kubernetes' sentence about a rollout under way with these counts (`kubectl rollout status`). That it has succeeded is
+    /// known by its outcome alone.
     pub fn sentence(&self, service: &str) -> String {
         let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
         if self.updated < self.desired {
@@ -456,7 +457,7 @@ impl Progress {
         } else if self.updated_available < self.desired {
             format!("{head}{} of {} updated replicas are available...", self.updated_available, self.desired)
         } else {
-            format!("deployment \"{service}\" successfully rolled out")
+            format!("{head}all {} updated replicas are available...", self.desired)
         }
     }
 }

@@ -14,6 +14,7 @@ use super::fleet::{Fleet, Host, Instance, Reach};
 use super::health::Thresholds;
 use super::hold::Hold;
 use super::names::{ActionId, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use super::standing::Standing;
 use super::time::{Human, Time};
 use super::traffic::{Stream, Traffic};
 
@@ -26,6 +27,9 @@ pub struct Status {
     pub fleet: String,
     /// What is being done about it.
     pub state: State,
+    /// How the last rollout ended, or that one is under way.
+    #[serde(skip)]
+    pub standing: Standing,
     /// The revision that it is on, or on its way to; `None` before the first deploy.
     pub revision: Option<Revision>,
     /// The version of that revision.
@@ -175,8 +179,8 @@ pub struct Scene<'a> {
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
     /// What stands before the instances.
     pub traffic: Option<&'a Traffic>,
-    /// What is being done.
-    pub state: State,
+    /// How the last rollout ended, or that one is under way.
+    pub standing: Standing,
     /// What is on its way.
     pub marks: &'a Marks,
     /// Hosts that the last rollout left behind.
@@ -262,7 +266,8 @@ impl Status {
         Self {
             service: scene.service.to_owned(),
             fleet: scene.fleet_name.to_owned(),
-            state: scene.state,
+            state: scene.standing.state(),
+            standing: scene.standing,
             revision: scene.target.map(|target| target.revision),
             version: scene.target.map(|target| target.version.clone()),
             replicas,
@@ -272,11 +277,31 @@ impl Status {
         }
     }
 
-    /// Kubernetes' sentence about it, or what is to be said where Kubernetes has none.
+    /// One sentence about it: Kubernetes' own while a rollout is under way, else how the last one ended.
     pub fn sentence(&self) -> String {
-        match self.version {
-            None => format!("service \"{}\" has not been deployed on {} yet", self.service, self.fleet),
-            Some(_) => self.replicas.progress().sentence(&self.service),
+        if self.version.is_none() {
+            return format!("service \"{}\" has not been deployed on {} yet", self.service, self.fleet);
+        }
+        let name = format!("deployment \"{}\"", self.service);
+        let Replicas { desired, updated, updated_available, available, .. } = self.replicas;
+        let stopped = |why: &str| {
+            format!("{name} {why}: {updated} of {desired} replicas updated, {available} of {desired} available")
+        };
+        let ended = |how: &str| match self.replicas.progress() {
+            progress if progress.is_complete() => format!("{name} successfully {how}"),
+            _ if updated_available == desired => {
+                format!("{name} was {how}; {} run now and {desired} are wanted", self.replicas.total)
+            }
+            _ => format!("{name} was {how}; {available} of {desired} replicas are available now"),
+        };
+        match self.standing {
+            Standing::New | Standing::Running => self.replicas.progress().sentence(&self.service),
+            Standing::Idle => ended("rolled out"),
+            Standing::RolledBack => ended("rolled back"),
+            Standing::Paused => stopped("is paused"),
+            Standing::CutOff => stopped("was interrupted"),
+            Standing::Held => stopped("failed and is held"),
+            Standing::Stuck => stopped("failed, and its rollback failed too"),
         }
     }
 }

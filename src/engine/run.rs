@@ -26,7 +26,8 @@ use crate::core::plan::{Next, plan};
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
-use crate::core::status::{Marks, Scene, State, Status};
+use crate::core::standing::Standing;
+use crate::core::status::{Marks, Scene, Status};
 use crate::core::step::Step;
 use crate::core::time::Time;
 use crate::core::traffic::View;
@@ -294,7 +295,7 @@ impl<W: World, S: Store> Run<W, S> {
             min_ready: self.engine.spec.min_ready,
             thresholds: &self.engine.spec.thresholds,
             traffic: self.engine.spec.traffic.as_ref(),
-            state: State::Running,
+            standing: Standing::Running,
             marks: &self.marks,
             left_behind: &left_behind,
             holds: &self.holds,
@@ -470,7 +471,7 @@ impl<W: World, S: Store> Run<W, S> {
         self.take_all();
         let now = self.engine.clock.now();
         if now.since(self.heartbeat) >= HEARTBEAT {
-            self.engine.store.renew_lease(now)?;
+            self.engine.store.renew_lease(self.engine.clock.wall())?;
             self.heartbeat = now;
         }
         if now.since(self.ticked) >= TICK {

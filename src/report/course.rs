@@ -102,6 +102,18 @@ impl Course {
         self.then == Some(Then::RollBack)
     }
 
+    /// Kubernetes' sentence about a rollout that has ended, where it has one. A change of numbers alone leaves a rollout as
+    /// it stood.
+    pub(super) fn last_sentence(&self, outcome: &Outcome) -> Option<String> {
+        let how = match outcome {
+            _ if self.stands.is_some() => return None,
+            Outcome::Succeeded => "rolled out",
+            Outcome::RolledBack => "rolled back",
+            _ => return None,
+        };
+        Some(format!("deployment \"{}\" successfully {how}", self.service))
+    }
+
     /// The version that instances are now to run.
     pub(super) fn version(&self) -> &str {
         match &self.fallback {

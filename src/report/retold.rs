@@ -10,6 +10,7 @@ use crate::core::event::{Entry, Event, Progress};
 use crate::core::failure::Failure;
 use crate::core::names::{InstanceId, Revision};
 use crate::core::roster::{Post, Roster};
+use crate::core::standing::Standing;
 use crate::core::status::{Held, Replicas, Row, State, Status, Word};
 
 /// All that was worth telling, as it was told then.
@@ -75,6 +76,7 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
         service: start.service.clone(),
         fleet: start.fleet.clone(),
         state: State::Running,
+        standing: Standing::Running,
         revision: Some(start.target.revision),
         version: Some(start.target.version.clone()),
         replicas: Replicas { desired: start.replicas, min_available, max_running, ..Replicas::default() },

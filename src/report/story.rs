@@ -275,11 +275,14 @@ impl Story {
                     format!("{by}: nothing new is started, what is in flight ends first; once more leaves at once");
                 Some(notable(entry.at, String::new(), "", &text))
             }
-            Event::RolloutFinished { outcome } => self.course.as_ref().map(|course| {
+            Event::RolloutFinished { outcome } => {
+                let Some(course) = &self.course else { return Vec::new() };
                 let (text, mut more) = summary::summary(course, outcome, status, entry.at);
                 more.extend(course.loss.iter().flat_map(|report| loss::lines(report, &self.setup.clock)));
-                Told { at: entry.at, weight: Weight::Summary, whom: String::new(), what: "", text, more }
-            }),
+                let summary = Told { at: entry.at, weight: Weight::Summary, whom: String::new(), what: "", text, more };
+                let sentence = course.last_sentence(outcome).map(|text| sentence(entry.at, &text));
+                return sentence.into_iter().chain([summary]).collect();
+            }
         };
         told.into_iter().collect()
     }
@@ -404,12 +407,12 @@ impl Story {
     }
 
     fn sentence(&mut self, at: Time, progress: &Progress, status: &Status) -> Option<Told> {
-        let mut text = progress.sentence(&status.service);
-        let complete = progress.updated_available >= progress.desired && progress.total <= progress.updated;
-        if complete && self.course.as_ref().is_some_and(Course::is_back) {
-            text = format!("deployment \"{}\" successfully rolled back", status.service);
+        // Whether that is the end is told with the outcome: hooks, a soak or an analysis may still object.
+        if progress.is_complete() {
+            return None;
         }
-        let key = if self.one_by_one() || complete {
+        let text = progress.sentence(&status.service);
+        let key = if self.one_by_one() {
             text.clone()
         } else {
             let percent = progress.updated_available as usize * 100 / (progress.desired as usize).max(1);

@@ -9,6 +9,7 @@ use super::text::{Glyphs, Versions};
 use crate::core::action::{Action, StopReason};
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use crate::core::standing::Standing;
 use crate::core::status::{Replicas, Row, State, Status, Word};
 use crate::core::time::Time;
 
@@ -36,6 +37,7 @@ pub(super) fn status(version: &str, revision: u32) -> Status {
         service: "testpage".into(),
         fleet: "local".into(),
         state: State::Running,
+        standing: Standing::Running,
         revision: Some(Revision(revision)),
         version: Some(version.into()),
         replicas: Replicas { desired: 3, min_available: 3, max_running: 4, ..Replicas::default() },

@@ -10,8 +10,9 @@ use std::time::Duration;
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{Behaviour, NODES, Project};
+use crate::project::{Behaviour, NODES, PATIENCE, Project};
 use crate::support::asker::ask;
+use crate::support::world::until;
 
 /// A balancer of the simplest kind: whoever answers gets the request, in turn.
 struct Front {
@@ -202,10 +203,11 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
     front.loses("the version is: 0.9");
     front.holds(true);
     let mut deploy = project.start_deploy("0.9");
-    deploy.await_words("successfully rolled out");
+    until("all in place", PATIENCE, || (deploy.stderr_so_far().matches("0.8 (replaced)").count() == 3).then_some(()));
     front.holds(false);
     let done = deploy.wait().exits(3);
-    let (_, after) = done.stderr.split_once("successfully rolled out").expect("it said so");
+    assert!(!done.stderr.contains("successfully rolled out"), "{}", done.stderr);
+    let (_, after) = done.stderr.rsplit_once("0.8 (replaced)").expect("it said so");
     assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
     assert!(after.contains("now     going back to 0.8"), "{}", done.stderr);
     assert!(project.running()[0].ends_with(" 0.8"));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use snapbox::str;
 
-use crate::call::json_lines;
+use crate::call::{json, json_lines};
 use crate::project::{Behaviour, PATIENCE, Project};
 use crate::support::world::until;
 
@@ -134,4 +134,38 @@ fn watched_it_is_shown_again_and_again_until_ctrl_c() {
     for look in json_lines(&done.stdout) {
         assert_eq!((&look["version"], &look["replicas"]["available"]), (&json!("0.8"), &json!(1)));
     }
+}
+
+#[test]
+fn status_watch_shows_a_release_deployed_after_it_started() {
+    let project = Project::small();
+    project.deploy("0.8");
+    let mut watch = project.ship(&["status", "--watch", "--output", "json"]).spawn();
+    until("a first look", PATIENCE, || watch.stdout_so_far().contains('\n').then_some(()));
+    project.release("0.9", Behaviour::Good);
+    project.deploy("0.9");
+    until("the new release", PATIENCE, || {
+        let shown = watch.stdout_so_far();
+        let (whole, _) = shown.rsplit_once('\n')?;
+        let status = json(whole.lines().last()?);
+        let instance = &status["instances"][0];
+        let is_shown = status["version"] == "0.9" && instance["version"] == "0.9" && instance["ready"] == true;
+        is_shown.then_some(())
+    });
+    watch.signal("INT");
+    watch.wait().exits(0);
+}
+
+#[test]
+fn neither_deploy_nor_status_says_success_before_the_rollout_has_ended() {
+    let project = Project::small();
+    project.deploy("0.8");
+    project.release("0.9", Behaviour::Good);
+    let project = project.with("[rollout]", "[[hooks]]\non = \"after_all\"\ncommand = \"/bin/false\"\n\n[rollout]");
+    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    assert!(!done.stderr.contains("successfully rolled out"), "{}", done.stderr);
+    assert!(done.stderr.contains("deployment \"page\" successfully rolled back"), "{}", done.stderr);
+    let status = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
+    assert!(status.contains("deployment \"page\" successfully rolled back"), "{status}");
+    assert!(!status.contains("successfully rolled out"), "{status}");
 }

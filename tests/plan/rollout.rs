@@ -31,7 +31,10 @@ fn rolls_like_the_articles_table() {
     }
     assert_eq!(it.ending(), Outcome::Succeeded);
     assert_eq!(it.hold("h3"), "needs nothing");
-    assert_eq!(it.plan().progress.sentence("testpage"), "deployment \"testpage\" successfully rolled out");
+    assert_eq!(
+        it.plan().progress.sentence("testpage"),
+        "Waiting for deployment \"testpage\" rollout to finish: all 3 updated replicas are available..."
+    );
 }
 
 #[test]

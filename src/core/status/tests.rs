@@ -8,6 +8,7 @@ use crate::core::health::{Health, Verdict};
 use crate::core::names::Epoch;
 use crate::core::rollout::Rollout;
 use crate::core::spec::{OnFailure, Spec};
+use crate::core::standing::Standing;
 use crate::core::step::AtGate;
 
 const NOW: Time = Time(600_000);
@@ -70,7 +71,7 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
         budget: Budget { replicas: 2, surge: 1, unavailable: 0 },
         min_ready,
         thresholds: &BTreeMap::new(),
-        state: State::Running,
+        standing: Standing::Running,
         marks,
         left_behind: &[],
         holds: &BTreeMap::from([
