@@ -15,7 +15,7 @@ use ship::core::names::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::owner::Owner;
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
-use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, WallClock, World};
+use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, SteadyClock, World};
 use ship::remote::{Target, Transport};
 use support::haproxy::{Backend, Haproxy, get};
 use support::sshd::Sshd;
@@ -136,7 +136,7 @@ fn hosts(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,
         Owner { fleet: "test".into(), service: "web".into(), ..Owner::default() },
-        Arc::new(WallClock),
+        Arc::new(SteadyClock),
         Some(Balancing { traffic, driver, ports: Vec::new() }),
         Control::default(),
     )

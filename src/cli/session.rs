@@ -24,7 +24,7 @@ use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
 use crate::core::traffic::{Balancers, Traffic};
-use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, WallClock};
+use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, SteadyClock};
 use crate::remote::Target;
 use crate::report::Versions;
 use crate::script::DEFAULT_BASE_DIR;
@@ -174,7 +174,7 @@ impl Session {
         };
         let history = store.history_id()?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
-        let (set, clock) = (overrides.set.clone(), Arc::new(WallClock));
+        let (set, clock) = (overrides.set.clone(), Arc::new(SteadyClock));
         let mut session = Self {
             project,
             inventory,
@@ -208,7 +208,7 @@ impl Session {
     /// Takes the lease: from here on this process alone changes the fleet.
     pub(super) fn lock(&mut self, run: &str) -> Result<(), Fail> {
         let (user, host) = who();
-        let holder = Holder::this_process(&user, &host, run, self.now());
+        let holder = Holder::this_process(&user, &host, run, self.clock.wall());
         // A ship that is called by another's hook goes on under its lease.
         let token = std::env::var(config::LEASE).ok();
         self.store.acquire_lease(&self.subject, holder, token.as_deref())?;
@@ -260,7 +260,7 @@ impl Session {
 
     /// Who carries out a rollout now, if anybody alive does.
     pub(super) fn holder(&self) -> Result<Option<Holder>, Fail> {
-        Ok(self.store.holder(&self.subject, &who().1, self.now())?)
+        Ok(self.store.holder(&self.subject, &who().1, self.clock.wall())?)
     }
 
     /// Whether anybody alive carries out a rollout.

@@ -23,7 +23,7 @@ use tracing_subscriber::{Layer, fmt as format};
 
 use super::note;
 use super::session::Session;
-use crate::engine::{Clock as _, WallClock};
+use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
 use crate::report::record::{ENTRY, TARGET};
 use crate::store::{Place, RolloutId};
@@ -172,7 +172,7 @@ fn line(event: &Event<'_>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
     let metadata = event.metadata();
-    let (time, message) = (rfc3339(WallClock.now()), Value::from(fields.message));
+    let (time, message) = (rfc3339(SteadyClock.now()), Value::from(fields.message));
     let mut line = format!(r#"{{"time":"{time}","level":"{}","message":{message}"#, metadata.level());
     if let Some(entry) = fields.entry.as_deref().and_then(|entry| entry.strip_prefix('{')) {
         // As the journal has it.

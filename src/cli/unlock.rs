@@ -18,7 +18,7 @@ use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
     let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
-    let Some(holder) = session.store.lease(&session.subject, session.now())? else {
+    let Some(holder) = session.store.lease(&session.subject, session.clock.wall())? else {
         return print(&format!(
             "deployment \"{}\" on {} is not locked\n",
             session.subject.service, session.subject.fleet

@@ -20,7 +20,7 @@ mod world;
 
 pub use balancers::Balancing;
 pub use chore::{Attempted, Task};
-pub use clock::{Clock, WallClock};
+pub use clock::{Clock, SteadyClock};
 pub use hosts::{Control, HostSite, Hosts, Releases};
 pub use preflight::{Preflight, preflight};
 pub use run::{Engine, EngineError, Interrupts};

@@ -16,6 +16,7 @@ mod aftermath;
 mod analysis;
 mod channels;
 mod check;
+mod clock;
 mod cron;
 mod deploy;
 mod drain;

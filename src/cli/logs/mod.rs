@@ -15,14 +15,14 @@ use super::moment;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::time::Time;
-use crate::engine::{Clock as _, WallClock};
+use crate::engine::{Clock as _, SteadyClock};
 
 pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
     let (inventory, instances) = told_apart(args.what)?;
     let since = args
         .since
         .as_deref()
-        .map(|text| moment::past("--since", text, WallClock.now(), &TimeZone::system()))
+        .map(|text| moment::past("--since", text, SteadyClock.now(), &TimeZone::system()))
         .transpose()?;
     if args.rollout.is_some() && !instances.is_empty() {
         return Err(Fail::refused("error: the log of a rollout is one of all instances; leave the instance out"));

@@ -1,0 +1,40 @@
+//! A control machine whose clock is set.
+
+use std::path::{Path, PathBuf};
+
+use crate::project::Project;
+use crate::support::world::write;
+
+/// Debian's libfaketime, where it is installed.
+fn faketime() -> Option<PathBuf> {
+    let directories = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    let libraries =
+        directories.chain([Path::new("/usr/lib").to_owned()]).map(|dir| dir.join("faketime/libfaketime.so.1"));
+    libraries.into_iter().find(|library| library.exists())
+}
+
+#[test]
+fn deploy_goes_on_when_the_clock_is_set_back_or_forward() {
+    let Some(library) = faketime() else {
+        eprintln!("not run: libfaketime is not installed");
+        return;
+    };
+    let project = Project::small().with("[rollout]", "[rollout]\nmin_ready = \"1s\"");
+    project.deploy("0.8");
+    for (version, step) in [("0.9", "-3600"), ("0.8", "+3600")] {
+        let offset = project.path("offset");
+        write(&offset, "+0");
+        let mut deploy = project
+            .ship(&["deploy", "inventory.toml", "--version", version])
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME_TIMESTAMP_FILE", &offset)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("DONT_FAKE_MONOTONIC", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .spawn();
+        deploy.await_words("started");
+        write(&offset, step);
+        deploy.wait().exits(0);
+        assert!(project.running()[0].ends_with(version));
+    }
+}
