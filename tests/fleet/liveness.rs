@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::asker::{ask, running};
 use crate::support::fleet::{Fleet, Host};
-use crate::support::project::{PAGE, Project};
+use crate::support::project::{Behaviour, PAGE, Project};
 use crate::support::world;
 
 /// What systemd and the kernel may add to the waits that have a number.
@@ -53,8 +53,17 @@ fn answers(host: &Host) -> Option<()> {
         .map(drop)
 }
 
+/// Waits until the host has noted that the present process has passed its probe: before that no failure counts.
+fn await_pass(host: &Host) {
+    world::until("a pass", MARGIN, || {
+        let noted = format!(".{} 0", process(host)?.replace(' ', "."));
+        host.exec("cat /var/lib/ship/page/slots/*/liveness.failures").stdout.contains(&noted).then_some(())
+    });
+}
+
 /// Stops the service in its tracks: its kernel accepts connections for it, and nobody answers.
 fn stick(host: &Host) -> String {
+    await_pass(host);
     host.exec("pkill -STOP -f '[p]age.py'").exits(0);
     process(host).expect("it is still there")
 }
@@ -92,6 +101,31 @@ fn what_exits_and_what_is_stuck_is_started_again_and_what_is_well_is_not() {
 }
 
 #[test]
+fn liveness_lets_a_slow_start_be_and_its_kill_is_not_called_an_end_by_itself() {
+    world::with_hosts(|| {
+        let (fleet, project) = deployed(1, "http = \"/\"");
+        let host = &fleet.hosts[0];
+        // It listens after three seconds, and may fail for one.
+        project.release("3", Behaviour::Late);
+        project.deploy("3").exits(0);
+        assert_eq!(restarts(&project, host), 0);
+
+        project.release("4", Behaviour::Good);
+        let project = project.with("min_ready = \"0s\"", "min_ready = \"40s\"");
+        let mut deploy = project.start_deploy("4");
+        deploy.await_words("  ready ");
+        let newest = "pgrep --newest -f '[p]age.py'";
+        let passed = format!("grep -q \".$({newest})\\.[0-9]* 0\" /var/lib/ship/page/slots/*/liveness.failures");
+        world::until("a pass", MARGIN, || (host.exec(&passed).code == Some(0)).then_some(()));
+        host.exec(&format!("kill -STOP $({newest})")).exits(0);
+        let said = deploy.wait().exits(3).stderr;
+        let why = "failed its liveness probe: no answer within 1 s (2 of 2) (killed by ship on the host)";
+        assert!(said.contains(why) && !said.contains("ended by itself"), "{said}");
+        project.assert_settled("3", 1);
+    });
+}
+
+#[test]
 fn liveness_outlives_the_reboot_of_its_host() {
     world::with_hosts(|| {
         let (fleet, project) = deployed(1, "tcp = true");
@@ -116,6 +150,7 @@ fn a_command_asks_as_the_services_user_and_a_later_release_may_ask_nothing() {
         let (fleet, project) = deployed(2, ask);
         let [first, second] = &fleet.hosts[..] else { panic!("two hosts") };
         let (old, before) = (process(first).expect("a process"), process(second));
+        await_pass(first);
         first.exec("touch /run/stuck").exits(0);
         world::until("another process", MARGIN + Duration::from_secs(10), || process(first).filter(|new| *new != old));
         first.exec("rm /run/stuck").exits(0);
