@@ -110,7 +110,7 @@ mod tests {
         10:42:27  Waiting for deployment "testpage" rollout to finish: 1 old replicas are pending termination...
         10:42:28  node2:8081  ready     0.9 after 1.2s: "I am: 127.0.0.12, the version is: 0.9"
         10:42:28  node3:8081  stopped   0.8 (replaced) in 100ms
-        10:42:28  deployment "testpage" successfully rolled out
+        10:42:29  deployment "testpage" successfully rolled out
         10:42:29  testpage 0.9 (revision 2): 3 of 3 available in 5.2s
         "#);
     }
@@ -169,6 +169,7 @@ mod tests {
                   now     going back to 0.8 (revision 1); 3 of 3 available
         10:42:54  node4:8081  stopped   0.9 (replaced) in 100ms
         10:42:54  Waiting for deployment "testpage" rollout to finish: 0 out of 3 new replicas have been updated...
+        10:42:55  deployment "testpage" successfully rolled back
         10:42:55  testpage 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after 31s
                   why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
                   next    mend it and deploy again; `ship history` lists what happened
