@@ -454,6 +454,8 @@ impl Progress {
             format!("{head}{} out of {} new replicas have been updated...", self.updated, self.desired)
         } else if self.total > self.updated {
             format!("{head}{} old replicas are pending termination...", self.total - self.updated)
+        } else if self.updated > self.desired {
+            format!("{head}surplus replicas are pending termination...")
         } else if self.updated_available < self.desired {
             format!("{head}{} of {} updated replicas are available...", self.updated_available, self.desired)
         } else {

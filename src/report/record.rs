@@ -31,7 +31,11 @@ impl Recorded {
     }
 
     fn record(&mut self, entry: &Entry, status: &Status) {
-        let told = self.story.tell(entry, status);
+        let mut told = self.story.tell(entry, status);
+        // The line of an error begins with the error.
+        if level(entry, &told) == Level::ERROR {
+            told.sort_by_key(|told| told.weight == Weight::Sentence);
+        }
         let Ok(json) = serde_json::to_string(entry) else { return };
         let sentence = if told.is_empty() { briefly(entry, &json) } else { self.sentence(&told) };
         match level(entry, &told) {

@@ -190,7 +190,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
 [INSTANCE]   0/1   Exited   0   [AGE]   [NET].14:8081   node4   0.9   2
 
-Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+deployment "page" failed and is held: 0 of 3 replicas updated, 3 of 3 available
 deploy of 0.9 (revision 2) ended [TOOK] ago: held
   held: on_failure is "hold"
   why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7

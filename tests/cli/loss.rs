@@ -10,9 +10,8 @@ use std::time::Duration;
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{Behaviour, NODES, PATIENCE, Project};
+use crate::project::{Behaviour, NODES, Project};
 use crate::support::asker::ask;
-use crate::support::world::until;
 
 /// A balancer of the simplest kind: whoever answers gets the request, in turn.
 struct Front {
@@ -203,7 +202,7 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
     front.loses("the version is: 0.9");
     front.holds(true);
     let mut deploy = project.start_deploy("0.9");
-    until("all in place", PATIENCE, || (deploy.stderr_so_far().matches("0.8 (replaced)").count() == 3).then_some(()));
+    deploy.await_words("0.8 (replaced)");
     front.holds(false);
     let done = deploy.wait().exits(3);
     assert!(!done.stderr.contains("successfully rolled out"), "{}", done.stderr);

@@ -39,10 +39,11 @@ fn down_stops_the_surplus() {
         .stderr(str![[r#"
 [MOMENT]  page 0.8 (revision 2) on local: 0 replicas
 [MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  deployment "page" successfully rolled out
+[MOMENT]  Waiting for deployment "page" rollout to finish: surplus replicas are pending termination...
 [MOMENT]  node1:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node2:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node3:8081  stopped   0.8 (surplus) in [TOOK]
+[MOMENT]  deployment "page" successfully rolled out
 [MOMENT]  page 0.8 (revision 2): 0 of 0 available in [TOOK]
 
 "#]])

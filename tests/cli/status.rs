@@ -92,7 +92,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
 [INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
 
-deployment "page" successfully rolled out
+deployment "page" successfully rolled back
 deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back
   why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7
 
@@ -115,7 +115,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   0/1   Exited   0   [AGE]   [NET].12:8081   node2   0.8   1
 [INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
 
-Waiting for deployment "page" rollout to finish: 2 out of 3 new replicas have been updated...
+deployment "page" was rolled out; 2 of 3 replicas are available now
 
 "#]])
         .run();
