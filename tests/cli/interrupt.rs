@@ -22,7 +22,7 @@ INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
 [INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
 [INSTANCE]   0/1   NotReady   0   [AGE]   [NET].14:8081   node4   0.9   2
 
-Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+deployment "page" was interrupted: 1 of 3 replicas updated, 3 of 3 available
 deploy of 0.9 (revision 2) began [TOOK] ago and was cut off, with 1 of 3 updated and 3 available; `ship resume` goes on, `ship abort` goes back
 
 "#]])
