@@ -120,6 +120,19 @@ fn sha256sum(path: &Path) -> String {
 }
 
 #[tokio::test]
+async fn what_files_take_when_unpacked_is_known_however_well_they_are_packed() {
+    let bench = bench();
+    let source = bench.directory.path().join("app");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("zeros"), vec![0; 1 << 20]).unwrap();
+    let prepared = bench.prepare(&from_path(&source)).await.unwrap();
+    assert!(prepared.artifact.size_bytes < 1 << 14, "{}", prepared.artifact.size_bytes);
+    assert!((1 << 20..(1 << 20) + (1 << 15)).contains(&prepared.unpacked_bytes), "{}", prepared.unpacked_bytes);
+    let file = bench.prepare(&from_path(source.join("zeros"))).await.unwrap();
+    assert_eq!((file.artifact.size_bytes, file.unpacked_bytes), (1 << 20, 0));
+}
+
+#[tokio::test]
 async fn a_gzipped_archive_is_sent_byte_for_byte() {
     let bench = bench();
     let bytes = gzipped(&archive(&[file("app/run")]));

@@ -38,8 +38,9 @@ struct Contents {
     links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Reads all of an archive. The first `strip` components of each path are dropped when it is unpacked.
-pub(super) fn check(reader: impl Read, strip: u32) -> Result<(), Fault> {
+/// Reads all of an archive. The first `strip` components of each path are dropped when it is unpacked. Returns how many
+/// bytes its files take then.
+pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
     let mut tape = Tape::new(reader);
@@ -48,7 +49,7 @@ pub(super) fn check(reader: impl Read, strip: u32) -> Result<(), Fault> {
         contents.add(path_of(&path), kind, link, strip).map_err(|why| Fault::Unsafe { entry: shown(&path), why })?;
     }
     contents.refuse_ways_through_symlinks()?;
-    if contents.paths.is_empty() { Err(Fault::Empty) } else { Ok(()) }
+    if contents.paths.is_empty() { Err(Fault::Empty) } else { Ok(tape.unpacked_bytes()) }
 }
 
 fn path_of(bytes: &[u8]) -> &Path {

@@ -57,6 +57,8 @@ pub struct Prepared {
     pub artifact: Artifact,
     /// The bytes to send, in the cache.
     pub path: PathBuf,
+    /// What its files take on a disk beside them when they are unpacked; 0 for a single file.
+    pub unpacked_bytes: u64,
 }
 
 /// Reads or downloads an artifact, proves that it is whole and safe to unpack, and keeps it in `cache_dir`.
@@ -144,21 +146,21 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
         (Kind::TarGz | Kind::File, None) => copied(path, &shown, cache)?,
     };
     order.refuse_what_is_not_meant(path, &shown, &source_sha256)?;
-    let (form, strip_components) = if matches!(kind, Kind::File) {
+    let (form, strip_components, unpacked_bytes) = if matches!(kind, Kind::File) {
         if draft.size_bytes() == 0 {
             return Err(ArtifactError::empty(&shown, 0));
         }
-        (ArtifactForm::File(name.clone()), 0)
+        (ArtifactForm::File(name.clone()), 0, 0)
     } else {
-        check_archive(&mut draft, &shown, config.strip_components, cache)?;
+        let unpacked_bytes = check_archive(&mut draft, &shown, config.strip_components, cache)?;
         let form = if matches!(kind, Kind::Directory) { ArtifactForm::Directory } else { ArtifactForm::TarGz };
-        (form, config.strip_components)
+        (form, config.strip_components, unpacked_bytes)
     };
     let (path, sha256, size_bytes) = cache.keep(draft)?;
     if let Some(download) = download {
         download.remember(&source_sha256, &sha256);
     }
-    Ok(Prepared { artifact: Artifact { form, sha256, size_bytes, strip_components }, path })
+    Ok(Prepared { artifact: Artifact { form, sha256, size_bytes, strip_components }, path, unpacked_bytes })
 }
 
 impl Order<'_> {
@@ -235,7 +237,8 @@ fn transcoded(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String)
     Ok((draft, source.sha256()))
 }
 
-fn check_archive(draft: &mut Draft, shown: &str, strip_components: u32, cache: &Cache) -> Result<(), ArtifactError> {
+/// Returns how many bytes its files take when they are unpacked.
+fn check_archive(draft: &mut Draft, shown: &str, strip_components: u32, cache: &Cache) -> Result<u64, ArtifactError> {
     let file = draft.reopen().map_err(|why| cache.error(&why))?;
     archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| match fault {
         archive::Fault::Broken(why) => ArtifactError::broken(shown, "gzip", &why),

@@ -11,6 +11,8 @@ use tar::{EntryType, Header};
 use super::archive::{Fault, shown};
 
 const BLOCK_BYTES: usize = 512;
+/// What most file systems allot at least.
+const DISK_BLOCK_BYTES: u64 = 4096;
 /// What a path may have on Linux.
 const PATH_BYTES_MAX: usize = 4096;
 /// Of one header that gives the next entry a longer name, or other attributes.
@@ -28,6 +30,7 @@ const SPARSE_GOES_ON_IN_BLOCK_AT: usize = 504;
 pub(super) struct Tape<R> {
     reader: R,
     bytes: u64,
+    unpacked_bytes: u64,
     entries: u32,
 }
 
@@ -50,7 +53,12 @@ struct Announced {
 
 impl<R: Read> Tape<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, bytes: 0, entries: 0 }
+        Self { reader, bytes: 0, unpacked_bytes: 0, entries: 0 }
+    }
+
+    /// What the entries so far take on a disk: whole blocks, and one more for each entry.
+    pub(super) fn unpacked_bytes(&self) -> u64 {
+        self.unpacked_bytes
     }
 
     /// The next entry; its content is passed over. After the last one, that nothing follows is checked to the end.
@@ -139,6 +147,8 @@ impl<R: Read> Tape<R> {
             goes_on = block[SPARSE_GOES_ON_IN_BLOCK_AT] != 0;
         }
         self.skip(size)?;
+        let on_disk = size.next_multiple_of(DISK_BLOCK_BYTES).saturating_add(DISK_BLOCK_BYTES);
+        self.unpacked_bytes = self.unpacked_bytes.saturating_add(on_disk);
         Ok(Entry { path, kind, link })
     }
 

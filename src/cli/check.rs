@@ -18,7 +18,7 @@ use crate::core::hook::HookSite;
 use crate::core::identity::Identity;
 use crate::core::names::{HostId, Port, Slot};
 use crate::core::owner::Owner;
-use crate::core::release::{Definition, Driver};
+use crate::core::release::{Check as Readiness, Definition, Driver, LivenessCheck};
 use crate::core::spec::Impossible;
 use crate::core::traffic::Server;
 use crate::engine::{Hosts, Unusable};
@@ -30,8 +30,6 @@ use crate::script::{self, Facts, Needs};
 const TOGETHER: usize = 64;
 /// What a login, a login shell or sudo may take before it is named as slow.
 const SLOW: Duration = Duration::from_secs(2);
-/// A release needs its bytes twice while it is unpacked, and some room.
-const SPACE_FACTOR: u64 = 4;
 
 /// What was found on one host.
 struct Found {
@@ -45,6 +43,8 @@ struct Found {
     problems: Vec<String>,
     /// What works, but slowly.
     slow: Vec<String>,
+    /// What may go wrong one day. The check does not fail because of it.
+    warnings: Vec<String>,
     /// The slots in which an instance runs.
     running: Vec<Slot>,
     owner: Option<Owner>,
@@ -65,7 +65,8 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     };
     let world = session.world(session.definitions(), None);
     let definition = release.as_ref().ok().map(|release| release.definition.clone());
-    let mut found = look(&session, &world, definition.as_ref()).await;
+    let size_bytes = release.as_ref().map_or(0, Release::size_on_host);
+    let mut found = look(&session, &world, definition.as_ref(), size_bytes).await;
     found.extend(look_at_balancers(&session, &world, &found).await?);
     world.close().await;
     let mut text = format!("ok      {}\n", session.project.inventory.path.display());
@@ -92,6 +93,9 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
         for slow in &host.slow {
             let _ = writeln!(text, "slow    {}: {slow}", host.host);
         }
+        for warning in &host.warnings {
+            let _ = writeln!(text, "warning {}: {warning}", host.host);
+        }
     }
     let refused = found.iter().any(|host| host.is_reachable && !host.problems.is_empty());
     if refused && exit == Exit::Done {
@@ -104,17 +108,18 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     Ok(exit)
 }
 
-async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definition>) -> Vec<Found> {
+async fn look(session: &Session, world: &Arc<Hosts>, definition: Option<&Definition>, size_bytes: u64) -> Vec<Found> {
     let playbook = &session.project.playbook;
     let needs = Needs {
         driver: playbook.service.driver,
         user: playbook.service.user.as_deref(),
         liveness: playbook.liveness.as_ref().map(|liveness| &liveness.check),
         pulls: playbook.artifact.fetch == Fetch::Pull,
+        instances: true,
+        executes: definition.and_then(program_in_release),
         runs_commands: !playbook.migrations.is_empty() || playbook.hooks.iter().any(|hook| hook.at == HookSite::Host),
     };
     let ports = &playbook.service.ports;
-    let size_bytes = definition.map_or(0, |definition| definition.artifact.size_bytes);
     let checks = session.hosts().into_iter().map(|host| {
         let world = Arc::clone(world);
         async move {
@@ -198,6 +203,7 @@ impl Found {
             has,
             problems: vec![why],
             slow: Vec::new(),
+            warnings: Vec::new(),
             running: Vec::new(),
             owner: None,
             identity: None,
@@ -231,6 +237,22 @@ fn slow(delays: &Delays) -> Vec<String> {
     slow.collect()
 }
 
+/// The first program of the service's that lies in the release: a path that is not absolute.
+fn program_in_release(definition: &Definition) -> Option<&str> {
+    let readiness = match &definition.readiness.check {
+        Readiness::Command(words) => Some(words),
+        _ => None,
+    };
+    let liveness = definition.liveness.as_ref().and_then(|liveness| match &liveness.check {
+        LivenessCheck::Command(words) => Some(words),
+        _ => None,
+    });
+    let hooks = definition.hooks.iter().filter(|hook| hook.at == HookSite::Host).map(|hook| &hook.command);
+    let commands = [Some(&definition.command), readiness, liveness].into_iter().flatten().chain(hooks);
+    let programs = commands.filter_map(|words| words.first());
+    programs.map(String::as_str).find(|program| program.contains('/') && !program.starts_with('/'))
+}
+
 fn judge(
     host: HostId,
     (driver, ports): (Driver, &[Port]),
@@ -242,7 +264,7 @@ fn judge(
     if !facts.missing.is_empty() {
         problems.push(format!("needs {}, which is not there; install it", facts.missing.join(", ")));
     }
-    problems.extend(facts.base_dir_problem.clone());
+    problems.extend(facts.problems.iter().cloned());
     if driver == Driver::Systemd {
         if facts.systemd.is_none() {
             problems.push("systemd does not run here; use driver = \"process\"".into());
@@ -259,9 +281,10 @@ fn judge(
             problems.push(taken.to_string());
         }
     }
-    let needed_kib = size_bytes.saturating_mul(SPACE_FACTOR) / 1024;
+    let needed_kib = size_bytes.div_ceil(1024);
     if let Some(free) = observation.free_kib.filter(|free| *free < needed_kib) {
-        problems.push(format!("{free} KiB are free, but a release needs about {needed_kib} KiB; make room"));
+        problems
+            .push(format!("{free} KiB are free, but unpacking the release takes about {needed_kib} KiB; make room"));
     }
     let free = observation.free_kib.map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
     let instances = observation.slots.values().filter(|slot| matches!(slot, Occupant::Instance(_))).count();
@@ -270,7 +293,9 @@ fn judge(
     let running = observation.slots.iter().filter(|(_, occupant)| runs(occupant));
     let running = running.map(|(port, _)| Slot { host: host.clone(), port: *port }).collect();
     let (owner, identity) = (observation.owner.clone(), observation.identity.clone());
-    Found { host, is_reachable: true, reached, has, problems, slow: Vec::new(), running, owner, identity }
+    let warnings = facts.warnings.clone();
+    let slow = Vec::new();
+    Found { host, is_reachable: true, reached, has, problems, slow, warnings, running, owner, identity }
 }
 
 #[cfg(test)]
@@ -287,5 +312,15 @@ mod tests {
         assert!(lines[0].starts_with("the SSH login takes 5.2s; "), "{lines:?}");
         assert!(lines[1].starts_with("before every script, the login shell takes 3.0s; "), "{lines:?}");
         assert!(lines[2].starts_with("before every script, sudo takes 10.0s; "), "{lines:?}");
+    }
+
+    #[test]
+    fn free_space_is_held_against_what_unpacking_takes() {
+        let seen = |free_kib| Observation { free_kib: Some(free_kib), ..Observation::default() };
+        let facts = Facts { user: "root".into(), ..Facts::default() };
+        let problems = |free| judge("web1".into(), (Driver::Process, &[]), &facts, &seen(free), 5 << 20).problems;
+        assert_eq!(problems(6 << 10), Vec::<String>::new());
+        let said = "4096 KiB are free, but unpacking the release takes about 5120 KiB; make room";
+        assert_eq!(problems(4 << 10), [said]);
     }
 }

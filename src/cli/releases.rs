@@ -24,6 +24,8 @@ pub(super) struct Release {
     pub(super) definition: Definition,
     /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they are not known.
     pub(super) secrets: Option<Secrets>,
+    /// What its files take when they are unpacked, in bytes; 0 where that is not known.
+    pub(super) unpacked_bytes: u64,
     /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of what the release is.
     pub(super) pulled_from: Option<String>,
 }
@@ -46,19 +48,25 @@ impl Release {
             .map_err(|error| Fail::from(error.diagnostics(&playbook.artifact)))?;
         let secrets = Secrets::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
+        let unpacked_bytes = prepared.unpacked_bytes;
         let definition = config::definition(playbook, prepared.artifact, digest);
         let pulled_from = match (playbook.artifact.fetch, &playbook.artifact.source) {
             (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
             _ => None,
         };
-        Ok(Self { id: config::release_id(&definition), definition, secrets, pulled_from })
+        Ok(Self { id: config::release_id(&definition), definition, secrets, unpacked_bytes, pulled_from })
+    }
+
+    /// What a host needs in bytes while it unpacks the release.
+    pub(super) fn size_on_host(&self) -> u64 {
+        self.definition.artifact.size_bytes.saturating_add(self.unpacked_bytes)
     }
 
     /// A release of the history. Its secrets are known if they are still those that the playbook names.
     pub(super) fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
         let present = Secrets::read(&session.project.playbook.service).ok().flatten();
         let secrets = present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
-        Self { id: id.clone(), definition: definition.clone(), secrets, pulled_from: None }
+        Self { id: id.clone(), definition: definition.clone(), secrets, unpacked_bytes: 0, pulled_from: None }
     }
 }
 

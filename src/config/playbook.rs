@@ -9,7 +9,7 @@ use crate::core::hook::{Hook, HookSite};
 use crate::core::loss::Probing;
 use crate::core::migration::Migration;
 use crate::core::names::Port;
-use crate::core::release::{Driver, Liveness, Readiness};
+use crate::core::release::{Driver, Liveness, Readiness, own_user};
 
 use super::analysis;
 use super::artifact::{self, ArtifactConfig};
@@ -227,6 +227,9 @@ fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink
     let env_file = fields.optional("env_file", located(|node| beside(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
     fields.finish();
+    if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
+        refuse_long_user(name, fields.place_of("name"), sink);
+    }
 
     templates.extend(fields.place_of("command"), command.as_deref().unwrap_or_default());
     for value in env.iter().flat_map(BTreeMap::values) {
@@ -244,6 +247,19 @@ fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink
         stop_timeout: stop_timeout?,
         secrets: SecretsConfig { env_file: env_file?, names: secrets },
     })
+}
+
+/// systemd takes no longer names of users than this, and Linux hardly.
+const USER_CHARS_MAX: usize = 31;
+
+/// Refuses a service whose name is too long for the user that ship makes for it.
+fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
+    let (user, Some(place)) = (own_user(service), place) else { return };
+    if user.len() > USER_CHARS_MAX {
+        let message =
+            format!("the service's user `{user}` would have {} characters, {USER_CHARS_MAX} are allowed", user.len());
+        sink.push(Diagnostic::at(&place, message).help("set `user`, or shorten the name"));
+    }
 }
 
 /// One variable has one value: which of two would hold is nobody's guess.

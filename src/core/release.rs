@@ -66,6 +66,11 @@ pub enum Driver {
     Process,
 }
 
+/// The user that ship makes for a service whose playbook names none.
+pub fn own_user(service: &str) -> String {
+    format!("ship-{service}")
+}
+
 /// What is sent to the hosts, by its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {

@@ -209,6 +209,7 @@ impl Hosts {
             host_address: link.site.target.address.clone(),
             ports: link.site.ports.clone(),
             owner: self.owner.clone(),
+            is_remote: link.site.target.transport == remote::Transport::Ssh || link.site.target.sudo,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is said when a rollout fails: which host, what was being done, what was seen, how long, the log, what now.
 
+use std::borrow::Cow;
+
 use super::course::{Course, named};
 use super::text;
 use crate::core::event::Then;
@@ -46,36 +48,47 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
         lines.push(labelled("log", &format!("the last {} {whose}", text::count(log.len(), "line"))));
         lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
     }
-    lines.extend(hint(failure).map(|hint| labelled("hint", hint)));
+    lines.extend(hint(failure).map(|hint| labelled("hint", &hint)));
     lines.push(labelled("now", now));
     lines
 }
 
 /// What is mostly behind it where nobody listens, and where a process has ended by itself: by the shell's statuses, and by
 /// those of systemd (systemd.exec(5)).
-fn hint(failure: &Failure) -> Option<&'static str> {
+fn hint(failure: &Failure) -> Option<Cow<'static, str>> {
     let seen = failure.detail.split(';').next().unwrap_or_default();
     match failure.kind {
-        FailureKind::NotReady if seen.starts_with(REFUSED) => {
-            Some("does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`")
-        }
-        FailureKind::NotReady if seen.starts_with(UNRESOLVED) || seen.contains(LINK_LOCAL) => Some(
-            "probes go from this machine to the host's address; set `via = \"ssh\"` in [readiness] to probe through ssh",
+        FailureKind::NotReady if seen.starts_with(REFUSED) => Some(
+            "does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`".into(),
         ),
-        FailureKind::Exited => hint_of_end(seen),
+        FailureKind::NotReady if seen.starts_with(UNRESOLVED) || seen.contains(LINK_LOCAL) => Some(
+            "probes go from this machine to the host's address; set `via = \"ssh\"` in [readiness] to probe through ssh"
+                .into(),
+        ),
+        FailureKind::Exited => match seen.split_once(BARRED) {
+            Some((_, dir)) => Some(format!("let that user in with `chmod o+x {dir}`, or set another base_dir").into()),
+            None => hint_of_end(seen).map(Cow::Borrowed),
+        },
         FailureKind::Liveness => Some(
-            "the instance passed [liveness] at first and then failed it: see its log, or raise `timeout` or `failures` there",
+            "the instance passed [liveness] at first and then failed it: see its log, or raise `timeout` or `failures` there"
+                .into(),
         ),
         _ => None,
     }
 }
+
+/// What stands between a user and the directory that the user cannot enter.
+const BARRED: &str = " cannot enter ";
 
 fn hint_of_end(status: &str) -> Option<&'static str> {
     match status {
         "exit status 0" => {
             Some("a service is to stay in the foreground: one that goes on in the background counts as ended")
         }
-        "exit status 126" => Some("the command may not be executed: its mode, or the interpreter that it names"),
+        "exit status 126" => Some(
+            "the command may not be executed: its mode, the interpreter that it names, or a base_dir on a noexec mount",
+        ),
+        "exit status 200" => Some("the service's user cannot enter the release's directory"),
         "exit status 127" | "exit status 203" => {
             Some("the command, or the interpreter that it names, is neither in the release nor on the host's path")
         }
@@ -143,6 +156,8 @@ mod tests {
         assert!(hint("exit status 127").contains("on the host's path"));
         assert!(hint("exit status 203; systemd starts it again").contains("on the host's path"));
         assert!(hint("signal 9").contains("memory"));
+        let barred = "exit status 200: user ship-page cannot enter /data; systemd starts it again";
+        assert_eq!(hint(barred), "let that user in with `chmod o+x /data`, or set another base_dir");
         assert_eq!(told(FailureKind::Exited, "exit status 7"), None);
         assert_eq!(told(FailureKind::NotReady, "exit status 0"), None, "a probe's command");
         assert!(told(FailureKind::NotReady, "connection refused").expect("a hint").contains("{{ port }}"));

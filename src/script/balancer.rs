@@ -55,6 +55,7 @@ pub fn read_view(stdout: &str) -> Result<(End, View), Unreadable> {
                 }
             }
             "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
+            "refused" => return Err(Unreadable::Refused(value.to_owned())),
             "end" => ended = Some(end(line, value)?),
             _ => return Err(wrong(line, "is not known")),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::liveness::askers;
 use super::reply::Unreadable;
 use super::report::Report;
-use super::site::{Input, Script, Site, Text, WORK};
+use super::site::{Input, Script, Site, Text, UNIT_DIR, WORK, driver_word};
 use crate::core::fleet::Observation;
 use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
@@ -43,8 +43,10 @@ pub struct Facts {
     pub user: String,
     /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
     pub systemd: Option<String>,
-    /// Why the base directory cannot be made or written to; `None` if it can.
-    pub base_dir_problem: Option<String>,
+    /// What else would make a deploy fail.
+    pub problems: Vec<String>,
+    /// What may go wrong one day.
+    pub warnings: Vec<String>,
 }
 
 /// What a service asks of its hosts.
@@ -60,12 +62,23 @@ pub struct Needs<'a> {
     pub pulls: bool,
     /// Whether commands of the playbook's run there: hooks or migrations.
     pub runs_commands: bool,
+    /// Whether instances run there at all.
+    pub instances: bool,
+    /// A program that lies in the release and is executed from there; `None` where all programs are the host's.
+    pub executes: Option<&'a str>,
 }
 
 impl Needs<'_> {
     /// Those of a machine that runs no instance.
-    pub const NONE: Self =
-        Self { driver: Driver::Process, user: None, liveness: None, pulls: false, runs_commands: false };
+    pub const NONE: Self = Self {
+        driver: Driver::Process,
+        user: None,
+        liveness: None,
+        pulls: false,
+        runs_commands: false,
+        instances: false,
+        executes: None,
+    };
 
     fn tools(&self) -> BTreeSet<&'static str> {
         let of_driver: &[&str] = match (self.driver, self.user) {
@@ -88,6 +101,13 @@ pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
     let askers = needs.liveness.map(askers).unwrap_or_default();
     let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
     let text = text.set("PULLERS", if needs.pulls { "curl wget" } else { "" });
+    let text = text
+        .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
+        .set("DRIVER", driver_word(needs.driver))
+        .set("UNIT_DIR", UNIT_DIR)
+        .set("EXECUTES", needs.executes.unwrap_or_default())
+        .running_as(site, needs.driver, needs.user)
+        .add(include_str!("sh/unit.sh"));
     text.add(include_str!("sh/identity.sh")).add(include_str!("sh/check.sh")).script(Input::default(), WORK)
 }
 

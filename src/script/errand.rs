@@ -82,9 +82,8 @@ pub fn errand(site: &Site, errand: &Errand) -> Script {
     let text = Text::acting(site, "errand")
         .set("RELEASE", &errand.release)
         .set("RUN", run)
-        .set("RUN_AS", site.run_as(errand.driver, errand.user.as_deref()).unwrap_or_default())
+        .running_as(site, errand.driver, errand.user.as_deref())
         .set("DRIVER", driver_word(errand.driver))
-        .set("OWN_USER", if errand.user.is_none() { "yes" } else { "" })
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(errand.timeout))
         .set("ENV_LINES", line_count(&env))
@@ -92,7 +91,6 @@ pub fn errand(site: &Site, errand: &Errand) -> Script {
         .set("NOTE", errand.mark.as_ref().map(|mark| one_line(&mark.note)).unwrap_or_default())
         .running()
         .add(include_str!("sh/take.sh"))
-        .add(include_str!("sh/user.sh"))
         .add(include_str!("sh/errand.sh"));
     text.script(Input { head: env.into_bytes(), file: None }, LOCK_WAIT + errand.timeout + END + WORK)
 }

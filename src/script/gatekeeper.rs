@@ -59,5 +59,6 @@ fn text(site: &Site, all: &[Gatekeeper]) -> Text {
         .set("SLOTS", rows.collect::<Vec<_>>().join("\n"))
         .set("COUNT_S", whole_seconds(COUNT_WAIT))
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/gatekeeper.sh"))
 }

@@ -49,8 +49,8 @@ pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     })
 }
 
-/// The file in the slot, which scripts read as their own text; empty where there are no hooks.
-pub(super) fn kept(site: &Site, launch: &Launch, user: &str) -> String {
+/// The file in the slot, which scripts read as their own text; empty where there are no hooks. The host adds the user.
+pub(super) fn kept(site: &Site, launch: &Launch) -> String {
     let SlotHooks { hooks, env } = &launch.hooks;
     if hooks.is_empty() {
         return String::new();
@@ -58,7 +58,6 @@ pub(super) fn kept(site: &Site, launch: &Launch, user: &str) -> String {
     let enter = format!("{}\n{}", enter_release(site, launch.port, &launch.release), exports(env));
     let mut text = [
         format!("hook_name={}", quote(launch.instance.as_str())),
-        format!("hook_user={}", quote(user)),
         format!("hook_path={}", quote(SERVICE_PATH)),
         format!("hook_enter={}", quote(enter.trim_end())),
         "hooks_of() {\ncase $1 in\n".to_owned(),

@@ -45,7 +45,7 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
         .set("HTTP_PATH", path)
         .set("HTTP_HOST", liveness.host_header.as_deref().unwrap_or_default())
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
-        .set("RUN_AS", site.run_as(launch.driver, launch.user.as_deref()).unwrap_or_default())
+        .running_as(site, launch.driver, launch.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(liveness.timeout))
         .set("FAILURES", liveness.failures)
@@ -147,6 +147,7 @@ mod tests {
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
             owner: Owner::default(),
+            is_remote: true,
         }
     }
 
@@ -189,7 +190,7 @@ mod tests {
     fn a_question_takes_no_room_on_the_command_line() {
         let launch = launch(LivenessCheck::Command(vec!["word".repeat(1 << 16)]));
         let start = super::super::start::start(&site(), &launch);
-        assert!(start.text.len() < 32 << 10, "{}", start.text.len());
+        assert!(start.text.len() < 48 << 10, "{}", start.text.len());
         assert!(start.input.head.len() > 1 << 16);
     }
 }

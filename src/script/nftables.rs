@@ -39,6 +39,7 @@ fn text(site: &Site, host: &HostId, public: Port) -> Text {
         .set("TABLE", format!("ship_{}{}", site.service, site.suffix()))
         .set("KEEPER", format!("ship-{}.public{}.service", site.service, site.suffix()))
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/nftables.sh"))
 }
 

@@ -78,6 +78,7 @@ fn text(site: &Site, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
         .set("FULL_WEIGHT", FULL_WEIGHT)
         .set("SLOTS", rows.join("\n"))
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/nginx.sh"))
 }
 

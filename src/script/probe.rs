@@ -38,16 +38,16 @@ pub struct Answer {
 /// Runs a command in a release's directory, with the environment and as the user of the instance in a slot. For
 /// [`read_answer`].
 pub fn probe_command(site: &Site, question: &Question) -> Script {
-    let run_as = site.run_as(question.driver, question.user.as_deref());
     let enter = enter_release(site, question.port, &question.release);
     Text::located(site)
         .set("PORT", question.port)
         .set("RELEASE", &question.release)
-        .set("RUN_AS", run_as.unwrap_or_default())
+        .running_as(site, question.driver, question.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(question.timeout))
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(&question.argv)))
         .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/ask.sh"))
         .add(include_str!("sh/probe.sh"))
         .script(Input::default(), question.timeout + WORK)

@@ -52,6 +52,9 @@ pub enum Unreadable {
     /// The host could not say what runs on it.
     #[error("the host could not say what runs on it: {0}")]
     Unseen(String),
+    /// Somebody else could change what ship runs there. Nothing was done.
+    #[error("{0}")]
+    Refused(String),
     /// A line makes no sense.
     #[error("the host's answer has a line that makes no sense: `{line}` {why}")]
     Line {

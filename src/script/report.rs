@@ -129,8 +129,10 @@ impl Draft {
             "left" => self.runs.left(line, value)?,
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
-            "base" => self.facts.base_dir_problem = Some(value.to_owned()),
+            "problem" => self.facts.problems.push(value.to_owned()),
+            "warning" => self.facts.warnings.push(value.to_owned()),
             "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
+            "refused" => return Err(Unreadable::Refused(value.to_owned())),
             "end" => self.end = Some(end(line, value)?),
             _ => return Err(wrong(line, "is not known")),
         }

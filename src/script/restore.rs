@@ -90,6 +90,7 @@ mod tests {
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
             owner: Owner::default(),
+            is_remote: true,
         }
     }
 

@@ -10,7 +10,7 @@ use super::address::loopback_forms;
 use super::quote::quote;
 use crate::core::names::{ActionId, Epoch, Port};
 use crate::core::owner::Owner;
-use crate::core::release::Driver;
+use crate::core::release::{Driver, own_user};
 
 /// A service's place on one host, and in whose name orders are given.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Site {
     pub ports: Vec<Port>,
     /// What a host records of who deploys; its fleet is the only one whose orders the host takes.
     pub owner: Owner,
+    /// Whether the scripts may run as another user than the one who called ship: over SSH, or by sudo.
+    pub is_remote: bool,
 }
 
 /// What to run on a host.
@@ -89,11 +91,11 @@ impl Site {
         format!("_{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
     }
 
-    /// The user as which an instance runs; `None` for the one that runs the scripts.
-    pub(super) fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
+    /// The user as which an instance runs; `None` for the one that runs the scripts, unless that is root.
+    fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
         match (user, driver) {
             (Some(user), _) => Some(user.to_owned()),
-            (None, Driver::Systemd) => Some(format!("ship-{}", self.service)),
+            (None, Driver::Systemd) => Some(own_user(&self.service)),
             (None, Driver::Process) => None,
         }
     }
@@ -110,6 +112,7 @@ impl Text {
             .set("PORTS", ports.join(" "))
             .set("LOOPBACK", loopback_forms(&site.host_address))
             .add(include_str!("sh/base.sh"))
+            .add(include_str!("sh/path.sh"))
             .add(include_str!("sh/look.sh"))
             .add(include_str!("sh/ports.sh"))
             .add(include_str!("sh/systemd.sh"))
@@ -150,6 +153,17 @@ impl Text {
             self.0.push('\n');
         }
         self
+    }
+
+    /// Tells it as whom the service runs: `RUN_AS`, empty for the user that runs the scripts; `OWN_USER`, set where ship
+    /// makes that user; and `INSTEAD_OF_ROOT`, who the service runs as where `RUN_AS` is empty and root runs the scripts.
+    pub(super) fn running_as(self, site: &Site, driver: Driver, user: Option<&str>) -> Self {
+        let run_as = site.run_as(driver, user);
+        let instead_of_root = if run_as.is_none() && site.is_remote { own_user(&site.service) } else { String::new() };
+        self.set("OWN_USER", if user.is_none() { "yes" } else { "" })
+            .set("RUN_AS", run_as.unwrap_or_default())
+            .set("INSTEAD_OF_ROOT", instead_of_root)
+            .add(include_str!("sh/user.sh"))
     }
 
     /// What has been put together, for a script that the host runs by itself.

@@ -61,16 +61,15 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
     let env = env_file(&launch.env);
     let question = launch.liveness.as_ref().map(|liveness| liveness::question(site, launch, liveness));
     let question = question.unwrap_or_default();
-    let run_as = site.run_as(launch.driver, launch.user.as_deref());
-    let hooks = hooks::kept(site, launch, run_as.as_deref().unwrap_or_default());
+    let hooks = hooks::kept(site, launch);
     let (hooking, undoing) = (hook_time(&launch.hooks.hooks, &HookPoint::ALL), undo_time(launch));
     let text = Text::acting(site, "start")
         .set("PORT", launch.port)
         .set("NAME", &launch.instance)
         .set("RELEASE", &launch.release)
-        .set("RECORD", record(launch, run_as.as_deref().unwrap_or_default()))
+        .set("RECORD", record(launch))
         .set("DRIVER", driver_word(launch.driver))
-        .set("RUN_AS", run_as.as_deref().unwrap_or_default())
+        .running_as(site, launch.driver, launch.user.as_deref())
         .set("ENV_LINES", line_count(&env))
         .set("LIVENESS_LINES", line_count(&question))
         .set("HOOK_LINES", line_count(&hooks))
@@ -91,8 +90,7 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         Driver::Systemd => {
             let text = text
                 .set("RUN", format!("exec {}", quote_all(&launch.argv)))
-                .set("UNIT", unit(site, launch.port, &run_as.unwrap_or_default(), launch.stop_timeout))
-                .set("OWN_USER", if launch.user.is_none() { "yes" } else { "" })
+                .set("UNIT", unit(site, launch.port, launch.user.as_deref(), launch.stop_timeout))
                 .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
             let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
             let askers = launch.liveness.as_ref().map(|liveness| liveness::askers(&liveness.check));
@@ -101,7 +99,6 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("ASKERS", askers.unwrap_or_default().join(" "))
                 .set("LIVENESS_UNIT", units.service)
                 .set("LIVENESS_TIMER", units.timer)
-                .add(include_str!("sh/user.sh"))
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/start_systemd.sh"));
             (text, SYSTEMD_WAIT)
@@ -117,15 +114,14 @@ fn undo_time(launch: &Launch) -> Duration {
     if may_object { systemd_wait(launch.stop_timeout) + KILL_WAIT } else { Duration::ZERO }
 }
 
-/// The slot's record, but for the moment of the start, which only the host knows.
-fn record(launch: &Launch, user: &str) -> String {
+/// The slot's record, but for the user and the moment of the start, which only the host knows.
+fn record(launch: &Launch) -> String {
     [
         format!("name={}", launch.instance),
         format!("release={}", launch.release),
         format!("revision={}", launch.revision),
         format!("version={}", one_line(&launch.version)),
         format!("driver={}", driver_word(launch.driver)),
-        format!("user={user}"),
         format!("stop={}", centiseconds(launch.stop_timeout)),
     ]
     .join("\n")

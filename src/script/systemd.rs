@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::site::{Site, whole_seconds};
 use crate::core::names::Port;
+use crate::core::release::own_user;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
-pub(super) fn unit(site: &Site, port: Port, user: &str, stop_timeout: Duration) -> String {
+pub(super) fn unit(site: &Site, port: Port, user: Option<&str>, stop_timeout: Duration) -> String {
     let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
-    let user = user.replace('%', "%%");
+    let user = user.map_or_else(|| own_user(&site.service), |user| user.replace('%', "%%"));
     let service = &site.service;
     let stop_timeout_s = whole_seconds(stop_timeout);
     format!(
@@ -60,12 +61,13 @@ mod tests {
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
             owner: Owner::default(),
+            is_remote: true,
         }
     }
 
     #[test]
     fn unit_belongs_to_one_slot() {
-        insta::assert_snapshot!(unit(&site("/var/lib/ship"), 8081, "ship-testpage", Duration::from_millis(29_500)), @r#"
+        insta::assert_snapshot!(unit(&site("/var/lib/ship"), 8081, None, Duration::from_millis(29_500)), @r#"
         # Written by ship for the service testpage. Changes are overwritten when it is deployed.
         [Unit]
         Description=testpage on port 8081
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn signs_that_mean_something_to_systemd_are_escaped() {
-        let unit = unit(&site("/srv/50% of $HOME"), 8081, "app", Duration::ZERO);
+        let unit = unit(&site("/srv/50% of $HOME"), 8081, Some("app"), Duration::ZERO);
         assert!(unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/8081/run\"\n"), "{unit}");
         assert!(unit.contains("\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/8081/release/app\n"), "{unit}");
         assert!(unit.contains("\nTimeoutStopSec=1\n"), "{unit}");

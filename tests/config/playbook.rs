@@ -67,6 +67,28 @@ error: `version` must be a string, not a number with a fraction
 }
 
 #[test]
+fn service_whose_user_would_have_too_long_a_name_is_refused_unless_it_names_a_user() {
+    let name = "customer-notification-svc-v2";
+    let named = |name: &str, more: &str| files().playbook("name = \"web\"", &format!("name = \"{name}\"{more}"));
+    assert_data_eq!(
+        named(name, "").report(),
+        str![[r#"
+error: the service's user `ship-customer-notification-svc-v2` would have 33 characters, 31 are allowed
+ --> web.toml:3:8
+  |
+3 | name = "customer-notification-svc-v2"
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: set `user`, or shorten the name
+"#]]
+        .raw()
+    );
+    for fine in [named(&name[..26], ""), named(name, "\nuser = \"app\""), named(name, "\ndriver = \"process\"")] {
+        fine.project();
+    }
+}
+
+#[test]
 fn a_missing_key_is_refused_where_its_table_begins() {
     let files = files().playbook("name = \"web\"\n", "");
     assert_data_eq!(

@@ -208,6 +208,26 @@ fn a_script_that_waits_in_vain_says_for_whom() {
 }
 
 #[test]
+fn process_that_holds_the_lock_without_a_note_is_named() {
+    let host = Host::new();
+    host.order(&claim(&host.site));
+    let lock = host.root().join("lock");
+    let mut holder = Command::new("flock")
+        .arg("--close")
+        .arg(&lock)
+        .args(["-c", "read line"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("flock");
+    wait_for("the lock", || !Command::new("flock").arg("-n").arg(&lock).arg("true").status().expect("flock").success());
+    let reply = host.ask(&impatient(claim(&host.site)));
+    drop(holder.stdin.take());
+    holder.wait().expect("flock");
+    let End::LockBusy { holder: said } = reply.end else { panic!("{reply:?}") };
+    assert_eq!(said, format!("pid {} (flock), which is not a script of ship's", holder.id()));
+}
+
+#[test]
 fn a_service_does_not_inherit_the_lock() {
     let host = Host::new();
     let release = Release::new("hello");

@@ -80,6 +80,7 @@ impl Host {
             host_address: address,
             ports: vec![port],
             owner: owner("production"),
+            is_remote: false,
         };
         let host = Self { dir, site, port, shell, is_bare: false };
         fs::create_dir(host.bin()).expect("bin");

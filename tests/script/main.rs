@@ -1,6 +1,7 @@
 //! The scripts, run for real by the shells of this machine: nothing here needs root, sshd or systemd.
 
 mod act;
+mod base_dir;
 mod errand;
 mod fence;
 mod gatekeeper;
@@ -9,6 +10,7 @@ mod hooks;
 mod host;
 mod liveness;
 mod logs;
+
 mod look;
 mod pull;
 mod quoting;

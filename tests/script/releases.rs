@@ -61,6 +61,42 @@ fn what_was_a_directory_is_as_old_as_its_unpacking_and_an_archives_files_are_as_
 }
 
 #[test]
+fn prune_keeps_a_release_in_which_something_is_mounted() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let (mounted, other) = (Release::new("mounted"), Release::new("other"));
+        host.stage(&mounted);
+        host.stage(&other);
+        let place = release_dir(&host, &mounted).join("app/uploads");
+        let mounts = host.dir.path().join("mounts");
+        // As the kernel writes it.
+        let written = place.to_str().expect("path").replace(' ', "\\040");
+        fs::write(&mounts, format!("proc /proc proc rw 0 0\n/dev/sda1 {written} ext4 rw 0 0\n")).expect("mounts");
+        let mut script = prune(&host.site, &[mounted.id.clone(), other.id.clone()].into());
+        script.text = script.text.replace("/proc/self/mounts", &format!("'{}'", mounts.display()));
+        let ran = host.run(&script);
+        let said = format!("release {} was kept, because something is mounted at {}", mounted.id, place.display());
+        assert_eq!(ran.failure(), said, "{shell:?}");
+        assert_eq!(ran.reply().observation.releases, [mounted.id.clone()].into());
+        assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn prune_says_what_could_not_be_deleted() {
+    let host = Host::new();
+    let release = Release::new("hello");
+    host.stage(&release);
+    host.fake("rm", "echo 'rm: cannot remove x: Operation not permitted' >&2; exit 1");
+    let why = host.run(&prune(&host.site, &[release.id.clone()].into())).failure();
+    assert!(
+        why.contains("/tmp/out.")
+            && why.ends_with(" could not be deleted: rm: cannot remove x: Operation not permitted"),
+        "{why}"
+    );
+}
+
+#[test]
 fn a_single_file_becomes_a_program() {
     let host = Host::new();
     let release = Release::program("serve it", "#!/bin/sh\n");

@@ -1,6 +1,7 @@
 //! The systemd driver's scripts, as far as they can be tried without systemd.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use ship::script::{
     stop,
 };
 
-use crate::host::{Host, Release, now, shells};
+use crate::host::{Host, Release, Shell, now, shells};
 
 fn launch(host: &Host, release: &Release) -> Launch {
     Launch { driver: Driver::Systemd, ..host.launch("a", release) }
@@ -180,7 +181,12 @@ fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_
     let (host, release, units) = host_with_units("");
     let launch = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
     let template = units.join("ship-testpage@.service");
-    fs::write(&template, "[Service]\n").expect("template");
+    let text = format!("[Service]\nWorkingDirectory={}/slots/%i/release/app\n", host.root().display());
+    fs::write(&template, "[Service]\nWorkingDirectory=/elsewhere/testpage/slots/%i/release/app\n").expect("template");
+    start_moved(&host, &launch);
+    host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
+    assert!(template.exists(), "it is that of another directory");
+    fs::write(&template, text).expect("template");
     fs::create_dir_all(host.root().join("slots/1")).expect("slot");
     let record = format!("name=old\nrelease={}\nrevision=1\ndriver=systemd\n", release.id);
     fs::write(host.root().join("slots/1/instance"), record).expect("record");
@@ -272,6 +278,31 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
         let unseen = read_reply(&host.run(&observe(&host.site)).stdout, now());
         let why = "systemctl show: Failed to connect to bus: No such file or directory";
         assert_eq!(unseen, Err(Unreadable::Unseen(why.into())));
+    }
+}
+
+#[test]
+fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_directory() {
+    let is_root = std::process::Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
+    if !is_root || std::process::Command::new("setpriv").arg("--version").output().is_err() {
+        eprintln!("not run: becoming another user takes root and setpriv");
+        return;
+    }
+    // Busybox has a setpriv that cannot become another user: there the directory is not tried.
+    for shell in shells().into_iter().filter(|shell| *shell != Shell::Busybox) {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        fs::create_dir_all(host.slot()).expect("slot");
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
+        let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nuser=nobody\nstarted=1.00", release.id);
+        fs::write(host.slot().join("instance"), format!("{record}\nboot={boot}")).expect("record");
+        let state = "SubState=auto-restart\nMainPID=0\nNRestarts=7\nExecMainCode=1\nExecMainStatus=200";
+        fake_systemctl(&host, &format!("Id=ship-testpage@{}.service\n{state}", host.port));
+        fs::set_permissions(host.dir.path(), fs::Permissions::from_mode(0o700)).expect("mode");
+        let barred = host.dir.path().display();
+        let said = format!("ended (exit status 200: user nobody cannot enter {barred}; systemd starts it again)");
+        assert_eq!(host.instance(host.observe()).process.to_string(), said, "{shell:?}");
     }
 }
 

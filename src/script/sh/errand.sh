@@ -13,14 +13,15 @@ refuse_if_made() {
 # All that it takes to remember it is there before it is begun.
 prepare_mark() {
     [ -n "$MARK" ] || return 0
-    said=$({ mkdir -p "$marks" && printf '%s\n' "$NOTE" >"$litter/mark"; } 2>&1) ||
+    said=$({ umask 077 && mkdir -p "$marks" && printf '%s\n' "$NOTE" >"$litter/mark"; } 2>&1) ||
         fail "$marks/$MARK could not be written: $said"
 }
 
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_made
-[ "$DRIVER" != systemd ] || need_user
+settle_user
+[ "$DRIVER" != systemd ] && [ -z "$INSTEAD_OF_ROOT" ] || [ -z "$RUN_AS" ] || need_user
 can_run "$RUN_AS" || fail "$said"
 # What one that was killed has left is in nobody's way: who holds the lock is alone.
 litter=$ROOT/tmp/errand

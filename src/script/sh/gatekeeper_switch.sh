@@ -4,7 +4,7 @@ note() {
         fail "what was told could not be noted: $said"
 }
 
-said=$(mkdir -p "$ROOT/tmp" "$ROOT/gates" 2>&1) || fail "$said"
+make_private_dirs "$ROOT/tmp" "$ROOT/gates"
 enter_slot
 if recall "${KEPT% *}" "${KEPT#* }"; then
     refuse_late

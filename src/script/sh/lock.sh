@@ -1,15 +1,29 @@
 # One script at a time for a service on a host, and none that is older than what the host has seen.
 
 enter() {
-    if [ ! -d "$ROOT/slots" ] || [ ! -d "$ROOT/tmp" ] || [ ! -d "$ROOT/releases" ]; then
-        said=$(mkdir -p "$ROOT/releases" "$ROOT/tmp" "$ROOT/slots" 2>&1) || fail "$said"
+    make_private_dirs "$ROOT/tmp"
+    if [ ! -d "$ROOT/slots" ] || [ ! -d "$ROOT/releases" ]; then
+        said=$(mkdir -p "$ROOT/releases" "$ROOT/slots" 2>&1) || fail "$said"
     fi
     hold
     fence
 }
 
+# Makes these directories if they are missing. The service's directory itself can be entered by every user.
+make_private_dirs() {
+    missing=
+    for dir; do
+        [ -d "$dir" ] || missing=yes
+    done
+    [ -n "$missing" ] || return 0
+    # Once more in "hold": somebody else may have made a part of the path in between.
+    refuse_unsafe
+    said=$(mkdir -p "$ROOT" 2>&1 && umask 077 && mkdir -p "$@" 2>&1) || fail "$said"
+}
+
 # Takes the lock, and says in it for what.
 hold() {
+    refuse_unsafe
     [ -w "$ROOT" ] || fail "$ROOT is not writable for this user"
     take_lock "$LOCK_WAIT_CS" || busy
     printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
@@ -17,7 +31,10 @@ hold() {
 
 # Fails where somebody else holds the lock for longer than $1.
 take_lock() {
+    # Whoever can read the file can lock it.
+    umask 077
     command exec 9<>"$ROOT/lock" || fail "$ROOT/lock cannot be opened"
+    umask 022
     clock
     patience=$((cs + $1))
     naps=0
@@ -40,13 +57,36 @@ leave() {
 }
 
 busy() {
-    begun= holder=
+    begun= holder= known=
     read -r begun holder <"$ROOT/lock"
     case $begun in
         '' | *[!0-9]*) ;;
-        *) holder="$holder, for $(((cs - begun) / 100)) s" ;;
+        *) known="$holder, for $(((cs - begun) / 100)) s" ;;
     esac
-    finish busy "${holder:-unknown}"
+    find_holders
+    case $holders in
+        '' | *" ${holder##*pid } "*) ;;
+        *)
+            comm='?' pid=${holders# }
+            pid=${pid%% *}
+            { IFS= read -r comm <"/proc/$pid/comm"; } 2>/dev/null
+            known="pid $pid ($comm), which is not a script of ship's"
+            ;;
+    esac
+    finish busy "${known:-unknown}"
+}
+
+# The processes that hold the lock, in "holders", as far as this user may see them: the note in the file may be old.
+find_holders() {
+    holders=
+    for fd in /proc/[0-9]*/fd/*; do
+        [ "$fd" -ef "$ROOT/lock" ] || continue
+        pid=${fd#/proc/}
+        pid=${pid%%/*}
+        while read -r key rest; do
+            [ "$key" != lock: ] || holders="$holders $pid "
+        done <"/proc/$pid/fdinfo/${fd##*/}"
+    done 2>/dev/null
 }
 
 # Refuses an order that is older than the newest that was taken here: of an older epoch, or of the same and with a lower
@@ -66,7 +106,7 @@ fence() {
         # Nobody who could finish what lies there is let in again.
         clean
         said=$({
-            printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
+            umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
                 mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
         } 2>&1) || fail "the epoch could not be stored: $said"
         return
@@ -93,8 +133,43 @@ check_owner() {
 # Removes what is not whole, or no longer. Who is still at it may put one more thing there: that goes with its own end.
 clean() {
     for leftover in "$ROOT"/tmp/*; do
-        [ ! -e "$leftover" ] || rm -rf -- "$leftover" 2>/dev/null
+        [ ! -e "$leftover" ] || delete "$leftover" >/dev/null 2>&1
     done
+}
+
+# The first place at or below directory $1 where something is mounted, in "mount".
+find_mount() {
+    sought=$(cd -P "$1" 2>/dev/null && pwd -P) || return 1
+    mounts=$(cat /proc/self/mounts)
+    set -f
+    IFS=$NL
+    for row in $mounts; do
+        mount=${row#* }
+        mount=${mount%% *}
+        case $mount in
+            # The kernel writes blanks and the like as octal numbers.
+            *\\*) mount=$(printf %b "$mount") ;;
+        esac
+        case $mount in
+            "$sought" | "$sought"/*)
+                IFS=$BLANKS
+                set +f
+                return 0
+                ;;
+        esac
+    done
+    IFS=$BLANKS
+    set +f
+    return 1
+}
+
+# Deletes $1, unless something is mounted there: what somebody has mounted is not deleted with a release.
+delete() {
+    if [ -d "$1" ] && find_mount "$1"; then
+        printf 'something is mounted at %s\n' "$mount"
+        return 1
+    fi
+    rm -rf -- "$1"
 }
 
 # As wide for every number, so that the next one leaves nothing of it.

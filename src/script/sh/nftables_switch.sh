@@ -28,7 +28,7 @@ add rule $family $TABLE output fib daddr type local meta l4proto tcp dnat to :tc
 # The rules are gone when the host restarts, or when all rules are read anew.
 keep() {
     [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1 || return 0
-    changed=
+    begin_units
     write_unit "$KEEPER" "$UNIT"
     for wants in multi-user.target nftables.service; do
         [ -L "$UNIT_DIR/$wants.wants/$KEEPER" ] && continue

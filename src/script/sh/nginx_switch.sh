@@ -146,7 +146,7 @@ cut() {
     done
 }
 
-said=$(mkdir -p "$ROOT/tmp" 2>&1) || fail "$said"
+make_private_dirs "$ROOT/tmp"
 enter_slot
 read_servers "$INCLUDE"
 if find_server "$AT"; then

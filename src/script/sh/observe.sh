@@ -1,1 +1,6 @@
+is_safe || {
+    flatten "$unsafe"
+    printf '%sship=1%srefused=%s%send=failed\n' "$NL" "$NL" "$flat" "$NL"
+    exit 10
+}
 finish 'done'

@@ -10,7 +10,7 @@ in_use() {
 }
 
 enter
-kept=
+kept= problems=
 set --
 for release in $RELEASES; do
     digest "$release"
@@ -18,6 +18,8 @@ for release in $RELEASES; do
         continue
     elif in_use "$release"; then
         kept="$kept $release"
+    elif find_mount "$ROOT/releases/$release"; then
+        problems="$problems; release $release was kept, because something is mounted at $mount"
     else
         set -- "$@" "$ROOT/releases/$release"
     fi
@@ -26,6 +28,9 @@ if [ $# -gt 0 ]; then
     # Moved away first: what lies under "releases" is whole at any moment.
     litter=$ROOT/tmp/out.$$
     said=$({ mkdir "$litter" && mv "$@" "$litter/"; } 2>&1) || fail "old releases could not be removed: $said"
+    said=$(delete "$litter" 2>&1) || problems="$problems; $litter could not be deleted: $said"
+    litter=
 fi
-[ -z "$kept" ] || fail "kept, because a slot needs it:$kept"
+[ -z "$kept" ] || problems="$problems; kept, because a slot needs it:$kept"
+[ -z "$problems" ] || fail "${problems#; }"
 finish 'done'

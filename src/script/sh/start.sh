@@ -39,6 +39,8 @@ fill_slot() {
         fail "the question for liveness did not arrive whole, or could not be written"
     [ "$HOOK_LINES" -eq 0 ] || take "$HOOK_LINES" "$SLOT/hooks" '%s\n' ||
         fail "the hooks did not arrive whole, or could not be written"
+    [ "$HOOK_LINES" -eq 0 ] || printf "hook_user='%s'\n" "$RUN_AS" >>"$SLOT/hooks" ||
+        fail "the hooks could not be written"
     said=$({ printf '%s\n' "$RUN" >"$SLOT/run"; } 2>&1) || fail "the slot could not be written: $said"
 }
 
@@ -52,7 +54,7 @@ before_start() {
 enrol() {
     clock
     said=$({
-        printf '%s\nstarted=%s\nboot=%s\n' "$RECORD" "$up" "$boot" >"$SLOT/instance.new" &&
+        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
     } 2>&1) || fail "the slot could not be written: $said"
 }
@@ -139,6 +141,7 @@ note_status() {
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
 refuse_if_taken
+settle_user
 "prepare_$DRIVER"
 [ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$said"
 fill_slot

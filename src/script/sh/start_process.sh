@@ -5,6 +5,8 @@ prepare_process() {
     become=
     [ -n "$RUN_AS" ] || return 0
     [ "$RUN_AS" != "$(id -un)" ] || return 0
+    # Who brings an instance back makes no user: it ran as this one before.
+    [ -z "${INSTEAD_OF_ROOT-}" ] || need_user
     gid=$(id -g "$RUN_AS" 2>&1) || fail "there is no user $RUN_AS on this host: $gid"
     [ "$(id -u)" = 0 ] || fail "only root can run the service as $RUN_AS: set sudo = true"
     become=$(command -v setpriv) || fail "setpriv, of util-linux, is missing: it is needed to run as $RUN_AS"

@@ -15,6 +15,9 @@ prepare_systemd() {
 # Until "read_installed", what runs in the slot keeps the settings that it was started with.
 install_units() {
     begin_units
+    # It applies to the units of all slots.
+    template=ship-$SERVICE@.service
+    ! is_masked "$template" || fail "the unit $template is masked on this host; systemctl unmask $template allows it"
     write_unit "$service_unit" "$UNIT"
     if [ -n "$LIVENESS_UNIT" ]; then
         write_unit "$asker.service" "$LIVENESS_UNIT"
@@ -34,8 +37,13 @@ read_installed() {
 
 # Earlier versions of ship had one template for all slots. It goes when no instance runs from it any more.
 remove_template() {
-    template=$UNIT_DIR/ship-$SERVICE@.service
+    template=$UNIT_DIR/$template
     [ -f "$template" ] || return 0
+    # Another directory may hold a service of the same name.
+    case $(cat "$template") in
+        *"=$ROOT/slots/%i"*) ;;
+        *) return 0 ;;
+    esac
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
         record=${record%/instance}

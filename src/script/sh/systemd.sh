@@ -46,7 +46,10 @@ look_unit() {
     code=$value
     property ExecMainStatus
     case $code in
-        1) how="exit status $value" ;;
+        1)
+            how="exit status $value"
+            [ "$value" != 200 ] || explain_chdir
+            ;;
         2 | 3) how="signal $value" ;;
         *) how="not started" ;;
     esac
@@ -55,6 +58,14 @@ look_unit() {
         auto-restart*) how="$how; systemd starts it again" ;;
     esac
     facts="process=ended $how${NL}restarts=$restarts$NL"
+}
+
+# The working directory could not be entered: which directory is in the way of the user in the slot's record.
+explain_chdir() {
+    eval "text=\$text_$port"
+    as_user=${text#*"$NL.user="}
+    as_user=${as_user%%"$NL"*}
+    ! find_barred "$ROOT" "$as_user" || how="$how: user $as_user cannot enter $barred"
 }
 
 # Adds the processes of control group $1 and of all groups below it to "pids", wherever control groups are mounted.

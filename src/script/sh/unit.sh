@@ -4,10 +4,20 @@ begin_units() {
     [ ! -e "$ROOT/unread" ] || changed=yes
 }
 
+# Whether an administrator has forbidden unit $1: as systemctl mask does, or with an empty file.
+is_masked() {
+    for dir in "$UNIT_DIR" /run/systemd/system; do
+        [ ! -c "$dir/$1" ] || return 0
+        [ ! -f "$dir/$1" ] || [ -s "$dir/$1" ] || return 0
+    done
+    return 1
+}
+
 # Writes a unit, unless it is there as it should be. "changed" says how systemd learns of it: it finds a new file by
 # itself ("added"), but must be told to read another file again ("yes").
 write_unit() {
     file=$UNIT_DIR/$1 how=added
+    ! is_masked "$1" || fail "the unit $1 is masked on this host; systemctl unmask $1 allows it"
     if [ -f "$file" ]; then
         [ "$(cat "$file")" != "$2" ] || return 0
         how=yes
