@@ -398,6 +398,7 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
                 instance: instance.name.clone(),
                 why: StopReason::Replaced,
                 restore_after: None,
+                ended: None,
             });
         }
         made

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -74,11 +75,15 @@ async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<
         let world = Arc::clone(world);
         async move {
             let action = Action::Claim { host: host.clone() };
-            match world.perform(Order { id: ActionId(0), action, epoch, instance: None }).await {
+            match world
+                .perform(Order { id: ActionId(0), action, epoch, instance: None, progress_deadline: Duration::ZERO })
+                .await
+            {
                 Performed::Done(_) | Performed::Switched { .. } => None,
                 Performed::Fenced { seen } => Some((host, format!("it has seen the newer epoch {seen}"))),
                 Performed::Failed { error: why, .. }
                 | Performed::BalancerLost { why, .. }
+                | Performed::Busy { why }
                 | Performed::Unknown { why } => Some((host, why)),
             }
         }

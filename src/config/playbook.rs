@@ -23,7 +23,7 @@ use super::migrations;
 use super::names;
 use super::notify::{self, MetricsConfig, NotifyConfig};
 use super::probe;
-use super::readiness;
+use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::secrets::SecretsConfig;
 use super::template::{SlotVars, TemplateFault, regions, render_slot, uses};
@@ -155,6 +155,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let (ports, driver_place) = (place_in_service("ports"), place_in_service("driver"));
     let service = service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
     let artifact = artifact_fields.and_then(|fields| artifact::read(&fields, dir, version.as_deref(), sink));
+    let readiness_places = readiness_fields.as_ref().map(ReadinessPlaces::of).unwrap_or_default();
     let readiness = readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
     let liveness = match liveness_place {
         None => Some(None),
@@ -170,6 +171,9 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let is_analysed = !analysis_fields.is_empty();
     let (rollout_places, rollout) =
         rollout_fields.map(|fields| rollout::read(&fields, is_analysed, sink)).unwrap_or_default();
+    if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness.as_ref()) {
+        rollout_places.refuse_too_late(rollout, (&readiness_places, readiness.waits()), sink);
+    }
 
     let hooks = hooks::read(&hook_fields, version.as_deref(), &mut templates);
     let migrations = migrations::read(&migration_fields, version.as_deref(), rollout.as_ref(), sink);
@@ -177,7 +181,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let name = service.as_ref().map(|service| service.name.as_str());
     let (traffic_places, traffic) = match traffic_fields.filter(|_| has_traffic) {
         Some(fields) => {
-            let (places, traffic) = traffic::read(&fields, name, &mut templates);
+            let (places, traffic) = traffic::read(&fields, name, &mut templates, sink);
             (places, traffic.map(Some))
         }
         None => (TrafficPlaces::default(), (!has_traffic).then_some(None)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::core::release::{Check, Readiness, Via};
 
+use super::diagnostic::Place;
 use super::fields::{Fields, Sink};
 use super::playbook::Templates;
 use super::tree::Node;
@@ -11,6 +12,21 @@ use super::value::{Fault, Faults, choice, duration, number, positive_duration, s
 use super::ways::{self, Way};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Where the keys are that may keep an instance from becoming ready in time.
+#[derive(Default)]
+pub(super) struct ReadinessPlaces {
+    pub(super) initial_delay: Option<Place>,
+    /// What asks for most repeated probes: the number, or else the interval.
+    pub(super) repeats: Option<Place>,
+}
+
+impl ReadinessPlaces {
+    pub(super) fn of(fields: &Fields<'_>) -> Self {
+        let repeats = fields.place_of("successes").or_else(|| fields.place_of("interval"));
+        Self { initial_delay: fields.place_of("initial_delay"), repeats }
+    }
+}
 
 pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) -> Option<Readiness> {
     let ways = ways::read(fields, "readiness", templates, sink);

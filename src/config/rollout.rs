@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::core::budget::Amount;
-use crate::core::spec::{Amounts, Impossible, OnFailure};
+use crate::core::spec::{Amounts, Impossible, OnFailure, Waits};
 use crate::core::step::Step;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
+use super::readiness::ReadinessPlaces;
 use super::tree::{Node, Value};
 use super::value::{Fault, Faults, amount, boolean, choice, count, duration, positive_duration};
 
@@ -59,9 +60,29 @@ pub(super) struct RolloutPlaces {
     max_surge: Option<Place>,
     max_unavailable: Option<Place>,
     steps: Option<Place>,
+    min_ready: Option<Place>,
+    progress_deadline: Option<Place>,
 }
 
 impl RolloutPlaces {
+    /// Refuses keys by which no instance could be available in time; points at the one that asks for most.
+    pub(super) fn refuse_too_late(&self, config: &RolloutConfig, readiness: (&ReadinessPlaces, Waits), sink: &Sink) {
+        let (places, waits) = readiness;
+        let Some(why) = Impossible::available_too_late(waits, config.min_ready, config.progress_deadline) else {
+            return;
+        };
+        let repeats = waits.until_ready().saturating_sub(waits.initial_delay);
+        let causes = [
+            (config.min_ready, &self.min_ready, "shorten min_ready"),
+            (waits.initial_delay, &places.initial_delay, "shorten initial_delay"),
+            (repeats, &places.repeats, "lower `successes` or shorten `interval`"),
+        ];
+        let Some((_, place, remedy)) = causes.into_iter().max_by_key(|(takes, ..)| *takes) else { return };
+        let Some(place) = place.as_ref().or(self.progress_deadline.as_ref()) else { return };
+        let help = format!("{remedy}, or lengthen progress_deadline (10m unless it is set)");
+        sink.push(Diagnostic::at(place, why.to_string()).help(help));
+    }
+
     /// There is nothing that could give a step its share.
     pub(super) fn refuse_weights(&self, sink: &Sink) {
         let Some(place) = &self.steps else { return };
@@ -112,10 +133,9 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
         max_surge: fields.place_of("max_surge"),
         max_unavailable: fields.place_of("max_unavailable"),
         steps: fields.place_of("steps"),
+        min_ready: fields.place_of("min_ready"),
+        progress_deadline: fields.place_of("progress_deadline"),
     };
-    if let (Some(min_ready), Some(progress_deadline)) = (min_ready, progress_deadline) {
-        refuse_long_soak(fields, min_ready, progress_deadline, sink);
-    }
     let config = || {
         Some(RolloutConfig {
             replicas: replicas?,
@@ -161,16 +181,6 @@ fn percent(node: &Node) -> Result<u32, Faults> {
         Amount::Percent(percent @ 1..) => Ok(percent),
         _ => Err(Fault::new("must be a percentage from \"1%\" to \"100%\"").into()),
     }
-}
-
-fn refuse_long_soak(fields: &Fields<'_>, min_ready: Duration, progress_deadline: Duration, sink: &Sink) {
-    if min_ready < progress_deadline {
-        return;
-    }
-    let why = Impossible::SoakOutlastsDeadline { min_ready, progress_deadline };
-    let place = fields.place_of("min_ready").or_else(|| fields.place_of("progress_deadline"));
-    let diagnostic = Diagnostic::at(place.as_ref().unwrap_or(fields.place()), why.to_string());
-    sink.push(diagnostic.help("shorten min_ready, or lengthen progress_deadline (10m unless it is set)"));
 }
 
 /// Refuses amounts with which no rollout can work; points at the key that a person would change first.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::analysis::{Finding, Record};
 use super::event::{Entry, Event, Generation, Progress, Verb};
 use super::failure::{Failure, Outcome};
 use super::loss::LossReport;
@@ -50,7 +51,7 @@ pub struct Account {
 }
 
 /// A step at which a rollout waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {
     /// Which, from 1.
     pub step: u32,
@@ -62,6 +63,9 @@ pub struct Gate {
     pub soak: Duration,
     /// Whether a person must then say that it may go on.
     pub pause: bool,
+    /// The analysis that says nothing yet, and what it says, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<String>,
 }
 
 /// An instance that was taken out of traffic.
@@ -145,14 +149,15 @@ impl Account {
 
     /// The step at which it waits, for a person.
     fn gate_line(&self, now: Time) -> Option<String> {
-        let Gate { step, of, since, soak, pause } = self.step.filter(|_| self.ended.is_none())?;
-        let left = (since + soak).since(now);
-        Some(match (left.is_zero(), pause) {
-            (false, _) => format!("  step {step} of {of} is reached and soaks for {} more", Human(left)),
-            (true, true) => {
+        let Gate { step, of, since, soak, pause, analysis } = self.step.as_ref().filter(|_| self.ended.is_none())?;
+        let left = (*since + *soak).since(now);
+        Some(match (left.is_zero(), analysis, pause) {
+            (false, ..) => format!("  step {step} of {of} is reached and soaks for {} more", Human(left)),
+            (true, Some(analysis), _) => format!("  step {step} of {of} waits for analysis {analysis}"),
+            (true, None, true) => {
                 format!("  step {step} of {of} waits: `ship promote` goes on, `ship abort` goes back")
             }
-            (true, false) => return None,
+            (true, None, false) => return None,
         })
     }
 
@@ -179,8 +184,13 @@ impl Account {
 
 fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
     let since = rollout.step_reached?;
+    let tells_nothing = |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
+    let mut silent = rollout.analyses.iter().filter(|(_, record)| record.last >= since && tells_nothing(record));
+    let analysis = silent.next().map(|(name, record)| format!("{name}: {}", record.detail));
     journal.iter().rev().find_map(|entry| match entry.event {
-        Event::StepReached { step, of, soak, pause, .. } => Some(Gate { step, of, since, soak, pause }),
+        Event::StepReached { step, of, soak, pause, .. } => {
+            Some(Gate { step, of, since, soak, pause, analysis: analysis.clone() })
+        }
         _ => None,
     })
 }

@@ -63,6 +63,9 @@ pub enum Action {
         /// to go before another could serve in its place, should the controller be gone by then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restore_after: Option<Duration>,
+        /// How its process had ended by then, if it had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
     },
     /// Make a host forget the instance that it would bring back.
     Disarm {

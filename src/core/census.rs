@@ -12,7 +12,7 @@ use super::failure::FailureKind;
 use super::fleet::{Fleet, Host, Instance, Listener};
 use super::health::Verdict;
 use super::names::{Epoch, HostId, Port, ReleaseId, Slot};
-use super::rollout::Rollout;
+use super::rollout::{Attempts, Rollout};
 use super::spec::Spec;
 use super::time::Time;
 use super::traffic::Stream;
@@ -428,21 +428,34 @@ impl<'a> HostCount<'a> {
         self.is_reachable() && self.busy.is_none() && !self.is_unsettled
     }
 
-    /// The first slot in which an instance of a release could be started, if there is one.
-    pub fn free_slot(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId) -> Option<Slot> {
-        let host = self.host?;
-        let exhausted = |slot: &Slot| rollout.attempts.get(slot).is_some_and(|tried| *tried >= MAX_ATTEMPTS);
-        let refused = |slot: &Slot| rollout.failed.iter().any(|failed| failed.action.slot() == Some(slot));
-        spec.ports_of(release)
-            .iter()
-            .filter(|port| self.may_carry() && !host.slots.contains_key(port) && !self.doubtful.contains_key(port))
-            .map(|port| Slot { host: self.id.clone(), port: *port })
-            .find(|slot| !exhausted(slot) && !refused(slot))
+    /// The first slot in which an instance of a release could be started now, if there is one.
+    pub fn free_slot(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId, now: Time) -> Option<Slot> {
+        let is_due = |slot: &Slot| rollout.attempts.get(slot).is_none_or(|attempts| attempts.next_at() <= now);
+        self.usable_slots(spec, rollout, release).find(is_due)
+    }
+
+    /// The slot in which an instance of the target is to be started next, after a pause, and the attempts so far.
+    pub fn retry<'r>(&self, spec: &Spec, rollout: &'r Rollout, now: Time) -> Option<(Slot, &'r Attempts)> {
+        let slots = self.usable_slots(spec, rollout, rollout.target_release());
+        let tried = slots.filter_map(|slot| Some((rollout.attempts.get(&slot)?, slot)));
+        let waiting = tried.filter(|(attempts, _)| attempts.next_at() > now);
+        waiting.min_by_key(|(attempts, _)| attempts.next_at()).map(|(attempts, slot)| (slot, attempts))
+    }
+
+    /// The empty slots of a release, but for those in which an order has failed that is not tried again.
+    fn usable_slots(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId) -> impl Iterator<Item = Slot> {
+        let refused = |slot: &Slot| {
+            let mut in_slot = rollout.failed.iter().filter(|failed| failed.action.slot() == Some(slot));
+            in_slot.any(|failed| !rollout.tries_again(&failed.action))
+        };
+        let is_empty = |port: &Port| {
+            let taken = |host: &Host| host.slots.contains_key(port);
+            self.may_carry() && self.host.is_some_and(|host| !taken(host)) && !self.doubtful.contains_key(port)
+        };
+        let empty = spec.ports_of(release).iter().filter(move |port| is_empty(port));
+        empty.map(|port| Slot { host: self.id.clone(), port: *port }).filter(move |slot| !refused(slot))
     }
 }
 
 /// How long a look at a host says something about the processes there.
 pub const SIGHTING_LASTS: Duration = Duration::from_secs(10);
-
-/// How often a start is tried in one slot.
-const MAX_ATTEMPTS: u32 = 3;

@@ -49,6 +49,17 @@ pub enum Hold {
         /// What it last answered.
         answer: Option<String>,
     },
+    /// An instance could not be started, or ended at once, and is tried again after a pause.
+    WaitsToRetry {
+        /// On which port.
+        port: Port,
+        /// The number of the next attempt.
+        attempt: u32,
+        /// When it is made.
+        until: Time,
+        /// How the last one ended.
+        why: String,
+    },
     /// Its new instance is ready, but not for long enough.
     Soaks {
         /// On which port.
@@ -133,6 +144,9 @@ impl fmt::Display for Hold {
                 write!(f, "waits for port {port} to become ready; it last answered: {answer}")
             }
             Hold::WaitsForReady { port, answer: None } => write!(f, "waits for port {port} to become ready"),
+            Hold::WaitsToRetry { port, attempt, why, .. } => {
+                write!(f, "waits before attempt {attempt} to start on port {port}; the last one: {why}")
+            }
             Hold::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
             Hold::WaitsForCapacity { available, min_available, running, max_running } => write!(
                 f,

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// What it takes to end a command that takes too long, and what it has left behind.
+pub const END: Duration = Duration::from_secs(6);
+
 /// A command and when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::health::Thresholds;
-use super::hook::Hook;
+use super::hook::{self, Hook, HookPoint};
 use super::migration::Migration;
 use super::names::Port;
+use super::spec::Waits;
 
 /// The whole of a release but the artifact's bytes and the secrets' values, of which it holds digests.
 ///
@@ -177,7 +178,28 @@ pub enum LivenessCheck {
     Command(Vec<String>),
 }
 
+impl Definition {
+    /// How long its keys let its instances take.
+    pub fn waits(&self) -> Waits {
+        let hooks = |points: [HookPoint; 2]| {
+            let of_points = self.hooks.iter().filter(|hook| points.contains(&hook.on));
+            of_points.map(|hook| hook.timeout + hook::END).sum::<Duration>()
+        };
+        Waits {
+            start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
+            stop: hooks([HookPoint::BeforeStop, HookPoint::AfterStop]) + self.stop_timeout,
+            ..self.readiness.waits()
+        }
+    }
+}
+
 impl Readiness {
+    /// How long it makes an instance take.
+    pub fn waits(&self) -> Waits {
+        let Self { initial_delay, successes, interval, .. } = *self;
+        Waits { initial_delay, successes, interval, ..Waits::default() }
+    }
+
     /// The thresholds for [`Health`](super::health::Health). A verdict is good until the next could have failed.
     pub fn thresholds(&self) -> Thresholds {
         const SLACK: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::Action;
+use super::action::{Action, StopReason};
 use super::analysis::Record;
 use super::chore;
 use super::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
@@ -36,11 +36,13 @@ pub struct Rollout {
     pub in_flight: BTreeMap<ActionId, InFlight>,
     /// Orders that failed for good since the direction last changed.
     pub failed: Vec<FailedAction>,
-    /// How often a start was tried in a slot since the direction last changed.
-    pub attempts: BTreeMap<Slot, u32>,
+    /// The starts that were tried in a slot since the direction last changed.
+    pub attempts: BTreeMap<Slot, Attempts>,
     /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at the host does not
     /// settle them: it does not wait for a script that is still at work there, as the next order does.
     pub unknown: Vec<Action>,
+    /// Hosts with such orders, and since when: an earlier order may still hold the host's lock.
+    pub unsettled_since: BTreeMap<HostId, Time>,
     /// Instances of the fallback that were ready in this rollout and no longer are. If they fail too, the new release may
     /// not be to blame.
     pub sickened: BTreeSet<InstanceId>,
@@ -145,6 +147,31 @@ pub struct HighWater {
     others: Option<u32>,
 }
 
+/// The first pause before a start is tried again; each further one is twice as long.
+const RETRY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The starts that were tried in one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attempts {
+    /// How many.
+    pub count: u32,
+    /// When the last one was ordered.
+    pub last: Time,
+    /// How the process of the last one that did not stay had ended.
+    pub ended: Option<String>,
+}
+
+impl Attempts {
+    /// When the next one may be made: what kept the last one from succeeding may take its time to go, such as a port that
+    /// the system keeps for a while.
+    pub fn next_at(&self) -> Time {
+        let doublings = self.count.saturating_sub(1).min(16);
+        self.last + RETRY_PAUSE_FIRST.saturating_mul(1 << doublings).min(RETRY_PAUSE_MAX)
+    }
+}
+
 impl HighWater {
     /// Takes in new counts; says whether any is a new best.
     fn rise(&mut self, progress: &Progress) -> bool {
@@ -176,6 +203,7 @@ impl Rollout {
             failed: Vec::new(),
             attempts: BTreeMap::new(),
             unknown: Vec::new(),
+            unsettled_since: BTreeMap::new(),
             sickened: BTreeSet::new(),
             drained: BTreeSet::new(),
             weights: BTreeMap::new(),
@@ -232,10 +260,15 @@ impl Rollout {
             Event::ActionStarted { id, action, instance } => {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));
                 if let Action::Start { slot, .. } = action {
-                    *self.attempts.entry(slot.clone()).or_default() += 1;
+                    let attempts = self.attempts.entry(slot.clone()).or_default();
+                    (attempts.count, attempts.last) = (attempts.count.saturating_add(1), entry.at);
+                    self.failed.retain(|failed| failed.action.slot() != Some(slot) || failed.action.verb() != "start");
                 }
-                if let Action::Stop { slot, restore_after: Some(after), .. } = action {
-                    self.armed.insert(slot.clone(), entry.at + *after);
+                if let Action::Stop { slot, restore_after, ended, .. } = action {
+                    self.armed.extend(restore_after.map(|after| (slot.clone(), entry.at + after)));
+                    if let Some((attempts, how)) = self.attempts.get_mut(slot).zip(ended.clone()) {
+                        attempts.ended = Some(how);
+                    }
                 }
                 if let Action::Prune { host, .. } = action {
                     self.pruned.insert(host.clone());
@@ -254,11 +287,18 @@ impl Rollout {
             Event::ActionDone { id } => {
                 if let Some(InFlight { action, .. }) = self.in_flight.remove(id) {
                     self.unknown.retain(|unknown| unknown.host() != action.host());
-                    // A large artifact on its way to many hosts is progress, though no instance has changed yet.
-                    let is_progress = match action {
+                    self.unsettled_since.remove(action.host());
+                    let is_progress = match &action {
+                        // A large artifact on its way to many hosts is progress, though no instance has changed yet.
                         Action::Stage { .. } => true,
-                        // A change of numbers brings no version forward.
-                        Action::Start { .. } => self.scaling.is_some(),
+                        // A start with hooks takes its time. Only the first one in a slot counts: one that is tried again
+                        // and again must not put off the deadline for ever. A change of numbers brings no version forward.
+                        Action::Start { slot, .. } => {
+                            self.scaling.is_some() || self.attempts.get(slot).is_none_or(|attempts| attempts.count <= 1)
+                        }
+                        // So does a stop, and an instance is stopped once. What makes room for the next attempt counts no
+                        // more than the attempt.
+                        Action::Stop { why, .. } => *why != StopReason::Dead,
                         _ => false,
                     };
                     if is_progress {
@@ -270,7 +310,10 @@ impl Rollout {
                 let action = self.in_flight.remove(id).map(|in_flight| in_flight.action);
                 // What the balancers do is asked of them; nothing is at work there that could come late.
                 let is_on_host = |action: &Action| !matches!(action, Action::Admit { .. } | Action::Drain { .. });
-                self.unknown.extend(action.filter(is_on_host));
+                if let Some(action) = action.filter(is_on_host) {
+                    self.unsettled_since.entry(action.host().clone()).or_insert(entry.at);
+                    self.unknown.push(action);
+                }
             }
             Event::ActionFailed { id, error } => {
                 if let Some(InFlight { action, since, is_outdated: false }) = self.in_flight.remove(id) {
@@ -295,8 +338,10 @@ impl Rollout {
             }
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::Progress(progress) => {
+                let was_complete = self.complete_since.is_some();
                 self.complete_since = progress.is_complete().then(|| self.complete_since.unwrap_or(entry.at));
-                if self.high_water.rise(progress) {
+                // What is lost of a fleet that was complete may take as long as any other progress.
+                if self.high_water.rise(progress) || was_complete && !progress.is_complete() {
                     self.last_progress = entry.at;
                 }
             }
@@ -371,6 +416,12 @@ impl Rollout {
             }
             Event::RolloutFinished { outcome } => self.outcome = Some(outcome.clone()),
         }
+    }
+
+    /// Whether an order that failed is tried again: a start on the way back, until the deadline. Nothing else is left to
+    /// do there.
+    pub fn tries_again(&self, failed: &Action) -> bool {
+        matches!(failed, Action::Start { .. }) && matches!(self.direction, Direction::Back(_))
     }
 
     /// Whether something that is done once is under way.

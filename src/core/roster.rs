@@ -83,7 +83,7 @@ mod tests {
 
     fn stop(id: u64, host: &str, instance: &str) -> Event {
         let (slot, why) = (Slot::new(host, 1), StopReason::Replaced);
-        let action = Action::Stop { slot, instance: instance.into(), why, restore_after: None };
+        let action = Action::Stop { slot, instance: instance.into(), why, restore_after: None, ended: None };
         Event::ActionStarted { id: ActionId(id), action, instance: None }
     }
 

@@ -13,6 +13,7 @@ use super::health::Thresholds;
 use super::names::{HostId, Port, ReleaseId, Slot};
 use super::rollout::Rollout;
 use super::step::{AtGate, Step};
+use super::time::Human;
 use super::traffic::Traffic;
 
 /// What the fleet is to become, and what may be spent on the way.
@@ -41,6 +42,8 @@ pub struct Spec {
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
+    /// How long the keys of each known release let its instances take.
+    pub waits: BTreeMap<ReleaseId, Waits>,
     /// The steps by which a new version is brought in; all at once where there are none.
     pub steps: Vec<Step>,
     /// What becomes of a step at which a person is to be asked.
@@ -55,6 +58,28 @@ pub struct Spec {
     pub traffic: Option<Traffic>,
     /// Releases that stay on the hosts when the rollout is done, besides those that run.
     pub keep: BTreeSet<ReleaseId>,
+}
+
+/// How long the keys of a release let its instances take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Waits {
+    /// From the start of a process to the first probe (`initial_delay`).
+    pub initial_delay: Duration,
+    /// Passes in a row that make it ready (`successes`).
+    pub successes: u32,
+    /// From one probe to the next (`interval`).
+    pub interval: Duration,
+    /// What the hooks of a start may take together.
+    pub start: Duration,
+    /// What a stop may take: its hooks, and from TERM to KILL.
+    pub stop: Duration,
+}
+
+impl Waits {
+    /// How long an instance takes to become ready at the least, even if it passes every probe.
+    pub fn until_ready(&self) -> Duration {
+        self.initial_delay + self.interval * self.successes.saturating_sub(1)
+    }
 }
 
 /// What follows a failure.
@@ -102,8 +127,10 @@ pub enum Impossible {
         /// Slots a host.
         ports: usize,
     },
-    /// An instance must be ready for longer than the rollout may stand still.
-    SoakOutlastsDeadline {
+    /// An instance takes longer to become available than the rollout may stand still.
+    AvailableTooLate {
+        /// What it takes to become ready.
+        waits: Waits,
         /// The soak.
         min_ready: Duration,
         /// The deadline.
@@ -153,15 +180,11 @@ impl Amounts {
 }
 
 impl Spec {
-    /// Why a rollout to `goal` cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
+    /// Why a rollout of a release cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
     pub fn obstacles(&self, goal: &ReleaseId, fleet: &Fleet) -> Vec<Impossible> {
-        let mut found = Vec::new();
-        if self.min_ready >= self.progress_deadline {
-            found.push(Impossible::SoakOutlastsDeadline {
-                min_ready: self.min_ready,
-                progress_deadline: self.progress_deadline,
-            });
-        }
+        let waits = self.waits_of(goal);
+        let mut found: Vec<_> =
+            Impossible::available_too_late(waits, self.min_ready, self.progress_deadline).into_iter().collect();
         for host in &self.hosts {
             for port in self.ports_of(goal) {
                 let slot = Slot { host: host.clone(), port: *port };
@@ -189,9 +212,35 @@ impl Spec {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
+    /// How long the keys of a release let its instances take.
+    pub fn waits_of(&self, release: &ReleaseId) -> Waits {
+        self.waits.get(release).copied().unwrap_or_default()
+    }
+
+    /// How long the stop of an instance of any known release may take.
+    pub fn longest_stop(&self) -> Duration {
+        self.waits.values().map(|waits| waits.stop).max().unwrap_or_default()
+    }
+
+    /// How long an order for an instance of any known release may be at work on its host.
+    pub fn longest_order(&self) -> Duration {
+        self.waits.values().map(|waits| waits.stop.max(waits.start)).max().unwrap_or_default()
+    }
+
     /// How the instances of a release are judged.
     pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
         self.thresholds.get(release).copied().unwrap_or_default()
+    }
+}
+
+impl Impossible {
+    /// Whether an instance takes longer to become available than a rollout may stand without progress.
+    pub fn available_too_late(waits: Waits, min_ready: Duration, progress_deadline: Duration) -> Option<Self> {
+        (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
+            waits,
+            min_ready,
+            progress_deadline,
+        })
     }
 }
 
@@ -222,12 +271,26 @@ impl fmt::Display for Impossible {
                      max_unavailable = 1 to replace in place",
                 )
             }
-            Impossible::SoakOutlastsDeadline { min_ready, progress_deadline } => write!(
-                f,
-                "min_ready ({}) must be shorter than progress_deadline ({}), or no instance is ever available in time",
-                super::time::Human(*min_ready),
-                super::time::Human(*progress_deadline)
-            ),
+            Impossible::AvailableTooLate { waits, min_ready, progress_deadline } => {
+                let Waits { initial_delay, successes, interval, .. } = waits;
+                let mut terms = Vec::new();
+                if !initial_delay.is_zero() {
+                    terms.push(format!("initial_delay {}", Human(*initial_delay)));
+                }
+                if let repeats @ 1.. = successes.saturating_sub(1) {
+                    terms.push(format!("{repeats} × interval {} for {successes} successes", Human(*interval)));
+                }
+                if !min_ready.is_zero() {
+                    terms.push(format!("min_ready {}", Human(*min_ready)));
+                }
+                write!(
+                    f,
+                    "no instance can be available within progress_deadline ({}): it takes at least {} ({})",
+                    Human(*progress_deadline),
+                    Human(waits.until_ready() + *min_ready),
+                    terms.join(" + ")
+                )
+            }
             Impossible::PortTaken { slot, who } => write!(
                 f,
                 "{}: port {} is taken by {who}, which ship did not start; stop it, or take the port out of `ports`",

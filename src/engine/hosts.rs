@@ -287,7 +287,7 @@ impl Hosts {
                     why: format!("{}: it has carried out a later order meanwhile", order.action.host()),
                 },
                 // Another order is still at work there: neither done nor failed. Look, and plan again.
-                script::End::LockBusy { holder } => Performed::Unknown {
+                script::End::LockBusy { holder } => Performed::Busy {
                     why: format!("{}: another script holds the lock ({holder})", order.action.host()),
                 },
             },
@@ -318,7 +318,7 @@ impl Hosts {
             Action::Start { slot, release } => {
                 let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
                 let launch = self.launch(link, slot, release, revision, instance)?;
-                Ok(script::start(&site, &launch))
+                Ok(script::start(&site, &script::Launch { patience: order.progress_deadline, ..launch }))
             }
         }
     }
@@ -382,6 +382,7 @@ impl Hosts {
             stop_timeout: definition.stop_timeout,
             liveness: definition.liveness.as_ref().map(|liveness| rendered(liveness, &vars)).transpose()?,
             hooks,
+            patience: Duration::ZERO,
             settle: SETTLE,
         })
     }

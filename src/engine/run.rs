@@ -343,7 +343,8 @@ impl<W: World, S: Store> Run<W, S> {
         self.outdate(&action);
         self.given.insert(id, self.counts(&action));
         // It goes out when the intent is durable.
-        self.intended.push((id, Order { id, action, epoch: self.rollout.epoch, instance }));
+        let (epoch, progress_deadline) = (self.rollout.epoch, self.engine.spec.progress_deadline);
+        self.intended.push((id, Order { id, action, epoch, instance, progress_deadline }));
     }
 
     /// Looks that began before this order are out of date.
@@ -411,6 +412,10 @@ impl<W: World, S: Store> Run<W, S> {
             Performed::BalancerLost { balancer, why } => {
                 self.record(Event::ActionUnknown { id, why: why.clone() });
                 self.viewed(&balancer, Err(Unusable { why }));
+            }
+            Performed::Busy { why } => {
+                self.record(Event::ActionUnknown { id, why });
+                self.watch.look_now(host);
             }
             Performed::Unknown { why } => {
                 self.record(Event::ActionUnknown { id, why: why.clone() });

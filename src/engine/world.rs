@@ -1,6 +1,7 @@
 //! What the engine acts on: hosts that can be looked at, ordered and asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -48,6 +49,8 @@ pub struct Order {
     pub epoch: Epoch,
     /// The revision and the name of the instance that a start makes.
     pub instance: Option<(crate::core::names::Revision, InstanceId)>,
+    /// How long the rollout may stand without progress: what a host or a balancer may take where nothing else says so.
+    pub progress_deadline: Duration,
 }
 
 /// How an order ended. Where the host answered, so did its new state, in the same round trip.
@@ -83,6 +86,11 @@ pub enum Performed {
         /// What was tried and what came back.
         why: String,
     },
+    /// The host answers, but an earlier order is still at work there and holds its lock.
+    Busy {
+        /// Which.
+        why: String,
+    },
     /// Nobody knows.
     Unknown {
         /// Why.
@@ -96,7 +104,7 @@ impl Performed {
         let observation = match self {
             Self::Done(observation) => Some(observation),
             Self::Failed { observation, .. } | Self::Switched { observation, .. } => observation.as_mut(),
-            Self::Fenced { .. } | Self::BalancerLost { .. } | Self::Unknown { .. } => None,
+            Self::Fenced { .. } | Self::BalancerLost { .. } | Self::Busy { .. } | Self::Unknown { .. } => None,
         };
         observation.map(|observation| std::mem::take(&mut observation.hooks)).unwrap_or_default()
     }

@@ -351,8 +351,10 @@ impl Story {
                 let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
                 self.one_by_one().then(|| routine(at, order.whom(), "started", &format!("{version}{name}")))
             }
-            Action::Stop { why, .. } => {
-                self.one_by_one().then(|| routine(at, order.whom(), "stopped", &format!("{version} ({why}) in {took}")))
+            Action::Stop { why, ended, .. } => {
+                let ended = ended.as_ref().map(|how| format!(": {how}")).unwrap_or_default();
+                let text = format!("{version} ({why}{ended}) in {took}");
+                self.one_by_one().then(|| routine(at, order.whom(), "stopped", &text))
             }
             Action::Prune { releases, .. } => self
                 .one_by_one()

@@ -175,7 +175,13 @@ impl Play {
     pub(super) fn stop(&mut self, host: &str, name: &str) {
         let (slot, instance) = (Slot::new(host, 8081), InstanceId::from(name));
         let id = self.order(
-            Action::Stop { slot, instance: instance.clone(), why: StopReason::Replaced, restore_after: None },
+            Action::Stop {
+                slot,
+                instance: instance.clone(),
+                why: StopReason::Replaced,
+                restore_after: None,
+                ended: None,
+            },
             None,
         );
         let stopping = self.status.instances.iter_mut().find(|row| row.name == instance).unwrap();

@@ -7,15 +7,13 @@ use std::time::Duration;
 use super::quote::{quote, quote_all};
 use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
 use super::start::{Launch, enter_release};
+pub(super) use crate::core::hook::END;
 use crate::core::hook::{Hook, HookPoint};
 
 /// Of what a command says, so much is kept.
 pub(super) const SAID_BYTES: usize = 16 << 10;
 /// Of what a command says, so many lines are reported: the last.
 pub(super) const SAID_LINES: usize = 50;
-
-/// What it takes to end a command that takes too long, and what it has left behind.
-pub(super) const END: Duration = Duration::from_secs(6);
 
 /// The points of an instance's life, each with what goes by its name in a slot.
 const POINTS: [HookPoint; 4] =

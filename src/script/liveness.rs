@@ -134,6 +134,7 @@ mod tests {
                 host_header: None,
             }),
             hooks: SlotHooks::default(),
+            patience: Duration::ZERO,
             settle: Duration::ZERO,
         }
     }

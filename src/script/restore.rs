@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::site::{Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds};
-use super::start::{NUMBER_WAIT, SYSTEMD_WAIT};
+use super::start::NUMBER_WAIT;
 use super::stop::Halt;
 use super::systemd::exec_word;
 use crate::core::names::Port;
 
-/// How long it waits for the lock: longer than any other script holds it.
+/// How long it waits for the lock, and for systemd to start the process. It is tried again after that.
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// How long it runs hooks: nobody waits for it.
@@ -30,7 +30,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .set("PORT", halt.port)
         .set("RESTORE_S", whole_seconds(after))
         .set("PATIENCE_CS", centiseconds(PATIENCE))
-        .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs())
+        .set("SYSTEMD_WAIT_S", whole_seconds(PATIENCE))
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
         .set("UNIT_DIR", UNIT_DIR)

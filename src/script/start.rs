@@ -8,7 +8,8 @@ use super::hooks::{self, SlotHooks, hook_time};
 use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count, one_line,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count,
+    one_line, whole_seconds,
 };
 use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
@@ -16,8 +17,8 @@ use crate::core::hook::HookPoint;
 use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::{Driver, Liveness};
 
-/// How long systemd may take to start a process.
-pub(super) const SYSTEMD_WAIT: Duration = Duration::from_secs(30);
+/// How long systemd may take at least to start a process.
+const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 
 /// How long a process of the process driver may take until it has noted its number, beyond the time to settle: on a host
 /// that starts many things at once it is not its turn yet.
@@ -50,6 +51,8 @@ pub struct Launch {
     pub liveness: Option<Liveness>,
     /// The user's commands at the points of its life.
     pub hooks: SlotHooks,
+    /// How long its supervisor may take to start it.
+    pub patience: Duration,
     /// How long to wait for it to listen or to end before reporting what is seen. Neither is a failure.
     pub settle: Duration,
 }
@@ -88,10 +91,11 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
             (text, NUMBER_WAIT)
         }
         Driver::Systemd => {
+            let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
             let text = text
                 .set("RUN", format!("exec {}", quote_all(&launch.argv)))
                 .set("UNIT", unit(site, launch.port, launch.user.as_deref(), launch.stop_timeout))
-                .set("SYSTEMD_WAIT_S", SYSTEMD_WAIT.as_secs());
+                .set("SYSTEMD_WAIT_S", whole_seconds(patience));
             let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
             let askers = launch.liveness.as_ref().map(|liveness| liveness::askers(&liveness.check));
             let units = units.unwrap_or_default();
@@ -101,7 +105,7 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("LIVENESS_TIMER", units.timer)
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/start_systemd.sh"));
-            (text, SYSTEMD_WAIT)
+            (text, patience)
         }
     };
     let input = Input { head: (env + &question + &hooks).into_bytes(), file: None };

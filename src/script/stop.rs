@@ -31,8 +31,7 @@ pub struct Halt {
 /// told to forget it ([`disarm`](super::disarm())).
 pub fn stop(site: &Site, halt: &Halt) -> Script {
     let wait = systemd_wait(halt.stop_timeout);
-    // Hooks take time in which nothing else can be done about it.
-    let restore_s = halt.restore_after.map(|after| whole_seconds(after + halt.hooks).to_string());
+    let restore_s = halt.restore_after.map(|after| whole_seconds(after).to_string());
     let text = Text::acting(site, "stop")
         .set("PORT", halt.port)
         .set("NAME", &halt.instance)
@@ -43,7 +42,7 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
     let (text, input) = match halt.restore_after {
         None => (text, Input::default()),
         Some(after) => {
-            let restore = restore::restore(site, halt, after + halt.hooks);
+            let restore = restore::restore(site, halt, after);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
                 .set("RESTORE_UNIT", restore::unit(site))

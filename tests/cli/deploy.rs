@@ -214,7 +214,7 @@ fn deploy_of_what_runs_starts_again_what_has_died_and_is_an_entry_of_its_own() {
     project.deploy("0.8");
     project.end_instance("node2", 8081);
     let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
-    assert!(done.stderr.contains("node2:8081  stopped   0.8 (dead) in "), "{}", done.stderr);
+    assert!(done.stderr.contains("node2:8081  stopped   0.8 (dead: "), "{}", done.stderr);
     assert_eq!(project.pages().len(), 3);
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
 }

@@ -45,7 +45,7 @@ fn a_version_that_exits_at_once_is_rolled_back() {
             | fatal: the frobnicator is missing
           now     going back to 0.8 (revision 1); 3 of 3 available
 ...
-[MOMENT]  node4:8081  stopped   0.9 (dead) in [TOOK]
+[MOMENT]  node4:8081  stopped   0.9 (dead: exit status [..]) in [TOOK]
 ...
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
           why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
@@ -255,7 +255,9 @@ fn a_way_back_that_fails_too_needs_a_person() {
     // From now on 0.8 ends as soon as it is started.
     project.open_gate();
     let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
-    project.ship(&args).stderr(str![[r#"
+    project
+        .ship(&args)
+        .stderr(str![[r#"
 [MOMENT]  page 0.9 (revision 2) on local: 2 replicas (now 2 on 0.8)
 [MOMENT]  Waiting for deployment spec update to be observed...
 [MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 2 new replicas have been updated...
@@ -273,12 +275,16 @@ fn a_way_back_that_fails_too_needs_a_person() {
             | fatal: the frobnicator is missing
           now     going back to 0.8 (revision 1); 1 of 2 available
 ...
-[MOMENT]  page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available (1 on 0.8) after [TOOK]
+[MOMENT]  node1:8081  stopped   0.8 (dead: exit status 7) in [TOOK]
+...
+[MOMENT]  page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available ([..] on 0.8) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
-          back    no progress for [TOOK]: [..] of 2 replicas updated, 1 available (at least 1 must stay), [..] running (at most 2 may)
+          back    node1:8081: the new instance could not be started: [..] attempts failed; the last one: exit status 7
           next    `ship status` shows where it stands; once mended, `ship resume` tries again
 
-"#]]).status(5).run();
+"#]])
+        .status(5)
+        .run();
     assert_eq!(project.history(), ["2 0.9 rollback-failed", "1 0.8 succeeded"]);
     assert_eq!(project.status()["state"], "failed");
 }

@@ -152,7 +152,7 @@ fn a_soak_that_outlasts_the_deadline() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: min_ready (30s) must be shorter than progress_deadline (30s), or no instance is ever available in time
+error: no instance can be available within progress_deadline (30s): it takes at least 30s (min_ready 30s)
   --> playbook.toml:25:13
    |
 25 | min_ready = "30s"

@@ -120,7 +120,7 @@ impl Night {
         self.then(900, Event::Drained { slot: slot.clone(), instance: instance.clone(), receipt });
         self.then(0, Event::ActionDone { id });
         let why = StopReason::Replaced;
-        let id = self.order(Action::Stop { slot, instance, why, restore_after: None }, None);
+        let id = self.order(Action::Stop { slot, instance, why, restore_after: None, ended: None }, None);
         self.then(200, Event::ActionDone { id });
         self.count(|counts| counts.total -= 1);
     }

@@ -105,12 +105,43 @@ error: max_surge and max_unavailable are both 0: a rollout could neither start a
 }
 
 #[test]
+fn config_refuses_probes_that_cannot_pass_within_the_deadline() {
+    let files = || files().playbook("max_surge = 1", "progress_deadline = \"5s\"");
+    let late = files().playbook("[readiness]", "[readiness]\ninitial_delay = \"30s\"");
+    assert_data_eq!(
+        late.report(),
+        str![[r#"
+error: no instance can be available within progress_deadline (5s): it takes at least 30s (initial_delay 30s)
+  --> web.toml:11:17
+   |
+11 | initial_delay = "30s"
+   |                 ^^^^^
+   |
+   = help: shorten initial_delay, or lengthen progress_deadline (10m unless it is set)
+"#]]
+        .raw()
+    );
+    let repeated = files().playbook("[readiness]", "[readiness]\ninterval = \"3s\"\nsuccesses = 5");
+    let report = repeated.set("rollout.min_ready=1s").report();
+    let words = "it takes at least 13s (4 × interval 3s for 5 successes + min_ready 1s)";
+    assert!(report.contains(words) && report.contains("lower `successes` or shorten `interval`"), "{report}");
+}
+
+#[test]
+fn config_permits_a_stop_longer_than_the_deadline() {
+    let files = files()
+        .playbook("max_surge = 1", "progress_deadline = \"5s\"")
+        .playbook("[service]", "[service]\nstop_timeout = \"1h\"");
+    assert!(files.load().is_ok());
+}
+
+#[test]
 fn a_soak_as_long_as_the_deadline_is_refused() {
     let files = files().playbook("max_surge = 1", r#"min_ready = "10m""#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: min_ready (10m) must be shorter than progress_deadline (10m), or no instance is ever available in time
+error: no instance can be available within progress_deadline (10m): it takes at least 10m (min_ready 10m)
   --> web.toml:13:13
    |
 13 | min_ready = "10m"

@@ -79,6 +79,7 @@ fn lines() -> Vec<String> {
                 instance: "page-bb-1".into(),
                 why: StopReason::Replaced,
                 restore_after: Some(Duration::from_secs(30)),
+                ended: None,
             },
             None,
         ),

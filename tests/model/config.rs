@@ -103,6 +103,7 @@ impl Config {
             max_failures: small(self.max_failures),
             on_failure: self.on_failure,
             thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),

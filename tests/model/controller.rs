@@ -60,6 +60,9 @@ enum Asked {
     Fails,
 }
 
+/// How often a start is tried in one slot, so that there are not too many situations.
+const ATTEMPTS_MAX: u32 = 3;
+
 /// All rollouts met so far, each once, and the plans made for them.
 pub(crate) struct Controllers<'a> {
     spec: Spec,
@@ -144,6 +147,12 @@ impl<'a> Controllers<'a> {
         }
         // There are no windows here, and nothing is done once: what these go by tells no two situations apart.
         (rollout.begun, rollout.complete_since) = (None, None);
+        rollout.unsettled_since.clear();
+        // The pause before a start is tried again is over at once, but for one that was tried often enough.
+        for attempts in rollout.attempts.values_mut() {
+            attempts.last = if attempts.count < ATTEMPTS_MAX { Time(0) } else { Time(u64::MAX) };
+            attempts.ended = None;
+        }
         controller.rollout = self.number(rollout);
     }
 
@@ -223,7 +232,7 @@ impl<'a> Controllers<'a> {
             Action::Stop { slot, instance, .. } => Order::Stop { port: port_index(slot.port), name: name_of(instance) },
             Action::Start { slot, release } => {
                 let (port, release) = (port_index(slot.port), release_of(release));
-                let attempt = rollout.attempts.get(slot).map_or(1, |tried| tried + 1);
+                let attempt = rollout.attempts.get(slot).map_or(1, |tried| tried.count + 1);
                 Order::Start { port, release, name: Name::new(host, port.into(), release, epoch, attempt) }
             }
         };

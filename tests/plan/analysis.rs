@@ -6,9 +6,9 @@ use crate::scenario::{Story, fleet_of};
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::{Analysis, Finding, Number, OnInconclusive, Way};
 use ship::core::event::{Event, Then};
-use ship::core::failure::FailureKind;
+use ship::core::failure::{FailureKind, Outcome};
 use ship::core::plan::Next;
-use ship::core::step::Step;
+use ship::core::step::{AtGate, Step};
 
 fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     let tolerance = Tolerance { error_points: Number::ZERO, latency_percent: Number::ZERO, min_requests: 20 };
@@ -74,6 +74,26 @@ fn a_step_that_has_soaked_waits_until_it_was_measured() {
     it.does_nothing();
     measures(&mut it, Finding::Inconclusive);
     assert_eq!(it.plan().next, Next::StepPassed);
+}
+
+#[test]
+fn unattended_step_that_an_analysis_holds_ends_at_the_deadline() {
+    let mut it = judged_by(analysis(OnInconclusive::Hold), 0);
+    for at_gate in [AtGate::Exit, AtGate::Promote] {
+        it.spec.at_gate = at_gate;
+        if it.rollout.step_reached.is_none() {
+            reaches_the_step(&mut it);
+            it.later(60 + 599);
+        }
+        measures(&mut it, Finding::Inconclusive);
+        assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
+    }
+    it.later(1);
+    measures(&mut it, Finding::Inconclusive);
+    let by = "step 1 of 1, which waits for analysis errors: it says so".to_owned();
+    assert_eq!(it.ending(), Outcome::Paused { by, since: it.now });
+    it.spec.at_gate = AtGate::Wait;
+    assert!(matches!(it.plan().next, Next::Wake(_)), "a person decides: {:?}", it.plan().next);
 }
 
 #[test]

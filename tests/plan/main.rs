@@ -12,3 +12,4 @@ mod rollout;
 mod scenario;
 mod steps;
 mod traffic;
+mod waits;

@@ -159,6 +159,37 @@ fn a_contract_waits_until_all_has_soaked_and_there_is_no_way_back_past_it() {
 }
 
 #[test]
+fn task_fails_when_the_host_that_began_it_stays_out_of_reach() {
+    let mut setup = fleet_of(2).budget(1, 0, 1).running("0.9", &["h2:8081"]);
+    setup.spec.chores = vec![chore("after_all", Due::After, HookSite::Host)];
+    setup.fleet.hosts.get_mut(&"h1".into()).expect("known").releases.insert("0.9".into());
+    let mut it = setup.deploy_without_fallback("0.9");
+    begins(&mut it, "after_all", Some("h1"));
+    ends(&mut it, "after_all", End::Unknown { why: "the connection was lost".into() });
+    it.later(3600);
+    it.loses("h1");
+    let Next::Wake(at) = it.plan().next else { panic!("{:?}", it.plan().next) };
+    assert!(at > it.now && at <= it.now + it.spec.progress_deadline, "{at:?}");
+    it.later(600);
+    assert!(it.turns().0.starts_with("h1: out of reach for 10m"));
+}
+
+#[test]
+fn host_lost_during_a_long_soak_has_the_whole_deadline_to_come_back() {
+    let mut it = deploy(&[chore("contract b", Due::Soaked(Duration::from_hours(2)), HookSite::Host)]);
+    replaces(&mut it);
+    it.notes_progress();
+    it.later(3600);
+    it.loses("h2");
+    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan());
+    it.notes_progress();
+    it.later(599);
+    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan());
+    it.later(1);
+    assert!(it.turns().0.starts_with("h2: out of reach for 10m"));
+}
+
+#[test]
 fn what_is_found_out_while_it_soaks_keeps_a_contract_from_being_made() {
     let soaked = Due::Soaked(Duration::from_hours(2));
     let mut it = deploy(&[chore("contract b", soaked, HookSite::Host)]);

@@ -247,7 +247,7 @@ fn a_soak_longer_than_the_deadline_is_an_obstacle() {
         setup.spec.obstacles(&"0.9".into(), &setup.fleet).iter().map(Impossible::to_string).collect();
     assert_eq!(
         obstacles,
-        ["min_ready (10m) must be shorter than progress_deadline (10m), or no instance is ever available in time"]
+        ["no instance can be available within progress_deadline (10m): it takes at least 10m (min_ready 10m)"]
     );
 }
 
@@ -472,6 +472,7 @@ fn a_start_that_nobody_heard_of_again_keeps_its_place() {
     it.fleet.hosts.get_mut(&HostId::from("h2")).unwrap().reach = ship::core::fleet::Reach::Reachable;
     it.record(Event::HostFound { host: HostId::from("h2") });
     it.does(&["claim h2"]);
+    it.later(1);
     it.does(&["start 0.9 at h2:8081"]);
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             max_failures: 0,
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
+            waits: BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),
@@ -290,7 +291,7 @@ impl Story {
             Action::Start { release, .. } => release.as_str(),
             _ => "",
         };
-        let again = self.rollout.attempts.get(slot).copied().unwrap_or(0);
+        let again = self.rollout.attempts.get(slot).map_or(0, |attempts| attempts.count);
         let again = if again > 1 { format!("-{again}") } else { String::new() };
         InstanceId::from(format!("{}-{release}{again}", slot.host))
     }

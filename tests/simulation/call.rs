@@ -308,6 +308,7 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
+            waits: definitions.iter().map(|(release, definition)| (release.clone(), definition.waits())).collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),

@@ -214,9 +214,13 @@ impl Drawn {
         let slot = Slot::new(id.clone(), port);
         match host.slots.get(&port) {
             None => Action::Start { slot, release: self.rollout.target_release().clone() },
-            Some(Occupant::Instance(instance)) => {
-                Action::Stop { slot, instance: instance.name.clone(), why: StopReason::Replaced, restore_after: None }
-            }
+            Some(Occupant::Instance(instance)) => Action::Stop {
+                slot,
+                instance: instance.name.clone(),
+                why: StopReason::Replaced,
+                restore_after: None,
+                ended: None,
+            },
             Some(Occupant::Stranger(_)) => {
                 Action::Stage { host: id.clone(), release: self.rollout.target_release().clone() }
             }
@@ -304,6 +308,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
         hours: ship::core::calendar::Hours::default(),

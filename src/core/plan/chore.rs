@@ -8,6 +8,7 @@ use crate::core::census::HostCount;
 use crate::core::chore::{Chore, Due, End, Errand};
 use crate::core::event::Verb;
 use crate::core::failure::{Failure, FailureKind, Outcome};
+use crate::core::fleet::Reach;
 use crate::core::hook::HookSite;
 use crate::core::migration::MigrationKind;
 use crate::core::time::Time;
@@ -88,7 +89,7 @@ impl Draft<'_> {
             HookSite::Control => None,
             HookSite::Host => match self.place_of(chore) {
                 Some(host) => Some(host.id.clone()),
-                None => return Some(Next::Wake(self.wake_at())),
+                None => return Some(self.await_place(chore)),
             },
         };
         Some(Next::Run(Errand { chore: chore.name.clone(), host, outcome }))
@@ -99,6 +100,29 @@ impl Draft<'_> {
         let begun_on = self.rollout.chores.get(&chore.name).and_then(|begun| begun.host.as_ref());
         let usable = self.census.hosts.iter().filter(|host| host.may_carry() && host.is_idle());
         usable.filter(|host| self.has_goal(host)).find(|host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+    }
+
+    /// Waits for a host on which a task can run; fails where every such host has been out of reach for too long.
+    fn await_place(&self, chore: &Chore) -> Next {
+        let begun_on = self.rollout.chores.get(&chore.name).and_then(|begun| begun.host.as_ref());
+        let usable = self.census.hosts.iter().filter(|host| host.may_carry() && self.has_goal(host));
+        let usable = usable.filter(|host| begun_on.is_none_or(|begun_on| begun_on == host.id));
+        let lost: Option<Vec<_>> = usable
+            .map(|host| match &host.host?.reach {
+                Reach::Lost { since, why } => Some((*since, host.id, why)),
+                Reach::Reachable | Reach::NotSeen => None,
+            })
+            .collect();
+        let Some((since, host, why)) = lost.and_then(|lost| lost.into_iter().max()) else {
+            return Next::Wake(self.wake_at());
+        };
+        let given_up = since + self.patience();
+        if self.now < given_up {
+            return Next::Wake(self.wake_at().min(given_up));
+        }
+        let (host, detail) = (Some(host.clone()), why.clone());
+        let waited = self.now.since(since);
+        self.consequence(Failure { kind: FailureKind::HostLost, host, slot: None, detail, waited })
     }
 
     /// Whether the release that is to run lies on the host.

@@ -65,7 +65,7 @@ impl Draft<'_> {
         if !self.is_backwards() || waits || census.new >= census.desired {
             return None;
         }
-        self.failed_order(|_| true)
+        self.failed_order(|kind| kind != FailureKind::Start)
     }
 
     pub(super) fn failed_order(&self, matters: fn(FailureKind) -> bool) -> Option<Failure> {
@@ -113,18 +113,32 @@ impl Draft<'_> {
 
     /// The progress deadline has passed: who stands in the way?
     pub(super) fn overdue(&self) -> Option<Failure> {
-        // At a gate nothing is to move.
-        if self.now < self.deadline() || self.is_at_gate() {
+        let was_complete = self.rollout.complete_since.is_some();
+        if was_complete && !self.census.progress(self.spec, self.rollout).is_complete() {
+            // What is lacking is lacking since now.
+            return None;
+        }
+        // At a gate nothing is to move; but without a balancer's word it is never passed.
+        let since = if self.is_at_gate() { self.balancer_lost_since()? } else { self.rollout.last_progress };
+        if self.now < self.deadline().max(since + self.patience()) {
             return None;
         }
         if let Some((_, hold)) = self.lost_balancer() {
-            let (detail, waited) = (hold.to_string(), self.now.since(self.rollout.last_progress));
+            let (detail, waited) = (hold.to_string(), self.now.since(since));
             return Some(Failure { kind: FailureKind::Traffic, host: None, slot: None, detail, waited });
         }
         let waiting = self.census.instances().find(|(_, counted)| counted.is_new && !counted.is_available);
         if let Some((host, counted)) = waiting.filter(|(host, _)| host.is_reachable()) {
+            if let Process::Ended { how } = &counted.instance.process {
+                let since = counted.instance.started;
+                let exited = || self.failure_at(FailureKind::Exited, host, counted, how.clone(), since);
+                return Some(self.failed_attempts().unwrap_or_else(exited));
+            }
             let answer = counted.instance.health.last_answer().unwrap_or("none: the instance was not asked");
+            let is_being_admitted =
+                matches!(host.busy, Some(Action::Admit { instance, .. }) if *instance == counted.instance.name);
             let answer = match (counted.stream, &counted.instance.listener) {
+                _ if is_being_admitted => "it is ready, but the check of a balancer has not passed it".to_owned(),
                 (Stream::Objected, _) => "it is ready, but the check of a balancer objects".to_owned(),
                 // It is asked elsewhere.
                 (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
@@ -159,12 +173,24 @@ impl Draft<'_> {
         });
         let (host, kind, since, detail) = match lost {
             Some((host, since, why)) => (Some(host.id.clone()), FailureKind::HostLost, since, why),
-            None => match self.failed_order(|_| true) {
+            None => match self.failed_attempts().or_else(|| self.failed_order(|_| true)) {
                 Some(failed) => return Some(failed),
                 None => (None, FailureKind::Stuck, self.rollout.last_progress, self.arithmetic()),
             },
         };
         Some(Failure { kind, host, slot: None, detail, waited: self.now.since(since) })
+    }
+
+    /// On the way back: an instance that was tried again and again.
+    fn failed_attempts(&self) -> Option<Failure> {
+        let is_down = |slot: &Slot| self.fleet.instance(slot).is_none_or(|instance| !instance.is_running());
+        let mut tried = self.rollout.attempts.iter().filter(|(slot, attempts)| attempts.count > 1 && is_down(slot));
+        let (slot, attempts) = tried.next().filter(|_| self.is_backwards())?;
+        let why = self.last_attempt(slot, attempts)?;
+        let detail = format!("{} attempts failed; the last one: {why}", attempts.count);
+        let (host, slot) = (Some(slot.host.clone()), Some(slot.clone()));
+        let waited = self.now.since(self.rollout.last_progress);
+        Some(Failure { kind: FailureKind::Start, host, slot, detail, waited })
     }
 
     pub(super) fn failure_at(

@@ -11,6 +11,7 @@ mod fault;
 mod limit;
 mod step;
 mod stream;
+mod wait;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,7 @@ use super::census::{Census, Counted, HostCount, SIGHTING_LASTS};
 use super::chore::Errand;
 use super::event::{Progress, Then};
 use super::failure::{Failure, FailureKind, Outcome};
-use super::fleet::{Fleet, Reach};
+use super::fleet::{Fleet, Process, Reach};
 use super::hold::Hold;
 use super::names::{HostId, ReleaseId, Slot};
 use super::rollout::{Direction, Rollout};
@@ -35,9 +36,6 @@ use super::traffic::Stream;
 /// How much longer than the progress deadline a host waits before it brings an old instance back by itself: what ship
 /// decides at the deadline comes first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
-
-/// How much longer than its own deadline a drain may take, to be cut and to be told of.
-const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,7 +272,7 @@ impl Draft<'_> {
             return;
         }
         let offers = |host: &HostCount<'_>| {
-            missing.keys().any(|release| host.free_slot(self.spec, self.rollout, release).is_some())
+            missing.keys().any(|release| self.free_slot(host, release).is_some())
         };
         let mut places: Vec<_> = self
             .census
@@ -296,7 +294,7 @@ impl Draft<'_> {
             // Each release has its own ports: the first host that has one of them free.
             let census = self.census;
             let found = places.iter().enumerate().find_map(|(at, (.., order))| {
-                Some((at, *order, census.hosts[*order].free_slot(self.spec, self.rollout, release)?))
+                Some((at, *order, self.free_slot(&census.hosts[*order], release)?))
             });
             let Some((at, order, slot)) = found else { continue };
             places.remove(at);
@@ -339,7 +337,7 @@ impl Draft<'_> {
         let may_carry = |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
         let light = carriers().filter(|host| host.new + 1 < most).filter(may_carry);
         let target = self.rollout.target_release();
-        let places = light.filter_map(|host| Some((host.new, host.free_slot(self.spec, self.rollout, target)?)));
+        let places = light.filter_map(|host| Some((host.new, self.free_slot(host, target)?)));
         places.min_by_key(|(new, _)| *new).map(|(_, slot)| slot)
     }
 
@@ -457,7 +455,11 @@ impl Draft<'_> {
         let instance = counted.instance.name.clone();
         let ordered = if counted.stream == Stream::Direct || counted.is_drained {
             let restore_after = self.restore_after(counted, why);
-            self.order(Action::Stop { slot, instance, why, restore_after })
+            let ended = match &counted.instance.process {
+                Process::Ended { how } => Some(how.clone()),
+                Process::Running => None,
+            };
+            self.order(Action::Stop { slot, instance, why, restore_after, ended })
         } else {
             let keep = if cost > 0 { self.budget.min_available() } else { 0 };
             self.order(Action::Drain { slot, instance, keep })
@@ -482,7 +484,9 @@ impl Draft<'_> {
         let left = self.budget.min_available() + others;
         let serves = counted.is_available || counted.is_drained && counted.is_ready;
         let in_place = why == StopReason::Replaced && serves && left < self.budget.replicas;
-        in_place.then(|| self.spec.progress_deadline + RESTORE_MARGIN)
+        let target = self.spec.waits_of(self.rollout.target_release());
+        let takes = self.spec.waits_of(&counted.instance.release).stop + target.start;
+        in_place.then(|| takes + self.patience() + RESTORE_MARGIN)
     }
 
     /// By when ship itself has decided about a slot whose host would bring the old instance back at that time.
@@ -499,27 +503,6 @@ impl Draft<'_> {
                 true
             }
         }
-    }
-
-    /// When there must have been progress. A drain that is under way has a deadline of its own.
-    fn deadline(&self) -> Time {
-        let usual = self.rollout.last_progress + self.spec.progress_deadline;
-        let usual = self.chore_ends_at().map_or(usual, |ends| usual.max(ends));
-        let Some(traffic) = &self.spec.traffic else { return usual };
-        let drains = self.rollout.in_flight.values().filter(|it| matches!(it.action, Action::Drain { .. }));
-        drains.map(|drain| drain.since + traffic.drain_timeout + DRAIN_MARGIN).fold(usual, Time::max)
-    }
-
-    /// The next moment at which the plan may change though nothing happens.
-    fn wake_at(&self) -> Time {
-        let soaked = self.census.instances().filter_map(|(_, counted)| {
-            let soaking = counted.is_ready && !counted.is_available && !counted.is_stopping;
-            counted.instance.health.ready_since.filter(|_| soaking).map(|since| since + self.spec.min_ready)
-        });
-        let decided = self.rollout.armed.values().map(|fires| Self::must_decide_by(*fires));
-        // What is past changes nothing by itself any more.
-        let to_come = soaked.chain(decided).filter(|at| *at > self.now);
-        to_come.chain(self.hours_change_at()).chain([self.deadline()]).min().unwrap_or(self.now)
     }
 
     // ── why not ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -561,6 +544,9 @@ impl Draft<'_> {
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_available) {
             let until = counted.instance.health.ready_since.unwrap_or(self.now) + self.spec.min_ready;
             return Hold::Soaks { port: counted.port, until };
+        }
+        if let Some(hold) = self.waits_to_retry(host) {
+            return hold;
         }
         if let Some(why) = self.closing.clone() {
             return Hold::Closing { why };

@@ -1,16 +1,11 @@
 //! Steps: how many new instances there may be by now, and whether the rollout may go on to the next.
 
-use std::time::Duration;
-
 use super::{Draft, Next};
 use crate::core::event::Verb;
 use crate::core::failure::Outcome;
 use crate::core::hold::Hold;
 use crate::core::step::{AtGate, Step};
 use crate::core::time::Time;
-
-/// How often a gate is looked at though nothing happens.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
     /// The step that the rollout is in, if it goes by steps: forward, from something proven to something new. Where no
@@ -72,10 +67,19 @@ impl Draft<'_> {
             return Some(Next::StepPassed);
         }
         if self.now < soaked {
-            return Some(Next::Wake(soaked.min(self.wake_at_gate())));
+            return Some(Next::Wake(soaked.min(self.wake_at())));
         }
-        if self.awaited_analysis(reached).is_some() {
-            return Some(Next::Wake(self.wake_at_gate()));
+        if let Some(why) = self.awaited_analysis(reached) {
+            // Without a person to decide, the step waits no longer than for any other progress.
+            let gives_up = soaked + self.spec.progress_deadline;
+            return Some(if self.spec.at_gate == AtGate::Wait {
+                Next::Wake(self.wake_at())
+            } else if self.now < gives_up {
+                Next::Wake(self.wake_at().min(gives_up))
+            } else {
+                let by = format!("{}, which waits for analysis {why}", self.step_name());
+                Next::Finish(Outcome::Paused { by, since: self.now })
+            });
         }
         if !step.pause || self.spec.at_gate == AtGate::Promote {
             return Some(Next::StepPassed);
@@ -85,7 +89,7 @@ impl Draft<'_> {
                 let by = format!("the gate of {}, which waits for `ship promote`", self.step_name());
                 Some(Next::Finish(Outcome::Paused { by, since: self.now }))
             }
-            AtGate::Wait | AtGate::Promote => Some(Next::Wake(self.wake_at_gate())),
+            AtGate::Wait | AtGate::Promote => Some(Next::Wake(self.wake_at())),
         }
     }
 
@@ -93,11 +97,6 @@ impl Draft<'_> {
     fn awaited_analysis(&self, reached: Time) -> Option<String> {
         let record = |name: &String| self.rollout.analyses.get(name);
         self.spec.analyses.iter().find_map(|analysis| analysis.holds(record(&analysis.name), reached))
-    }
-
-    fn wake_at_gate(&self) -> Time {
-        let soon = self.wake_at();
-        if soon > self.now { soon } else { self.now + LOOK_AGAIN_AFTER }
     }
 
     fn step_name(&self) -> String {

@@ -7,6 +7,7 @@ use crate::core::fleet::Reach;
 use crate::core::hold::Hold;
 use crate::core::names::{HostId, Slot};
 use crate::core::step::FULL_WEIGHT_PERCENT;
+use crate::core::time::Time;
 use crate::core::traffic::{Balancers, Stream, Traffic};
 
 impl Draft<'_> {
@@ -100,6 +101,16 @@ impl Draft<'_> {
         let is_its =
             |action: &Action| matches!(action, Action::Admit { instance, .. } if *instance == counted.instance.name);
         self.rollout.failed.iter().any(|failed| is_its(&failed.action))
+    }
+
+    /// Since when a balancer before the whole fleet cannot be reached, if so.
+    pub(super) fn balancer_lost_since(&self) -> Option<Time> {
+        let machines = self.spec.traffic.as_ref()?.machines().iter();
+        let since = machines.filter_map(|balancer| match self.fleet.balancers.get(balancer)?.reach {
+            Reach::Lost { since, .. } => Some(since),
+            Reach::Reachable | Reach::NotSeen => None,
+        });
+        since.min()
     }
 
     /// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what it does.

@@ -109,6 +109,7 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
         instance: "stopping".into(),
         why: crate::core::action::StopReason::Replaced,
         restore_after: None,
+        ended: None,
     };
     marks.apply(&started(3, stop, None));
     let status = status(&fleet, &marks, Duration::ZERO);
@@ -157,6 +158,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         instance: "going".into(),
         why: crate::core::action::StopReason::Replaced,
         restore_after: None,
+        ended: None,
     };
     let start = Action::Start { slot: Slot::new("web1", 8082), release: release("0.9") };
     let (mut rollout, mut marks) = (Rollout::begin(&begun).unwrap(), Marks::default());
@@ -175,6 +177,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         progress_deadline: Duration::from_mins(10),
         max_failures: 0,
         on_failure: OnFailure::RollBack,
+        waits: BTreeMap::new(),
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
