@@ -61,6 +61,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
+        waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
         hours: ship::core::calendar::Hours::default(),

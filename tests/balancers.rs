@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Rea
 use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
 use ship::engine::{Balancing, Control, HostSite, Hosts, Order, Performed, Releases, SteadyClock, World};
 use ship::remote::{Target, Transport};
-use support::haproxy::{Backend, Haproxy, get};
+use support::haproxy::{Backend, Haproxy, get, get_with};
 use support::sshd::Sshd;
 use tempfile::TempDir;
 
@@ -29,6 +30,7 @@ struct Scene {
     sshd: Option<Sshd>,
     drain_timeout: Duration,
     servers: Servers,
+    server_options: &'static str,
 }
 
 const EPOCH: Epoch = Epoch(5);
@@ -54,7 +56,7 @@ impl Scene {
 
     fn of(haproxy: Haproxy, backends: [Backend; 2]) -> Self {
         let (dir, drain_timeout) = (TempDir::new().unwrap(), Duration::from_secs(20));
-        Self { haproxy, backends, dir, sshd: None, drain_timeout, servers: Servers::Static }
+        Self { haproxy, backends, dir, sshd: None, drain_timeout, servers: Servers::Static, server_options: "" }
     }
 
     fn hosts(&self) -> Hosts {
@@ -67,8 +69,13 @@ impl Scene {
 
     /// The playbook names servers by `server`, and a release of the history by another template.
     fn hosts_of(&self, socket: AdminSocket, backend: &str, server: &str, earlier: Option<&str>) -> Hosts {
-        let servers = self.servers;
-        let settings = HaproxyConfig { socket, backend: backend.to_owned(), server: server.to_owned(), servers };
+        let settings = HaproxyConfig {
+            socket,
+            backend: backend.to_owned(),
+            server: server.to_owned(),
+            servers: self.servers,
+            server_options: self.server_options.to_owned(),
+        };
         let balancer = match &self.sshd {
             Some(sshd) => Target { name: "lb1".into(), ..sshd.target() },
             None => local("lb1"),
@@ -173,7 +180,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
 }
 
 async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
-    hosts.perform(Order { id: ActionId(1), action, epoch, instance: None }).await
+    hosts.perform(Order { id: ActionId(1), action, epoch, instance: None, progress_deadline: Duration::ZERO }).await
 }
 
 /// What the balancer says after what it was told, and the receipt.
@@ -211,7 +218,7 @@ async fn replace(scene: Scene) {
     let seen = view(&hosts).await.expect("a view");
     let of = |view: &View, number| view.servers[&scene.slot(number)];
     assert_eq!((of(&seen, 0).gate, of(&seen, 0).is_up), (Gate::Open, Some(true)));
-    assert_eq!((of(&seen, 1).gate, of(&seen, 1).is_up), (Gate::Closed, Some(true)));
+    assert_eq!((of(&seen, 1).gate, of(&seen, 1).is_up), (Gate::Bound, Some(true)));
     assert!(seen.generation.starts_with(&scene.haproxy.pid()), "{}", seen.generation);
     assert_eq!(answers(&scene, 10), BTreeMap::from([("a".to_owned(), 10)]));
 
@@ -263,11 +270,8 @@ async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
     let receipt = receipt.expect("it was drained");
     assert_eq!((receipt.ended, receipt.cut), (0, 1), "{receipt}");
     assert!(slow.join().unwrap().is_err(), "it was cut");
-    let Server { gate, is_up, in_flight, .. } = seen.servers[&scene.slot(0)];
+    let Server { gate, in_flight, .. } = seen.servers[&scene.slot(0)];
     assert_eq!((gate, in_flight), (Gate::Closed, 0));
-    // Its check goes on: it is known when it may be opened again.
-    assert!(is_up.is_some());
-    scene.haproxy.await_server(&scene.server(0), "DRAIN");
     switched(perform(&hosts, EPOCH, scene.admit(0, None)).await);
 }
 
@@ -317,8 +321,13 @@ async fn a_reload_forgets_the_drain_and_so_the_instance_is_not_stopped() {
     switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     scene.haproxy.reload();
-    let stop =
-        Action::Stop { slot: scene.slot(0), instance: "i".into(), why: StopReason::Replaced, restore_after: None };
+    let stop = Action::Stop {
+        slot: scene.slot(0),
+        instance: "i".into(),
+        why: StopReason::Replaced,
+        restore_after: None,
+        ended: None,
+    };
     let (again, receipt) = switched(perform(&hosts, EPOCH, stop).await);
     assert_ne!(again.generation, seen.generation);
     assert_eq!((again.servers[&scene.slot(0)].gate, receipt), (Gate::Open, None), "the drain is forgotten");
@@ -343,7 +352,7 @@ async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
     assert!(why.starts_with("lb1: ") && why.contains("its own check has not passed"), "{why}");
     assert!(begun.elapsed() < Duration::from_secs(25));
     let view = view(&hosts).await.expect("a view");
-    assert_eq!(view.servers[&Slot { host: "web1".into(), port }].gate, Gate::Closed, "it gets nothing");
+    assert_ne!(view.servers[&Slot { host: "web1".into(), port }].gate, Gate::Open, "it gets nothing");
     drop((haproxy, first, dir));
 }
 
@@ -408,6 +417,104 @@ async fn where_servers_are_dynamic_they_are_added_when_they_are_first_used() {
     let (_, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert!(receipt.is_some());
     assert_eq!(answers(&scene, 10), BTreeMap::from([("b".to_owned(), 10)]));
+}
+
+/// A balancer that binds its clients to servers by these lines, with one of them bound to the first server: that client asks
+/// all the while, until the server was drained and has ended, and some time longer.
+async fn drain_bound_clients(lines: &str, head: &'static str) {
+    let backends = [Backend::start("a"), Backend::start("b")];
+    let cookies = if lines.contains("cookie") { ["cookie a", "cookie b"] } else { ["", ""] };
+    let server = |(backend, cookie): (&Backend, &str)| {
+        format!("web1-{0} 127.0.0.1:{0} check weight 100 {cookie}", backend.port())
+    };
+    let servers: Vec<_> = backends.iter().zip(cookies).map(server).collect();
+    let Some(haproxy) = Haproxy::start_with(lines, servers) else { return };
+    let scene = Scene { drain_timeout: Duration::from_secs(5), ..Scene::of(haproxy, backends) };
+    scene.haproxy.await_server(&scene.server(0), "UP");
+    scene.haproxy.await_server(&scene.server(1), "UP");
+    let front = scene.haproxy.front();
+    while get_with(front, "/", head) != Ok("a".to_owned()) {}
+    assert_eq!(get_with(front, "/", head), Ok("a".to_owned()), "it is bound");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let client = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            let mut answers = Vec::new();
+            while !is_over.load(Ordering::SeqCst) {
+                answers.push(get_with(front, "/", head));
+            }
+            answers
+        }
+    });
+    let hosts = scene.hosts();
+    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    let receipt = receipt.expect("it was drained");
+    assert_eq!((seen.servers[&scene.slot(0)].gate, receipt.cut), (Gate::Closed, 0));
+    assert!(receipt.waited < scene.drain_timeout, "{receipt}");
+    let Scene { haproxy, backends: [first, second], dir, .. } = scene;
+    drop(first);
+    for _ in 0..10 {
+        assert_eq!(get_with(front, "/", head), Ok("b".to_owned()));
+    }
+    is_over.store(true, Ordering::SeqCst);
+    let answers = client.join().unwrap();
+    let failed: Vec<_> = answers.iter().filter(|answer| answer.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:?} of {}", answers.len());
+    drop((haproxy, second, dir));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_loses_no_request_of_a_client_bound_by_a_cookie() {
+    drain_bound_clients("  cookie SRV insert indirect nocache\n", "Cookie: SRV=a\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_loses_no_request_of_a_client_bound_by_a_stick_table() {
+    drain_bound_clients("  stick-table type ip size 1k expire 5m\n  stick on src\n", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_disabled_in_the_configuration_is_admitted_and_drained() {
+    let backends = [Backend::start("a"), Backend::start("b")];
+    let server = |backend: &Backend| format!("web1-{0} 127.0.0.1:{0} check disabled weight 100", backend.port());
+    let Some(haproxy) = Haproxy::start(backends.iter().map(server)) else { return };
+    let scene = Scene::of(haproxy, backends);
+    let hosts = scene.hosts();
+    for number in [0, 1] {
+        let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(number, None)).await);
+        assert_eq!(seen.servers[&scene.slot(number)].gate, Gate::Open);
+    }
+    assert_eq!(answers(&scene, 10), BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)]));
+    let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert_eq!(seen.servers[&scene.slot(0)].gate, Gate::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_a_backend_to_which_no_server_can_be_added() {
+    for (balance, takes_servers) in
+        [("leastconn", true), ("source", false), ("source\n  hash-type consistent", true), ("static-rr", false)]
+    {
+        let Some(haproxy) = Haproxy::start_with(&format!("  balance {balance}\n"), [""; 0]) else { return };
+        let scene = Scene::of(haproxy, [Backend::start("a"), Backend::start("b")]);
+        let scene = Scene { servers: Servers::Dynamic, ..scene };
+        let (_, problems) = scene.hosts().check_balancer(&"lb1".into()).await.expect("it answers");
+        let words = "no server can be added to backend web: Backend must use a dynamic load balancing";
+        let is_found = problems.iter().any(|problem| problem.starts_with(words) && problem.contains("`balance` "));
+        assert_eq!((is_found, problems.is_empty()), (!takes_servers, takes_servers), "{balance}: {problems:?}");
+        assert!(!scene.haproxy.says("show servers state web").contains("ship-check"), "nothing was added");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_is_added_gets_the_options_of_the_playbook() {
+    let Some(haproxy) = Haproxy::start([""; 0]) else { return };
+    let scene = Scene::of(haproxy, [Backend::start("a"), Backend::start("b")]);
+    let scene = Scene { servers: Servers::Dynamic, server_options: "maxconn 3 weight 50", ..scene };
+    switched(perform(&scene.hosts(), EPOCH, scene.admit(0, None)).await);
+    let said = scene.haproxy.says("show stat web 4 -1");
+    let server = said.lines().find(|line| line.contains(&scene.server(0))).expect("it was added");
+    let columns: Vec<_> = server.split(',').collect();
+    assert_eq!((columns[6], columns[18]), ("3", "50"), "{server}");
 }
 
 /// A balancer that is two files a port: whether it is open, and how many requests remain. What it is told, it notes.

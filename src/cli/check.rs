@@ -181,7 +181,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
                     found.problems.push(format!("only {busy} of {of} that run get requests; at least {wanted} must"));
                 }
                 let (up, all) = (view.servers.values().filter(|server| server.serves()).count(), view.servers.len());
-                found.has = format!("{up} of {all} servers get requests");
+                found.has = format!("{up} of {all} servers get requests{}", session.added_servers());
             }
             Err(unusable) => {
                 found.problems.push(unusable.why);

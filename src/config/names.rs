@@ -105,6 +105,18 @@ pub(super) const PROXY: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`",
 };
 
+/// What a server of `HAProxy` is given: words for its runtime API, where `;` and a line break end an order.
+const SERVER_OPTIONS: NameRule = NameRule {
+    noun: "a list of server options",
+    first: |c| c.is_ascii_alphanumeric(),
+    rest: |c| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, ' ' | '.' | '_' | '-' | '/' | ':' | ',' | '@' | '%' | '+' | '=' | '(' | ')' | '*')
+    },
+    chars_max: 1000,
+    allowed: "words of letters, digits and `._-/:,@%+=()*`, for example \"maxconn 100 send-proxy\"",
+};
+
 impl NameRule {
     /// Checks `text`.
     pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
@@ -183,6 +195,11 @@ pub(super) fn address(node: &Node) -> Result<String, Faults> {
 /// See [`PROXY`].
 pub(super) fn proxy(node: &Node) -> Result<String, Faults> {
     PROXY.read(node)
+}
+
+/// See [`SERVER_OPTIONS`].
+pub(super) fn server_options(node: &Node) -> Result<String, Faults> {
+    SERVER_OPTIONS.read(node)
 }
 
 /// The text of a variable: what every supervisor passes on byte for byte.

@@ -51,6 +51,8 @@ pub struct HaproxyConfig {
     pub server: String,
     /// Whose the servers are.
     pub servers: Servers,
+    /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty where it is nothing.
+    pub server_options: String,
 }
 
 /// Where a runtime API answers.
@@ -162,6 +164,7 @@ pub(super) fn read(
     fields: &Fields<'_>,
     service: Option<&str>,
     templates: &mut Templates,
+    sink: &Sink,
 ) -> (TrafficPlaces, Option<TrafficConfig>) {
     let word = fields.required(
         "driver",
@@ -179,7 +182,7 @@ pub(super) fn read(
     // A service without a name is a fault of its own.
     let service = service.unwrap_or("service");
     let driver = match word {
-        Word::Haproxy => read_haproxy(fields, service, templates).map(TrafficDriver::Haproxy),
+        Word::Haproxy => read_haproxy(fields, service, templates, sink).map(TrafficDriver::Haproxy),
         Word::Nginx => read_nginx(fields, service).map(TrafficDriver::Nginx),
         Word::Nftables => {
             let port = fields.required("port", "port = 80", number(1, u16::MAX));
@@ -198,14 +201,20 @@ pub(super) fn read(
     (places, config())
 }
 
-fn read_haproxy(fields: &Fields<'_>, service: &str, templates: &mut Templates) -> Option<HaproxyConfig> {
+fn read_haproxy(fields: &Fields<'_>, service: &str, templates: &mut Templates, sink: &Sink) -> Option<HaproxyConfig> {
     let socket = fields.required("socket", "socket = \"/run/haproxy/admin.sock\"", socket);
     let backend = fields.or("backend", service.to_owned(), names::proxy);
     let server = fields.or("server", SERVER.to_owned(), line);
     let servers =
         fields.or("servers", Servers::Static, choice(&[("static", Servers::Static), ("dynamic", Servers::Dynamic)]));
+    let server_options = fields.or("server_options", String::new(), names::server_options);
+    if let (Some(Servers::Static), Some(place)) = (servers, fields.key_place("server_options")) {
+        let fault = Diagnostic::at(place, "`server_options` is for servers that ship adds, and here it adds none");
+        sink.push(fault.help("leave it out, or write servers = \"dynamic\""));
+    }
     templates.extend(fields.place_of("server"), server.as_slice());
-    Some(HaproxyConfig { socket: socket?, backend: backend?, server: server?, servers: servers? })
+    let (socket, server_options) = (socket?, server_options?);
+    Some(HaproxyConfig { socket, backend: backend?, server: server?, servers: servers?, server_options })
 }
 
 fn read_nginx(fields: &Fields<'_>, service: &str) -> Option<NginxConfig> {

@@ -57,6 +57,9 @@ pub struct Server {
     pub is_up: Option<bool>,
     /// Requests, or connections where it counts only these, that are under way or wait for the slot.
     pub in_flight: u32,
+    /// How many the slot was given since the balancer started; `None` where that is not known, or where some wait in a
+    /// queue and may be given to it at any time.
+    pub given: Option<u64>,
     /// The slot's share of what others of the full weight get, in percent; `None` where there are no weights.
     pub weight_percent: Option<u32>,
     /// What it has counted since it started, if it counts.
@@ -69,6 +72,8 @@ pub struct Server {
 pub enum Gate {
     /// It is.
     Open,
+    /// Only those of clients that the balancer has bound to it before, by a cookie or a table.
+    Bound,
     /// It is not.
     #[default]
     Closed,
@@ -169,9 +174,18 @@ impl View {
         others >= usize::try_from(keep).unwrap_or(usize::MAX)
     }
 
-    /// Whether a slot is given new requests.
+    /// Whether a slot is given new requests, of anybody.
     pub fn is_open(&self, slot: &Slot) -> bool {
         self.servers.get(slot).is_some_and(|server| server.gate == Gate::Open)
+    }
+
+    /// Whether a slot is given no new requests, of nobody.
+    pub fn is_closed(&self, slot: &Slot) -> bool {
+        self.servers.get(slot).is_none_or(|server| server.gate == Gate::Closed)
+    }
+
+    fn given(&self, slot: &Slot) -> Option<u64> {
+        self.servers.get(slot)?.given
     }
 
     fn in_flight(&self, slot: &Slot) -> u32 {
@@ -179,10 +193,16 @@ impl View {
     }
 }
 
-/// A slot on its way out of traffic: closed at every balancer, with requests still under way.
+/// A slot on its way out of traffic, with requests still under way.
+///
+/// First no balancer sends new clients there; what is under way and what waits in queues ends. Then those that a balancer
+/// has bound to the slot are turned away too, or it would never be without requests.
 #[derive(Clone, Debug)]
 pub struct Drain {
     timeout: Duration,
+    /// What the slot was given when it was closed to new clients: more after that is from clients bound to it.
+    given: Option<u64>,
+    is_barred: bool,
     /// Requests that were under way at the beginning, or the most that were seen since.
     begun_with: u32,
     /// How often in a row none was under way.
@@ -198,7 +218,9 @@ pub struct Drain {
 pub enum DrainStep {
     /// Look again after so long.
     Wait(Duration),
-    /// Somebody has opened it meanwhile: close it again.
+    /// Somebody has opened it meanwhile: let no new clients in again.
+    Ease,
+    /// Turn away also the clients that are bound to it.
     Close,
     /// Its time is up: end what is still under way.
     Cut,
@@ -215,7 +237,8 @@ impl Drain {
     /// Begins; `views` are those of the slot's balancers before it was closed.
     pub fn begin(views: &BTreeMap<HostId, View>, slot: &Slot, timeout: Duration) -> Self {
         let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
-        Self { timeout, begun_with, quiet: 0, looks: 0, cut: None, uncounted_until: Duration::ZERO }
+        let (given, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
+        Self { timeout, given, is_barred, begun_with, quiet: 0, looks: 0, cut, uncounted_until }
     }
 
     /// A balancer's process took the place of another, so long ago, `waited` after the drain's beginning: what the one
@@ -229,14 +252,24 @@ impl Drain {
         let in_flight: u32 = views.values().map(|view| view.in_flight(slot)).sum();
         self.begun_with = self.begun_with.max(in_flight);
         self.looks += 1;
+        // A balancer that does not stay closed is not waited for without end.
+        let has_time = waited < self.timeout + AFTER_CUT;
         if views.values().any(|view| view.is_open(slot)) {
-            self.quiet = 0;
-            // A balancer that does not stay closed is not waited for without end.
-            if waited < self.timeout + AFTER_CUT {
-                return DrainStep::Close;
+            (self.quiet, self.given) = (0, None);
+            if has_time {
+                return if self.is_barred { DrainStep::Close } else { DrainStep::Ease };
             }
         }
         self.quiet = if in_flight == 0 { self.quiet + 1 } else { 0 };
+        if has_time && !views.values().all(|view| view.is_closed(slot)) {
+            let given = views.values().map(|view| view.given(slot)).sum::<Option<u64>>();
+            let bound_clients_come = self.given.zip(given).is_some_and(|(before, now)| now > before);
+            self.given = self.given.or(given);
+            if self.is_barred || self.quiet >= QUIET_LOOKS || bound_clients_come || waited >= self.timeout / 2 {
+                (self.is_barred, self.quiet) = (true, 0);
+                return DrainStep::Close;
+            }
+        }
         let ended = self.begun_with.saturating_sub(self.cut.unwrap_or(0));
         let receipt = Receipt { waited, ended, cut: self.cut.unwrap_or(0) };
         let is_all_counted = waited >= self.uncounted_until.min(self.timeout);
@@ -317,8 +350,49 @@ mod tests {
     fn a_slot_that_somebody_opens_meanwhile_is_closed_again() {
         let mut drain = begun(0);
         assert!(matches!(step(&mut drain, Gate::Closed, 0, 0), DrainStep::Wait(_)));
-        assert_eq!(step(&mut drain, Gate::Open, 0, 1), DrainStep::Close);
+        assert_eq!(step(&mut drain, Gate::Open, 0, 1), DrainStep::Ease);
         assert!(matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Wait(_)), "it counts anew");
+    }
+
+    /// A look at a slot to which only bound clients get.
+    fn bound(drain: &mut Drain, in_flight: u32, given: Option<u64>, waited_ms: u64) -> DrainStep {
+        let mut view = view(Gate::Bound, in_flight);
+        view.servers.get_mut(&slot()).expect("known").given = given;
+        drain.step(&[("lb1".into(), view)].into(), &slot(), Duration::from_millis(waited_ms))
+    }
+
+    #[test]
+    fn drain_turns_bound_clients_away_once_the_others_are_gone() {
+        let mut drain = begun(1);
+        assert!(matches!(bound(&mut drain, 1, Some(7), 0), DrainStep::Wait(_)));
+        assert!(matches!(bound(&mut drain, 0, Some(7), 100), DrainStep::Wait(_)));
+        assert_eq!(bound(&mut drain, 0, Some(7), 200), DrainStep::Close);
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Wait(_)), "it counts anew");
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Done(Receipt { ended: 1, cut: 0, .. })));
+    }
+
+    #[test]
+    fn drain_turns_bound_clients_away_as_soon_as_one_comes() {
+        let mut drain = begun(1);
+        assert!(matches!(bound(&mut drain, 1, Some(7), 0), DrainStep::Wait(_)));
+        assert_eq!(bound(&mut drain, 1, Some(8), 50), DrainStep::Close);
+        assert!(matches!(step(&mut drain, Gate::Closed, 1, 1), DrainStep::Wait(_)));
+        // Somebody lets them in again.
+        assert_eq!(bound(&mut drain, 1, Some(9), 2000), DrainStep::Close);
+    }
+
+    #[test]
+    fn drain_leaves_bound_clients_no_more_than_half_of_its_time() {
+        let mut drain = begun(1);
+        assert!(matches!(bound(&mut drain, 1, None, 4999), DrainStep::Wait(_)));
+        assert_eq!(bound(&mut drain, 1, None, 5000), DrainStep::Close);
+    }
+
+    #[test]
+    fn drain_without_bound_clients_takes_one_phase() {
+        let mut drain = begun(0);
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 0), DrainStep::Wait(_)));
+        assert!(matches!(step(&mut drain, Gate::Closed, 0, 0), DrainStep::Done(_)));
     }
 
     #[test]

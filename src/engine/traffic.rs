@@ -13,8 +13,8 @@ use crate::core::action::Action;
 use crate::core::names::{HostId, Slot};
 use crate::core::traffic::{Drain, DrainStep, Traffic, View};
 
-/// How long a balancer's own check may take to pass an instance that is ready.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a balancer's own check may take at least to pass an instance that is ready.
+const PATIENCE_MIN: Duration = Duration::from_secs(15);
 
 type Views = BTreeMap<HostId, View>;
 
@@ -72,7 +72,8 @@ async fn turn_all(
     slot: &Slot,
     turn: Turn,
 ) -> Result<Views, Performed> {
-    let switch = Switch { slot, turn, epoch: order.epoch, order: order.id, patience: PATIENCE };
+    let switch =
+        Switch { slot, turn, epoch: order.epoch, order: order.id, patience: order.progress_deadline.max(PATIENCE_MIN) };
     let turns = traffic.balancers_of(slot).iter().map(|balancer| {
         let switch = &switch;
         async move { (balancer.clone(), hosts.switch(balancer, switch).await) }
@@ -103,7 +104,7 @@ async fn turn_all(
 /// Nothing that has not been proven gets requests.
 async fn close_first(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot) -> Result<Views, Performed> {
     let views = look(hosts, traffic, slot).await?;
-    if !views.values().any(|view| view.is_open(slot)) {
+    if views.values().all(|view| view.is_closed(slot)) {
         return Ok(views);
     }
     turn_all(hosts, traffic, order, slot, Turn::Close).await
@@ -112,7 +113,7 @@ async fn close_first(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slo
 /// What was drained stays closed until it is stopped, or it is drained anew: a balancer may have been reloaded since.
 async fn check_closed(hosts: &Hosts, traffic: &Traffic, slot: &Slot) -> Result<Views, Performed> {
     let views = look(hosts, traffic, slot).await?;
-    if views.values().any(|view| view.is_open(slot)) {
+    if !views.values().all(|view| view.is_closed(slot)) {
         return Err(Performed::Switched { views, receipt: None, observation: None });
     }
     Ok(views)
@@ -127,7 +128,7 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
         // Fewer serve than was thought: plan again on what the balancers say.
         return Performed::Switched { views: seen, receipt: None, observation: None };
     }
-    let mut views = match turn_all(hosts, traffic, order, slot, Turn::Close).await {
+    let mut views = match turn_all(hosts, traffic, order, slot, Turn::Ease).await {
         Ok(views) => views,
         Err(performed) => return performed,
     };
@@ -137,21 +138,23 @@ async fn drain(hosts: &Hosts, traffic: &Traffic, order: &Order, slot: &Slot, kee
         for took_over in traffic.balancers_of(slot).iter().filter_map(|balancer| hosts.took_over(balancer)) {
             drain.distrust(took_over, begun.elapsed());
         }
-        let pause = match drain.step(&views, slot, begun.elapsed()) {
+        let turn = match drain.step(&views, slot, begun.elapsed()) {
             DrainStep::Done(receipt) => {
                 return Performed::Switched { views, receipt: Some(receipt), observation: None };
             }
-            DrainStep::Cut => match turn_all(hosts, traffic, order, slot, Turn::Cut).await {
-                Ok(_) => Duration::ZERO,
-                Err(performed) => return performed,
-            },
-            DrainStep::Close => match turn_all(hosts, traffic, order, slot, Turn::Close).await {
-                Ok(_) => Duration::ZERO,
-                Err(performed) => return performed,
-            },
-            DrainStep::Wait(pause) => pause,
+            DrainStep::Ease => Some(Turn::Ease),
+            DrainStep::Close => Some(Turn::Close),
+            DrainStep::Cut => Some(Turn::Cut),
+            DrainStep::Wait(pause) => {
+                tokio::time::sleep(pause).await;
+                None
+            }
         };
-        tokio::time::sleep(pause).await;
+        if let Some(turn) = turn
+            && let Err(performed) = turn_all(hosts, traffic, order, slot, turn).await
+        {
+            return performed;
+        }
         views = match look(hosts, traffic, slot).await {
             Ok(views) => views,
             Err(performed) => return performed,

@@ -13,6 +13,8 @@ pub enum Turn {
         /// `None` for the full weight.
         weight_percent: Option<u32>,
     },
+    /// Send no new clients. Those that the balancer has bound to the slot may still come, where it binds them.
+    Ease,
     /// Send no new requests. Those under way go on.
     Close,
     /// End what is still under way.
@@ -24,7 +26,7 @@ impl Turn {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
-            Self::Close => "close",
+            Self::Ease | Self::Close => "close",
             Self::Cut => "cut",
         }
     }

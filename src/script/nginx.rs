@@ -52,7 +52,7 @@ pub fn look_at_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress]) -> Scrip
 pub fn switch_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress], slot: &SlotAddress, turn: Turn) -> Script {
     let weight = match turn {
         Turn::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
-        Turn::Close | Turn::Cut => FULL_WEIGHT,
+        Turn::Ease | Turn::Close | Turn::Cut => FULL_WEIGHT,
     };
     let known = slots.contains(slot);
     let slots: Vec<_> = slots.iter().chain((!known).then_some(slot)).collect();

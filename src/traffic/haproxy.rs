@@ -1,8 +1,9 @@
 //! The language of `HAProxy`'s runtime API: a line asks or orders, text comes back, and an order that was carried out
 //! says nothing.
 //!
-//! Closed is `drain`: no new requests, and the server's own check goes on, so that it is known when it may be opened. In
-//! `maint` there are no checks; whoever left a server there, it passes through `drain` on its way to `ready`.
+//! Closed is `maint`: nobody gets in. `drain` still admits clients that are bound to the server by a cookie or a stick
+//! table, and so it is only a state on the way: out of traffic, while what is under way and what waits in queues ends; and
+//! into traffic, while the server's own check, which rests in `maint`, is waited for.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,13 @@ pub const SHOW_INFO: &str = "show info";
 /// Asks what this connection may do.
 pub const SHOW_LEVEL: &str = "show cli level";
 
-/// Bits of `srv_admin_state` that stand for maintenance, however it came about.
-const MAINT: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
+/// Bits of `srv_admin_state` that stand for maintenance: forced, inherited from a tracked server, and for want of an
+/// address. 0x04 and 0x40 are no states: they say that the configuration has `disabled`, and that a name was set here.
+const MAINT: u32 = FORCED_MAINT | 0x02 | 0x20;
+/// The one that an order sets.
+const FORCED_MAINT: u32 = 0x01;
+/// Bits that stand for `drain`: forced, and inherited.
+const DRAIN: u32 = 0x08 | 0x10;
 /// A bit of `srv_check_state`: checks are enabled.
 const CHECKS: u32 = 0x04;
 /// `srv_op_state`: down.
@@ -62,6 +68,7 @@ pub struct Known {
     weight: u32,
     initial_weight: u32,
     in_flight: u32,
+    given: Option<u64>,
     counters: Option<Counters>,
 }
 
@@ -88,38 +95,53 @@ pub fn show_counts(backend: &str) -> String {
     format!("show stat {backend} 4 -1")
 }
 
-/// Orders that a server get no new requests.
-pub fn close(backend: &str, server: &str) -> Vec<String> {
+/// Orders that a server get no new clients; those bound to it still get in.
+pub fn ease(backend: &str, server: &str) -> Vec<String> {
     vec![format!("set server {backend}/{server} state drain")]
 }
 
-/// Orders that what is under way with a server be ended; its checks go on afterwards.
+/// Orders that a server get no new requests, of nobody.
+pub fn close(backend: &str, server: &str) -> Vec<String> {
+    vec![format!("set server {backend}/{server} state maint")]
+}
+
+/// Orders that what is under way with a server be ended.
 pub fn cut(backend: &str, server: &str) -> Vec<String> {
-    let mut orders = vec![
-        format!("set server {backend}/{server} state maint"),
-        format!("shutdown sessions server {backend}/{server}"),
-    ];
-    orders.extend(close(backend, server));
+    let mut orders = close(backend, server);
+    orders.push(format!("shutdown sessions server {backend}/{server}"));
     orders
 }
 
-/// Orders that a server be added, closed, with a check of its own; `address` is an IP address.
-pub fn add(backend: &str, server: &str, address: &str, port: u16) -> Vec<String> {
+/// Asks for a server without an address, which is refused; the reason tells whether one with an address would be added.
+pub fn try_to_add(backend: &str) -> String {
+    format!("add server {backend}/ship-check")
+}
+
+/// Whether an objection says that no server can be added to the backend, whichever it is.
+pub fn takes_no_servers(objection: &str) -> bool {
+    ["dynamic load balancing", "experimental mode", "Unknown command"].iter().any(|words| objection.contains(words))
+}
+
+/// What can be done about it.
+pub const TAKES_NO_SERVERS_HELP: &str = "; servers = \"dynamic\" needs HAProxy 2.6 or later and `balance` roundrobin, \
+     leastconn, first or random, or `hash-type consistent`";
+
+/// The check of a server that is added, and its weight.
+pub const ADDED_CHECK: &str = "check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2 weight 100";
+
+/// Orders that a server be added, closed, with a check of its own; `address` is an IP address. Of two words for the same
+/// thing `HAProxy` takes the last, so that `options` may say otherwise.
+pub fn add(backend: &str, server: &str, address: &str, port: u16, options: &str) -> Vec<String> {
     let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    // What `default-server` says does not hold for what is added.
-    let check = "check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2 weight 100";
-    let mut orders = vec![format!("add server {backend}/{server} {address}:{port} {check}")];
-    orders.push(format!("enable health {backend}/{server}"));
-    orders.extend(close(backend, server));
-    // It counts as up until a check says otherwise, and there was none.
-    orders.push(format!("set server {backend}/{server} health down"));
-    orders
+    let order = format!("add server {backend}/{server} {address}:{port} {ADDED_CHECK} {options}");
+    vec![order.trim_end().to_owned(), format!("enable health {backend}/{server}")]
 }
 
 /// What `HAProxy` has to object to an order, if it has.
 pub fn objection(reply: &str) -> Option<String> {
     let said = reply.trim();
-    if said.is_empty() || said == "New server registered." { None } else { Some(gist(said)) }
+    let is_done = said.is_empty() || said == "New server registered.";
+    (!is_done).then(|| gist(said).trim_end_matches('.').to_owned())
 }
 
 /// Whether an objection is that of a process that has given its place to another.
@@ -146,9 +168,9 @@ pub fn read(backend: &str, info: &str, servers: &str, counts: &str) -> Result<Ba
     }
     let mut known = read_servers(servers).ok_or_else(|| nonsense(&show_servers(backend), servers))?;
     let counted = read_counts(counts).ok_or_else(|| nonsense(&show_counts(backend), counts))?;
-    for (name, (in_flight, counters)) in counted {
+    for (name, Counted { in_flight, given, counters }) in counted {
         if let Some(server) = known.get_mut(&name) {
-            (server.in_flight, server.counters) = (in_flight, counters);
+            (server.in_flight, server.given, server.counters) = (in_flight, given, counters);
         }
     }
     Ok(Backend { generation, servers: known })
@@ -177,7 +199,7 @@ fn read_servers(text: &str) -> Option<BTreeMap<String, Known>> {
 }
 
 /// Comma-separated values: names of columns after `#`, then a line for each server.
-fn read_counts(text: &str) -> Option<BTreeMap<String, (u32, Option<Counters>)>> {
+fn read_counts(text: &str) -> Option<BTreeMap<String, Counted>> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let columns = split(lines.next()?.trim_start_matches('#').trim_start());
     let at = |name: &str| columns.iter().position(|column| column == name);
@@ -188,10 +210,20 @@ fn read_counts(text: &str) -> Option<BTreeMap<String, (u32, Option<Counters>)>> 
         let text = |at: Option<usize>| at.and_then(|at| fields.get(at)).map(String::as_str);
         let number = |name: &str| text(at(name)).and_then(|text| text.parse::<u64>().ok());
         let count = |at: usize| text(Some(at)).and_then(|text| text.parse::<u32>().ok());
-        let in_flight = count(running_at)?.saturating_add(count(queued_at).unwrap_or(0));
-        counts.insert(fields.get(name_at)?.clone(), (in_flight, counters(number)));
+        let queued = count(queued_at).unwrap_or(0);
+        let in_flight = count(running_at)?.saturating_add(queued);
+        // What waits in the queue is given to it whatever its state.
+        let given = number("stot").filter(|_| queued == 0);
+        counts.insert(fields.get(name_at)?.clone(), Counted { in_flight, given, counters: counters(number) });
     }
     Some(counts)
+}
+
+/// What a server has counted.
+struct Counted {
+    in_flight: u32,
+    given: Option<u64>,
+    counters: Option<Counters>,
 }
 
 fn counters(number: impl Fn(&str) -> Option<u64>) -> Option<Counters> {
@@ -240,15 +272,15 @@ impl Backend {
         let Some(known) = self.servers.get(name) else {
             return Step::Never(format!("backend {backend} has no server `{name}`"));
         };
-        if known.admin_state & MAINT != 0 {
-            let mut orders = close(backend, name);
+        if known.admin_state & FORCED_MAINT != 0 {
+            let mut orders = ease(backend, name);
             if known.is_checked() {
                 // Out of maintenance it counts as up until a check says otherwise, and what passed was another one.
                 orders.push(format!("set server {backend}/{name} health down"));
             }
             return Step::Tell(orders);
         }
-        if !known.is_open() && known.server().is_up == Some(false) {
+        if known.admin_state & MAINT != 0 || !known.is_open() && known.server().is_up == Some(false) {
             return Step::Wait;
         }
         let percent = weight_percent.unwrap_or(100);
@@ -263,7 +295,7 @@ impl Backend {
         if known.weight != weight {
             orders.push(format!("set weight {backend}/{name} {percent}%"));
         }
-        if known.admin_state != 0 {
+        if known.admin_state & DRAIN != 0 {
             orders.push(format!("set server {backend}/{name} state ready"));
         }
         if orders.is_empty() { Step::Done } else { Step::Tell(orders) }
@@ -271,8 +303,17 @@ impl Backend {
 }
 
 impl Known {
+    fn gate(&self) -> Gate {
+        match self.admin_state {
+            state if state & MAINT != 0 => Gate::Closed,
+            // No weight is as good as `drain`.
+            state if state & DRAIN != 0 || self.weight == 0 => Gate::Bound,
+            _ => Gate::Open,
+        }
+    }
+
     fn is_open(&self) -> bool {
-        self.admin_state == 0 && self.weight > 0
+        self.gate() == Gate::Open
     }
 
     fn is_checked(&self) -> bool {
@@ -289,9 +330,10 @@ impl Known {
         };
         let percent = self.weight.saturating_mul(100).checked_div(self.initial_weight);
         Server {
-            gate: if self.is_open() { Gate::Open } else { Gate::Closed },
+            gate: self.gate(),
             is_up,
             in_flight: self.in_flight,
+            given: self.given,
             weight_percent: percent,
             counters: self.counters,
         }
@@ -337,9 +379,10 @@ mod tests {
         assert_eq!(view.generation, "4711");
         let of = |port| view.servers.get(&Slot { host: "web1".into(), port }).copied();
         let counters = Some(Counters { requests: 103, errors: 13, mean_ms: Some(7) });
-        let open = Server { gate: Gate::Open, is_up: Some(true), in_flight: 5, weight_percent: Some(100), counters };
+        let (weight_percent, given) = (Some(100), None);
+        let open = Server { gate: Gate::Open, is_up: Some(true), in_flight: 5, given, weight_percent, counters };
         assert_eq!(of(1), Some(open));
-        assert_eq!(of(2), Some(Server { gate: Gate::Closed, ..open }));
+        assert_eq!(of(2), Some(Server { gate: Gate::Bound, ..open }));
         assert_eq!(of(3), None, "it has no such server");
         assert_eq!(view.servers.len(), 2, "others are nobody's business");
     }
@@ -351,8 +394,27 @@ mod tests {
         assert_eq!(server([2, 8, 1, 1, 2, 6]).is_up, Some(false), "the last check failed");
         assert_eq!(server([2, 8, 1, 1, 0, 6]).is_up, Some(false), "there was no check yet");
         assert_eq!(server([2, 0, 1, 1, 0, 0]).is_up, None, "it has no check");
-        assert_eq!(server([2, 0, 0, 1, 3, 6]).gate, Gate::Closed, "no weight, no requests");
+        assert_eq!(server([2, 0, 0, 1, 3, 6]).gate, Gate::Bound, "no weight, no new clients");
         assert_eq!(server([2, 0, 10, 100, 3, 6]).weight_percent, Some(10));
+    }
+
+    #[test]
+    fn what_the_configuration_says_is_no_state() {
+        assert_eq!(server([2, 0x04, 1, 1, 3, 6]).gate, Gate::Open, "`disabled` in its line, and made ready since");
+        assert_eq!(server([2, 0x40, 1, 1, 3, 6]).gate, Gate::Open, "its name was set by an order");
+        for maint in [0x01, 0x02, 0x05, 0x20] {
+            assert_eq!(server([0, maint, 1, 1, 3, 6]).gate, Gate::Closed, "{maint:#x}");
+        }
+        for drain in [0x08, 0x10, 0x0c] {
+            assert_eq!(server([2, drain, 1, 1, 3, 6]).gate, Gate::Bound, "{drain:#x}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_queue_tells_how_much_it_was_given() {
+        let counts = "# pxname,svname,qcur,scur,stot,\nweb,a,0,1,41,\nweb,b,1,1,41,\n";
+        let counted = read_counts(counts).expect("a table");
+        assert_eq!((counted["a"].given, counted["b"].given), (Some(41), None));
     }
 
     #[test]
@@ -361,7 +423,10 @@ mod tests {
         let tell = |orders: &[&str]| Step::Tell(orders.iter().map(|order| (*order).to_owned()).collect());
         let drain = "set server web/a state drain";
         assert_eq!(step([0, 1, 1, 1, 0, 6], None), tell(&[drain, "set server web/a health down"]));
-        assert_eq!(step([2, 4, 1, 1, 0, 0], None), tell(&[drain]), "what is never checked would stay down");
+        assert_eq!(step([2, 5, 1, 1, 0, 0], None), tell(&[drain]), "what is never checked would stay down");
+        assert_eq!(step([0, 0x20, 1, 1, 0, 6], None), Step::Wait, "it has no address yet");
+        assert_eq!(step([2, 0x0c, 1, 1, 3, 6], None), tell(&["set server web/a state ready"]));
+        assert_eq!(step([2, 4, 1, 1, 3, 6], None), Step::Done);
         assert_eq!(step([0, 8, 1, 1, 2, 6], None), Step::Wait);
         assert_eq!(step(DRAINED, None), tell(&["set server web/a state ready"]));
         let weighed = tell(&["set weight web/a 5%", "set server web/a state ready"]);
@@ -376,7 +441,7 @@ mod tests {
     fn an_order_that_is_answered_was_not_carried_out() {
         assert_eq!(objection("\n"), None);
         assert_eq!(objection("New server registered.\n\n"), None);
-        assert_eq!(objection("No such server.\n\n").unwrap(), "No such server.");
+        assert_eq!(objection("No such server.\n\n").unwrap(), "No such server");
         assert_eq!(objection("\nPermission denied\n").unwrap(), "Permission denied");
     }
 

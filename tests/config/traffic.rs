@@ -41,6 +41,7 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
         backend: "web".into(),
         server: "{{ host }}-{{ port }}".into(),
         servers: Servers::Static,
+        server_options: String::new(),
     };
     let traffic =
         TrafficConfig { driver: TrafficDriver::Haproxy(haproxy.clone()), drain_timeout: Duration::from_secs(30) };
@@ -50,7 +51,8 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
     assert_eq!((balancer.name.as_str(), balancer.ssh.user.as_deref()), ("lb1", Some("deploy")));
 
     let all = "driver = \"haproxy\"\nsocket = \"127.0.0.1:9999\"\nbackend = \"pages\"\n\
-               server = \"{{ labels.zone }}_{{ host }}_{{ port }}\"\nservers = \"dynamic\"\ndrain_timeout = \"1m\"";
+               server = \"{{ labels.zone }}_{{ host }}_{{ port }}\"\nservers = \"dynamic\"\ndrain_timeout = \"1m\"\n\
+               server_options = \"maxconn 100 send-proxy\"";
     let labelled = with(all).inventory("name = \"web2\"", "name = \"web2\"\nlabels = { zone = \"b\" }");
     let traffic = labelled.project().playbook.traffic.expect("a table");
     let expected = HaproxyConfig {
@@ -58,6 +60,7 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
         backend: "pages".into(),
         server: "{{ labels.zone }}_{{ host }}_{{ port }}".into(),
         servers: Servers::Dynamic,
+        server_options: "maxconn 100 send-proxy".into(),
     };
     assert_eq!((traffic.driver, traffic.drain_timeout.as_secs()), (TrafficDriver::Haproxy(expected), 60));
 
@@ -113,7 +116,7 @@ error: unknown key `port` in [traffic]
 15 | port = 80
    | ^^^^
    |
-   = help: known here: driver, drain_timeout, socket, backend, server, servers
+   = help: known here: driver, drain_timeout, socket, backend, server, servers, server_options
 
 error: unknown key `sever` in [traffic]
   --> web.toml:16:1
@@ -319,4 +322,12 @@ error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
 "#]]
         .raw()
     );
+}
+
+#[test]
+fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
+    let report = with(&format!("{HAPROXY}\nserver_options = \"maxconn 3\"")).report();
+    assert!(report.contains("`server_options` is for servers that ship adds, and here it adds none"), "{report}");
+    let report = with(&format!("{HAPROXY}\nservers = \"dynamic\"\nserver_options = \"maxconn 3; show info\"")).report();
+    assert!(report.contains("`server_options` cannot hold `;`"), "{report}");
 }

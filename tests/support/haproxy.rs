@@ -31,6 +31,11 @@ pub struct Haproxy {
 impl Haproxy {
     /// Starts one with these `server` lines. `None`, and a word about it, where there is no `HAProxy`.
     pub fn start<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Option<Self> {
+        Self::start_with("", servers)
+    }
+
+    /// The same, with more lines in the backend.
+    pub fn start_with<S: AsRef<str>>(lines: &str, servers: impl IntoIterator<Item = S>) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             eprintln!("SKIPPED: {PROGRAM} is missing (Debian: apt-get install haproxy)");
             return None;
@@ -42,7 +47,7 @@ impl Haproxy {
             "global\n  stats socket {} level admin\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  \
              timeout server 30s\n  default-server inter 100ms fastinter 50ms downinter 50ms rise 2 fall 2\n\
              frontend front\n  bind 127.0.0.1:{port}\n  default_backend web\n\
-             backend web\n  option httpchk GET /\n",
+             backend web\n  option httpchk GET /\n{lines}",
             socket.display()
         );
         for server in servers {
@@ -234,10 +239,16 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
 
 /// Asks once; the body of a good answer, or what came instead.
 pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
+    get_with(address, path, "")
+}
+
+/// The same, with more lines in the head of the request.
+pub fn get_with(address: SocketAddr, path: &str, lines: &str) -> Result<String, String> {
     let asked = || {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
+        stream.write_all(head.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok::<_, std::io::Error>(answer)

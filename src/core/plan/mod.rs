@@ -271,9 +271,7 @@ impl Draft<'_> {
         if releases.is_empty() {
             return;
         }
-        let offers = |host: &HostCount<'_>| {
-            missing.keys().any(|release| self.free_slot(host, release).is_some())
-        };
+        let offers = |host: &HostCount<'_>| missing.keys().any(|release| self.free_slot(host, release).is_some());
         let mut places: Vec<_> = self
             .census
             .hosts
@@ -293,9 +291,10 @@ impl Draft<'_> {
         for release in releases {
             // Each release has its own ports: the first host that has one of them free.
             let census = self.census;
-            let found = places.iter().enumerate().find_map(|(at, (.., order))| {
-                Some((at, *order, self.free_slot(&census.hosts[*order], release)?))
-            });
+            let found = places
+                .iter()
+                .enumerate()
+                .find_map(|(at, (.., order))| Some((at, *order, self.free_slot(&census.hosts[*order], release)?)));
             let Some((at, order, slot)) = found else { continue };
             places.remove(at);
             // On the way back a host may never have had the release.

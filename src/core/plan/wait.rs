@@ -74,8 +74,8 @@ impl Draft<'_> {
             counted.instance.health.ready_since.filter(|_| soaking).map(|since| since + self.spec.min_ready)
         });
         let decided = self.rollout.armed.values().map(|fires| Self::must_decide_by(*fires));
-        let retries = self.census.hosts.iter().filter_map(|host| host.retry(self.spec, self.rollout, self.now));
-        let retried = retries.map(|(_, attempts)| attempts.next_at());
+        let paused = self.census.hosts.iter().filter_map(|host| host.retry(self.spec, self.rollout, self.now));
+        let retried = paused.map(|(_, attempts)| attempts.next_at());
         let given_up = self.balancer_lost_since().map(|since| since + self.patience());
         let all = soaked.chain(decided).chain(retried).chain(given_up).chain(self.hours_change_at());
         // What is past changes nothing by itself any more.

@@ -50,7 +50,14 @@ impl Haproxy<'_> {
             let words = "only lets itself be looked at; its `stats socket` line needs `level admin`";
             problems.push(format!("HAProxy at {} {words}", self.socket()));
         }
-        if self.settings.servers == Servers::Static {
+        if self.settings.servers == Servers::Dynamic {
+            let backend = &self.settings.backend;
+            let objection = haproxy::objection(&self.ask(&haproxy::try_to_add(backend)).await?).unwrap_or_default();
+            if haproxy::takes_no_servers(&objection) {
+                let help = haproxy::TAKES_NO_SERVERS_HELP;
+                problems.push(format!("no server can be added to backend {backend}: {objection}{help}"));
+            }
+        } else {
             let names = self.hosts.playbook_names(self.settings)?;
             let all = names.len();
             let absent: Vec<_> = names.into_iter().filter(|(slot, _)| !view.servers.contains_key(slot)).collect();
@@ -76,17 +83,26 @@ impl Haproxy<'_> {
         let seen = match (switch.turn, gate) {
             (Turn::Open { weight_percent }, _) => self.open(switch, &server, weight_percent, seen).await?,
             // What it does not know, or keeps closed already, gets nothing.
-            (_, None) | (Turn::Close, Some(Gate::Closed)) => seen,
-            (Turn::Close, Some(Gate::Open)) => self.close(switch.slot).await?,
+            (_, None) | (Turn::Ease | Turn::Close, Some(Gate::Closed)) | (Turn::Ease, Some(Gate::Bound)) => seen,
+            (Turn::Ease, Some(Gate::Open)) => {
+                self.tell_until(switch.slot, haproxy::ease, |view| !view.is_open(switch.slot)).await?
+            }
+            (Turn::Close, Some(Gate::Open | Gate::Bound)) => {
+                self.tell_until(switch.slot, haproxy::close, |view| view.is_closed(switch.slot)).await?
+            }
             (Turn::Cut, Some(_)) => {
                 self.tell(&haproxy::cut(backend, &server)).await?;
                 self.look().await?
             }
         };
         let view = seen.view(&self.hosts.server_names(self.settings, &seen)?);
-        let is_open = view.servers.get(switch.slot).is_some_and(|server| server.gate == Gate::Open);
-        if is_open != matches!(switch.turn, Turn::Open { .. }) {
-            let does = if is_open { "still gets" } else { "gets no" };
+        let is_done = match switch.turn {
+            Turn::Open { .. } => view.is_open(switch.slot),
+            Turn::Ease => !view.is_open(switch.slot),
+            Turn::Close | Turn::Cut => view.is_closed(switch.slot),
+        };
+        if !is_done {
+            let does = if matches!(switch.turn, Turn::Open { .. }) { "gets no" } else { "still gets" };
             return Err(Switched::Failed(format!("server {backend}/{server} {does} requests although it was told")));
         }
         Ok(view)
@@ -111,7 +127,7 @@ impl Haproxy<'_> {
                 )));
             }
             let address = self.address_of(slot).await?;
-            self.tell(&haproxy::add(backend, server, &address, slot.port)).await?;
+            self.tell(&haproxy::add(backend, server, &address, slot.port, &self.settings.server_options)).await?;
             seen = self.look().await?;
         }
         let mut before = None;
@@ -138,16 +154,22 @@ impl Haproxy<'_> {
         }
     }
 
-    /// Closes a server, and again if it is open still: at a reload what one process was told its successor does not know.
-    async fn close(&self, slot: &Slot) -> Result<Backend, Switched> {
+    /// Gives orders about a slot's server, and again if they have no effect: at a reload what one process was told its
+    /// successor does not know.
+    async fn tell_until(
+        &self,
+        slot: &Slot,
+        orders: fn(&str, &str) -> Vec<String>,
+        has_effect: impl Fn(&View) -> bool,
+    ) -> Result<Backend, Switched> {
         let mut seen = self.look().await?;
         let begun = Instant::now();
         loop {
             let server = self.hosts.server_name(self.settings, slot, &seen)?;
-            self.tell(&haproxy::close(&self.settings.backend, &server)).await?;
+            self.tell(&orders(&self.settings.backend, &server)).await?;
             seen = self.look().await?;
-            let names = self.hosts.server_names(self.settings, &seen)?;
-            if !seen.view(&names).is_open(slot) || begun.elapsed() >= QUESTION_DEADLINE {
+            let view = seen.view(&self.hosts.server_names(self.settings, &seen)?);
+            if has_effect(&view) || begun.elapsed() >= QUESTION_DEADLINE {
                 return Ok(seen);
             }
             sleep(POLL).await;
@@ -177,6 +199,8 @@ impl Haproxy<'_> {
                 }
                 let help = if objection.contains("ermission denied") {
                     "; its `stats socket` line needs `level admin`"
+                } else if haproxy::takes_no_servers(&objection) {
+                    haproxy::TAKES_NO_SERVERS_HELP
                 } else {
                     ""
                 };

@@ -165,7 +165,7 @@ impl Hosts {
         let names = self.possible_names(settings, slot)?;
         let rank = |name: &String| {
             let server = seen.servers.get(name).map(Known::server);
-            server.map(|server| (server.gate == Gate::Open, server.in_flight))
+            server.map(|server| (server.gate == Gate::Open, server.gate == Gate::Bound, server.in_flight))
         };
         // Of equal ones the last is taken.
         names.into_iter().rev().max_by_key(rank).ok_or_else(|| Unusable { why: format!("{slot} has no server") })
