@@ -8,6 +8,8 @@ use crate::core::names::Port;
 use crate::core::release::own_user;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
+///
+/// The journal's limit is set so high that no line is dropped: systemd before 257 takes a limit of 0 for its default.
 pub(super) fn unit(site: &Site, port: Port, user: Option<&str>, stop_timeout: Duration) -> String {
     let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
     let user = user.map_or_else(|| own_user(&site.service), |user| user.replace('%', "%%"));
@@ -33,7 +35,8 @@ RestartSec=1
 KillMode=mixed
 TimeoutStopSec={stop_timeout_s}
 SyslogIdentifier={service}
-LogRateLimitIntervalSec=0
+LogRateLimitIntervalSec=1s
+LogRateLimitBurst=1000000
 
 [Install]
 WantedBy=multi-user.target",
@@ -86,7 +89,8 @@ mod tests {
         KillMode=mixed
         TimeoutStopSec=30
         SyslogIdentifier=testpage
-        LogRateLimitIntervalSec=0
+        LogRateLimitIntervalSec=1s
+        LogRateLimitBurst=1000000
 
         [Install]
         WantedBy=multi-user.target
