@@ -12,7 +12,7 @@ use super::exit::{Exit, Fail};
 use super::releases::Release;
 use super::session::{Session, StoreAccess};
 use super::{channels, ownership, print};
-use crate::config::{Fetch, Overrides};
+use crate::config::{Fetch, Overrides, Servers, TrafficDriver};
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::hook::HookSite;
 use crate::core::identity::Identity;
@@ -181,7 +181,7 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
                     found.problems.push(format!("only {busy} of {of} that run get requests; at least {wanted} must"));
                 }
                 let (up, all) = (view.servers.values().filter(|server| server.serves()).count(), view.servers.len());
-                found.has = format!("{up} of {all} servers get requests{}", session.added_servers());
+                found.has = format!("{up} of {all} servers get requests{}", added_servers(session));
             }
             Err(unusable) => {
                 found.problems.push(unusable.why);
@@ -191,6 +191,21 @@ async fn look_at_balancers(session: &Session, world: &Hosts, hosts: &[Found]) ->
         found
     });
     Ok(join_all(looks).await)
+}
+
+/// What is to be said of servers that ship itself adds to a balancer; empty where it adds none.
+fn added_servers(session: &Session) -> String {
+    match session.project.playbook.traffic.as_ref().map(|traffic| &traffic.driver) {
+        Some(TrafficDriver::Haproxy(haproxy)) if haproxy.servers == Servers::Dynamic => {
+            let options = format!("{} {}", crate::traffic::haproxy::ADDED_CHECK, haproxy.server_options);
+            let options = options.trim_end();
+            format!(
+                "; ship adds servers with `{options}`; `default-server` does not apply to them, server_options in \
+                 [traffic] does"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 impl Found {

@@ -9,7 +9,7 @@ use super::exit::{Exit, Fail};
 use super::patience::Patience;
 use super::releases::Release;
 use super::{args, lookup, night, note};
-use crate::config::{self, Project, Servers, TrafficDriver, Transport};
+use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
 use crate::core::chore::past_contract;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
@@ -515,21 +515,6 @@ impl Session {
         let balancers =
             if traffic.driver.is_on_hosts() { Balancers::OnHosts } else { Balancers::Shared(self.balancers()) };
         Some(Traffic { balancers, drain_timeout: traffic.drain_timeout })
-    }
-
-    /// What is to be said of servers that ship itself adds to a balancer; empty where it adds none.
-    pub(super) fn added_servers(&self) -> String {
-        match self.project.playbook.traffic.as_ref().map(|traffic| &traffic.driver) {
-            Some(TrafficDriver::Haproxy(haproxy)) if haproxy.servers == Servers::Dynamic => {
-                let options = format!("{} {}", crate::traffic::haproxy::ADDED_CHECK, haproxy.server_options);
-                let options = options.trim_end();
-                format!(
-                    "; ship adds servers with `{options}`; `default-server` does not apply to them, server_options in \
-                     [traffic] does"
-                )
-            }
-            _ => String::new(),
-        }
     }
 
     /// The balancers' machines.
