@@ -282,7 +282,7 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
     let hosts = scene.hosts_of(socket.clone(), "web", "new-{{ port }}", Some("{{ host }}-{{ port }}"));
     let gate = |view: &View, number| view.servers.get(&scene.slot(number)).map(|server| server.gate);
     let before = view(&hosts).await.expect("it answers");
-    assert_eq!((gate(&before, 0), gate(&before, 1)), (Some(Gate::Open), Some(Gate::Closed)));
+    assert_eq!((gate(&before, 0), gate(&before, 1)), (Some(Gate::Open), Some(Gate::Bound)));
     switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     let (after, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!((gate(&after, 0), gate(&after, 1)), (Some(Gate::Closed), Some(Gate::Open)));
