@@ -138,7 +138,13 @@ fn hosts(
         HostSite { target, labels: BTreeMap::new(), base_dir, ports }
     };
     let traffic = Traffic { balancers: Balancers::Shared(vec![balancer.name.clone()]), drain_timeout };
-    let releases = Releases { definitions, artifacts: dir.into(), secrets: BTreeMap::new(), pulled: None };
+    let releases = Releases {
+        definitions,
+        artifacts: dir.into(),
+        secrets: BTreeMap::new(),
+        proven: BTreeMap::new(),
+        pulled: None,
+    };
     Hosts::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,

@@ -53,6 +53,7 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
     let release = Release::prepare(&session).await?;
     let version = release.definition.version.clone();
     session.lock_within(&format!("deploy {version}"), args.lock.lock_timeout).await?;
+    session.go_by_hosts().await?;
     let standing = session.permit(Ask::Deploy)?;
     refuse_past_contract(&session, &release)?;
     let resolution = if args.unattended { night::resolve(&session, standing, &release.id)? } else { Resolution::Go };
@@ -66,6 +67,7 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
         }
         Resolution::Skip { why } => {
             say_skipped(&session, &version, &why, args.output);
+            session.leave().await;
             session.store.release_lease()?;
             return Ok(Run::Skipped { version, why });
         }

@@ -11,6 +11,7 @@ use super::print;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::account::Account;
+use crate::core::event::Verb;
 use crate::core::history::Run;
 use crate::core::names::Revision;
 use crate::core::release::Definition;
@@ -33,7 +34,9 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     let rows: Vec<_> = session.revisions.iter().rev().map(|record| row(record, &runs)).collect();
     match args.output {
         Form::Json => print(&json(&rows)?),
-        Form::Text if rows.is_empty() => print("nothing was deployed yet\n"),
+        Form::Text if rows.is_empty() => {
+            print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+        }
         Form::Text => print(&report::table::history(&rows, &Clock::local())),
     }
 }
@@ -48,7 +51,11 @@ fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
         when: record.began,
         duration_s: record.ended.map(|ended| ended.since(record.began).as_secs_f64()),
         cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
-        outcome: record.outcome.as_ref().map_or("running", crate::core::failure::Outcome::word).to_owned(),
+        outcome: match (record.verb, &record.outcome) {
+            (Verb::Adopt, _) => "adopted",
+            (_, outcome) => outcome.as_ref().map_or("running", crate::core::failure::Outcome::word),
+        }
+        .to_owned(),
         verb: record.verb,
         replicas: run.map(|run| run.start.replicas),
     }

@@ -1,6 +1,7 @@
 //! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
 
 mod abort;
+mod adopt;
 mod aftermath;
 pub mod args;
 mod channels;

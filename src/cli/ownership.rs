@@ -76,10 +76,8 @@ fn of_twin(session: &Session, twin: &Twin) -> Problem {
     Problem { why: format!("is the same machine as {first}: {shared}"), hint: hint.to_owned() }
 }
 
-/// Takes the hosts that cannot be used out of what was found, so that their instances are not counted, and gives the
-/// reasons.
-pub(super) fn set_apart(session: &Session, found: &mut Preflight) -> BTreeMap<HostId, Hold> {
+/// The same as reasons why nothing is done about a host.
+pub(super) fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
     let problems = problems(session, &found.owners, &found.identities);
-    found.fleet.hosts.retain(|host, _| !problems.contains_key(host));
     problems.into_iter().map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why })).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::adopt::Adopt;
 use super::args::{Form, Plan};
 use super::exit::{Exit, Fail};
 use super::releases::Release;
@@ -24,16 +25,16 @@ use crate::report::text::count;
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
     let overrides = channels::resolve(&args.inventory, overrides).await?.overrides;
-    let session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
+    let mut session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
-    show(&session, &goal, args.output).await
+    show(&mut session, &goal, args.output).await
 }
 
 /// Shows what would be done for a goal, and touches nothing.
-pub(super) async fn show(session: &Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
+pub(super) async fn show(session: &mut Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
     gone::tell(session)?;
-    let scene = rollout::look(session, goal).await?;
+    let scene = rollout::look(session, goal, Adopt::Show).await?;
     scene.world.close().await;
     let rollout = rollout::tentative(session, &scene, goal)
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;

@@ -13,6 +13,7 @@ pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.probe.after(args.set) };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("restart")?;
+    session.go_by_hosts().await?;
     session.permit(Ask::Restart)?;
     session.want_as_many()?;
     let current = session.current_record()?.clone();

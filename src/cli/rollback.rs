@@ -1,5 +1,6 @@
 //! `ship rollback`: go back to a revision that is known to work.
 
+use super::adopt::Adopt;
 use super::args::{Form, Rollback};
 use super::exit::{Exit, Fail};
 use super::releases::Release;
@@ -20,8 +21,11 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let overrides = Overrides { version: None, set: args.probe.after(args.set) };
     let access = if args.dry_run { StoreAccess::Read } else { StoreAccess::Write };
     let mut session = Session::recall(args.inventory, &overrides, access)?;
-    if !args.dry_run {
+    if args.dry_run {
+        session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
+    } else {
         session.lock_within("rollback", args.lock.lock_timeout).await?;
+        session.go_by_hosts().await?;
         session.permit(Ask::Rollback)?;
     }
     let present = session.current().cloned();
@@ -35,6 +39,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     if is_present {
         let number = args.to_revision.map_or(target.revision, Revision);
         note(&format!("skipped rollback (current template already matches revision {number})"));
+        session.leave().await;
         session.store.release_lease()?;
         return Ok(Exit::Done);
     }
@@ -47,7 +52,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement };
     if args.dry_run {
         let form = if args.output == Output::Json { Form::Json } else { Form::Text };
-        return plan::show(&session, &goal, form).await;
+        return plan::show(&mut session, &goal, form).await;
     }
     Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Rollback))
 }

@@ -1,14 +1,15 @@
 //! A rollout from the first look at the hosts to the last word: what `deploy` and `rollback` have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adopt::{self, Adopt};
 use super::exit::{Exit, Fail};
 use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
-use super::{aftermath, gone, loss, night, note, ownership, pages, signals};
+use super::{aftermath, gone, loss, night, note, pages, signals};
 use crate::core::account::Account;
 use crate::core::action::Action;
 use crate::core::chore::{self, Chore, End};
@@ -21,7 +22,7 @@ use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
 use crate::core::standing::Standing;
 use crate::core::{history, scaling};
-use crate::engine::{Engine, Hosts, Preflight, Unusable, preflight};
+use crate::engine::{Engine, Hosts, Preflight, Unusable};
 use crate::report::record::Recorded;
 use crate::report::{self, Output, Setup};
 use crate::store::{NewRevision, Store};
@@ -109,33 +110,37 @@ pub(super) struct Scene {
     newest: Option<Rollout>,
 }
 
-/// Looks at every host and makes sure that the goal can be reached. Touches nothing.
-pub(super) async fn look(session: &Session, goal: &Goal) -> Result<Scene, Fail> {
+/// Looks at every host and makes sure that the goal can be reached. Touches nothing. A look that the verb has had before
+/// is good enough.
+pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Scene, Fail> {
     let release = &goal.release;
-    let mut definitions = session.definitions();
+    let found = match session.found.take() {
+        Some(found) => found,
+        None => Box::pin(session.adopt(adopt)).await?,
+    };
+    let running = adopt::running(&found.preflight);
+    let known = session.definitions();
+    let is_unasked = running.iter().any(|release| !known.contains_key(release));
+    let mut definitions = known;
     definitions.insert(release.id.clone(), release.definition.clone());
-    let mut scene = first_look(session, release, definitions).await?;
-    if let Err(fail) = ownership::permit(session, &scene.found.owners, &scene.found.identities) {
-        scene.world.close().await;
-        return Err(fail);
-    }
-    let strangers = strangers(&scene);
+    let strangers: Vec<_> = running.into_iter().filter(|release| !definitions.contains_key(release)).collect();
     if !strangers.is_empty() {
-        // A fresh control directory knows nothing of what runs: it is asked as the goal is, or it could never be replaced.
-        let short = |release: &ReleaseId| release.short().to_owned();
-        let names: Vec<_> = strangers.iter().map(short).collect();
+        // Probed in some way they may count as available, or they could never be replaced.
+        let names: Vec<_> = strangers.iter().map(ReleaseId::short).collect();
         note(&format!(
-            "the history does not know what runs there ({}): it is asked as the new version is",
+            "note: neither the history nor the hosts tell how {} is to be probed; it is probed as the new version is",
             names.join(", ")
         ));
-        scene.world.close().await;
-        let mut definitions = scene.definitions;
-        definitions.extend(strangers.into_iter().map(|stranger| {
-            let definition = Definition { version: stranger.short().to_owned(), ..release.definition.clone() };
-            (stranger, definition)
-        }));
-        scene = first_look(session, release, definitions).await?;
     }
+    definitions.extend(strangers.into_iter().map(|stranger| {
+        let definition = Definition { version: stranger.short().to_owned(), ..release.definition.clone() };
+        (stranger, definition)
+    }));
+    let spec = session.spec(&definitions, Some(&release.id))?;
+    let mut world = found.world;
+    session.update_world(&mut world, definitions.clone(), Some(release)).await;
+    let found = if is_unasked { session.preflight(&world, &definitions).await } else { found.preflight };
+    let mut scene = Scene { spec, world, definitions, found, fallback: None, newest: session.newest_rollout()? };
     let checked = usable(&scene.found, &scene.spec)
         .and_then(|()| refuse_to_empty(session, &scene))
         .and_then(|()| possible(&scene, &release.id))
@@ -164,23 +169,6 @@ fn complete(session: &Session, scene: &mut Scene, goal: &Goal) -> Result<(), Fai
     let (hosts, ports) = (scene.spec.hosts.len(), scene.spec.ports_of(&back.release).len());
     scene.spec.budget_back = Some(amounts.resolve_back(hosts, ports));
     Ok(())
-}
-
-async fn first_look(
-    session: &Session,
-    release: &Release,
-    definitions: BTreeMap<ReleaseId, Definition>,
-) -> Result<Scene, Fail> {
-    let spec = session.spec(&definitions, Some(&release.id))?;
-    let world = session.world(definitions.clone(), Some(release));
-    let found = preflight(&world, &session.hosts(), spec.traffic.as_ref(), &definitions, &*session.clock).await;
-    Ok(Scene { spec, world, definitions, found, fallback: None, newest: session.newest_rollout()? })
-}
-
-/// Releases that run and that the history does not know.
-fn strangers(scene: &Scene) -> BTreeSet<ReleaseId> {
-    let running = scene.found.fleet.instances().map(|(.., instance)| &instance.release);
-    running.filter(|release| !scene.definitions.contains_key(release)).cloned().collect()
 }
 
 fn usable(found: &Preflight, spec: &Spec) -> Result<(), Fail> {
@@ -310,7 +298,9 @@ fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
     let made = session.store.migrations_made(&session.subject)?;
     Ok(match goal.verb {
         Verb::Contract => chore::contracts(&goal.release.definition, &made),
-        Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => chore::chores(&goal.release.definition, &made),
+        Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
+            chore::chores(&goal.release.definition, &made)
+        }
     })
 }
 
@@ -360,7 +350,7 @@ fn fallback(session: &Session, goal: &Goal) -> Result<Option<Generation>, Fail> 
             let present = present.filter(|current| session.is_proven(&current.release));
             present.map(Session::generation)
         }
-        (None, Verb::Restart | Verb::Scale | Verb::Contract) => None,
+        (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract) => None,
     };
     match back.as_ref().and_then(|back| session.revision(back.revision)) {
         Some(record) if session.past_contract(record)?.is_some() => Ok(None),
@@ -380,7 +370,9 @@ fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, th
 pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
     gone::tell(&session)?;
-    let scene = look(&session, &goal).await?;
+    // What another rollout was going to do is not decided by what runs now.
+    let adopt = if goal.earlier.is_some() { Adopt::Ignore } else { Adopt::Keep };
+    let scene = Box::pin(look(&mut session, &goal, adopt)).await?;
     session.keep_scale()?;
     if is_settled(&session, &scene, &goal)? {
         goal.announce();

@@ -19,6 +19,7 @@ pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
     let overrides = Overrides { version: Some(begun.version()), set: set.collect() };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock(&format!("scale to {}", args.replicas))?;
+    session.go_by_hosts().await?;
     let standing = session.permit(Ask::Scale)?;
     session.scale_to(args.replicas);
     let mut goal = match session.newest_rollout()?.filter(|_| standing.is_between()) {

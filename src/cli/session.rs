@@ -14,7 +14,7 @@ use crate::core::account::Account;
 use crate::core::chore::past_contract;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::history::{self, Past};
-use crate::core::names::{HostId, Port, ReleaseId, Revision};
+use crate::core::names::{Epoch, HostId, Port, ReleaseId, Revision};
 use crate::core::owner::Owner;
 use crate::core::release::{Definition, Driver};
 use crate::core::rollout::Rollout;
@@ -24,7 +24,7 @@ use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
 use crate::core::traffic::{Balancers, Traffic};
-use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Releases, SteadyClock};
+use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Preflight, Releases, SteadyClock};
 use crate::remote::Target;
 use crate::report::Versions;
 use crate::script::DEFAULT_BASE_DIR;
@@ -49,6 +49,10 @@ pub(super) struct Session<S = Sqlite> {
     rolled_back_to: Option<ReleaseId>,
     /// What the command line has set.
     pub(super) set: Vec<String>,
+    /// Releases that the history does not have, as the hosts keep them.
+    pub(super) on_hosts: BTreeMap<ReleaseId, Definition>,
+    /// What a look at the hosts has found, for the verb that goes on.
+    pub(super) found: Option<Found>,
     /// How many instances are asked for now by `ship scale`.
     pub(super) scale: Option<u32>,
     /// How many instances there are to be, whatever the files say: those of the release that is gone back to, or as many
@@ -78,6 +82,12 @@ fn passers(project: &Project) -> Access {
     if project.inventory.hosts.iter().any(passes) { Access::Services } else { Access::OwnerOnly }
 }
 
+/// The hosts, and what a look at them has found.
+pub(super) struct Found {
+    pub(super) world: Arc<Hosts>,
+    pub(super) preflight: Preflight,
+}
+
 /// Whether anybody is there to be asked, and what is passed over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attendance {
@@ -101,6 +111,8 @@ impl<S> Session<S> {
             revisions,
             rolled_back_to,
             set,
+            on_hosts,
+            found,
             scale,
             replicas,
             attendance,
@@ -116,6 +128,8 @@ impl<S> Session<S> {
             revisions,
             rolled_back_to,
             set,
+            on_hosts,
+            found,
             scale,
             replicas,
             attendance,
@@ -186,6 +200,8 @@ impl Session {
             revisions: Vec::new(),
             rolled_back_to: None,
             set,
+            on_hosts: BTreeMap::new(),
+            found: None,
             scale: None,
             replicas: None,
             attendance: Attendance::default(),
@@ -387,9 +403,10 @@ impl Session {
         self.revisions.iter().find(|record| record.revision == number)
     }
 
-    /// Every release of the history.
+    /// Every release of the history, and those that only the hosts know.
     pub(super) fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
-        self.revisions.iter().map(|record| (record.release.clone(), record.definition.clone())).collect()
+        let own = self.revisions.iter().map(|record| (record.release.clone(), record.definition.clone()));
+        self.on_hosts.clone().into_iter().chain(own).collect()
     }
 
     pub(super) fn versions(&self) -> Versions {
@@ -469,14 +486,42 @@ impl Session {
         let ports = self.ports(&definitions);
         let sites = inventory.hosts.iter().map(|host| HostSite { ports: ports.clone(), ..self.site(host) });
         let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
-        let secrets = release.and_then(|release| release.secrets.as_ref());
-        let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
-        let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
-        let releases = Releases { definitions, artifacts: self.place.artifacts(), secrets, pulled };
+        let releases = self.releases(definitions, release);
         let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
         let ports = self.project.playbook.service.ports.clone();
         let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver, ports });
         Arc::new(Hosts::new(sites, releases, self.owner(), Arc::clone(&self.clock), balancing, self.control()))
+    }
+
+    /// Tells the hosts' connections what is known of the releases by now.
+    pub(super) async fn update_world(
+        &self,
+        world: &mut Arc<Hosts>,
+        definitions: BTreeMap<ReleaseId, Definition>,
+        release: Option<&Release>,
+    ) {
+        if let Some(hosts) = Arc::get_mut(world) {
+            hosts.know(self.releases(definitions, release));
+        } else {
+            world.close().await;
+            *world = self.world(definitions, release);
+        }
+    }
+
+    fn releases(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Releases {
+        let secrets = release.and_then(|release| release.secrets.as_ref());
+        let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
+        let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
+        let proven = self.revisions.iter().filter(|record| record.proven);
+        let proven = proven.map(|record| (record.release.clone(), record.began)).collect();
+        Releases { definitions, artifacts: self.place.artifacts(), secrets, proven, pulled }
+    }
+
+    /// Ends the connections of a verb that has nothing more to do.
+    pub(super) async fn leave(&mut self) {
+        if let Some(found) = self.found.take() {
+            found.world.close().await;
+        }
     }
 
     /// What the hosts record of this history when it deploys.
@@ -484,7 +529,15 @@ impl Session {
         let Subject { fleet, service } = self.subject.clone();
         let (user, host) = who();
         let dir = self.place.dir.parent().unwrap_or(&self.place.dir).display().to_string();
-        Owner { fleet, service, history: self.history.clone(), who: format!("{user}@{host}"), dir, at: self.now() }
+        Owner {
+            fleet,
+            service,
+            history: self.history.clone(),
+            who: format!("{user}@{host}"),
+            dir,
+            epoch: Epoch::default(),
+            at: self.now(),
+        }
     }
 
     /// The ports of the playbook, then those of other releases.

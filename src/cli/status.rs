@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adopt::Adopt;
 use super::args::{Form, InventoryArg, Status as Args};
 use super::exit::{Exit, Fail};
 use super::session::{Session, StoreAccess};
@@ -19,7 +20,7 @@ use crate::core::names::{HostId, ReleaseId};
 use crate::core::release::Definition;
 use crate::core::standing::Standing;
 use crate::core::status::{Marks, Scene, Status};
-use crate::engine::{Hosts, preflight};
+use crate::engine::Hosts;
 use crate::report;
 use crate::store::Store;
 
@@ -30,7 +31,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
     let exit = if args.watch {
         watch(&mut view, args.inventory, args.output).await
     } else {
-        let shown = show(&view.session, &view.world, &view.definitions, args.output, "").await;
+        let shown = show(&mut view, args.output, "").await;
         shown.map(|()| Exit::Done)
     };
     view.world.close().await;
@@ -71,7 +72,7 @@ async fn watch(view: &mut View, inventory: InventoryArg, form: Form) -> Result<E
     loop {
         view.refresh(&inventory).await?;
         tokio::select! {
-            shown = show(&view.session, &view.world, &view.definitions, form, clear) => shown?,
+            shown = show(view, form, clear) => shown?,
             _ = interrupts.recv() => return Ok(Exit::Done),
         }
         tokio::select! {
@@ -81,15 +82,13 @@ async fn watch(view: &mut View, inventory: InventoryArg, form: Form) -> Result<E
     }
 }
 
-async fn show(
-    session: &Session,
-    world: &Arc<Hosts>,
-    definitions: &BTreeMap<ReleaseId, Definition>,
-    form: Form,
-    clear: &str,
-) -> Result<(), Fail> {
+async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
+    let (found, adopted) = view.session.look(&mut view.world).await?;
+    view.session.take_over(&found, &adopted, Adopt::Show)?;
+    view.definitions = view.session.definitions();
+    let (session, definitions) = (&view.session, &view.definitions);
     let mut spec = session.spec(definitions, None)?;
-    let mut found = preflight(world, &session.hosts(), spec.traffic.as_ref(), definitions, &*session.clock).await;
+    let elsewhere = session.last_elsewhere(&found.owners)?;
     let holder = session.holder()?;
     let newest = session.newest()?;
     let asked = match &newest {
@@ -115,7 +114,7 @@ async fn show(
     let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
     let now = session.now();
     let mut holds = drained(session, &found.fleet);
-    holds.extend(ownership::set_apart(session, &mut found));
+    holds.extend(ownership::holds(session, &found));
     let status = Status::of(&Scene {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,
@@ -140,6 +139,7 @@ async fn show(
             object["rollout"] = serde_json::to_value(&account).unwrap_or_default();
             object["locked_by"] = by.into();
             object["frozen"] = frozen.into();
+            object["last_deployed_elsewhere"] = elsewhere.map(|owner| owner.to_string()).into();
             print(&format!("{object}\n")).map(drop)
         }
         Form::Text => {
@@ -151,6 +151,8 @@ async fn show(
             lines.extend(frozen);
             lines.extend(waiting_contracts(session)?);
             lines.extend(debt);
+            lines
+                .extend(elsewhere.map(|owner| format!("another control directory deployed last: {}", owner.told(now))));
             let lines =
                 lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)

@@ -50,6 +50,8 @@ pub enum Verb {
     Restart,
     /// `ship scale`: more or fewer instances of what runs.
     Scale,
+    /// No command: a history took over what it found on the hosts.
+    Adopt,
     /// `ship contract`: what only older versions needed is taken away.
     Contract,
 }
@@ -62,6 +64,7 @@ impl Verb {
             Verb::Rollback => "rollback",
             Verb::Restart => "restart",
             Verb::Scale => "scale",
+            Verb::Adopt => "adoption",
             Verb::Contract => "contract",
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod action;
+pub mod adoption;
 pub mod analysis;
 pub mod budget;
 pub mod cadence;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::names::HostId;
+use super::names::{Epoch, HostId};
 use super::time::{Human, Time};
 
 /// The record that a host keeps of the last controller that deployed a service there.
@@ -20,6 +20,8 @@ pub struct Owner {
     pub who: String,
     /// The directory on the control machine that holds the history.
     pub dir: String,
+    /// The fencing number of the last rollout.
+    pub epoch: Epoch,
     /// When the last rollout began, by the clock of the control machine.
     pub at: Time,
 }
@@ -44,12 +46,15 @@ pub fn foreign<'a>(owners: &'a BTreeMap<HostId, Owner>, fleet: &str) -> BTreeMap
     owners.iter().filter(|(_, owner)| !owner.fleet.is_empty() && owner.fleet != fleet).collect()
 }
 
-/// The newest record of another history than `history` among the hosts, if another history deployed last.
-///
-/// Where even one host was last deployed to from `history`, and later, that history is the last one.
-pub fn last_from_elsewhere<'a>(owners: &'a BTreeMap<HostId, Owner>, history: &str) -> Option<&'a Owner> {
-    let newest = owners.values().max_by_key(|owner| owner.at)?;
-    (newest.history != history).then_some(newest)
+/// The record of the last rollout among the hosts. Their epochs tell, as the clocks of control machines differ.
+pub fn newest(owners: &BTreeMap<HostId, Owner>) -> Option<&Owner> {
+    owners.values().max_by_key(|owner| (owner.epoch, owner.at))
+}
+
+/// The record of the last rollout, if the history named `history`, whose newest epoch is `epoch`, does not know that
+/// rollout: another history made it, or a copy of this one.
+pub fn last_from_elsewhere<'a>(owners: &'a BTreeMap<HostId, Owner>, history: &str, epoch: Epoch) -> Option<&'a Owner> {
+    newest(owners).filter(|newest| newest.history != history || newest.epoch > epoch)
 }
 
 #[cfg(test)]
@@ -57,13 +62,13 @@ mod tests {
     use super::*;
 
     fn owners(entries: &[(&str, &str, &str, u64)]) -> BTreeMap<HostId, Owner> {
-        let owner = |fleet: &str, history: &str, at| Owner {
+        let owner = |fleet: &str, history: &str, epoch| Owner {
             fleet: fleet.into(),
             history: history.into(),
-            at: Time(at),
+            epoch: Epoch(epoch),
             ..Owner::default()
         };
-        entries.iter().map(|&(host, fleet, history, at)| (host.into(), owner(fleet, history, at))).collect()
+        entries.iter().map(|&(host, fleet, history, epoch)| (host.into(), owner(fleet, history, epoch))).collect()
     }
 
     #[test]
@@ -76,8 +81,9 @@ mod tests {
     #[test]
     fn the_newest_record_decides_which_history_deployed_last() {
         let owners = owners(&[("web1", "f", "a", 7), ("web2", "f", "b", 9)]);
-        assert_eq!(last_from_elsewhere(&owners, "a").unwrap().history, "b");
-        assert!(last_from_elsewhere(&owners, "b").is_none());
-        assert!(last_from_elsewhere(&BTreeMap::new(), "a").is_none());
+        assert_eq!(last_from_elsewhere(&owners, "a", Epoch(9)).unwrap().history, "b");
+        assert!(last_from_elsewhere(&owners, "b", Epoch(9)).is_none());
+        assert!(last_from_elsewhere(&owners, "b", Epoch(8)).is_some(), "a copy of the history went on");
+        assert!(last_from_elsewhere(&BTreeMap::new(), "a", Epoch(0)).is_none());
     }
 }

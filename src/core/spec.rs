@@ -293,7 +293,7 @@ impl fmt::Display for Impossible {
             }
             Impossible::PortTaken { slot, who } => write!(
                 f,
-                "{}: port {} is taken by {who}, which ship did not start; stop it, or take the port out of `ports`",
+                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take the port out of `ports`",
                 slot.host, slot.port
             ),
         }

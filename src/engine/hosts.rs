@@ -23,6 +23,7 @@ use crate::core::health::Verdict;
 use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::owner::Owner;
 use crate::core::release::{Check, Definition, Liveness, LivenessCheck, Readiness, Via};
+use crate::core::time::Time;
 use crate::core::traffic::View;
 use crate::probe;
 use crate::remote::{self, Connection, Target};
@@ -61,6 +62,8 @@ pub struct Releases {
     pub artifacts: PathBuf,
     /// The secrets' files that are known, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// The releases that have served on every replica, and when each was deployed.
+    pub proven: BTreeMap<ReleaseId, Time>,
     /// The release that hosts download themselves, and from which URL; `None` where all are sent to them.
     pub pulled: Option<(ReleaseId, String)>,
 }
@@ -154,6 +157,11 @@ impl Hosts {
         }
     }
 
+    /// Takes in what is known of the releases by now.
+    pub fn know(&mut self, releases: Releases) {
+        self.releases = releases;
+    }
+
     /// Ends every connection.
     pub async fn close(&self) {
         let close = |link: &'_ Link| {
@@ -208,6 +216,7 @@ impl Hosts {
             order,
             host_address: link.site.target.address.clone(),
             ports: link.site.ports.clone(),
+            proven: self.releases.proven.clone(),
             owner: self.owner.clone(),
             is_remote: link.site.target.transport == remote::Transport::Ssh || link.site.target.sudo,
         }
@@ -337,7 +346,7 @@ impl Hosts {
         let artifact = self.releases.artifacts.join(&definition.artifact.sha256);
         if !artifact.is_file() {
             return Err(format!(
-                "the artifact of version {} is no longer kept at {}; deploy that version again",
+                "this host does not have version {}, and its artifact is not kept at {}; deploy that version again",
                 definition.version,
                 artifact.display()
             ));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::liveness::askers;
 use super::reply::Unreadable;
 use super::report::Report;
-use super::site::{Input, Script, Site, Text, UNIT_DIR, WORK, driver_word};
+use super::site::{Input, Script, Site, Text, WORK, driver_word};
 use crate::core::fleet::Observation;
 use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
@@ -104,11 +104,14 @@ pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))
-        .set("UNIT_DIR", UNIT_DIR)
         .set("EXECUTES", needs.executes.unwrap_or_default())
         .running_as(site, needs.driver, needs.user)
         .add(include_str!("sh/unit.sh"));
-    text.add(include_str!("sh/identity.sh")).add(include_str!("sh/check.sh")).script(Input::default(), WORK)
+    text.telling_units(site)
+        .add(include_str!("sh/taken.sh"))
+        .add(include_str!("sh/identity.sh"))
+        .add(include_str!("sh/check.sh"))
+        .script(Input::default(), WORK)
 }
 
 /// Reads what [`check`] has printed, at `now` by this machine's clock.

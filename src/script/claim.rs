@@ -5,5 +5,8 @@ use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 /// Makes the host refuse every older order: one that a dead controller left on its way, or one of this rollout that was
 /// given before and has not arrived yet.
 pub fn claim(site: &Site) -> Script {
-    Text::acting(site, "claim").add(include_str!("sh/claim.sh")).script(Input::default(), LOCK_WAIT + WORK)
+    Text::acting(site, "claim")
+        .marking(site)
+        .add(include_str!("sh/claim.sh"))
+        .script(Input::default(), LOCK_WAIT + WORK)
 }

@@ -9,7 +9,8 @@
 //! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
 //! owner                  the fleet and the history that deployed last: who, from where, when
 //! tmp/                   what is not whole yet, or no longer
-//! releases/DIGEST/       app/ and secrets (0600); there only when whole
+//! releases/DIGEST/       app/, secrets and definition (0600 both); there only when whole; proven: when a release was
+//!                        deployed that has served on every replica since
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
 //!                        liveness, the script that asks, and liveness.failures (systemd driver);
 //!                        hooks: the user's commands, and hooked: the points of its life that are passed
@@ -41,6 +42,7 @@ mod observe;
 mod probe;
 mod prune;
 pub mod quote;
+mod releases;
 mod reply;
 mod report;
 mod restore;
@@ -64,6 +66,7 @@ pub use self::observe::observe;
 pub use self::probe::{Answer, Question, probe_command, read_answer};
 pub use self::prune::prune;
 pub use self::quote::quote;
+pub use self::releases::{KeptRelease, read_releases, releases};
 pub use self::reply::{End, Reply, Unreadable, read_reply};
 pub use self::restore::disarm;
 pub use self::site::{DEFAULT_BASE_DIR, Input, Script, Site};

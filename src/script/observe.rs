@@ -6,6 +6,8 @@ use super::site::{Input, Script, Site, Text, WORK};
 /// space. Takes no lock and changes nothing.
 pub fn observe(site: &Site) -> Script {
     Text::looking(site)
+        .telling_units(site)
+        .add(include_str!("sh/taken.sh"))
         .add(include_str!("sh/identity.sh"))
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)

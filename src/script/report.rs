@@ -34,6 +34,8 @@ struct Draft {
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
     owner: Option<Owner>,
+    /// Ports that the same service has in another directory, and how.
+    taken: BTreeMap<Port, String>,
     machine: Option<String>,
     place: Option<String>,
     releases: BTreeSet<ReleaseId>,
@@ -106,6 +108,10 @@ impl Draft {
             "boot" => value.clone_into(&mut self.boot),
             "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
+            "taken" => {
+                let (port, who) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+                self.taken.insert(number(line, port)?, who.to_owned());
+            }
             "machine" => self.machine = Some(value.to_owned()),
             "place" => self.place = Some(value.to_owned()),
             "owner" => owner(self.owner.get_or_insert_default(), value),
@@ -187,6 +193,11 @@ impl Draft {
                 Whose::Other(who) | Whose::Stray(who) => Some(who),
             });
             if let Some(who) = who {
+                slots.insert(port, Occupant::Stranger(who));
+            }
+        }
+        for (port, who) in self.taken {
+            if !matches!(slots.get(&port), Some(Occupant::Instance(_))) {
                 slots.insert(port, Occupant::Stranger(who));
             }
         }
@@ -283,6 +294,7 @@ fn owner(owner: &mut Owner, line: &str) {
         "history" => owner.history = value,
         "who" => owner.who = value,
         "dir" => owner.dir = value,
+        "epoch" => owner.epoch = Epoch(value.parse().unwrap_or_default()),
         "at" => owner.at = Time(value.parse().unwrap_or_default()),
         _ => {}
     }
@@ -306,7 +318,7 @@ pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N,
 }
 
 /// A digest may become a part of a path.
-fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
+pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     let is_digest = value.len() == 64 && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if is_digest { Ok(ReleaseId::from(value)) } else { Err(wrong(line, "holds no digest of 64 hex digits")) }
 }

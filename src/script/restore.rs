@@ -43,21 +43,22 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .hooking(HOOK_TIME)
         .stopping(halt.stop_timeout)
         .add(include_str!("sh/start_process.sh"))
+        .telling_units(site)
         .add(include_str!("sh/start_systemd.sh"))
         .add(include_str!("sh/restore.sh"))
         .text()
 }
 
-/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host that was armed. It is
-/// the same for all slots, without its last newline.
-pub(super) fn unit(site: &Site) -> String {
+/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host that was armed;
+/// without its last newline.
+pub(super) fn unit(site: &Site, port: Port) -> String {
     let service = &site.service;
-    let script = format!("{}/armed/%i/restore", site.root().replace('%', "%%"));
+    let script = format!("{}/armed/{port}/restore", site.root()).replace('%', "%%");
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
 [Unit]
-Description=Bringing {service} back on port %i
+Description=Bringing {service} back on port {port}
 After=network.target
 ConditionPathExists={script}
 StartLimitIntervalSec=0
@@ -89,23 +90,24 @@ mod tests {
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
+            proven: [].into(),
             owner: Owner::default(),
             is_remote: true,
         }
     }
 
     #[test]
-    fn the_unit_names_no_slot() {
-        insta::assert_snapshot!(unit(&site()), @r#"
+    fn restore_unit_belongs_to_one_slot() {
+        insta::assert_snapshot!(unit(&site(), 8081), @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Bringing page back on port %i
+        Description=Bringing page back on port 8081
         After=network.target
-        ConditionPathExists=/srv/50%%/page/armed/%i/restore
+        ConditionPathExists=/srv/50%%/page/armed/8081/restore
         StartLimitIntervalSec=0
 
         [Service]
-        ExecStart=/bin/sh "/srv/50%%/page/armed/%i/restore"
+        ExecStart=/bin/sh "/srv/50%%/page/armed/8081/restore"
         Restart=on-failure
         RestartSec=60
         SyslogIdentifier=page

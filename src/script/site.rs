@@ -1,5 +1,6 @@
 //! Where a script runs, and what one is made of.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 use super::address::loopback_forms;
 use super::quote::quote;
-use crate::core::names::{ActionId, Epoch, Port};
+use crate::core::names::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::owner::Owner;
 use crate::core::release::{Driver, own_user};
+use crate::core::time::Time;
 
 /// A service's place on one host, and in whose name orders are given.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Site {
     pub host_address: String,
     /// The ports on which to look for strangers.
     pub ports: Vec<Port>,
+    /// The releases that have served on every replica, and when each was deployed: a host marks those that lie there.
+    pub proven: BTreeMap<ReleaseId, Time>,
     /// What a host records of who deploys; its fleet is the only one whose orders the host takes.
     pub owner: Owner,
     /// Whether the scripts may run as another user than the one who called ship: over SSH, or by sudo.
@@ -129,9 +133,21 @@ impl Text {
             .set("EPOCH", site.epoch)
             .set("ORDER", site.order.0)
             .set("FLEET", &site.owner.fleet)
-            .set("OWNER", record(&site.owner))
+            .set("OWNER", record(site))
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
             .add(include_str!("sh/lock.sh"))
+    }
+
+    /// Lets it tell a unit of the service in another directory.
+    pub(super) fn telling_units(self, site: &Site) -> Self {
+        let root = site.root().replace('%', "%%");
+        self.set("UNIT_DIR", UNIT_DIR).set("UNIT_ROOT", root).add(include_str!("sh/elsewhere.sh"))
+    }
+
+    /// Lets it mark the releases that are proven, if it is the first of its epoch.
+    pub(super) fn marking(self, site: &Site) -> Self {
+        let marks: Vec<_> = site.proven.iter().map(|(release, at)| format!("{release}:{}", at.0)).collect();
+        self.set("PROVEN", marks.join(" "))
     }
 
     /// A text that only knows where it is.
@@ -178,10 +194,18 @@ impl Text {
 }
 
 /// The record of who deploys, as it lies on a host, without its last newline.
-fn record(owner: &Owner) -> String {
-    let Owner { fleet, service, history, who, dir, at } = owner;
-    let at = at.0.to_string();
-    let lines = [("fleet", fleet), ("service", service), ("history", history), ("who", who), ("dir", dir), ("at", &at)];
+fn record(site: &Site) -> String {
+    let Owner { fleet, service, history, who, dir, at, .. } = &site.owner;
+    let (epoch, at) = (site.epoch.to_string(), at.0.to_string());
+    let lines = [
+        ("fleet", fleet),
+        ("service", service),
+        ("history", history),
+        ("who", who),
+        ("dir", dir),
+        ("epoch", &epoch),
+        ("at", &at),
+    ];
     lines.map(|(key, value)| format!("{key}={}", one_line(value))).join("\n")
 }
 

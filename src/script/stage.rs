@@ -43,9 +43,10 @@ pub fn stage(
         ArtifactForm::File(name) => (plain_name(name), ""),
     };
     let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
-    let mut input = Input { head: secrets.bytes, file: None };
+    let whole = serde_json::to_string(definition).unwrap_or_default();
+    let mut input = Input { head: [whole.as_bytes(), b"\n", &secrets.bytes].concat(), file: None };
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
-    let text = Text::acting(site, "stage");
+    let text = Text::acting(site, "stage").marking(site);
     let text = match bytes {
         Bytes::Pushed(artifact) => {
             input.file = Some(artifact.to_owned());

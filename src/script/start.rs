@@ -104,6 +104,7 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
                 .set("LIVENESS_UNIT", units.service)
                 .set("LIVENESS_TIMER", units.timer)
                 .add(include_str!("sh/unit.sh"))
+                .telling_units(site)
                 .add(include_str!("sh/start_systemd.sh"));
             (text, patience)
         }

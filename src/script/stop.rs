@@ -45,7 +45,7 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
             let restore = restore::restore(site, halt, after);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
-                .set("RESTORE_UNIT", restore::unit(site))
+                .set("RESTORE_UNIT", restore::unit(site, halt.port))
                 .add(include_str!("sh/take.sh"))
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/guard.sh"))

@@ -63,6 +63,7 @@ mod tests {
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
             ports: vec![8081],
+            proven: [].into(),
             owner: Owner::default(),
             is_remote: true,
         }

@@ -12,7 +12,7 @@ fn before_the_first_deploy_there_is_none() {
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
-nothing was deployed yet
+nothing was deployed from here yet; `ship status` shows what the hosts run
 
 "#]])
         .run();

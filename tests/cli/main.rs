@@ -12,6 +12,7 @@ mod project;
 mod redact;
 mod told;
 
+mod adopt;
 mod aftermath;
 mod analysis;
 mod channels;

@@ -34,7 +34,7 @@ if it fails: held, as there is no other revision proven healthy to go back to
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
-nothing was deployed yet
+nothing was deployed from here yet; `ship status` shows what the hosts run
 
 "#]])
         .run();

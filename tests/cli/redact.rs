@@ -20,7 +20,7 @@ const RULES: [(&str, &str); 15] = [
     // Durations where they are measured; those that a user wrote stay.
     (r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b", "$1 [TOOK]"),
     (r"(?m)^(duration|          waited) ( *)\S+$", "$1 $2[TOOK]"),
-    (r"(of|by \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago", "$1 [TOOK] ago"),
+    (r"(of|(?:by|last:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago", "$1 [TOOK] ago"),
     // In a table: the age, and how long it took.
     (r"( {3}\d+ {3,})\d+[smh]( +\[NET])", "$1[AGE]$2"),
     (r"(\[WHEN] {3})\S+", "$1[TOOK]"),

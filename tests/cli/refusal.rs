@@ -101,7 +101,7 @@ fn a_port_that_a_stranger_has() {
         &project,
         str![[r#"
 error: this rollout cannot work; nothing was touched
-  node2: port 8082 is taken by pid [PID] (COMMAND), which ship did not start; stop it, or take the port out of `ports`
+  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or take the port out of `ports`
 
 "#]],
     );

@@ -232,7 +232,7 @@ fn a_port_that_a_stranger_holds_is_an_obstacle_and_is_never_touched() {
     assert_eq!(
         obstacles,
         [
-            "h2: port 8081 is taken by pid 4711 (nginx), which ship did not start; stop it, or take the port out of `ports`"
+            "h2: port 8081 is taken by pid 4711 (nginx), which this fleet did not start; stop it, or take the port out of `ports`"
         ]
     );
     let mut it = it;

@@ -39,7 +39,7 @@ pub(crate) fn shells() -> Vec<Shell> {
 /// The record of a controller that deploys for this fleet.
 pub(crate) fn owner(fleet: &str) -> Owner {
     let [service, history, who, dir] = ["testpage", "0f", "anna@laptop", "/srv/x"].map(str::to_owned);
-    Owner { fleet: fleet.to_owned(), service, history, who, dir, at: Time(1000) }
+    Owner { fleet: fleet.to_owned(), service, history, who, dir, epoch: Epoch(7), at: Time(1000) }
 }
 
 /// The one host of a test. What runs on it ends with it.
@@ -79,6 +79,7 @@ impl Host {
             order: ActionId(1),
             host_address: address,
             ports: vec![port],
+            proven: BTreeMap::new(),
             owner: owner("production"),
             is_remote: false,
         };

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use ship::core::names::{ActionId, Epoch, ReleaseId};
 use ship::core::release::ArtifactForm;
-use ship::script::{End, claim, prune};
+use ship::core::time::Time;
+use ship::script::{End, KeptRelease, claim, prune, read_releases, releases};
 
 use crate::host::{Host, Release, mode, openers, shells, wait_for};
 
@@ -37,6 +38,30 @@ fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
         assert_eq!(mode(&page), 0o644, "{shell:?}");
         assert_eq!(mode(page.parent().expect("directory")), 0o755);
         assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn host_tells_the_definitions_of_its_releases_and_which_were_proven() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let kept = |host: &Host| read_releases(&host.run(&releases(&host.site)).stdout).expect("releases");
+        assert_eq!(kept(&host), []);
+        let (release, other) = (Release::new("hello"), Release::new("other"));
+        host.stage(&release);
+        host.site.order = ActionId(2);
+        host.stage(&other);
+        assert_eq!(mode(&release_dir(&host, &release).join("definition")), 0o600);
+        host.site.epoch = Epoch(8);
+        host.site.proven = [(release.id.clone(), Time(17)), (ReleaseId::from("0".repeat(64)), Time(1))].into();
+        host.order(&claim(&host.site));
+        let expected = [(&release, Some(Time(17))), (&other, None)].map(|(release, proven)| KeptRelease {
+            id: release.id.clone(),
+            proven,
+            definition: serde_json::to_string(&release.definition).expect("JSON"),
+        });
+        let found = kept(&host);
+        assert!(found.len() == 2 && expected.iter().all(|kept| found.contains(kept)), "{shell:?}: {found:?}");
     }
 }
 

@@ -45,6 +45,34 @@ fn every_shell_understands_the_scripts() {
 }
 
 #[test]
+fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let (units, other) = (host.dir.path().join("units"), host.dir.path().join("other/testpage"));
+        fs::create_dir_all(other.join("slots")).expect("directory");
+        fs::create_dir(&units).expect("directory");
+        let name = format!("ship-testpage@{}.service", host.port);
+        let text = format!("[Unit]\nConditionPathExists={}/slots/{}/instance\n", other.display(), host.port);
+        fs::write(units.join(&name), &text).expect("unit");
+        fake_systemctl(&host, "");
+
+        let seen = host.order(&moved(&host, observe(&host.site)));
+        let who = format!("the unit {name} of {}", other.display());
+        assert_eq!(seen.slots.get(&host.port), Some(&Occupant::Stranger(who)), "{shell:?}");
+        let refused = host.run(&moved(&host, start(&host.site, &launch(&host, &release))));
+        let why = format!("the unit {name} belongs to {}: choose other ports", other.display());
+        assert_eq!(refused.failure(), why);
+        assert_eq!(fs::read_to_string(units.join(&name)).expect("unit"), text);
+
+        fs::remove_dir_all(&other).expect("directory");
+        let seen = host.order(&moved(&host, observe(&host.site)));
+        assert!(seen.slots.is_empty(), "{shell:?}: what is left of a directory that is gone is in nobody's way");
+    }
+}
+
+#[test]
 fn without_systemd_a_start_is_refused_with_advice() {
     if std::path::Path::new("/run/systemd/system").exists() {
         eprintln!("not run: systemd runs on this machine");

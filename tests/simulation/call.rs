@@ -390,7 +390,7 @@ impl Session {
             Verb::Rollback => self.current().filter(|current| {
                 current.release != goal.release && history::is_proven(&self.past(), &current.release)
             }),
-            Verb::Restart | Verb::Scale | Verb::Contract => None,
+            Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract => None,
         };
         back.map(|record| Generation {
             revision: record.revision,

@@ -261,7 +261,7 @@ impl Draft<'_> {
         }
         let own = match self.rollout.verb {
             Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
-            Verb::Restart | Verb::Scale | Verb::Contract => {
+            Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract => {
                 Some("the release is the one that ran before, so there is nothing to go back to")
             }
             // What was proven is not to blame for a sick machine.

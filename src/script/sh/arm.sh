@@ -31,9 +31,9 @@ keep_units() {
             { [ ! -f "$SLOT/liveness" ] || cp -p "$UNIT_DIR/$asker.service" "$UNIT_DIR/$asker.timer" "$litter/"; }
     } 2>&1) || fail "the instance could not be kept: $said"
     begin_units
-    write_unit "ship-$SERVICE.restore@.service" "$RESTORE_UNIT"
-    read_units
+    write_unit "$guard.service" "$RESTORE_UNIT"
+    read_units "$guard.service"
     # A timer that systemd was told of does not outlive a restart of the host; what is enabled does.
-    said=$(ln -sf "$UNIT_DIR/ship-$SERVICE.restore@.service" \
+    said=$(ln -sf "$UNIT_DIR/$guard.service" \
         "$UNIT_DIR/multi-user.target.wants/$guard.service" 2>&1) || fail "$guard.service could not be enabled: $said"
 }

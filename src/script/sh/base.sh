@@ -6,7 +6,7 @@ PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
 BLANKS=$IFS
 NL='
 '
-litter= fresh= found= heard= free= check= hooked= only_port= identity=
+litter= fresh= found= heard= free= check= hooked= only_port= identity= elsewhere_ports=
 naps=0
 
 # The time since the host's start, which no one sets: "up" as text in seconds, "cs" as a number in 1/100 s.

@@ -109,6 +109,7 @@ fence() {
             umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
                 mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
         } 2>&1) || fail "the epoch could not be stored: $said"
+        mark_proven
         return
     fi
     [ "$taken" -le "$ORDER" ] || finish late "$taken"
@@ -128,6 +129,15 @@ check_owner() {
     fi
     [ -z "$owned_by" ] || [ "$owned_by" = "$FLEET" ] ||
         fail "$ROOT belongs to the fleet $owned_by, not to $FLEET: nothing was done"
+}
+
+# Marks the releases that are proven and lie here with the time of their deploy, for a history that does not know them.
+# Where there is no room for a mark, there is none.
+mark_proven() {
+    for proof in $PROVEN; do
+        release=$ROOT/releases/${proof%:*}
+        [ ! -d "$release" ] || { printf '%s\n' "${proof#*:}" >"$release/proven"; } 2>/dev/null || :
+    done
 }
 
 # Removes what is not whole, or no longer. Who is still at it may put one more thing there: that goes with its own end.

@@ -23,6 +23,7 @@ broken() {
 
 receive() {
     said=$(mkdir -p "$litter/release/app" 2>&1) || broken "$said"
+    take 1 "$litter/release/definition" '%s' || broken "the definition did not arrive whole, or could not be written"
     if [ -n "$SECRETS_SHA256" ]; then
         take "$SECRETS_LINES" "$litter/release/secrets" "$SECRETS_END" ||
             broken "the secrets did not arrive whole, or could not be written"

@@ -5,6 +5,7 @@ asker=ship-$SERVICE.liveness@$PORT
 prepare_systemd() {
     [ -d /run/systemd/system ] || fail "systemd does not run on this host: driver = \"process\" needs none"
     [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable for this user: set sudo = true"
+    ! is_elsewhere "$PORT" || fail "the unit $service_unit belongs to $elsewhere: choose other ports"
     need_user
     [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $ASKERS ||
         fail "to ask for liveness this host needs one of these programs: $ASKERS"

@@ -177,6 +177,16 @@ impl Sqlite {
         Ok(self.query("select id from identity", params![], |row| row.get(0))?.pop().unwrap_or_default())
     }
 
+    /// The newest epoch that a rollout was given, or that was seen when one was.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
+        let sql = "select epoch from counters where fleet = ?1 and service = ?2";
+        let found = self.query(sql, params![subject.fleet, subject.service], |row| row.get(0))?.pop();
+        Ok(Epoch(unsigned(found.unwrap_or_default())))
+    }
+
     /// The instances that a person asked for by `ship scale`, if that was the last word.
     ///
     /// # Errors

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{HAS_BEGUN, Sqlite, unsigned};
-use crate::core::event::{Entry, Event};
+use super::{HAS_BEGUN, Sqlite, signed, unsigned};
+use crate::core::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::failure::Outcome;
 use crate::core::history::Run;
-use crate::core::names::Revision;
+use crate::core::names::{Epoch, Revision};
 use crate::core::time::Time;
-use crate::store::{RolloutId, RolloutRecord, StoreError, Subject};
+use crate::store::{NewRevision, RolloutId, RolloutRecord, Store as _, StoreError, Subject};
 
 impl Sqlite {
     /// The rollouts of a service, oldest first.
@@ -52,6 +53,73 @@ impl Sqlite {
             runs.push(Run { start, outcome });
         }
         Ok(runs)
+    }
+
+    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if it had succeeded `at`
+    /// that time.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn adopt(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+        proven: bool,
+        replicas: u32,
+        at: Time,
+    ) -> Result<Revision, StoreError> {
+        self.execute("savepoint adopt", [])?;
+        let adopted = self.add_adopted(subject, new, proven, replicas, at);
+        if adopted.is_err() {
+            self.execute("rollback to adopt", [])?;
+        }
+        self.execute("release adopt", [])?;
+        adopted
+    }
+
+    fn add_adopted(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+        proven: bool,
+        replicas: u32,
+        at: Time,
+    ) -> Result<Revision, StoreError> {
+        let revision = self.add_revision(subject, new)?;
+        let outcome = Outcome::Succeeded;
+        let target = Generation { revision, release: new.release.clone(), version: new.definition.version.clone() };
+        let start = RolloutStart {
+            verb: new.verb,
+            service: subject.service.clone(),
+            fleet: subject.fleet.clone(),
+            target,
+            fallback: None,
+            replicas,
+            fallback_replicas: None,
+            epoch: Epoch::default(),
+            is_proven: proven,
+            scaling: None,
+            set: Vec::new(),
+        };
+        let rollout: i64 = self
+            .query(
+                "insert into rollouts (fleet, service, revision, epoch, began_ms, ended_ms, outcome)
+                 values (?1, ?2, ?3, 0, ?4, ?4, ?5) returning id",
+                params![subject.fleet, subject.service, revision.0, signed(at.0), self.encode("an outcome", &outcome)?],
+                |row| row.get(0),
+            )?
+            .pop()
+            .unwrap_or_default();
+        let events = [Event::RolloutStarted(start), Event::RolloutFinished { outcome }];
+        for (seq, event) in (1_i64..).zip(events) {
+            let text = self.encode("an event", &Entry { at, event })?;
+            self.execute("insert into events values (?1, ?2, ?3)", params![rollout, seq, text])?;
+        }
+        self.execute(
+            "update revisions set proven = ?1 where fleet = ?2 and service = ?3 and revision = ?4",
+            params![proven, subject.fleet, subject.service, revision.0],
+        )?;
+        Ok(revision)
     }
 
     /// The numbers of all rollouts, of whatever service.

@@ -179,6 +179,22 @@ fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
 }
 
 #[test]
+fn adopted_revision_is_a_finished_one_and_proven_only_if_said_so() {
+    let (_dir, _, mut store) = store();
+    let adopted = NewRevision { verb: Verb::Adopt, ..new("1") };
+    let first = store.adopt(&subject(), &adopted, true, 3, Time(7)).unwrap();
+    store.adopt(&subject(), &adopted, false, 3, Time(9)).unwrap();
+    let records = store.revisions(&subject()).unwrap();
+    assert_eq!(records[0].revision, first);
+    assert_eq!(records.iter().map(|record| record.proven).collect::<Vec<_>>(), [true, false]);
+    for (record, at) in records.iter().zip([Time(7), Time(9)]) {
+        assert_eq!((record.began, record.ended, record.outcome.clone()), (at, Some(at), Some(Outcome::Succeeded)));
+    }
+    let (_, journal) = store.newest_journal(&subject()).unwrap().unwrap();
+    assert_eq!(journal.len(), 2);
+}
+
+#[test]
 fn history_keeps_its_random_id() {
     let (_dir, place, first) = store();
     let id = first.history_id().unwrap();
