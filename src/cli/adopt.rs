@@ -21,7 +21,7 @@ use crate::core::standing::Standing;
 use crate::core::time::Time;
 use crate::engine::{Hosts, Preflight, preflight};
 use crate::script;
-use crate::store::{NewRevision, RevisionRecord, Store as _};
+use crate::store::{NewRevision, RevisionRecord};
 
 /// How many hosts are asked for definitions, one after the other: those that hold a release mostly hold all.
 const HOSTS_ASKED_MAX: usize = 8;
@@ -172,7 +172,7 @@ impl Session {
             let replicas = self.amounts()?.replicas;
             let revision = self.store.adopt(&self.subject, &new, adoption.proven, replicas, at)?;
             note(&format!("note: adopted {version} from the hosts as revision {revision}"));
-            self.revisions = self.store.revisions(&self.subject)?;
+            self.read_history()?;
         } else {
             self.revisions.push(shown(new, self.next_revision(), adoption.proven, at));
         }
