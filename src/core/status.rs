@@ -295,8 +295,9 @@ impl Status {
             _ => format!("{name} was {how}; {available} of {desired} replicas are available now"),
         };
         match self.standing {
-            Standing::New | Standing::Running => self.replicas.progress().sentence(&self.service),
-            Standing::Idle => ended("rolled out"),
+            Standing::Running => self.replicas.progress().sentence(&self.service),
+            // Another history rolled out what runs: this one has no rollout yet.
+            Standing::New | Standing::Idle => ended("rolled out"),
             Standing::RolledBack => ended("rolled back"),
             Standing::Paused => stopped("is paused"),
             Standing::CutOff => stopped("was interrupted"),

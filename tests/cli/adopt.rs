@@ -139,6 +139,6 @@ fn control_directory_that_was_overtaken_goes_on_from_what_the_other_deployed() {
     fs::rename(elsewhere.join("page-1.0"), project.path("page-1.0")).expect("ours");
     project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
     assert_eq!(project.status()["version"], "0.9");
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    project.ship(&["rollback", "inventory.toml", "--to-revision", "1"]).any_stderr().run();
     assert_eq!(project.status()["version"], "0.8");
 }
