@@ -40,6 +40,7 @@ mod signals;
 mod status;
 mod trace;
 mod unlock;
+mod world;
 
 use std::ffi::OsString;
 use std::io::Write;

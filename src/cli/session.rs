@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use super::exit::{Exit, Fail};
 use super::patience::Patience;
-use super::releases::Release;
 use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
 use crate::core::account::Account;
 use crate::core::chore::past_contract;
 use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::history::{self, Past};
-use crate::core::names::{Epoch, HostId, Port, ReleaseId, Revision};
-use crate::core::owner::Owner;
+use crate::core::names::{HostId, ReleaseId, Revision};
 use crate::core::release::{Definition, Driver};
 use crate::core::rollout::Rollout;
 use crate::core::roster::Roster;
@@ -23,11 +21,8 @@ use crate::core::spec::Spec;
 use crate::core::standing::{Ask, Standing};
 use crate::core::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
-use crate::core::traffic::{Balancers, Traffic};
-use crate::engine::{Balancing, Clock, Control, HostSite, Hosts, Preflight, Releases, SteadyClock};
-use crate::remote::Target;
+use crate::engine::{Clock, Hosts, Preflight, SteadyClock};
 use crate::report::Versions;
-use crate::script::DEFAULT_BASE_DIR;
 use crate::store::{
     Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish, place_for,
 };
@@ -477,143 +472,6 @@ impl Session {
             one_first(&playbook.rollout.steps, playbook.unattended.soak, replicas)
         } else {
             playbook.rollout.steps.clone()
-        }
-    }
-
-    /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Arc<Hosts> {
-        let inventory = &self.project.inventory;
-        let ports = self.ports(&definitions);
-        let sites = inventory.hosts.iter().map(|host| HostSite { ports: ports.clone(), ..self.site(host) });
-        let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
-        let releases = self.releases(definitions, release);
-        let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
-        let ports = self.project.playbook.service.ports.clone();
-        let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver, ports });
-        Arc::new(Hosts::new(sites, releases, self.owner(), Arc::clone(&self.clock), balancing, self.control()))
-    }
-
-    /// Tells the hosts' connections what is known of the releases by now.
-    pub(super) async fn update_world(
-        &self,
-        world: &mut Arc<Hosts>,
-        definitions: BTreeMap<ReleaseId, Definition>,
-        release: Option<&Release>,
-    ) {
-        if let Some(hosts) = Arc::get_mut(world) {
-            hosts.know(self.releases(definitions, release));
-        } else {
-            world.close().await;
-            *world = self.world(definitions, release);
-        }
-    }
-
-    fn releases(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Releases {
-        let secrets = release.and_then(|release| release.secrets.as_ref());
-        let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
-        let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
-        let proven = self.revisions.iter().filter(|record| record.proven);
-        let proven = proven.map(|record| (record.release.clone(), record.began)).collect();
-        Releases { definitions, artifacts: self.place.artifacts(), secrets, proven, pulled }
-    }
-
-    /// Ends the connections of a verb that has nothing more to do.
-    pub(super) async fn leave(&mut self) {
-        if let Some(found) = self.found.take() {
-            found.world.close().await;
-        }
-    }
-
-    /// What the hosts record of this history when it deploys.
-    fn owner(&self) -> Owner {
-        let Subject { fleet, service } = self.subject.clone();
-        let (user, host) = who();
-        let dir = self.place.dir.parent().unwrap_or(&self.place.dir).display().to_string();
-        Owner {
-            fleet,
-            service,
-            history: self.history.clone(),
-            who: format!("{user}@{host}"),
-            dir,
-            epoch: Epoch::default(),
-            at: self.now(),
-        }
-    }
-
-    /// The ports of the playbook, then those of other releases.
-    pub(super) fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
-        let mut ports = self.project.playbook.service.ports.clone();
-        for port in definitions.values().flat_map(|definition| &definition.ports) {
-            if !ports.contains(port) {
-                ports.push(*port);
-            }
-        }
-        ports
-    }
-
-    /// Where commands of the playbook's run on this machine, and what they are told besides.
-    fn control(&self) -> Control {
-        let dir = self.project.playbook.path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let mut env = BTreeMap::from([("SHIP_INVENTORY".to_owned(), self.inventory.display().to_string())]);
-        env.extend(self.store.lease_token().map(|token| (config::LEASE.to_owned(), token.to_owned())));
-        // A hook is the service's own, and has its secrets here as on a host.
-        let names = self.project.playbook.service.secrets.names.iter().map(|name| name.value.clone());
-        env.extend(names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
-        Control { dir: dir.map(std::path::Path::to_owned), env }
-    }
-
-    /// Who sends requests to the instances, if anybody does.
-    pub(super) fn traffic(&self) -> Option<Traffic> {
-        let traffic = self.project.playbook.traffic.as_ref()?;
-        let balancers =
-            if traffic.driver.is_on_hosts() { Balancers::OnHosts } else { Balancers::Shared(self.balancers()) };
-        Some(Traffic { balancers, drain_timeout: traffic.drain_timeout })
-    }
-
-    /// The balancers' machines.
-    pub(super) fn balancers(&self) -> Vec<HostId> {
-        self.project.inventory.balancers.iter().map(|balancer| balancer.name.clone()).collect()
-    }
-
-    /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is kept apart: no service
-    /// has such a name. Several fleets may share a balancer, so each has a directory of its own there.
-    fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
-        let site = self.site(balancer);
-        let base_dir = format!("{}/.balancer/{}", site.base_dir.trim_end_matches('/'), self.subject.fleet);
-        HostSite { base_dir, ports: Vec::new(), ..site }
-    }
-
-    /// The service's directory on a host.
-    pub(super) fn root(&self, host: &HostId) -> String {
-        let found = self.project.inventory.hosts.iter().find(|known| known.name == *host);
-        let base_dir = found.map(|host| self.site(host).base_dir).unwrap_or_default();
-        format!("{}/{}", base_dir.trim_end_matches('/'), self.subject.service)
-    }
-
-    fn site(&self, host: &config::HostConfig) -> HostSite {
-        let local = host.transport == Transport::Local;
-        let default = if local {
-            self.place.local_host(host.name.as_str()).to_string_lossy().into_owned()
-        } else {
-            DEFAULT_BASE_DIR.to_owned()
-        };
-        let ssh = host.ssh.clone();
-        HostSite {
-            target: Target {
-                name: host.name.clone(),
-                address: host.address.clone(),
-                transport: if local { crate::remote::Transport::Local } else { crate::remote::Transport::Ssh },
-                user: ssh.user,
-                port: ssh.port,
-                identity_file: ssh.identity_file,
-                config: ssh.config,
-                known_hosts: ssh.known_hosts,
-                connect_timeout: ssh.connect_timeout,
-                sudo: ssh.sudo,
-            },
-            labels: host.labels.clone(),
-            base_dir: host.base_dir.clone().unwrap_or(default),
-            ports: self.project.playbook.service.ports.clone(),
         }
     }
 }

@@ -137,7 +137,9 @@ mod tests {
 
     #[tokio::test]
     async fn processes_that_a_program_leaves_behind_are_named() {
-        let script = "setsid sleep 50 >/dev/null 2>&1 & echo $!";
+        // Until it executes `sleep`, the process has the name of the program before.
+        let script = "setsid sleep 50 >/dev/null 2>&1 & echo $!
+            until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done";
         let output = ran(script, Duration::from_secs(10)).await.expect("it runs");
         let pid = output.stdout.trim();
         assert_eq!(output.stderr, format!("{STILL_RUNNING}sleep (pid {pid})\n"));
