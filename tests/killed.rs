@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use support::asker::running;
@@ -74,11 +75,11 @@ fn kill(mut ship: Running) {
     assert_eq!(ship.wait().code, None);
 }
 
-/// Waits for a script on a host, known by a part of its text.
-fn await_script(text: &str) {
-    let line = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let runs = |pid: u32| String::from_utf8_lossy(&line(pid)).contains(text);
-    until(text, Duration::from_secs(20), || pids().into_iter().any(runs).then_some(()));
+/// Waits until a script that does this has taken the lock of a host, which names what it is held for.
+fn await_script(fleet: &Loopback, verb: &str) {
+    let locks: Vec<_> = fleet.hosts.iter().map(|host| host.base_dir.join("page/lock")).collect();
+    let is_held_for = |lock: &PathBuf| fs::read_to_string(lock).is_ok_and(|held| held.contains(&format!(" {verb}, ")));
+    until(verb, Duration::from_secs(20), || locks.iter().any(is_held_for).then_some(()));
 }
 
 #[test]
@@ -187,14 +188,10 @@ fn a_stop_under_way_is_completed_without_its_controller() {
         project.deploy("1").exits(0);
         let before = Before::now();
         let deploy = project.start_deploy("2");
-        await_script("VERB='stop'");
+        await_script(&fleet, "stop");
         kill(deploy);
         // The connections end at once; what was begun on the host ends in its own time.
         until("no ssh is left", Duration::from_secs(6), || (processes_named("ssh") == 0).then_some(()));
-        for _ in 0..3 {
-            eprintln!("{:#?}", before.strangers());
-            std::thread::sleep(Duration::from_secs(1));
-        }
         before.await_nothing(Duration::from_secs(10) + SOON);
         let slots = fleet.hosts.iter().map(|host| host.base_dir.join("page/slots"));
         let records =

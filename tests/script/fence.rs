@@ -144,12 +144,14 @@ fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
 fn a_transfer_whose_rollout_has_gone_on_without_it_ends_late() {
     let mut host = Host::new();
     let release = Release::new("hello");
-    let mut sender = host.spawn(&host.stage_script(&release));
+    let script = host.stage_script(&release);
+    let mut sender = host.spawn(&script);
     let tmp = host.root().join("tmp");
     wait_for("the sender", || fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0));
     host.site.order = ActionId(2);
     host.order(&claim(&host.site));
-    let bytes = fs::read(&release.path).expect("artifact");
+    let mut bytes = script.input.head;
+    bytes.extend(fs::read(&release.path).expect("artifact"));
     std::io::Write::write_all(&mut sender.stdin.take().expect("stdin"), &bytes).expect("write");
     let output = sender.wait_with_output().expect("output");
     let stdout = String::from_utf8(output.stdout).expect("text");
