@@ -221,8 +221,16 @@ fn answers(scene: &Scene, count: usize) -> BTreeMap<String, usize> {
 /// From one server to the other with a request under way.
 async fn replace(scene: Scene) {
     let hosts = scene.hosts();
-    let seen = view(&hosts).await.expect("a view");
     let of = |view: &View, number| view.servers[&scene.slot(number)];
+    // A server that was never checked is not up yet.
+    let begun = Instant::now();
+    let seen = loop {
+        let seen = view(&hosts).await.expect("a view");
+        if of(&seen, 1).is_up == Some(true) || begun.elapsed() > Duration::from_secs(20) {
+            break seen;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     assert_eq!((of(&seen, 0).gate, of(&seen, 0).is_up), (Gate::Open, Some(true)));
     assert_eq!((of(&seen, 1).gate, of(&seen, 1).is_up), (Gate::Bound, Some(true)));
     assert!(seen.generation.starts_with(&scene.haproxy.pid()), "{}", seen.generation);

@@ -228,7 +228,7 @@ fn a_fresh_control_directory_replaces_what_it_does_not_know() {
         let _ = std::fs::remove_file(project.path(".ship").join(file));
     }
     // As an earlier version of ship has left the hosts.
-    for node in ["node1", "node2", "node3"] {
+    for node in ["node1", "node2", "node3", "node4"] {
         for release in std::fs::read_dir(project.path(&format!(".ship/hosts/{node}/page/releases"))).expect("releases")
         {
             std::fs::remove_file(release.expect("release").path().join("definition")).expect("definition");

@@ -95,7 +95,10 @@ fn setting_without_its_table_is_answered_with_the_whole_key() {
 #[test]
 fn lone_inventory_is_used_without_asking() {
     let project = Project::small();
-    project.ship(&["history"]).stdout("nothing was deployed yet\n").run();
+    project
+        .ship(&["history"])
+        .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+        .run();
     project.ship(&["deploy"]).any_stderr().run();
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }

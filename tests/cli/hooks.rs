@@ -62,15 +62,18 @@ fn what_fails_before_a_start_is_told_with_its_last_words() {
 [MOMENT]  Waiting for deployment spec update to be observed...
 [MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
 [MOMENT]  staging 0.8 on the hosts
-[MOMENT]  node1       unknown   whether it did stage 0.8: node1: the host's answer has a line that makes no sense: `1owner=fleet=local` is not known; looking again
-[MOMENT]  node1       lost      node1: the host's answer has a line that makes no sense: `1owner=fleet=local` is not known
-[MOMENT]  node1       FAILED    the host is out of reach
-          doing   trying to reach the host again
-          seen    node1: the host's answer has a line that makes no sense: `1owner=fleet=local` is not known
+[MOMENT]  node1       staged    0.8 in [TOOK]
+[MOMENT]  node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3
+          | looking
+          | no database
+[MOMENT]  node1:8081  failed    could not start 0.8 after [TOOK]: the before_start hook ended with exit status 3: no database
+[MOMENT]  node1:8081  FAILED    0.8 could not be started
+          doing   starting 0.8
+          seen    the before_start hook ended with exit status 3: no database
           waited  [TOOK]
           now     nothing more is changed: there is no other revision proven healthy to go back to; 0 of 1 available
 [MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available after [TOOK]
-          why     node1: out of reach for [TOOK]: node1: the host's answer has a line that makes no sense: `1owner=fleet=local` is not known
+          why     node1:8081: the new instance could not be started: the before_start hook ended with exit status 3: no database
           held    there is no other revision proven healthy to go back to
           next    `ship status` shows where it stands; mend it, then `ship resume` tries again
 

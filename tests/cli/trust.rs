@@ -72,7 +72,10 @@ fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
         let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
         let with_ssh = inventory.replace("[fleet]", "[ssh]\nconfig = \"ssh_config\"\n\n[fleet]");
         fs::write(project.path("inventory.toml"), with_ssh).expect("our own file");
-        project.ship(&["history"]).stdout("nothing was deployed yet\n").run();
+        project
+            .ship(&["history"])
+            .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+            .run();
         if !give_away(&project.path(file)) {
             return;
         }
