@@ -69,6 +69,11 @@ pub(super) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Fail> {
         let chosen = Chosen { path: path.clone(), found_in: Some(base.clone()) };
         chosen.check_file(path).map(|()| chosen)
     };
+    let own = here.join(INVENTORY);
+    if base != here && own.is_file() && !known.is_empty() && !known.contains(&own) {
+        let all: Vec<_> = std::iter::once(own).chain(known).collect();
+        return Err(Fail::refused(ask("one lies here, and others were deployed from a parent directory", &all, &here)));
+    }
     if let [only] = &known[..] {
         return found(only);
     }

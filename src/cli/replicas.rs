@@ -35,10 +35,14 @@ impl Session {
     /// As many instances are wanted as the newest rollout wanted, where there is still room for them: what the files say
     /// by now is for the next deploy.
     pub(super) fn want_as_many(&mut self) -> Result<(), Fail> {
-        let slots = self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
-        let last = history::replicas_wanted_last(&self.runs()?);
-        self.replicas = last.filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots));
+        self.replicas = self.wanted_last(&self.runs()?);
         Ok(())
+    }
+
+    /// How many instances the newest rollout wanted where it left the fleet, if there is still room for them.
+    pub(super) fn wanted_last(&self, runs: &[Run]) -> Option<u32> {
+        let slots = self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
+        history::replicas_wanted_last(runs).filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))
     }
 
     /// How the rollouts before were begun, and how they ended.

@@ -51,6 +51,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let release = Release::of_history(&session, &target.release, &target.definition);
     let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement };
     if args.dry_run {
+        goal.announcement.iter().for_each(|announcement| note(announcement));
         let form = if args.output == Output::Json { Form::Json } else { Form::Text };
         return plan::show(&mut session, &goal, form).await;
     }
@@ -101,8 +102,16 @@ fn want_number_of(
 ) -> Result<Option<String>, Fail> {
     let runs = session.runs()?;
     let Some(then) = history::replicas_of(&runs, &target.release) else { return Ok(None) };
-    let now = session.amounts()?.replicas;
-    if then == now || history::is_scaled_since(&runs, &target.release) || session.says_replicas() {
+    if history::is_scaled_since(&runs, &target.release) || session.says_replicas() {
+        return Ok(None);
+    }
+    // The playbook may already have the number of a deploy that failed.
+    let now = match session.wanted_last(&runs) {
+        Some(last) => last,
+        None => session.amounts()?.replicas,
+    };
+    session.want(now);
+    if then == now {
         return Ok(None);
     }
     let undone = match present {
@@ -161,7 +170,10 @@ fn refuse_second(session: &Session, present: Option<&RevisionRecord>) -> Result<
         history::rollback_target(&past, &present.release).and_then(|back| session.revision(back.revision))
     {
         let (number, version) = (back.revision, &back.definition.version);
-        hints.push(format!("`ship rollback --to-revision {number}` goes further back, to {version}"));
+        let first = session.revisions.iter().find(|record| record.release == present.release);
+        let goes =
+            if first.is_some_and(|first| back.revision < first.revision) { "goes further back, to" } else { "goes to" };
+        hints.push(format!("`ship rollback --to-revision {number}` {goes} {version}"));
     }
     if let Some(left) = left {
         let (number, version) = (left.revision, &left.definition.version);

@@ -296,7 +296,8 @@ impl Status {
         };
         match self.standing {
             Standing::Running => self.replicas.progress().sentence(&self.service),
-            // Another history rolled out what runs: this one has no rollout yet.
+            // Another history deployed what runs: this one has no rollout yet.
+            Standing::New if !self.replicas.progress().is_complete() => stopped("was deployed from elsewhere"),
             Standing::New | Standing::Idle => ended("rolled out"),
             Standing::RolledBack => ended("rolled back"),
             Standing::Paused => stopped("is paused"),

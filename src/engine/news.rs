@@ -49,7 +49,7 @@ impl<W: World, S: Store> Run<W, S> {
         self.watch.asked(name, now);
         let being_stopped = self.is_being_stopped(name);
         let Some(instance) = self.engine.fleet.instance_mut(&slot) else { return };
-        if instance.name != *name || instance.restarts != restarts || being_stopped {
+        if instance.name != *name || instance.restarts != restarts || being_stopped || !instance.is_running() {
             return;
         }
         let release = instance.release.clone();

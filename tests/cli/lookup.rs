@@ -32,6 +32,20 @@ fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
 }
 
 #[test]
+fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
+    let project = Project::small();
+    project.deploy("0.8");
+    let below = project.path("below");
+    fs::create_dir(&below).expect("our own directory");
+    fs::copy(project.path("inventory.toml"), below.join("inventory.toml")).expect("our own directory");
+    for verb in ["deploy", "status"] {
+        let done = project.ship(&[verb]).within(&below).any_stderr().status(2).run();
+        let listed = format!("name one:\n  inventory.toml\n  {}\n", project.path("inventory.toml").display());
+        assert!(done.stderr.ends_with(&listed), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn of_two_fleets_one_must_be_named() {
     let project = Project::small();
     fs::write(project.path("staging.toml"), project.inventory("staging", &NODES[3..])).expect("our own directory");

@@ -157,6 +157,30 @@ fn number_that_was_scaled_since_stays_in_a_rollback() {
 }
 
 #[test]
+fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another() {
+    let project = Project::new();
+    project.deploy("0.8");
+    project.deploy("0.9");
+    project.release("1.0", Behaviour::Exits);
+    let project = project.with("replicas = 3", "replicas = 1");
+    project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
+    assert_eq!(project.versions(), ["0.9", "0.9", "0.9"]);
+    project.ship(&["rollback", "--to-revision", "1"]).any_stderr().run();
+    assert_eq!(project.versions(), ["0.8", "0.8", "0.8"]);
+}
+
+#[test]
+fn verb_that_is_refused_gives_the_lock_back() {
+    let project = Project::small();
+    project.deploy("0.8");
+    for refused in [&["promote"][..], &["resume"], &["abort"], &["rollback", "--to-revision", "77"]] {
+        project.ship(refused).any_stderr().status(2).run();
+        let done = project.ship(&["unlock"]).any_stdout().run();
+        assert!(done.stdout.contains("not locked"), "{refused:?}: {}", done.stdout);
+    }
+}
+
+#[test]
 fn undo_goes_to_a_given_revision() {
     let project = Project::small();
     project.release("1.0", Behaviour::Good);

@@ -84,7 +84,10 @@ fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
             let refused = format!("{file} belongs to uid 4711, not to root, and ship has found it by itself\nhint: ");
             assert!(done.stderr.contains(&refused), "{verb}: {}", done.stderr);
         }
-        project.ship(&["history", "inventory.toml"]).stdout("nothing was deployed yet\n").run();
+        project
+            .ship(&["history", "inventory.toml"])
+            .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+            .run();
     }
 }
 

@@ -46,6 +46,13 @@ pub struct Sqlite {
     copy: Option<tempfile::TempDir>,
 }
 
+impl Drop for Sqlite {
+    /// A verb that is refused after it took the lease gives it back. If that fails, the lease expires.
+    fn drop(&mut self) {
+        drop(self.release_lease());
+    }
+}
+
 /// Whether a database cannot be opened or written because of its file system or its permissions.
 fn is_read_only(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
