@@ -119,13 +119,20 @@ pub fn check_own(path: &Path) -> Result<(), Untrusted> {
 /// If another user owns it or can replace it.
 pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     let Ok(target) = path.canonicalize() else { return Ok(()) };
-    // The links themselves: whoever owns one decides where it leads.
-    for link in path.ancestors().take_while(|link| link.starts_with(base) && *link != base) {
-        if let Ok(metadata) = fs::symlink_metadata(link)
-            && metadata.is_symlink()
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // The owner of a link decides where it leads, and the owner of a directory what lies there.
+    for link in links(&path) {
+        if let Ok(metadata) = fs::symlink_metadata(&link)
             && !is_own(&metadata)
         {
-            return Err(foreign(link, &metadata));
+            return Err(foreign(&link, &metadata));
+        }
+    }
+    for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(base)) {
+        if let Ok(metadata) = fs::metadata(dir)
+            && !is_own(&metadata)
+        {
+            return Err(foreign(dir, &metadata));
         }
     }
     let metadata = fs::metadata(&target).map(|metadata| (target.clone(), metadata));
@@ -152,6 +159,28 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
         }
     }
     Ok(())
+}
+
+/// Every symbolic link on the way to a path, those that other links lead to among them. At most as many as the kernel
+/// follows.
+fn links(path: &Path) -> Vec<PathBuf> {
+    const LINKS_MAX: usize = 40;
+    let mut found = Vec::new();
+    let mut rest = path.to_owned();
+    while found.len() < LINKS_MAX {
+        let mut from_root: Vec<_> = rest.ancestors().collect();
+        from_root.reverse();
+        let Some((link, target)) = from_root.into_iter().find_map(|link| Some((link, fs::read_link(link).ok()?)))
+        else {
+            break;
+        };
+        let mut next = link.parent().unwrap_or(Path::new("/")).join(target);
+        // With nothing to add, `extend` adds no slash, which would follow the link.
+        next.extend(rest.strip_prefix(link).unwrap_or(Path::new("")));
+        found.push(link.to_owned());
+        rest = next;
+    }
+    found
 }
 
 fn foreign(path: &Path, metadata: &Metadata) -> Untrusted {
@@ -219,23 +248,23 @@ pub fn make_private(path: &Path) {
     drop(fs::set_permissions(path, Permissions::from_mode(mode & !BEYOND_OWNER | least)));
 }
 
-/// Options that open a file for the caller alone and follow no link.
+/// Options that open a file for the caller alone, follow no link, and wait for nobody at a named pipe.
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(FILE_MODE).custom_flags(no_follow());
+    options.mode(FILE_MODE).custom_flags(own_flags());
     options
 }
 
-/// Opens a file to read it; a link is an error.
+/// Opens a file to read it; a link is an error, and a named pipe is empty.
 ///
 /// # Errors
 /// If it cannot be opened or is a link.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(no_follow()).open(path)
+    OpenOptions::new().read(true).custom_flags(own_flags()).open(path)
 }
 
-fn no_follow() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
+fn own_flags() -> i32 {
+    i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -331,6 +360,26 @@ mod tests {
         assert!(!is_private_group_of(users, "ben:x:1001:\n", 1001, 1000), "the group of another user");
         let shared = users.replace("1001:1001", "1001:1000");
         assert!(!is_private_group_of(&shared, "anna:x:1000:\n", 1000, 1000));
+    }
+
+    #[test]
+    fn found_file_is_refused_if_another_user_owns_a_link_or_a_directory_on_the_way() {
+        let (root, project) = tree();
+        let (other, chain) = (root.path().join("other"), project.join("chain.toml"));
+        fs::create_dir(&other).unwrap();
+        // A link of the caller's to a link of the stranger's to a file of the caller's.
+        symlink(project.join("inventory/a.toml"), other.join("link")).unwrap();
+        symlink(other.join("link"), &chain).unwrap();
+        check_found(&chain, &project).unwrap();
+        if std::os::unix::fs::lchown(other.join("link"), Some(STRANGER), None).is_err() {
+            return;
+        }
+        assert_eq!(check_found(&chain, &project).unwrap_err().path, other.join("link"));
+        // A directory of the stranger's with a link of the caller's in it.
+        symlink(project.join("inventory/a.toml"), other.join("own")).unwrap();
+        check_found(&other.join("own"), &other).unwrap();
+        chown(&other, Some(STRANGER), None).unwrap();
+        assert_eq!(check_found(&other.join("own"), &other).unwrap_err().path, other);
     }
 
     #[test]

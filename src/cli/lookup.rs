@@ -81,7 +81,7 @@ pub(super) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Fail> {
         return Err(Fail::refused(ask("several fleets were deployed from here", &known, &here)));
     }
     match &files_nearby(&here)[..] {
-        [only] if *only == here.join(INVENTORY) => found(&PathBuf::from(INVENTORY)),
+        [only] if *only == here.join(INVENTORY) => found(only),
         candidates => Err(Fail::refused(ask("nothing was deployed from here yet", candidates, &here))),
     }
 }

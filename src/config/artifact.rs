@@ -127,6 +127,10 @@ impl ArtifactConfig {
             Sums::Beside | Sums::Nowhere => None,
         });
         sources.extend(self.signature.as_ref().map(|signature| &signature.at));
+        sources.extend(self.channels.values().filter_map(|channel| match channel {
+            Channel::Text(source) | Channel::Json { source, .. } => Some(source),
+            Channel::Newest { .. } => None,
+        }));
         let paths = sources.into_iter().filter_map(|source| match source {
             Source::Path(path) => Some(path.clone()),
             Source::Url(_) => None,
@@ -135,7 +139,11 @@ impl ArtifactConfig {
             Signer::Minisign(MinisignKey::File(path)) | Signer::Ssh { allowed_signers: path, .. } => Some(path.clone()),
             Signer::Minisign(MinisignKey::Text(_)) => None,
         });
-        paths.chain(key).collect()
+        let directories = self.channels.values().filter_map(|channel| match channel {
+            Channel::Newest { directory, .. } => Some(directory.clone()),
+            Channel::Text(_) | Channel::Json { .. } => None,
+        });
+        paths.chain(key).chain(directories).collect()
     }
 
     /// A source of which nothing else is said.

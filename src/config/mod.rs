@@ -75,7 +75,7 @@ pub struct Project {
 
 impl Project {
     /// The files of this machine that the inventory leads to: what ship reads, and what it runs here. Of the arguments of
-    /// commands only files below `base` count.
+    /// commands only files below `base` count, also those that are named without a directory.
     pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
         let Self { inventory, playbook } = self;
         let mut files = vec![inventory.path.clone(), playbook.path.clone()];
@@ -94,7 +94,8 @@ impl Project {
         }
         let dir = playbook.path.parent().unwrap_or(Path::new(""));
         for command in playbook.commands_here() {
-            let words = command.iter().enumerate().filter(|(_, word)| word.contains('/'));
+            let is_file = |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
+            let words = command.iter().enumerate().filter(|(index, word)| is_file(*index, word));
             let words = words.map(|(index, word)| (index, dir.join(word)));
             let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
             files.extend(words.filter(|(index, path)| *index == 0 || counts(path)).map(|(_, path)| path));

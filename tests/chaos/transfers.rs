@@ -69,7 +69,7 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         let (fleet, project) = three_hosts();
         let state = project.path(".ship");
         fs::create_dir(&state).expect("our own directory");
-        world::run("mount", &["-t", "tmpfs", "-o", "size=1m", "state", &state.display().to_string()]);
+        world::run("mount", &["-t", "tmpfs", "-o", "mode=700,size=1m", "state", &state.display().to_string()]);
         let began = Instant::now();
         project.deploy("1").exits(0);
         let traffic = Traffic::begin(places(&fleet));

@@ -42,6 +42,24 @@ fn by_shell(project: &Project, script: &str) -> Done {
 }
 
 #[test]
+fn lone_inventory_in_a_directory_of_another_user_is_refused() {
+    let project = Project::small();
+    let theirs = project.path("theirs");
+    fs::create_dir(&theirs).expect("our own directory");
+    for file in ["inventory.toml", "playbook.toml"] {
+        symlink(project.path(file), theirs.join(file)).expect("our own link");
+    }
+    project.ship(&["history"]).within(&theirs).any_stdout().run();
+    if !give_away(&theirs) {
+        return;
+    }
+    for verb in ["status", "plan", "deploy"] {
+        let done = project.ship(&[verb]).within(&theirs).any_stderr().status(2).run();
+        assert!(done.stderr.contains("belongs to uid 4711, not to root"), "{verb}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn state_directory_of_another_user_is_refused_for_a_named_inventory_too() {
     let project = Project::small();
     let sub = project.path("sub");
