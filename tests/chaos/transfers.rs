@@ -76,7 +76,7 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         fill(&state.join("ballast"));
-        deploy.wait().exits(1).says(&["state database", "free space"]);
+        deploy.wait().exits(1).says(&["state database", "make room on the disk"]);
         project.ship("status", &[]).exits(0).says(&["was cut off"]);
         project.deploy("2").exits(2).says(&["make room on that disk"]);
         fs::remove_file(state.join("ballast")).expect("our own file");
