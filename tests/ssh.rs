@@ -715,15 +715,17 @@ async fn login_shell_that_refuses_is_named_with_what_it_printed() {
 #[tokio::test]
 async fn login_shell_that_hangs_is_named_at_the_deadline() {
     let sshd = sshd!();
-    let over = sshd.file("over").display().to_string();
-    let waits = format!("echo waiting for the home directory; while [ ! -e {over} ]; do sleep 0.1; done");
+    // It ends with this file, also where that goes with the whole directory.
+    sshd.write("waiting", "");
+    let waiting = sshd.file("waiting").display().to_string();
+    let waits = format!("echo waiting for the home directory; while [ -e {waiting} ]; do sleep 0.1; done");
     use_login_shell(&sshd, &format!("sh -c '{waits}'"));
     let (_base, connection) = open(&sshd.target()).await;
     let command = Command { deadline: Duration::from_secs(1), ..script("echo ran") };
     let error = connection.run(&command).await.unwrap_err().to_string();
     assert!(error.contains("the start of the login shell did not end within 1s"), "{error}");
     assert!(error.contains("waiting for the home directory"), "{error}");
-    sshd.write("over", "");
+    std::fs::remove_file(waiting).expect("our own file");
     connection.close().await;
 }
 
