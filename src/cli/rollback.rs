@@ -51,7 +51,7 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
     let release = Release::of_history(&session, &target.release, &target.definition);
     let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement };
     if args.dry_run {
-        goal.announcement.iter().for_each(|announcement| note(announcement));
+        goal.announce();
         let form = if args.output == Output::Json { Form::Json } else { Form::Text };
         return plan::show(&mut session, &goal, form).await;
     }

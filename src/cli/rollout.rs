@@ -41,7 +41,8 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    fn announce(&self) {
+    /// Says what can no longer be refused.
+    pub(super) fn announce(&self) {
         self.announcement.iter().for_each(|text| note(text));
     }
 

@@ -299,11 +299,8 @@ impl Story {
         }
         self.course = Course::begin(entry, status);
         let Some(course) = &self.course else { return Vec::new() };
-        let from = if course.from.is_empty() || mix(status).is_empty() {
-            String::new()
-        } else {
-            format!(" (now {})", mix(status))
-        };
+        let now = mix(status);
+        let from = if course.from.is_empty() || now.is_empty() { String::new() } else { format!(" (now {now})") };
         let replicas = text::count(course.replicas as usize, "replica");
         let text = format!("{} on {}: {replicas}{from}", course.title(), course.fleet);
         vec![routine(entry.at, String::new(), "", &text), sentence(entry.at, FIRST_SENTENCE)]
