@@ -1,7 +1,7 @@
 //! A private, real sshd for a test: a port, keys and a directory of its own, gone with the test.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ impl Sshd {
             &config,
             format!(
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nPidFile none\nAuthorizedKeysFile {at}/id.pub\n\
-                 StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n{more}\n\
+                 StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel VERBOSE\n{more}\n\
                  # So that no dotfile of whoever runs the test is read (the first SetEnv wins).\n\
                  SetEnv HOME={at}\n"
             ),
@@ -58,7 +58,10 @@ impl Sshd {
         let sshd = Self { child, dir, port };
         sshd.write("ssh_config", "");
         sshd.trust(&sshd.file("host_key.pub"));
-        let listens = eventually(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        // By its log: a connection, to find out, would be counted as one of the test's.
+        let addresses = fs::read_to_string(&config).unwrap().matches("ListenAddress").count();
+        let listens =
+            eventually(Duration::from_secs(10), || sshd.log().matches("Server listening on").count() == addresses);
         assert!(listens, "sshd does not listen: {}", sshd.log());
         Some(sshd)
     }
@@ -97,6 +100,12 @@ impl Sshd {
     /// What it has noted until now.
     pub fn log(&self) -> String {
         fs::read_to_string(self.file("sshd.log")).unwrap()
+    }
+
+    /// How many connections it has taken. It notes each before it answers, so the number is right as soon as a client
+    /// has an answer; what it notes of a client that went away may come later.
+    pub fn connections(&self) -> usize {
+        self.log().matches("Connection from 127.0.0.1 ").count()
     }
 
     /// How many logins it has seen.
