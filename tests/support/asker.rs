@@ -16,8 +16,10 @@ use super::world::until;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Between two counts of the processes; an instance takes longer to start and to end.
 const COUNT_PAUSE: Duration = Duration::from_millis(20);
-/// A question that has no answer by then has failed.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Where nobody takes a connection by then, nobody is there.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// A question that has no answer by then has failed. Longer than a busy machine lets a page wait for a processor.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks places over and over, each time with a new connection, until stopped.
 pub struct Asker {
@@ -86,8 +88,8 @@ fn ask_on(place: String, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> J
 /// What went wrong, in words.
 pub fn ask(socket: SocketAddr) -> Result<String, String> {
     let step = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
-    let mut stream = TcpStream::connect_timeout(&socket, PATIENCE).map_err(step("connect"))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(step("connect"))?;
+    let mut stream = TcpStream::connect_timeout(&socket, CONNECT_PATIENCE).map_err(step("connect"))?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(step("connect"))?;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: tests\r\n\r\n").map_err(step("ask"))?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).map_err(step("read"))?;
