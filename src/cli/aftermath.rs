@@ -262,6 +262,6 @@ mod tests {
             [(&"skipped".into(), &6.into()), (&"failure".into(), &7.into()), (&"skipped".into(), &6.into()),]
         );
         let pages = std::fs::read_dir(dir.path().join(".ship/runs")).unwrap().count();
-        assert_eq!(pages, 0, "there is no page where there was no rollout");
+        assert_eq!(pages, 0, "a run without a rollout leaves no page");
     }
 }

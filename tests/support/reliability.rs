@@ -134,15 +134,15 @@ const FAULTS: [(&str, &[Fault]); 6] = [
         &[
             Fault {
                 key: "killed-deploying",
-                tried: "`kill -9` of `ship deploy` at random moments over its whole length, each in a deploy of its own",
-                promised: "The service notices nothing; `ship status` says what was under way and how far it has come; the \
-                           same command or `ship resume` goes on, `ship abort` goes back; nothing stays behind, here or on \
-                           the hosts",
+                tried: "`kill -9` of `ship deploy` at random moments, each in a new deploy",
+                promised: "The service is not affected; `ship status` shows the rollout and its progress; the same \
+                           command or `ship resume` continues it, `ship abort` rolls it back; no processes or files \
+                           are left behind",
             },
             Fault {
                 key: "killed-rolling-back",
-                tried: "`kill -9` of `ship rollback` at random moments over its whole length, each in a rollback of its own",
-                promised: "The same; the same command goes on to the same revision",
+                tried: "`kill -9` of `ship rollback` at random moments, each in a new rollback",
+                promised: "As above; the same command continues to the same revision",
             },
         ],
     ),
@@ -152,13 +152,14 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "rivals-one-history",
                 tried: "Two deploys of different versions at once, from one control directory",
-                promised: "One is told who is at it (exit 6); the fleet ends on one version",
+                promised: "One is refused and names the holder of the lock (exit 6); the fleet ends on one version",
             },
             Fault {
                 key: "rivals-two-histories",
-                tried: "Two deploys of different versions at once, from two copies of a control directory, neither of which \
-                        knows what the other does",
-                promised: "The hosts take orders from one only; the other is told (exit 6); the fleet ends on one version",
+                tried: "Two deploys of different versions at once, from two copies of a control directory that share \
+                        no state",
+                promised: "The hosts accept commands from only one; the other stops (exit 6); the fleet ends on one \
+                           version",
             },
             Fault {
                 key: "stopped-and-taken-over",
@@ -174,9 +175,10 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "stopped-and-unlocked",
-                tried: "The controller is stopped in the middle, its lock is taken away by `ship unlock --yes`, another \
-                        deploys, then the first goes on",
-                promised: "Before, the other is told who holds the lock (exit 6); after, the hosts refuse the first (exit 6)",
+                tried: "The controller is stopped during a deploy, `ship unlock --yes` breaks its lock, another \
+                        deploys, then the first resumes",
+                promised: "Before the unlock, the other command names the holder of the lock (exit 6); afterwards the \
+                           hosts reject the first (exit 6)",
             },
             Fault {
                 key: "unlocked-at-work",
@@ -201,7 +203,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "cut-before-staging",
                 tried: "Cut before the release is sent there, for good",
-                promised: "Nothing is begun that counts on the host; the old version stays; mended, the same command goes on",
+                promised: "Nothing is begun that counts on the host; the old version stays; mended, the same command \
+                           goes on",
             },
             Fault {
                 key: "cut-before-staging-mended",
@@ -271,7 +274,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "state-disk-full",
                 tried: "The disk of the control machine's state runs full in the middle of a deploy",
-                promised: "ship stops without harm and says what to do (exit 1); with room again the same command goes on",
+                promised: "ship stops without harm and says what to do (exit 1); with room again the same command \
+                           goes on",
             },
         ],
     ),
@@ -295,8 +299,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "instance-started-by-hand",
-                tried: "Somebody starts a program on the port of a slot that the deploy is about to use",
-                promised: "The stranger is named and left alone; the old version serves on",
+                tried: "Another program is started on the port of a slot that the deploy is about to use",
+                promised: "The program is named and left alone; the old version keeps serving",
             },
         ],
     ),
@@ -310,8 +314,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "night-download-breaks",
-                tried: "The download breaks at 90 % whenever it is tried; the next night it breaks once",
-                promised: "Exit 2, nothing is touched; then it is gone on with from where it broke off",
+                tried: "The download breaks at 90 % on every attempt; the next night it breaks once",
+                promised: "Exit 2, no changes are made; the next night the download resumes where it broke off",
             },
             Fault {
                 key: "night-wrong-sum",
@@ -325,8 +329,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "night-killed",
-                tried: "The machine goes down in the middle (`kill -9`), two nights in a row",
-                promised: "The next run goes on; with `interrupted = \"abort\"` it goes back (exit 3)",
+                tried: "The machine crashes during the deploy (`kill -9`), two nights in a row",
+                promised: "The next run continues the rollout; with `interrupted = \"abort\"` it rolls back (exit 3)",
             },
             Fault {
                 key: "night-twice",
