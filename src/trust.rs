@@ -122,21 +122,12 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // The owner of a link decides where it leads, and the owner of a directory what lies there.
     for link in links(&path) {
-        if let Ok(metadata) = fs::symlink_metadata(&link)
-            && !is_own(&metadata)
-        {
-            return Err(foreign(&link, &metadata));
-        }
+        check_owner(&link, fs::symlink_metadata(&link))?;
     }
     for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(base)) {
-        if let Ok(metadata) = fs::metadata(dir)
-            && !is_own(&metadata)
-        {
-            return Err(foreign(dir, &metadata));
-        }
+        check_owner(dir, fs::metadata(dir))?;
     }
-    let metadata = fs::metadata(&target).map(|metadata| (target.clone(), metadata));
-    if let Ok((target, metadata)) = metadata {
+    if let Ok(metadata) = fs::metadata(&target) {
         check_one(&target, &metadata)?;
     }
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
@@ -147,10 +138,9 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
             // the system is for its administrator to say: that of staff to /usr/local, for example.
             let is_sticky = metadata.mode() & STICKY != 0;
             let is_systems = !is_below && metadata.uid() == ROOT && metadata.mode() & OTHERS_MAY_WRITE == 0;
-            if !is_own(&metadata) {
-                return Err(foreign(dir, &metadata));
-            }
-            if !is_sticky && !is_systems {
+            if is_sticky || is_systems {
+                check_owner(dir, Ok(metadata))?;
+            } else {
                 check_one(dir, &metadata)?;
             }
         }
@@ -183,14 +173,19 @@ fn links(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn foreign(path: &Path, metadata: &Metadata) -> Untrusted {
-    Untrusted { path: path.to_owned(), why: Distrust::Owner { owner: metadata.uid(), caller: caller() } }
+/// Refuses what belongs to another user. Nothing is wrong with a path that does not exist.
+fn check_owner(path: &Path, metadata: io::Result<Metadata>) -> Result<(), Untrusted> {
+    match metadata {
+        Ok(metadata) if !is_own(&metadata) => {
+            let why = Distrust::Owner { owner: metadata.uid(), caller: caller() };
+            Err(Untrusted { path: path.to_owned(), why })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    if !is_own(metadata) {
-        return Err(foreign(path, metadata));
-    }
+    check_owner(path, Ok(metadata.clone()))?;
     let mode = metadata.mode();
     let group_is_private = || is_private_group(metadata.gid(), metadata.uid()) && !has_acl(path);
     if mode & OTHERS_MAY_WRITE != 0 || mode & GROUP_MAY_WRITE != 0 && !group_is_private() {
