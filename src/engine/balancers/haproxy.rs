@@ -85,10 +85,10 @@ impl Haproxy<'_> {
             // What it does not know, or keeps closed already, gets nothing.
             (_, None) | (Turn::Ease | Turn::Close, Some(Gate::Closed)) | (Turn::Ease, Some(Gate::Bound)) => seen,
             (Turn::Ease, Some(Gate::Open)) => {
-                self.tell_until(switch.slot, haproxy::ease, |view| !view.is_open(switch.slot)).await?
+                self.tell_until(seen, switch.slot, haproxy::ease, |view| !view.is_open(switch.slot)).await?
             }
             (Turn::Close, Some(Gate::Open | Gate::Bound)) => {
-                self.tell_until(switch.slot, haproxy::close, |view| view.is_closed(switch.slot)).await?
+                self.tell_until(seen, switch.slot, haproxy::close, |view| view.is_closed(switch.slot)).await?
             }
             (Turn::Cut, Some(_)) => {
                 self.tell(&haproxy::cut(backend, &server)).await?;
@@ -158,11 +158,11 @@ impl Haproxy<'_> {
     /// successor does not know.
     async fn tell_until(
         &self,
+        mut seen: Backend,
         slot: &Slot,
         orders: fn(&str, &str) -> Vec<String>,
         has_effect: impl Fn(&View) -> bool,
     ) -> Result<Backend, Switched> {
-        let mut seen = self.look().await?;
         let begun = Instant::now();
         loop {
             let server = self.hosts.server_name(self.settings, slot, &seen)?;
