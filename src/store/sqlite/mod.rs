@@ -457,29 +457,13 @@ impl Store for Sqlite {
         now: Time,
     ) -> Result<(RolloutId, Epoch), StoreError> {
         let epoch = self.raise_epoch(subject, seen)?;
-        let id = self
-            .query(
-                "insert into rollouts (fleet, service, revision, epoch, began_ms)
-                 values (?1, ?2, ?3, ?4, ?5) returning id",
-                params![subject.fleet, subject.service, revision.0, signed(epoch.0), signed(now.0)],
-                |row| row.get(0),
-            )?
-            .pop()
-            .unwrap_or_default();
-        Ok((RolloutId(id), epoch))
+        Ok((self.insert_rollout(subject, revision, epoch, now)?, epoch))
     }
 
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
         // One commit, however many: each waits for the disk.
         let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
-        for entry in entries {
-            let text = self.encode("an event", entry)?;
-            self.execute(
-                "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
-                params![rollout.0, text],
-            )?;
-            self.note_migration(rollout, entry)?;
-        }
+        self.insert_events(rollout, entries)?;
         transaction.commit().map_err(|source| self.failed(source))
     }
 

@@ -69,7 +69,23 @@ impl Sqlite {
         at: Time,
     ) -> Result<Revision, StoreError> {
         self.execute("savepoint adopt", [])?;
-        let adopted = self.add_adopted(subject, new, proven, replicas, at);
+        let adopted = self.add_revision(subject, new).and_then(|revision| {
+            let version = new.definition.version.clone();
+            let start = RolloutStart {
+                verb: new.verb,
+                service: subject.service.clone(),
+                fleet: subject.fleet.clone(),
+                target: Generation { revision, release: new.release.clone(), version },
+                fallback: None,
+                replicas,
+                fallback_replicas: None,
+                epoch: Epoch::default(),
+                is_proven: proven,
+                scaling: None,
+                set: Vec::new(),
+            };
+            self.add_finished(subject, start, at).map(|()| revision)
+        });
         if adopted.is_err() {
             self.execute("rollback to adopt", [])?;
         }
@@ -77,49 +93,42 @@ impl Sqlite {
         adopted
     }
 
-    fn add_adopted(
-        &mut self,
+    /// Adds a rollout that began and succeeded `at` that time.
+    fn add_finished(&mut self, subject: &Subject, start: RolloutStart, at: Time) -> Result<(), StoreError> {
+        let (proven, outcome) = (start.is_proven, Outcome::Succeeded);
+        let rollout = self.insert_rollout(subject, start.target.revision, start.epoch, at)?;
+        let events = [Event::RolloutStarted(start), Event::RolloutFinished { outcome: outcome.clone() }];
+        self.insert_events(rollout, &events.map(|event| Entry { at, event }))?;
+        self.end_rollout(rollout, &outcome, proven, at)
+    }
+
+    pub(super) fn insert_rollout(
+        &self,
         subject: &Subject,
-        new: &NewRevision,
-        proven: bool,
-        replicas: u32,
-        at: Time,
-    ) -> Result<Revision, StoreError> {
-        let revision = self.add_revision(subject, new)?;
-        let outcome = Outcome::Succeeded;
-        let target = Generation { revision, release: new.release.clone(), version: new.definition.version.clone() };
-        let start = RolloutStart {
-            verb: new.verb,
-            service: subject.service.clone(),
-            fleet: subject.fleet.clone(),
-            target,
-            fallback: None,
-            replicas,
-            fallback_replicas: None,
-            epoch: Epoch::default(),
-            is_proven: proven,
-            scaling: None,
-            set: Vec::new(),
-        };
-        let rollout: i64 = self
-            .query(
-                "insert into rollouts (fleet, service, revision, epoch, began_ms, ended_ms, outcome)
-                 values (?1, ?2, ?3, 0, ?4, ?4, ?5) returning id",
-                params![subject.fleet, subject.service, revision.0, signed(at.0), self.encode("an outcome", &outcome)?],
-                |row| row.get(0),
-            )?
-            .pop()
-            .unwrap_or_default();
-        let events = [Event::RolloutStarted(start), Event::RolloutFinished { outcome }];
-        for (seq, event) in (1_i64..).zip(events) {
-            let text = self.encode("an event", &Entry { at, event })?;
-            self.execute("insert into events values (?1, ?2, ?3)", params![rollout, seq, text])?;
-        }
-        self.execute(
-            "update revisions set proven = ?1 where fleet = ?2 and service = ?3 and revision = ?4",
-            params![proven, subject.fleet, subject.service, revision.0],
+        revision: Revision,
+        epoch: Epoch,
+        began: Time,
+    ) -> Result<RolloutId, StoreError> {
+        let id = self.query(
+            "insert into rollouts (fleet, service, revision, epoch, began_ms)
+             values (?1, ?2, ?3, ?4, ?5) returning id",
+            params![subject.fleet, subject.service, revision.0, signed(epoch.0), signed(began.0)],
+            |row| row.get(0),
         )?;
-        Ok(revision)
+        Ok(RolloutId(id.first().copied().unwrap_or_default()))
+    }
+
+    /// Adds events to a rollout's journal, as part of the caller's transaction.
+    pub(super) fn insert_events(&self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
+        for entry in entries {
+            let text = self.encode("an event", entry)?;
+            self.execute(
+                "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
+                params![rollout.0, text],
+            )?;
+            self.note_migration(rollout, entry)?;
+        }
+        Ok(())
     }
 
     /// The numbers of all rollouts, of whatever service.
