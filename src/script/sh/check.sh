@@ -22,8 +22,7 @@ check_as_user() {
             check="${check}problem=there is no user $RUN_AS here; create it, or name another user$NL"
             return
         fi
-        [ ${#RUN_AS} -le 31 ] ||
-            check="${check}problem=the user $RUN_AS cannot be made: the name has ${#RUN_AS} characters, 31 are allowed; set user, or shorten the service's name$NL"
+        is_name_short || check="${check}problem=$said$NL"
         command -v useradd >/dev/null 2>&1 || check="${check}missing=useradd$NL"
     fi
     if [ -n "$INSTEAD_OF_ROOT" ] && ! command -v setpriv >/dev/null 2>&1; then

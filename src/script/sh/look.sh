@@ -32,7 +32,8 @@ find_members() {
 # shell itself reads them, for which a NUL is nothing.
 find_environments() {
     environments=
-    if printf 'a\0b' | grep -qF b; then
+    [ -n "${reads_nul-}" ] || reads_nul=$(printf 'a\0b' | grep -qF b && echo yes || echo no)
+    if [ "$reads_nul" = yes ]; then
         environments=$(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null)
         return
     fi

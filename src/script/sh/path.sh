@@ -1,6 +1,9 @@
 # Whether the service's directory is safe: what lies below it runs as root, or as the login user, so nobody else may be
 # able to replace any part of the path to it.
 
+# What only the scripts need: whoever can read a file can lock it.
+private='lock epoch tmp armed migrations gates'
+
 # Fails where somebody else could, with the reason in "unsafe". What others can read and need not is in "exposed".
 is_safe() {
     unsafe= exposed= me=
@@ -9,7 +12,7 @@ is_safe() {
     done </proc/self/status
     trusted=" 0 $me ${SUDO_UID-} "
     find_components "$ROOT" || return 1
-    for part in slots "slots/${PORT-}" releases tmp armed migrations gates lock epoch; do
+    for part in slots "slots/${PORT-}" releases $private; do
         [ ! -e "$ROOT/$part" ] || components=$components$NL$ROOT/$part
     done
     set -f
@@ -24,11 +27,11 @@ is_safe() {
     [ -z "$unsafe" ]
 }
 
-# Refuses a directory that is not safe, and makes private what only the scripts need: whoever can read a file can lock it.
+# Refuses a directory that is not safe, and makes private what others can read and need not.
 refuse_unsafe() {
     is_safe || fail "$unsafe"
     [ -n "$exposed" ] || return 0
-    for part in lock epoch tmp armed migrations gates; do
+    for part in $private; do
         [ ! -e "$ROOT/$part" ] || chmod go= "$ROOT/$part" 2>/dev/null
     done
 }
@@ -84,11 +87,11 @@ judge_component() {
         ????????w*) blame "can be written to by every user" "$row" ;;
         ?????w*) [ "$4" = 0 ] || is_private_group "$4" || blame "can be written to by group $4" "$row" ;;
     esac
-    case $1,$row in
-        ????------*) ;;
-        *" $ROOT/lock" | *" $ROOT/epoch" | *" $ROOT/tmp" | *" $ROOT/armed" | *" $ROOT/migrations" | *" $ROOT/gates")
-            exposed=yes
-            ;;
+    case $1 in
+        ????------*) return ;;
+    esac
+    case " $private " in
+        *" ${row##*" $ROOT/"} "*) exposed=yes ;;
     esac
 }
 

@@ -92,7 +92,8 @@ await_reader() {
 # service managers do, are meant to start what stays.
 report_strays() {
     strays=
-    for environ in $(grep -lsF "SHIP_COMMAND=$ticket" /proc/[0-9]*/environ 2>/dev/null); do
+    find_environments "SHIP_COMMAND=$ticket"
+    for environ in $environments; do
         stray=${environ#/proc/}
         stray=${stray%/environ}
         words=
