@@ -31,8 +31,11 @@ impl Opening {
             return bytes.to_vec();
         }
         self.before.extend_from_slice(bytes);
-        if self.shell_after.is_none() && self.cut_at(SHELL_MARK).is_some() {
+        if self.shell_after.is_none()
+            && let Some(rest) = self.cut_at(SHELL_MARK)
+        {
             self.shell_after = Some(self.began.elapsed());
+            self.before.extend_from_slice(&rest);
         }
         if self.shell_after.is_some()
             && let Some(own) = self.cut_at(SCRIPT_MARK)
@@ -45,17 +48,12 @@ impl Opening {
         Vec::new()
     }
 
-    /// Removes a mark, and all that follows where it is the last one, which it gives back.
+    /// Removes a mark and all that follows it, and gives back what follows.
     fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
         let line = format!("{mark}\n");
         let at = self.before.windows(line.len()).position(|window| window == line.as_bytes())?;
         let rest = self.before.split_off(at);
-        let rest = rest[line.len()..].to_vec();
-        if mark == SCRIPT_MARK {
-            return Some(rest);
-        }
-        self.before.extend_from_slice(&rest);
-        Some(Vec::new())
+        Some(rest[line.len()..].to_vec())
     }
 
     /// Whether the login shell has run the command line.
