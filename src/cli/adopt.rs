@@ -57,7 +57,7 @@ impl Session {
             return Err(fail);
         }
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
-            note(&format!("note: another control directory deployed last: {}", owner.told(self.now())));
+            note(&format!("note: {}", ownership::deployed_elsewhere(&owner, self.now())));
         }
         if adopt != Adopt::Ignore {
             self.take_over(&preflight, &adopted, adopt)?;

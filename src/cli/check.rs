@@ -99,7 +99,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     }
     let owners = found.iter().filter_map(|host| Some((host.host.clone(), host.owner.clone()?))).collect();
     if let Some(owner) = session.last_elsewhere(&owners)? {
-        let _ = writeln!(text, "note    another control directory deployed last: {}", owner.told(session.now()));
+        let _ = writeln!(text, "note    {}", ownership::deployed_elsewhere(&owner, session.now()));
     }
     let refused = found.iter().any(|host| host.is_reachable && !host.problems.is_empty());
     if refused && exit == Exit::Done {

@@ -8,14 +8,12 @@ use clap::error::ErrorKind;
 
 use super::args::Cli;
 use super::exit::Fail;
-use super::lookup::files_nearby;
+use super::lookup::{files_nearby, is_toml};
 use crate::config;
 use crate::script::quote;
 
 /// From here on two names are alike.
 const ALIKE_MIN: f64 = 0.85;
-/// A longer file is no inventory.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A command line, taken apart.
 #[derive(Debug, Default)]
@@ -250,14 +248,10 @@ fn playbook_of(inventory: &Path) -> Option<PathBuf> {
 
 fn table(path: &Path) -> Option<toml::Table> {
     let metadata = std::fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+    if !metadata.is_file() || metadata.len() > config::FILE_BYTES_MAX as u64 {
         return None;
     }
     std::fs::read_to_string(path).ok()?.parse().ok()
-}
-
-fn is_toml(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
 }
 
 fn toml_files(dir: &Path) -> Vec<PathBuf> {
@@ -268,17 +262,9 @@ fn toml_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A path as a user would type it: without `dir/../`.
+/// A path as a user would type it: without `./` and `dir/../`.
 fn shown(path: &Path) -> String {
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir if tidy.file_name().is_some() => drop(tidy.pop()),
-            std::path::Component::CurDir => {}
-            part => tidy.push(part),
-        }
-    }
-    tidy.display().to_string()
+    config::without_detours(path.strip_prefix(".").unwrap_or(path)).display().to_string()
 }
 
 #[cfg(test)]

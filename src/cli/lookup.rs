@@ -100,14 +100,18 @@ fn ask(what: &str, candidates: &[PathBuf], here: &Path) -> String {
     text
 }
 
+/// Whether a file is named as inventories and playbooks are.
+pub(super) fn is_toml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// Files that look like inventories: `*.toml` in `inventory/`, and `inventory*.toml` here.
 pub(super) fn files_nearby(here: &Path) -> Vec<PathBuf> {
     let list = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
     let is_named_so =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("inventory"));
-    let mut found: Vec<_> = list(here.join("inventory")).filter(is_toml).collect();
-    found.extend(list(here.to_owned()).filter(is_toml).filter(is_named_so));
+    let mut found: Vec<_> = list(here.join("inventory")).filter(|path| is_toml(path)).collect();
+    found.extend(list(here.to_owned()).filter(|path| is_toml(path)).filter(is_named_so));
     found.sort();
     found
 }

@@ -9,6 +9,7 @@ use crate::core::hold::Hold;
 use crate::core::identity::{Identity, Twin, twins};
 use crate::core::names::HostId;
 use crate::core::owner::{self, Owner};
+use crate::core::time::Time;
 use crate::engine::Preflight;
 use crate::report::text::{clean, count};
 
@@ -74,6 +75,11 @@ fn of_twin(session: &Session, twin: &Twin) -> Problem {
         ("both offer the same ports".to_owned(), hint)
     };
     Problem { why: format!("is the same machine as {first}: {shared}"), hint: hint.to_owned() }
+}
+
+/// Who deployed last, where that was another history.
+pub(super) fn deployed_elsewhere(owner: &Owner, now: Time) -> String {
+    format!("another control directory deployed last: {}", owner.told(now))
 }
 
 /// The same as reasons why nothing is done about a host.

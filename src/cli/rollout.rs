@@ -191,7 +191,8 @@ fn usable(found: &Preflight, spec: &Spec) -> Result<(), Fail> {
     Ok(())
 }
 
-fn labelled(host: &HostId, why: &str) -> String {
+/// A line of an error about a host, without the host's name twice.
+pub(super) fn labelled(host: &HostId, why: &str) -> String {
     format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }
 

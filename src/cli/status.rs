@@ -151,8 +151,7 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
             lines.extend(frozen);
             lines.extend(waiting_contracts(session)?);
             lines.extend(debt);
-            lines
-                .extend(elsewhere.map(|owner| format!("another control directory deployed last: {}", owner.told(now))));
+            lines.extend(elsewhere.map(|owner| ownership::deployed_elsewhere(&owner, now)));
             let lines =
                 lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)

@@ -62,7 +62,7 @@ use fields::Sink;
 use tree::Node;
 
 /// A longer file is no inventory and no playbook.
-const FILE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// An inventory and its playbook, checked: what they describe can be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +224,12 @@ fn position(bytes: &[u8], at: usize) -> (usize, usize) {
 
 /// `inventory/../playbooks/a.toml` as `playbooks/a.toml`, where that is the same file.
 fn tidied(path: &Path) -> Option<PathBuf> {
+    let tidy = without_detours(path);
+    (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
+}
+
+/// A path without `dir/../`. It may lead elsewhere where `dir` is a symbolic link.
+pub(crate) fn without_detours(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {
@@ -231,5 +237,5 @@ fn tidied(path: &Path) -> Option<PathBuf> {
             part => tidy.push(part),
         }
     }
-    (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
+    tidy
 }

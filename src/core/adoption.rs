@@ -29,8 +29,9 @@ pub struct Adoption {
 
 /// The releases to adopt, the one that the fleet is on last.
 ///
-/// `known` are the releases of the history and whether it has proven them, `current` the one that it takes the fleet to be on, and `kept` what the hosts
-/// hold with its whole definition. A release that lies there and is not marked as proven may have failed: it is left out.
+/// `known` are the releases of the history and whether it has proven them, `current` the one that it takes the fleet to be
+/// on, and `kept` what the hosts hold with its whole definition. A release that lies there and is not marked as proven may
+/// have failed: it is left out.
 /// What runs is proven if it is marked, or if every instance of the fleet runs it and is ready now.
 pub fn adoptions(
     fleet: &Fleet,

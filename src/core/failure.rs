@@ -67,6 +67,14 @@ impl FailureKind {
     }
 }
 
+impl Failure {
+    /// What was seen, without the name of the host that it is about.
+    pub fn seen(&self) -> &str {
+        let host = self.slot.as_ref().map(|slot| &slot.host).or(self.host.as_ref());
+        host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.slot, &self.host) {
@@ -75,8 +83,7 @@ impl fmt::Display for Failure {
             (None, None) => {}
         }
         let waited = Human(self.waited);
-        let host = self.slot.as_ref().map(|slot| &slot.host).or(self.host.as_ref());
-        let detail = host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail));
+        let detail = self.seen();
         match self.kind {
             FailureKind::Stage => write!(f, "the release could not be staged: {detail}"),
             FailureKind::Start => write!(f, "the new instance could not be started: {detail}"),
@@ -86,7 +93,7 @@ impl fmt::Display for Failure {
                 write!(f, "the new instance ended by itself after {waited}: {detail}")
             }
             FailureKind::Liveness => {
-                write!(f, "the new instance failed its liveness probe: {} (killed by ship on the host)", self.detail)
+                write!(f, "the new instance failed its liveness probe: {detail} (killed by ship on the host)")
             }
             FailureKind::NotReady => {
                 write!(f, "the new instance was not ready after {waited}; the last answer: {detail}")

@@ -207,8 +207,8 @@ impl Fleet {
     }
 
     /// Notes that a host cannot be reached. What was on it stays on record as unavailable.
-    pub fn lose(&mut self, host: &HostId, now: Time, mut why: String) {
-        why.drain(..why.len() - host.unnamed(&why).len());
+    pub fn lose(&mut self, host: &HostId, now: Time, why: &str) {
+        let why = host.unnamed(why).to_owned();
         let entry = self.hosts.entry(host.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
         entry.reach = Reach::Lost { since, why };
@@ -231,8 +231,8 @@ impl Fleet {
     }
 
     /// Notes that a balancer cannot be reached. What it did last stays on record.
-    pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, mut why: String) {
-        why.drain(..why.len() - balancer.unnamed(&why).len());
+    pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: &str) {
+        let why = balancer.unnamed(why).to_owned();
         let entry = self.balancers.entry(balancer.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
         entry.reach = Reach::Lost { since, why };

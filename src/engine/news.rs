@@ -37,7 +37,7 @@ impl<W: World, S: Store> Run<W, S> {
     pub(super) fn lost(&mut self, host: &HostId, why: String) {
         let now = self.engine.clock.now();
         let was_reachable = self.engine.fleet.hosts.get(host).is_some_and(Host::is_reachable);
-        self.engine.fleet.lose(host, now, why.clone());
+        self.engine.fleet.lose(host, now, &why);
         self.watch.looked(host, None, now);
         if was_reachable {
             self.record(Event::HostLost { host: host.clone(), why });
@@ -107,7 +107,7 @@ impl<W: World, S: Store> Run<W, S> {
                 }
             }
             Err(Unusable { why }) => {
-                self.engine.fleet.lose_balancer(balancer, now, why.clone());
+                self.engine.fleet.lose_balancer(balancer, now, &why);
                 if !was_lost {
                     self.record(Event::BalancerLost { balancer: balancer.clone(), why });
                 }

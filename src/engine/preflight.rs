@@ -70,7 +70,7 @@ pub async fn preflight<W: World>(
                 found.fleet.observe(&host, observation, begun);
             }
             Err(unusable) => {
-                found.fleet.lose(&host, clock.now(), unusable.why.clone());
+                found.fleet.lose(&host, clock.now(), &unusable.why);
                 found.unusable.insert(host, unusable);
             }
         }
@@ -82,7 +82,7 @@ pub async fn preflight<W: World>(
         match viewed {
             Ok(view) => found.fleet.view(&balancer, view),
             Err(unusable) => {
-                found.fleet.lose_balancer(&balancer, clock.now(), unusable.why.clone());
+                found.fleet.lose_balancer(&balancer, clock.now(), &unusable.why);
                 found.unusable_balancers.insert(balancer, unusable);
             }
         }

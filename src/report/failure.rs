@@ -33,8 +33,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
 
 /// The lines below it. `version` is that which was to run; `now` is what follows.
 pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str) -> Vec<String> {
-    let host = failure.slot.as_ref().map(|slot| &slot.host).or(failure.host.as_ref());
-    let seen = text::clean(host.map_or(failure.detail.as_str(), |host| host.unnamed(&failure.detail)));
+    let seen = text::clean(failure.seen());
     let mut lines = vec![
         labelled("doing", &doing(failure.kind, version)),
         labelled(

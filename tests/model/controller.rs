@@ -255,7 +255,7 @@ impl<'a> Controllers<'a> {
     pub(crate) fn lose(&mut self, controller: &mut Controller, host: usize, in_flight: bool) {
         let mut fleet = Fleet::default();
         fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
-        fleet.lose(&self.ids[host], NOW, "timed out".into());
+        fleet.lose(&self.ids[host], NOW, "timed out");
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let why = String::from("timed out");
         let unknown = in_flight.then(|| Event::ActionUnknown { id: action_id(host), why: why.clone() });

@@ -273,7 +273,7 @@ impl Story {
     /// A balancer does not answer any more.
     pub(crate) fn loses_balancer(&mut self, balancer: &str) {
         let now = self.now;
-        self.fleet.lose_balancer(&balancer.into(), now, format!("{balancer}: no route to host"));
+        self.fleet.lose_balancer(&balancer.into(), now, &format!("{balancer}: no route to host"));
     }
 
     /// An order in flight is refused.
@@ -337,7 +337,7 @@ impl Story {
 
     pub(crate) fn loses(&mut self, host: &str) {
         let host = HostId::from(host);
-        self.fleet.lose(&host, self.now, "timed out after 10s".into());
+        self.fleet.lose(&host, self.now, "timed out after 10s");
         self.record(Event::HostLost { host, why: "timed out after 10s".into() });
     }
 

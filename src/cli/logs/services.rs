@@ -1,7 +1,6 @@
 //! What the instances write, of all hosts together.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at};
 
 use super::super::exit::{Exit, Fail};
+use super::super::rollout::labelled;
 use super::super::session::Session;
 use super::super::{note, ownership, signals};
 use super::Wanted;
@@ -276,8 +276,7 @@ fn of(host: &HostId, said: Said) -> Line {
 fn unreachable(lost: &BTreeMap<HostId, String>, all: usize) -> Fail {
     let mut message = format!("error: {} of {all} hosts cannot be asked for their logs", lost.len());
     for (host, why) in lost {
-        // Writing to a string does not fail.
-        let _ = write!(message, "\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "));
+        message.push_str(&labelled(host, why));
     }
     Fail::new(Exit::Unreachable, message)
 }

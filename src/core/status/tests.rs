@@ -42,7 +42,7 @@ fn fleet(instances: Vec<(&str, Port, Instance)>) -> Fleet {
     let mut fleet = Fleet::default();
     for (host, port, instance) in instances {
         let host = HostId::from(host);
-        fleet.lose(&host, NOW, "to be seen".into());
+        fleet.lose(&host, NOW, "to be seen");
         let entry = fleet.hosts.get_mut(&host).unwrap();
         entry.reach = Reach::Reachable;
         entry.slots.insert(port, Occupant::Instance(instance));
@@ -136,7 +136,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         ("web2", 8082, ready(instance("new", "0.9", Time(590_000)), Time(591_000))),
         ("web3", 8081, ready(instance("lost", "0.8", Time(0)), Time(0))),
     ]);
-    fleet.lose(&"web3".into(), NOW, "timed out".into());
+    fleet.lose(&"web3".into(), NOW, "timed out");
     let begun = Entry {
         at: Time(580_000),
         event: Event::RolloutStarted(RolloutStart {
@@ -209,7 +209,7 @@ fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
 #[test]
 fn a_lost_host_says_since_when_and_why() {
     let mut fleet = fleet(vec![("web3", 8081, ready(instance("gone", "0.8", Time(0)), Time(0)))]);
-    fleet.lose(&"web3".into(), Time(420_000), "connection timed out after 5s".into());
+    fleet.lose(&"web3".into(), Time(420_000), "connection timed out after 5s");
     let status = status(&fleet, &Marks::default(), Duration::ZERO);
     assert_eq!(words(&status), ["web3:8081 Unknown"]);
     assert_eq!(status.replicas.available, 0);
