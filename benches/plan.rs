@@ -1,7 +1,8 @@
-//! `plan()` in the middle of a rollout, for fleets of 100, 1,000 and 10,000 instances: `cargo bench --bench plan`.
+//! `plan()` in the middle of a rollout, for fleets of 100, 1,000 and 10,000 instances: `cargo bench
+//! --bench plan`.
 //!
-//! To reach: under 10 ms for 10,000 instances. It walks sorted maps once, so the time grows as n log n, and a little more
-//! once the fleet outgrows the processor's caches.
+//! To reach: under 10 ms for 10,000 instances. It walks sorted maps once, so the time grows as n
+//! log n, and a little more once the fleet outgrows the processor's caches.
 
 use ship::core::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +33,18 @@ fn in_the_middle_of_a_rollout(bencher: Bencher<'_, '_>, instances: u32) {
     let (spec, rollout, fleet) = halfway(instances);
     let made = plan(&spec, &rollout, &fleet, NOW);
     let gives = |verb: &str| made.actions.iter().any(|action| action.verb() == verb);
-    assert!(gives("start") && gives("stop"), "a rollout at work, not one that has ended");
-    bencher.bench(|| plan(black_box(&spec), black_box(&rollout), black_box(&fleet), NOW));
+    assert!(
+        gives("start") && gives("stop"),
+        "a rollout at work, not one that has ended"
+    );
+    bencher.bench(|| {
+        plan(
+            black_box(&spec),
+            black_box(&rollout),
+            black_box(&fleet),
+            NOW,
+        )
+    });
 }
 
 #[divan::bench(args = [100, 1_000, 10_000])]
@@ -42,18 +53,31 @@ fn at_the_start(bencher: Bencher<'_, '_>, instances: u32) {
     for host in fleet.hosts.values_mut() {
         host.releases.remove(&"new".into());
     }
-    bencher.bench(|| plan(black_box(&spec), black_box(&rollout), black_box(&fleet), NOW));
+    bencher.bench(|| {
+        plan(
+            black_box(&spec),
+            black_box(&rollout),
+            black_box(&fleet),
+            NOW,
+        )
+    });
 }
 
-/// Half of the hosts run the new release, some have an order in flight, a few are lost or unhealthy.
+/// Half of the hosts run the new release, some have an order in flight, a few are lost or
+/// unhealthy.
 fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
-    let hosts: Vec<HostId> =
-        (0..instances / INSTANCES_PER_HOST).map(|n| HostId::from(format!("host-{n:05}"))).collect();
+    let hosts: Vec<HostId> = (0..instances / INSTANCES_PER_HOST)
+        .map(|n| HostId::from(format!("host-{n:05}")))
+        .collect();
     let spec = Spec {
         service: "testpage".into(),
         hosts: hosts.clone(),
         ports: PORTS.to_vec(),
-        budget: Budget { replicas: instances, surge: instances / 4, unavailable: instances / 4 },
+        budget: Budget {
+            replicas: instances,
+            surge: instances / 4,
+            unavailable: instances / 4,
+        },
         release_ports: std::collections::BTreeMap::new(),
         budget_back: None,
         min_ready: Duration::from_secs(10),
@@ -88,14 +112,28 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         scaling: None,
         set: Vec::new(),
     });
-    let mut rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("it begins with RolloutStarted");
+    let mut rollout = Rollout::begin(&Entry {
+        at: NOW,
+        event: started,
+    })
+    .expect("it begins with RolloutStarted");
     let mut fleet = Fleet::default();
     for (n, id) in hosts.into_iter().enumerate() {
         fleet.hosts.insert(id.clone(), host(&id, n));
         if n % 11 == 10 {
-            let action = Action::Start { slot: Slot::new(id, PORTS[3]), release: "new".into() };
+            let action = Action::Start {
+                slot: Slot::new(id, PORTS[3]),
+                release: "new".into(),
+            };
             let id = rollout.next_action_id();
-            rollout.apply(&Entry { at: NOW, event: Event::ActionStarted { id, action, instance: None } });
+            rollout.apply(&Entry {
+                at: NOW,
+                event: Event::ActionStarted {
+                    id,
+                    action,
+                    instance: None,
+                },
+            });
         }
     }
     (spec, rollout, fleet)
@@ -103,9 +141,21 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
 
 fn host(id: &HostId, n: usize) -> Host {
     let release = if n.is_multiple_of(2) { "new" } else { "old" };
-    let reach = if n % 97 == 96 { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
+    let reach = if n % 97 == 96 {
+        Reach::Lost {
+            since: NOW,
+            why: "timed out".into(),
+        }
+    } else {
+        Reach::Reachable
+    };
     let slots = PORTS.iter().take(INSTANCES_PER_HOST as usize);
-    let slots = slots.map(|port| (*port, Occupant::Instance(instance(&format!("{id}-{port}"), release, n))));
+    let slots = slots.map(|port| {
+        (
+            *port,
+            Occupant::Instance(instance(&format!("{id}-{port}"), release, n)),
+        )
+    });
     Host {
         reach,
         epoch: Epoch(5),
@@ -118,9 +168,19 @@ fn host(id: &HostId, n: usize) -> Host {
 fn instance(name: &str, release: &str, n: usize) -> Instance {
     let long_ago = NOW - Duration::from_hours(1);
     let health = if n % 53 == 52 {
-        Health { passes: 0, failures: 3, ready_since: None, last: Some((NOW, Verdict::Fail("refused".into()))) }
+        Health {
+            passes: 0,
+            failures: 3,
+            ready_since: None,
+            last: Some((NOW, Verdict::Fail("refused".into()))),
+        }
     } else {
-        Health { passes: 9, failures: 0, ready_since: Some(long_ago), last: Some((NOW, Verdict::Pass("ok".into()))) }
+        Health {
+            passes: 9,
+            failures: 0,
+            ready_since: Some(long_ago),
+            last: Some((NOW, Verdict::Pass("ok".into()))),
+        }
     };
     Instance {
         name: InstanceId::from(name),
@@ -129,8 +189,13 @@ fn instance(name: &str, release: &str, n: usize) -> Instance {
         started: long_ago,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own { address: "0.0.0.0".into() },
+        listener: Listener::Own {
+            address: "0.0.0.0".into(),
+        },
         health,
-        sighting: Sighting { at: NOW, ..Sighting::default() },
+        sighting: Sighting {
+            at: NOW,
+            ..Sighting::default()
+        },
     }
 }

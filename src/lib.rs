@@ -1,4 +1,5 @@
-//! `ship` moves a fleet of bare machines from one version of a service to the next, with no request lost.
+//! `ship` moves a fleet of bare machines from one version of a service to the next, with no request
+//! lost.
 //!
 //! The modules are floors: each imports only floors below it (`tests/architecture.rs` keeps it so).
 //!

@@ -1,17 +1,21 @@
 //! Floor 1: which files of this machine ship trusts, and how it keeps its own private.
 //!
-//! A path that a user names is the user's choice. A path that ship *finds* (`.ship` in a parent directory, the inventory
-//! that the database remembers, the files that this inventory leads to) must belong to the caller or to root, and nobody
-//! else may be able to write to it, as with git's `safe.directory`. The caller is the effective user: under `sudo` that is
-//! root, whoever called it.
+//! A path that a user names is the user's choice. A path that ship *finds* (`.ship` in a parent
+//! directory, the inventory that the database remembers, the files that this inventory leads to)
+//! must belong to the caller or to root, and nobody else may be able to write to it, as with git's
+//! `safe.directory`. The caller is the effective user: under `sudo` that is root, whoever called
+//! it.
 //!
-//! Group permission to write counts as somebody else's, except for a user's private group (the group of the user's name
-//! without any other member), because a umask of 002 is the default of several distributions.
+//! Group permission to write counts as somebody else's, except for a user's private group (the
+//! group of the user's name without any other member), because a umask of 002 is the default of
+//! several distributions.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -63,14 +67,28 @@ pub enum Distrust {
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Distrust::Owner { owner, caller: ROOT } => write!(f, "belongs to {}, not to root", user(*owner)),
+            Distrust::Owner {
+                owner,
+                caller: ROOT,
+            } => write!(f, "belongs to {}, not to root", user(*owner)),
             Distrust::Owner { owner, caller } => {
-                write!(f, "belongs to {}, not to {} or root", user(*owner), user(*caller))
+                write!(
+                    f,
+                    "belongs to {}, not to {} or root",
+                    user(*owner),
+                    user(*caller)
+                )
             }
             Distrust::Writable { mode, owner } => {
-                write!(f, "belongs to {}, but other users can write to it (mode {mode:04o})", user(*owner))
+                write!(
+                    f,
+                    "belongs to {}, but other users can write to it (mode {mode:04o})",
+                    user(*owner)
+                )
             }
-            Distrust::Link => f.write_str("is a symbolic link, and ship does not follow links there"),
+            Distrust::Link => {
+                f.write_str("is a symbolic link, and ship does not follow links there")
+            }
         }
     }
 }
@@ -92,7 +110,10 @@ pub fn name_of(uid: u32) -> Option<String> {
 
 /// `anna (uid 1000)`.
 fn user(uid: u32) -> String {
-    name_of(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+    name_of(uid).map_or_else(
+        || format!("uid {uid}"),
+        |name| format!("{name} (uid {uid})"),
+    )
 }
 
 /// Whether the caller or root owns it.
@@ -100,31 +121,44 @@ pub fn is_own(metadata: &Metadata) -> bool {
     [ROOT, caller()].contains(&metadata.uid())
 }
 
-/// Checks one path of ship's own directory, which must be no link. Nothing is wrong with a path that does not exist.
+/// Checks one path of ship's own directory, which must be no link. Nothing is wrong with a path
+/// that does not exist.
 ///
 /// # Errors
 /// If another user owns it or can write to it, or it is a link.
 pub fn check_own(path: &Path) -> Result<(), Untrusted> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
     if metadata.is_symlink() {
-        return Err(Untrusted { path: path.to_owned(), why: Distrust::Link });
+        return Err(Untrusted {
+            path: path.to_owned(),
+            why: Distrust::Link,
+        });
     }
     check_one(path, &metadata)
 }
 
-/// Checks a file or directory that was found, every link on the way to it, and every directory below `base` that leads
-/// there; all directories up to the root where it is not below `base`. Nothing is wrong with a path that does not exist.
+/// Checks a file or directory that was found, every link on the way to it, and every directory
+/// below `base` that leads there; all directories up to the root where it is not below `base`.
+/// Nothing is wrong with a path that does not exist.
 ///
 /// # Errors
 /// If another user owns it or can replace it.
 pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
-    let Ok(target) = path.canonicalize() else { return Ok(()) };
+    let Ok(target) = path.canonicalize() else {
+        return Ok(());
+    };
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // The owner of a link decides where it leads, and the owner of a directory what lies there.
     for link in links(&path) {
         check_owner(&link, fs::symlink_metadata(&link))?;
     }
-    for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(base)) {
+    for dir in path
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| dir.starts_with(base))
+    {
         check_owner(dir, fs::metadata(dir))?;
     }
     if let Ok(metadata) = fs::metadata(&target) {
@@ -134,10 +168,12 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     let is_below = target.starts_with(&base);
     for dir in target.ancestors().skip(1) {
         if let Ok(metadata) = fs::metadata(dir) {
-            // In a sticky directory nobody can replace the file of another user. Which groups may write to a directory of
-            // the system is for its administrator to say: that of staff to /usr/local, for example.
+            // In a sticky directory nobody can replace the file of another user. Which groups may
+            // write to a directory of the system is for its administrator to say: that of staff to
+            // /usr/local, for example.
             let is_sticky = metadata.mode() & STICKY != 0;
-            let is_systems = !is_below && metadata.uid() == ROOT && metadata.mode() & OTHERS_MAY_WRITE == 0;
+            let is_systems =
+                !is_below && metadata.uid() == ROOT && metadata.mode() & OTHERS_MAY_WRITE == 0;
             if is_sticky || is_systems {
                 check_owner(dir, Ok(metadata))?;
             } else {
@@ -151,8 +187,8 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Every symbolic link on the way to a path, those that other links lead to among them. At most as many as the kernel
-/// follows.
+/// Every symbolic link on the way to a path, those that other links lead to among them. At most as
+/// many as the kernel follows.
 fn links(path: &Path) -> Vec<PathBuf> {
     const LINKS_MAX: usize = 40;
     let mut found = Vec::new();
@@ -160,7 +196,9 @@ fn links(path: &Path) -> Vec<PathBuf> {
     while found.len() < LINKS_MAX {
         let mut from_root: Vec<_> = rest.ancestors().collect();
         from_root.reverse();
-        let Some((link, target)) = from_root.into_iter().find_map(|link| Some((link, fs::read_link(link).ok()?)))
+        let Some((link, target)) = from_root
+            .into_iter()
+            .find_map(|link| Some((link, fs::read_link(link).ok()?)))
         else {
             break;
         };
@@ -177,8 +215,14 @@ fn links(path: &Path) -> Vec<PathBuf> {
 fn check_owner(path: &Path, metadata: io::Result<Metadata>) -> Result<(), Untrusted> {
     match metadata {
         Ok(metadata) if !is_own(&metadata) => {
-            let why = Distrust::Owner { owner: metadata.uid(), caller: caller() };
-            Err(Untrusted { path: path.to_owned(), why })
+            let why = Distrust::Owner {
+                owner: metadata.uid(),
+                caller: caller(),
+            };
+            Err(Untrusted {
+                path: path.to_owned(),
+                why,
+            })
         }
         _ => Ok(()),
     }
@@ -189,8 +233,14 @@ fn check_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     let mode = metadata.mode();
     let group_is_private = || is_private_group(metadata.gid(), metadata.uid()) && !has_acl(path);
     if mode & OTHERS_MAY_WRITE != 0 || mode & GROUP_MAY_WRITE != 0 && !group_is_private() {
-        let why = Distrust::Writable { mode: mode & 0o7777, owner: metadata.uid() };
-        return Err(Untrusted { path: path.to_owned(), why });
+        let why = Distrust::Writable {
+            mode: mode & 0o7777,
+            owner: metadata.uid(),
+        };
+        return Err(Untrusted {
+            path: path.to_owned(),
+            why,
+        });
     }
     Ok(())
 }
@@ -204,46 +254,76 @@ fn is_private_group(gid: u32, uid: u32) -> bool {
 fn is_private_group_of(users: &str, groups: &str, gid: u32, uid: u32) -> bool {
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     let (gid, uid) = (gid.to_string(), uid.to_string());
-    let users: Vec<_> = users.lines().map(fields).filter(|user| user.len() > 3).collect();
-    let groups: Vec<_> = groups.lines().map(fields).filter(|group| group.len() > 3 && group[2] == gid).collect();
-    let Some(owner) = users.iter().find(|user| user[2] == uid) else { return false };
+    let users: Vec<_> = users
+        .lines()
+        .map(fields)
+        .filter(|user| user.len() > 3)
+        .collect();
+    let groups: Vec<_> = groups
+        .lines()
+        .map(fields)
+        .filter(|group| group.len() > 3 && group[2] == gid)
+        .collect();
+    let Some(owner) = users.iter().find(|user| user[2] == uid) else {
+        return false;
+    };
     let is_owner = |name: &str| name.is_empty() || name == owner[0];
     owner[3] == gid
         && !groups.is_empty()
-        && groups.iter().all(|group| group[0] == owner[0] && group[3].split(',').all(is_owner))
-        && users.iter().filter(|user| user[3] == gid).all(|user| user[2] == uid)
+        && groups
+            .iter()
+            .all(|group| group[0] == owner[0] && group[3].split(',').all(is_owner))
+        && users
+            .iter()
+            .filter(|user| user[3] == gid)
+            .all(|user| user[2] == uid)
 }
 
-/// Whether an access control list may let further users write: its mask shows as the group's permissions.
+/// Whether an access control list may let further users write: its mask shows as the group's
+/// permissions.
 fn has_acl(path: &Path) -> bool {
     let mut nothing: [u8; 0] = [];
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut nothing).is_ok()
 }
 
-/// Makes a directory, and those above it that are missing, for the caller alone. One that is there already is made
-/// private, whatever the umask was.
+/// Makes a directory, and those above it that are missing, for the caller alone. One that is there
+/// already is made private, whatever the umask was.
 ///
 /// # Errors
 /// If it cannot be made.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)?;
     make_private(path);
     Ok(())
 }
 
-/// Takes all permissions from everybody but the owner, and gives the owner those to read and write. Where that is not
-/// possible, because the file belongs to root or lies on a read-only file system, it stays as it is.
+/// Takes all permissions from everybody but the owner, and gives the owner those to read and write.
+/// Where that is not possible, because the file belongs to root or lies on a read-only file system,
+/// it stays as it is.
 pub fn make_private(path: &Path) {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return };
-    let least = if metadata.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let least = if metadata.is_dir() {
+        DIRECTORY_MODE
+    } else {
+        FILE_MODE
+    };
     let mode = metadata.mode() & 0o7777;
     if metadata.is_symlink() || mode & BEYOND_OWNER == 0 && mode & least == least {
         return;
     }
-    drop(fs::set_permissions(path, Permissions::from_mode(mode & !BEYOND_OWNER | least)));
+    drop(fs::set_permissions(
+        path,
+        Permissions::from_mode(mode & !BEYOND_OWNER | least),
+    ));
 }
 
-/// Options that open a file for the caller alone, follow no link, and wait for nobody at a named pipe.
+/// Options that open a file for the caller alone, follow no link, and wait for nobody at a named
+/// pipe.
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(FILE_MODE).custom_flags(own_flags());
@@ -255,7 +335,10 @@ pub fn private_file() -> OpenOptions {
 /// # Errors
 /// If it cannot be opened or is a link.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(own_flags()).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(own_flags())
+        .open(path)
 }
 
 fn own_flags() -> i32 {
@@ -289,7 +372,11 @@ mod tests {
 
     #[test]
     fn a_found_file_is_refused_when_others_can_write_to_it_or_to_a_directory_on_the_way() {
-        for (changed, permissions) in [("inventory/a.toml", 0o646), ("inventory", 0o757), ("", 0o757)] {
+        for (changed, permissions) in [
+            ("inventory/a.toml", 0o646),
+            ("inventory", 0o757),
+            ("", 0o757),
+        ] {
             let (_root, project) = tree();
             let file = project.join("inventory/a.toml");
             assert_eq!(check_found(&file, &project), Ok(()));
@@ -297,7 +384,12 @@ mod tests {
             mode(&changed, permissions);
             let refused = check_found(&file, &project).unwrap_err();
             assert_eq!(refused.path, changed.canonicalize().unwrap());
-            assert!(refused.to_string().contains(&format!("can write to it (mode {permissions:04o})")), "{refused}");
+            assert!(
+                refused
+                    .to_string()
+                    .contains(&format!("can write to it (mode {permissions:04o})")),
+                "{refused}"
+            );
         }
     }
 
@@ -305,7 +397,10 @@ mod tests {
     fn a_sticky_directory_may_be_writable() {
         let (_root, project) = tree();
         mode(&project, 0o1777);
-        assert_eq!(check_found(&project.join("inventory/a.toml"), &project), Ok(()));
+        assert_eq!(
+            check_found(&project.join("inventory/a.toml"), &project),
+            Ok(())
+        );
     }
 
     #[test]
@@ -324,7 +419,10 @@ mod tests {
     fn ships_own_directory_holds_no_links() {
         let (_root, project) = tree();
         symlink(project.join("inventory"), project.join("runs")).unwrap();
-        assert_eq!(check_own(&project.join("runs")).unwrap_err().why, Distrust::Link);
+        assert_eq!(
+            check_own(&project.join("runs")).unwrap_err().why,
+            Distrust::Link
+        );
         assert_eq!(check_own(&project.join("nothing")), Ok(()));
         assert!(open_own(&project.join("runs")).is_err());
     }
@@ -338,9 +436,26 @@ mod tests {
             return;
         }
         let refused = check_found(&file, &project).unwrap_err();
-        assert_eq!(refused.why, Distrust::Owner { owner: STRANGER, caller: caller() });
-        assert_eq!(check_own(&file), Err(Untrusted { path: file.clone(), why: refused.why.clone() }));
-        assert!(refused.to_string().ends_with("belongs to uid 4711, not to root"), "{refused}");
+        assert_eq!(
+            refused.why,
+            Distrust::Owner {
+                owner: STRANGER,
+                caller: caller()
+            }
+        );
+        assert_eq!(
+            check_own(&file),
+            Err(Untrusted {
+                path: file.clone(),
+                why: refused.why.clone()
+            })
+        );
+        assert!(
+            refused
+                .to_string()
+                .ends_with("belongs to uid 4711, not to root"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -351,8 +466,14 @@ mod tests {
         assert!(private("anna:x:1000:anna\n"));
         assert!(!private("anna:x:1000:ben\n"));
         assert!(!private("staff:x:1000:\n"));
-        assert!(!private(""), "a group that is not listed here may have any members");
-        assert!(!is_private_group_of(users, "ben:x:1001:\n", 1001, 1000), "the group of another user");
+        assert!(
+            !private(""),
+            "a group that is not listed here may have any members"
+        );
+        assert!(
+            !is_private_group_of(users, "ben:x:1001:\n", 1001, 1000),
+            "the group of another user"
+        );
         let shared = users.replace("1001:1001", "1001:1000");
         assert!(!is_private_group_of(&shared, "anna:x:1000:\n", 1000, 1000));
     }
@@ -369,12 +490,18 @@ mod tests {
         if std::os::unix::fs::lchown(other.join("link"), Some(STRANGER), None).is_err() {
             return;
         }
-        assert_eq!(check_found(&chain, &project).unwrap_err().path, other.join("link"));
+        assert_eq!(
+            check_found(&chain, &project).unwrap_err().path,
+            other.join("link")
+        );
         // A directory of the stranger's with a link of the caller's in it.
         symlink(project.join("inventory/a.toml"), other.join("own")).unwrap();
         check_found(&other.join("own"), &other).unwrap();
         chown(&other, Some(STRANGER), None).unwrap();
-        assert_eq!(check_found(&other.join("own"), &other).unwrap_err().path, other);
+        assert_eq!(
+            check_found(&other.join("own"), &other).unwrap_err().path,
+            other
+        );
     }
 
     #[test]

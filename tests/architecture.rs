@@ -1,4 +1,5 @@
-//! The floors: a module imports only floors below it, and the core stays pure. It reads the source and says where not.
+//! The floors: a module imports only floors below it, and the core stays pure. It reads the source
+//! and says where not.
 
 use std::fmt;
 use std::fs;
@@ -50,11 +51,18 @@ fn floor_of(module: &str) -> Option<usize> {
 fn breaches(file: &str, text: &str) -> Vec<Breach> {
     let mut found = Vec::new();
     let module = file.split(['/', '.']).next().unwrap_or_default();
-    let breach = |line: usize, what: String| Breach { file: file.to_owned(), line: line + 1, what };
+    let breach = |line: usize, what: String| Breach {
+        file: file.to_owned(),
+        line: line + 1,
+        what,
+    };
     for (number, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         if let Some(floor) = floor_of(module) {
-            for imported in imports(code).into_iter().filter(|imported| *imported != module) {
+            for imported in imports(code)
+                .into_iter()
+                .filter(|imported| *imported != module)
+            {
                 if floor_of(imported).is_some_and(|other| other >= floor) {
                     found.push(breach(
                         number,
@@ -65,17 +73,24 @@ fn breaches(file: &str, text: &str) -> Vec<Breach> {
         }
         if module == "core" {
             for word in IMPURE.iter().filter(|word| code.contains(**word)) {
-                found.push(breach(number, format!("the core is pure and must not use `{word}`")));
+                found.push(breach(
+                    number,
+                    format!("the core is pure and must not use `{word}`"),
+                ));
             }
         }
     }
     if text.lines().count() > MOST_LINES {
-        found.push(breach(MOST_LINES, format!("more than {MOST_LINES} lines: this file wants to be two")));
+        found.push(breach(
+            MOST_LINES,
+            format!("more than {MOST_LINES} lines: this file wants to be two"),
+        ));
     }
     found
 }
 
-/// The crate's modules that a line of code names: `crate::x`, `ship::x`, and each of `crate::{x, y::z}`.
+/// The crate's modules that a line of code names: `crate::x`, `ship::x`, and each of `crate::{x,
+/// y::z}`.
 fn imports(code: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for root in ["crate::", "ship::"] {
@@ -85,7 +100,9 @@ fn imports(code: &str) -> Vec<&str> {
             }
             let rest = &code[at + root.len()..];
             match rest.strip_prefix('{') {
-                Some(group) => found.extend(group.split([',', '}']).map(|item| first_word(item.trim()))),
+                Some(group) => {
+                    found.extend(group.split([',', '}']).map(|item| first_word(item.trim())))
+                }
                 None => found.push(first_word(rest)),
             }
         }
@@ -94,12 +111,15 @@ fn imports(code: &str) -> Vec<&str> {
 }
 
 fn first_word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     &text[..end]
 }
 
 fn every_file_below(folder: &Path, visit: &mut impl FnMut(&Path)) {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
@@ -115,8 +135,13 @@ fn every_module_imports_only_floors_below_it_and_the_core_is_pure() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut files, mut found) = (0, Vec::new());
     every_file_below(&src, &mut |path| {
-        let file = path.strip_prefix(&src).expect("below src").to_string_lossy().replace('\\', "/");
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = path
+            .strip_prefix(&src)
+            .expect("below src")
+            .to_string_lossy()
+            .replace('\\', "/");
+        let text =
+            fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         found.extend(breaches(&file, &text));
         files += 1;
     });
@@ -128,12 +153,16 @@ fn every_module_imports_only_floors_below_it_and_the_core_is_pure() {
 #[test]
 fn every_module_has_a_floor() {
     let lib = include_str!("../src/lib.rs");
-    let modules = lib.lines().filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'));
-    let homeless: Vec<_> = modules.filter(|module| floor_of(module).is_none()).collect();
+    let modules = lib
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'));
+    let homeless: Vec<_> = modules
+        .filter(|module| floor_of(module).is_none())
+        .collect();
     assert_eq!(homeless, Vec::<&str>::new());
 }
 
-// ── it bites ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── it bites ─────────────────────────────────────────────────────────────────────────────────────
 
 fn words(file: &str, text: &str) -> Vec<String> {
     breaches(file, text).iter().map(Breach::to_string).collect()
@@ -142,35 +171,51 @@ fn words(file: &str, text: &str) -> Vec<String> {
 #[test]
 fn an_import_from_a_higher_floor_or_a_neighbour_is_found() {
     assert_eq!(
-        words("script/start.rs", "//! Starts.\n\nuse crate::engine::run;\nuse crate::core::action::Action;\n"),
+        words(
+            "script/start.rs",
+            "//! Starts.\n\nuse crate::engine::run;\nuse crate::core::action::Action;\n"
+        ),
         ["script/start.rs:3: `script` must not know `engine`, which is no lower floor"]
     );
     assert_eq!(
-        words("probe/http.rs", "fn ask() {\n    crate::remote::run();\n}\n"),
+        words(
+            "probe/http.rs",
+            "fn ask() {\n    crate::remote::run();\n}\n"
+        ),
         ["probe/http.rs:2: `probe` must not know `remote`, which is no lower floor"]
     );
     assert_eq!(
-        words("config/mod.rs", "use crate::{core::spec, store::Journal};\n"),
+        words(
+            "config/mod.rs",
+            "use crate::{core::spec, store::Journal};\n"
+        ),
         ["config/mod.rs:1: `config` must not know `store`, which is no lower floor"]
     );
 }
 
 #[test]
 fn an_import_from_a_lower_floor_or_from_within_is_fine() {
-    let text = "use crate::core::plan::plan;\nuse crate::script::quote;\nuse crate::engine::perform; // crate::cli\n";
+    let text = "use crate::core::plan::plan;\nuse crate::script::quote;\nuse \
+                crate::engine::perform; // crate::cli\n";
     assert_eq!(words("engine/run.rs", text), Vec::<String>::new());
 }
 
 #[test]
 fn an_impure_core_is_found() {
     assert_eq!(
-        words("core/plan.rs", "use std::collections::HashMap;\nlet now = std::time::Instant::now();\n"),
+        words(
+            "core/plan.rs",
+            "use std::collections::HashMap;\nlet now = std::time::Instant::now();\n"
+        ),
         [
             "core/plan.rs:1: the core is pure and must not use `HashMap`",
             "core/plan.rs:2: the core is pure and must not use `Instant::now`",
         ]
     );
-    assert_eq!(words("engine/run.rs", "let now = std::time::Instant::now();\n"), Vec::<String>::new());
+    assert_eq!(
+        words("engine/run.rs", "let now = std::time::Instant::now();\n"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -25,7 +25,9 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    Bench { directory: tempfile::tempdir().unwrap() }
+    Bench {
+        directory: tempfile::tempdir().unwrap(),
+    }
 }
 
 impl Bench {
@@ -45,19 +47,37 @@ impl Bench {
     }
 
     fn cached(&self) -> Vec<String> {
-        let names = fs::read_dir(self.cache()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir(self.cache())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name != "downloads").collect()
     }
 
     async fn prepare(&self, config: &ArtifactConfig) -> Result<Prepared, ArtifactError> {
-        prepare_with(config, &self.cache(), Patience { tries: 2, pause: Duration::from_millis(10) }).await
+        prepare_with(
+            config,
+            &self.cache(),
+            Patience {
+                tries: 2,
+                pause: Duration::from_millis(10),
+            },
+        )
+        .await
     }
 
     /// What is wrong with an artifact, with this bench's directory left out.
     async fn refusal(&self, config: &ArtifactConfig) -> String {
-        let error = self.prepare(config).await.expect_err("this artifact is to be refused");
-        assert!(self.cached().is_empty(), "nothing is kept of what was refused");
-        error.to_string().replace(&format!("{}/", self.directory.path().display()), "")
+        let error = self
+            .prepare(config)
+            .await
+            .expect_err("this artifact is to be refused");
+        assert!(
+            self.cached().is_empty(),
+            "nothing is kept of what was refused"
+        );
+        error
+            .to_string()
+            .replace(&format!("{}/", self.directory.path().display()), "")
     }
 }
 
@@ -97,9 +117,14 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
         header.set_entry_type(*kind);
         header.set_mode(0o644);
         header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-        let data = if *kind == EntryType::Regular { *content } else { "" };
+        let data = if *kind == EntryType::Regular {
+            *content
+        } else {
+            ""
+        };
         if data.is_empty() {
-            header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
+            header.as_gnu_mut().unwrap().linkname[..content.len()]
+                .copy_from_slice(content.as_bytes());
         }
         header.set_size(data.len() as u64);
         header.set_cksum();
@@ -110,7 +135,9 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
 
 fn unpacked(prepared: &Prepared) -> Vec<u8> {
     let mut bytes = Vec::new();
-    GzDecoder::new(File::open(&prepared.path).unwrap()).read_to_end(&mut bytes).unwrap();
+    GzDecoder::new(File::open(&prepared.path).unwrap())
+        .read_to_end(&mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -126,10 +153,24 @@ async fn what_files_take_when_unpacked_is_known_however_well_they_are_packed() {
     fs::create_dir(&source).unwrap();
     fs::write(source.join("zeros"), vec![0; 1 << 20]).unwrap();
     let prepared = bench.prepare(&from_path(&source)).await.unwrap();
-    assert!(prepared.artifact.size_bytes < 1 << 14, "{}", prepared.artifact.size_bytes);
-    assert!((1 << 20..(1 << 20) + (1 << 15)).contains(&prepared.unpacked_bytes), "{}", prepared.unpacked_bytes);
-    let file = bench.prepare(&from_path(source.join("zeros"))).await.unwrap();
-    assert_eq!((file.artifact.size_bytes, file.unpacked_bytes), (1 << 20, 0));
+    assert!(
+        prepared.artifact.size_bytes < 1 << 14,
+        "{}",
+        prepared.artifact.size_bytes
+    );
+    assert!(
+        (1 << 20..(1 << 20) + (1 << 15)).contains(&prepared.unpacked_bytes),
+        "{}",
+        prepared.unpacked_bytes
+    );
+    let file = bench
+        .prepare(&from_path(source.join("zeros")))
+        .await
+        .unwrap();
+    assert_eq!(
+        (file.artifact.size_bytes, file.unpacked_bytes),
+        (1 << 20, 0)
+    );
 }
 
 #[tokio::test]
@@ -154,8 +195,14 @@ async fn a_zstd_archive_is_sent_gzipped_and_checked_by_its_own_digest() {
     let tar = archive(&[file("run"), file("lib/a")]);
     let (first, second) = tar.split_at(700);
     let skippable = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
-    let source = bench.write("app.tar.zst", [zstd(first), skippable.to_vec(), zstd(second)].concat());
-    let config = ArtifactConfig { sha256: Some(sha256sum(&source)), ..from_path(&source) };
+    let source = bench.write(
+        "app.tar.zst",
+        [zstd(first), skippable.to_vec(), zstd(second)].concat(),
+    );
+    let config = ArtifactConfig {
+        sha256: Some(sha256sum(&source)),
+        ..from_path(&source)
+    };
     let prepared = bench.prepare(&config).await.unwrap();
     assert_eq!(prepared.artifact.form, ArtifactForm::TarGz);
     assert_eq!(prepared.artifact.sha256, sha256sum(&prepared.path));
@@ -166,10 +213,19 @@ async fn a_zstd_archive_is_sent_gzipped_and_checked_by_its_own_digest() {
 async fn a_single_file_is_sent_under_its_name() {
     let bench = bench();
     let source = bench.write("server", "#!/bin/sh\n");
-    let config = ArtifactConfig { strip_components: 2, ..from_path(&source) };
+    let config = ArtifactConfig {
+        strip_components: 2,
+        ..from_path(&source)
+    };
     let prepared = bench.prepare(&config).await.unwrap();
-    assert_eq!(prepared.artifact.form, ArtifactForm::File("server".to_owned()));
-    assert_eq!(prepared.artifact.strip_components, 0, "there is nothing to strip");
+    assert_eq!(
+        prepared.artifact.form,
+        ArtifactForm::File("server".to_owned())
+    );
+    assert_eq!(
+        prepared.artifact.strip_components, 0,
+        "there is nothing to strip"
+    );
     assert_eq!(fs::read(&prepared.path).unwrap(), b"#!/bin/sh\n");
 }
 
@@ -185,25 +241,39 @@ async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
     };
     make("one", &["run", "lib/a", "lib/b", ".git/index"]);
     make("two", &["lib/b", ".ship/state", "run", "lib/a"]);
-    let mode = |name: &str, mode| fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).unwrap()
+    };
     mode("one/run", 0o700);
     mode("two/run", 0o775);
     mode("one/lib/a", 0o600);
     mode("two/lib/a", 0o664);
-    File::open(bench.path("one/run")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    File::open(bench.path("one/run"))
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
 
     let one = bench.prepare(&from_path(bench.path("one"))).await.unwrap();
     let two = bench.prepare(&from_path(bench.path("two"))).await.unwrap();
     assert_eq!(one, two);
     assert_eq!(one.artifact.form, ArtifactForm::Directory);
-    let listed =
-        Command::new("tar").arg("--numeric-owner").arg("-tvzf").arg(&one.path).env("TZ", "UTC").output().unwrap();
+    let listed = Command::new("tar")
+        .arg("--numeric-owner")
+        .arg("-tvzf")
+        .arg(&one.path)
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let shown: Vec<_> = listed
         .lines()
         .map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
-            assert_eq!((words[1], words[3], words[4]), ("0/0", "1970-01-01", "00:00"), "{line}");
+            assert_eq!(
+                (words[1], words[3], words[4]),
+                ("0/0", "1970-01-01", "00:00"),
+                "{line}"
+            );
             format!("{} {}", words[0], words[5..].join(" "))
         })
         .collect();
@@ -221,7 +291,10 @@ async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
 
     mode("two/lib/b", 0o744);
     let executable = bench.prepare(&from_path(bench.path("two"))).await.unwrap();
-    assert_ne!(executable.artifact.sha256, one.artifact.sha256, "execute permission is content");
+    assert_ne!(
+        executable.artifact.sha256, one.artifact.sha256,
+        "execute permission is content"
+    );
 }
 
 #[tokio::test]
@@ -231,7 +304,11 @@ async fn names_too_long_for_the_old_format_are_packed_as_well() {
     bench.write(&format!("app/{long}"), "x");
     symlink("t".repeat(150), bench.path("app/link")).unwrap();
     let prepared = bench.prepare(&from_path(bench.path("app"))).await.unwrap();
-    let listed = Command::new("tar").arg("-tzf").arg(&prepared.path).output().unwrap();
+    let listed = Command::new("tar")
+        .arg("-tzf")
+        .arg(&prepared.path)
+        .output()
+        .unwrap();
     assert!(String::from_utf8(listed.stdout).unwrap().contains(&long));
 }
 
@@ -243,14 +320,28 @@ async fn an_artifact_is_kept_once_by_its_digest_and_for_nobody_else() {
     let written = fs::metadata(&first.path).unwrap().modified().unwrap();
     let second = bench.prepare(&from_path(&source)).await.unwrap();
     assert_eq!(first, second);
-    assert_eq!(fs::metadata(&second.path).unwrap().modified().unwrap(), written, "it is not written again");
+    assert_eq!(
+        fs::metadata(&second.path).unwrap().modified().unwrap(),
+        written,
+        "it is not written again"
+    );
     assert_eq!(bench.cached(), std::slice::from_ref(&first.artifact.sha256));
-    assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(bench.cache()).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&first.path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        fs::metadata(bench.cache()).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
 
     fs::write(&first.path, "BYTES").unwrap();
     bench.prepare(&from_path(&source)).await.unwrap();
-    assert_eq!(fs::read(&first.path).unwrap(), b"bytes", "what has gone bad is written again");
+    assert_eq!(
+        fs::read(&first.path).unwrap(),
+        b"bytes",
+        "what has gone bad is written again"
+    );
 }
 
 #[tokio::test]
@@ -258,7 +349,8 @@ async fn what_is_not_there_is_refused() {
     let bench = bench();
     assert_eq!(
         bench.refusal(&from_path(bench.path("app.tar.gz"))).await,
-        "cannot read the artifact app.tar.gz: No such file or directory (os error 2); build it first, or correct \
+        "cannot read the artifact app.tar.gz: No such file or directory (os error 2); build it \
+         first, or correct \
          `source`: it is found from the playbook's directory"
     );
 }
@@ -267,11 +359,15 @@ async fn what_is_not_there_is_refused() {
 async fn a_wrong_checksum_is_refused_with_both() {
     let bench = bench();
     let source = bench.write("server", "bytes");
-    let config = ArtifactConfig { sha256: Some("ab".repeat(32)), ..from_path(&source) };
+    let config = ArtifactConfig {
+        sha256: Some("ab".repeat(32)),
+        ..from_path(&source)
+    };
     assert_eq!(
         bench.refusal(&config).await,
         format!(
-            "the artifact server is not the one meant: its SHA-256 is {}, not {}; if the artifact is right, put the \
+            "the artifact server is not the one meant: its SHA-256 is {}, not {}; if the artifact \
+             is right, put the \
              first of the two into `sha256`; if it is not, get it again",
             sha256sum(&source),
             "ab".repeat(32)
@@ -282,7 +378,9 @@ async fn a_wrong_checksum_is_refused_with_both() {
 #[tokio::test]
 async fn half_an_archive_is_refused() {
     let bench = bench();
-    let content: String = (0..2000).flat_map(|n: u32| [n.to_string(), " ".to_owned()]).collect();
+    let content: String = (0..2000)
+        .flat_map(|n: u32| [n.to_string(), " ".to_owned()])
+        .collect();
     bench.write("app/data", content);
     let whole = bench.prepare(&from_path(bench.path("app"))).await.unwrap();
     let bytes = fs::read(&whole.path).unwrap();
@@ -290,33 +388,45 @@ async fn half_an_archive_is_refused() {
     for length in [0, 5, bytes.len() / 2, bytes.len() - 9, bytes.len() - 1] {
         let source = bench.write("half.tar.gz", &bytes[..length]);
         let refusal = bench.refusal(&from_path(source)).await;
-        assert!(refusal.starts_with("the artifact half.tar.gz is no whole gzip tar archive: "), "{length}: {refusal}");
+        assert!(
+            refusal.starts_with("the artifact half.tar.gz is no whole gzip tar archive: "),
+            "{length}: {refusal}"
+        );
     }
     let mut flipped = bytes.clone();
     let last = flipped.len() - 6;
     flipped[last] ^= 1;
-    let refusal = bench.refusal(&from_path(bench.write("flipped.tar.gz", flipped))).await;
+    let refusal = bench
+        .refusal(&from_path(bench.write("flipped.tar.gz", flipped)))
+        .await;
     assert!(refusal.contains("no whole gzip tar archive"), "{refusal}");
 
     let packed = zstd(&archive(&[file("run")]));
     for length in [0, 3, packed.len() / 2, packed.len() - 1] {
         let source = bench.write("half.tar.zst", &packed[..length]);
         let refusal = bench.refusal(&from_path(source)).await;
-        assert!(refusal.starts_with("the artifact half.tar.zst is no whole zstd tar archive: "), "{length}: {refusal}");
+        assert!(
+            refusal.starts_with("the artifact half.tar.zst is no whole zstd tar archive: "),
+            "{length}: {refusal}"
+        );
     }
     let mut flipped = packed.clone();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
-    let refusal = bench.refusal(&from_path(bench.write("flipped.tar.zst", flipped))).await;
+    let refusal = bench
+        .refusal(&from_path(bench.write("flipped.tar.zst", flipped)))
+        .await;
     assert!(refusal.contains("its checksum is wrong"), "{refusal}");
 }
 
 #[tokio::test]
 async fn what_is_no_archive_at_all_is_refused() {
     let bench = bench();
-    for (name, bytes) in
-        [("a.tar.gz", b"plain text".to_vec()), ("b.tgz", gzipped(&[7; 2000])), ("c.tar.zst", gzipped(b""))]
-    {
+    for (name, bytes) in [
+        ("a.tar.gz", b"plain text".to_vec()),
+        ("b.tgz", gzipped(&[7; 2000])),
+        ("c.tar.zst", gzipped(b"")),
+    ] {
         let refusal = bench.refusal(&from_path(bench.write(name, bytes))).await;
         assert!(refusal.contains("is no whole"), "{refusal}");
     }
@@ -327,30 +437,82 @@ async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
     let link = |path, target| Entry(path, EntryType::Symlink, target);
     let hard = |path, target| Entry(path, EntryType::Link, target);
     let cases: [(&[Entry], &str); 16] = [
-        (&[file("/etc/passwd")], "`/etc/passwd`, whose path is absolute;"),
-        (&[file("run"), file("../run")], "`../run`, which lies outside the archive's directory;"),
-        (&[file("a/../../run")], "`a/../../run`, which lies outside the archive's directory;"),
-        (&[link("etc", "/etc"), file("etc/passwd")], "`etc/passwd`, which lies behind the symbolic link `etc`;"),
+        (
+            &[file("/etc/passwd")],
+            "`/etc/passwd`, whose path is absolute;",
+        ),
+        (
+            &[file("run"), file("../run")],
+            "`../run`, which lies outside the archive's directory;",
+        ),
+        (
+            &[file("a/../../run")],
+            "`a/../../run`, which lies outside the archive's directory;",
+        ),
+        (
+            &[link("etc", "/etc"), file("etc/passwd")],
+            "`etc/passwd`, which lies behind the symbolic link `etc`;",
+        ),
         (
             &[link("etc", "/etc"), Entry("etc", EntryType::Directory, "")],
             "`etc`, which takes the place of a symbolic link;",
         ),
-        (&[link("a", "/etc/passwd"), file("./a")], "`./a`, which takes the place of a symbolic link;"),
-        (&[file("a"), link("a", "/etc/passwd")], "`a`, a symbolic link in the place of something else;"),
-        (&[link("a", "/etc/passwd"), link("a", "b")], "`a`, a symbolic link in the place of something else;"),
-        (&[hard("b", "a"), link("a", "/etc/passwd")], "`a`, a symbolic link in the place of something else;"),
-        (&[link("a", "/etc/passwd"), hard("b", "a")], "`b`, which is a link to the symbolic link `a`;"),
-        (&[link("a/b", "../../c")], "`a/b`, a symbolic link that leads outside: `../../c`;"),
-        (&[link("a", "."), link("b", "a/../c")], "`b`, a symbolic link that leads outside: `a/../c`;"),
-        (&[link("a", "."), link("a/b", "../c")], "`a/b`, which lies behind the symbolic link `a`;"),
-        (&[hard("a", "/etc/passwd")], "`a`, a link that leads outside: `/etc/passwd`;"),
-        (&[hard("a", "../b")], "`a`, a link that leads outside: `../b`;"),
-        (&[Entry("tty", EntryType::Char, "")], "`tty`, which is neither a file, a directory nor a link;"),
+        (
+            &[link("a", "/etc/passwd"), file("./a")],
+            "`./a`, which takes the place of a symbolic link;",
+        ),
+        (
+            &[file("a"), link("a", "/etc/passwd")],
+            "`a`, a symbolic link in the place of something else;",
+        ),
+        (
+            &[link("a", "/etc/passwd"), link("a", "b")],
+            "`a`, a symbolic link in the place of something else;",
+        ),
+        (
+            &[hard("b", "a"), link("a", "/etc/passwd")],
+            "`a`, a symbolic link in the place of something else;",
+        ),
+        (
+            &[link("a", "/etc/passwd"), hard("b", "a")],
+            "`b`, which is a link to the symbolic link `a`;",
+        ),
+        (
+            &[link("a/b", "../../c")],
+            "`a/b`, a symbolic link that leads outside: `../../c`;",
+        ),
+        (
+            &[link("a", "."), link("b", "a/../c")],
+            "`b`, a symbolic link that leads outside: `a/../c`;",
+        ),
+        (
+            &[link("a", "."), link("a/b", "../c")],
+            "`a/b`, which lies behind the symbolic link `a`;",
+        ),
+        (
+            &[hard("a", "/etc/passwd")],
+            "`a`, a link that leads outside: `/etc/passwd`;",
+        ),
+        (
+            &[hard("a", "../b")],
+            "`a`, a link that leads outside: `../b`;",
+        ),
+        (
+            &[Entry("tty", EntryType::Char, "")],
+            "`tty`, which is neither a file, a directory nor a link;",
+        ),
     ];
     for (entries, expected) in cases {
         let bench = bench();
-        let refusal = bench.refusal(&from_path(bench.write("app.tar.gz", gzipped(&archive(entries))))).await;
-        assert!(refusal.starts_with(&format!("the artifact app.tar.gz holds {expected}")), "{refusal}");
+        let refusal = bench
+            .refusal(&from_path(
+                bench.write("app.tar.gz", gzipped(&archive(entries))),
+            ))
+            .await;
+        assert!(
+            refusal.starts_with(&format!("the artifact app.tar.gz holds {expected}")),
+            "{refusal}"
+        );
     }
 }
 
@@ -377,26 +539,53 @@ async fn what_two_tars_would_read_in_two_ways_is_refused() {
     let end = || vec![0; 512];
     let not_sent = "is an archive that ship does not send: ";
     let cases: [(Vec<Vec<u8>>, String); 12] = [
-        (vec![pax("10 path=a\n10 path=b\n"), run()], format!("{not_sent}an entry is named twice;")),
-        (vec![long("a\0"), pax("10 path=b\n"), run()], format!("{not_sent}an entry is named twice;")),
-        (vec![global("10 path=a\n"), run()], format!("{not_sent}it sets `path` for all its entries;")),
-        (vec![pax("21 GNU.sparse.name=a\n"), run()], format!("{not_sent}it has sparse files in a form")),
+        (
+            vec![pax("10 path=a\n10 path=b\n"), run()],
+            format!("{not_sent}an entry is named twice;"),
+        ),
+        (
+            vec![long("a\0"), pax("10 path=b\n"), run()],
+            format!("{not_sent}an entry is named twice;"),
+        ),
+        (
+            vec![global("10 path=a\n"), run()],
+            format!("{not_sent}it sets `path` for all its entries;"),
+        ),
+        (
+            vec![pax("21 GNU.sparse.name=a\n"), run()],
+            format!("{not_sent}it has sparse files in a form"),
+        ),
         (
             vec![run(), end(), member(EntryType::Regular, "more", "", b"")],
             format!("{not_sent}something follows after its end;"),
         ),
-        (vec![long("run\0/../../etc/x\0"), run()], "holds `run\\0/../../etc/x`, whose name".to_owned()),
-        (vec![long(&"d/".repeat(2049)), run()], "longer than 4096 bytes;".to_owned()),
+        (
+            vec![long("run\0/../../etc/x\0"), run()],
+            "holds `run\\0/../../etc/x`, whose name".to_owned(),
+        ),
+        (
+            vec![long(&"d/".repeat(2049)), run()],
+            "longer than 4096 bytes;".to_owned(),
+        ),
         (
             vec![member(EntryType::Link, "run", "run", &[0; 600])],
             "holds `run`, which has content but is no file;".to_owned(),
         ),
         (
-            vec![member(EntryType::Symlink, "a/b/l", "../../x", b""), member(EntryType::Link, "l", "a/b/l", b"")],
+            vec![
+                member(EntryType::Symlink, "a/b/l", "../../x", b""),
+                member(EntryType::Link, "l", "a/b/l", b""),
+            ],
             "holds `l`, which is a link to the symbolic link `a/b/l`;".to_owned(),
         ),
-        (vec![pax("12 path=run"), run()], "the attributes of an entry make no sense;".to_owned()),
-        (vec![long("run\0")], "it ends after the name of an entry;".to_owned()),
+        (
+            vec![pax("12 path=run"), run()],
+            "the attributes of an entry make no sense;".to_owned(),
+        ),
+        (
+            vec![long("run\0")],
+            "it ends after the name of an entry;".to_owned(),
+        ),
         (
             vec![member(EntryType::new(b'V'), "volume", "", b"")],
             "which is neither a file, a directory nor a link;".to_owned(),
@@ -408,19 +597,34 @@ async fn what_two_tars_would_read_in_two_ways_is_refused() {
         let refusal = bench.refusal(&from_path(source)).await;
         assert!(refusal.contains(&expected), "{expected}\n{refusal}");
     }
-    let welcome =
-        [global("52 comment=2f7b2c7dfd29e2ad0c0e1b5a3f0c1c8a51a0aa5b\n"), pax("13 path=runs\n"), run(), end(), end()];
+    let welcome = [
+        global("52 comment=2f7b2c7dfd29e2ad0c0e1b5a3f0c1c8a51a0aa5b\n"),
+        pax("13 path=runs\n"),
+        run(),
+        end(),
+        end(),
+    ];
     // As `git archive` begins.
     let bench = bench();
-    let refusal = bench.prepare(&from_path(bench.write("app.tar.gz", gzipped(&welcome.concat())))).await;
+    let refusal = bench
+        .prepare(&from_path(
+            bench.write("app.tar.gz", gzipped(&welcome.concat())),
+        ))
+        .await;
     assert!(refusal.is_ok(), "{}", refusal.unwrap_err());
 }
 
 #[tokio::test]
 async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
     for (kind, expected) in [
-        (EntryType::GNULongName, "the attributes of an entry are longer than 1048576 bytes;"),
-        (EntryType::XHeader, "the attributes of an entry are longer than 1048576 bytes;"),
+        (
+            EntryType::GNULongName,
+            "the attributes of an entry are longer than 1048576 bytes;",
+        ),
+        (
+            EntryType::XHeader,
+            "the attributes of an entry are longer than 1048576 bytes;",
+        ),
         (EntryType::Regular, "unpacked it is larger than 64 GiB;"),
     ] {
         let mut header = Header::new_gnu();
@@ -429,7 +633,9 @@ async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
         header.set_cksum();
         let bench = bench();
         let bytes = gzipped(&[header.as_bytes(), vec![0; 4 << 20].as_slice()].concat());
-        let refusal = bench.refusal(&from_path(bench.write("app.tar.gz", bytes))).await;
+        let refusal = bench
+            .refusal(&from_path(bench.write("app.tar.gz", bytes)))
+            .await;
         assert!(refusal.contains(expected), "{refusal}");
     }
 }
@@ -437,15 +643,24 @@ async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
 #[tokio::test]
 async fn leading_directories_are_counted_as_a_tar_counts_them() {
     let bench = bench();
-    let source = bench.write("app.tar.gz", gzipped(&archive(&[file("./run"), file("./a//b")])));
+    let source = bench.write(
+        "app.tar.gz",
+        gzipped(&archive(&[file("./run"), file("./a//b")])),
+    );
     let mut config = from_path(&source);
     for strip_components in 0..4 {
         config.strip_components = strip_components;
         let mut tar = Command::new("tar");
-        tar.arg("-tzf").arg(&source).arg(format!("--strip-components={strip_components}"));
+        tar.arg("-tzf")
+            .arg(&source)
+            .arg(format!("--strip-components={strip_components}"));
         let listed = tar.arg("--show-transformed-names").output().unwrap();
         let is_anything = !listed.stdout.trim_ascii().is_empty();
-        assert_eq!(bench.prepare(&config).await.is_ok(), is_anything, "{strip_components}: {listed:?}");
+        assert_eq!(
+            bench.prepare(&config).await.is_ok(),
+            is_anything,
+            "{strip_components}: {listed:?}"
+        );
     }
 }
 
@@ -460,31 +675,51 @@ async fn links_that_stay_inside_or_name_a_place_of_the_host_are_welcome() {
         Entry("./copy", EntryType::Link, "./bin/run"),
         Entry("./bin/python", EntryType::Symlink, "/usr/bin/python3"),
     ];
-    bench.prepare(&from_path(bench.write("app.tar.gz", gzipped(&archive(&entries))))).await.unwrap();
+    bench
+        .prepare(&from_path(
+            bench.write("app.tar.gz", gzipped(&archive(&entries))),
+        ))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn links_are_judged_as_they_are_once_the_leading_directories_are_gone() {
     let bench = bench();
-    let entries = [file("app-1.0/run"), Entry("app-1.0/alias", EntryType::Symlink, "../app-1.0/run")];
+    let entries = [
+        file("app-1.0/run"),
+        Entry("app-1.0/alias", EntryType::Symlink, "../app-1.0/run"),
+    ];
     let mut config = from_path(bench.write("app.tar.gz", gzipped(&archive(&entries))));
     config.strip_components = 1;
     let refusal = bench.refusal(&config).await;
-    assert!(refusal.contains("`app-1.0/alias`, a symbolic link that leads outside"), "{refusal}");
+    assert!(
+        refusal.contains("`app-1.0/alias`, a symbolic link that leads outside"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_no_artifact() {
     let bench = bench();
     fs::create_dir(bench.path("empty")).unwrap();
-    let empty = |shown| format!("the artifact {shown} is empty; see whether the build that makes it has succeeded");
-    assert_eq!(bench.refusal(&from_path(bench.path("empty"))).await, empty("empty"));
-    assert_eq!(bench.refusal(&from_path(bench.write("server", ""))).await, empty("server"));
+    let empty = |shown| {
+        format!("the artifact {shown} is empty; see whether the build that makes it has succeeded")
+    };
+    assert_eq!(
+        bench.refusal(&from_path(bench.path("empty"))).await,
+        empty("empty")
+    );
+    assert_eq!(
+        bench.refusal(&from_path(bench.write("server", ""))).await,
+        empty("server")
+    );
     let mut config = from_path(bench.write("app.tar.gz", gzipped(&archive(&[file("app/run")]))));
     config.strip_components = 2;
     assert_eq!(
         bench.refusal(&config).await,
-        "with strip_components = 2 nothing is left of the artifact app.tar.gz; lower `strip_components`; `tar -tf` \
+        "with strip_components = 2 nothing is left of the artifact app.tar.gz; lower \
+         `strip_components`; `tar -tf` \
          shows how deep its files lie"
     );
 }
@@ -495,7 +730,8 @@ async fn what_no_host_could_unpack_is_refused() {
     for name in ["app.tar", "app.tar.xz", "APP.TAR.BZ2"] {
         let refusal = bench.refusal(&from_path(bench.write(name, "bytes"))).await;
         let expected = format!(
-            "the artifact {name} is an archive of a kind that ship does not unpack; pack it as .tar.gz or .tar.zst, or \
+            "the artifact {name} is an archive of a kind that ship does not unpack; pack it as \
+             .tar.gz or .tar.zst, or \
              point `source` at the directory itself"
         );
         assert_eq!(refusal, expected);
@@ -506,12 +742,21 @@ async fn what_no_host_could_unpack_is_refused() {
 async fn a_pipe_is_refused_and_never_waited_for() {
     let bench = bench();
     fs::create_dir(bench.path("app")).unwrap();
-    let made = Command::new("mkfifo").arg(bench.path("app/pipe")).status().unwrap();
+    let made = Command::new("mkfifo")
+        .arg(bench.path("app/pipe"))
+        .status()
+        .unwrap();
     assert!(made.success());
     let refusal = bench.refusal(&from_path(bench.path("app"))).await;
-    assert!(refusal.starts_with("`pipe` in the artifact app is neither a file, a directory"), "{refusal}");
+    assert!(
+        refusal.starts_with("`pipe` in the artifact app is neither a file, a directory"),
+        "{refusal}"
+    );
     let refusal = bench.refusal(&from_path(bench.path("app/pipe"))).await;
-    assert!(refusal.starts_with("the artifact app/pipe is neither a file nor a directory;"), "{refusal}");
+    assert!(
+        refusal.starts_with("the artifact app/pipe is neither a file nor a directory;"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
@@ -520,7 +765,10 @@ async fn a_cache_that_cannot_be_written_is_told_from_a_source_that_cannot_be_rea
     let source = bench.write("server", "bytes");
     bench.write("state", "a file where the cache's directory is to be");
     let error = bench.prepare(&from_path(source)).await.unwrap_err();
-    assert!(error.message().starts_with("cannot keep the artifact in "), "{error}");
+    assert!(
+        error.message().starts_with("cannot keep the artifact in "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -530,12 +778,23 @@ async fn an_artifact_is_downloaded_once_if_its_checksum_is_known() {
     let sha256 = sha256sum(&bench.write("same", &bytes));
     let server = MockServer::start().await;
     let answer = ResponseTemplate::new(200).set_body_bytes(bytes.clone());
-    Mock::given(method("GET")).and(path("/builds/app-0.9.tar.gz")).respond_with(answer).expect(1).mount(&server).await;
-    let mut config = from_url(format!("{}/builds/app-0.9.tar.gz?token=hunter2", server.uri()));
+    Mock::given(method("GET"))
+        .and(path("/builds/app-0.9.tar.gz"))
+        .respond_with(answer)
+        .expect(1)
+        .mount(&server)
+        .await;
+    let mut config = from_url(format!(
+        "{}/builds/app-0.9.tar.gz?token=hunter2",
+        server.uri()
+    ));
     config.sha256 = Some(sha256.clone());
 
     let first = bench.prepare(&config).await.unwrap();
-    assert_eq!((&first.artifact.form, &first.artifact.sha256), (&ArtifactForm::TarGz, &sha256));
+    assert_eq!(
+        (&first.artifact.form, &first.artifact.sha256),
+        (&ArtifactForm::TarGz, &sha256)
+    );
     assert_eq!(fs::read(&first.path).unwrap(), bytes);
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
     assert_eq!(bench.cached(), [sha256], "the download itself is gone");
@@ -552,12 +811,24 @@ async fn a_download_is_treated_by_its_name() {
     serve("/app.tar.zst", zstd(&tar)).mount(&server).await;
     serve("/server", b"bytes".to_vec()).mount(&server).await;
     let moved = ResponseTemplate::new(302).insert_header("Location", "/server");
-    Mock::given(path("/latest/server-0.9")).respond_with(moved).mount(&server).await;
+    Mock::given(path("/latest/server-0.9"))
+        .respond_with(moved)
+        .mount(&server)
+        .await;
 
-    let archive = bench.prepare(&from_url(format!("{}/app.tar.zst", server.uri()))).await.unwrap();
+    let archive = bench
+        .prepare(&from_url(format!("{}/app.tar.zst", server.uri())))
+        .await
+        .unwrap();
     assert_eq!(unpacked(&archive), tar);
-    let single = bench.prepare(&from_url(format!("{}/latest/server-0.9", server.uri()))).await.unwrap();
-    assert_eq!(single.artifact.form, ArtifactForm::File("server-0.9".to_owned()));
+    let single = bench
+        .prepare(&from_url(format!("{}/latest/server-0.9", server.uri())))
+        .await
+        .unwrap();
+    assert_eq!(
+        single.artifact.form,
+        ArtifactForm::File("server-0.9".to_owned())
+    );
     assert_eq!(fs::read(single.path).unwrap(), b"bytes");
 }
 
@@ -570,17 +841,29 @@ async fn a_download_that_fails_is_refused_without_showing_what_is_secret_in_its_
     assert_eq!(
         bench.refusal(&url("app.tar.gz")).await,
         format!(
-            "cannot download http://{address}/app.tar.gz: the server answers 404 Not Found; correct the URL in \
+            "cannot download http://{address}/app.tar.gz: the server answers 404 Not Found; \
+             correct the URL in \
              `source`, or publish this version first"
         )
     );
     let refusal = bench.refusal(&url("builds/")).await;
-    assert!(refusal.contains("does not end in a file's name") && !refusal.contains("hunter2"), "{refusal}");
+    assert!(
+        refusal.contains("does not end in a file's name") && !refusal.contains("hunter2"),
+        "{refusal}"
+    );
     drop(server);
 
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refusal = bench.refusal(&from_url(format!("http://me:hunter2@{closed}/app.tar.gz"))).await;
-    assert!(refusal.contains("refused") && !refusal.contains("hunter2"), "{refusal}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let refusal = bench
+        .refusal(&from_url(format!("http://me:hunter2@{closed}/app.tar.gz")))
+        .await;
+    assert!(
+        refusal.contains("refused") && !refusal.contains("hunter2"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
@@ -591,21 +874,35 @@ async fn half_a_download_is_refused() {
     let server = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let _ = connection.read(&mut [0; 1024]).unwrap();
-        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+        connection
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+            .unwrap();
     });
-    let config = ArtifactConfig { sums: Sums::Nowhere, ..from_url(format!("http://{address}/server")) };
+    let config = ArtifactConfig {
+        sums: Sums::Nowhere,
+        ..from_url(format!("http://{address}/server"))
+    };
     let refusal = bench.refusal(&config).await;
     server.join().unwrap();
-    assert!(refusal.starts_with(&format!("cannot download http://{address}/server: ")), "{refusal}");
+    assert!(
+        refusal.starts_with(&format!("cannot download http://{address}/server: ")),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_reported_on_the_line_of_the_playbook() {
     let bench = bench();
-    let inventory = "playbook = \"web.toml\"\nfleet.name = \"test\"\nhosts = [{ name = \"web1\" }]\n";
-    let playbook = "version = \"0.8\"\n[service]\nname = \"web\"\ncommand = \"./web\"\nports = [1, 2]\n[artifact]\nsource = \"web-{{ version }}.tgz\"\n";
+    let inventory =
+        "playbook = \"web.toml\"\nfleet.name = \"test\"\nhosts = [{ name = \"web1\" }]\n";
+    let playbook = "version = \"0.8\"\n[service]\nname = \"web\"\ncommand = \"./web\"\nports = \
+                    [1, 2]\n[artifact]\nsource = \"web-{{ version }}.tgz\"\n";
     let read = |path: &Path| {
-        let text = if path.ends_with("web.toml") { playbook } else { inventory };
+        let text = if path.ends_with("web.toml") {
+            playbook
+        } else {
+            inventory
+        };
         Ok(text.as_bytes().to_vec())
     };
     let project = load_with(Path::new("fleet.toml"), &Overrides::default(), read).unwrap();
@@ -634,9 +931,17 @@ async fn what_a_dead_ship_left_half_made_goes_when_another_one_makes_something()
     bench.write("state/cache/a-file-of-somebody", "else");
     let prepared = bench.prepare(&from_path(&source)).await.unwrap();
     let left = BTreeSet::from_iter(bench.cached());
-    let expected = [&prepared.artifact.sha256, "a-file-of-somebody", "partial-alive"].map(str::to_owned);
+    let expected = [
+        &prepared.artifact.sha256,
+        "a-file-of-somebody",
+        "partial-alive",
+    ]
+    .map(str::to_owned);
     assert_eq!(left, expected.into());
     drop(alive);
     bench.prepare(&from_path(&source)).await.unwrap();
-    assert!(!bench.cached().contains(&"partial-alive".to_owned()), "its maker is gone");
+    assert!(
+        !bench.cached().contains(&"partial-alive".to_owned()),
+        "its maker is gone"
+    );
 }

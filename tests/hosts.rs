@@ -21,7 +21,12 @@ fn four_hosts_boot_with_systemd_running() {
                 let state = host.exec("systemctl is-system-running").stdout;
                 (state.trim() != "starting" && state.trim() != "initializing").then_some(state)
             });
-            assert_eq!(state.trim(), "running", "{}", host.exec("systemctl --failed").stdout);
+            assert_eq!(
+                state.trim(),
+                "running",
+                "{}",
+                host.exec("systemctl --failed").stdout
+            );
         }
     });
 }
@@ -31,12 +36,23 @@ fn each_host_has_units_of_its_own() {
     world::with_hosts(|| {
         let fleet = Fleet::boot(2);
         for host in &fleet.hosts {
-            host.exec("systemd-run --unit=twin sh -c 'echo I am $(hostname); exec sleep 600'").exits(0);
+            host.exec("systemd-run --unit=twin sh -c 'echo I am $(hostname); exec sleep 600'")
+                .exits(0);
         }
-        // Were the control groups shared, stopping the unit of one would wait for, or kill, that of the other.
-        let [first, second] = &fleet.hosts[..] else { panic!("two hosts") };
-        let stopped = first.exec("systemctl stop twin && journalctl --unit=twin").exits(0).says(&["I am h1"]);
-        assert!(stopped.took < Duration::from_secs(5), "stopping took {:?}", stopped.took);
+        // Were the control groups shared, stopping the unit of one would wait for, or kill, that of
+        // the other.
+        let [first, second] = &fleet.hosts[..] else {
+            panic!("two hosts")
+        };
+        let stopped = first
+            .exec("systemctl stop twin && journalctl --unit=twin")
+            .exits(0)
+            .says(&["I am h1"]);
+        assert!(
+            stopped.took < Duration::from_secs(5),
+            "stopping took {:?}",
+            stopped.took
+        );
         second.exec("systemctl is-active twin").exits(0);
     });
 }
@@ -46,10 +62,16 @@ fn ssh_as_an_ordinary_user_with_strict_known_hosts_and_sudo_works() {
     world::with_hosts(|| {
         let fleet = Fleet::boot(2);
         for host in &fleet.hosts {
-            fleet.ssh(host, "id -un; hostname; sudo -n id -un").exits(0).says(&["deploy", &host.name, "root"]);
+            fleet
+                .ssh(host, "id -un; hostname; sudo -n id -un")
+                .exits(0)
+                .says(&["deploy", &host.name, "root"]);
         }
         fs::write(fleet.known_hosts(), "").expect("our own file");
-        fleet.ssh(&fleet.hosts[0], "true").exits(255).says(&["Host key verification failed"]);
+        fleet
+            .ssh(&fleet.hosts[0], "true")
+            .exits(255)
+            .says(&["Host key verification failed"]);
     });
 }
 
@@ -57,10 +79,16 @@ fn ssh_as_an_ordinary_user_with_strict_known_hosts_and_sudo_works() {
 fn a_host_that_is_cut_off_is_not_reached_until_mended() {
     world::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let [cut, other] = &fleet.hosts[..] else { panic!("two hosts") };
+        let [cut, other] = &fleet.hosts[..] else {
+            panic!("two hosts")
+        };
         cut.cut();
         let failed = fleet.ssh(cut, "true").exits(255);
-        assert!(failed.took < Duration::from_secs(10), "ssh gave up only after {:?}", failed.took);
+        assert!(
+            failed.took < Duration::from_secs(10),
+            "ssh gave up only after {:?}",
+            failed.took
+        );
         fleet.ssh(other, "true").exits(0);
         cut.exec("true").exits(0);
         cut.mend();
@@ -89,7 +117,10 @@ fn a_host_whose_plug_was_pulled_keeps_its_disk() {
         host.kill();
         fleet.ssh(host, "true").exits(255);
         host.boot_again();
-        fleet.ssh(host, "cat /var/lib/note").exits(0).says(&["kept"]);
+        fleet
+            .ssh(host, "cat /var/lib/note")
+            .exits(0)
+            .says(&["kept"]);
     });
 }
 
@@ -100,9 +131,14 @@ fn a_small_disk_fills_and_is_freed() {
         let host = &fleet.hosts[0];
         host.small_disk("/var/lib/small", "1m");
         host.fill_disk("/var/lib/small");
-        fleet.ssh(host, "sudo -n cp /etc/passwd /var/lib/small/").exits(1).says(&["No space left on device"]);
+        fleet
+            .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
+            .exits(1)
+            .says(&["No space left on device"]);
         host.free_disk("/var/lib/small");
-        fleet.ssh(host, "sudo -n cp /etc/passwd /var/lib/small/").exits(0);
+        fleet
+            .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
+            .exits(0);
     });
 }
 
@@ -112,10 +148,14 @@ fn dropping_a_fleet_leaves_nothing_behind() {
         let (processes, mounts, links) = (pids().len(), mounts(), links());
         drop(Fleet::boot(2));
         // Process 1 reaps what is left over in its own time.
-        world::until("every process has ended", Duration::from_secs(10), || (pids().len() <= processes).then_some(()));
+        world::until("every process has ended", Duration::from_secs(10), || {
+            (pids().len() <= processes).then_some(())
+        });
         assert_eq!(mounts, self::mounts(), "a mount is left");
         assert_eq!(links, self::links(), "a link is left");
-        let namespaces = fs::read_dir("/run/netns").expect("a directory of the world").count();
+        let namespaces = fs::read_dir("/run/netns")
+            .expect("a directory of the world")
+            .count();
         assert_eq!(namespaces, 0, "a network namespace is left");
         assert!(!Path::new("/run/fleet").exists(), "files are left");
     });
@@ -128,7 +168,10 @@ fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
         for host in [&fleet.hosts[0], &fleet.hosts[19]] {
             let base_dir = host.base_dir.display();
             let command = format!("id -un; mkdir -p {base_dir} && echo $SSH_CONNECTION");
-            fleet.ssh(host, &command).exits(0).says(&["shipper", &host.address]);
+            fleet
+                .ssh(host, &command)
+                .exits(0)
+                .says(&["shipper", &host.address]);
         }
     });
 }
@@ -145,8 +188,18 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
         let second = serve("2");
         asker.await_answers(3);
         let answers = asker.stop();
-        assert_eq!(answers.failures(), Vec::<String>::new(), "refusals between two versions are nobody's failures");
-        assert_eq!(answers.pages(), ["I am: 127.0.0.1, the version is: 1", "I am: 127.0.0.1, the version is: 2"]);
+        assert_eq!(
+            answers.failures(),
+            Vec::<String>::new(),
+            "refusals between two versions are nobody's failures"
+        );
+        assert_eq!(
+            answers.pages(),
+            [
+                "I am: 127.0.0.1, the version is: 1",
+                "I am: 127.0.0.1, the version is: 2"
+            ]
+        );
         assert_eq!(answers.fewest(1), 0, "nobody served in between");
 
         let asker = Asker::start([place]);
@@ -155,7 +208,10 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
         let _second = serve("2");
         asker.await_answers(3);
         let answers = asker.stop();
-        assert!(!answers.failures().is_empty(), "a gap in the life of one version is a failure");
+        assert!(
+            !answers.failures().is_empty(),
+            "a gap in the life of one version is a failure"
+        );
     });
 }
 
@@ -163,7 +219,10 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
 fn the_measures_tell_a_careful_roll_from_a_careless_one() {
     world::with_sshd(|| {
         let addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"];
-        let mut instances: Vec<_> = addresses[..3].iter().map(|address| (*address, serve(address, "1"))).collect();
+        let mut instances: Vec<_> = addresses[..3]
+            .iter()
+            .map(|address| (*address, serve(address, "1")))
+            .collect();
         let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
         let counter = Counter::start("page.py");
         asker.await_answers(20);
@@ -187,7 +246,11 @@ fn the_measures_tell_a_careful_roll_from_a_careless_one() {
         asker.await_answers(20);
         instances.push((spare, serve(spare, "3")));
         asker.await_answers(20);
-        assert_eq!(asker.stop().fewest(3), 2, "the old one was stopped before the new one served");
+        assert_eq!(
+            asker.stop().fewest(3),
+            2,
+            "the old one was stopped before the new one served"
+        );
     });
 }
 
@@ -195,10 +258,16 @@ fn the_measures_tell_a_careful_roll_from_a_careless_one() {
 fn serve(address: &str, version: &str) -> Running {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/page.py");
     let mut command = Command::new("/usr/bin/python3");
-    command.arg(page).env("HOST", address).env("PORT", "8081").env("VERSION", version);
+    command
+        .arg(page)
+        .env("HOST", address)
+        .env("PORT", "8081")
+        .env("VERSION", version);
     let service = Running::spawn(command);
     let place = format!("{address}:8081").parse().expect("an address");
-    world::until("the page answers", Duration::from_secs(20), || ask(place).ok());
+    world::until("the page answers", Duration::from_secs(20), || {
+        ask(place).ok()
+    });
     service
 }
 
@@ -221,10 +290,19 @@ fn a_killed_test_takes_its_hosts_along() {
     command.args(["--exact", "a_world_that_waits", "--ignored"]);
     let victim = Running::spawn(command);
     let group = format!("/{}", world::control_group(&format!("{}-0", victim.pid())));
-    let members = || pids().into_iter().filter(|pid| in_group(*pid, &group)).count();
-    world::until("the host is up", Duration::from_mins(2), || (members() > 5).then_some(()));
+    let members = || {
+        pids()
+            .into_iter()
+            .filter(|pid| in_group(*pid, &group))
+            .count()
+    };
+    world::until("the host is up", Duration::from_mins(2), || {
+        (members() > 5).then_some(())
+    });
     victim.signal("KILL");
-    world::until("the host is gone", Duration::from_secs(10), || (members() == 0).then_some(()));
+    world::until("the host is gone", Duration::from_secs(10), || {
+        (members() == 0).then_some(())
+    });
 }
 
 fn in_group(pid: u32, group: &str) -> bool {
@@ -232,9 +310,15 @@ fn in_group(pid: u32, group: &str) -> bool {
 }
 
 fn mounts() -> usize {
-    fs::read_to_string("/proc/self/mounts").expect("proc is mounted").lines().count()
+    fs::read_to_string("/proc/self/mounts")
+        .expect("proc is mounted")
+        .lines()
+        .count()
 }
 
 fn links() -> String {
-    world::run("ip", &["-brief", "link"]).lines().filter_map(|line| line.split_whitespace().next()).collect()
+    world::run("ip", &["-brief", "link"])
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use ship::remote::{Command, Connection, Connector, Input, Output, RunError, Target, Transport, network_address};
+use ship::remote::{
+    Command, Connection, Connector, Input, Output, RunError, Target, Transport, network_address,
+};
 
 fn target() -> Target {
     Target {
@@ -25,16 +27,35 @@ async fn here() -> Connection {
 }
 
 fn script(script: &str) -> Command<'_> {
-    Command { script, input: Input::default(), deadline: Duration::from_secs(20) }
+    Command {
+        script,
+        input: Input::default(),
+        deadline: Duration::from_secs(20),
+    }
 }
 
 #[tokio::test]
 async fn a_script_runs_here_with_its_input_and_its_status() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "tail\n").unwrap();
-    let input = Input { head: b"head\n".to_vec(), file: Some(file.path().to_owned()) };
-    let output = here().await.run(&Command { input, ..script("cat; echo $LC_ALL >&2; exit 127") }).await.unwrap();
-    let expected = Output { stdout: "head\ntail\n".into(), stderr: "C\n".into(), status: 127, truncated: false };
+    let input = Input {
+        head: b"head\n".to_vec(),
+        file: Some(file.path().to_owned()),
+    };
+    let output = here()
+        .await
+        .run(&Command {
+            input,
+            ..script("cat; echo $LC_ALL >&2; exit 127")
+        })
+        .await
+        .unwrap();
+    let expected = Output {
+        stdout: "head\ntail\n".into(),
+        stderr: "C\n".into(),
+        status: 127,
+        truncated: false,
+    };
     assert_eq!(output, expected);
 }
 
@@ -42,10 +63,23 @@ async fn a_script_runs_here_with_its_input_and_its_status() {
 async fn at_its_deadline_a_script_ends_with_all_its_children() {
     let dir = tempfile::tempdir().unwrap();
     let pids = dir.path().join("pids");
-    let text = format!("sleep 300 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
+    let text = format!(
+        "sleep 300 & echo $! > {0}; echo $$ >> {0}; wait",
+        pids.display()
+    );
     let began = Instant::now();
-    let error = here().await.run(&Command { deadline: Duration::from_millis(500), ..script(&text) }).await.unwrap_err();
-    assert!(matches!(error, RunError::TimedOut { .. }) && began.elapsed() < Duration::from_secs(5), "{error}");
+    let error = here()
+        .await
+        .run(&Command {
+            deadline: Duration::from_millis(500),
+            ..script(&text)
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RunError::TimedOut { .. }) && began.elapsed() < Duration::from_secs(5),
+        "{error}"
+    );
     for pid in fs::read_to_string(pids).unwrap().lines() {
         let ended = || {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -64,20 +98,38 @@ async fn a_service_with_a_session_of_its_own_survives_the_script_that_starts_it(
     let output = here().await.run(&script(text)).await.unwrap();
     let pid = output.stdout.trim();
     let command = fs::read_to_string(format!("/proc/{pid}/comm"));
-    assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .arg(pid)
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(command.is_ok(), "it did not survive");
 }
 
 #[tokio::test]
 async fn a_killed_shell_leaves_the_outcome_unknown() {
-    let error = here().await.run(&script("kill -9 $PPID; sleep 1")).await.unwrap_err();
+    let error = here()
+        .await
+        .run(&script("kill -9 $PPID; sleep 1"))
+        .await
+        .unwrap_err();
     assert!(error.is_unknown());
-    assert!(error.to_string().starts_with("local1: a script broke off (it was ended by signal 9)"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("local1: a script broke off (it was ended by signal 9)"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn this_machine_needs_no_detour() {
-    assert_eq!(here().await.forward("127.0.0.11", 8081).await.unwrap(), None);
+    assert_eq!(
+        here().await.forward("127.0.0.11", 8081).await.unwrap(),
+        None
+    );
     assert_eq!(network_address(&target()).await, "127.0.0.11");
 }
 

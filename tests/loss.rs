@@ -56,7 +56,10 @@ impl Server {
             is_over: Arc::default(),
         };
         let (mood, version) = (Arc::clone(&server.mood), Arc::clone(&server.version));
-        let (connections, requests) = (Arc::clone(&server.connections), Arc::clone(&server.requests));
+        let (connections, requests) = (
+            Arc::clone(&server.connections),
+            Arc::clone(&server.requests),
+        );
         let closing = Arc::clone(&server.closing);
         let is_over = Arc::clone(&server.is_over);
         thread::spawn(move || {
@@ -91,7 +94,10 @@ impl Server {
 
     /// With a timeout that a test can wait for.
     fn impatient(&self) -> Probing {
-        Probing { timeout: Duration::from_millis(500), ..self.probing() }
+        Probing {
+            timeout: Duration::from_millis(500),
+            ..self.probing()
+        }
     }
 }
 
@@ -132,7 +138,11 @@ fn serve(
             Mood::HangsUp => return None,
             Mood::Stalls => continue,
         };
-        write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").ok()?;
+        write!(
+            out,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .ok()?;
         if closes || mood == Mood::BreaksOff {
             return None;
         }
@@ -140,7 +150,15 @@ fn serve(
 }
 
 fn now() -> Time {
-    Time(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+    Time(
+        u64::try_from(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_millis(),
+        )
+        .unwrap(),
+    )
 }
 
 fn begin(probing: Probing) -> Asker {
@@ -164,18 +182,40 @@ async fn until(asker: &Asker, what: &str, is_so: impl Fn(&LossReport) -> bool) -
 async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
     let server = Server::start();
     let mut asker = begin(server.probing());
-    until(&asker, "answers of the old version", |report| report.requests >= 20).await;
+    until(&asker, "answers of the old version", |report| {
+        report.requests >= 20
+    })
+    .await;
     *server.version.lock().unwrap() = "0.9";
     let seen = asker.report().requests;
-    until(&asker, "answers of the new version", |report| report.requests >= seen + 20).await;
+    until(&asker, "answers of the new version", |report| {
+        report.requests >= seen + 20
+    })
+    .await;
     asker.settle().await;
     let report = asker.report();
-    assert!(report.to_string().starts_with(&format!("0 of {} requests failed (p50 ", report.requests)), "{report}");
-    let versions: Vec<_> = report.answers.iter().map(|heard| heard.version.as_deref().unwrap()).collect();
+    assert!(
+        report
+            .to_string()
+            .starts_with(&format!("0 of {} requests failed (p50 ", report.requests)),
+        "{report}"
+    );
+    let versions: Vec<_> = report
+        .answers
+        .iter()
+        .map(|heard| heard.version.as_deref().unwrap())
+        .collect();
     assert_eq!(versions, ["0.8", "0.9"]);
     assert!(report.answers[0].first <= report.answers[1].first);
-    assert_eq!(report.answers.iter().map(|heard| heard.count).sum::<u64>(), report.requests);
-    assert_eq!(server.requests.load(Ordering::Relaxed), report.requests, "every request is counted, once");
+    assert_eq!(
+        report.answers.iter().map(|heard| heard.count).sum::<u64>(),
+        report.requests
+    );
+    assert_eq!(
+        server.requests.load(Ordering::Relaxed),
+        report.requests,
+        "every request is counted, once"
+    );
 }
 
 #[tokio::test]
@@ -184,17 +224,30 @@ async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
     let mut asker = begin(server.probing());
     until(&asker, "enough answers", |report| report.requests >= 40).await;
     asker.settle().await;
-    let [connections, closing] = [&server.connections, &server.closing].map(|count| count.load(Ordering::Relaxed));
+    let [connections, closing] =
+        [&server.connections, &server.closing].map(|count| count.load(Ordering::Relaxed));
     let requests = asker.report().requests;
-    assert!(closing.abs_diff(requests / 2) <= 1, "{closing} of {requests}");
-    assert!((closing + 1..requests).contains(&connections), "{connections} for {requests}");
+    assert!(
+        closing.abs_diff(requests / 2) <= 1,
+        "{closing} of {requests}"
+    );
+    assert!(
+        (closing + 1..requests).contains(&connections),
+        "{connections} for {requests}"
+    );
 }
 
 #[tokio::test]
 async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
     for (mood, reasons) in [
         (Mood::Sick, &["HTTP 500"][..]),
-        (Mood::HangsUp, &["connection closed before message completed", "connection reset"]),
+        (
+            Mood::HangsUp,
+            &[
+                "connection closed before message completed",
+                "connection reset",
+            ],
+        ),
         (Mood::BreaksOff, &["HTTP 200, then "]),
         (Mood::Stalls, &["no answer within 500ms"]),
     ] {
@@ -205,15 +258,25 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
         server.becomes(mood);
         let report = until(&asker, "a failure", |report| report.failed > 0).await;
         let why = &report.failures[0].why;
-        assert!(reasons.iter().any(|reason| why.starts_with(reason)), "{mood:?}: {why}");
+        assert!(
+            reasons.iter().any(|reason| why.starts_with(reason)),
+            "{mood:?}: {why}"
+        );
         assert!(asker.breach().is_some(), "{mood:?}");
         asker.settle().await;
         let before = asker.report();
-        assert_eq!(before.requests, server.requests.load(Ordering::Relaxed), "{mood:?}");
+        assert_eq!(
+            before.requests,
+            server.requests.load(Ordering::Relaxed),
+            "{mood:?}"
+        );
         // It can go on after that.
         server.becomes(Mood::Well);
         asker.go_on();
-        until(&asker, "more answers", |report| report.requests > before.requests).await;
+        until(&asker, "more answers", |report| {
+            report.requests > before.requests
+        })
+        .await;
     }
 }
 
@@ -238,16 +301,29 @@ async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
     asker.first_answer(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let stalled = server.requests.load(Ordering::Relaxed);
-    until(&asker, "a request under way", |_| server.requests.load(Ordering::Relaxed) > stalled).await;
+    until(&asker, "a request under way", |_| {
+        server.requests.load(Ordering::Relaxed) > stalled
+    })
+    .await;
     let begun = Instant::now();
     asker.settle().await;
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     let report = asker.report();
-    assert!(report.failed > 0, "those under way have failed by then: {report:?}");
-    assert_eq!(asker.report().requests, server.requests.load(Ordering::Relaxed));
+    assert!(
+        report.failed > 0,
+        "those under way have failed by then: {report:?}"
+    );
+    assert_eq!(
+        asker.report().requests,
+        server.requests.load(Ordering::Relaxed)
+    );
     let made = server.requests.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.requests.load(Ordering::Relaxed), made, "nothing is asked any more");
+    assert_eq!(
+        server.requests.load(Ordering::Relaxed),
+        made,
+        "nothing is asked any more"
+    );
 }
 
 #[tokio::test]
@@ -256,18 +332,27 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
     let slept_ms = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&slept_ms);
     let now = move || now() + Duration::from_millis(clock.load(Ordering::Relaxed));
-    let probing = Probing { timeout: Duration::from_secs(2), ..server.probing() };
+    let probing = Probing {
+        timeout: Duration::from_secs(2),
+        ..server.probing()
+    };
     let mut asker = Asker::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
     asker.first_answer(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let before = server.requests.load(Ordering::Relaxed);
-    until(&asker, "a request under way", |_| server.requests.load(Ordering::Relaxed) > before).await;
+    until(&asker, "a request under way", |_| {
+        server.requests.load(Ordering::Relaxed) > before
+    })
+    .await;
     server.becomes(Mood::Well);
     slept_ms.store(60_000, Ordering::Relaxed);
     asker.settle().await;
     let report = asker.report();
     assert_eq!(report.failed, 0, "{report:?}");
-    assert!(report.requests < server.requests.load(Ordering::Relaxed), "those under way do not count");
+    assert!(
+        report.requests < server.requests.load(Ordering::Relaxed),
+        "those under way do not count"
+    );
 }
 
 #[tokio::test]
@@ -276,8 +361,14 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let server = Server::start();
-    let asker = begin(Probing { url: format!("http://{address}/"), ..server.probing() });
-    assert_eq!(asker.first_answer(3).await, Err("connection refused".to_owned()));
+    let asker = begin(Probing {
+        url: format!("http://{address}/"),
+        ..server.probing()
+    });
+    assert_eq!(
+        asker.first_answer(3).await,
+        Err("connection refused".to_owned())
+    );
     assert_eq!((asker.report().requests, asker.breach()), (0, None));
 
     server.becomes(Mood::Sick);
@@ -291,14 +382,21 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
 #[tokio::test]
 async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
     let server = Server::start();
-    let asker = begin(Probing { expect_status: Some(204), ..server.probing() });
+    let asker = begin(Probing {
+        expect_status: Some(204),
+        ..server.probing()
+    });
     assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
-    let asker = begin(Probing { version_header: Some("Content-Length".to_owned()), ..server.probing() });
+    let asker = begin(Probing {
+        version_header: Some("Content-Length".to_owned()),
+        ..server.probing()
+    });
     asker.first_answer(3).await.unwrap();
     assert_eq!(asker.report().answers[0].version.as_deref(), Some("20"));
 }
 
-/// What becomes of a request, as a test says it: `None` for one that failed, else the version and how long it took.
+/// What becomes of a request, as a test says it: `None` for one that failed, else the version and
+/// how long it took.
 type Fate = Option<(Option<u8>, u64)>;
 
 proptest! {

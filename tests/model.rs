@@ -1,10 +1,13 @@
-//! The planner against a hostile environment: breadth-first over everything that can happen to small fleets.
+//! The planner against a hostile environment: breadth-first over everything that can happen to
+//! small fleets.
 //!
-//! Hosts vanish and return, starts fail, instances sicken, reports are lost, deadlines pass at bad moments, and the
-//! controller dies at any point while its last commands are still on their way. The world and the checks are the
-//! test's own: they count what is true, not what the controller believes.
+//! Hosts vanish and return, starts fail, instances sicken, reports are lost, deadlines pass at bad
+//! moments, and the controller dies at any point while its last commands are still on their way.
+//! The world and the checks are the test's own: they count what is true, not what the controller
+//! believes.
 //!
-//! `SHIP_LONG=1` explores with more adversity. `--nocapture` shows how many states each configuration has.
+//! `SHIP_LONG=1` explores with more adversity. `--nocapture` shows how many states each
+//! configuration has.
 
 #[path = "model/check.rs"]
 mod check;
@@ -37,11 +40,28 @@ use ship::core::spec::OnFailure;
 use ship::core::time::Time;
 use world::{Adversity, Life, Release};
 
-const CALM: Adversity = Adversity { bad_starts: 0, sickenings: 0, losses: 0, lost_reports: 0, crashes: 0, delays: 0 };
-const BAD_START: Adversity = Adversity { bad_starts: 1, delays: 1, ..CALM };
-const SICKENING: Adversity = Adversity { sickenings: 1, ..CALM };
+const CALM: Adversity = Adversity {
+    bad_starts: 0,
+    sickenings: 0,
+    losses: 0,
+    lost_reports: 0,
+    crashes: 0,
+    delays: 0,
+};
+const BAD_START: Adversity = Adversity {
+    bad_starts: 1,
+    delays: 1,
+    ..CALM
+};
+const SICKENING: Adversity = Adversity {
+    sickenings: 1,
+    ..CALM
+};
 const LOSS: Adversity = Adversity { losses: 1, ..CALM };
-const LOST_REPORT: Adversity = Adversity { lost_reports: 1, ..CALM };
+const LOST_REPORT: Adversity = Adversity {
+    lost_reports: 1,
+    ..CALM
+};
 const CRASH: Adversity = Adversity { crashes: 1, ..CALM };
 
 /// Both: what either has, at the same time.
@@ -52,11 +72,15 @@ const fn and(one: Adversity, other: Adversity) -> Adversity {
         losses: one.losses + other.losses,
         lost_reports: one.lost_reports + other.lost_reports,
         crashes: one.crashes + other.crashes,
-        delays: if one.delays > other.delays { one.delays } else { other.delays },
+        delays: if one.delays > other.delays {
+            one.delays
+        } else {
+            other.delays
+        },
     }
 }
 
-// ── the configurations ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── the configurations ───────────────────────────────────────────────────────────────────────────
 
 fn surge_onto_a_spare_host() -> Config {
     Config {
@@ -69,7 +93,9 @@ fn surge_onto_a_spare_host() -> Config {
         max_failures: 0,
         on_failure: OnFailure::RollBack,
         goals: vec![(Release::New, Some(Release::Old)), (Release::Old, None)],
-        initial: (0..3).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
+        initial: (0..3)
+            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .collect(),
         staged: vec![],
         adversity: CALM,
         fence: true,
@@ -82,7 +108,11 @@ fn surge_onto_a_spare_host() -> Config {
 }
 
 fn surge_and_unavailable() -> Config {
-    Config { name: "3 replicas on 4 hosts, surge 1, unavailable 1", unavailable: 1, ..surge_onto_a_spare_host() }
+    Config {
+        name: "3 replicas on 4 hosts, surge 1, unavailable 1",
+        unavailable: 1,
+        ..surge_onto_a_spare_host()
+    }
 }
 
 fn side_by_side() -> Config {
@@ -91,19 +121,27 @@ fn side_by_side() -> Config {
         hosts: 2,
         ports: 2,
         replicas: 2,
-        initial: (0..2).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
+        initial: (0..2)
+            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .collect(),
         ..surge_onto_a_spare_host()
     }
 }
 
 fn in_place(hosts: usize) -> Config {
     Config {
-        name: if hosts == 2 { "2 replicas in place" } else { "3 replicas in place" },
+        name: if hosts == 2 {
+            "2 replicas in place"
+        } else {
+            "3 replicas in place"
+        },
         hosts,
         replicas: hosts,
         surge: 0,
         unavailable: 1,
-        initial: (0..hosts).map(|host| (host, 0, Release::Old, Life::Ready)).collect(),
+        initial: (0..hosts)
+            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .collect(),
         ..surge_onto_a_spare_host()
     }
 }
@@ -125,17 +163,33 @@ fn cases() -> Vec<Case> {
         at_least,
     };
     let named = |name, config| Config { name, ..config };
-    let reboots = |config: Config| Config { reboots: true, ..config };
-    let two_of_three = || (0..2).map(|host| (host, 0, Release::Old, Life::Ready)).collect();
+    let reboots = |config: Config| Config {
+        reboots: true,
+        ..config
+    };
+    let two_of_three = || {
+        (0..2)
+            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .collect()
+    };
     let sick = |release| vec![(0, 0, release, Life::Ready), (1, 0, release, Life::Sick)];
     vec![
         case(
             surge_onto_a_spare_host(),
             &[and(BAD_START, SICKENING), LOSS, LOST_REPORT, CRASH],
-            &[and(CRASH, BAD_START), and(SICKENING, LOSS), and(LOST_REPORT, CRASH)],
+            &[
+                and(CRASH, BAD_START),
+                and(SICKENING, LOSS),
+                and(LOST_REPORT, CRASH),
+            ],
             150_000,
         ),
-        case(surge_and_unavailable(), &[BAD_START, SICKENING, LOSS], &[and(BAD_START, LOSS), CRASH], 40_000),
+        case(
+            surge_and_unavailable(),
+            &[BAD_START, SICKENING, LOSS],
+            &[and(BAD_START, LOSS), CRASH],
+            40_000,
+        ),
         case(
             side_by_side(),
             &[
@@ -147,7 +201,10 @@ fn cases() -> Vec<Case> {
                 and(SICKENING, CRASH),
                 and(LOST_REPORT, CRASH),
             ],
-            &[and(and(SICKENING, LOSS), BAD_START), and(and(LOSS, CRASH), SICKENING)],
+            &[
+                and(and(SICKENING, LOSS), BAD_START),
+                and(and(LOSS, CRASH), SICKENING),
+            ],
             200_000,
         ),
         case(
@@ -157,15 +214,31 @@ fn cases() -> Vec<Case> {
             90_000,
         ),
         case(
-            named("side by side, surge 2", Config { surge: 2, ..side_by_side() }),
+            named(
+                "side by side, surge 2",
+                Config {
+                    surge: 2,
+                    ..side_by_side()
+                },
+            ),
             &[BAD_START, LOSS, CRASH, and(BAD_START, LOST_REPORT)],
             &[and(SICKENING, LOSS), and(SICKENING, CRASH)],
             15_000,
         ),
         case(
-            named("side by side, surge 1, unavailable 1", Config { unavailable: 1, ..side_by_side() }),
+            named(
+                "side by side, surge 1, unavailable 1",
+                Config {
+                    unavailable: 1,
+                    ..side_by_side()
+                },
+            ),
             &[BAD_START, LOSS, SICKENING, CRASH, LOST_REPORT],
-            &[and(BAD_START, LOSS), and(SICKENING, CRASH), and(LOSS, CRASH)],
+            &[
+                and(BAD_START, LOSS),
+                and(SICKENING, CRASH),
+                and(LOSS, CRASH),
+            ],
             20_000,
         ),
         case(
@@ -177,41 +250,96 @@ fn cases() -> Vec<Case> {
                 and(BAD_START, CRASH),
                 and(LOSS, LOST_REPORT),
             ],
-            &[and(and(BAD_START, SICKENING), LOSS), and(and(SICKENING, LOSS), CRASH)],
+            &[
+                and(and(BAD_START, SICKENING), LOSS),
+                and(and(SICKENING, LOSS), CRASH),
+            ],
             100_000,
         ),
         case(
             in_place(3),
-            &[and(BAD_START, SICKENING), and(BAD_START, LOSS), CRASH, LOST_REPORT],
+            &[
+                and(BAD_START, SICKENING),
+                and(BAD_START, LOSS),
+                CRASH,
+                LOST_REPORT,
+            ],
             &[and(SICKENING, CRASH), and(SICKENING, LOSS)],
             100_000,
         ),
         case(
-            named("scaling down from 2 to 1", Config { replicas: 1, ..side_by_side() }),
-            &[and(BAD_START, SICKENING), and(SICKENING, LOSS), and(LOSS, CRASH)],
+            named(
+                "scaling down from 2 to 1",
+                Config {
+                    replicas: 1,
+                    ..side_by_side()
+                },
+            ),
+            &[
+                and(BAD_START, SICKENING),
+                and(SICKENING, LOSS),
+                and(LOSS, CRASH),
+            ],
             &[and(and(SICKENING, LOSS), CRASH)],
             30_000,
         ),
         case(
-            named("scaling down to nothing", Config { replicas: 0, ..side_by_side() }),
-            &[and(and(BAD_START, SICKENING), LOSS), and(LOSS, CRASH), and(CRASH, CRASH)],
+            named(
+                "scaling down to nothing",
+                Config {
+                    replicas: 0,
+                    ..side_by_side()
+                },
+            ),
+            &[
+                and(and(BAD_START, SICKENING), LOSS),
+                and(LOSS, CRASH),
+                and(CRASH, CRASH),
+            ],
             &[and(and(SICKENING, LOSS), CRASH)],
             20_000,
         ),
         case(
-            named("from nothing", Config { initial: vec![], goals: vec![(Release::New, None)], ..side_by_side() }),
-            &[and(and(BAD_START, SICKENING), LOSS), and(LOSS, CRASH), and(BAD_START, CRASH)],
+            named(
+                "from nothing",
+                Config {
+                    initial: vec![],
+                    goals: vec![(Release::New, None)],
+                    ..side_by_side()
+                },
+            ),
+            &[
+                and(and(BAD_START, SICKENING), LOSS),
+                and(LOSS, CRASH),
+                and(BAD_START, CRASH),
+            ],
             &[and(and(SICKENING, LOSS), CRASH)],
             15_000,
         ),
         case(
-            named("on_failure = hold", Config { on_failure: OnFailure::Hold, ..side_by_side() }),
-            &[and(BAD_START, SICKENING), and(BAD_START, LOSS), and(BAD_START, CRASH)],
+            named(
+                "on_failure = hold",
+                Config {
+                    on_failure: OnFailure::Hold,
+                    ..side_by_side()
+                },
+            ),
+            &[
+                and(BAD_START, SICKENING),
+                and(BAD_START, LOSS),
+                and(BAD_START, CRASH),
+            ],
             &[and(and(BAD_START, SICKENING), LOSS)],
             15_000,
         ),
         case(
-            named("an old instance is sick", Config { initial: sick(Release::Old), ..side_by_side() }),
+            named(
+                "an old instance is sick",
+                Config {
+                    initial: sick(Release::Old),
+                    ..side_by_side()
+                },
+            ),
             &[and(BAD_START, SICKENING), and(BAD_START, LOSS), CRASH],
             &[and(LOSS, CRASH)],
             25_000,
@@ -225,18 +353,39 @@ fn cases() -> Vec<Case> {
                     ..side_by_side()
                 },
             ),
-            &[and(BAD_START, SICKENING), and(SICKENING, LOSS), and(BAD_START, CRASH)],
+            &[
+                and(BAD_START, SICKENING),
+                and(SICKENING, LOSS),
+                and(BAD_START, CRASH),
+            ],
             &[and(LOSS, CRASH)],
             10_000,
         ),
         case(
-            named("side by side, a host may be left behind", Config { max_failures: 1, ..side_by_side() }),
+            named(
+                "side by side, a host may be left behind",
+                Config {
+                    max_failures: 1,
+                    ..side_by_side()
+                },
+            ),
             &[LOSS, and(BAD_START, SICKENING)],
-            &[and(BAD_START, LOSS), and(LOSS, CRASH), and(SICKENING, LOSS), and(BAD_START, CRASH)],
+            &[
+                and(BAD_START, LOSS),
+                and(LOSS, CRASH),
+                and(SICKENING, LOSS),
+                and(BAD_START, CRASH),
+            ],
             5_000,
         ),
         case(
-            named("in place, a host may be left behind", Config { max_failures: 1, ..in_place(2) }),
+            named(
+                "in place, a host may be left behind",
+                Config {
+                    max_failures: 1,
+                    ..in_place(2)
+                },
+            ),
             &[and(BAD_START, LOSS), and(LOSS, CRASH)],
             &[and(SICKENING, LOSS), and(BAD_START, CRASH)],
             10_000,
@@ -244,7 +393,12 @@ fn cases() -> Vec<Case> {
         case(
             named(
                 "a host is drained",
-                Config { replicas: 2, drained: Some(0), initial: two_of_three(), ..in_place(3) },
+                Config {
+                    replicas: 2,
+                    drained: Some(0),
+                    initial: two_of_three(),
+                    ..in_place(3)
+                },
             ),
             &[and(BAD_START, SICKENING), LOSS, LOST_REPORT, CRASH],
             &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
@@ -253,32 +407,70 @@ fn cases() -> Vec<Case> {
         case(
             named(
                 "a host is drained, by a deploy of what runs",
-                Config { drained: Some(0), goals: vec![(Release::Old, None)], ..side_by_side() },
+                Config {
+                    drained: Some(0),
+                    goals: vec![(Release::Old, None)],
+                    ..side_by_side()
+                },
             ),
             &[and(BAD_START, SICKENING), LOSS, and(LOST_REPORT, CRASH)],
             &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
             5_000,
         ),
         case(
-            named("workers: nobody listens", Config { workers: true, ..side_by_side() }),
+            named(
+                "workers: nobody listens",
+                Config {
+                    workers: true,
+                    ..side_by_side()
+                },
+            ),
             &[BAD_START, SICKENING],
-            &[and(BAD_START, SICKENING), and(SICKENING, LOSS), and(SICKENING, CRASH)],
+            &[
+                and(BAD_START, SICKENING),
+                and(SICKENING, LOSS),
+                and(SICKENING, CRASH),
+            ],
             5_000,
         ),
         case(
-            named("each release has a port of its own", Config { own_ports: true, ..side_by_side() }),
-            &[and(BAD_START, SICKENING), and(BAD_START, CRASH), LOSS, LOST_REPORT],
+            named(
+                "each release has a port of its own",
+                Config {
+                    own_ports: true,
+                    ..side_by_side()
+                },
+            ),
+            &[
+                and(BAD_START, SICKENING),
+                and(BAD_START, CRASH),
+                LOSS,
+                LOST_REPORT,
+            ],
             &[and(LOSS, CRASH), and(SICKENING, LOSS)],
             10_000,
         ),
         case(
-            named("in place, each release has a port of its own", Config { own_ports: true, ports: 2, ..in_place(2) }),
+            named(
+                "in place, each release has a port of its own",
+                Config {
+                    own_ports: true,
+                    ports: 2,
+                    ..in_place(2)
+                },
+            ),
             &[and(BAD_START, SICKENING), and(BAD_START, CRASH), LOSS],
             &[and(LOSS, CRASH), and(SICKENING, LOSS)],
             5_000,
         ),
         case(
-            named("an ancient release to prune", Config { staged: vec![Release::Ancient], ..side_by_side() }),
+            named(
+                "an ancient release to prune",
+                Config {
+                    staged: vec![Release::Ancient],
+                    ..side_by_side()
+                },
+            ),
             &[and(BAD_START, LOSS), CRASH],
             &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
             5_000,
@@ -298,7 +490,7 @@ const SOMETIMES: [&str; 8] = [
     "an unhealthy old instance stopped before a healthy one",
 ];
 
-// ── the proof ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── the proof ────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
 fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
@@ -307,18 +499,34 @@ fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
     let jobs = cases.iter().enumerate().flat_map(|(at, case)| {
         let long = if long { &case.long[..] } else { &[] };
         let adversities = case.adversities.iter().chain(long);
-        adversities.map(move |adversity| (at, Config { adversity: *adversity, ..case.config.clone() }))
+        adversities.map(move |adversity| {
+            (
+                at,
+                Config {
+                    adversity: *adversity,
+                    ..case.config.clone()
+                },
+            )
+        })
     });
     let reports = in_parallel(jobs.collect());
 
     let mut sometimes: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut all_states, mut all_steps) = (0, 0);
     for (at, case) in cases.iter().enumerate() {
-        let mine: Vec<&Report> = reports.iter().filter(|(of, _)| *of == at).map(|(_, report)| report).collect();
+        let mine: Vec<&Report> = reports
+            .iter()
+            .filter(|(of, _)| *of == at)
+            .map(|(_, report)| report)
+            .collect();
         let states: usize = mine.iter().map(|report| report.states).sum();
         let steps: usize = mine.iter().map(|report| report.transitions).sum();
         println!("{states:>9} states {steps:>9} steps  {}", case.config.name);
-        assert!(states >= case.at_least, "{}: only {states} states were explored", case.config.name);
+        assert!(
+            states >= case.at_least,
+            "{}: only {states} states were explored",
+            case.config.name
+        );
         mine.iter()
             .flat_map(|report| &report.sometimes)
             .for_each(|(what, n)| *sometimes.entry(*what).or_default() += n);
@@ -333,13 +541,35 @@ fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
 
 #[test]
 fn a_version_that_never_works_is_always_rolled_back() {
-    let always_bad = Adversity { bad_starts: 3, ..CALM };
-    let configs =
-        [Config { unavailable: 2, ..in_place(3) }, Config { surge: 2, ..side_by_side() }, surge_and_unavailable()];
+    let always_bad = Adversity {
+        bad_starts: 3,
+        ..CALM
+    };
+    let configs = [
+        Config {
+            unavailable: 2,
+            ..in_place(3)
+        },
+        Config {
+            surge: 2,
+            ..side_by_side()
+        },
+        surge_and_unavailable(),
+    ];
     for config in configs {
-        let config = Config { adversity: always_bad, only_new_is_bad: true, ..config };
-        let report = explore(&config, &plan).unwrap_or_else(|violation| panic!("{}", violation.path));
-        let ends: Vec<_> = report.sometimes.keys().copied().filter(|what| SOMETIMES[..4].contains(what)).collect();
+        let config = Config {
+            adversity: always_bad,
+            only_new_is_bad: true,
+            ..config
+        };
+        let report =
+            explore(&config, &plan).unwrap_or_else(|violation| panic!("{}", violation.path));
+        let ends: Vec<_> = report
+            .sometimes
+            .keys()
+            .copied()
+            .filter(|what| SOMETIMES[..4].contains(what))
+            .collect();
         assert_eq!(ends, ["rolled-back", "succeeded"], "{}", config.name);
     }
 }
@@ -354,7 +584,10 @@ fn in_parallel(mut jobs: Vec<(usize, Config)>) -> Vec<(usize, Report)> {
     let work = || {
         while let Some((at, config)) = next() {
             match explore(&config, &plan) {
-                Ok(report) => reports.lock().expect("no worker panics with the lock").push((at, report)),
+                Ok(report) => reports
+                    .lock()
+                    .expect("no worker panics with the lock")
+                    .push((at, report)),
                 Err(violation) => panic!("{}", violation.path),
             }
         }
@@ -365,10 +598,12 @@ fn in_parallel(mut jobs: Vec<(usize, Config)>) -> Vec<(usize, Report)> {
             scope.spawn(work);
         }
     });
-    reports.into_inner().expect("no worker panics with the lock")
+    reports
+        .into_inner()
+        .expect("no worker panics with the lock")
 }
 
-// ── the proof that the proof bites ─────────────────────────────────────────────────────────────────────────────────
+// ── the proof that the proof bites ───────────────────────────────────────────────────────────────
 
 #[track_caller]
 fn caught(config: &Config, planner: &Planner<'_>) -> Violation {
@@ -387,7 +622,10 @@ fn with(mut plan: Plan, action: Action) -> Plan {
 fn a_planner_that_orders_one_stop_too_many_is_caught() {
     let planner: &Planner<'_> = &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
-        let stops = made.actions.iter().any(|action| matches!(action, Action::Stop { .. }));
+        let stops = made
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Stop { .. }));
         let another = fleet.instances().find(|(slot, _, instance)| {
             instance.release != *rollout.target_release() && made.holds.contains_key(&slot.host)
         });
@@ -404,17 +642,40 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
         made
     };
     let violation = caught(&surge_onto_a_spare_host(), planner);
-    assert_eq!(violation.what, "after the ordered stops 2 instances would serve, and at least 3 must");
-    assert!(violation.path.contains("the controller plans: h4: start new at port 0"), "{}", violation.path);
-    assert!(violation.path.contains("order: stop i0 at h1:8081 (replaced)"), "{}", violation.path);
+    assert_eq!(
+        violation.what,
+        "after the ordered stops 2 instances would serve, and at least 3 must"
+    );
+    assert!(
+        violation
+            .path
+            .contains("the controller plans: h4: start new at port 0"),
+        "{}",
+        violation.path
+    );
+    assert!(
+        violation
+            .path
+            .contains("order: stop i0 at h1:8081 (replaced)"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
 fn a_planner_that_trusts_the_answers_for_a_dead_worker_is_caught() {
-    let config = Config { workers: true, adversity: SICKENING, ..side_by_side() };
+    let config = Config {
+        workers: true,
+        adversity: SICKENING,
+        ..side_by_side()
+    };
     let trusting: &Planner<'_> = &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
-        for occupant in fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut()) {
+        for occupant in fleet
+            .hosts
+            .values_mut()
+            .flat_map(|host| host.slots.values_mut())
+        {
             if let Occupant::Instance(instance) = occupant {
                 instance.sighting.at = now;
             }
@@ -422,7 +683,11 @@ fn a_planner_that_trusts_the_answers_for_a_dead_worker_is_caught() {
         plan(spec, rollout, &fleet, now)
     };
     let violation = caught(&config, trusting);
-    assert!(violation.what.contains("would serve, and at least 2 must"), "{}", violation.path);
+    assert!(
+        violation.what.contains("would serve, and at least 2 must"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
@@ -432,7 +697,11 @@ fn a_planner_that_ignores_the_floor_is_caught() {
         spec.budget.unavailable = spec.budget.replicas;
         plan(&spec, rollout, fleet, now)
     });
-    assert!(violation.what.contains("would serve, and at least 3 must"), "{}", violation.path);
+    assert!(
+        violation.what.contains("would serve, and at least 3 must"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
@@ -442,48 +711,92 @@ fn a_planner_that_starts_though_the_room_is_used_up_is_caught() {
         spec.budget.surge += 1;
         plan(&spec, rollout, fleet, now)
     });
-    assert_eq!(violation.what, "after the ordered starts 4 instances may run, and at most 3 may");
+    assert_eq!(
+        violation.what,
+        "after the ordered starts 4 instances may run, and at most 3 may"
+    );
 }
 
 #[test]
 fn without_the_fence_a_late_command_does_harm() {
-    let config = Config { fence: false, adversity: CRASH, ..side_by_side() };
+    let config = Config {
+        fence: false,
+        adversity: CRASH,
+        ..side_by_side()
+    };
     let violation = caught(&config, &plan);
-    assert!(violation.path.contains("a dead controller's command arrives"), "{}", violation.path);
+    assert!(
+        violation
+            .path
+            .contains("a dead controller's command arrives"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
 fn a_planner_that_does_not_make_hosts_refuse_late_commands_is_caught() {
-    let config = Config { adversity: CRASH, ..side_by_side() };
+    let config = Config {
+        adversity: CRASH,
+        ..side_by_side()
+    };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
-        fleet.hosts.values_mut().for_each(|host| host.epoch = rollout.epoch);
+        fleet
+            .hosts
+            .values_mut()
+            .for_each(|host| host.epoch = rollout.epoch);
         plan(spec, rollout, &fleet, now)
     });
-    assert!(violation.path.contains("the controller dies"), "{}", violation.path);
+    assert!(
+        violation.path.contains("the controller dies"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
 fn a_planner_that_forgets_orders_nobody_heard_of_again_is_caught() {
-    let config = Config { adversity: LOST_REPORT, surge: 1, ..side_by_side() };
+    let config = Config {
+        adversity: LOST_REPORT,
+        surge: 1,
+        ..side_by_side()
+    };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
         rollout.unknown.clear();
         plan(spec, &rollout, fleet, now)
     });
-    assert_eq!(violation.what, "after the ordered starts 4 instances may run, and at most 3 may");
+    assert_eq!(
+        violation.what,
+        "after the ordered starts 4 instances may run, and at most 3 may"
+    );
 }
 
 #[test]
 fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
-    let config = Config { adversity: LOST_REPORT, ..in_place(3) };
+    let config = Config {
+        adversity: LOST_REPORT,
+        ..in_place(3)
+    };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
-        rollout.unknown.retain(|action| !fleet.hosts[action.host()].is_reachable());
+        rollout
+            .unknown
+            .retain(|action| !fleet.hosts[action.host()].is_reachable());
         plan(spec, &rollout, fleet, now)
     });
-    assert_eq!(violation.what, "after the ordered stops 1 instances would serve, and at least 2 must");
-    assert!(violation.path.contains("nobody hears what became of the order"), "{}", violation.path);
+    assert_eq!(
+        violation.what,
+        "after the ordered stops 1 instances would serve, and at least 2 must"
+    );
+    assert!(
+        violation
+            .path
+            .contains("nobody hears what became of the order"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
@@ -493,7 +806,13 @@ fn a_planner_that_forgets_orders_in_flight_is_caught() {
         rollout.in_flight.clear();
         plan(spec, &rollout, fleet, now)
     });
-    assert!(violation.what.starts_with("nothing has changed, and yet more is ordered"), "{}", violation.path);
+    assert!(
+        violation
+            .what
+            .starts_with("nothing has changed, and yet more is ordered"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
@@ -501,21 +820,37 @@ fn a_planner_that_gives_a_busy_host_another_order_is_caught() {
     let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
         let made = plan(spec, rollout, fleet, now);
         match rollout.in_flight.values().next() {
-            Some(flight) if rollout.in_flight.len() == 1 => {
-                with(made, Action::Claim { host: flight.action.host().clone() })
-            }
+            Some(flight) if rollout.in_flight.len() == 1 => with(
+                made,
+                Action::Claim {
+                    host: flight.action.host().clone(),
+                },
+            ),
             _ => made,
         }
     });
-    assert!(violation.what.contains("has an order in flight and gets another"), "{}", violation.path);
+    assert!(
+        violation
+            .what
+            .contains("has an order in flight and gets another"),
+        "{}",
+        violation.path
+    );
 }
 
 #[test]
 fn a_planner_that_takes_what_was_never_asked_for_unhealthy_is_caught() {
-    let config = Config { adversity: SICKENING, ..surge_onto_a_spare_host() };
+    let config = Config {
+        adversity: SICKENING,
+        ..surge_onto_a_spare_host()
+    };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
-        for occupant in fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut()) {
+        for occupant in fleet
+            .hosts
+            .values_mut()
+            .flat_map(|host| host.slots.values_mut())
+        {
             if let Occupant::Instance(instance) = occupant
                 && instance.health.last.is_none()
             {
@@ -525,7 +860,10 @@ fn a_planner_that_takes_what_was_never_asked_for_unhealthy_is_caught() {
         }
         plan(spec, rollout, &fleet, now)
     });
-    assert_eq!(violation.what, "after the ordered stops 2 instances would serve, and at least 3 must");
+    assert_eq!(
+        violation.what,
+        "after the ordered stops 2 instances would serve, and at least 3 must"
+    );
 }
 
 #[test]
@@ -540,25 +878,37 @@ fn a_planner_that_does_not_say_why_it_does_nothing_is_caught() {
 
 #[test]
 fn a_planner_that_prunes_what_is_needed_is_caught() {
-    let config = Config { staged: vec![Release::Ancient], ..side_by_side() };
+    let config = Config {
+        staged: vec![Release::Ancient],
+        ..side_by_side()
+    };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut spec = spec.clone();
         spec.keep = BTreeSet::new();
         plan(&spec, rollout, fleet, now)
     });
-    assert_eq!(violation.what, "old is pruned on h1, though it runs or is kept");
+    assert_eq!(
+        violation.what,
+        "old is pruned on h1, though it runs or is kept"
+    );
 }
 
 #[test]
 fn a_planner_that_says_done_too_early_is_caught() {
     let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
-        if made.progress.updated_available > 0 && made.actions.is_empty() && rollout.in_flight.is_empty() {
+        if made.progress.updated_available > 0
+            && made.actions.is_empty()
+            && rollout.in_flight.is_empty()
+        {
             made.next = Next::Finish(Outcome::Succeeded);
         }
         made
     });
-    assert_eq!(violation.what, "the rollout ends as succeeded, but that is not how the fleet stands");
+    assert_eq!(
+        violation.what,
+        "the rollout ends as succeeded, but that is not how the fleet stands"
+    );
 }
 
 #[test]
@@ -570,7 +920,10 @@ fn a_planner_that_never_ends_is_caught() {
         }
         made
     });
-    assert_eq!(violation.what, "nothing more can happen, and the rollout has not ended");
+    assert_eq!(
+        violation.what,
+        "nothing more can happen, and the rollout has not ended"
+    );
 }
 
 #[test]
@@ -579,8 +932,16 @@ fn a_planner_that_runs_in_circles_is_caught() {
     let violation = caught(&in_place(2), &|spec, rollout, fleet, now| {
         let made = plan(spec, rollout, fleet, now);
         if let Next::Finish(_) = made.next {
-            let again = Action::Claim { host: spec.hosts[0].clone() };
-            return with(Plan { next: Next::AwaitInFlight, ..made }, again);
+            let again = Action::Claim {
+                host: spec.hosts[0].clone(),
+            };
+            return with(
+                Plan {
+                    next: Next::AwaitInFlight,
+                    ..made
+                },
+                again,
+            );
         }
         made
     });

@@ -1,4 +1,5 @@
-//! What holds for fleets too large to explore: hundreds of hosts in any state, and rollouts played through to the end.
+//! What holds for fleets too large to explore: hundreds of hosts in any state, and rollouts played
+//! through to the end.
 
 mod sketch;
 
@@ -19,10 +20,14 @@ use ship::core::spec::Amounts;
 use sketch::{Condition, Drawn, EPOCH, MOST_PORTS, NOW, amount, host_id, rollout, sketch, spec};
 
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
-// ── one plan ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── one plan ─────────────────────────────────────────────────────────────────────────────────────
 
 proptest! {
     #![proptest_config(cases(250))]
@@ -35,15 +40,18 @@ proptest! {
         for action in &made.actions {
             let host = action.host();
             prop_assert!(ordered.insert(host.clone()), "{host} should get one order at a time");
-            prop_assert!(!made.holds.contains_key(host), "{host} should not have both an order and a hold");
-            prop_assert!(it.fleet.hosts[host].is_reachable(), "{host} is out of reach and should get no order");
+            prop_assert!(!made.holds.contains_key(host), "{host} should not have both an order \
+                                                          and a hold");
+            prop_assert!(it.fleet.hosts[host].is_reachable(), "{host} is out of reach and should \
+                                                               get no order");
             prop_assert!(
                 !it.rollout.in_flight.values().any(|flight| flight.action.host() == host),
                 "{host} has an order in flight and should get no other"
             );
         }
         for host in &it.spec.hosts {
-            prop_assert!(ordered.contains(host) || made.holds.contains_key(host), "{host} should have a hold");
+            prop_assert!(ordered.contains(host) || made.holds.contains_key(host), "{host} should \
+                                                                                   have a hold");
         }
     }
 
@@ -74,7 +82,8 @@ proptest! {
         if serving + in_doubt > 0 {
             prop_assert!(
                 it.available() >= floor + serving,
-                "of {} available instances {serving} should not be stopped (and {in_doubt} in doubt): {floor} must stay",
+                "of {} available instances {serving} should not be stopped (and {in_doubt} in \
+                 doubt): {floor} must stay",
                 it.available()
             );
         }
@@ -93,13 +102,16 @@ proptest! {
             prop_assert!(it.spec.ports.contains(&slot.port), "{} is not a slot of the service", slot);
             prop_assert!(it.fleet.occupant(slot).is_none(), "{} is taken", slot);
             prop_assert!(!running.contains_key(slot), "a start is under way in {}", slot);
-            prop_assert!(it.fleet.hosts[&slot.host].releases.contains(release), "the release is not on {}", slot.host);
+            prop_assert!(it.fleet.hosts[&slot.host].releases.contains(release), "the release is \
+                                                                                 not on {}", slot.host);
         }
         if !starts.is_empty() {
             let new = running.values().filter(|release| *release == target).count();
             prop_assert!(running.len() + starts.len() <= it.spec.budget.max_running() as usize);
             prop_assert!(new + starts.len() <= it.spec.budget.replicas as usize);
-            prop_assert!(it.fleet.hosts.values().all(|host| host.epoch == EPOCH), "a host may obey a late command");
+            prop_assert!(it.fleet.hosts.values().all(|host| host.epoch == EPOCH), "a host may \
+                                                                                   obey a late \
+                                                                                   command");
         }
     }
 
@@ -129,7 +141,11 @@ fn the_fleets_drawn_here_make_the_planner_give_orders_of_every_kind() {
     let mut runner = TestRunner::deterministic();
     let mut plans_with: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..300 {
-        let it = sketch().new_tree(&mut runner).expect("a sketch").current().draw();
+        let it = sketch()
+            .new_tree(&mut runner)
+            .expect("a sketch")
+            .current()
+            .draw();
         let made = plan(&it.spec, &it.rollout, &it.fleet, NOW);
         let kinds: BTreeSet<String> = made
             .actions
@@ -143,15 +159,24 @@ fn the_fleets_drawn_here_make_the_planner_give_orders_of_every_kind() {
             *plans_with.entry(kind).or_default() += 1;
         }
     }
-    for kind in
-        ["start", "stage", "claim", "stop (replaced)", "stop (old and unhealthy)", "stop (surplus)", "stop (dead)"]
-    {
-        assert!(plans_with.get(kind).is_some_and(|plans| *plans >= 5), "too few plans with {kind}: {plans_with:?}");
+    for kind in [
+        "start",
+        "stage",
+        "claim",
+        "stop (replaced)",
+        "stop (old and unhealthy)",
+        "stop (surplus)",
+        "stop (dead)",
+    ] {
+        assert!(
+            plans_with.get(kind).is_some_and(|plans| *plans >= 5),
+            "too few plans with {kind}: {plans_with:?}"
+        );
     }
     println!("{plans_with:?}");
 }
 
-// ── played through ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── played through ───────────────────────────────────────────────────────────────────────────────
 
 /// A fleet in which `replicas` (or fewer, or more) old instances serve, spread as chance has it.
 #[derive(Clone, Debug)]
@@ -182,9 +207,19 @@ fn healthy() -> impl Strategy<Value = Healthy> {
             "a plan that cannot work is refused",
             |((hosts, ports), replicas, surge, unavailable, order, old)| {
                 let replicas = u32::try_from(replicas).ok()?;
-                let amounts = Amounts { replicas, max_surge: surge, max_unavailable: unavailable };
+                let amounts = Amounts {
+                    replicas,
+                    max_surge: surge,
+                    max_unavailable: unavailable,
+                };
                 let budget = amounts.resolve(hosts, ports).ok()?;
-                Some(Healthy { hosts, ports, budget, order, old: old.unwrap_or(replicas as usize) })
+                Some(Healthy {
+                    hosts,
+                    ports,
+                    budget,
+                    order,
+                    old: old.unwrap_or(replicas as usize),
+                })
             },
         )
 }
@@ -192,10 +227,23 @@ fn healthy() -> impl Strategy<Value = Healthy> {
 impl Healthy {
     fn draw(&self) -> Drawn {
         let ports: Vec<Port> = (8081..).take(self.ports).collect();
-        let spec = spec((1..=self.hosts).map(host_id).collect(), ports.clone(), self.budget);
-        let reachable = Host { reach: Reach::Reachable, ..Host::default() };
-        let mut fleet =
-            Fleet { hosts: spec.hosts.iter().map(|id| (id.clone(), reachable.clone())).collect(), ..Fleet::default() };
+        let spec = spec(
+            (1..=self.hosts).map(host_id).collect(),
+            ports.clone(),
+            self.budget,
+        );
+        let reachable = Host {
+            reach: Reach::Reachable,
+            ..Host::default()
+        };
+        let mut fleet = Fleet {
+            hosts: spec
+                .hosts
+                .iter()
+                .map(|id| (id.clone(), reachable.clone()))
+                .collect(),
+            ..Fleet::default()
+        };
         for slot in &self.order[..self.old] {
             let (id, port) = (host_id(slot / self.ports + 1), ports[slot % self.ports]);
             let instance = Condition::Available.instance(&format!("{id}-{port}"), "old");
@@ -203,25 +251,36 @@ impl Healthy {
             host.releases.insert("old".into());
             host.slots.insert(port, Occupant::Instance(instance));
         }
-        Drawn { rollout: rollout(&spec), spec, fleet }
+        Drawn {
+            rollout: rollout(&spec),
+            spec,
+            fleet,
+        }
     }
 
     /// Whether each host has room for its share beside what runs on it.
     fn has_room_everywhere(&self) -> bool {
         let share = (self.budget.replicas as usize).div_ceil(self.hosts);
         (0..self.hosts).all(|host| {
-            let taken = self.order[..self.old].iter().filter(|slot| **slot / self.ports == host).count();
+            let taken = self.order[..self.old]
+                .iter()
+                .filter(|slot| **slot / self.ports == host)
+                .count();
             taken + share <= self.ports
         })
     }
 }
 
 fn new_instances_by_host(it: &Drawn, played: &Preview) -> BTreeMap<HostId, i64> {
-    let mut by_host: BTreeMap<HostId, i64> = it.spec.hosts.iter().map(|id| (id.clone(), 0)).collect();
+    let mut by_host: BTreeMap<HostId, i64> =
+        it.spec.hosts.iter().map(|id| (id.clone(), 0)).collect();
     for action in played.batches.iter().flat_map(|batch| &batch.actions) {
         let change = match action {
             Action::Start { .. } => 1,
-            Action::Stop { why: StopReason::Surplus, .. } => -1,
+            Action::Stop {
+                why: StopReason::Surplus,
+                ..
+            } => -1,
             _ => 0,
         };
         *by_host.entry(action.host().clone()).or_default() += change;

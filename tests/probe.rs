@@ -1,4 +1,5 @@
-//! Probes, against real sockets: what an instance answers becomes a verdict that a person understands.
+//! Probes, against real sockets: what an instance answers becomes a verdict that a person
+//! understands.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,18 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 fn direct() -> Route {
-    Route::Direct { address: "127.0.0.1".to_owned() }
+    Route::Direct {
+        address: "127.0.0.1".to_owned(),
+    }
 }
 
 fn http(path: &str, status: Option<u16>, body: Option<&str>) -> Question {
-    Question::Http { path: path.to_owned(), status, body: body.map(str::to_owned), host_header: None }
+    Question::Http {
+        path: path.to_owned(),
+        status,
+        body: body.map(str::to_owned),
+        host_header: None,
+    }
 }
 
 fn pass(text: &str) -> Verdict {
@@ -30,7 +38,12 @@ fn fail(text: &str) -> Verdict {
 
 /// A port on which nobody listens.
 async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A server that gives every connection the same bytes; then it hangs up, or stays silent.
@@ -53,7 +66,10 @@ async fn raw_server(answer: &'static [u8], hangs_up: bool) -> u16 {
 
 async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
     let server = MockServer::start().await;
-    Mock::given(path("/healthz")).respond_with(answer).mount(&server).await;
+    Mock::given(path("/healthz"))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
     let port = server.address().port();
     (server, port)
 }
@@ -66,11 +82,26 @@ async fn get(port: u16, question: &Question) -> Verdict {
 async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
     let server = MockServer::start().await;
     let named = Mock::given(path("/healthz")).and(header("host", "www.example.org"));
-    named.respond_with(ResponseTemplate::new(200).set_body_string("well")).mount(&server).await;
+    named
+        .respond_with(ResponseTemplate::new(200).set_body_string("well"))
+        .mount(&server)
+        .await;
     let answer_to = async |host_header: Option<&str>| {
         let host_header = host_header.map(str::to_owned);
-        let question = Question::Http { path: "/healthz".to_owned(), status: None, body: None, host_header };
-        ask(&Client::new(), &question, &direct(), server.address().port(), DEADLINE).await
+        let question = Question::Http {
+            path: "/healthz".to_owned(),
+            status: None,
+            body: None,
+            host_header,
+        };
+        ask(
+            &Client::new(),
+            &question,
+            &direct(),
+            server.address().port(),
+            DEADLINE,
+        )
+        .await
     };
     assert_eq!(answer_to(Some("www.example.org")).await, pass("well"));
     assert_eq!(answer_to(None).await, fail("HTTP 404"));
@@ -81,30 +112,57 @@ async fn tcp_passes_where_somebody_listens_and_fails_where_nobody_does() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_eq!(get(port, &Question::Tcp).await, pass("connected"));
-    assert_eq!(get(closed_port().await, &Question::Tcp).await, fail("connection refused"));
+    assert_eq!(
+        get(closed_port().await, &Question::Tcp).await,
+        fail("connection refused")
+    );
 }
 
 #[tokio::test]
 async fn http_passes_with_the_first_line_of_the_answer() {
-    let (_server, port) = web(ResponseTemplate::new(200).set_body_string("I am: 127.0.0.11\nmore")).await;
-    assert_eq!(get(port, &http("/healthz", None, None)).await, pass("I am: 127.0.0.11"));
+    let (_server, port) =
+        web(ResponseTemplate::new(200).set_body_string("I am: 127.0.0.11\nmore")).await;
+    assert_eq!(
+        get(port, &http("/healthz", None, None)).await,
+        pass("I am: 127.0.0.11")
+    );
     let (_server, port) = web(ResponseTemplate::new(204)).await;
-    assert_eq!(get(port, &http("/healthz", Some(204), None)).await, pass("HTTP 204"));
+    assert_eq!(
+        get(port, &http("/healthz", Some(204), None)).await,
+        pass("HTTP 204")
+    );
 }
 
 #[tokio::test]
 async fn http_fails_with_what_came_instead() {
-    let (_server, port) = web(ResponseTemplate::new(500).set_body_string("no database\nTraceback")).await;
-    assert_eq!(get(port, &http("/healthz", None, None)).await, fail("HTTP 500: no database"));
-    assert_eq!(get(port, &http("/other", None, None)).await, fail("HTTP 404"));
-    assert_eq!(get(port, &http("/healthz", Some(500), None)).await, pass("no database"));
-    assert_eq!(get(closed_port().await, &http("/healthz", None, None)).await, fail("connection refused"));
+    let (_server, port) =
+        web(ResponseTemplate::new(500).set_body_string("no database\nTraceback")).await;
+    assert_eq!(
+        get(port, &http("/healthz", None, None)).await,
+        fail("HTTP 500: no database")
+    );
+    assert_eq!(
+        get(port, &http("/other", None, None)).await,
+        fail("HTTP 404")
+    );
+    assert_eq!(
+        get(port, &http("/healthz", Some(500), None)).await,
+        pass("no database")
+    );
+    assert_eq!(
+        get(closed_port().await, &http("/healthz", None, None)).await,
+        fail("connection refused")
+    );
 }
 
 #[tokio::test]
 async fn http_looks_for_text_in_the_body() {
-    let (_server, port) = web(ResponseTemplate::new(200).set_body_string("version 0.8\nfine")).await;
-    assert_eq!(get(port, &http("/healthz", None, Some("fine"))).await, pass("version 0.8"));
+    let (_server, port) =
+        web(ResponseTemplate::new(200).set_body_string("version 0.8\nfine")).await;
+    assert_eq!(
+        get(port, &http("/healthz", None, Some("fine"))).await,
+        pass("version 0.8")
+    );
     assert_eq!(
         get(port, &http("/healthz", None, Some("0.9"))).await,
         fail("body does not contain \"0.9\": it says \"version 0.8\"")
@@ -114,22 +172,41 @@ async fn http_looks_for_text_in_the_body() {
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let (_server, port) = web(ResponseTemplate::new(302).insert_header("location", "/gone")).await;
-    assert_eq!(get(port, &http("/healthz", None, None)).await, pass("HTTP 302"));
-    assert_eq!(get(port, &http("/healthz", Some(200), None)).await, fail("HTTP 302"));
+    assert_eq!(
+        get(port, &http("/healthz", None, None)).await,
+        pass("HTTP 302")
+    );
+    assert_eq!(
+        get(port, &http("/healthz", Some(200), None)).await,
+        fail("HTTP 302")
+    );
 }
 
 #[tokio::test]
 async fn every_request_names_its_host() {
     let server = MockServer::start().await;
-    Mock::given(header_exists("host")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
-    assert_eq!(get(server.address().port(), &http("/", None, None)).await, pass("HTTP 200"));
+    Mock::given(header_exists("host"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    assert_eq!(
+        get(server.address().port(), &http("/", None, None)).await,
+        pass("HTTP 200")
+    );
 }
 
 #[tokio::test]
 async fn silence_ends_at_the_deadline() {
     let port = raw_server(b"", false).await;
     let began = Instant::now();
-    let verdict = ask(&Client::new(), &http("/", None, None), &direct(), port, Duration::from_millis(300)).await;
+    let verdict = ask(
+        &Client::new(),
+        &http("/", None, None),
+        &direct(),
+        port,
+        Duration::from_millis(300),
+    )
+    .await;
     assert_eq!(verdict, fail("no answer within 300ms"));
     assert!(began.elapsed() < Duration::from_secs(2));
 }
@@ -137,15 +214,23 @@ async fn silence_ends_at_the_deadline() {
 #[tokio::test]
 async fn an_endless_body_is_judged_by_its_beginning() {
     let port = raw_server(b"HTTP/1.1 200 OK\r\n\r\ndata: hello\n\ndata: ", false).await;
-    assert_eq!(get(port, &http("/events", None, None)).await, pass("data: hello"));
+    assert_eq!(
+        get(port, &http("/events", None, None)).await,
+        pass("data: hello")
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_breaks_off_fails() {
     let port = raw_server(b"", true).await;
-    assert!(matches!(get(port, &http("/", None, None)).await, Verdict::Fail(_)));
+    assert!(matches!(
+        get(port, &http("/", None, None)).await,
+        Verdict::Fail(_)
+    ));
     let port = raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\nhalf", true).await;
-    let Verdict::Fail(answer) = get(port, &http("/", None, None)).await else { panic!("half an answer passed") };
+    let Verdict::Fail(answer) = get(port, &http("/", None, None)).await else {
+        panic!("half an answer passed")
+    };
     assert!(answer.starts_with("HTTP 200, then "), "{answer}");
 }
 
@@ -158,7 +243,10 @@ async fn each_probe_is_a_new_connection() {
             let (mut stream, _) = listener.accept().await.unwrap();
             assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
             // Keeps the connection open, as HTTP/1.1 does.
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
             tokio::spawn(async move {
                 let _ = stream.read(&mut [0; 1]).await;
             });
@@ -166,17 +254,25 @@ async fn each_probe_is_a_new_connection() {
     });
     let client = Client::new();
     for _ in 0..3 {
-        assert_eq!(ask(&client, &http("/", None, None), &direct(), port, DEADLINE).await, pass("ok"));
+        assert_eq!(
+            ask(&client, &http("/", None, None), &direct(), port, DEADLINE).await,
+            pass("ok")
+        );
     }
     connections.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
-    let route = Route::Direct { address: "no-such-host.invalid".to_owned() };
+    let route = Route::Direct {
+        address: "no-such-host.invalid".to_owned(),
+    };
     for question in [Question::Tcp, http("/", None, None)] {
         let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
-        assert!(matches!(&verdict, Verdict::Error(text) if text.contains("resolve")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Error(text) if text.contains("resolve")),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -186,7 +282,10 @@ async fn a_socket_without_ssh_behind_it_is_the_probers_own_trouble() {
     let route = Route::Socket(dir.path().join("gone"));
     for question in [Question::Tcp, http("/", None, None)] {
         let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
-        assert!(matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -197,14 +296,17 @@ async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let route = Route::Socket(path);
-    assert_eq!(ask(&Client::new(), &Question::Tcp, &route, 80, DEADLINE).await, fail("connection refused"));
+    assert_eq!(
+        ask(&Client::new(), &Question::Tcp, &route, 80, DEADLINE).await,
+        fail("connection refused")
+    );
     assert_eq!(
         ask(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
         fail("connection refused or closed without an answer")
     );
 }
 
-// ── numbers to judge a version by ──────────────────────────────────────────────────────────────────────────────────
+// ── numbers to judge a version by ────────────────────────────────────────────────────────────────
 
 fn below_five_percent() -> Bound {
     "< 5%".parse().unwrap()
@@ -213,7 +315,13 @@ fn below_five_percent() -> Bound {
 /// What a document at `/healthz` is worth, by the value at a pointer.
 async fn of_document(answer: ResponseTemplate, pointer: &str) -> Measurement {
     let (server, _) = web(answer).await;
-    measure_http(&format!("{}/healthz", server.uri()), pointer, &below_five_percent(), DEADLINE).await
+    measure_http(
+        &format!("{}/healthz", server.uri()),
+        pointer,
+        &below_five_percent(),
+        DEADLINE,
+    )
+    .await
 }
 
 fn told(measurement: &Measurement) -> (Finding, &str) {
@@ -224,29 +332,72 @@ fn told(measurement: &Measurement) -> (Finding, &str) {
 async fn a_value_of_a_document_is_held_against_the_bound() {
     let document = serde_json::json!({ "errors": [{ "rate": 0.048, "text": "0.2" }], "none": null, "up": true });
     let of = |pointer| of_document(ResponseTemplate::new(200).set_body_json(&document), pointer);
-    assert_eq!(told(&of("/errors/0/rate").await), (Finding::Success, "4.8% is < 5%"));
-    assert_eq!(told(&of("/errors/0/text").await), (Finding::Failure, "20% is not < 5%"));
-    assert_eq!(told(&of("/up").await), (Finding::Failure, "100% is not < 5%"));
-    assert_eq!(told(&of("/none").await), (Finding::Inconclusive, "null at /none"));
-    assert_eq!(told(&of("/error").await), (Finding::Error, "the answer has no value at /error"));
+    assert_eq!(
+        told(&of("/errors/0/rate").await),
+        (Finding::Success, "4.8% is < 5%")
+    );
+    assert_eq!(
+        told(&of("/errors/0/text").await),
+        (Finding::Failure, "20% is not < 5%")
+    );
+    assert_eq!(
+        told(&of("/up").await),
+        (Finding::Failure, "100% is not < 5%")
+    );
+    assert_eq!(
+        told(&of("/none").await),
+        (Finding::Inconclusive, "null at /none")
+    );
+    assert_eq!(
+        told(&of("/error").await),
+        (Finding::Error, "the answer has no value at /error")
+    );
     assert_eq!(told(&of("/errors").await).0, Finding::Error);
-    assert_eq!(told(&of_document(ResponseTemplate::new(200).set_body_string("0.01\n"), "").await).0, Finding::Success);
+    assert_eq!(
+        told(&of_document(ResponseTemplate::new(200).set_body_string("0.01\n"), "").await).0,
+        Finding::Success
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_measured_is_an_error_and_neither_good_nor_bad() {
     let of = |answer| of_document(answer, "");
-    assert_eq!(told(&of(ResponseTemplate::new(503)).await), (Finding::Error, "HTTP 503"));
+    assert_eq!(
+        told(&of(ResponseTemplate::new(503)).await),
+        (Finding::Error, "HTTP 503")
+    );
     let text = ResponseTemplate::new(200).set_body_string("<html>");
-    assert_eq!(told(&of(text).await), (Finding::Error, "the answer is no JSON"));
+    assert_eq!(
+        told(&of(text).await),
+        (Finding::Error, "the answer is no JSON")
+    );
     let long = ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20));
-    assert_eq!(told(&of(long).await), (Finding::Error, "HTTP 200, and the answer is longer than 1 MiB"));
+    assert_eq!(
+        told(&of(long).await),
+        (
+            Finding::Error,
+            "HTTP 200, and the answer is longer than 1 MiB"
+        )
+    );
     let closed = format!("http://user:secret@127.0.0.1:{}/", closed_port().await);
     let lost = measure_http(&closed, "", &below_five_percent(), DEADLINE).await;
     assert_eq!(lost.finding, Finding::Error);
-    assert!(lost.detail.contains("refused") && !lost.detail.contains("secret"), "{}", lost.detail);
-    let silent = format!("http://127.0.0.1:{}/", raw_server(b"HTTP/1.1 200 OK\r\n", false).await);
-    let late = measure_http(&silent, "", &below_five_percent(), Duration::from_millis(200)).await;
+    assert!(
+        lost.detail.contains("refused") && !lost.detail.contains("secret"),
+        "{}",
+        lost.detail
+    );
+    let silent = format!(
+        "http://127.0.0.1:{}/",
+        raw_server(b"HTTP/1.1 200 OK\r\n", false).await
+    );
+    let late = measure_http(
+        &silent,
+        "",
+        &below_five_percent(),
+        Duration::from_millis(200),
+    )
+    .await;
     assert_eq!(told(&late), (Finding::Error, "no answer within 200ms"));
 }
 
@@ -254,36 +405,67 @@ async fn what_cannot_be_measured_is_an_error_and_neither_good_nor_bad() {
 async fn of_prometheus(status: u16, answer: serde_json::Value) -> Measurement {
     let server = MockServer::start().await;
     Mock::given(path("/prom/api/v1/query"))
-        .and(query_param("query", "sum(rate(errors{code=~\"5..\"}[1m])) / 2"))
+        .and(query_param(
+            "query",
+            "sum(rate(errors{code=~\"5..\"}[1m])) / 2",
+        ))
         .respond_with(ResponseTemplate::new(status).set_body_json(answer))
         .mount(&server)
         .await;
-    let (address, query) = (format!("{}/prom/", server.uri()), "sum(rate(errors{code=~\"5..\"}[1m])) / 2");
+    let (address, query) = (
+        format!("{}/prom/", server.uri()),
+        "sum(rate(errors{code=~\"5..\"}[1m])) / 2",
+    );
     measure_prometheus(&address, query, &below_five_percent(), DEADLINE).await
 }
 
 #[tokio::test]
 async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
     let answer = |kind: &str, result: serde_json::Value| {
-        of_prometheus(200, serde_json::json!({ "status": "success", "data": { "resultType": kind, "result": result } }))
+        of_prometheus(
+            200,
+            serde_json::json!({ "status": "success", "data": { "resultType": kind, "result": result } }),
+        )
     };
-    let element = |value: &str| serde_json::json!({ "metric": {}, "value": [1_700_000_000.5, value] });
+    let element =
+        |value: &str| serde_json::json!({ "metric": {}, "value": [1_700_000_000.5, value] });
     let scalar = serde_json::json!([1_700_000_000.5, "0.01"]);
-    assert_eq!(told(&answer("scalar", scalar).await), (Finding::Success, "1% is < 5%"));
+    assert_eq!(
+        told(&answer("scalar", scalar).await),
+        (Finding::Success, "1% is < 5%")
+    );
     let one = serde_json::json!([element("0.07")]);
-    assert_eq!(told(&answer("vector", one).await), (Finding::Failure, "7% is not < 5%"));
+    assert_eq!(
+        told(&answer("vector", one).await),
+        (Finding::Failure, "7% is not < 5%")
+    );
     let none = serde_json::json!([]);
-    assert_eq!(told(&answer("vector", none).await), (Finding::Inconclusive, "the query finds nothing"));
+    assert_eq!(
+        told(&answer("vector", none).await),
+        (Finding::Inconclusive, "the query finds nothing")
+    );
     let nan = serde_json::json!([element("NaN")]);
-    assert_eq!(told(&answer("vector", nan).await), (Finding::Inconclusive, "NaN is no number"));
+    assert_eq!(
+        told(&answer("vector", nan).await),
+        (Finding::Inconclusive, "NaN is no number")
+    );
     let two = serde_json::json!([element("0"), element("1")]);
-    let (finding, detail) = (Finding::Error, "the query finds 2 elements; aggregate them to one, with sum() say");
+    let (finding, detail) = (
+        Finding::Error,
+        "the query finds 2 elements; aggregate them to one, with sum() say",
+    );
     assert_eq!(told(&answer("vector", two).await), (finding, detail));
-    assert_eq!(told(&answer("matrix", serde_json::json!([])).await).0, Finding::Error);
+    assert_eq!(
+        told(&answer("matrix", serde_json::json!([])).await).0,
+        Finding::Error
+    );
 }
 
 #[tokio::test]
 async fn prometheus_says_itself_what_is_wrong_with_a_query() {
     let wrong = serde_json::json!({ "status": "error", "errorType": "bad_data", "error": "parse error: unclosed" });
-    assert_eq!(told(&of_prometheus(400, wrong).await), (Finding::Error, "HTTP 400: parse error: unclosed"));
+    assert_eq!(
+        told(&of_prometheus(400, wrong).await),
+        (Finding::Error, "HTTP 400: parse error: unclosed")
+    );
 }

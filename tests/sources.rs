@@ -1,4 +1,5 @@
-//! Where artifacts come from: a download breaks, a list says what is right, a signature says whose it is.
+//! Where artifacts come from: a download breaks, a list says what is right, a signature says whose
+//! it is.
 
 #[path = "support/web.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
@@ -19,7 +20,10 @@ use tempfile::TempDir;
 
 use web::{Reply, Request, Web};
 
-const PATIENCE: Patience = Patience { tries: 3, pause: Duration::from_millis(5) };
+const PATIENCE: Patience = Patience {
+    tries: 3,
+    pause: Duration::from_millis(5),
+};
 
 /// A directory with sources and a cache.
 struct Bench(TempDir);
@@ -46,8 +50,15 @@ impl Bench {
 
     #[track_caller]
     fn refused(&self, result: Result<Prepared, ArtifactError>) -> String {
-        assert_eq!(self.kept(), Vec::<String>::new(), "nothing is kept of what is refused");
-        result.expect_err("it is to be refused").to_string().replace(&format!("{}/", self.0.path().display()), "")
+        assert_eq!(
+            self.kept(),
+            Vec::<String>::new(),
+            "nothing is kept of what is refused"
+        );
+        result
+            .expect_err("it is to be refused")
+            .to_string()
+            .replace(&format!("{}/", self.0.path().display()), "")
     }
 
     /// The artifacts that are kept.
@@ -60,7 +71,10 @@ impl Bench {
     /// The endings of the files of downloads.
     fn downloads(&self) -> Vec<String> {
         let ending = |name: String| name.rsplit('.').next().unwrap().to_owned();
-        let mut endings: Vec<_> = names(&self.path("cache/downloads")).into_iter().map(ending).collect();
+        let mut endings: Vec<_> = names(&self.path("cache/downloads"))
+            .into_iter()
+            .map(ending)
+            .collect();
         endings.sort();
         endings
     }
@@ -68,11 +82,16 @@ impl Bench {
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
 }
 
 fn from_url(url: String) -> ArtifactConfig {
-    ArtifactConfig { sums: Sums::Nowhere, ..ArtifactConfig::of(Source::Url(url)) }
+    ArtifactConfig {
+        sums: Sums::Nowhere,
+        ..ArtifactConfig::of(Source::Url(url))
+    }
 }
 
 fn from_path(path: PathBuf) -> ArtifactConfig {
@@ -90,11 +109,18 @@ fn bytes(size: usize) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Serves bytes by their tag, in parts too, and breaks after so many of them, where `breaks` says so.
-fn ranged(body: &[u8], tag: &str, breaks: impl Fn(usize) -> Option<usize> + Send + Sync + 'static) -> Web {
+/// Serves bytes by their tag, in parts too, and breaks after so many of them, where `breaks` says
+/// so.
+fn ranged(
+    body: &[u8],
+    tag: &str,
+    breaks: impl Fn(usize) -> Option<usize> + Send + Sync + 'static,
+) -> Web {
     let (body, tag) = (body.to_vec(), tag.to_owned());
     Web::start(move |request: &Request, before| {
         let is_same = request.header("if-range") == Some(tag.as_str());
@@ -116,8 +142,13 @@ fn ranged(body: &[u8], tag: &str, breaks: impl Fn(usize) -> Option<usize> + Send
 async fn a_download_that_breaks_goes_on_where_it_broke() {
     let bench = Bench::new();
     let body = bytes(1_000_000);
-    let server = ranged(&body, "\"one\"", |before| [900_000, 50_000].get(before).copied());
-    let prepared = bench.prepare(&from_url(server.url("server"))).await.unwrap();
+    let server = ranged(&body, "\"one\"", |before| {
+        [900_000, 50_000].get(before).copied()
+    });
+    let prepared = bench
+        .prepare(&from_url(server.url("server")))
+        .await
+        .unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), body);
     let ranges: Vec<_> = server.asked().iter().map(Request::from).collect();
     assert_eq!(ranges, [None, Some(900_000), Some(950_000)]);
@@ -131,16 +162,24 @@ async fn a_download_that_breaks_always_ends_and_the_next_run_goes_on_with_it() {
     let is_well = Arc::new(AtomicUsize::new(0));
     let server = {
         let is_well = Arc::clone(&is_well);
-        ranged(&body, "\"one\"", move |before| match (is_well.load(Ordering::SeqCst), before) {
-            (0, 0) => Some(90_000),
-            (0, _) => Some(0),
-            _ => None,
+        ranged(&body, "\"one\"", move |before| {
+            match (is_well.load(Ordering::SeqCst), before) {
+                (0, 0) => Some(90_000),
+                (0, _) => Some(0),
+                _ => None,
+            }
         })
     };
     let config = from_url(server.url("server?token=hunter2"));
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.starts_with(&format!("cannot download {}: ", server.url("server"))), "{refusal}");
-    assert!(refusal.contains("(3 attempts); 90000 bytes have come so far; "), "{refusal}");
+    assert!(
+        refusal.starts_with(&format!("cannot download {}: ", server.url("server"))),
+        "{refusal}"
+    );
+    assert!(
+        refusal.contains("(3 attempts); 90000 bytes have come so far; "),
+        "{refusal}"
+    );
     assert!(!refusal.contains("hunter2"), "{refusal}");
     assert_eq!(server.asked().len(), 3);
 
@@ -155,7 +194,10 @@ async fn what_brings_a_little_each_time_is_gone_on_with_but_not_for_ever() {
     let bench = Bench::new();
     let server = ranged(&bytes(100_000), "\"one\"", |_| Some(1000));
     let refusal = bench.refused(bench.prepare(&from_url(server.url("server"))).await);
-    assert!(refusal.contains("(50 attempts); 50000 bytes have come so far"), "{refusal}");
+    assert!(
+        refusal.contains("(50 attempts); 50000 bytes have come so far"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
@@ -165,12 +207,22 @@ async fn a_server_without_ranges_is_asked_from_the_beginning() {
     let whole = body.clone();
     let server = Web::start(move |_, before| {
         let reply = Reply::of(whole.clone());
-        if before == 0 { reply.breaking_after(150_000) } else { reply }
+        if before == 0 {
+            reply.breaking_after(150_000)
+        } else {
+            reply
+        }
     });
-    let prepared = bench.prepare(&from_url(server.url("server"))).await.unwrap();
+    let prepared = bench
+        .prepare(&from_url(server.url("server")))
+        .await
+        .unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), body);
     let asked = server.asked();
-    assert_eq!(asked.iter().map(Request::from).collect::<Vec<_>>(), [None, None]);
+    assert_eq!(
+        asked.iter().map(Request::from).collect::<Vec<_>>(),
+        [None, None]
+    );
 }
 
 #[tokio::test]
@@ -180,15 +232,22 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
         let (old, new) = (bytes(100_000), vec![7; 120_000]);
         let bodies = (old, new.clone());
         let server = Web::start(move |request, before| match before {
-            0 => Reply::of(bodies.0.clone()).header("ETag", "\"old\"").breaking_after(90_000),
+            0 => Reply::of(bodies.0.clone())
+                .header("ETag", "\"old\"")
+                .breaking_after(90_000),
             // One that thinks nothing of `If-Range`, and sends another part.
-            1 if sends_wrong_part => Reply::of(bodies.1.clone()).part(1000).header("ETag", "\"new\""),
+            1 if sends_wrong_part => Reply::of(bodies.1.clone())
+                .part(1000)
+                .header("ETag", "\"new\""),
             _ => {
                 assert_eq!(request.from(), (before == 1).then_some(90_000));
                 Reply::of(bodies.1.clone()).header("ETag", "\"new\"")
             }
         });
-        let prepared = bench.prepare(&from_url(server.url("server"))).await.unwrap();
+        let prepared = bench
+            .prepare(&from_url(server.url("server")))
+            .await
+            .unwrap();
         assert_eq!(fs::read(prepared.path).unwrap(), new, "{sends_wrong_part}");
     }
 }
@@ -196,14 +255,25 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
 #[tokio::test]
 async fn a_tag_that_may_be_of_other_bytes_is_nothing_to_go_on_with() {
     let bench = Bench::new();
-    let server = ranged(&bytes(100_000), "W/\"one\"", |before| (before == 0).then_some(90_000));
-    bench.prepare(&from_url(server.url("server"))).await.unwrap();
-    assert_eq!(server.asked().iter().map(Request::from).collect::<Vec<_>>(), [None, None]);
+    let server = ranged(&bytes(100_000), "W/\"one\"", |before| {
+        (before == 0).then_some(90_000)
+    });
+    bench
+        .prepare(&from_url(server.url("server")))
+        .await
+        .unwrap();
+    assert_eq!(
+        server.asked().iter().map(Request::from).collect::<Vec<_>>(),
+        [None, None]
+    );
 }
 
 #[tokio::test]
 async fn an_unreliable_date_is_nothing_to_go_on_with() {
-    for (date, expected) in [("Thu, 26 Nov 2026 02:00:30 GMT", None), ("Thu, 26 Nov 2026 02:05:00 GMT", Some(90_000))] {
+    for (date, expected) in [
+        ("Thu, 26 Nov 2026 02:00:30 GMT", None),
+        ("Thu, 26 Nov 2026 02:05:00 GMT", Some(90_000)),
+    ] {
         let bench = Bench::new();
         let body = bytes(100_000);
         let server = Web::start(move |request, before| {
@@ -215,7 +285,10 @@ async fn an_unreliable_date_is_nothing_to_go_on_with() {
                 (None, _) => reply,
             }
         });
-        bench.prepare(&from_url(server.url("server"))).await.unwrap();
+        bench
+            .prepare(&from_url(server.url("server")))
+            .await
+            .unwrap();
         assert_eq!(server.asked()[1].from(), expected, "{date}");
     }
 }
@@ -229,11 +302,18 @@ async fn what_is_unchanged_costs_one_small_request() {
     assert_eq!(server.asked()[0].header("if-none-match"), None);
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
     let asked = server.asked();
-    assert_eq!((asked.len(), asked[0].header("if-none-match")), (1, Some("W/\"one\"")));
+    assert_eq!(
+        (asked.len(), asked[0].header("if-none-match")),
+        (1, Some("W/\"one\""))
+    );
 
     fs::write(&first.path, "what has gone bad").unwrap();
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
-    assert_eq!(server.asked()[0].header("if-none-match"), None, "it is fetched again");
+    assert_eq!(
+        server.asked()[0].header("if-none-match"),
+        None,
+        "it is fetched again"
+    );
 }
 
 #[tokio::test]
@@ -242,9 +322,13 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
-    tar.append_data(&mut header, "run", b"#!/".as_slice()).unwrap();
+    tar.append_data(&mut header, "run", b"#!/".as_slice())
+        .unwrap();
     let tar = tar.into_inner().unwrap();
-    let zstd = ruzstd::encoding::compress_to_vec(tar.as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+    let zstd = ruzstd::encoding::compress_to_vec(
+        tar.as_slice(),
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
     let server = ranged(&zstd, "\"one\"", |_| None);
     let mut config = from_url(server.url("app.tar.zst"));
     let first = bench.prepare(&config).await.unwrap();
@@ -258,7 +342,11 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
     bench.write("app.minisig", minisign(&keys, &zstd));
     config.signature = Some(minisigned(&bench, &keys, "app.minisig"));
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
-    assert_eq!(server.asked().len(), 1, "a signature is of the bytes that were published");
+    assert_eq!(
+        server.asked().len(),
+        1,
+        "a signature is of the bytes that were published"
+    );
 }
 
 #[tokio::test]
@@ -266,8 +354,10 @@ async fn half_a_download_that_nobody_goes_on_with_for_a_week_goes() {
     let bench = Bench::new();
     let source = bench.write("server", "bytes");
     for (name, days) in [("old.part", 8), ("old.tag", 8), ("new.part", 6)] {
-        let file = fs::File::create(bench.write(&format!("cache/downloads/{name}"), "half")).unwrap();
-        file.set_modified(std::time::SystemTime::now() - Duration::from_hours(24 * days)).unwrap();
+        let file =
+            fs::File::create(bench.write(&format!("cache/downloads/{name}"), "half")).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_hours(24 * days))
+            .unwrap();
     }
     bench.prepare(&from_path(source)).await.unwrap();
     assert_eq!(names(&bench.path("cache/downloads")), ["new.part"]);
@@ -279,15 +369,28 @@ async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
     let body = bytes(3_000_000);
     let server = ranged(&body, "\"one\"", |before| (before < 4).then_some(1_000_000));
     let config = from_url(server.url("server"));
-    let (one, two, three) = tokio::join!(bench.prepare(&config), bench.prepare(&config), bench.prepare(&config));
+    let (one, two, three) = tokio::join!(
+        bench.prepare(&config),
+        bench.prepare(&config),
+        bench.prepare(&config)
+    );
     for prepared in [one, two, three] {
-        assert_eq!(sha256(&fs::read(prepared.unwrap().path).unwrap()), sha256(&body));
+        assert_eq!(
+            sha256(&fs::read(prepared.unwrap().path).unwrap()),
+            sha256(&body)
+        );
     }
     assert_eq!(bench.downloads(), ["known"]);
 
     // Another ship has half of it, and is at it still.
     let other = Bench::new();
-    let half = other.write(&format!("cache/downloads/{}.part", sha256(server.url("server").as_bytes())), "half");
+    let half = other.write(
+        &format!(
+            "cache/downloads/{}.part",
+            sha256(server.url("server").as_bytes())
+        ),
+        "half",
+    );
     let held = fs::File::open(&half).unwrap();
     held.lock().unwrap();
     let prepared = other.prepare(&config).await.unwrap();
@@ -298,12 +401,24 @@ async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
 #[tokio::test]
 async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     let bench = Bench::new();
-    let server = Web::start(|_, before| if before < 2 { Reply::status(503) } else { Reply::of("bytes") });
-    bench.prepare(&from_url(server.url("server"))).await.unwrap();
+    let server = Web::start(|_, before| {
+        if before < 2 {
+            Reply::status(503)
+        } else {
+            Reply::of("bytes")
+        }
+    });
+    bench
+        .prepare(&from_url(server.url("server")))
+        .await
+        .unwrap();
     assert_eq!(server.asked().len(), 3);
     let (bench, server) = (Bench::new(), Web::start(|_, _| Reply::status(403)));
     let refusal = bench.refused(bench.prepare(&from_url(server.url("server"))).await);
-    assert!(refusal.contains("the server answers 403 Forbidden; see that this machine may read it"), "{refusal}");
+    assert!(
+        refusal.contains("the server answers 403 Forbidden; see that this machine may read it"),
+        "{refusal}"
+    );
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -311,7 +426,12 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
 async fn a_list_beside_the_source_says_what_is_right() {
     let bench = Bench::new();
     let source = bench.write("server", "bytes");
-    let list = |sha256: &str| bench.write("SHA256SUMS", format!("{}  other\n{sha256} *server\n", "0".repeat(64)));
+    let list = |sha256: &str| {
+        bench.write(
+            "SHA256SUMS",
+            format!("{}  other\n{sha256} *server\n", "0".repeat(64)),
+        )
+    };
     list(&sha256(b"bytes"));
     bench.prepare(&from_path(source.clone())).await.unwrap();
     list(&"1".repeat(64));
@@ -319,7 +439,8 @@ async fn a_list_beside_the_source_says_what_is_right() {
     assert_eq!(
         bench.refused(bench.prepare(&from_path(source.clone())).await),
         format!(
-            "the artifact server is not the one meant: its SHA-256 is {}, but SHA256SUMS says {}; if one of the two was \
+            "the artifact server is not the one meant: its SHA-256 is {}, but SHA256SUMS says {}; \
+             if one of the two was \
              replaced just now, try again; else publish both anew, together",
             sha256(b"bytes"),
             "1".repeat(64)
@@ -330,7 +451,10 @@ async fn a_list_beside_the_source_says_what_is_right() {
     bench.prepare(&config).await.unwrap();
     config = from_path(source);
     bench.write("SHA256SUMS", "0000  something else\n");
-    bench.prepare(&config).await.expect("what is no such list says nothing");
+    bench
+        .prepare(&config)
+        .await
+        .expect("what is no such list says nothing");
 }
 
 #[tokio::test]
@@ -345,10 +469,16 @@ async fn a_list_that_is_named_must_be_there_and_list_the_source() {
     );
     bench.write("sums", "<html></html>");
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.starts_with("sums is no list of SHA-256 sums; "), "{refusal}");
+    assert!(
+        refusal.starts_with("sums is no list of SHA-256 sums; "),
+        "{refusal}"
+    );
     bench.write("sums", format!("{}  another\n", "0".repeat(64)));
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.starts_with("sums does not list server; "), "{refusal}");
+    assert!(
+        refusal.starts_with("sums does not list server; "),
+        "{refusal}"
+    );
     bench.write("sums", format!("{}  ./server\n", sha256(b"bytes")));
     bench.prepare(&config).await.unwrap();
 }
@@ -370,7 +500,10 @@ async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
     };
     let config = ArtifactConfig::of(Source::Url(server.url("builds/server?token=t")));
     bench.prepare(&config).await.unwrap();
-    assert_eq!(server.paths(), ["builds/SHA256SUMS?token=t", "builds/server?token=t"]);
+    assert_eq!(
+        server.paths(),
+        ["builds/SHA256SUMS?token=t", "builds/server?token=t"]
+    );
     bench.prepare(&config).await.unwrap();
     assert_eq!(server.paths(), ["builds/SHA256SUMS?token=t"]);
     *published.lock().unwrap() = b"two".to_vec();
@@ -379,7 +512,10 @@ async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
     let without = ArtifactConfig::of(Source::Url(server.url("builds/server?token=t&x=1")));
     drop(server.paths());
     let refusal = bench.prepare(&without).await.unwrap_err().to_string();
-    assert!(refusal.contains("404"), "no list is no fault, but no artifact is: {refusal}");
+    assert!(
+        refusal.contains("404"),
+        "no list is no fault, but no artifact is: {refusal}"
+    );
 }
 
 #[tokio::test]
@@ -392,23 +528,36 @@ async fn a_directory_has_no_sum_and_no_signature() {
     fs::remove_dir_all(bench.path("cache")).unwrap();
     config.sums = Sums::At(Source::Path(bench.path("SHA256SUMS")));
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert_eq!(refusal, "a directory has no SHA-256 of its own; pack it, or leave out `sha256sums`");
+    assert_eq!(
+        refusal,
+        "a directory has no SHA-256 of its own; pack it, or leave out `sha256sums`"
+    );
     config.sums = Sums::Beside;
-    config.signature = Some(minisigned(&bench, &KeyPair::generate_unencrypted_keypair().unwrap(), "app.minisig"));
+    config.signature = Some(minisigned(
+        &bench,
+        &KeyPair::generate_unencrypted_keypair().unwrap(),
+        "app.minisig",
+    ));
     let refusal = bench.refused(bench.prepare(&config).await);
     assert_eq!(
         refusal,
-        "a directory cannot be signed; pack it and sign the archive, or leave out the keys of the signature"
+        "a directory cannot be signed; pack it and sign the archive, or leave out the keys of the \
+         signature"
     );
 }
 
 fn minisigned(bench: &Bench, keys: &KeyPair, signature: &str) -> SignatureConfig {
     let key = MinisignKey::Text(keys.pk.to_base64());
-    SignatureConfig { signer: Signer::Minisign(key), at: Source::Path(bench.path(signature)) }
+    SignatureConfig {
+        signer: Signer::Minisign(key),
+        at: Source::Path(bench.path(signature)),
+    }
 }
 
 fn minisign(keys: &KeyPair, bytes: &[u8]) -> String {
-    minisign::sign(None, &keys.sk, bytes, None, None).unwrap().into_string()
+    minisign::sign(None, &keys.sk, bytes, None, None)
+        .unwrap()
+        .into_string()
 }
 
 #[tokio::test]
@@ -420,26 +569,40 @@ async fn only_what_the_holder_of_the_minisign_key_has_signed_is_sent() {
     config.signature = Some(minisigned(&bench, &ours, "server.minisig"));
     assert_eq!(
         bench.refused(bench.prepare(&config).await),
-        "the artifact server is not signed: cannot read server.minisig: there is no such file; sign it (minisign -Sm \
+        "the artifact server is not signed: cannot read server.minisig: there is no such file; \
+         sign it (minisign -Sm \
          FILE) and publish the signature beside it"
     );
     for (signature, why) in [
         (minisign(&foreign, b"bytes"), "it is signed by another key"),
-        (minisign(&ours, b"other bytes"), "the signature is not of these bytes"),
-        (minisign(&ours, b"bytes").replace("trusted comment: ", "trusted comment: and "), "the signature is not of"),
-        ("nonsense".to_owned(), "the signature is no minisign signature"),
+        (
+            minisign(&ours, b"other bytes"),
+            "the signature is not of these bytes",
+        ),
+        (
+            minisign(&ours, b"bytes").replace("trusted comment: ", "trusted comment: and "),
+            "the signature is not of",
+        ),
+        (
+            "nonsense".to_owned(),
+            "the signature is no minisign signature",
+        ),
         (String::new(), "the signature is no minisign signature"),
     ] {
         bench.write("server.minisig", signature);
         let refusal = bench.refused(bench.prepare(&config).await);
-        let expected = format!("the artifact server is not signed as it must be (server.minisig): {why}");
+        let expected =
+            format!("the artifact server is not signed as it must be (server.minisig): {why}");
         assert!(refusal.starts_with(&expected), "{refusal}");
     }
     bench.write("server.minisig", minisign(&ours, b"bytes"));
     bench.prepare(&config).await.unwrap();
     fs::remove_file(bench.path("server.minisig")).unwrap();
     let refusal = bench.prepare(&config).await.unwrap_err().to_string();
-    assert!(refusal.contains("is not signed"), "not even if it was sent before: {refusal}");
+    assert!(
+        refusal.contains("is not signed"),
+        "not even if it was sent before: {refusal}"
+    );
 
     let file = bench.write("ours.pub", ours.pk.to_box().unwrap().into_string());
     bench.write("server.minisig", minisign(&ours, b"bytes"));
@@ -458,16 +621,28 @@ async fn a_signature_is_fetched_from_where_the_artifact_is() {
         let is_signed = Arc::clone(&is_signed);
         Web::start(move |request, _| match request.path.as_str() {
             "server" => Reply::of("bytes").header("ETag", "\"one\""),
-            "server.minisig" if is_signed.load(Ordering::SeqCst) == 1 => Reply::of(signature.clone()),
+            "server.minisig" if is_signed.load(Ordering::SeqCst) == 1 => {
+                Reply::of(signature.clone())
+            }
             _ => Reply::status(404),
         })
     };
     let mut config = from_url(server.url("server"));
     let at = config.source.suffixed(".minisig");
-    config.signature = Some(SignatureConfig { signer: Signer::Minisign(MinisignKey::Text(keys.pk.to_base64())), at });
+    config.signature = Some(SignatureConfig {
+        signer: Signer::Minisign(MinisignKey::Text(keys.pk.to_base64())),
+        at,
+    });
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.contains("is not signed: cannot read http://"), "{refusal}");
-    assert_eq!(server.paths(), ["server.minisig"], "what nobody vouches for is not even downloaded");
+    assert!(
+        refusal.contains("is not signed: cannot read http://"),
+        "{refusal}"
+    );
+    assert_eq!(
+        server.paths(),
+        ["server.minisig"],
+        "what nobody vouches for is not even downloaded"
+    );
     is_signed.store(1, Ordering::SeqCst);
     bench.prepare(&config).await.unwrap();
 }
@@ -476,7 +651,11 @@ async fn a_signature_is_fetched_from_where_the_artifact_is() {
 async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
     let bench = Bench::new();
     let keygen = |args: &[&str]| {
-        let done = Command::new("ssh-keygen").args(args).current_dir(bench.0.path()).output().unwrap();
+        let done = Command::new("ssh-keygen")
+            .args(args)
+            .current_dir(bench.0.path())
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{done:?}");
     };
     for key in ["ours", "foreign"] {
@@ -491,9 +670,16 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
         namespace: "file".to_owned(),
     };
     let at = Source::Path(bench.path("server.sig"));
-    config.signature = Some(SignatureConfig { signer: signer("ci@example.org"), at: at.clone() });
+    config.signature = Some(SignatureConfig {
+        signer: signer("ci@example.org"),
+        at: at.clone(),
+    });
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.starts_with("the artifact server is not signed: cannot read server.sig: there is no"), "{refusal}");
+    assert!(
+        refusal
+            .starts_with("the artifact server is not signed: cannot read server.sig: there is no"),
+        "{refusal}"
+    );
     let sign = |key: &str, namespace: &str| {
         let _ = fs::remove_file(bench.path("server.sig"));
         keygen(&["-q", "-Y", "sign", "-n", namespace, "-f", key, "server"]);
@@ -501,17 +687,29 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
     for (key, namespace) in [("foreign", "file"), ("ours", "email")] {
         sign(key, namespace);
         let refusal = bench.refused(bench.prepare(&config).await);
-        assert!(refusal.contains("is not signed as it must be (server.sig): ssh-keygen says: "), "{refusal}");
+        assert!(
+            refusal.contains("is not signed as it must be (server.sig): ssh-keygen says: "),
+            "{refusal}"
+        );
     }
     sign("ours", "file");
     bench.write("server", bytes(300_001));
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.contains("ssh-keygen says: ") && refusal.contains("incorrect signature"), "{refusal}");
+    assert!(
+        refusal.contains("ssh-keygen says: ") && refusal.contains("incorrect signature"),
+        "{refusal}"
+    );
     bench.write("server", bytes(300_000));
-    config.signature = Some(SignatureConfig { signer: signer("stranger@example.org"), at: at.clone() });
+    config.signature = Some(SignatureConfig {
+        signer: signer("stranger@example.org"),
+        at: at.clone(),
+    });
     let refusal = bench.refused(bench.prepare(&config).await);
     assert!(refusal.contains("ssh-keygen says: "), "{refusal}");
-    config.signature = Some(SignatureConfig { signer: signer("ci@example.org"), at });
+    config.signature = Some(SignatureConfig {
+        signer: signer("ci@example.org"),
+        at,
+    });
     bench.prepare(&config).await.unwrap();
 }
 
@@ -525,11 +723,21 @@ async fn a_channel_whose_server_never_answers_is_waited_for_half_a_minute() {
     let server = mute();
     let url = format!("http://{}/latest.txt", server.local_addr().unwrap());
     let began = tokio::time::Instant::now();
-    let error = resolve(&Channel::Text(Source::Url(url.clone())), Patience::default()).await.unwrap_err();
-    assert!(began.elapsed() <= Duration::from_secs(31), "{:?}", began.elapsed());
+    let error = resolve(
+        &Channel::Text(Source::Url(url.clone())),
+        Patience::default(),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        began.elapsed() <= Duration::from_secs(31),
+        "{:?}",
+        began.elapsed()
+    );
     let error = error.to_string();
     assert!(
-        error.starts_with(&format!("{url}: ")) && error.ends_with("see whether the server is up and near"),
+        error.starts_with(&format!("{url}: "))
+            && error.ends_with("see whether the server is up and near"),
         "{error}"
     );
 }
@@ -539,7 +747,15 @@ async fn a_download_whose_server_never_answers_ends() {
     let (bench, server) = (Bench::new(), mute());
     let began = tokio::time::Instant::now();
     let config = from_url(format!("http://{}/server", server.local_addr().unwrap()));
-    let refusal = bench.refused(prepare_with(&config, &bench.path("cache"), Patience::default()).await);
-    assert!(refusal.contains("it took too long (6 attempts); see whether the server is up and near"), "{refusal}");
-    assert!(began.elapsed() < Duration::from_mins(5), "{:?}", began.elapsed());
+    let refusal =
+        bench.refused(prepare_with(&config, &bench.path("cache"), Patience::default()).await);
+    assert!(
+        refusal.contains("it took too long (6 attempts); see whether the server is up and near"),
+        "{refusal}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_mins(5),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -1,9 +1,10 @@
 //! Proves that a tar archive is whole and that unpacking it stays within its directory.
 //!
-//! Hosts unpack as root at times, so that nothing is left to their tar: no entry is absolute or climbs with `..`, no
-//! entry lies behind a symbolic link or takes the place of one, no relative link climbs out, and there are only files,
-//! directories and links. An absolute symbolic link names a place of the host, as that of a virtual environment to its
-//! interpreter does; it is made as it is, and nothing is unpacked, linked to or changed through it.
+//! Hosts unpack as root at times, so that nothing is left to their tar: no entry is absolute or
+//! climbs with `..`, no entry lies behind a symbolic link or takes the place of one, no relative
+//! link climbs out, and there are only files, directories and links. An absolute symbolic link
+//! names a place of the host, as that of a virtual environment to its interpreter does; it is made
+//! as it is, and nothing is unpacked, linked to or changed through it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -38,18 +39,27 @@ struct Contents {
     links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Reads all of an archive. The first `strip` components of each path are dropped when it is unpacked. Returns how many
-/// bytes its files take then.
+/// Reads all of an archive. The first `strip` components of each path are dropped when it is
+/// unpacked. Returns how many bytes its files take then.
 pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
     let mut tape = Tape::new(reader);
     while let Some(Entry { path, kind, link }) = tape.next()? {
         let link = link.as_deref().map(path_of);
-        contents.add(path_of(&path), kind, link, strip).map_err(|why| Fault::Unsafe { entry: shown(&path), why })?;
+        contents
+            .add(path_of(&path), kind, link, strip)
+            .map_err(|why| Fault::Unsafe {
+                entry: shown(&path),
+                why,
+            })?;
     }
     contents.refuse_ways_through_symlinks()?;
-    if contents.paths.is_empty() { Err(Fault::Empty) } else { Ok(tape.unpacked_bytes()) }
+    if contents.paths.is_empty() {
+        Err(Fault::Empty)
+    } else {
+        Ok(tape.unpacked_bytes())
+    }
 }
 
 fn path_of(bytes: &[u8]) -> &Path {
@@ -62,7 +72,13 @@ pub(super) fn shown(name: &[u8]) -> String {
 }
 
 impl Contents {
-    fn add(&mut self, path: &Path, kind: EntryType, link: Option<&Path>, strip: usize) -> Result<(), String> {
+    fn add(
+        &mut self,
+        path: &Path,
+        kind: EntryType,
+        link: Option<&Path>,
+        strip: usize,
+    ) -> Result<(), String> {
         if !is_inside(path) {
             let why = if path.is_absolute() {
                 "whose path is absolute"
@@ -71,12 +87,24 @@ impl Contents {
             };
             return Err(why.to_owned());
         }
-        let Some(stripped) = strip_components(path, strip) else { return Ok(()) };
+        let Some(stripped) = strip_components(path, strip) else {
+            return Ok(());
+        };
         match (kind, link) {
-            (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Directory, _) => {}
+            (
+                EntryType::Regular
+                | EntryType::Continuous
+                | EntryType::GNUSparse
+                | EntryType::Directory,
+                _,
+            ) => {}
             (EntryType::Symlink, Some(target)) => {
-                if !target.is_absolute() && !stays_inside(target, stripped.components().count() - 1) {
-                    return Err(format!("a symbolic link that leads outside: `{}`", shown_path(target)));
+                if !target.is_absolute() && !stays_inside(target, stripped.components().count() - 1)
+                {
+                    return Err(format!(
+                        "a symbolic link that leads outside: `{}`",
+                        shown_path(target)
+                    ));
                 }
                 if self.paths.contains(&stripped) {
                     return Err("a symbolic link in the place of something else".to_owned());
@@ -87,9 +115,11 @@ impl Contents {
             }
             (EntryType::Link, Some(target)) => {
                 let target_inside = Some(target).filter(|target| is_inside(target));
-                let target_inside = target_inside.and_then(|target| strip_components(target, strip));
-                let target =
-                    target_inside.ok_or_else(|| format!("a link that leads outside: `{}`", shown_path(target)))?;
+                let target_inside =
+                    target_inside.and_then(|target| strip_components(target, strip));
+                let target = target_inside.ok_or_else(|| {
+                    format!("a link that leads outside: `{}`", shown_path(target))
+                })?;
                 self.paths.insert(target.clone());
                 self.links.push((stripped.clone(), target));
             }
@@ -102,19 +132,37 @@ impl Contents {
         Ok(())
     }
 
-    /// What lies behind a symbolic link is unpacked wherever that leads; and a second name of one, elsewhere, leads
-    /// elsewhere.
+    /// What lies behind a symbolic link is unpacked wherever that leads; and a second name of one,
+    /// elsewhere, leads elsewhere.
     fn refuse_ways_through_symlinks(&self) -> Result<(), Fault> {
-        if let Some((link, target)) = self.links.iter().find(|(_, target)| self.symlinks.contains(target)) {
-            let why = format!("which is a link to the symbolic link `{}`", shown_path(target));
-            return Err(Fault::Unsafe { entry: shown_path(link), why });
+        if let Some((link, target)) = self
+            .links
+            .iter()
+            .find(|(_, target)| self.symlinks.contains(target))
+        {
+            let why = format!(
+                "which is a link to the symbolic link `{}`",
+                shown_path(target)
+            );
+            return Err(Fault::Unsafe {
+                entry: shown_path(link),
+                why,
+            });
         }
         // In their order, all that lies behind a path follows it.
         let mut symlink: Option<&Path> = None;
         for path in &self.paths {
-            if let Some(symlink) = symlink.filter(|symlink| path != symlink && path.starts_with(symlink)) {
-                let why = format!("which lies behind the symbolic link `{}`", shown_path(symlink));
-                return Err(Fault::Unsafe { entry: shown_path(path), why });
+            if let Some(symlink) =
+                symlink.filter(|symlink| path != symlink && path.starts_with(symlink))
+            {
+                let why = format!(
+                    "which lies behind the symbolic link `{}`",
+                    shown_path(symlink)
+                );
+                return Err(Fault::Unsafe {
+                    entry: shown_path(path),
+                    why,
+                });
             }
             if self.symlinks.contains(path) {
                 symlink = Some(path);
@@ -130,21 +178,34 @@ fn shown_path(path: &Path) -> String {
 
 /// Whether a path is neither absolute nor climbs.
 fn is_inside(path: &Path) -> bool {
-    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// The rest of a path; `None` where nothing is left. A `.` counts: so do all tars.
 fn strip_components(path: &Path, strip: usize) -> Option<PathBuf> {
-    let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    let rest: PathBuf = parts.skip(strip).filter(|part| *part != b".").map(OsStr::from_bytes).collect();
+    let parts = path
+        .as_os_str()
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty());
+    let rest: PathBuf = parts
+        .skip(strip)
+        .filter(|part| *part != b".")
+        .map(OsStr::from_bytes)
+        .collect();
     (!rest.as_os_str().is_empty()).then_some(rest)
 }
 
 /// Whether a symbolic link's target, seen from `depth` directories below the top, stays below it.
 ///
-/// It may climb at its beginning only: what `..` means behind a name depends on whether that name is a link itself.
+/// It may climb at its beginning only: what `..` means behind a name depends on whether that name
+/// is a link itself.
 fn stays_inside(target: &Path, depth: usize) -> bool {
-    let mut parts = target.components().filter(|part| *part != Component::CurDir).peekable();
+    let mut parts = target
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .peekable();
     let mut climbed = 0;
     while parts.next_if_eq(&Component::ParentDir).is_some() {
         climbed += 1;
@@ -160,7 +221,12 @@ mod tests {
     fn a_link_may_climb_as_far_as_it_lies_deep_and_only_at_its_beginning() {
         let inside = |target: &str, depth| stays_inside(Path::new(target), depth);
         assert!(inside("b", 0) && inside("./b/c", 0) && inside("../b", 1) && inside("../../b", 2));
-        assert!(!inside("../b", 0) && !inside("../../b", 1) && !inside("/etc", 5) && !inside("a/../../../b", 1));
+        assert!(
+            !inside("../b", 0)
+                && !inside("../../b", 1)
+                && !inside("/etc", 5)
+                && !inside("a/../../../b", 1)
+        );
         assert!(!inside("a/../b", 0), "a may be a link");
     }
 }

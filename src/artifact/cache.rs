@@ -19,7 +19,8 @@ const PARTIAL: &str = "partial-";
 /// A directory of artifacts.
 pub(super) struct Cache(PathBuf);
 
-/// An artifact that is still being written, in a file of mode 0600 that goes away unless it is kept.
+/// An artifact that is still being written, in a file of mode 0600 that goes away unless it is
+/// kept.
 pub(super) struct Draft {
     file: BufWriter<NamedTempFile>,
     sha256: Sha256,
@@ -39,7 +40,8 @@ struct CacheFailed(io::Error);
 
 /// Whether it is the cache that cannot be written, and not the source that cannot be read.
 pub(super) fn is_cache_failure(why: &io::Error) -> bool {
-    why.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<CacheFailed>)
+    why.get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<CacheFailed>)
 }
 
 impl Cache {
@@ -58,16 +60,23 @@ impl Cache {
     /// A new, empty artifact.
     pub(super) fn draft(&self) -> Result<Draft, ArtifactError> {
         let file = self.temporary()?;
-        Ok(Draft { file: BufWriter::new(file), sha256: Sha256::new(), size_bytes: 0 })
+        Ok(Draft {
+            file: BufWriter::new(file),
+            sha256: Sha256::new(),
+            size_bytes: 0,
+        })
     }
 
-    /// A file that nobody else can read and that goes away by itself. Those of ships that were killed go now.
+    /// A file that nobody else can read and that goes away by itself. Those of ships that were
+    /// killed go now.
     ///
     /// Whoever makes one holds a lock on it, which ends with its holder, however that ends.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, ArtifactError> {
         self.sweep();
         loop {
-            let made = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.0);
+            let made = tempfile::Builder::new()
+                .prefix(PARTIAL)
+                .tempfile_in(&self.0);
             let file = made.map_err(|why| self.error(&why))?;
             // Where files cannot be locked, nothing is swept away.
             let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
@@ -83,8 +92,11 @@ impl Cache {
             if !entry.file_name().as_bytes().starts_with(PARTIAL.as_bytes()) {
                 continue;
             }
-            // Locked until it is gone. That it cannot be opened or removed is no reason to stop: it is only litter.
-            let Ok(file) = File::open(entry.path()) else { continue };
+            // Locked until it is gone. That it cannot be opened or removed is no reason to stop: it
+            // is only litter.
+            let Ok(file) = File::open(entry.path()) else {
+                continue;
+            };
             if file.try_lock().is_ok() {
                 let _ = fs::remove_file(entry.path());
             }
@@ -112,7 +124,10 @@ impl Cache {
 
     /// The name must not be on the disk before the bytes are.
     fn persist(&self, draft: Draft, path: &Path) -> io::Result<()> {
-        let file = draft.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = draft
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         File::open(&self.0)?.sync_all()
@@ -143,7 +158,10 @@ impl Draft {
 
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes).map_err(|why| io::Error::new(why.kind(), CacheFailed(why)))?;
+        let length = self
+            .file
+            .write(bytes)
+            .map_err(|why| io::Error::new(why.kind(), CacheFailed(why)))?;
         self.sha256.update(bytes.get(..length).unwrap_or_default());
         self.size_bytes += length as u64;
         Ok(length)
@@ -156,7 +174,10 @@ impl Write for Draft {
 
 impl<R> Hashed<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, sha256: Sha256::new() }
+        Self {
+            inner,
+            sha256: Sha256::new(),
+        }
     }
 
     /// SHA-256 of what has been read, in lower-case hex.
@@ -181,9 +202,12 @@ mod tests {
     fn of_many_who_make_something_at_once_nobody_loses_it_to_another() {
         let directory = tempfile::tempdir().expect("a directory");
         let make = || {
-            let cache = Cache::open(directory.path()).unwrap_or_else(|_| panic!("our own directory"));
+            let cache =
+                Cache::open(directory.path()).unwrap_or_else(|_| panic!("our own directory"));
             for _ in 0..300 {
-                let file = cache.temporary().unwrap_or_else(|_| panic!("our own directory"));
+                let file = cache
+                    .temporary()
+                    .unwrap_or_else(|_| panic!("our own directory"));
                 std::thread::yield_now();
                 assert!(file.path().exists(), "somebody has swept it away");
             }
@@ -193,6 +217,11 @@ mod tests {
                 scope.spawn(make);
             }
         });
-        assert_eq!(fs::read_dir(directory.path()).expect("our own directory").count(), 0);
+        assert_eq!(
+            fs::read_dir(directory.path())
+                .expect("our own directory")
+                .count(),
+            0
+        );
     }
 }

@@ -30,17 +30,33 @@ type Fault = (String, &'static str);
 /// When nothing can be read there, or what is there is no version.
 pub async fn resolve(channel: &Channel, patience: Patience) -> Result<String, ChannelError> {
     let (place, found) = match channel {
-        Channel::Text(source) => (shown(source), document(source, patience).await.and_then(|bytes| of_text(&bytes))),
-        Channel::Json { source, pointer } => {
-            (shown(source), document(source, patience).await.and_then(|bytes| of_json(&bytes, pointer)))
-        }
-        Channel::Newest { directory, prefix, suffix } => {
-            (directory.display().to_string(), newest(directory, prefix, suffix))
-        }
+        Channel::Text(source) => (
+            shown(source),
+            document(source, patience)
+                .await
+                .and_then(|bytes| of_text(&bytes)),
+        ),
+        Channel::Json { source, pointer } => (
+            shown(source),
+            document(source, patience)
+                .await
+                .and_then(|bytes| of_json(&bytes, pointer)),
+        ),
+        Channel::Newest {
+            directory,
+            prefix,
+            suffix,
+        } => (
+            directory.display().to_string(),
+            newest(directory, prefix, suffix),
+        ),
     };
     let checked = found.and_then(|version| match check_version(&version) {
         Ok(()) => Ok(version),
-        Err(why) => Err((format!("what it says is no version: it {why}"), "see what publishes it")),
+        Err(why) => Err((
+            format!("what it says is no version: it {why}"),
+            "see what publishes it",
+        )),
     });
     checked.map_err(|(why, help)| ChannelError { place, why, help })
 }
@@ -60,27 +76,40 @@ fn of_text(bytes: &[u8]) -> Result<String, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| ("it is no text".to_owned(), PLAIN))?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
-        return Err(("it is a page in HTML, and no version".to_owned(), "see whether the URL is the right one"));
+        return Err((
+            "it is a page in HTML, and no version".to_owned(),
+            "see whether the URL is the right one",
+        ));
     }
     let mut words = text.split_whitespace();
-    let first = words.next().ok_or_else(|| ("it is empty".to_owned(), "see what publishes it"))?;
+    let first = words
+        .next()
+        .ok_or_else(|| ("it is empty".to_owned(), "see what publishes it"))?;
     let is_version = first.chars().any(|c| c.is_ascii_digit()) || words.next().is_none();
     if text.lines().count() > 1 || !is_version {
         let begin: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-        return Err((format!("it is no version, but begins with \"{}\"", begin.escape_debug()), PLAIN));
+        return Err((
+            format!(
+                "it is no version, but begins with \"{}\"",
+                begin.escape_debug()
+            ),
+            PLAIN,
+        ));
     }
     Ok(first.to_owned())
 }
 
 fn of_json(bytes: &[u8], pointer: &str) -> Result<String, Fault> {
     let help = "see whether `value` leads to the version";
-    let document: Value = serde_json::from_slice(bytes).map_err(|why| (format!("it is no JSON: {why}"), help))?;
+    let document: Value =
+        serde_json::from_slice(bytes).map_err(|why| (format!("it is no JSON: {why}"), help))?;
     match document.pointer(pointer) {
         Some(Value::String(text)) => Ok(text.trim().to_owned()),
         Some(Value::Number(number)) if number.is_u64() => Ok(number.to_string()),
-        Some(Value::Number(_)) => {
-            Err((format!("the value at {pointer} is a number that may have lost a digit"), "write it in quotes there"))
-        }
+        Some(Value::Number(_)) => Err((
+            format!("the value at {pointer} is a number that may have lost a digit"),
+            "write it in quotes there",
+        )),
         Some(_) => Err((format!("the value at {pointer} is no text"), help)),
         None => Err((format!("it has no value at {pointer}"), help)),
     }
@@ -88,15 +117,23 @@ fn of_json(bytes: &[u8], pointer: &str) -> Result<String, Fault> {
 
 /// The newest by name among the files that are there.
 fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, Fault> {
-    let entries = std::fs::read_dir(directory).map_err(|why| (why.to_string(), "correct the path of the channel"))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = std::fs::read_dir(directory)
+        .map_err(|why| (why.to_string(), "correct the path of the channel"))?;
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let versions = names.filter_map(|name| {
         let version = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
         check_version(version).is_ok().then(|| version.to_owned())
     });
-    versions.max_by(|a, b| version::compare(a, b).then_with(|| a.cmp(b))).ok_or_else(|| {
-        (format!("no file there is named {prefix}VERSION{suffix}"), "publish one, or correct the channel")
-    })
+    versions
+        .max_by(|a, b| version::compare(a, b).then_with(|| a.cmp(b)))
+        .ok_or_else(|| {
+            (
+                format!("no file there is named {prefix}VERSION{suffix}"),
+                "publish one, or correct the channel",
+            )
+        })
 }
 
 #[cfg(test)]
@@ -109,7 +146,14 @@ mod tests {
         assert_eq!(version("0.9\n"), Some("0.9".into()));
         assert_eq!(version("\u{feff}0.9 built at noon\r\n"), Some("0.9".into()));
         assert_eq!(version("main"), Some("main".into()));
-        for wrong in ["", " \n", "<!DOCTYPE html>", "The build is broken", "0.9\n0.8\n", "Not\nfound"] {
+        for wrong in [
+            "",
+            " \n",
+            "<!DOCTYPE html>",
+            "The build is broken",
+            "0.9\n0.8\n",
+            "Not\nfound",
+        ] {
             assert_eq!(version(wrong), None, "{wrong:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! Fetches an artifact by http or https: streamed, gone on with where it broke off, and not at all where it is known.
+//! Fetches an artifact by http or https: streamed, gone on with where it broke off, and not at all
+//! where it is known.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -72,9 +73,21 @@ impl Download {
 
     /// Remembers what came of it, so that it need not be downloaded again.
     pub(super) fn remember(&self, source_sha256: &str, sent_sha256: &str) {
-        let Memory { directory, key, validators: Some(validators) } = &self.memory else { return };
+        let Memory {
+            directory,
+            key,
+            validators: Some(validators),
+        } = &self.memory
+        else {
+            return;
+        };
         let (source_sha256, sent_sha256) = (source_sha256.to_owned(), sent_sha256.to_owned());
-        Recollection { validators: validators.clone(), source_sha256, sent_sha256 }.write(directory, key);
+        Recollection {
+            validators: validators.clone(),
+            source_sha256,
+            sent_sha256,
+        }
+        .write(directory, key);
     }
 }
 
@@ -83,48 +96,93 @@ pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
     let shown = without_secrets(url);
     let parsed = Url::parse(url);
     let parsed = parsed.map_err(|why| {
-        ArtifactError::download("the artifact", &format!("this is no URL: {why}"), "correct the URL in `source`")
+        ArtifactError::download(
+            "the artifact",
+            &format!("this is no URL: {why}"),
+            "correct the URL in `source`",
+        )
     })?;
     let name = parsed.path().rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
-        return Err(ArtifactError::download(&shown, "its path does not end in a file's name", "name the file itself"));
+        return Err(ArtifactError::download(
+            &shown,
+            "its path does not end in a file's name",
+            "name the file itself",
+        ));
     }
     Ok(name.to_owned())
 }
 
-/// Downloads what a URL leads to, unless that is in the cache: known by its SHA-256, or by what the server says.
-pub(super) async fn fetch(wanted: Wanted<'_>, cache: &Cache, patience: Patience) -> Result<Download, ArtifactError> {
+/// Downloads what a URL leads to, unless that is in the cache: known by its SHA-256, or by what the
+/// server says.
+pub(super) async fn fetch(
+    wanted: Wanted<'_>,
+    cache: &Cache,
+    patience: Patience,
+) -> Result<Download, ArtifactError> {
     let shown = without_secrets(wanted.url);
     let key = hex(&Sha256::digest(wanted.url));
     let directory = partial::directory(cache)?;
     let known = kept(cache, &directory, &key, wanted.as_published);
-    let memory = |validators| Memory { directory: directory.clone(), key: key.clone(), validators };
+    let memory = |validators| Memory {
+        directory: directory.clone(),
+        key: key.clone(),
+        validators,
+    };
     if let Some(sha256) = wanted.sha256 {
         if let Some(path) = cache.kept(sha256) {
-            return Ok(Download { file: Bytes::Kept(path), memory: memory(None) });
+            return Ok(Download {
+                file: Bytes::Kept(path),
+                memory: memory(None),
+            });
         }
         if let Some((known, file)) = known.filter(|(known, _)| known.source_sha256 == sha256) {
             let validators = Some(known.validators);
-            return Ok(Download { file, memory: memory(validators) });
+            return Ok(Download {
+                file,
+                memory: memory(validators),
+            });
         }
         // The server would only say that it is what is not meant.
-        let (partial, validators) = download(wanted.url, &shown, None, &directory, &key, cache, patience).await?;
-        let partial =
-            partial.ok_or_else(|| ArtifactError::download(&shown, "the server sends nothing", "try again"))?;
-        return Ok(Download { file: Bytes::New(partial), memory: memory(Some(validators)) });
+        let (partial, validators) =
+            download(wanted.url, &shown, None, &directory, &key, cache, patience).await?;
+        let partial = partial.ok_or_else(|| {
+            ArtifactError::download(&shown, "the server sends nothing", "try again")
+        })?;
+        return Ok(Download {
+            file: Bytes::New(partial),
+            memory: memory(Some(validators)),
+        });
     }
     let condition = known.as_ref().map(|(known, _)| &known.validators);
-    let (partial, validators) = download(wanted.url, &shown, condition, &directory, &key, cache, patience).await?;
+    let (partial, validators) = download(
+        wanted.url, &shown, condition, &directory, &key, cache, patience,
+    )
+    .await?;
     let file = match (partial, known) {
         (Some(partial), _) => Bytes::New(partial),
         (None, Some((_, file))) => file,
-        (None, None) => return Err(ArtifactError::download(&shown, "the server sends nothing", "try again")),
+        (None, None) => {
+            return Err(ArtifactError::download(
+                &shown,
+                "the server sends nothing",
+                "try again",
+            ));
+        }
     };
-    Ok(Download { file, memory: memory(Some(validators)) })
+    Ok(Download {
+        file,
+        memory: memory(Some(validators)),
+    })
 }
 
 /// What the URL led to the last time, if it is still kept.
-fn kept(cache: &Cache, directory: &Path, key: &str, as_published: bool) -> Option<(Recollection, Bytes)> {
+fn kept(
+    cache: &Cache,
+    directory: &Path,
+    key: &str,
+    as_published: bool,
+) -> Option<(Recollection, Bytes)> {
     let known = Recollection::read(directory, key)?;
     let is_same = known.source_sha256 == known.sent_sha256;
     if as_published && !is_same {
@@ -132,7 +190,14 @@ fn kept(cache: &Cache, directory: &Path, key: &str, as_published: bool) -> Optio
     }
     let path = cache.kept(&known.sent_sha256)?;
     let source_sha256 = known.source_sha256.clone();
-    let file = if is_same { Bytes::Kept(path) } else { Bytes::KeptAsSent { path, source_sha256 } };
+    let file = if is_same {
+        Bytes::Kept(path)
+    } else {
+        Bytes::KeptAsSent {
+            path,
+            source_sha256,
+        }
+    };
     Some((known, file))
 }
 
@@ -152,7 +217,12 @@ async fn download(
     let (mut tries, mut fruitless) = (0, 0);
     loop {
         let before = partial.length();
-        let mut attempt = Attempt { client: &client, url, condition, partial: &mut partial };
+        let mut attempt = Attempt {
+            client: &client,
+            url,
+            condition,
+            partial: &mut partial,
+        };
         let trouble = match attempt.carry_out().await {
             Ok(Got::All(validators)) => return Ok((Some(partial.whole()), validators)),
             Ok(Got::Unchanged) => return Ok((None, condition.cloned().unwrap_or_default())),
@@ -160,7 +230,11 @@ async fn download(
             Err(Broken::Web(trouble)) => trouble,
         };
         tries += 1;
-        fruitless = if partial.length() > before { 1 } else { fruitless + 1 };
+        fruitless = if partial.length() > before {
+            1
+        } else {
+            fruitless + 1
+        };
         if !trouble.is_passing || fruitless >= patience.tries || tries >= TRIES_MAX {
             let trouble = trouble.after(tries);
             return Err(match partial.length() {
@@ -171,7 +245,12 @@ async fn download(
                 }
             });
         }
-        tracing::debug!(shown, why = trouble.why, bytes = partial.length(), "a download broke off");
+        tracing::debug!(
+            shown,
+            why = trouble.why,
+            bytes = partial.length(),
+            "a download broke off"
+        );
         patience.pause(fruitless).await;
     }
 }
@@ -215,10 +294,15 @@ impl From<std::io::Error> for Broken {
 impl Attempt<'_> {
     async fn carry_out(&mut self) -> Result<Got, Broken> {
         // As it lies there: ranges of something compressed on the way would not fit.
-        let mut request = self.client.get(parsed(self.url)?).header(ACCEPT_ENCODING, "identity");
+        let mut request = self
+            .client
+            .get(parsed(self.url)?)
+            .header(ACCEPT_ENCODING, "identity");
         let mut is_conditional = false;
         if let Some(tag) = self.partial.tag() {
-            request = request.header(RANGE, format!("bytes={}-", self.partial.length())).header(IF_RANGE, tag);
+            request = request
+                .header(RANGE, format!("bytes={}-", self.partial.length()))
+                .header(IF_RANGE, tag);
         } else if let Some(condition) = self.condition {
             for (name, value) in condition.conditions() {
                 request = request.header(name, value);
@@ -233,7 +317,10 @@ impl Attempt<'_> {
             StatusCode::PARTIAL_CONTENT if self.partial.tag().is_some() => {
                 if start_of(response.headers()) != Some(self.partial.length()) {
                     self.partial.begin(None)?;
-                    return Err(Trouble::passing("the server sends another part than it was asked for").into());
+                    return Err(Trouble::passing(
+                        "the server sends another part than it was asked for",
+                    )
+                    .into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.partial.tag().is_some() => {
@@ -272,7 +359,10 @@ impl Attempt<'_> {
             bytes += length;
             if since.elapsed() > SLOWEST.1 {
                 if bytes < SLOWEST.0 {
-                    break Err(Trouble::passing(format!("no more than {bytes} bytes came in a minute")).into());
+                    break Err(Trouble::passing(format!(
+                        "no more than {bytes} bytes came in a minute"
+                    ))
+                    .into());
                 }
                 (since, bytes) = (Instant::now(), 0);
             }
@@ -284,6 +374,11 @@ impl Attempt<'_> {
 
 /// Where a part begins: `bytes 100-199/200`.
 fn start_of(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?;
+    let range = headers
+        .get(CONTENT_RANGE)?
+        .to_str()
+        .ok()?
+        .trim()
+        .strip_prefix("bytes ")?;
     range.split_once('-')?.0.trim().parse().ok()
 }

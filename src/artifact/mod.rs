@@ -1,6 +1,7 @@
 //! Floor 2: the bytes of a release: read, packed, checked, kept.
 //!
-//! Whatever a playbook's `source` is, hosts get one of two forms: a gzipped tar archive, or a single file.
+//! Whatever a playbook's `source` is, hosts get one of two forms: a gzipped tar archive, or a
+//! single file.
 //!
 //! | source | sent as |
 //! |---|---|
@@ -10,10 +11,11 @@
 //! | any other file | the same bytes |
 //! | an http(s) or s3 URL | what its name says, downloaded |
 //!
-//! What is sent is kept in a cache by its SHA-256; it gets that name only when it is whole, checked and on the disk.
+//! What is sent is kept in a cache by its SHA-256; it gets that name only when it is whole, checked
+//! and on the disk.
 //!
-//! Names from without, of a server or of a list, are compared and never used as paths: a download lies under the digest of
-//! its URL until it lies under its own.
+//! Names from without, of a server or of a list, are compared and never used as paths: a download
+//! lies under the digest of its URL until it lies under its own.
 
 mod archive;
 mod cache;
@@ -61,11 +63,13 @@ pub struct Prepared {
     pub unpacked_bytes: u64,
 }
 
-/// Reads or downloads an artifact, proves that it is whole and safe to unpack, and keeps it in `cache_dir`.
+/// Reads or downloads an artifact, proves that it is whole and safe to unpack, and keeps it in
+/// `cache_dir`.
 ///
 /// # Errors
-/// When the source cannot be had, is broken, would be unpacked outside its directory, has another SHA-256 than the
-/// playbook or the list beside it says, or is not signed by whom the playbook names, and when the cache cannot be written.
+/// When the source cannot be had, is broken, would be unpacked outside its directory, has another
+/// SHA-256 than the playbook or the list beside it says, or is not signed by whom the playbook
+/// names, and when the cache cannot be written.
 pub async fn prepare(config: &ArtifactConfig, cache_dir: &Path) -> Result<Prepared, ArtifactError> {
     prepare_with(config, cache_dir, Patience::default()).await
 }
@@ -93,16 +97,32 @@ pub async fn prepare_with(
     let download = match &config.source {
         Source::Path(_) => None,
         Source::Url(url) => {
-            let sha256 = config.sha256.as_deref().or(sum.as_ref().map(|sum| sum.sha256.as_str()));
-            let wanted = Wanted { url, sha256, as_published: demand.is_some() };
+            let sha256 = config
+                .sha256
+                .as_deref()
+                .or(sum.as_ref().map(|sum| sum.sha256.as_str()));
+            let wanted = Wanted {
+                url,
+                sha256,
+                as_published: demand.is_some(),
+            };
             Some(download::fetch(wanted, &cache, patience).await?)
         }
     };
     let config = config.clone();
     let working = tokio::task::spawn_blocking(move || {
-        prepare_here(&Order { config: &config, name, sum, demand, download, cache: &cache })
+        prepare_here(&Order {
+            config: &config,
+            name,
+            sum,
+            demand,
+            download,
+            cache: &cache,
+        })
     });
-    working.await.map_err(|stopped| ArtifactError::stopped(&stopped.to_string()))?
+    working
+        .await
+        .map_err(|stopped| ArtifactError::stopped(&stopped.to_string()))?
 }
 
 /// What is to be prepared, with all that had to be asked for.
@@ -126,7 +146,13 @@ enum Kind {
 }
 
 fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
-    let Order { config, name, cache, download, .. } = order;
+    let Order {
+        config,
+        name,
+        cache,
+        download,
+        ..
+    } = order;
     let shown = web::shown(&config.source);
     let path = match (&config.source, download) {
         (_, Some(download)) => download.path(),
@@ -134,17 +160,18 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
         (Source::Url(_), None) => Path::new(""),
     };
     let kind = kind_of(path, name, &shown)?;
-    let (mut draft, source_sha256) = match (kind, download.as_ref().and_then(Download::transcoded_from)) {
-        (Kind::Directory, _) => {
-            let draft = pack::pack(path, &shown, cache)?;
-            let sha256 = draft.sha256();
-            (draft, sha256)
-        }
-        // What it was made into is at hand.
-        (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
-        (Kind::TarZst, None) => transcoded(path, &shown, cache)?,
-        (Kind::TarGz | Kind::File, None) => copied(path, &shown, cache)?,
-    };
+    let (mut draft, source_sha256) =
+        match (kind, download.as_ref().and_then(Download::transcoded_from)) {
+            (Kind::Directory, _) => {
+                let draft = pack::pack(path, &shown, cache)?;
+                let sha256 = draft.sha256();
+                (draft, sha256)
+            }
+            // What it was made into is at hand.
+            (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
+            (Kind::TarZst, None) => transcoded(path, &shown, cache)?,
+            (Kind::TarGz | Kind::File, None) => copied(path, &shown, cache)?,
+        };
     order.refuse_what_is_not_meant(path, &shown, &source_sha256)?;
     let (form, strip_components, unpacked_bytes) = if matches!(kind, Kind::File) {
         if draft.size_bytes() == 0 {
@@ -153,26 +180,54 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
         (ArtifactForm::File(name.clone()), 0, 0)
     } else {
         let unpacked_bytes = check_archive(&mut draft, &shown, config.strip_components, cache)?;
-        let form = if matches!(kind, Kind::Directory) { ArtifactForm::Directory } else { ArtifactForm::TarGz };
+        let form = if matches!(kind, Kind::Directory) {
+            ArtifactForm::Directory
+        } else {
+            ArtifactForm::TarGz
+        };
         (form, config.strip_components, unpacked_bytes)
     };
     let (path, sha256, size_bytes) = cache.keep(draft)?;
     if let Some(download) = download {
         download.remember(&source_sha256, &sha256);
     }
-    Ok(Prepared { artifact: Artifact { form, sha256, size_bytes, strip_components }, path, unpacked_bytes })
+    Ok(Prepared {
+        artifact: Artifact {
+            form,
+            sha256,
+            size_bytes,
+            strip_components,
+        },
+        path,
+        unpacked_bytes,
+    })
 }
 
 impl Order<'_> {
-    /// The digest is that of the very bytes that were copied: whoever changes the file meanwhile changes nothing here.
-    fn refuse_what_is_not_meant(&self, path: &Path, shown: &str, actual: &str) -> Result<(), ArtifactError> {
-        if let Some(expected) = self.config.sha256.as_ref().filter(|expected| *expected != actual) {
+    /// The digest is that of the very bytes that were copied: whoever changes the file meanwhile
+    /// changes nothing here.
+    fn refuse_what_is_not_meant(
+        &self,
+        path: &Path,
+        shown: &str,
+        actual: &str,
+    ) -> Result<(), ArtifactError> {
+        if let Some(expected) = self
+            .config
+            .sha256
+            .as_ref()
+            .filter(|expected| *expected != actual)
+        {
             return Err(ArtifactError::wrong_digest(shown, expected, actual));
         }
         if let Some(Sum { sha256, list }) = self.sum.as_ref().filter(|sum| sum.sha256 != actual) {
-            return Err(ArtifactError::differs_from_list(shown, list, sha256, actual));
+            return Err(ArtifactError::differs_from_list(
+                shown, list, sha256, actual,
+            ));
         }
-        let Some(demand) = &self.demand else { return Ok(()) };
+        let Some(demand) = &self.demand else {
+            return Ok(());
+        };
         if demand.verify(path, shown)? != actual {
             return Err(ArtifactError::changing(shown, &self.name));
         }
@@ -203,7 +258,17 @@ fn kind_of(path: &Path, name: &str, shown: &str) -> Result<Kind, ArtifactError> 
         () if ends(&[".tar.gz", ".tgz"]) => Ok(Kind::TarGz),
         () if ends(&[".tar.zst", ".tzst"]) => Ok(Kind::TarZst),
         // As a single file it would lie on the hosts unpacked by nobody.
-        () if ends(&[".tar", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.lz", ".tar.lzma", ".tar.lz4"]) => {
+        () if ends(&[
+            ".tar",
+            ".tar.xz",
+            ".txz",
+            ".tar.bz2",
+            ".tbz2",
+            ".tar.lz",
+            ".tar.lzma",
+            ".tar.lz4",
+        ]) =>
+        {
             Err(ArtifactError::unknown_archive(shown))
         }
         () => Ok(Kind::File),
@@ -229,22 +294,33 @@ fn copied(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String), Ar
 fn transcoded(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String), ArtifactError> {
     let mut source = Hashed::new(open(path, shown)?);
     let mut gzip = pack::gzip(cache.draft()?);
-    copy(&mut ZstdReader::new(BufReader::new(&mut source)), &mut gzip).map_err(|why| match why {
-        CopyError::Read(why) => ArtifactError::broken(shown, "zstd", &why.to_string()),
-        CopyError::Write(why) => cache.error(&why),
-    })?;
+    copy(&mut ZstdReader::new(BufReader::new(&mut source)), &mut gzip).map_err(
+        |why| match why {
+            CopyError::Read(why) => ArtifactError::broken(shown, "zstd", &why.to_string()),
+            CopyError::Write(why) => cache.error(&why),
+        },
+    )?;
     let draft = gzip.finish().map_err(|why| cache.error(&why))?;
     Ok((draft, source.sha256()))
 }
 
 /// Returns how many bytes its files take when they are unpacked.
-fn check_archive(draft: &mut Draft, shown: &str, strip_components: u32, cache: &Cache) -> Result<u64, ArtifactError> {
+fn check_archive(
+    draft: &mut Draft,
+    shown: &str,
+    strip_components: u32,
+    cache: &Cache,
+) -> Result<u64, ArtifactError> {
     let file = draft.reopen().map_err(|why| cache.error(&why))?;
-    archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| match fault {
-        archive::Fault::Broken(why) => ArtifactError::broken(shown, "gzip", &why),
-        archive::Fault::Refused(why) => ArtifactError::refused(shown, &why),
-        archive::Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
-        archive::Fault::Empty => ArtifactError::empty(shown, strip_components),
+    archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| {
+        match fault {
+            archive::Fault::Broken(why) => ArtifactError::broken(shown, "gzip", &why),
+            archive::Fault::Refused(why) => ArtifactError::refused(shown, &why),
+            archive::Fault::Unsafe { entry, why } => {
+                ArtifactError::unsafe_entry(shown, &entry, &why)
+            }
+            archive::Fault::Empty => ArtifactError::empty(shown, strip_components),
+        }
     })
 }
 
@@ -260,7 +336,9 @@ fn copy(reader: &mut impl Read, writer: &mut impl Write) -> Result<(), CopyError
     loop {
         match reader.read(&mut chunk) {
             Ok(0) => return Ok(()),
-            Ok(length) => writer.write_all(chunk.get(..length).unwrap_or_default()).map_err(CopyError::Write)?,
+            Ok(length) => writer
+                .write_all(chunk.get(..length).unwrap_or_default())
+                .map_err(CopyError::Write)?,
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
             Err(why) => return Err(CopyError::Read(why)),
         }

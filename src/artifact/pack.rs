@@ -1,6 +1,6 @@
-//! Packs a directory so that the same content has the same digest, whoever packs it, wherever and whenever. So nothing in
-//! it has a time; what is unpacked gets that of its unpacking, lest whoever asks for "what has changed since" be told that
-//! nothing ever has.
+//! Packs a directory so that the same content has the same digest, whoever packs it, wherever and
+//! whenever. So nothing in it has a time; what is unpacked gets that of its unpacking, lest whoever
+//! asks for "what has changed since" be told that nothing ever has.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -24,14 +24,25 @@ const UNKNOWN_SYSTEM: u8 = 255;
 
 /// A gzip writer whose output depends on its input alone.
 pub(super) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
-    GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(writer, Compression::fast())
+    GzBuilder::new()
+        .mtime(0)
+        .operating_system(UNKNOWN_SYSTEM)
+        .write(writer, Compression::fast())
 }
 
 /// A gzipped archive of what is in `directory`, in the order of the names.
 pub(super) fn pack(directory: &Path, shown: &str, cache: &Cache) -> Result<Draft, ArtifactError> {
-    let mut packing = Packing { shown, cache, builder: Builder::new(gzip(cache.draft()?)) };
+    let mut packing = Packing {
+        shown,
+        cache,
+        builder: Builder::new(gzip(cache.draft()?)),
+    };
     packing.directory(directory, Path::new(""))?;
-    packing.builder.into_inner().and_then(GzEncoder::finish).map_err(|why| cache.error(&why))
+    packing
+        .builder
+        .into_inner()
+        .and_then(GzEncoder::finish)
+        .map_err(|why| cache.error(&why))
 }
 
 struct Packing<'a, W: Write> {
@@ -44,9 +55,16 @@ impl<W: Write> Packing<'_, W> {
     fn directory(&mut self, directory: &Path, name: &Path) -> Result<(), ArtifactError> {
         for child in sorted_names(directory).map_err(|why| self.unreadable(directory, &why))? {
             let (path, name) = (directory.join(&child), name.join(&child));
-            let metadata = path.symlink_metadata().map_err(|why| self.unreadable(&path, &why))?;
+            let metadata = path
+                .symlink_metadata()
+                .map_err(|why| self.unreadable(&path, &why))?;
             if metadata.is_dir() {
-                self.append(&path, &name, header(EntryType::Directory, EXECUTABLE, 0), io::empty())?;
+                self.append(
+                    &path,
+                    &name,
+                    header(EntryType::Directory, EXECUTABLE, 0),
+                    io::empty(),
+                )?;
                 self.directory(&path, &name)?;
             } else if metadata.is_symlink() {
                 let target = fs::read_link(&path).map_err(|why| self.unreadable(&path, &why))?;
@@ -56,7 +74,10 @@ impl<W: Write> Packing<'_, W> {
             } else if metadata.is_file() {
                 self.file(&path, &name, &metadata)?;
             } else {
-                return Err(ArtifactError::special(self.shown, &name.display().to_string()));
+                return Err(ArtifactError::special(
+                    self.shown,
+                    &name.display().to_string(),
+                ));
             }
         }
         Ok(())
@@ -66,15 +87,38 @@ impl<W: Write> Packing<'_, W> {
         const OWNER_MAY_EXECUTE: u32 = 0o100;
         let executable = metadata.permissions().mode() & OWNER_MAY_EXECUTE != 0;
         let size = metadata.len();
-        let mut reader =
-            Counted { inner: File::open(path).map_err(|why| self.unreadable(path, &why))?.take(size), read: 0 };
-        let header = header(EntryType::Regular, if executable { EXECUTABLE } else { PLAIN }, size);
+        let mut reader = Counted {
+            inner: File::open(path)
+                .map_err(|why| self.unreadable(path, &why))?
+                .take(size),
+            read: 0,
+        };
+        let header = header(
+            EntryType::Regular,
+            if executable { EXECUTABLE } else { PLAIN },
+            size,
+        );
         self.append(path, name, header, &mut reader)?;
-        if reader.read == size { Ok(()) } else { Err(ArtifactError::changing(self.shown, &name.display().to_string())) }
+        if reader.read == size {
+            Ok(())
+        } else {
+            Err(ArtifactError::changing(
+                self.shown,
+                &name.display().to_string(),
+            ))
+        }
     }
 
-    fn append(&mut self, path: &Path, name: &Path, mut header: Header, data: impl Read) -> Result<(), ArtifactError> {
-        self.builder.append_data(&mut header, name, data).map_err(|why| self.unreadable(path, &why))
+    fn append(
+        &mut self,
+        path: &Path,
+        name: &Path,
+        mut header: Header,
+        data: impl Read,
+    ) -> Result<(), ArtifactError> {
+        self.builder
+            .append_data(&mut header, name, data)
+            .map_err(|why| self.unreadable(path, &why))
     }
 
     fn unreadable(&self, path: &Path, why: &io::Error) -> ArtifactError {
@@ -86,7 +130,9 @@ impl<W: Write> Packing<'_, W> {
 }
 
 fn sorted_names(directory: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let mut names = fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<io::Result<Vec<_>>>()?;
     names.retain(|name| !LEFT_OUT.iter().any(|left_out| name == left_out));
     names.sort();
     Ok(names)

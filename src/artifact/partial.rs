@@ -1,5 +1,5 @@
-//! What has arrived of a download: kept when it breaks off, so that the next attempt goes on from there, in this run or in
-//! a later one.
+//! What has arrived of a download: kept when it breaks off, so that the next attempt goes on from
+//! there, in this run or in a later one.
 //!
 //! ```text
 //! downloads/KEY.part   the bytes; KEY is the SHA-256 of the URL
@@ -47,7 +47,11 @@ pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
 
 /// Removes what is old among a cache's downloads: the playbook may name no URL any more.
 pub(super) fn sweep(cache: &Cache) {
-    for entry in fs::read_dir(cache.directory().join("downloads")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(cache.directory().join("downloads"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let is_old = modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > KEPT_FOR));
         if is_old {
@@ -63,11 +67,27 @@ impl Partial {
         let path = directory.join(format!("{key}.part"));
         match locked(&path).map_err(|why| cache.error(&why))? {
             Some(file) => {
-                let tag = fs::read_to_string(path.with_extension("tag")).ok().filter(|tag| !tag.is_empty());
-                let length = if tag.is_some() { file.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
-                Ok(Self { place: Place::Kept { file, path }, length, tag, is_whole: false })
+                let tag = fs::read_to_string(path.with_extension("tag"))
+                    .ok()
+                    .filter(|tag| !tag.is_empty());
+                let length = if tag.is_some() {
+                    file.metadata().map_or(0, |metadata| metadata.len())
+                } else {
+                    0
+                };
+                Ok(Self {
+                    place: Place::Kept { file, path },
+                    length,
+                    tag,
+                    is_whole: false,
+                })
             }
-            None => Ok(Self { place: Place::Alone(cache.temporary()?), length: 0, tag: None, is_whole: false }),
+            None => Ok(Self {
+                place: Place::Alone(cache.temporary()?),
+                length: 0,
+                tag: None,
+                is_whole: false,
+            }),
         }
     }
 
@@ -76,7 +96,8 @@ impl Partial {
         self.length
     }
 
-    /// By what the server knows the file that they are of; `None` where there is nothing to go on with.
+    /// By what the server knows the file that they are of; `None` where there is nothing to go on
+    /// with.
     pub(super) fn tag(&self) -> Option<&str> {
         self.tag.as_deref().filter(|_| self.length > 0)
     }
@@ -97,7 +118,12 @@ impl Partial {
             let note = path.with_extension("tag");
             match &tag {
                 Some(tag) => {
-                    private_file().write(true).create(true).truncate(true).open(note)?.write_all(tag.as_bytes())?;
+                    private_file()
+                        .write(true)
+                        .create(true)
+                        .truncate(true)
+                        .open(note)?
+                        .write_all(tag.as_bytes())?;
                 }
                 None => remove(&note)?,
             }
@@ -110,7 +136,10 @@ impl Partial {
     pub(super) async fn writer(&self) -> io::Result<Writer> {
         let mut file = tokio::fs::File::from_std(self.file().try_clone()?);
         file.seek(io::SeekFrom::Start(self.length)).await?;
-        Ok(Writer { file: BufWriter::new(file), bytes: 0 })
+        Ok(Writer {
+            file: BufWriter::new(file),
+            bytes: 0,
+        })
     }
 
     /// Takes what was written.
@@ -162,13 +191,19 @@ impl Writer {
 /// The file at `path`, locked; `None` where another has it.
 fn locked(path: &Path) -> io::Result<Option<File>> {
     loop {
-        let open = private_file().read(true).write(true).create(true).truncate(false).open(path)?;
+        let open = private_file()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         // Where files cannot be locked, two may write to one; what comes of it is checked.
         if matches!(open.try_lock(), Err(TryLockError::WouldBlock)) {
             return Ok(None);
         }
         // Whoever had it may have removed it meanwhile.
-        let is_there = fs::metadata(path).is_ok_and(|there| open.metadata().is_ok_and(|own| there.ino() == own.ino()));
+        let is_there = fs::metadata(path)
+            .is_ok_and(|there| open.metadata().is_ok_and(|own| there.ino() == own.ino()));
         if is_there {
             return Ok(Some(open));
         }

@@ -29,29 +29,56 @@ pub(super) struct Recollection {
 
 impl Validators {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+        }
     }
 
     /// The one by which the very bytes are known: half a file can be gone on with by no other.
     pub(super) fn strong(&self, headers: &HeaderMap) -> Option<String> {
         let etag = self.etag.clone().filter(|etag| etag.starts_with('"'));
-        etag.or_else(|| self.last_modified.clone().filter(|modified| is_long_ago(modified, headers)))
+        etag.or_else(|| {
+            self.last_modified
+                .clone()
+                .filter(|modified| is_long_ago(modified, headers))
+        })
     }
 
     /// Headers that ask for something only if it is another by now.
     pub(super) fn conditions(&self) -> Vec<(reqwest::header::HeaderName, &str)> {
-        let pairs = [(IF_NONE_MATCH, &self.etag), (IF_MODIFIED_SINCE, &self.last_modified)];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+        let pairs = [
+            (IF_NONE_MATCH, &self.etag),
+            (IF_MODIFIED_SINCE, &self.last_modified),
+        ];
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+            .collect()
     }
 }
 
-/// A date counts in whole seconds: within the first minute the file may have changed and kept it (RFC 9110, 8.8.2.2).
+/// A date counts in whole seconds: within the first minute the file may have changed and kept it
+/// (RFC 9110, 8.8.2.2).
 fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
     const MARGIN_S: i64 = 60;
-    let parse = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second());
-    let answered = headers.get(reqwest::header::DATE).and_then(|date| parse(date.to_str().ok()?));
-    answered.zip(parse(modified)).is_some_and(|(answered, modified)| answered - modified >= MARGIN_S)
+    let parse = |text: &str| {
+        jiff::fmt::rfc2822::parse(text)
+            .ok()
+            .map(|date| date.timestamp().as_second())
+    };
+    let answered = headers
+        .get(reqwest::header::DATE)
+        .and_then(|date| parse(date.to_str().ok()?));
+    answered
+        .zip(parse(modified))
+        .is_some_and(|(answered, modified)| answered - modified >= MARGIN_S)
 }
 
 impl Recollection {

@@ -1,7 +1,9 @@
-//! `s3://bucket/key` as an https URL that is signed for a while, by the usual variables of the environment.
+//! `s3://bucket/key` as an https URL that is signed for a while, by the usual variables of the
+//! environment.
 //!
-//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; `AWS_REGION` (or `AWS_DEFAULT_REGION`; `us-east-1`);
-//! `AWS_ENDPOINT_URL` for those who serve the same protocol elsewhere.
+//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; `AWS_REGION` (or
+//! `AWS_DEFAULT_REGION`; `us-east-1`); `AWS_ENDPOINT_URL` for those who serve the same protocol
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -17,16 +19,26 @@ const REGION: &str = "us-east-1";
 /// The URL that is asked in place of `s3://bucket/key`.
 pub(super) fn signed(url: &Url) -> Result<Url, Trouble> {
     let wrong = |why: String| Trouble::lasting(why, "write s3://BUCKET/KEY");
-    let name = url.host_str().filter(|name| !name.is_empty()).ok_or_else(|| wrong("it names no bucket".to_owned()))?;
+    let name = url
+        .host_str()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| wrong("it names no bucket".to_owned()))?;
     let key = url.path().trim_start_matches('/');
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).unwrap_or_else(|| REGION.to_owned());
+    let region = variable("AWS_REGION")
+        .or_else(|| variable("AWS_DEFAULT_REGION"))
+        .unwrap_or_else(|| REGION.to_owned());
     let (endpoint, style) = match variable("AWS_ENDPOINT_URL") {
         // Who serves it elsewhere has one name for all buckets.
         Some(endpoint) => (endpoint, UrlStyle::Path),
-        None => (format!("https://s3.{region}.amazonaws.com"), UrlStyle::VirtualHost),
+        None => (
+            format!("https://s3.{region}.amazonaws.com"),
+            UrlStyle::VirtualHost,
+        ),
     };
-    let endpoint = endpoint.parse().map_err(|why| wrong(format!("AWS_ENDPOINT_URL is no URL: {why}")))?;
+    let endpoint = endpoint
+        .parse()
+        .map_err(|why| wrong(format!("AWS_ENDPOINT_URL is no URL: {why}")))?;
     let bucket = Bucket::new(endpoint, style, name.to_owned(), region);
     let bucket = bucket.map_err(|why| wrong(format!("this bucket cannot be asked: {why}")))?;
     let credentials = Credentials::from_env().ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! Whether an artifact was signed by whom the playbook names. Without that, nothing of it reaches a host.
+//! Whether an artifact was signed by whom the playbook names. Without that, nothing of it reaches a
+//! host.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -32,23 +33,36 @@ pub(super) async fn demand(
 ) -> Result<Demand, ArtifactError> {
     if matches!(source, Source::Path(path) if path.is_dir()) {
         let help = "pack it and sign the archive, or leave out the keys of the signature";
-        return Err(ArtifactError::signature("a directory cannot be signed", help));
+        return Err(ArtifactError::signature(
+            "a directory cannot be signed",
+            help,
+        ));
     }
     let (artifact, place) = (shown(source), shown(&config.at));
     match small(&config.at, SIGNATURE_BYTES_MAX, patience).await {
-        Ok(Small::Bytes(signature)) => Ok(Demand { signer: config.signer.clone(), signature, place }),
+        Ok(Small::Bytes(signature)) => Ok(Demand {
+            signer: config.signer.clone(),
+            signature,
+            place,
+        }),
         Ok(Small::Absent(why)) => Err(ArtifactError::signature(
             &format!("the artifact {artifact} is not signed: cannot read {place}: {why}"),
             match config.signer {
-                Signer::Minisign(_) => "sign it (minisign -Sm FILE) and publish the signature beside it",
+                Signer::Minisign(_) => {
+                    "sign it (minisign -Sm FILE) and publish the signature beside it"
+                }
                 Signer::Ssh { .. } => {
-                    "sign it (ssh-keygen -Y sign -n file -f KEY FILE) and publish the signature beside it"
+                    "sign it (ssh-keygen -Y sign -n file -f KEY FILE) and publish the signature \
+                     beside it"
                 }
             },
         )),
         Err(trouble) => {
             let message = format!("cannot read the signature {place}: {}", trouble.why);
-            Err(ArtifactError::signature(&message, "try again later, or correct `signature`"))
+            Err(ArtifactError::signature(
+                &message,
+                "try again later, or correct `signature`",
+            ))
         }
     }
 }
@@ -58,21 +72,38 @@ impl Demand {
     pub(super) fn verify(&self, path: &Path, artifact: &str) -> Result<String, ArtifactError> {
         let verified = match &self.signer {
             Signer::Minisign(key) => self.by_minisign(&public_key(key)?, path),
-            Signer::Ssh { allowed_signers, name, namespace } => {
-                self.by_ssh_keygen(path, &Ssh { allowed_signers, name, namespace })
-            }
+            Signer::Ssh {
+                allowed_signers,
+                name,
+                namespace,
+            } => self.by_ssh_keygen(
+                path,
+                &Ssh {
+                    allowed_signers,
+                    name,
+                    namespace,
+                },
+            ),
         };
         verified.map_err(|why| {
-            let message = format!("the artifact {artifact} is not signed as it must be ({}): {why}", self.place);
-            let help = "if the key in the playbook is the right one, trust nothing of this artifact: get it, or build it, anew";
+            let message = format!(
+                "the artifact {artifact} is not signed as it must be ({}): {why}",
+                self.place
+            );
+            let help = "if the key in the playbook is the right one, trust nothing of this \
+                        artifact: get it, or build it, anew";
             ArtifactError::signature(&message, help)
         })
     }
 
     fn by_minisign(&self, key: &PublicKey, path: &Path) -> Result<String, String> {
-        let text = std::str::from_utf8(&self.signature).map_err(|_| "the signature is no minisign signature")?;
-        let signature = Signature::decode(text).map_err(|_| "the signature is no minisign signature")?;
-        let mut verifier = key.verify_stream(&signature).map_err(|why| in_words(&why))?;
+        let text = std::str::from_utf8(&self.signature)
+            .map_err(|_| "the signature is no minisign signature")?;
+        let signature =
+            Signature::decode(text).map_err(|_| "the signature is no minisign signature")?;
+        let mut verifier = key
+            .verify_stream(&signature)
+            .map_err(|why| in_words(&why))?;
         let sha256 = digested(path, |bytes| {
             verifier.update(bytes);
             Ok(())
@@ -86,37 +117,59 @@ impl Demand {
     fn by_ssh_keygen(&self, path: &Path, ssh: &Ssh<'_>) -> Result<String, String> {
         let here = |why: io::Error| format!("the signature cannot be given to {SSH_KEYGEN}: {why}");
         // ssh-keygen says no more than that it could not verify.
-        File::open(ssh.allowed_signers)
-            .map_err(|why| format!("cannot read `allowed_signers` {}: {why}", ssh.allowed_signers.display()))?;
+        File::open(ssh.allowed_signers).map_err(|why| {
+            format!(
+                "cannot read `allowed_signers` {}: {why}",
+                ssh.allowed_signers.display()
+            )
+        })?;
         let mut file = tempfile::NamedTempFile::new().map_err(here)?;
-        file.write_all(&self.signature).and_then(|()| file.flush()).map_err(here)?;
+        file.write_all(&self.signature)
+            .and_then(|()| file.flush())
+            .map_err(here)?;
         let mut command = Command::new(SSH_KEYGEN);
         without_secrets(&mut command);
-        command.args(["-Y", "verify", "-n", ssh.namespace, "-I", ssh.name, "-f"]).arg(ssh.allowed_signers);
+        command
+            .args(["-Y", "verify", "-n", ssh.namespace, "-I", ssh.name, "-f"])
+            .arg(ssh.allowed_signers);
         command.arg("-s").arg(file.path()).env("LC_ALL", "C");
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
         let mut child = child.map_err(|why| match why.kind() {
-            io::ErrorKind::NotFound => format!("{SSH_KEYGEN} is not on this machine (Debian: openssh-client)"),
+            io::ErrorKind::NotFound => {
+                format!("{SSH_KEYGEN} is not on this machine (Debian: openssh-client)")
+            }
             _ => format!("{SSH_KEYGEN} cannot be started: {why}"),
         })?;
         let mut input = child.stdin.take();
-        let sha256 = digested(path, |bytes| match input.as_mut().map(|input| input.write_all(bytes)) {
-            // It has decided already, and says how.
-            Some(Err(why)) if why.kind() == io::ErrorKind::BrokenPipe => {
-                input = None;
-                Ok(())
+        let sha256 = digested(path, |bytes| {
+            match input.as_mut().map(|input| input.write_all(bytes)) {
+                // It has decided already, and says how.
+                Some(Err(why)) if why.kind() == io::ErrorKind::BrokenPipe => {
+                    input = None;
+                    Ok(())
+                }
+                Some(written) => written,
+                None => Ok(()),
             }
-            Some(written) => written,
-            None => Ok(()),
         });
         drop(input);
-        let output = child.wait_with_output().map_err(|why| format!("{SSH_KEYGEN} did not end: {why}"))?;
+        let output = child
+            .wait_with_output()
+            .map_err(|why| format!("{SSH_KEYGEN} did not end: {why}"))?;
         let sha256 = sha256.map_err(|why| format!("it cannot be read: {why}"))?;
         if output.status.success() {
             return Ok(sha256);
         }
         let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said).lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        let said = String::from_utf8_lossy(&said)
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("; ");
         Err(format!("{SSH_KEYGEN} says: {}", said.escape_debug()))
     }
 }
@@ -131,15 +184,21 @@ struct Ssh<'a> {
 fn public_key(key: &MinisignKey) -> Result<PublicKey, ArtifactError> {
     let help = "write the second line of the .pub file, or the path of that file";
     match key {
-        MinisignKey::Text(text) => PublicKey::from_base64(text)
-            .map_err(|_| ArtifactError::signature("`minisign_key` is no minisign public key", help)),
+        MinisignKey::Text(text) => PublicKey::from_base64(text).map_err(|_| {
+            ArtifactError::signature("`minisign_key` is no minisign public key", help)
+        }),
         MinisignKey::File(path) => {
             let place = path.display();
             let text = fs::read_to_string(path).map_err(|why| {
-                ArtifactError::signature(&format!("cannot read the minisign public key {place}: {why}"), help)
+                ArtifactError::signature(
+                    &format!("cannot read the minisign public key {place}: {why}"),
+                    help,
+                )
             })?;
             let key = PublicKey::decode(&text).or_else(|_| PublicKey::from_base64(text.trim()));
-            key.map_err(|_| ArtifactError::signature(&format!("{place} is no minisign public key"), help))
+            key.map_err(|_| {
+                ArtifactError::signature(&format!("{place} is no minisign public key"), help)
+            })
         }
     }
 }

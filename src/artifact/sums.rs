@@ -18,7 +18,8 @@ pub(super) struct Sum {
     pub(super) list: String,
 }
 
-/// Looks for the SHA-256 of the source, whose file has this name; `None` where nobody has to say it.
+/// Looks for the SHA-256 of the source, whose file has this name; `None` where nobody has to say
+/// it.
 pub(super) async fn look_up(
     config: &ArtifactConfig,
     name: &str,
@@ -31,20 +32,28 @@ pub(super) async fn look_up(
         Sums::At(list) => (list.clone(), true),
     };
     if is_required && is_directory(&config.source) {
-        return Err(ArtifactError::sums("a directory has no SHA-256 of its own", "pack it, or leave out `sha256sums`"));
+        return Err(ArtifactError::sums(
+            "a directory has no SHA-256 of its own",
+            "pack it, or leave out `sha256sums`",
+        ));
     }
     let place = shown(&list);
     let bytes = match small(&list, LIST_BYTES_MAX, patience).await {
         Ok(Small::Bytes(bytes)) => bytes,
         Ok(Small::Absent(_)) if !is_required => return Ok(None),
-        Ok(Small::Absent(why)) => return Err(no_list(&place, &why, "publish it, or correct `sha256sums`")),
+        Ok(Small::Absent(why)) => {
+            return Err(no_list(&place, &why, "publish it, or correct `sha256sums`"));
+        }
         Err(trouble) => {
             let help = "try again later; `sha256sums = false` does without";
             return Err(no_list(&place, &trouble.why, help));
         }
     };
     match read(&bytes, name) {
-        Ok(sha256) => Ok(Some(Sum { sha256, list: place })),
+        Ok(sha256) => Ok(Some(Sum {
+            sha256,
+            list: place,
+        })),
         Err(Fault::TwoSums) => Err(ArtifactError::sums(
             &format!("{place} has two different SHA-256 for {name}"),
             "keep the line that is right",
@@ -76,25 +85,40 @@ enum Fault {
     TwoSums,
 }
 
-/// What a list says of a name. Lines that are no sums, as of a signature around them, are passed over.
+/// What a list says of a name. Lines that are no sums, as of a signature around them, are passed
+/// over.
 fn read(bytes: &[u8], name: &str) -> Result<String, Fault> {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<_> = text.lines().filter_map(line).collect();
     if lines.is_empty() {
         return Err(Fault::NoList);
     }
-    let mut sums = lines.iter().filter(|(_, file)| Path::new(file) == Path::new(name)).map(|(sha256, _)| sha256);
+    let mut sums = lines
+        .iter()
+        .filter(|(_, file)| Path::new(file) == Path::new(name))
+        .map(|(sha256, _)| sha256);
     let first = sums.next().ok_or(Fault::NotListed)?;
-    if sums.any(|other| other != first) { Err(Fault::TwoSums) } else { Ok(first.clone()) }
+    if sums.any(|other| other != first) {
+        Err(Fault::TwoSums)
+    } else {
+        Ok(first.clone())
+    }
 }
 
 /// `DIGEST  NAME`, or `DIGEST *NAME`; the name may begin with `./`.
 fn line(line: &str) -> Option<(String, &str)> {
     const DIGITS: usize = 64;
     let (sha256, rest) = line.split_at_checked(DIGITS)?;
-    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
+    let name = rest
+        .strip_prefix("  ")
+        .or_else(|| rest.strip_prefix(" *"))?;
     let is_sum = sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_sum.then(|| (sha256.to_ascii_lowercase(), name.trim_end_matches('\r').trim_start_matches("./")))
+    is_sum.then(|| {
+        (
+            sha256.to_ascii_lowercase(),
+            name.trim_end_matches('\r').trim_start_matches("./"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -104,12 +128,17 @@ mod tests {
     #[test]
     fn a_list_is_read_as_sha256sum_writes_it() {
         let (a, b) = ("aB".repeat(32), "cd".repeat(32));
-        let list =
-            format!("-----BEGIN PGP SIGNED MESSAGE-----\n\n{a}  app.tar.gz\r\n{b} *./tool\n{b}  dir/app.tar.gz\n");
+        let list = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\n\n{a}  app.tar.gz\r\n{b} *./tool\n{b}  \
+             dir/app.tar.gz\n"
+        );
         assert_eq!(read(list.as_bytes(), "app.tar.gz"), Ok("ab".repeat(32)));
         assert_eq!(read(list.as_bytes(), "tool"), Ok(b.clone()));
         assert_eq!(read(list.as_bytes(), "ool"), Err(Fault::NotListed));
-        assert_eq!(read(b"<html>no such page</html>", "tool"), Err(Fault::NoList));
+        assert_eq!(
+            read(b"<html>no such page</html>", "tool"),
+            Err(Fault::NoList)
+        );
         assert_eq!(read("ä".repeat(64).as_bytes(), "tool"), Err(Fault::NoList));
         let twice = format!("{a}  tool\n{b}  tool\n");
         assert_eq!(read(twice.as_bytes(), "tool"), Err(Fault::TwoSums));

@@ -1,8 +1,9 @@
 //! Reads what a tar archive holds, and nothing that two tars could read in two ways.
 //!
-//! A host's tar may be GNU's, busybox's or another: where they differ (a name given twice, a link with content, words
-//! after the end), what was judged here would not be what is unpacked there. Everything has a bound, too: a name is
-//! kept in memory, and a few bytes of gzip unpack to a thousand times as many.
+//! A host's tar may be GNU's, busybox's or another: where they differ (a name given twice, a link
+//! with content, words after the end), what was judged here would not be what is unpacked there.
+//! Everything has a bound, too: a name is kept in memory, and a few bytes of gzip unpack to a
+//! thousand times as many.
 
 use std::io::{self, Read};
 
@@ -20,7 +21,8 @@ const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: u32 = 1_000_000;
 /// Unpacked.
 const BYTES_MAX: u64 = 64 << 30;
-/// In a header that is not ustar's, whether it is one of an incremental backup: busybox takes that for a part of the name.
+/// In a header that is not ustar's, whether it is one of an incremental backup: busybox takes that
+/// for a part of the name.
 const INCREMENTAL_AT: usize = 345;
 /// Whether the map of a sparse file goes on: in the header, and in each block of the map after it.
 const SPARSE_GOES_ON_AT: usize = 482;
@@ -53,7 +55,12 @@ struct Announced {
 
 impl<R: Read> Tape<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, bytes: 0, unpacked_bytes: 0, entries: 0 }
+        Self {
+            reader,
+            bytes: 0,
+            unpacked_bytes: 0,
+            entries: 0,
+        }
     }
 
     /// What the entries so far take on a disk: whole blocks, and one more for each entry.
@@ -61,13 +68,16 @@ impl<R: Read> Tape<R> {
         self.unpacked_bytes
     }
 
-    /// The next entry; its content is passed over. After the last one, that nothing follows is checked to the end.
+    /// The next entry; its content is passed over. After the last one, that nothing follows is
+    /// checked to the end.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let mut announced = Announced::default();
         while let Some(header) = self.header()? {
             self.entries += 1;
             if self.entries > ENTRIES_MAX {
-                return Err(Fault::Refused(format!("it has more than {ENTRIES_MAX} entries")));
+                return Err(Fault::Refused(format!(
+                    "it has more than {ENTRIES_MAX} entries"
+                )));
             }
             match header.entry_type() {
                 EntryType::GNULongName => once(&mut announced.path, self.name(&header)?)?,
@@ -106,7 +116,8 @@ impl<R: Read> Tape<R> {
             })
             .sum();
         let is_gnu = header.as_gnu().is_some();
-        let is_known = is_gnu || header.as_ustar().is_some() || header.as_bytes()[257..265] == [0; 8];
+        let is_known =
+            is_gnu || header.as_ustar().is_some() || header.as_bytes()[257..265] == [0; 8];
         if header.cksum().ok() != Some(sum) || !is_known {
             return Err(broken("a header is damaged"));
         }
@@ -118,9 +129,18 @@ impl<R: Read> Tape<R> {
 
     fn entry(&mut self, header: &Header, announced: Announced) -> Result<Entry, Fault> {
         let kind = header.entry_type();
-        let path = announced.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = announced.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
-        let refuse = |why: &str| Err(Fault::Unsafe { entry: shown(&path), why: why.to_owned() });
+        let path = announced
+            .path
+            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = announced
+            .link
+            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
+        let refuse = |why: &str| {
+            Err(Fault::Unsafe {
+                entry: shown(&path),
+                why: why.to_owned(),
+            })
+        };
         for name in [Some(&path), link.as_ref()].into_iter().flatten() {
             if name.len() > PATH_BYTES_MAX {
                 return refuse(&format!(
@@ -135,7 +155,10 @@ impl<R: Read> Tape<R> {
             None => header.entry_size().map_err(broken)?,
             Some(digits) => decimal(&digits).ok_or_else(|| broken("a size is no number"))?,
         };
-        let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
+        let is_file = matches!(
+            kind,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
+        );
         if !is_file && size != 0 {
             return refuse("which has content but is no file");
         }
@@ -147,7 +170,9 @@ impl<R: Read> Tape<R> {
             goes_on = block[SPARSE_GOES_ON_IN_BLOCK_AT] != 0;
         }
         self.skip(size)?;
-        let on_disk = size.next_multiple_of(DISK_BLOCK_BYTES).saturating_add(DISK_BLOCK_BYTES);
+        let on_disk = size
+            .next_multiple_of(DISK_BLOCK_BYTES)
+            .saturating_add(DISK_BLOCK_BYTES);
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(on_disk);
         Ok(Entry { path, kind, link })
     }
@@ -161,7 +186,10 @@ impl<R: Read> Tape<R> {
             )));
         }
         let mut content = Vec::new();
-        let read = (&mut self.reader).take(size).read_to_end(&mut content).map_err(broken)?;
+        let read = (&mut self.reader)
+            .take(size)
+            .read_to_end(&mut content)
+            .map_err(broken)?;
         if read as u64 != size {
             return Err(broken("it ends within an entry"));
         }
@@ -200,12 +228,16 @@ impl<R: Read> Tape<R> {
     fn count(&mut self, bytes: u64) -> Result<(), Fault> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > BYTES_MAX {
-            return Err(Fault::Refused(format!("unpacked it is larger than {} GiB", BYTES_MAX >> 30)));
+            return Err(Fault::Refused(format!(
+                "unpacked it is larger than {} GiB",
+                BYTES_MAX >> 30
+            )));
         }
         Ok(())
     }
 
-    /// Reads to the end, for the checksum comes last. Some tars go on after one empty block, others do not.
+    /// Reads to the end, for the checksum comes last. Some tars go on after one empty block, others
+    /// do not.
     fn refuse_more(&mut self) -> Result<(), Fault> {
         let mut chunk = vec![0; 64 << 10];
         loop {
@@ -230,7 +262,9 @@ impl Announced {
                 b"linkpath" => once(&mut self.link, value.to_vec())?,
                 b"size" => once(&mut self.size, value.to_vec())?,
                 key if key.starts_with(b"GNU.sparse") => {
-                    return Err(Fault::Refused("it has sparse files in a form that not every tar knows".to_owned()));
+                    return Err(Fault::Refused(
+                        "it has sparse files in a form that not every tar knows".to_owned(),
+                    ));
                 }
                 _ => {}
             }
@@ -291,10 +325,17 @@ fn once(field: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), Fault> {
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| is_number)?
+        .parse()
+        .ok()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what map_err hands over"
+)]
 fn broken(why: impl ToString) -> Fault {
     Fault::Broken(why.to_string())
 }

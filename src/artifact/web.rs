@@ -1,7 +1,8 @@
 //! Asks a web server, with patience, and without showing what is secret in a URL.
 //!
-//! Redirects are followed, up to ten; from https to http they are refused: what was to be had over a proven connection
-//! would come over one that anybody can change, and a user and a password would go with it.
+//! Redirects are followed, up to ten; from https to http they are refused: what was to be had over
+//! a proven connection would come over one that anybody can change, and a user and a password would
+//! go with it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,14 +35,19 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { tries: 6, pause: Duration::from_millis(500) }
+        Self {
+            tries: 6,
+            pause: Duration::from_millis(500),
+        }
     }
 }
 
 impl Patience {
     /// Waits after so many attempts in a row that came to nothing.
     pub(super) async fn pause(self, fruitless: u32) {
-        let factor = 1_u32.checked_shl(fruitless.saturating_sub(1)).unwrap_or(u32::MAX);
+        let factor = 1_u32
+            .checked_shl(fruitless.saturating_sub(1))
+            .unwrap_or(u32::MAX);
         sleep(self.pause.saturating_mul(factor).min(PAUSE_MAX)).await;
     }
 }
@@ -59,11 +65,19 @@ const UNREACHED: &str = "see whether the server can be reached from here (curl -
 
 impl Trouble {
     pub(super) fn passing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), help: UNREACHED, is_passing: true }
+        Self {
+            why: why.into(),
+            help: UNREACHED,
+            is_passing: true,
+        }
     }
 
     pub(super) fn lasting(why: impl Into<String>, help: &'static str) -> Self {
-        Self { why: why.into(), help, is_passing: false }
+        Self {
+            why: why.into(),
+            help,
+            is_passing: false,
+        }
     }
 
     /// What a status says that is no success.
@@ -75,17 +89,31 @@ impl Trouble {
             401 | 403 => "see that this machine may read it",
             _ => "try again later, or download it by hand and point `source` at the file",
         };
-        Self { why, help, is_passing }
+        Self {
+            why,
+            help,
+            is_passing,
+        }
     }
 
     /// The same, where it can be tried again in another way.
     pub(super) fn passes(self) -> Self {
-        Self { is_passing: true, ..self }
+        Self {
+            is_passing: true,
+            ..self
+        }
     }
 
     /// How often it was tried in vain.
     pub(super) fn after(self, tries: u32) -> Self {
-        if tries < 2 { self } else { Self { why: format!("{} ({tries} attempts)", self.why), ..self } }
+        if tries < 2 {
+            self
+        } else {
+            Self {
+                why: format!("{} ({tries} attempts)", self.why),
+                ..self
+            }
+        }
     }
 }
 
@@ -96,12 +124,20 @@ impl From<reqwest::Error> for Trouble {
             last = source;
         }
         if why.is_timeout() {
-            let help = "see whether the server is up and near; connecting may take 10s, and each piece 30s";
-            return Self { why: "it took too long".to_owned(), help, is_passing: true };
+            let help = "see whether the server is up and near; connecting may take 10s, and each \
+                        piece 30s";
+            return Self {
+                why: "it took too long".to_owned(),
+                help,
+                is_passing: true,
+            };
         }
         // Only its last cause: reqwest's own text would show the whole URL.
         if why.is_redirect() || why.is_builder() {
-            return Self::lasting(last.to_string(), "give the URL to which it leads in the end");
+            return Self::lasting(
+                last.to_string(),
+                "give the URL to which it leads in the end",
+            );
         }
         Self::passing(last.to_string())
     }
@@ -110,7 +146,8 @@ impl From<reqwest::Error> for Trouble {
 /// A URL as it is to be asked.
 pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
     let help = "correct the URL in the playbook";
-    let url = Url::parse(text).map_err(|why| Trouble::lasting(format!("this is no URL: {why}"), help))?;
+    let url =
+        Url::parse(text).map_err(|why| Trouble::lasting(format!("this is no URL: {why}"), help))?;
     #[cfg(feature = "s3")]
     if url.scheme() == "s3" {
         return super::s3::signed(&url);
@@ -122,15 +159,32 @@ pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
 pub(super) fn client() -> Result<Client, Trouble> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("ship/", env!("CARGO_PKG_VERSION"));
-    let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).user_agent(agent);
-    let builder = || builder().redirect(Policy::custom(redirected)).retry(reqwest::retry::never());
+    let builder = || {
+        Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .user_agent(agent)
+    };
+    let builder = || {
+        builder()
+            .redirect(Policy::custom(redirected))
+            .retry(reqwest::retry::never())
+    };
     // A machine without any root certificate can still fetch by http.
-    let made = builder().build().or_else(|_| builder().tls_certs_only([]).build());
-    made.map_err(|why| Trouble { help: "see what TLS needs here", ..Trouble::from(why) })
+    let made = builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build());
+    made.map_err(|why| Trouble {
+        help: "see what TLS needs here",
+        ..Trouble::from(why)
+    })
 }
 
 fn redirected(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    let was_https = attempt
+        .previous()
+        .last()
+        .is_some_and(|url| url.scheme() == "https");
     if was_https && attempt.url().scheme() != "https" {
         return attempt.error("it is redirected from https to http, which is not followed");
     }
@@ -142,7 +196,9 @@ fn redirected(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 
 /// A URL without what may be secret in it: user, password and query.
 pub(super) fn without_secrets(text: &str) -> String {
-    let Ok(mut shown) = Url::parse(text) else { return "the URL".to_owned() };
+    let Ok(mut shown) = Url::parse(text) else {
+        return "the URL".to_owned();
+    };
     // These fail for URLs without a host only, which have no user either.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
@@ -167,14 +223,21 @@ pub(super) enum Small {
 }
 
 /// Reads something of no more than `limit` bytes, a file or what a URL leads to.
-pub(super) async fn small(source: &Source, limit: u64, patience: Patience) -> Result<Small, Trouble> {
+pub(super) async fn small(
+    source: &Source,
+    limit: u64,
+    patience: Patience,
+) -> Result<Small, Trouble> {
     match source {
         Source::Path(path) => small_file(path, limit),
         Source::Url(text) => {
             let asked = timeout(SMALL_DEADLINE, small_download(text, limit, patience)).await;
             asked.unwrap_or_else(|_| {
                 let help = "see whether the server is up and near";
-                Err(Trouble::lasting(format!("no answer within {}s", SMALL_DEADLINE.as_secs()), help))
+                Err(Trouble::lasting(
+                    format!("no answer within {}s", SMALL_DEADLINE.as_secs()),
+                    help,
+                ))
             })
         }
     }
@@ -183,7 +246,8 @@ pub(super) async fn small(source: &Source, limit: u64, patience: Patience) -> Re
 fn small_file(path: &Path, limit: u64) -> Result<Small, Trouble> {
     let read = |path: &Path| {
         let file = File::open(path)?;
-        // Opening a pipe would wait for whoever writes to it; reading a directory says nothing that helps.
+        // Opening a pipe would wait for whoever writes to it; reading a directory says nothing that
+        // helps.
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
@@ -193,8 +257,13 @@ fn small_file(path: &Path, limit: u64) -> Result<Small, Trouble> {
     };
     match std::fs::metadata(path).and_then(|_| read(path)) {
         Ok(bytes) => limited(bytes, limit),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Small::Absent("there is no such file".to_owned())),
-        Err(why) => Err(Trouble::lasting(why.to_string(), "make it readable for the user that runs ship")),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            Ok(Small::Absent("there is no such file".to_owned()))
+        }
+        Err(why) => Err(Trouble::lasting(
+            why.to_string(),
+            "make it readable for the user that runs ship",
+        )),
     }
 }
 
@@ -222,12 +291,20 @@ async fn small_download(text: &str, limit: u64, patience: Patience) -> Result<Sm
 }
 
 async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<Small, Trouble> {
-    let mut response: Response = client.get(url).header("cache-control", "no-cache").send().await?;
+    let mut response: Response = client
+        .get(url)
+        .header("cache-control", "no-cache")
+        .send()
+        .await?;
     let status = response.status();
     if !status.is_success() {
         let trouble = Trouble::status(status);
         let is_absent = status.is_client_error() && !trouble.is_passing;
-        return if is_absent { Ok(Small::Absent(trouble.why)) } else { Err(trouble) };
+        return if is_absent {
+            Ok(Small::Absent(trouble.why))
+        } else {
+            Err(trouble)
+        };
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await? {

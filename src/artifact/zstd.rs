@@ -15,7 +15,12 @@ pub(super) struct ZstdReader<R> {
 
 impl<R: BufRead> ZstdReader<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, decoder: FrameDecoder::new(), within_frame: false, frames: 0 }
+        Self {
+            source,
+            decoder: FrameDecoder::new(),
+            within_frame: false,
+            frames: 0,
+        }
     }
 
     /// Begins the next frame; `false` where there is none. Frames to be skipped are skipped.
@@ -27,19 +32,31 @@ impl<R: BufRead> ZstdReader<R> {
                     self.frames += 1;
                     return Ok(true);
                 }
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
                     io::copy(&mut (&mut self.source).take(length.into()), &mut io::sink())?;
                 }
                 Err(why) => return Err(io::Error::other(why)),
             }
         }
-        if self.frames == 0 { Err(io::Error::other("it is empty")) } else { Ok(false) }
+        if self.frames == 0 {
+            Err(io::Error::other("it is empty"))
+        } else {
+            Ok(false)
+        }
     }
 
     fn end_frame(&mut self) -> io::Result<()> {
         self.within_frame = false;
-        match (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum()) {
-            (Some(stored), Some(calculated)) if stored != calculated => Err(io::Error::other("its checksum is wrong")),
+        match (
+            self.decoder.get_checksum_from_data(),
+            self.decoder.get_calculated_checksum(),
+        ) {
+            (Some(stored), Some(calculated)) if stored != calculated => {
+                Err(io::Error::other("its checksum is wrong"))
+            }
             _ => Ok(()),
         }
     }
@@ -52,7 +69,9 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 return Ok(0);
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let decoded = self.decoder.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
+                let decoded = self
+                    .decoder
+                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
                 decoded.map_err(io::Error::other)?;
             }
             match self.decoder.read(buffer)? {

@@ -18,25 +18,43 @@ use crate::store::Wish;
 const PATIENCE: Duration = Duration::from_hours(24);
 
 pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory.clone(), &Overrides::default(), StoreAccess::Write)?;
+    let mut session = Session::recall(
+        args.inventory.clone(),
+        &Overrides::default(),
+        StoreAccess::Write,
+    )?;
     if session.standing()? == Standing::Running {
-        let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+        let rollout = session
+            .newest_rollout()?
+            .ok_or_else(Session::nothing_deployed)?;
         has_a_way_back(&session, &rollout)?;
         let id = pause::ask(&mut session, Ask::Abort, Wish::Abort)?;
-        note(&format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout)));
+        note(&format!(
+            "deployment \"{}\" aborted: it goes back to {}",
+            session.subject.service,
+            back(&rollout)
+        ));
         if let Some(outcome) = pause::await_end(&session, id, PATIENCE).await? {
             return told(&session, outcome);
         }
         // Its process has died meanwhile: its part is taken over.
     }
     let session = resume::reopen(args.inventory, args.set, "abort", Ask::Abort)?;
-    let rollout = session.newest_rollout()?.ok_or_else(Session::nothing_deployed)?;
+    let rollout = session
+        .newest_rollout()?
+        .ok_or_else(Session::nothing_deployed)?;
     has_a_way_back(&session, &rollout)?;
-    let announcement =
-        format!("deployment \"{}\" aborted: it goes back to {}", session.subject.service, back(&rollout));
+    let announcement = format!(
+        "deployment \"{}\" aborted: it goes back to {}",
+        session.subject.service,
+        back(&rollout)
+    );
     let (user, host) = who();
     let goal = resume::goal(&session, rollout, GoOn::Back(format!("{user}@{host}")))?;
-    let goal = Goal { announcement: Some(announcement), ..goal };
+    let goal = Goal {
+        announcement: Some(announcement),
+        ..goal
+    };
     let ended = rollout::carry_out(session, goal, args.output).await?;
     Ok(exit(&ended))
 }
@@ -45,13 +63,16 @@ fn has_a_way_back(session: &Session, rollout: &Rollout) -> Result<(), Fail> {
     let is_back = matches!(rollout.direction, Direction::Back(_));
     if let Some(fallback) = rollout.fallback.as_ref().filter(|_| !is_back) {
         let record = session.revision(fallback.revision);
-        return record.map_or(Ok(()), |record| rollback::refuse_past_contract(session, record));
+        return record.map_or(Ok(()), |record| {
+            rollback::refuse_past_contract(session, record)
+        });
     }
     if is_back {
         return Ok(());
     }
     Err(Fail::refused(format!(
-        "error: there is no other revision proven healthy that this {} could go back to; `ship pause` stops it where it \
+        "error: there is no other revision proven healthy that this {} could go back to; `ship \
+         pause` stops it where it \
          is, and `ship scale --replicas 0` stops the service",
         rollout.verb.noun()
     )))
@@ -69,10 +90,14 @@ fn told(session: &Session, outcome: Outcome) -> Result<Exit, Fail> {
         Outcome::RolledBack => note(&format!("deployment \"{service}\" rolled back")),
         Outcome::Succeeded => {
             return Err(Fail::refused(format!(
-                "error: deployment \"{service}\" had succeeded before it could be aborted; `ship rollback` goes back"
+                "error: deployment \"{service}\" had succeeded before it could be aborted; `ship \
+                 rollback` goes back"
             )));
         }
-        outcome => note(&format!("deployment \"{service}\" ended: {}; `ship status` shows it", outcome.word())),
+        outcome => note(&format!(
+            "deployment \"{service}\" ended: {}; `ship status` shows it",
+            outcome.word()
+        )),
     }
     Ok(exit(&Ended::As(outcome)))
 }

@@ -1,7 +1,8 @@
-//! A history in front of a fleet that another one deployed: what runs there is learnt from the hosts.
+//! A history in front of a fleet that another one deployed: what runs there is learnt from the
+//! hosts.
 //!
-//! Each host keeps the whole definition of its releases. A history that does not know what runs adopts it as a revision,
-//! so that it is probed as it was then, and can be rolled back to.
+//! Each host keeps the whole definition of its releases. A history that does not know what runs
+//! adopts it as a revision, so that it is probed as it was then, and can be rolled back to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::engine::{Hosts, Preflight, preflight};
 use crate::script;
 use crate::store::{NewRevision, RevisionRecord};
 
-/// How many hosts are asked for definitions, one after the other: those that hold a release mostly hold all.
+/// How many hosts are asked for definitions, one after the other: those that hold a release mostly
+/// hold all.
 const HOSTS_ASKED_MAX: usize = 8;
 
 /// What becomes of releases that the history does not know.
@@ -38,17 +40,20 @@ pub(super) enum Adopt {
 }
 
 impl Session {
-    /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for it. A rollout of this
-    /// history that is paused has the word first.
+    /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for
+    /// it. A rollout of this history that is paused has the word first.
     pub(super) async fn go_by_hosts(&mut self) -> Result<(), Fail> {
-        let newest = self.newest()?.and_then(|(_, journal)| Account::of(&journal));
+        let newest = self
+            .newest()?
+            .and_then(|(_, journal)| Account::of(&journal));
         if Standing::of(newest.as_ref(), false) != Standing::Paused {
             self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
         }
         Ok(())
     }
 
-    /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history does not know.
+    /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history
+    /// does not know.
     pub(super) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Fail> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
@@ -57,7 +62,10 @@ impl Session {
             return Err(fail);
         }
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
-            note(&format!("note: {}", ownership::deployed_elsewhere(&owner, self.now())));
+            note(&format!(
+                "note: {}",
+                ownership::deployed_elsewhere(&owner, self.now())
+            ));
         }
         if adopt != Adopt::Ignore {
             self.take_over(&preflight, &adopted, adopt)?;
@@ -68,7 +76,10 @@ impl Session {
     /// Looks at the hosts, and gives what was found and what the history lacks of it.
     ///
     /// That is nothing where the last rollout is one of its own.
-    pub(super) async fn look(&mut self, world: &mut Arc<Hosts>) -> Result<(Preflight, Vec<Adoption>), Fail> {
+    pub(super) async fn look(
+        &mut self,
+        world: &mut Arc<Hosts>,
+    ) -> Result<(Preflight, Vec<Adoption>), Fail> {
         let definitions = self.definitions();
         let mut preflight = self.preflight(world, &definitions).await;
         let current = self.current().map(|current| current.release.clone());
@@ -79,8 +90,14 @@ impl Session {
             return Ok((preflight, Vec::new()));
         }
         let kept = self.kept(world, &preflight).await;
-        self.on_hosts = kept.iter().map(|(id, (_, definition))| (id.clone(), definition.clone())).collect();
-        if running.iter().any(|release| unknown(release) && kept.contains_key(release)) {
+        self.on_hosts = kept
+            .iter()
+            .map(|(id, (_, definition))| (id.clone(), definition.clone()))
+            .collect();
+        if running
+            .iter()
+            .any(|release| unknown(release) && kept.contains_key(release))
+        {
             let definitions = self.definitions();
             self.update_world(world, definitions.clone(), None).await;
             preflight = self.preflight(world, &definitions).await;
@@ -88,72 +105,147 @@ impl Session {
         if !is_overtaken {
             return Ok((preflight, Vec::new()));
         }
-        let thresholds = self.definitions().into_iter().map(|(id, known)| (id, known.readiness.thresholds())).collect();
-        let marks = kept.iter().map(|(id, (mark, _))| (id.clone(), *mark)).collect();
+        let thresholds = self
+            .definitions()
+            .into_iter()
+            .map(|(id, known)| (id, known.readiness.thresholds()))
+            .collect();
+        let marks = kept
+            .iter()
+            .map(|(id, (mark, _))| (id.clone(), *mark))
+            .collect();
         let mut known = BTreeMap::new();
         for record in &self.revisions {
             *known.entry(record.release.clone()).or_default() |= record.proven;
         }
         let now = self.now();
-        let adopted = adoptions(&preflight.fleet, &marks, &known, current.as_ref(), &thresholds, now);
+        let adopted = adoptions(
+            &preflight.fleet,
+            &marks,
+            &known,
+            current.as_ref(),
+            &thresholds,
+            now,
+        );
         Ok((preflight, adopted))
     }
 
     /// Makes revisions of what is to be adopted.
-    pub(super) fn take_over(&mut self, found: &Preflight, adopted: &[Adoption], adopt: Adopt) -> Result<(), Fail> {
+    pub(super) fn take_over(
+        &mut self,
+        found: &Preflight,
+        adopted: &[Adoption],
+        adopt: Adopt,
+    ) -> Result<(), Fail> {
         let owner = owner::newest(&found.owners);
-        adopted.iter().try_for_each(|adoption| self.take_over_one(adoption, owner, adopt == Adopt::Keep))
+        adopted
+            .iter()
+            .try_for_each(|adoption| self.take_over_one(adoption, owner, adopt == Adopt::Keep))
     }
 
-    /// Looks at the hosts. Those of another fleet are left out, and machines that are listed twice are taken once.
+    /// Looks at the hosts. Those of another fleet are left out, and machines that are listed twice
+    /// are taken once.
     pub(super) async fn preflight(
         &self,
         world: &Arc<Hosts>,
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> Preflight {
-        let mut found = preflight(world, &self.hosts(), self.traffic().as_ref(), definitions, &*self.clock).await;
+        let mut found = preflight(
+            world,
+            &self.hosts(),
+            self.traffic().as_ref(),
+            definitions,
+            &*self.clock,
+        )
+        .await;
         let problems = ownership::problems(self, &found.owners, &found.identities);
-        found.fleet.hosts.retain(|host, _| !problems.contains_key(host));
+        found
+            .fleet
+            .hosts
+            .retain(|host, _| !problems.contains_key(host));
         found
     }
 
     /// Who deployed last, if that was not from here.
-    pub(super) fn last_elsewhere(&self, owners: &BTreeMap<HostId, Owner>) -> Result<Option<Owner>, Fail> {
+    pub(super) fn last_elsewhere(
+        &self,
+        owners: &BTreeMap<HostId, Owner>,
+    ) -> Result<Option<Owner>, Fail> {
         let epoch = self.store.epoch(&self.subject)?;
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.subject.fleet);
         Ok(last_from_elsewhere(&owners, &self.history, epoch).cloned())
     }
 
-    /// What the hosts keep of the releases that the history does not know, or that are not the current one.
-    async fn kept(&self, world: &Hosts, found: &Preflight) -> BTreeMap<ReleaseId, (Kept, Definition)> {
-        let hosts = found.fleet.hosts.iter().filter(|(_, host)| host.is_reachable());
+    /// What the hosts keep of the releases that the history does not know, or that are not the
+    /// current one.
+    async fn kept(
+        &self,
+        world: &Hosts,
+        found: &Preflight,
+    ) -> BTreeMap<ReleaseId, (Kept, Definition)> {
+        let hosts = found
+            .fleet
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.is_reachable());
         let hosts: Vec<(&HostId, BTreeSet<_>)> = hosts
-            .map(|(id, host)| (id, host.releases.iter().chain(host.instances().map(|(_, is)| &is.release)).collect()))
+            .map(|(id, host)| {
+                (
+                    id,
+                    host.releases
+                        .iter()
+                        .chain(host.instances().map(|(_, is)| &is.release))
+                        .collect(),
+                )
+            })
             .collect();
-        let mut wanted: BTreeSet<_> = hosts.iter().flat_map(|(_, releases)| releases.iter().copied()).collect();
+        let mut wanted: BTreeSet<_> = hosts
+            .iter()
+            .flat_map(|(_, releases)| releases.iter().copied())
+            .collect();
         let mut asked = 0;
         let mut kept = BTreeMap::new();
         for (host, releases) in &hosts {
-            if asked == HOSTS_ASKED_MAX || !releases.iter().any(|release| wanted.contains(release)) {
+            if asked == HOSTS_ASKED_MAX || !releases.iter().any(|release| wanted.contains(release))
+            {
                 continue;
             }
             asked += 1;
-            let Ok(stdout) = world.query(host, script::releases).await else { continue };
+            let Ok(stdout) = world.query(host, script::releases).await else {
+                continue;
+            };
             for release in script::read_releases(&stdout).unwrap_or_default() {
                 // What a host says is not taken on trust: the definition must have the digest.
                 let read = serde_json::from_str::<Definition>(&release.definition).ok();
-                let Some(definition) = read.filter(|read| release_id(read) == release.id) else { continue };
+                let Some(definition) = read.filter(|read| release_id(read) == release.id) else {
+                    continue;
+                };
                 wanted.remove(&release.id);
-                kept.insert(release.id, (Kept { proven: release.proven }, definition));
+                kept.insert(
+                    release.id,
+                    (
+                        Kept {
+                            proven: release.proven,
+                        },
+                        definition,
+                    ),
+                );
             }
         }
         kept
     }
 
-    fn take_over_one(&mut self, adoption: &Adoption, owner: Option<&Owner>, keep: bool) -> Result<(), Fail> {
+    fn take_over_one(
+        &mut self,
+        adoption: &Adoption,
+        owner: Option<&Owner>,
+        keep: bool,
+    ) -> Result<(), Fail> {
         let known = self.definitions();
-        let Some(definition) = known.get(&adoption.release) else { return Ok(()) };
+        let Some(definition) = known.get(&adoption.release) else {
+            return Ok(());
+        };
         let owner = owner.filter(|_| adoption.runs);
         let new = NewRevision {
             release: adoption.release.clone(),
@@ -166,31 +258,66 @@ impl Session {
             ),
             verb: Verb::Adopt,
         };
-        let at = owner.map(|owner| owner.at).or(adoption.at).unwrap_or_else(|| self.now());
+        let at = owner
+            .map(|owner| owner.at)
+            .or(adoption.at)
+            .unwrap_or_else(|| self.now());
         let version = definition.version.clone();
         if keep {
             let replicas = self.amounts()?.replicas;
-            let revision = self.store.adopt(&self.subject, &new, adoption.proven, replicas, at)?;
-            note(&format!("note: adopted {version} from the hosts as revision {revision}"));
+            let revision = self
+                .store
+                .adopt(&self.subject, &new, adoption.proven, replicas, at)?;
+            note(&format!(
+                "note: adopted {version} from the hosts as revision {revision}"
+            ));
             self.read_history()?;
         } else {
-            self.revisions.push(shown(new, self.next_revision(), adoption.proven, at));
+            self.revisions
+                .push(shown(new, self.next_revision(), adoption.proven, at));
         }
         Ok(())
     }
 
     fn next_revision(&self) -> Revision {
-        Revision(self.revisions.last().map_or(1, |newest| newest.revision.0 + 1))
+        Revision(
+            self.revisions
+                .last()
+                .map_or(1, |newest| newest.revision.0 + 1),
+        )
     }
 }
 
 fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> RevisionRecord {
-    let NewRevision { release, definition, playbook, who, cause, verb } = new;
+    let NewRevision {
+        release,
+        definition,
+        playbook,
+        who,
+        cause,
+        verb,
+    } = new;
     let (ended, outcome) = (Some(at), Some(Outcome::Succeeded));
-    RevisionRecord { revision, release, definition, playbook, who, cause, verb, began: at, ended, outcome, proven }
+    RevisionRecord {
+        revision,
+        release,
+        definition,
+        playbook,
+        who,
+        cause,
+        verb,
+        began: at,
+        ended,
+        outcome,
+        proven,
+    }
 }
 
 /// The releases that instances run.
 pub(super) fn running(found: &Preflight) -> BTreeSet<ReleaseId> {
-    found.fleet.instances().map(|(.., instance)| instance.release.clone()).collect()
+    found
+        .fleet
+        .instances()
+        .map(|(.., instance)| instance.release.clone())
+        .collect()
 }

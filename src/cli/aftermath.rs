@@ -1,5 +1,5 @@
-//! What is left of a run for who was not there: the page, the monitor's file, the messages. Nothing here changes how the
-//! run ended; what does not work is a note.
+//! What is left of a run for who was not there: the page, the monitor's file, the messages. Nothing
+//! here changes how the run ended; what does not work is a note.
 
 use super::exit::Exit;
 use super::note;
@@ -49,15 +49,27 @@ pub(super) async fn tell(session: &Session, told: Told<'_>) {
     let past = match &told {
         Told::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
             Ok(past) => Some(past),
-            Err(fail) => return note(&format!("note: the rollout cannot be told of: {}", why_of(&fail.message))),
+            Err(fail) => {
+                return note(&format!(
+                    "note: the rollout cannot be told of: {}",
+                    why_of(&fail.message)
+                ));
+            }
         },
         Told::Skipped { .. } | Told::Refused { .. } => None,
     };
-    let report = past.as_ref().and_then(|past| leave_page(session, past, &told));
+    let report = past
+        .as_ref()
+        .and_then(|past| leave_page(session, past, &told));
     let notice = notice(session, &told, past.as_ref(), report).veiled(&pages::veil(session));
     leave_metrics(session, &notice, past.as_ref());
     if let Some(config) = &session.project.playbook.notify {
-        let dir = session.project.playbook.path.parent().unwrap_or(std::path::Path::new("."));
+        let dir = session
+            .project
+            .playbook
+            .path
+            .parent()
+            .unwrap_or(std::path::Path::new("."));
         for trouble in notify::deliver(config, &notice, dir).await {
             note(&trouble);
         }
@@ -66,7 +78,9 @@ pub(super) async fn tell(session: &Session, told: Told<'_>) {
 
 /// Where the page is; `None` where it could not be written.
 fn leave_page(session: &Session, past: &Retrospect, told: &Told<'_>) -> Option<String> {
-    let left = past.page(session, Some(told.exit())).and_then(|html| pages::keep(session, past.id, &html));
+    let left = past
+        .page(session, Some(told.exit()))
+        .and_then(|html| pages::keep(session, past.id, &html));
     match left {
         Ok(path) => Some(path.display().to_string()),
         Err(fail) => {
@@ -77,9 +91,14 @@ fn leave_page(session: &Session, past: &Retrospect, told: &Told<'_>) -> Option<S
 }
 
 fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) {
-    let Some(config) = &session.project.playbook.metrics else { return };
+    let Some(config) = &session.project.playbook.metrics else {
+        return;
+    };
     let account = past.map(|past| &past.account);
-    let records = session.store.revisions(&session.subject).unwrap_or_default();
+    let records = session
+        .store
+        .revisions(&session.subject)
+        .unwrap_or_default();
     let succeeded = records
         .iter()
         .filter(|record| record.outcome == Some(crate::core::failure::Outcome::Succeeded))
@@ -88,7 +107,10 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
     let now = session.now();
     let drained = account.map(|account| {
         account.drains.iter().fold((0, 0), |(ended, cut), drained| {
-            (ended + u64::from(drained.receipt.ended), cut + u64::from(drained.receipt.cut))
+            (
+                ended + u64::from(drained.receipt.ended),
+                cut + u64::from(drained.receipt.cut),
+            )
         })
     });
     let metrics = Metrics {
@@ -96,28 +118,49 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
         began: account.map_or(now, |account| account.began),
         ended: account.and_then(|account| account.ended).unwrap_or(now),
         succeeded,
-        instances: account.map(|account| (account.replicas, account.progress.unwrap_or_default().available)),
-        probed: account.and_then(|account| account.loss.as_ref()).map(|loss| (loss.requests, loss.failed)),
+        instances: account.map(|account| {
+            (
+                account.replicas,
+                account.progress.unwrap_or_default().available,
+            )
+        }),
+        probed: account
+            .and_then(|account| account.loss.as_ref())
+            .map(|loss| (loss.requests, loss.failed)),
         drained,
     };
     if let Err(why) = notify::write_textfile(&config.textfile, &metrics.text()) {
-        note(&format!("note: the file of [metrics] is not renewed: {why}"));
+        note(&format!(
+            "note: the file of [metrics] is not renewed: {why}"
+        ));
     }
 }
 
 impl Told<'_> {
     fn exit(&self) -> Exit {
         match self {
-            Told::Ended { exit, .. } | Told::Skipped { exit, .. } | Told::Refused { exit, .. } => *exit,
+            Told::Ended { exit, .. } | Told::Skipped { exit, .. } | Told::Refused { exit, .. } => {
+                *exit
+            }
         }
     }
 }
 
-fn notice(session: &Session, told: &Told<'_>, past: Option<&Retrospect>, report: Option<String>) -> Notice {
+fn notice(
+    session: &Session,
+    told: &Told<'_>,
+    past: Option<&Retrospect>,
+    report: Option<String>,
+) -> Notice {
     let (user, host) = who();
-    let (service, fleet) = (session.subject.service.clone(), session.subject.fleet.clone());
+    let (service, fleet) = (
+        session.subject.service.clone(),
+        session.subject.fleet.clone(),
+    );
     let now = session.now();
-    let current = session.current().map(|record| record.definition.version.clone());
+    let current = session
+        .current()
+        .map(|record| record.definition.version.clone());
     let blank = Notice {
         occasion: Occasion::Skipped,
         outcome: String::new(),
@@ -143,16 +186,36 @@ fn notice(session: &Session, told: &Told<'_>, past: Option<&Retrospect>, report:
         (Told::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
         (Told::Skipped { version, why, .. }, _) => Notice {
             outcome: "skipped".to_owned(),
-            summary: format!("{} {version} on {}: nothing was done: {why}", blank.service, blank.fleet),
+            summary: format!(
+                "{} {version} on {}: nothing was done: {why}",
+                blank.service, blank.fleet
+            ),
             version: Some((*version).to_owned()),
             why: Some(why.clone()),
             ..blank
         },
-        (Told::Refused { version, message, exit }, _) => Notice {
+        (
+            Told::Refused {
+                version,
+                message,
+                exit,
+            },
+            _,
+        ) => Notice {
             // Who is locked out tries again; nothing is wrong with what it wanted.
-            occasion: if *exit == Exit::Locked { Occasion::Skipped } else { Occasion::Failure },
+            occasion: if *exit == Exit::Locked {
+                Occasion::Skipped
+            } else {
+                Occasion::Failure
+            },
             outcome: "refused".to_owned(),
-            summary: format!("{} on {}: {}: {}", blank.service, blank.fleet, how_far(*exit), first_line(message)),
+            summary: format!(
+                "{} on {}: {}: {}",
+                blank.service,
+                blank.fleet,
+                how_far(*exit),
+                first_line(message)
+            ),
             version: version.map(str::to_owned),
             why: Some(why_of(message)),
             ..blank
@@ -167,7 +230,10 @@ fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice
     let ended = account.ended.unwrap_or(now);
     let took = ended.since(account.began);
     let (summary, more) = past.last_word().unwrap_or_default();
-    let next = more.iter().find_map(|line| line.strip_prefix("next")).map(|next| next.trim().replace('`', ""));
+    let next = more
+        .iter()
+        .find_map(|line| line.strip_prefix("next"))
+        .map(|next| next.trim().replace('`', ""));
     let (occasion, outcome) = match &account.outcome {
         Some(outcome) => (Occasion::of(outcome, exit == Exit::Done), outcome.word()),
         None => (Occasion::Failure, "cut off"),
@@ -184,7 +250,11 @@ fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice
         began: clock::rfc3339(account.began),
         ended: clock::rfc3339(ended),
         duration_s: took.as_secs_f64(),
-        when: format!("{}, for {}", Clock::local().day_and_time(account.began), Human(took)),
+        when: format!(
+            "{}, for {}",
+            Clock::local().day_and_time(account.began),
+            Human(took)
+        ),
         why: account.failure.as_ref().map(ToString::to_string),
         next,
         ..blank
@@ -205,7 +275,11 @@ fn why_of(message: &str) -> String {
 
 /// The first line, without what is said of it anyway.
 fn first_line(message: &str) -> &str {
-    let line = message.trim_start_matches("error: ").lines().next().unwrap_or_default();
+    let line = message
+        .trim_start_matches("error: ")
+        .lines()
+        .next()
+        .unwrap_or_default();
     line.trim_end_matches("; nothing was touched")
 }
 
@@ -219,16 +293,25 @@ mod tests {
     use super::*;
     use crate::config::Overrides;
 
-    const PLAYBOOK: &str = "version = \"0.9\"\n[service]\nname = \"page\"\ncommand = \"/bin/true\"\nports = [8081, 8082]\n\
-        driver = \"process\"\n[artifact]\nsource = \"page\"\n[notify]\ncommand = \"/bin/sh -c 'cat >>told'\"\n\
+    const PLAYBOOK: &str = "version = \"0.9\"\n[service]\nname = \"page\"\ncommand = \
+                            \"/bin/true\"\nports = [8081, 8082]\n\
+        driver = \"process\"\n[artifact]\nsource = \"page\"\n[notify]\ncommand = \"/bin/sh -c \
+        'cat >>told'\"\n\
         [metrics]\ntextfile = \"page.prom\"\n";
 
     fn session(dir: &Path) -> Session {
         let inventory = dir.join("inventory.toml");
-        let hosts = "playbook = \"playbook.toml\"\n[fleet]\nname = \"local\"\n[[hosts]]\nname = \"node1\"\ntransport = \"local\"\n";
+        let hosts = "playbook = \"playbook.toml\"\n[fleet]\nname = \"local\"\n[[hosts]]\nname = \
+                     \"node1\"\ntransport = \"local\"\n";
         std::fs::write(&inventory, hosts).unwrap();
         std::fs::write(dir.join("playbook.toml"), PLAYBOOK).unwrap();
-        Session::open(InventoryArg { inventory: Some(inventory) }, &Overrides::default()).unwrap()
+        Session::open(
+            InventoryArg {
+                inventory: Some(inventory),
+            },
+            &Overrides::default(),
+        )
+        .unwrap()
     }
 
     #[tokio::test]
@@ -236,18 +319,56 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let session = session(dir.path());
         let why = "the fleet is frozen until Monday".to_owned();
-        tell(&session, Told::Skipped { version: "0.9", exit: Exit::Locked, why }).await;
+        tell(
+            &session,
+            Told::Skipped {
+                version: "0.9",
+                exit: Exit::Locked,
+                why,
+            },
+        )
+        .await;
         let metrics = || std::fs::read_to_string(dir.path().join("page.prom")).unwrap();
-        assert!(metrics().contains("outcome=\"skipped\"} 1\n"), "{}", metrics());
+        assert!(
+            metrics().contains("outcome=\"skipped\"} 1\n"),
+            "{}",
+            metrics()
+        );
         let message = "error: 1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n";
-        tell(&session, Told::Refused { version: None, exit: Exit::Unreachable, message }).await;
-        assert!(metrics().contains("outcome=\"refused\"} 1\n"), "{}", metrics());
+        tell(
+            &session,
+            Told::Refused {
+                version: None,
+                exit: Exit::Unreachable,
+                message,
+            },
+        )
+        .await;
+        assert!(
+            metrics().contains("outcome=\"refused\"} 1\n"),
+            "{}",
+            metrics()
+        );
         let locked = "error: anna@laptop holds the lock";
-        tell(&session, Told::Refused { version: Some("0.9"), exit: Exit::Locked, message: locked }).await;
+        tell(
+            &session,
+            Told::Refused {
+                version: Some("0.9"),
+                exit: Exit::Locked,
+                message: locked,
+            },
+        )
+        .await;
 
         let told = std::fs::read_to_string(dir.path().join("told")).unwrap();
-        let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let summaries: Vec<_> = told.iter().map(|told| told["summary"].as_str().unwrap_or_default()).collect();
+        let told: Vec<Value> = told
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let summaries: Vec<_> = told
+            .iter()
+            .map(|told| told["summary"].as_str().unwrap_or_default())
+            .collect();
         assert_eq!(
             summaries,
             [
@@ -256,12 +377,21 @@ mod tests {
                 "page on local: nothing was touched: anna@laptop holds the lock",
             ]
         );
-        let occasions: Vec<_> = told.iter().map(|told| (&told["occasion"], &told["exit_code"])).collect();
+        let occasions: Vec<_> = told
+            .iter()
+            .map(|told| (&told["occasion"], &told["exit_code"]))
+            .collect();
         assert_eq!(
             occasions,
-            [(&"skipped".into(), &6.into()), (&"failure".into(), &7.into()), (&"skipped".into(), &6.into()),]
+            [
+                (&"skipped".into(), &6.into()),
+                (&"failure".into(), &7.into()),
+                (&"skipped".into(), &6.into()),
+            ]
         );
-        let pages = std::fs::read_dir(dir.path().join(".ship/runs")).unwrap().count();
+        let pages = std::fs::read_dir(dir.path().join(".ship/runs"))
+            .unwrap()
+            .count();
         assert_eq!(pages, 0, "a run without a rollout leaves no page");
     }
 }

@@ -10,10 +10,16 @@ use crate::report::Output;
 
 /// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
 ///
-/// A new instance is started, its port is checked, and only then an old one is stopped; again and again until the
-/// fleet runs the new version. If the new version fails, the old one is brought back.
+/// A new instance is started, its port is checked, and only then an old one is stopped; again and
+/// again until the fleet runs the new version. If the new version fails, the old one is brought
+/// back.
 #[derive(Debug, Parser)]
-#[command(name = "ship", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "ship",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 #[command(after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
@@ -74,7 +80,8 @@ pub enum Verb {
     Report(Report),
     /// Take away what only older versions needed: the playbook's contracts that are left to be made
     Contract(Contract),
-    /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is done
+    /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is
+    /// done
     Freeze(Freeze),
     /// End a freeze
     Thaw(Thaw),
@@ -94,7 +101,8 @@ pub enum Verb {
 /// The inventory, of every verb that needs one.
 #[derive(Clone, Debug, Args)]
 pub struct InventoryArg {
-    /// The inventory file; left out, the one that was deployed from here (as git finds its repository)
+    /// The inventory file; left out, the one that was deployed from here (as git finds its
+    /// repository)
     #[arg(value_name = "INVENTORY")]
     pub inventory: Option<PathBuf>,
 }
@@ -157,15 +165,16 @@ pub struct Deploy {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
-    /// Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left alone, one instance comes
-    /// first, windows are kept; a step that waits for a person ends the command with exit 8, or is passed, as the
-    /// playbook's `[unattended]` says
+    /// Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
+    /// alone, one instance comes first, windows are kept; a step that waits for a person ends the
+    /// command with exit 8, or is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
     /// The wait for another deploy.
     #[command(flatten)]
     pub lock: LockArg,
-    /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or the fleet is not healthy
+    /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or
+    /// the fleet is not healthy
     #[arg(long)]
     pub force: bool,
     /// The probe.
@@ -232,7 +241,8 @@ pub struct History {
 /// `ship logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by HOST:PORT; left out, all
+    /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by
+    /// HOST:PORT; left out, all
     #[arg(value_name = "INVENTORY|INSTANCE")]
     pub what: Vec<String>,
     /// Go on with what is written from now on, until Ctrl-C
@@ -295,11 +305,12 @@ pub struct Resume {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
+    /// be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
-    /// playbook's `[unattended]` says
+    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
+    /// is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
     /// The probe.
@@ -319,14 +330,15 @@ pub struct Promote {
     /// Through all steps that are left, without soaking or asking again
     #[arg(long)]
     pub full: bool,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
+    /// be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
-    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or is passed, as the
-    /// playbook's `[unattended]` says
+    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
+    /// is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
     /// How the rollout is shown, if it goes on here
@@ -340,7 +352,8 @@ pub struct Abort {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may be given again
+    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
+    /// be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// How the rollout is shown
@@ -408,7 +421,8 @@ pub struct Freeze {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Until when, as in `2026-12-01`, `2026-12-01T08:00`, `08:00` or `3d`; left out, until `ship thaw`
+    /// Until when, as in `2026-12-01`, `2026-12-01T08:00`, `08:00` or `3d`; left out, until `ship
+    /// thaw`
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     /// Why, for those who find it frozen

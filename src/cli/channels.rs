@@ -1,4 +1,5 @@
-//! A version by the name of a channel: looked up before anything else is done, so that the history knows the version.
+//! A version by the name of a channel: looked up before anything else is done, so that the history
+//! knows the version.
 
 use super::args::InventoryArg;
 use super::exit::Fail;
@@ -22,24 +23,49 @@ impl Resolved {
     }
 }
 
-/// Looks up the version that is asked for by the command line, or else by the playbook, if it is a channel's name.
+/// Looks up the version that is asked for by the command line, or else by the playbook, if it is a
+/// channel's name.
 ///
 /// Where the files are wrong nothing is looked up: whoever reads them next says so.
-pub(super) async fn resolve(inventory: &InventoryArg, overrides: Overrides) -> Result<Resolved, Fail> {
+pub(super) async fn resolve(
+    inventory: &InventoryArg,
+    overrides: Overrides,
+) -> Result<Resolved, Fail> {
     let chosen = lookup::inventory(inventory.inventory.clone())?;
-    let Ok(project) = chosen.load(&overrides) else { return Ok(Resolved { overrides, channel: None }) };
+    let Ok(project) = chosen.load(&overrides) else {
+        return Ok(Resolved {
+            overrides,
+            channel: None,
+        });
+    };
     let (artifact, name) = (project.playbook.artifact, project.playbook.version);
-    let Some(version) = look_up(&artifact, &name).await? else { return Ok(Resolved { overrides, channel: None }) };
+    let Some(version) = look_up(&artifact, &name).await? else {
+        return Ok(Resolved {
+            overrides,
+            channel: None,
+        });
+    };
     note(&format!("channel {name} is {version}"));
-    Ok(Resolved { overrides: Overrides { version: Some(version), ..overrides }, channel: Some(name) })
+    Ok(Resolved {
+        overrides: Overrides {
+            version: Some(version),
+            ..overrides
+        },
+        channel: Some(name),
+    })
 }
 
 async fn look_up(artifact: &ArtifactConfig, name: &str) -> Result<Option<String>, Fail> {
-    let Some(channel) = artifact.channels.get(name) else { return Ok(None) };
+    let Some(channel) = artifact.channels.get(name) else {
+        return Ok(None);
+    };
     let found = artifact::resolve(channel, Patience::default()).await;
-    let version = found.map_err(|why| Fail::refused(format!("error: channel {name} has no version: {why}")))?;
+    let version = found
+        .map_err(|why| Fail::refused(format!("error: channel {name} has no version: {why}")))?;
     if artifact.channels.contains_key(&version) {
-        let message = format!("error: channel {name} leads to {version}, which is a channel; it must say a version");
+        let message = format!(
+            "error: channel {name} leads to {version}, which is a channel; it must say a version"
+        );
         return Err(Fail::refused(message));
     }
     Ok(Some(version))

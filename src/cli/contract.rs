@@ -13,15 +13,24 @@ use crate::core::standing::Ask;
 
 pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
     let begun = Session::begun(&args.inventory)?;
-    let overrides = Overrides { version: Some(begun.version()), set: args.set };
+    let overrides = Overrides {
+        version: Some(begun.version()),
+        set: args.set,
+    };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock("contract")?;
     session.permit(Ask::Contract)?;
     session.want_as_many()?;
     let current = session.current_record()?.clone();
-    let left = chore::contracts(&current.definition, &session.store.migrations_made(&session.subject)?);
+    let left = chore::contracts(
+        &current.definition,
+        &session.store.migrations_made(&session.subject)?,
+    );
     if left.is_empty() {
-        note(&format!("nothing to do: no contract of {} is left to be made", current.definition.version));
+        note(&format!(
+            "nothing to do: no contract of {} is left to be made",
+            current.definition.version
+        ));
         session.store.release_lease()?;
         return Ok(Exit::Done);
     }
@@ -37,5 +46,7 @@ pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
         earlier: None,
         announcement: None,
     };
-    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Contract))
+    Ok(rollout::carry_out(session, goal, args.output)
+        .await?
+        .exit(Verb::Contract))
 }

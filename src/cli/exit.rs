@@ -59,7 +59,9 @@ impl Exit {
         match (verb, outcome) {
             (_, Outcome::Succeeded) => Exit::Done,
             (_, Outcome::RolledBack) => Exit::RolledBack,
-            (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
+            (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => {
+                Exit::RollbackFailed
+            }
             (_, Outcome::Held { .. }) => Exit::Held,
             (_, Outcome::Fenced { .. } | Outcome::Closed { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
@@ -76,7 +78,11 @@ impl From<Exit> for ExitCode {
 
 impl From<Refusal> for Fail {
     fn from(refusal: Refusal) -> Self {
-        let exit = if refusal.is_for_now { Exit::Locked } else { Exit::Refused };
+        let exit = if refusal.is_for_now {
+            Exit::Locked
+        } else {
+            Exit::Refused
+        };
         Self::new(exit, format!("error: {}", refusal.why))
     }
 }
@@ -93,7 +99,10 @@ pub struct Fail {
 impl Fail {
     /// An error with its exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self {
+            exit,
+            message: message.into(),
+        }
     }
 
     /// Refused before anything was touched.
@@ -110,7 +119,8 @@ impl fmt::Display for Fail {
 
 impl From<Diagnostics> for Fail {
     fn from(diagnostics: Diagnostics) -> Self {
-        let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+        let colour =
+            anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         Self::refused(diagnostics.render(colour))
     }
 }
@@ -119,8 +129,10 @@ impl From<StoreError> for Fail {
     fn from(error: StoreError) -> Self {
         if let StoreError::Untrusted(untrusted) = &error {
             return Self::refused(format!(
-                "error: {untrusted}; ship keeps its state only where nobody else can change it\nhint: if you know what it \
-                 holds, make it yours with `{}`; or begin with a state directory of your own, beside the inventory: \
+                "error: {untrusted}; ship keeps its state only where nobody else can change \
+                 it\nhint: if you know what it \
+                 holds, make it yours with `{}`; or begin with a state directory of your own, \
+                 beside the inventory: \
                  `mkdir -m 700 .ship`",
                 remedy(untrusted)
             ));
@@ -128,9 +140,9 @@ impl From<StoreError> for Fail {
         let exit = match error {
             StoreError::Untrusted(_) => Exit::Refused,
             StoreError::Held(_) | StoreError::LeaseLost => Exit::Locked,
-            StoreError::Database { .. } | StoreError::Directory { .. } | StoreError::Unreadable { .. } => {
-                Exit::Internal
-            }
+            StoreError::Database { .. }
+            | StoreError::Directory { .. }
+            | StoreError::Unreadable { .. } => Exit::Internal,
         };
         Self::new(exit, format!("error: {error}"))
     }
@@ -150,7 +162,10 @@ pub(super) fn remedy(untrusted: &Untrusted) -> String {
     let path = quote(&untrusted.path.to_string_lossy());
     match untrusted.why {
         Distrust::Owner { caller, .. } => {
-            format!("chown -R {} {path}", trust::name_of(caller).unwrap_or_else(|| caller.to_string()))
+            format!(
+                "chown -R {} {path}",
+                trust::name_of(caller).unwrap_or_else(|| caller.to_string())
+            )
         }
         Distrust::Writable { .. } => format!("chmod go-w {path}"),
         Distrust::Link => format!("rm {path}"),

@@ -8,25 +8,33 @@ use super::session::Session;
 use crate::core::event::Event;
 use crate::core::names::HostId;
 
-/// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists: nobody looks at them any more.
-/// The rollout that follows does not know these hosts, so that it is told until one is made, and not every night.
+/// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists:
+/// nobody looks at them any more. The rollout that follows does not know these hosts, so that it is
+/// told until one is made, and not every night.
 pub(super) fn tell(session: &Session) -> Result<(), Fail> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
-    let is_gone =
-        |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
-    if !session.newest()?.is_some_and(|(_, journal)| journal.iter().any(|entry| is_gone(&entry.event))) {
+    let is_gone = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
+    if !session
+        .newest()?
+        .is_some_and(|(_, journal)| journal.iter().any(|entry| is_gone(&entry.event)))
+    {
         return Ok(());
     }
     let roster = session.roster(None)?;
     let versions = session.versions();
     let mut left: BTreeMap<&HostId, Vec<String>> = BTreeMap::new();
-    for post in roster.present().values().filter(|post| !listed.contains(&post.slot.host)) {
+    for post in roster
+        .present()
+        .values()
+        .filter(|post| !listed.contains(&post.slot.host))
+    {
         let what = format!("{} on port {}", versions.of(&post.release), post.slot.port);
         left.entry(&post.slot.host).or_default().push(what);
     }
     for (host, what) in left {
         note(&format!(
-            "note: {host} is not in the inventory any more, and what ran there was left as it was ({}): to end it, put {host} back \
+            "note: {host} is not in the inventory any more, and what ran there was left as it was \
+             ({}): to end it, put {host} back \
              with `drain = true` and deploy once more",
             what.join(", ")
         ));

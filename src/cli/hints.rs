@@ -1,5 +1,5 @@
-//! What a user means who types a command as another tool has it, or with a typing mistake: the error shows the command to
-//! type. Nothing is carried out on a guess.
+//! What a user means who types a command as another tool has it, or with a typing mistake: the
+//! error shows the command to type. Nothing is carried out on a guess.
 
 use std::path::{Path, PathBuf};
 
@@ -29,18 +29,28 @@ impl Words {
     /// `args` without the program's name.
     fn of(args: &[String]) -> Self {
         let mut words = Self::default();
-        let Some((verb, rest)) = args.split_first() else { return words };
+        let Some((verb, rest)) = args.split_first() else {
+            return words;
+        };
         words.verb.clone_from(verb);
         let cli = Cli::command();
         let command = cli.find_subcommand(verb);
         let takes_value = |option: &str| {
             let known = command.into_iter().flat_map(clap::Command::get_arguments);
             let is_meant = |arg: &&clap::Arg| {
-                let long = arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default());
+                let long = arg
+                    .get_long()
+                    .into_iter()
+                    .chain(arg.get_all_aliases().unwrap_or_default());
                 let short = arg.get_short().map(|short| format!("-{short}"));
-                long.map(|long| format!("--{long}")).chain(short).any(|name| name == option)
+                long.map(|long| format!("--{long}"))
+                    .chain(short)
+                    .any(|name| name == option)
             };
-            known.into_iter().find(is_meant).is_some_and(|arg| arg.get_action().takes_values())
+            known
+                .into_iter()
+                .find(is_meant)
+                .is_some_and(|arg| arg.get_action().takes_values())
         };
         let mut rest = rest.iter().peekable();
         while let Some(word) = rest.next() {
@@ -58,24 +68,44 @@ impl Words {
 
     /// The command line with another inventory, if there is one, and with further options.
     fn with(&self, inventory: Option<&str>, further: &[&str]) -> String {
-        let words = [self.verb.as_str()].into_iter().chain(inventory).chain(further.iter().copied());
+        let words = [self.verb.as_str()]
+            .into_iter()
+            .chain(inventory)
+            .chain(further.iter().copied());
         line(words.chain(self.options.iter().map(String::as_str)))
     }
 }
 
 /// A command as a user types it: `ship deploy --version 0.9`.
 fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    let is_plain =
-        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "/._-+:@,=%~".contains(c));
-    let shown = words.map(|word| if is_plain(word) { word.to_owned() } else { quote(word) });
-    ["ship".to_owned()].into_iter().chain(shown).collect::<Vec<_>>().join(" ")
+    let is_plain = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_alphanumeric() || "/._-+:@,=%~".contains(c))
+    };
+    let shown = words.map(|word| {
+        if is_plain(word) {
+            word.to_owned()
+        } else {
+            quote(word)
+        }
+    });
+    ["ship".to_owned()]
+        .into_iter()
+        .chain(shown)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
-/// What is wrong with a command line that was understood, but names something else where an inventory is expected.
+/// What is wrong with a command line that was understood, but names something else where an
+/// inventory is expected.
 pub(super) fn check(args: &[String]) -> Result<(), Fail> {
     let words = Words::of(args);
     let takes_inventory = !matches!(words.verb.as_str(), "init" | "completions" | "man" | "help");
-    let [word] = &words.positional[..] else { return Ok(()) };
+    let [word] = &words.positional[..] else {
+        return Ok(());
+    };
     // `ship logs` takes instances, too.
     if !takes_inventory || words.verb == "logs" && !is_toml(Path::new(word)) {
         return Ok(());
@@ -85,7 +115,10 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
         return refuse_playbook(&words, path);
     }
     if path.is_dir() {
-        let inside: Vec<_> = toml_files(path).into_iter().map(|file| words.with(Some(&shown(&file)), &[])).collect();
+        let inside: Vec<_> = toml_files(path)
+            .into_iter()
+            .map(|file| words.with(Some(&shown(&file)), &[]))
+            .collect();
         return Err(Fail::refused(format!(
             "error: {word} is a directory; expected an inventory\n{}",
             hint_of("name the inventory", &inside, "write one with `ship init`")
@@ -96,11 +129,19 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
     }
     // Nobody calls a file 0.9 or 3.
     let is_value = word.starts_with(|c: char| c.is_ascii_digit());
-    let value = || if is_toml(path) || word.contains('/') { None } else { value_hint(&words, word, None) };
+    let value = || {
+        if is_toml(path) || word.contains('/') {
+            None
+        } else {
+            value_hint(&words, word, None)
+        }
+    };
     let hint = if is_value { value() } else { None };
     let hint = hint.or_else(|| typo_hint(&words, path)).or_else(value);
     match hint {
-        Some(hint) => Err(Fail::refused(format!("error: {word} is not an inventory: there is no such file\n{hint}"))),
+        Some(hint) => Err(Fail::refused(format!(
+            "error: {word} is not an inventory: there is no such file\n{hint}"
+        ))),
         None => Ok(()),
     }
 }
@@ -110,15 +151,23 @@ pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
     let words = Words::of(args);
     match kind {
         ErrorKind::InvalidSubcommand => of_other_tools(&words),
-        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument | ErrorKind::TooManyValues => {
-            let is_inventory = |word: &&String| is_toml(Path::new(word)) || Path::new(word).is_file();
-            let (inventories, values): (Vec<_>, Vec<_>) = words.positional.iter().partition(is_inventory);
+        ErrorKind::UnknownArgument
+        | ErrorKind::MissingRequiredArgument
+        | ErrorKind::TooManyValues => {
+            let is_inventory =
+                |word: &&String| is_toml(Path::new(word)) || Path::new(word).is_file();
+            let (inventories, values): (Vec<_>, Vec<_>) =
+                words.positional.iter().partition(is_inventory);
             let inventory = match &inventories[..] {
                 [] => None,
                 [one] => Some(one.as_str()),
                 _ => return None,
             };
-            if let [value] = values[..] { value_hint(&words, value, inventory) } else { None }
+            if let [value] = values[..] {
+                value_hint(&words, value, inventory)
+            } else {
+                None
+            }
         }
         _ => None,
     }
@@ -129,23 +178,34 @@ fn value_hint(words: &Words, value: &str, inventory: Option<&str>) -> Option<Str
     let number = value.parse::<u32>().is_ok();
     let is_version = config::check_version(value).is_ok();
     let with = |option: &str| words.with(inventory, &[option, value]);
-    let hint = |purpose: String, option: &str| Some(format!("hint: {purpose}, run `{}`", with(option)));
+    let hint =
+        |purpose: String, option: &str| Some(format!("hint: {purpose}, run `{}`", with(option)));
     match words.verb.as_str() {
         "deploy" if is_version => hint(format!("to deploy version {value}"), "--version"),
-        "plan" | "check" | "cron" if is_version => hint(format!("for version {value}"), "--version"),
-        "rollback" | "undo" if number => hint(format!("to go back to revision {value}"), "--to-revision"),
+        "plan" | "check" | "cron" if is_version => {
+            hint(format!("for version {value}"), "--version")
+        }
+        "rollback" | "undo" if number => {
+            hint(format!("to go back to revision {value}"), "--to-revision")
+        }
         "rollback" | "undo" if is_version => Some(format!(
-            "hint: to go back to version {value}, find its revision with `ship history` and run `{}`",
+            "hint: to go back to version {value}, find its revision with `ship history` and run \
+             `{}`",
             words.with(inventory, &["--to-revision", "N"])
         )),
         "scale" => {
             let number = value.trim_start_matches("replicas=");
             let run = words.with(inventory, &["--replicas", number]);
-            number.parse::<u32>().is_ok().then(|| format!("hint: for {number} instances, run `{run}`"))
+            number
+                .parse::<u32>()
+                .is_ok()
+                .then(|| format!("hint: for {number} instances, run `{run}`"))
         }
         "history" if number => hint(format!("to show revision {value}"), "--revision"),
         "report" if number => hint(format!("for the page of rollout {value}"), "--rollout"),
-        "freeze" if value.starts_with(|c: char| c.is_ascii_digit()) => hint("to name the end".to_owned(), "--until"),
+        "freeze" if value.starts_with(|c: char| c.is_ascii_digit()) => {
+            hint("to name the end".to_owned(), "--until")
+        }
         _ => None,
     }
 }
@@ -153,7 +213,9 @@ fn value_hint(words: &Words, value: &str, inventory: Option<&str>) -> Option<Str
 /// Verbs that kubectl and other tools have for what ship does.
 fn of_other_tools(words: &Words) -> Option<String> {
     let (asked, rest) = match (words.verb.as_str(), words.positional.split_first()) {
-        ("rollout", None) => return Some("hint: every verb stands alone, as in `ship status`".to_owned()),
+        ("rollout", None) => {
+            return Some("hint: every verb stands alone, as in `ship status`".to_owned());
+        }
         ("rollout", Some((verb, rest))) => (verb.as_str(), rest),
         (verb, _) => (verb, &words.positional[..]),
     };
@@ -170,34 +232,61 @@ fn of_other_tools(words: &Words) -> Option<String> {
         _ => return None,
     };
     // `deployment/api` names what an inventory does here.
-    let rest = rest.iter().filter(|word| is_toml(Path::new(word))).map(String::as_str);
+    let rest = rest
+        .iter()
+        .filter(|word| is_toml(Path::new(word)))
+        .map(String::as_str);
     let options = words.options.iter().map(String::as_str);
-    let options = if verb == asked || asked == "undo" { options.collect() } else { Vec::new() };
-    Some(format!("hint: run `{}`", line([verb].into_iter().chain(rest).chain(options))))
+    let options = if verb == asked || asked == "undo" {
+        options.collect()
+    } else {
+        Vec::new()
+    };
+    Some(format!(
+        "hint: run `{}`",
+        line([verb].into_iter().chain(rest).chain(options))
+    ))
 }
 
 /// A file whose name is like the one that is not there.
 fn typo_hint(words: &Words, path: &Path) -> Option<String> {
     let here = std::env::current_dir().ok()?;
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let nearby =
-        files_nearby(&here).into_iter().map(|file| file.strip_prefix(&here).map(Path::to_owned).unwrap_or(file));
+    let nearby = files_nearby(&here)
+        .into_iter()
+        .map(|file| file.strip_prefix(&here).map(Path::to_owned).unwrap_or(file));
     let mut candidates = toml_files(beside.unwrap_or(Path::new("")));
     candidates.extend(nearby);
-    let stem =
-        |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().trim_end_matches(".toml").to_lowercase();
+    let stem = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .trim_end_matches(".toml")
+            .to_lowercase()
+    };
     let wanted = stem(path);
     let likeness = |candidate: &PathBuf| strsim::jaro_winkler(&stem(candidate), &wanted);
-    let best = candidates.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = candidates
+        .into_iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let is_alike = likeness(&best) >= ALIKE_MIN;
-    is_alike.then(|| format!("hint: did you mean {}? Run `{}`", shown(&best), words.with(Some(&shown(&best)), &[])))
+    is_alike.then(|| {
+        format!(
+            "hint: did you mean {}? Run `{}`",
+            shown(&best),
+            words.with(Some(&shown(&best)), &[])
+        )
+    })
 }
 
 fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
     if !is_playbook(path) {
         return Ok(());
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let above = dir.join("..");
     let places = [
         PathBuf::new(),
@@ -210,14 +299,25 @@ fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
     let own = path.canonicalize().ok();
     let mut users: Vec<(PathBuf, PathBuf)> = Vec::new();
     for file in places.iter().flat_map(|dir| toml_files(dir)) {
-        let Some(real) = file.canonicalize().ok().filter(|_| playbook_of(&file) == own) else { continue };
+        let Some(real) = file
+            .canonicalize()
+            .ok()
+            .filter(|_| playbook_of(&file) == own)
+        else {
+            continue;
+        };
         if !users.iter().any(|(known, _)| *known == real) {
             users.push((real, file));
         }
     }
-    let lines: Vec<_> = users.iter().map(|(_, file)| words.with(Some(&shown(file)), &[])).collect();
+    let lines: Vec<_> = users
+        .iter()
+        .map(|(_, file)| words.with(Some(&shown(file)), &[]))
+        .collect();
     let word = shown(path);
-    let otherwise = format!("write an inventory that names it: `playbook = \"{word}\"`; `ship init` writes an example");
+    let otherwise = format!(
+        "write an inventory that names it: `playbook = \"{word}\"`; `ship init` writes an example"
+    );
     Err(Fail::refused(format!(
         "error: {word} is a playbook; expected the inventory that names it\n{}",
         hint_of("name the inventory", &lines, &otherwise)
@@ -255,16 +355,28 @@ fn table(path: &Path) -> Option<toml::Table> {
 }
 
 fn toml_files(dir: &Path) -> Vec<PathBuf> {
-    let read = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let names = std::fs::read_dir(read).into_iter().flatten().flatten().map(|entry| dir.join(entry.file_name()));
-    let mut files: Vec<_> = names.filter(|path| is_toml(path) && path.is_file()).collect();
+    let read = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let names = std::fs::read_dir(read)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| dir.join(entry.file_name()));
+    let mut files: Vec<_> = names
+        .filter(|path| is_toml(path) && path.is_file())
+        .collect();
     files.sort();
     files
 }
 
 /// A path as a user would type it: without `./` and `dir/../`.
 fn shown(path: &Path) -> String {
-    config::without_detours(path.strip_prefix(".").unwrap_or(path)).display().to_string()
+    config::without_detours(path.strip_prefix(".").unwrap_or(path))
+        .display()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -285,10 +397,22 @@ mod tests {
     fn kubectls_verbs_have_their_ships_own() {
         let meant = |text| usage(text, ErrorKind::InvalidSubcommand).unwrap_or_default();
         assert_eq!(meant("rollout status"), "hint: run `ship status`");
-        assert_eq!(meant("rollout status deployment/api a.toml"), "hint: run `ship status a.toml`");
-        assert_eq!(meant("rollout undo --to-revision=3"), "hint: run `ship rollback --to-revision=3`");
-        assert_eq!(meant("rollout restart deployment api"), "hint: run `ship restart`");
-        assert_eq!(meant("rollout"), "hint: every verb stands alone, as in `ship status`");
+        assert_eq!(
+            meant("rollout status deployment/api a.toml"),
+            "hint: run `ship status a.toml`"
+        );
+        assert_eq!(
+            meant("rollout undo --to-revision=3"),
+            "hint: run `ship rollback --to-revision=3`"
+        );
+        assert_eq!(
+            meant("rollout restart deployment api"),
+            "hint: run `ship restart`"
+        );
+        assert_eq!(
+            meant("rollout"),
+            "hint: every verb stands alone, as in `ship status`"
+        );
         assert_eq!(meant("get pods -o wide"), "hint: run `ship status`");
         assert_eq!(meant("apply -f a.toml"), "hint: run `ship deploy a.toml`");
         assert_eq!(meant("frobnicate"), "");
@@ -297,24 +421,51 @@ mod tests {
     #[test]
     fn a_value_in_the_inventorys_place_has_an_option_of_its_own() {
         let cases = [
-            ("deploy 0.9", "hint: to deploy version 0.9, run `ship deploy --version 0.9`"),
-            ("deploy v1.2.3 --dry-run", "hint: to deploy version v1.2.3, run `ship deploy --version v1.2.3 --dry-run`"),
-            ("plan 0.9", "hint: for version 0.9, run `ship plan --version 0.9`"),
-            ("undo 3", "hint: to go back to revision 3, run `ship undo --to-revision 3`"),
+            (
+                "deploy 0.9",
+                "hint: to deploy version 0.9, run `ship deploy --version 0.9`",
+            ),
+            (
+                "deploy v1.2.3 --dry-run",
+                "hint: to deploy version v1.2.3, run `ship deploy --version v1.2.3 --dry-run`",
+            ),
+            (
+                "plan 0.9",
+                "hint: for version 0.9, run `ship plan --version 0.9`",
+            ),
+            (
+                "undo 3",
+                "hint: to go back to revision 3, run `ship undo --to-revision 3`",
+            ),
             (
                 "rollback 0.8",
-                "hint: to go back to version 0.8, find its revision with `ship history` and run `ship rollback --to-revision N`",
+                "hint: to go back to version 0.8, find its revision with `ship history` and run \
+                 `ship rollback --to-revision N`",
             ),
-            ("history 3", "hint: to show revision 3, run `ship history --revision 3`"),
-            ("report 7", "hint: for the page of rollout 7, run `ship report --rollout 7`"),
-            ("freeze 3d", "hint: to name the end, run `ship freeze --until 3d`"),
+            (
+                "history 3",
+                "hint: to show revision 3, run `ship history --revision 3`",
+            ),
+            (
+                "report 7",
+                "hint: for the page of rollout 7, run `ship report --rollout 7`",
+            ),
+            (
+                "freeze 3d",
+                "hint: to name the end, run `ship freeze --until 3d`",
+            ),
         ];
         for (text, hint) in cases {
             let word = text.split(' ').nth(1).unwrap_or_default();
-            let expected = format!("error: {word} is not an inventory: there is no such file\n{hint}");
+            let expected =
+                format!("error: {word} is not an inventory: there is no such file\n{hint}");
             assert_eq!(refused(text), Some(expected));
         }
-        assert_eq!(refused("restart web1"), None, "the error of whoever reads the file says enough");
+        assert_eq!(
+            refused("restart web1"),
+            None,
+            "the error of whoever reads the file says enough"
+        );
         assert_eq!(refused("deploy nothing/like-it.toml"), None);
         assert_eq!(refused("deploy --version 0.9"), None);
         assert_eq!(refused("logs web1"), None);
@@ -332,7 +483,10 @@ mod tests {
             "hint: for 5 instances, run `ship scale --replicas 5`"
         );
         assert_eq!(
-            meant("scale a.toml replicas=5 --set rollout.max_surge=2", ErrorKind::MissingRequiredArgument),
+            meant(
+                "scale a.toml replicas=5 --set rollout.max_surge=2",
+                ErrorKind::MissingRequiredArgument
+            ),
             "hint: for 5 instances, run `ship scale a.toml --replicas 5 --set rollout.max_surge=2`"
         );
         assert_eq!(meant("scale api", ErrorKind::MissingRequiredArgument), "");

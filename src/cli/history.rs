@@ -20,18 +20,26 @@ use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;
 
 pub(super) fn run(args: &History) -> Result<Exit, Fail> {
-    let inventory = super::args::InventoryArg { inventory: args.inventory.inventory.clone() };
+    let inventory = super::args::InventoryArg {
+        inventory: args.inventory.inventory.clone(),
+    };
     let session = Session::recall(inventory, &Overrides::default(), StoreAccess::Read)?;
     if let Some(number) = args.revision {
         let record = session.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(
-                "error: unable to find specified revision {number} in history; `ship history` lists what there is"
+                "error: unable to find specified revision {number} in history; `ship history` \
+                 lists what there is"
             ))
         })?;
         return one(&session, record, args.output);
     }
     let runs = session.runs()?;
-    let rows: Vec<_> = session.revisions.iter().rev().map(|record| row(record, &runs)).collect();
+    let rows: Vec<_> = session
+        .revisions
+        .iter()
+        .rev()
+        .map(|record| row(record, &runs))
+        .collect();
     match args.output {
         Form::Json => print(&json(&rows)?),
         Form::Text if rows.is_empty() => {
@@ -42,18 +50,25 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
 }
 
 fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
-    let run = runs.iter().rev().find(|run| run.start.target.revision == record.revision);
+    let run = runs
+        .iter()
+        .rev()
+        .find(|run| run.start.target.revision == record.revision);
     HistoryRow {
         revision: record.revision,
         version: record.definition.version.clone(),
         digest: record.release.clone(),
         who: record.who.clone(),
         when: record.began,
-        duration_s: record.ended.map(|ended| ended.since(record.began).as_secs_f64()),
+        duration_s: record
+            .ended
+            .map(|ended| ended.since(record.began).as_secs_f64()),
         cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
         outcome: match (record.verb, &record.outcome) {
             (Verb::Adopt, _) => "adopted",
-            (_, outcome) => outcome.as_ref().map_or("running", crate::core::failure::Outcome::word),
+            (_, outcome) => outcome
+                .as_ref()
+                .map_or("running", crate::core::failure::Outcome::word),
         }
         .to_owned(),
         verb: record.verb,
@@ -63,24 +78,36 @@ fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
 
 fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, Fail> {
     let current = session.current();
-    let differs = current.map(|current| difference(&settings(&record.definition), &settings(&current.definition)));
+    let differs = current.map(|current| {
+        difference(
+            &settings(&record.definition),
+            &settings(&current.definition),
+        )
+    });
     let differs = differs.unwrap_or_default();
-    let journal = session.store.journal_of(&session.subject, record.revision)?.unwrap_or_default();
+    let journal = session
+        .store
+        .journal_of(&session.subject, record.revision)?
+        .unwrap_or_default();
     let loss = Account::of(&journal).and_then(|account| account.loss);
     let row = row(record, &session.runs()?);
     if form == Form::Json {
         let mut object = serde_json::to_value(&row).unwrap_or_default();
         object["playbook"] = record.playbook.clone().into();
         object["differs"] = differs.into();
-        object["compared_with"] = serde_json::to_value(current.map(|current| current.revision)).unwrap_or_default();
+        object["compared_with"] =
+            serde_json::to_value(current.map(|current| current.revision)).unwrap_or_default();
         object["proven"] = record.proven.into();
         object["loss"] = serde_json::to_value(&loss).unwrap_or_default();
         return print(&json(&object)?);
     }
     let clock = Clock::local();
-    let duration = record.ended.map_or("-".to_owned(), |ended| Human(ended.since(record.began)).to_string());
+    let duration = record.ended.map_or("-".to_owned(), |ended| {
+        Human(ended.since(record.began)).to_string()
+    });
     let mut text = format!(
-        "revision  {}\nversion   {}\ndigest    {}\nwho       {}\nwhen      {}\nduration  {duration}\ncause     {}\n\
+        "revision  {}\nversion   {}\ndigest    {}\nwho       {}\nwhen      {}\nduration  \
+         {duration}\ncause     {}\n\
          outcome   {}\nproven    {}\n{}{}\nthe playbook then:\n",
         row.revision,
         row.version,
@@ -90,34 +117,64 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         row.cause.as_deref().unwrap_or("-"),
         row.outcome,
         if record.proven { "yes" } else { "no" },
-        row.replicas.map_or_else(String::new, |replicas| format!("replicas  {replicas}\n")),
-        loss.map_or_else(String::new, |loss| format!("probe     {}\n", report::text::clean(&loss.to_string()))),
+        row.replicas
+            .map_or_else(String::new, |replicas| format!("replicas  {replicas}\n")),
+        loss.map_or_else(String::new, |loss| format!(
+            "probe     {}\n",
+            report::text::clean(&loss.to_string())
+        )),
     );
-    text.extend(record.playbook.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n"));
-    let Some(current) = current else { return print(&text) };
-    let name = format!("revision {} ({})", current.revision, current.definition.version);
+    text.extend(
+        record
+            .playbook
+            .lines()
+            .map(|line| format!("  {line}").trim_end().to_owned() + "\n"),
+    );
+    let Some(current) = current else {
+        return print(&text);
+    };
+    let name = format!(
+        "revision {} ({})",
+        current.revision, current.definition.version
+    );
     if differs.is_empty() {
         let _ = writeln!(text, "\nthe fleet is on this release ({name})");
     } else {
         let _ = writeln!(text, "\nthe fleet is on {name}, which differs:");
-        text.extend(differs.iter().map(|line| format!("  {}", report::text::clean(line)).trim_end().to_owned() + "\n"));
+        text.extend(differs.iter().map(|line| {
+            format!("  {}", report::text::clean(line))
+                .trim_end()
+                .to_owned()
+                + "\n"
+        }));
     }
     print(&text)
 }
 
-/// Where two texts differ in more lines than this comes to, all of these are listed as gone and come.
+/// Where two texts differ in more lines than this comes to, all of these are listed as gone and
+/// come.
 const CELLS_MAX: usize = 1 << 22;
 
-/// The settings of a release, one a line. Two releases are compared by these: the text of a playbook does not say what the
-/// command line has set, and what was packed.
+/// The settings of a release, one a line. Two releases are compared by these: the text of a
+/// playbook does not say what the command line has set, and what was packed.
 fn settings(definition: &Definition) -> String {
     let mut lines = Vec::new();
-    flatten("", &serde_json::to_value(definition).unwrap_or_default(), &mut lines);
+    flatten(
+        "",
+        &serde_json::to_value(definition).unwrap_or_default(),
+        &mut lines,
+    );
     lines.join("\n")
 }
 
 fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
-    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    let below = |key: &str| {
+        if name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{name}.{key}")
+        }
+    };
     // A sequence of two numbers would pass for a duration, too.
     if value.is_object()
         && let Ok(duration) = serde_json::from_value::<Duration>(value.clone())
@@ -127,31 +184,52 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
     }
     match value {
         Value::Null => {}
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| flatten(&below(key), value, lines)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(key, value)| flatten(&below(key), value, lines)),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().enumerate().for_each(|(at, item)| flatten(&format!("{name}[{at}]"), item, lines));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(at, item)| flatten(&format!("{name}[{at}]"), item, lines));
         }
         value => lines.push(format!("{name} = {value}")),
     }
 }
 
-/// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in order.
+/// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in
+/// order.
 pub(super) fn difference(then: &str, now: &str) -> Vec<String> {
     let (then, now): (Vec<_>, Vec<_>) = (then.lines().collect(), now.lines().collect());
     // What is the same at both ends is most of a long playbook.
-    let same = then.iter().zip(&now).take_while(|(old, new)| old == new).count();
+    let same = then
+        .iter()
+        .zip(&now)
+        .take_while(|(old, new)| old == new)
+        .count();
     let (then, now) = (&then[same..], &now[same..]);
-    let same = then.iter().rev().zip(now.iter().rev()).take_while(|(old, new)| old == new).count();
+    let same = then
+        .iter()
+        .rev()
+        .zip(now.iter().rev())
+        .take_while(|(old, new)| old == new)
+        .count();
     let (then, now) = (&then[..then.len() - same], &now[..now.len() - same]);
     if then.len().saturating_mul(now.len()) > CELLS_MAX {
         let gone = then.iter().map(|line| format!("- {line}"));
-        return gone.chain(now.iter().map(|line| format!("+ {line}"))).collect();
+        return gone
+            .chain(now.iter().map(|line| format!("+ {line}")))
+            .collect();
     }
     // The longest common subsequence, from behind.
     let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];
     for (i, old) in then.iter().enumerate().rev() {
         for (j, new) in now.iter().enumerate().rev() {
-            common[i][j] = if old == new { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+            common[i][j] = if old == new {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
         }
     }
     let (mut i, mut j, mut lines) = (0, 0, Vec::new());
@@ -185,7 +263,12 @@ mod tests {
         assert_eq!(difference("a", "b"), ["- a", "+ b"]);
         assert!(difference("a\nb", "a\nb").is_empty());
         assert_eq!(difference("a\na\nb\nb", "a\nb"), ["- a", "- b"]);
-        let long = |sign: &str| (0..4000).map(|n| format!("{sign}{n}")).collect::<Vec<_>>().join("\n");
+        let long = |sign: &str| {
+            (0..4000)
+                .map(|n| format!("{sign}{n}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         assert_eq!(difference(&long("a"), &long("b")).len(), 8000);
     }
 }

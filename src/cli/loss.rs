@@ -11,24 +11,55 @@ use crate::probe::Asker;
 /// So many requests without one right answer, while instances serve: the question is wrong.
 const ATTEMPTS: u64 = 3;
 
-/// Begins to ask, if anybody is to. Where instances serve, the service must answer, or what is asked is not the service.
-pub(super) async fn begin(session: &Session, scene: &Scene, goal: &Goal) -> Result<Option<Asker>, Fail> {
+/// Begins to ask, if anybody is to. Where instances serve, the service must answer, or what is
+/// asked is not the service.
+pub(super) async fn begin(
+    session: &Session,
+    scene: &Scene,
+    goal: &Goal,
+) -> Result<Option<Asker>, Fail> {
     // A service that is switched off answers nobody, and shall not.
-    let probing = session.project.playbook.probe.clone().filter(|_| scene.spec.budget.replicas > 0);
-    let Some(probing) = probing else { return Ok(None) };
-    let known = scene.definitions.values().map(|definition| definition.version.clone()).collect();
+    let probing = session
+        .project
+        .playbook
+        .probe
+        .clone()
+        .filter(|_| scene.spec.budget.replicas > 0);
+    let Some(probing) = probing else {
+        return Ok(None);
+    };
+    let known = scene
+        .definitions
+        .values()
+        .map(|definition| definition.version.clone())
+        .collect();
     let (url, clock) = (probing.url.clone(), Arc::clone(&session.clock));
-    let asker = Asker::begin(probing, known, Arc::new(move || clock.now()))
-        .map_err(|why| Fail::new(Exit::Internal, format!("error: this machine cannot ask {url}: {why}")))?;
-    let serving = scene.found.fleet.instances().filter(|(.., instance)| instance.health.ready_since.is_some()).count();
+    let asker = Asker::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
+        Fail::new(
+            Exit::Internal,
+            format!("error: this machine cannot ask {url}: {why}"),
+        )
+    })?;
+    let serving = scene
+        .found
+        .fleet
+        .instances()
+        .filter(|(.., instance)| instance.health.ready_since.is_some())
+        .count();
     // What goes on or goes back is the way out of trouble, and waits for nobody.
     let is_new = goal.earlier.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && serving > 0 {
         asker.first_answer(ATTEMPTS).await.map_err(|why| {
-            let instances = if serving == 1 { "1 instance is" } else { &format!("{serving} instances are") };
+            let instances = if serving == 1 {
+                "1 instance is"
+            } else {
+                &format!("{serving} instances are")
+            };
             Fail::refused(format!(
-                "error: {instances} ready, but {ATTEMPTS} of {ATTEMPTS} requests to the probe's {url} failed; nothing was \
-                 touched\n  the last: {why}\n  mend what stands before the instances, or `url` in [probe]; \
+                "error: {instances} ready, but {ATTEMPTS} of {ATTEMPTS} requests to the probe's \
+                 {url} failed; nothing was \
+                 touched\n  the last: {why}\n  mend what stands before the instances, or `url` in \
+                 [probe]; \
                  `--probe off` goes on without"
             ))
         })?;

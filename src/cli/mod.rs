@@ -54,15 +54,21 @@ pub use exit::{Exit, Fail};
 
 use crate::report::{note_stdout_failure, stdout_failure};
 
-/// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of the time.
+/// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of
+/// the time.
 const THREADS_MAX: usize = 8;
-/// A thread of the runtime's pool for what blocks. As long as there is one, work waits for it where no more can be had.
+/// A thread of the runtime's pool for what blocks. As long as there is one, work waits for it where
+/// no more can be had.
 const POOL_THREADS_MIN: usize = 1;
 
 /// Runs the command line and says what to tell the caller.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<_> = args
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&words, &error),
@@ -81,7 +87,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Ok(Exit::Done), Some(why)) => complain(&Fail::new(
             Exit::Internal,
             format!(
-                "error: cannot write to stdout: {why}\nhint: the work itself is done; `ship status` and `ship history` show it"
+                "error: cannot write to stdout: {why}\nhint: the work itself is done; `ship \
+                 status` and `ship history` show it"
             ),
         )),
         (Ok(exit), why) => {
@@ -111,15 +118,22 @@ fn usage(words: &[String], error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The runtime, and the threads that it cannot do without: where the system has none to give, ship ends here and touches
-/// nothing.
+/// The runtime, and the threads that it cannot do without: where the system has none to give, ship
+/// ends here and touches nothing.
 fn runtime() -> Result<tokio::runtime::Runtime, Fail> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS_MAX);
     can_have(threads + POOL_THREADS_MIN)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     // A thread of the pool stays: the first one is started here, and never given back.
-    let built = builder.worker_threads(threads).thread_keep_alive(Duration::from_hours(24 * 365)).enable_all().build();
-    let runtime = built.map_err(|error| Fail::new(Exit::Internal, format!("error: cannot start: {error}")))?;
+    let built = builder
+        .worker_threads(threads)
+        .thread_keep_alive(Duration::from_hours(24 * 365))
+        .enable_all()
+        .build();
+    let runtime = built
+        .map_err(|error| Fail::new(Exit::Internal, format!("error: cannot start: {error}")))?;
     runtime.spawn_blocking(|| ());
     Ok(runtime)
 }
@@ -142,8 +156,10 @@ fn can_have(threads: usize) -> Result<(), Fail> {
                 return Err(Fail::new(
                     Exit::Internal,
                     format!(
-                        "error: cannot start a thread: {error}; nothing was touched\nhint: the user has as many processes and \
-                         threads as the system allows; end some, or raise the limit that `ulimit -u` shows"
+                        "error: cannot start a thread: {error}; nothing was touched\nhint: the \
+                         user has as many processes and \
+                         threads as the system allows; end some, or raise the limit that `ulimit \
+                         -u` shows"
                     ),
                 ));
             }
@@ -187,7 +203,9 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
-                .map_err(|error| Fail::new(Exit::Internal, format!("error: no manual page: {error}")))?;
+                .map_err(|error| {
+                    Fail::new(Exit::Internal, format!("error: no manual page: {error}"))
+                })?;
             print(&String::from_utf8_lossy(&page))
         }
     }
@@ -207,7 +225,10 @@ fn print(text: &str) -> Result<Exit, Fail> {
 }
 
 fn stdout_fail(error: &std::io::Error) -> Fail {
-    Fail::new(Exit::Internal, format!("error: cannot write to stdout: {error}"))
+    Fail::new(
+        Exit::Internal,
+        format!("error: cannot write to stdout: {error}"),
+    )
 }
 
 /// A line of progress. Where nobody reads it, the work goes on.

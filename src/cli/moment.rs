@@ -14,45 +14,71 @@ enum Way {
     Ahead,
 }
 
-/// The moment that is meant by `10m` (ago), `02:00` (the last one), `2026-11-25`, `2026-11-25T02:00` or a whole timestamp.
+/// The moment that is meant by `10m` (ago), `02:00` (the last one), `2026-11-25`,
+/// `2026-11-25T02:00` or a whole timestamp.
 pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
     moment(text, now, zone, Way::Back).ok_or_else(|| {
-        none(option, text, "how long ago (10m, 2h, 1d), a time of day (02:00), or a day and a time (2026-11-25T02:00)")
+        none(
+            option,
+            text,
+            "how long ago (10m, 2h, 1d), a time of day (02:00), or a day and a \
+                            time (2026-11-25T02:00)",
+        )
     })
 }
 
-/// The moment that is meant by `3d` (from now), `08:00` (the next one), `2026-12-01`, `2026-12-01T08:00` or a whole
-/// timestamp.
+/// The moment that is meant by `3d` (from now), `08:00` (the next one), `2026-12-01`,
+/// `2026-12-01T08:00` or a whole timestamp.
 pub(super) fn future(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
     moment(text, now, zone, Way::Ahead).ok_or_else(|| {
         none(
             option,
             text,
-            "for how long (2h, 3d), a time of day (08:00), or a day, with or without a time (2026-12-01T08:00)",
+            "for how long (2h, 3d), a time of day (08:00), or a day, with or without a time \
+             (2026-12-01T08:00)",
         )
     })
 }
 
 fn none(option: &str, text: &str, right: &str) -> Fail {
-    Fail::refused(format!("error: {option} {}: no such moment; say {right}", text.escape_debug()))
+    Fail::refused(format!(
+        "error: {option} {}: no such moment; say {right}",
+        text.escape_debug()
+    ))
 }
 
 fn moment(text: &str, now: Time, zone: &TimeZone, way: Way) -> Option<Time> {
     let now_ms = i64::try_from(now.0).unwrap_or(i64::MAX);
-    let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::MAX).to_zoned(zone.clone());
-    let meant = distant(text, &now, way).or_else(|| exactly(text, zone)).or_else(|| nearest(text, &now, way))?;
+    let now = Timestamp::from_millisecond(now_ms)
+        .unwrap_or(Timestamp::MAX)
+        .to_zoned(zone.clone());
+    let meant = distant(text, &now, way)
+        .or_else(|| exactly(text, zone))
+        .or_else(|| nearest(text, &now, way))?;
     u64::try_from(meant.as_millisecond()).ok().map(Time)
 }
 
 fn distant(text: &str, now: &Zoned, way: Way) -> Option<Timestamp> {
     let span = text.parse::<Span>().ok()?.abs();
-    let meant = if way == Way::Back { now.checked_sub(span) } else { now.checked_add(span) };
+    let meant = if way == Way::Back {
+        now.checked_sub(span)
+    } else {
+        now.checked_add(span)
+    };
     Some(meant.ok()?.timestamp())
 }
 
 fn exactly(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let instant = text.parse::<Timestamp>().ok();
-    instant.or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp()))
+    instant.or_else(|| {
+        Some(
+            text.parse::<DateTime>()
+                .ok()?
+                .to_zoned(zone.clone())
+                .ok()?
+                .timestamp(),
+        )
+    })
 }
 
 fn nearest(text: &str, now: &Zoned, way: Way) -> Option<Timestamp> {
@@ -88,10 +114,16 @@ mod tests {
 
     #[test]
     fn what_was_is_so_long_ago_or_a_moment_of_its_own() {
-        assert_eq!([ago_s("90s"), ago_s("10m"), ago_s("2h 30m"), ago_s("1d")], [90, 600, 9000, 86_400]);
+        assert_eq!(
+            [ago_s("90s"), ago_s("10m"), ago_s("2h 30m"), ago_s("1d")],
+            [90, 600, 9000, 86_400]
+        );
         assert_eq!(ago_s("2017-03-09T02:43:00Z"), 6);
         assert_eq!(ago_s("2017-03-09T03:43:00+01:00"), 6);
-        assert_eq!([ago_s("2017-03-09 03:43"), ago_s("03:43"), ago_s("03:44")], [6, 6, 86_400 - 54]);
+        assert_eq!(
+            [ago_s("2017-03-09 03:43"), ago_s("03:43"), ago_s("03:44")],
+            [6, 6, 86_400 - 54]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A deploy that nobody watches: what is looked up for `core::night` and `core::calendar` to decide on.
+//! A deploy that nobody watches: what is looked up for `core::night` and `core::calendar` to decide
+//! on.
 
 use std::time::Duration;
 
@@ -17,13 +18,21 @@ use crate::core::rollout::Direction;
 use crate::core::standing::Standing;
 use crate::store::RevisionRecord;
 
-/// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything is fetched.
+/// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
+/// is fetched.
 pub(super) fn permit_now(session: &Session) -> Result<(), Fail> {
     if session.attendance.force {
         return Ok(());
     }
-    if let Some(freeze) = session.store.freeze(&session.subject)?.filter(|freeze| freeze.holds(session.now())) {
-        return Err(closed(&format!("deployment \"{}\" is frozen by {freeze}", session.subject.service)));
+    if let Some(freeze) = session
+        .store
+        .freeze(&session.subject)?
+        .filter(|freeze| freeze.holds(session.now()))
+    {
+        return Err(closed(&format!(
+            "deployment \"{}\" is frozen by {freeze}",
+            session.subject.service
+        )));
     }
     let hours = hours(session);
     match hours.refusal(session.now(), hours.turn) {
@@ -34,12 +43,18 @@ pub(super) fn permit_now(session: &Session) -> Result<(), Fail> {
 
 /// It is not the time: later it may be.
 pub(super) fn closed(why: &str) -> Fail {
-    Fail::new(Exit::Locked, format!("error: {why}; nothing was touched; --force goes ahead all the same"))
+    Fail::new(
+        Exit::Locked,
+        format!("error: {why}; nothing was touched; --force goes ahead all the same"),
+    )
 }
 
-/// When the rollout may begin something, and how long that takes. Who is there decides that himself.
+/// When the rollout may begin something, and how long that takes. Who is there decides that
+/// himself.
 pub(super) fn hours<S>(session: &Session<S>) -> Hours {
-    let UnattendedConfig { windows, time_zone, .. } = &session.project.playbook.unattended;
+    let UnattendedConfig {
+        windows, time_zone, ..
+    } = &session.project.playbook.unattended;
     if !session.attendance.unattended || session.attendance.force || windows.is_empty() {
         return Hours::default();
     }
@@ -61,25 +76,45 @@ fn usual(revisions: &[RevisionRecord]) -> Duration {
     };
     // A deploy of what runs already only repairs, or changes the number.
     let before = [None].into_iter().chain(revisions.iter().map(Some));
-    let new = revisions
-        .iter()
-        .zip(before)
-        .filter(|(record, before)| good(record) && before.is_none_or(|before| before.release != record.release));
-    new.filter_map(|(record, _)| Some(record.ended?.since(record.began))).min().unwrap_or_default()
+    let new = revisions.iter().zip(before).filter(|(record, before)| {
+        good(record) && before.is_none_or(|before| before.release != record.release)
+    });
+    new.filter_map(|(record, _)| Some(record.ended?.since(record.began)))
+        .min()
+        .unwrap_or_default()
 }
 
 /// What becomes of the deploy of a release. The lease must be held: nobody else is at work.
-pub(super) fn resolve(session: &Session, standing: Standing, release: &ReleaseId) -> Result<Resolution, Fail> {
+pub(super) fn resolve(
+    session: &Session,
+    standing: Standing,
+    release: &ReleaseId,
+) -> Result<Resolution, Fail> {
     let rollout = session.newest_rollout()?;
     let left = Left {
         standing,
-        is_going_back: rollout.as_ref().is_some_and(|rollout| matches!(rollout.direction, Direction::Back(_))),
-        has_a_way_back: rollout.as_ref().is_some_and(|rollout| rollout.fallback.is_some()),
+        is_going_back: rollout
+            .as_ref()
+            .is_some_and(|rollout| matches!(rollout.direction, Direction::Back(_))),
+        has_a_way_back: rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.fallback.is_some()),
     };
-    let attempts: Vec<_> = session.revisions.iter().map(|record| attempt(session, record)).collect::<Result<_, _>>()?;
-    let resolution = night::resolve(left, &attempts, release, session.project.playbook.unattended.interrupted);
+    let attempts: Vec<_> = session
+        .revisions
+        .iter()
+        .map(|record| attempt(session, record))
+        .collect::<Result<_, _>>()?;
+    let resolution = night::resolve(
+        left,
+        &attempts,
+        release,
+        session.project.playbook.unattended.interrupted,
+    );
     Ok(match resolution {
-        Resolution::Skip { .. } | Resolution::Refuse { .. } if session.attendance.force => Resolution::Go,
+        Resolution::Skip { .. } | Resolution::Refuse { .. } if session.attendance.force => {
+            Resolution::Go
+        }
         resolution => resolution,
     })
 }
@@ -87,7 +122,9 @@ pub(super) fn resolve(session: &Session, standing: Standing, release: &ReleaseId
 fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Fail> {
     let journal = match record.outcome {
         None | Some(Outcome::Succeeded) => None,
-        Some(_) => session.store.journal_of(&session.subject, record.revision)?,
+        Some(_) => session
+            .store
+            .journal_of(&session.subject, record.revision)?,
     };
     Ok(Attempt {
         revision: record.revision,
@@ -96,19 +133,31 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Fail> 
         verb: record.verb,
         proven: record.proven,
         outcome: record.outcome.clone(),
-        failure: journal.and_then(|journal| Account::of(&journal)).and_then(|account| account.failure),
+        failure: journal
+            .and_then(|journal| Account::of(&journal))
+            .and_then(|account| account.failure),
     })
 }
 
 /// Why a new version does not begin on the fleet as it is.
-pub(super) fn unhealthy(session: &Session, release: &ReleaseId, available: u32) -> Result<Option<String>, Fail> {
-    let newest = session.newest()?.and_then(|(_, journal)| Account::of(&journal));
+pub(super) fn unhealthy(
+    session: &Session,
+    release: &ReleaseId,
+    available: u32,
+) -> Result<Option<String>, Fail> {
+    let newest = session
+        .newest()?
+        .and_then(|(_, journal)| Account::of(&journal));
     let standing = Standing::of(newest.as_ref(), false);
-    let repairs = session.current().is_some_and(|current| current.release == *release);
+    let repairs = session
+        .current()
+        .is_some_and(|current| current.release == *release);
     let is_new = matches!(standing, Standing::New) || repairs || standing.is_between();
     if !session.attendance.unattended || session.attendance.force || is_new {
         return Ok(None);
     }
-    let wanted = newest.map_or(0, |account| account.replicas).min(session.amounts()?.replicas);
+    let wanted = newest
+        .map_or(0, |account| account.replicas)
+        .min(session.amounts()?.replicas);
     Ok(night::unhealthy(available, wanted))
 }

@@ -38,16 +38,25 @@ pub(super) struct Problem {
     pub(super) hint: String,
 }
 
-/// The hosts that carry the service for another fleet, and those that are a machine which the inventory lists already.
+/// The hosts that carry the service for another fleet, and those that are a machine which the
+/// inventory lists already.
 pub(super) fn problems(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
 ) -> BTreeMap<HostId, Problem> {
-    let twins = twins(&session.addresses(), identities, session.project.playbook.service.driver);
-    let twins = twins.into_iter().map(|twin| (twin.host.clone(), of_twin(session, &twin)));
+    let twins = twins(
+        &session.addresses(),
+        identities,
+        session.project.playbook.service.driver,
+    );
+    let twins = twins
+        .into_iter()
+        .map(|twin| (twin.host.clone(), of_twin(session, &twin)));
     let foreign = owner::foreign(owners, &session.subject.fleet);
-    let foreign = foreign.into_iter().map(|(host, owner)| (host.clone(), of_foreign(session, host, owner)));
+    let foreign = foreign
+        .into_iter()
+        .map(|(host, owner)| (host.clone(), of_foreign(session, host, owner)));
     twins.chain(foreign).collect()
 }
 
@@ -58,32 +67,50 @@ fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
     Problem {
         why: format!("carries the service {service} of the fleet {other}, last deployed by {who}"),
         hint: format!(
-            "give the fleet {fleet} a base_dir and ports of its own; to move the host to the fleet {fleet}, remove \
+            "give the fleet {fleet} a base_dir and ports of its own; to move the host to the \
+             fleet {fleet}, remove \
              {record} there"
         ),
     }
 }
 
 fn of_twin(session: &Session, twin: &Twin) -> Problem {
-    let Twin { host, first, shares_place } = twin;
+    let Twin {
+        host,
+        first,
+        shares_place,
+    } = twin;
     let root = session.root(host);
     let (shared, hint) = if *shares_place {
-        (format!("both keep the service in {root}"), "list each machine once")
+        (
+            format!("both keep the service in {root}"),
+            "list each machine once",
+        )
     } else {
-        let hint = "list each machine once; with the process driver one machine may be several hosts, each with a \
+        let hint = "list each machine once; with the process driver one machine may be several \
+                    hosts, each with a \
                     base_dir and a loopback address of its own";
         ("both offer the same ports".to_owned(), hint)
     };
-    Problem { why: format!("is the same machine as {first}: {shared}"), hint: hint.to_owned() }
+    Problem {
+        why: format!("is the same machine as {first}: {shared}"),
+        hint: hint.to_owned(),
+    }
 }
 
 /// Who deployed last, where that was another history.
 pub(super) fn deployed_elsewhere(owner: &Owner, now: Time) -> String {
-    format!("another control directory deployed last: {}", owner.told(now))
+    format!(
+        "another control directory deployed last: {}",
+        owner.told(now)
+    )
 }
 
 /// The same as reasons why nothing is done about a host.
 pub(super) fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
     let problems = problems(session, &found.owners, &found.identities);
-    problems.into_iter().map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why })).collect()
+    problems
+        .into_iter()
+        .map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why }))
+        .collect()
 }

@@ -32,16 +32,33 @@ pub(super) struct Retrospect {
 }
 
 impl Retrospect {
-    /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where that is known.
-    pub(super) fn of(session: &Session, id: RolloutId, budget: Option<Budget>) -> Result<Self, Fail> {
+    /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where
+    /// that is known.
+    pub(super) fn of(
+        session: &Session,
+        id: RolloutId,
+        budget: Option<Budget>,
+    ) -> Result<Self, Fail> {
         let journal = session.store.journal(id)?;
-        let unreadable =
-            || Fail::new(Exit::Internal, format!("error: the journal of rollout {} has no beginning", id.0));
+        let unreadable = || {
+            Fail::new(
+                Exit::Internal,
+                format!("error: the journal of rollout {} has no beginning", id.0),
+            )
+        };
         let account = Account::of(&journal).ok_or_else(unreadable)?;
-        let Some(Entry { event: Event::RolloutStarted(start), .. }) = journal.first() else { return Err(unreadable()) };
+        let Some(Entry {
+            event: Event::RolloutStarted(start),
+            ..
+        }) = journal.first()
+        else {
+            return Err(unreadable());
+        };
         let start = start.clone();
         let records = session.store.revisions(&session.subject)?;
-        let versions = records.iter().map(|record| (record.release.clone(), record.definition.version.clone()));
+        let versions = records
+            .iter()
+            .map(|record| (record.release.clone(), record.definition.version.clone()));
         let setup = Setup {
             hosts: session.hosts(),
             ports: session.ports(&session.definitions()),
@@ -51,12 +68,28 @@ impl Retrospect {
         };
         let before = session.roster(Some(id))?;
         let budget = budget.or_else(|| budget_then(session, &records, &start));
-        Ok(Self { id, journal, account, start, before, setup, budget, records })
+        Ok(Self {
+            id,
+            journal,
+            account,
+            start,
+            before,
+            setup,
+            budget,
+            records,
+        })
     }
 
-    /// What its caller was told, if it has ended. One that begins with its way back was begun by `ship abort`.
+    /// What its caller was told, if it has ended. One that begins with its way back was begun by
+    /// `ship abort`.
     pub(super) fn exit(&self) -> Option<Exit> {
-        let is_abort = matches!(self.journal.get(1), Some(Entry { event: Event::Aborted { .. }, .. }));
+        let is_abort = matches!(
+            self.journal.get(1),
+            Some(Entry {
+                event: Event::Aborted { .. },
+                ..
+            })
+        );
         self.account.outcome.as_ref().map(|outcome| match outcome {
             Outcome::RolledBack if is_abort => Exit::Done,
             outcome => Exit::of(self.start.verb, outcome),
@@ -75,7 +108,10 @@ impl Retrospect {
 
     /// The page about it.
     pub(super) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Fail> {
-        let record = self.records.iter().find(|record| record.revision == self.start.target.revision);
+        let record = self
+            .records
+            .iter()
+            .find(|record| record.revision == self.start.target.revision);
         let inventory = session.inventory.display().to_string();
         let dossier = Dossier {
             rollout: self.id.0,
@@ -86,33 +122,68 @@ impl Retrospect {
             who: record.map_or("somebody", |record| &record.who),
             cause: record.map_or("", |record| &record.cause),
             exit_code: exit.map(Exit::code),
-            changes: record.zip(self.base()).map(|(now, then)| changes(then, now)).unwrap_or_default(),
+            changes: record
+                .zip(self.base())
+                .map(|(now, then)| changes(then, now))
+                .unwrap_or_default(),
             inventory: &inventory,
             now: session.now(),
         };
         page(&dossier, &veil(session)).map_err(|why| {
-            Fail::new(Exit::Internal, format!("error: there is no page of rollout {}: {why}", self.id.0))
+            Fail::new(
+                Exit::Internal,
+                format!("error: there is no page of rollout {}: {why}", self.id.0),
+            )
         })
     }
 
     /// The revision that it came from: the one that it goes back to, or else the one before it.
     fn base(&self) -> Option<&RevisionRecord> {
         let target = self.start.target.revision;
-        let fallback = self.start.fallback.as_ref().map(|fallback| fallback.revision);
-        let of = |revision| self.records.iter().find(|record| record.revision == revision);
-        fallback.and_then(of).or_else(|| self.records.iter().rev().find(|record| record.revision < target))
+        let fallback = self
+            .start
+            .fallback
+            .as_ref()
+            .map(|fallback| fallback.revision);
+        let of = |revision| {
+            self.records
+                .iter()
+                .find(|record| record.revision == revision)
+        };
+        fallback.and_then(of).or_else(|| {
+            self.records
+                .iter()
+                .rev()
+                .find(|record| record.revision < target)
+        })
     }
 }
 
 /// What a rollout was allowed to spend: by its playbook as it was then.
-fn budget_then(session: &Session, records: &[RevisionRecord], start: &RolloutStart) -> Option<Budget> {
-    let record = records.iter().find(|record| record.revision == start.target.revision)?;
-    let overrides = Overrides { version: Some(start.target.version.clone()), set: start.set.clone() };
+fn budget_then(
+    session: &Session,
+    records: &[RevisionRecord],
+    start: &RolloutStart,
+) -> Option<Budget> {
+    let record = records
+        .iter()
+        .find(|record| record.revision == start.target.revision)?;
+    let overrides = Overrides {
+        version: Some(start.target.version.clone()),
+        set: start.set.clone(),
+    };
     let read = |path: &Path| {
-        if path == session.inventory { std::fs::read(path) } else { Ok(record.playbook.clone().into_bytes()) }
+        if path == session.inventory {
+            std::fs::read(path)
+        } else {
+            Ok(record.playbook.clone().into_bytes())
+        }
     };
     let project = config::load_with(&session.inventory, &overrides, read).ok()?;
-    let (hosts, ports) = (project.inventory.carriers().count(), project.playbook.service.ports.len());
+    let (hosts, ports) = (
+        project.inventory.carriers().count(),
+        project.playbook.service.ports.len(),
+    );
     let mut amounts = project.playbook.rollout.amounts(hosts);
     amounts.replicas = start.replicas;
     amounts.resolve(hosts, ports).ok()
@@ -130,19 +201,50 @@ fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
 fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     const NOTHING: &str = "nothing";
     let digest = |digest: &str| digest.get(..10).unwrap_or(digest).to_owned();
-    let slots = |of: &Definition| of.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let secrets = |of: &Definition| of.secrets_sha256.as_ref().map_or(NOTHING.to_owned(), |_| "others".to_owned());
+    let slots = |of: &Definition| {
+        of.ports
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let secrets = |of: &Definition| {
+        of.secrets_sha256
+            .as_ref()
+            .map_or(NOTHING.to_owned(), |_| "others".to_owned())
+    };
     let mut parts = vec![
-        ["version".to_owned(), then.version.clone(), now.version.clone()],
-        ["artifact".to_owned(), digest(&then.artifact.sha256), digest(&now.artifact.sha256)],
-        ["command".to_owned(), then.command.join(" "), now.command.join(" ")],
+        [
+            "version".to_owned(),
+            then.version.clone(),
+            now.version.clone(),
+        ],
+        [
+            "artifact".to_owned(),
+            digest(&then.artifact.sha256),
+            digest(&now.artifact.sha256),
+        ],
+        [
+            "command".to_owned(),
+            then.command.join(" "),
+            now.command.join(" "),
+        ],
         ["ports".to_owned(), slots(then), slots(now)],
     ];
     let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
     names.sort();
     names.dedup();
-    let value = |of: &Definition, name: &str| of.env.get(name).cloned().unwrap_or_else(|| NOTHING.to_owned());
-    parts.extend(names.into_iter().map(|name| [name.clone(), value(then, name), value(now, name)]));
+    let value = |of: &Definition, name: &str| {
+        of.env
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| NOTHING.to_owned())
+    };
+    parts.extend(
+        names
+            .into_iter()
+            .map(|name| [name.clone(), value(then, name), value(now, name)]),
+    );
     parts.retain(|[_, then, now]| then != now);
     if then.secrets_sha256 != now.secrets_sha256 {
         parts.push(["secrets".to_owned(), secrets(then), secrets(now)]);
@@ -150,7 +252,8 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     parts
 }
 
-/// What must not be shown: secrets as far as they are known here, and what is secret in the configuration itself.
+/// What must not be shown: secrets as far as they are known here, and what is secret in the
+/// configuration itself.
 pub(super) fn veil(session: &Session) -> Veil {
     let playbook = &session.project.playbook;
     // One that is not known here cannot be covered, which is no reason to show the others.
@@ -161,12 +264,24 @@ pub(super) fn veil(session: &Session) -> Veil {
         Source::Path(_) => None,
     };
     let configured = playbook.notify.iter().flat_map(notify::secrets_of);
-    Veil::over(secrets.expose().values().cloned().chain(query).chain(configured))
+    Veil::over(
+        secrets
+            .expose()
+            .values()
+            .cloned()
+            .chain(query)
+            .chain(configured),
+    )
 }
 
 /// Writes a page where the user wants it; the directory is made for it.
 pub(super) fn write(path: &Path, html: &str) -> Result<(), Fail> {
-    let failed = |why: String| Fail::new(Exit::Internal, format!("error: cannot write the page: {why}"));
+    let failed = |why: String| {
+        Fail::new(
+            Exit::Internal,
+            format!("error: cannot write the page: {why}"),
+        )
+    };
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
     }

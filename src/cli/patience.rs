@@ -15,7 +15,11 @@ pub(super) struct Patience {
 impl Patience {
     /// Begins to wait, for so long at most.
     pub(super) fn new(wait: Duration) -> Self {
-        Self { began: Instant::now(), wait, looks: 0 }
+        Self {
+            began: Instant::now(),
+            wait,
+            looks: 0,
+        }
     }
 
     /// Whether there is time left.

@@ -23,14 +23,20 @@ pub(super) async fn run(args: Pause) -> Result<Exit, Fail> {
     let rollout = ask(&mut session, Ask::Pause, Wish::Pause)?;
     let text = match await_end(&session, rollout, PATIENCE).await? {
         Some(Outcome::Paused { .. }) => {
-            format!("deployment \"{service}\" paused; `ship resume` goes on, `ship abort` goes back\n")
+            format!(
+                "deployment \"{service}\" paused; `ship resume` goes on, `ship abort` goes back\n"
+            )
         }
         Some(outcome) => {
-            let why = format!("error: deployment \"{service}\" had ended before it could pause: {}", outcome.word());
+            let why = format!(
+                "error: deployment \"{service}\" had ended before it could pause: {}",
+                outcome.word()
+            );
             return Err(Fail::refused(why));
         }
         None => format!(
-            "deployment \"{service}\" is asked to pause, but has not ended what is in flight after {}; `ship status` \
+            "deployment \"{service}\" is asked to pause, but has not ended what is in flight \
+             after {}; `ship status` \
              shows it\n",
             Human(PATIENCE)
         ),
@@ -64,5 +70,7 @@ pub(super) async fn await_end(
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    tokio::time::timeout(patience, waited).await.unwrap_or(Ok(None))
+    tokio::time::timeout(patience, waited)
+        .await
+        .unwrap_or(Ok(None))
 }

@@ -23,8 +23,13 @@ use crate::core::time::Human;
 use crate::report::text::count;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
-    let overrides = Overrides { version: args.overrides.version, set: args.overrides.set };
-    let overrides = channels::resolve(&args.inventory, overrides).await?.overrides;
+    let overrides = Overrides {
+        version: args.overrides.version,
+        set: args.overrides.set,
+    };
+    let overrides = channels::resolve(&args.inventory, overrides)
+        .await?
+        .overrides;
     let mut session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
     let release = Release::prepare(&session).await?;
     let goal = deploy::goal(&session, release, None);
@@ -111,15 +116,31 @@ fn text(
             continue;
         }
         number += 1;
-        let _ = writeln!(out, "\nbatch {number}: {} available, {} running", batch.available, batch.running);
+        let _ = writeln!(
+            out,
+            "\nbatch {number}: {} available, {} running",
+            batch.available, batch.running
+        );
         for action in batch.actions.iter().filter_map(shown) {
-            let _ = writeln!(out, "  {}", describe(action, session, &scene.found.fleet, &goal.version));
+            let _ = writeln!(
+                out,
+                "  {}",
+                describe(action, session, &scene.found.fleet, &goal.version)
+            );
         }
     }
-    for (_, chore) in played.chores.iter().filter(|(after, _)| !is_empty && *after >= played.batches.len()) {
+    for (_, chore) in played
+        .chores
+        .iter()
+        .filter(|(after, _)| !is_empty && *after >= played.batches.len())
+    {
         let _ = writeln!(out, "\nonce: {chore}");
     }
-    for (_, gate) in played.gates.iter().filter(|(after, _)| *after >= played.batches.len()) {
+    for (_, gate) in played
+        .gates
+        .iter()
+        .filter(|(after, _)| *after >= played.batches.len())
+    {
         out.push_str(&step_line(gate));
     }
     if !is_empty {
@@ -134,16 +155,28 @@ fn text(
         );
         match &rollout.fallback {
             Some(back) => {
-                let number =
-                    rollout.fallback_replicas.map(|number| format!(" and {}", count(number as usize, "replica")));
+                let number = rollout
+                    .fallback_replicas
+                    .map(|number| format!(" and {}", count(number as usize, "replica")));
                 let number = number.unwrap_or_default();
-                let _ = writeln!(out, "if it fails: back to {} (revision {}){number}", back.version, back.revision);
+                let _ = writeln!(
+                    out,
+                    "if it fails: back to {} (revision {}){number}",
+                    back.version, back.revision
+                );
             }
-            None if rollout.is_proven => out.push_str("if it fails: held, as this version was proven healthy before\n"),
-            None => out.push_str("if it fails: held, as there is no other revision proven healthy to go back to\n"),
+            None if rollout.is_proven => {
+                out.push_str("if it fails: held, as this version was proven healthy before\n")
+            }
+            None => out.push_str(
+                "if it fails: held, as there is no other revision proven healthy to go back to\n",
+            ),
         }
     }
-    let held: Vec<_> = holds.iter().filter(|(_, hold)| **hold != Hold::UpToDate).collect();
+    let held: Vec<_> = holds
+        .iter()
+        .filter(|(_, hold)| **hold != Hold::UpToDate)
+        .collect();
     if !held.is_empty() {
         out.push_str("\nnothing is done at first about:\n");
         for (host, hold) in held {
@@ -158,8 +191,20 @@ fn text(
 
 /// What is waited for between two batches.
 fn step_line(gate: &Event) -> String {
-    let Event::StepReached { step, of, instances, soak, pause } = gate else { return String::new() };
-    let mut line = format!("\nstep {step} of {of}: {}", count(*instances as usize, "new instance"));
+    let Event::StepReached {
+        step,
+        of,
+        instances,
+        soak,
+        pause,
+    } = gate
+    else {
+        return String::new();
+    };
+    let mut line = format!(
+        "\nstep {step} of {of}: {}",
+        count(*instances as usize, "new instance")
+    );
     if !soak.is_zero() {
         let _ = write!(line, ", watched for {}", Human(*soak));
     }
@@ -179,20 +224,36 @@ fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) ->
     let versions = session.versions();
     // What is there already runs some version; what is only to come runs the new one.
     let of = |slot: &Slot, name: &InstanceId| {
-        let instance = fleet.instance(slot).filter(|instance| instance.name == *name);
-        instance.map_or_else(|| version.to_owned(), |instance| versions.of(&instance.release).to_owned())
+        let instance = fleet
+            .instance(slot)
+            .filter(|instance| instance.name == *name);
+        instance.map_or_else(
+            || version.to_owned(),
+            |instance| versions.of(&instance.release).to_owned(),
+        )
     };
     match action {
         Action::Claim { host } => format!("claim  {host}"),
         Action::Disarm { slot } => format!("disarm {slot}"),
         Action::Stage { host, .. } => format!("stage  {version} on {host}"),
         Action::Start { slot, .. } => format!("start  {version} at {slot}"),
-        Action::Admit { slot, instance, weight_percent } => {
-            let share = weight_percent.map(|weight| format!(" with {weight} % of the weight")).unwrap_or_default();
+        Action::Admit {
+            slot,
+            instance,
+            weight_percent,
+        } => {
+            let share = weight_percent
+                .map(|weight| format!(" with {weight} % of the weight"))
+                .unwrap_or_default();
             format!("admit  {} at {slot}{share}", of(slot, instance))
         }
         Action::Drain { slot, instance, .. } => format!("drain  {} at {slot}", of(slot, instance)),
-        Action::Stop { slot, instance, why, .. } => {
+        Action::Stop {
+            slot,
+            instance,
+            why,
+            ..
+        } => {
             let old = of(slot, instance);
             match why {
                 StopReason::Replaced => format!("stop   {old} at {slot}"),
@@ -200,7 +261,10 @@ fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) ->
             }
         }
         Action::Prune { host, releases } => {
-            let names: Vec<_> = releases.iter().map(|release| versions.of(release).to_owned()).collect();
+            let names: Vec<_> = releases
+                .iter()
+                .map(|release| versions.of(release).to_owned())
+                .collect();
             format!("prune  {} on {host}", names.join(", "))
         }
     }

@@ -1,7 +1,7 @@
 //! From the playbook to a release that can be staged: its bytes, its secrets and its name.
 //!
-//! Artifacts are kept under the state directory, so that a rollback can bring one to a host that lacks it. Secrets are
-//! not: they are read when they are needed, and lie only on the hosts.
+//! Artifacts are kept under the state directory, so that a rollback can bring one to a host that
+//! lacks it. Secrets are not: they are read when they are needed, and lie only on the hosts.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,13 @@ use crate::{artifact, config};
 pub(super) struct Release {
     pub(super) id: ReleaseId,
     pub(super) definition: Definition,
-    /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they are not known.
+    /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they
+    /// are not known.
     pub(super) secrets: Option<Secrets>,
     /// What its files take when they are unpacked, in bytes; 0 where that is not known.
     pub(super) unpacked_bytes: u64,
-    /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of what the release is.
+    /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of
+    /// what the release is.
     pub(super) pulled_from: Option<String>,
 }
 
@@ -38,11 +40,15 @@ pub(super) struct Secrets {
 }
 
 impl Release {
-    /// Reads what the playbook names, keeps it under the state directory, and gives the whole its name.
+    /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
+    /// name.
     pub(super) async fn prepare(session: &Session) -> Result<Self, Fail> {
         let playbook = &session.project.playbook;
         let scratch = scratch(&session.place)?;
-        let cache = scratch.as_ref().map_or_else(|| session.place.artifacts(), |scratch| scratch.path().to_owned());
+        let cache = scratch.as_ref().map_or_else(
+            || session.place.artifacts(),
+            |scratch| scratch.path().to_owned(),
+        );
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Fail::from(error.diagnostics(&playbook.artifact)))?;
@@ -54,31 +60,56 @@ impl Release {
             (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
             _ => None,
         };
-        Ok(Self { id: config::release_id(&definition), definition, secrets, unpacked_bytes, pulled_from })
+        Ok(Self {
+            id: config::release_id(&definition),
+            definition,
+            secrets,
+            unpacked_bytes,
+            pulled_from,
+        })
     }
 
     /// What a host needs in bytes while it unpacks the release.
     pub(super) fn size_on_host(&self) -> u64 {
-        self.definition.artifact.size_bytes.saturating_add(self.unpacked_bytes)
+        self.definition
+            .artifact
+            .size_bytes
+            .saturating_add(self.unpacked_bytes)
     }
 
-    /// A release of the history. Its secrets are known if they are still those that the playbook names.
+    /// A release of the history. Its secrets are known if they are still those that the playbook
+    /// names.
     pub(super) fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
-        let present = Secrets::read(&session.project.playbook.service).ok().flatten();
-        let secrets = present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
-        Self { id: id.clone(), definition: definition.clone(), secrets, unpacked_bytes: 0, pulled_from: None }
+        let present = Secrets::read(&session.project.playbook.service)
+            .ok()
+            .flatten();
+        let secrets =
+            present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
+        Self {
+            id: id.clone(),
+            definition: definition.clone(),
+            secrets,
+            unpacked_bytes: 0,
+            pulled_from: None,
+        }
     }
 }
 
-/// A directory for artifacts where the state directory cannot be written: enough for who only wants to know what is in
-/// them.
+/// A directory for artifacts where the state directory cannot be written: enough for who only wants
+/// to know what is in them.
 fn scratch(place: &Place) -> Result<Option<TempDir>, Fail> {
-    let is_writable = place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
+    let is_writable =
+        place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
     if is_writable {
         return Ok(None);
     }
     let made = tempfile::Builder::new().prefix("ship-").tempdir();
-    made.map(Some).map_err(|why| Fail::new(Exit::Internal, format!("error: cannot make a temporary directory: {why}")))
+    made.map(Some).map_err(|why| {
+        Fail::new(
+            Exit::Internal,
+            format!("error: cannot make a temporary directory: {why}"),
+        )
+    })
 }
 
 impl Secrets {
@@ -86,16 +117,28 @@ impl Secrets {
         let secrets = config::read_secrets(service, |name| std::env::var_os(name))?;
         Ok((!secrets.is_empty()).then(|| {
             let file = env_file(secrets.expose()).into_bytes();
-            Self { sha256: config::hex(&Sha256::digest(&file)), file }
+            Self {
+                sha256: config::hex(&Sha256::digest(&file)),
+                file,
+            }
         }))
     }
 }
 
 /// Removes from this machine what no revision of any fleet and service needs any more.
 pub(super) fn forget_unused(session: &Session) {
-    let Ok(definitions) = session.store.definitions() else { return };
-    let needed: BTreeSet<_> = definitions.iter().map(|(_, definition)| definition.artifact.sha256.clone()).collect();
-    for entry in std::fs::read_dir(session.place.artifacts()).into_iter().flatten().flatten() {
+    let Ok(definitions) = session.store.definitions() else {
+        return;
+    };
+    let needed: BTreeSet<_> = definitions
+        .iter()
+        .map(|(_, definition)| definition.artifact.sha256.clone())
+        .collect();
+    for entry in std::fs::read_dir(session.place.artifacts())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
         // Anything else is a file in the making: another ship may be at it.
         let is_artifact = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());

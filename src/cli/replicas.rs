@@ -1,4 +1,5 @@
-//! How many instances are wanted: by the playbook, the command line, `ship scale`, or what was there before.
+//! How many instances are wanted: by the playbook, the command line, `ship scale`, or what was
+//! there before.
 
 use super::exit::Fail;
 use super::session::{Session, who};
@@ -12,14 +13,19 @@ impl Session {
         self.set.iter().any(|setting| Self::is_replicas(setting))
     }
 
-    /// Whether anybody has said how many instances are wanted: the playbook, the command line or `ship scale`.
+    /// Whether anybody has said how many instances are wanted: the playbook, the command line or
+    /// `ship scale`.
     pub(super) fn wants_a_number(&self) -> bool {
-        self.scale.is_some() || self.says_replicas() || self.project.playbook.rollout.replicas.is_some()
+        self.scale.is_some()
+            || self.says_replicas()
+            || self.project.playbook.rollout.replicas.is_some()
     }
 
     /// Whether a setting says how many instances are wanted.
     pub(super) fn is_replicas(setting: &str) -> bool {
-        setting.split_once('=').is_some_and(|(key, _)| key.trim() == "rollout.replicas")
+        setting
+            .split_once('=')
+            .is_some_and(|(key, _)| key.trim() == "rollout.replicas")
     }
 
     /// So many instances are wanted from now on.
@@ -32,17 +38,20 @@ impl Session {
         self.replicas = Some(replicas);
     }
 
-    /// As many instances are wanted as the newest rollout wanted, where there is still room for them: what the files say
-    /// by now is for the next deploy.
+    /// As many instances are wanted as the newest rollout wanted, where there is still room for
+    /// them: what the files say by now is for the next deploy.
     pub(super) fn want_as_many(&mut self) -> Result<(), Fail> {
         self.replicas = self.wanted_last(&self.runs()?);
         Ok(())
     }
 
-    /// How many instances the newest rollout wanted where it left the fleet, if there is still room for them.
+    /// How many instances the newest rollout wanted where it left the fleet, if there is still room
+    /// for them.
     pub(super) fn wanted_last(&self, runs: &[Run]) -> Option<u32> {
-        let slots = self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
-        history::replicas_wanted_last(runs).filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))
+        let slots =
+            self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
+        history::replicas_wanted_last(runs)
+            .filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))
     }
 
     /// How the rollouts before were begun, and how they ended.
@@ -50,8 +59,9 @@ impl Session {
         Ok(self.store.runs(&self.subject)?)
     }
 
-    /// Remembers how many instances are wanted, if that was asked for, and forgets it where the command line says another
-    /// number: a number from before must not come back with the next deploy.
+    /// Remembers how many instances are wanted, if that was asked for, and forgets it where the
+    /// command line says another number: a number from before must not come back with the next
+    /// deploy.
     pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
         let Some(replicas) = self.scale else {
             if self.says_replicas() {
@@ -61,21 +71,34 @@ impl Session {
         };
         let playbook = self.playbook_amounts().replicas;
         let (user, host) = who();
-        Ok(self.store.set_scale(&self.subject, Scale { replicas, playbook }, &format!("{user}@{host}"))?)
+        Ok(self.store.set_scale(
+            &self.subject,
+            Scale { replicas, playbook },
+            &format!("{user}@{host}"),
+        )?)
     }
 
     /// Instances wanted and the budget, as the files and the command line say.
     fn playbook_amounts(&self) -> Amounts {
-        self.project.playbook.rollout.amounts(self.project.inventory.carriers().count())
+        self.project
+            .playbook
+            .rollout
+            .amounts(self.project.inventory.carriers().count())
     }
 
     /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
     pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
         let mut amounts = self.playbook_amounts();
-        let kept = self.store.scale(&self.subject)?.filter(|scale| scale.playbook == amounts.replicas);
+        let kept = self
+            .store
+            .scale(&self.subject)?
+            .filter(|scale| scale.playbook == amounts.replicas);
         if let Some(replicas) = self.scale {
             amounts.replicas = replicas;
-        } else if let Some(wanted) = self.replicas.or(kept.map(|kept| kept.replicas)).filter(|_| !self.says_replicas())
+        } else if let Some(wanted) = self
+            .replicas
+            .or(kept.map(|kept| kept.replicas))
+            .filter(|_| !self.says_replicas())
         {
             amounts.replicas = wanted;
         }

@@ -12,7 +12,11 @@ use crate::store::RolloutId;
 
 pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     // The version is of no account here, and the playbook may name none.
-    let session = Session::recall(args.inventory.clone(), &Overrides::default(), StoreAccess::Read)?;
+    let session = Session::recall(
+        args.inventory.clone(),
+        &Overrides::default(),
+        StoreAccess::Read,
+    )?;
     let id = rollout(&session, args.rollout)?;
     let past = Retrospect::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
@@ -31,15 +35,28 @@ pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
 
 /// The rollout that is meant: the newest, unless a number is given.
 fn rollout(session: &Session, number: Option<i64>) -> Result<RolloutId, Fail> {
-    let known: Vec<_> = session.store.rollouts(&session.subject)?.into_iter().map(|known| known.id).collect();
-    let Some(newest) = known.last() else { return Err(Session::nothing_deployed()) };
-    let Some(number) = number else { return Ok(*newest) };
-    known.iter().find(|id| id.0 == number).copied().ok_or_else(|| {
-        let numbers: Vec<_> = known.iter().map(|id| id.0.to_string()).collect();
-        let (service, fleet) = (&session.subject.service, &session.subject.fleet);
-        Fail::refused(format!(
-            "error: the history has no rollout {number} of {service} on {fleet}; it has {}",
-            numbers.join(", ")
-        ))
-    })
+    let known: Vec<_> = session
+        .store
+        .rollouts(&session.subject)?
+        .into_iter()
+        .map(|known| known.id)
+        .collect();
+    let Some(newest) = known.last() else {
+        return Err(Session::nothing_deployed());
+    };
+    let Some(number) = number else {
+        return Ok(*newest);
+    };
+    known
+        .iter()
+        .find(|id| id.0 == number)
+        .copied()
+        .ok_or_else(|| {
+            let numbers: Vec<_> = known.iter().map(|id| id.0.to_string()).collect();
+            let (service, fleet) = (&session.subject.service, &session.subject.fleet);
+            Fail::refused(format!(
+                "error: the history has no rollout {number} of {service} on {fleet}; it has {}",
+                numbers.join(", ")
+            ))
+        })
 }

@@ -18,13 +18,22 @@ use crate::report::{Clock, Output};
 use crate::store::RevisionRecord;
 
 pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
-    let overrides = Overrides { version: None, set: args.probe.after(args.set) };
-    let access = if args.dry_run { StoreAccess::Read } else { StoreAccess::Write };
+    let overrides = Overrides {
+        version: None,
+        set: args.probe.after(args.set),
+    };
+    let access = if args.dry_run {
+        StoreAccess::Read
+    } else {
+        StoreAccess::Write
+    };
     let mut session = Session::recall(args.inventory, &overrides, access)?;
     if args.dry_run {
         session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
     } else {
-        session.lock_within("rollback", args.lock.lock_timeout).await?;
+        session
+            .lock_within("rollback", args.lock.lock_timeout)
+            .await?;
         session.go_by_hosts().await?;
         session.permit(Ask::Rollback)?;
     }
@@ -33,29 +42,47 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         refuse_second(&session, present.as_ref())?;
     }
     let target = target(&session, present.as_ref(), args.to_revision)?.clone();
-    let runs_it =
-        |present: &RevisionRecord| present.release == target.release && present.outcome == Some(Outcome::Succeeded);
+    let runs_it = |present: &RevisionRecord| {
+        present.release == target.release && present.outcome == Some(Outcome::Succeeded)
+    };
     let is_present = present.as_ref().is_some_and(runs_it);
     if is_present {
         let number = args.to_revision.map_or(target.revision, Revision);
-        note(&format!("skipped rollback (current template already matches revision {number})"));
+        note(&format!(
+            "skipped rollback (current template already matches revision {number})"
+        ));
         session.leave().await;
         session.store.release_lease()?;
         return Ok(Exit::Done);
     }
-    let cause = args.cause.unwrap_or_else(|| match args.to_revision.map(Revision) {
-        None if is_cut_off(&target) => target.cause.clone(),
-        _ => format!("rollback to revision {}", target.revision),
-    });
+    let cause = args
+        .cause
+        .unwrap_or_else(|| match args.to_revision.map(Revision) {
+            None if is_cut_off(&target) => target.cause.clone(),
+            _ => format!("rollback to revision {}", target.revision),
+        });
     let announcement = want_number_of(&mut session, present.as_ref(), &target)?;
     let release = Release::of_history(&session, &target.release, &target.definition);
-    let goal = Goal { release, verb: Verb::Rollback, cause, playbook: target.playbook, earlier: None, announcement };
+    let goal = Goal {
+        release,
+        verb: Verb::Rollback,
+        cause,
+        playbook: target.playbook,
+        earlier: None,
+        announcement,
+    };
     if args.dry_run {
         goal.announce();
-        let form = if args.output == Output::Json { Form::Json } else { Form::Text };
+        let form = if args.output == Output::Json {
+            Form::Json
+        } else {
+            Form::Text
+        };
         return plan::show(&mut session, &goal, form).await;
     }
-    Ok(rollout::carry_out(session, goal, args.output).await?.exit(Verb::Rollback))
+    Ok(rollout::carry_out(session, goal, args.output)
+        .await?
+        .exit(Verb::Rollback))
 }
 
 fn target<'a>(
@@ -66,14 +93,18 @@ fn target<'a>(
     if let Some(number) = wanted {
         let found = session.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(
-                "error: unable to find specified revision {number} in history; `ship history` lists what there is"
+                "error: unable to find specified revision {number} in history; `ship history` \
+                 lists what there is"
             ))
         })?;
         refuse_past_contract(session, found)?;
         return Ok(found);
     }
     let present = present.ok_or_else(|| {
-        Fail::refused("error: nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")
+        Fail::refused(
+            "error: nothing was deployed yet, so there is nothing to roll back; `ship \
+                       deploy` comes first",
+        )
     })?;
     // It goes on to where it was going: what is there by now is no revision to go back from.
     if is_cut_off(present)
@@ -85,7 +116,8 @@ fn target<'a>(
         return Ok(back);
     }
     let past = session.past();
-    let newest = history::rollback_target(&past, &present.release).and_then(|back| session.revision(back.revision));
+    let newest = history::rollback_target(&past, &present.release)
+        .and_then(|back| session.revision(back.revision));
     newest.map_or(Ok(()), |newest| refuse_past_contract(session, newest))?;
     Err(Fail::refused(
         "error: no other revision has been proven healthy, so there is nothing to go back to; \
@@ -93,15 +125,17 @@ fn target<'a>(
     ))
 }
 
-/// The number of instances goes back with the deploy that is undone. Where another revision is gone back to, it stays, and
-/// so does a number that was set by `ship scale` since.
+/// The number of instances goes back with the deploy that is undone. Where another revision is gone
+/// back to, it stays, and so does a number that was set by `ship scale` since.
 fn want_number_of(
     session: &mut Session,
     present: Option<&RevisionRecord>,
     target: &RevisionRecord,
 ) -> Result<Option<String>, Fail> {
     let runs = session.runs()?;
-    let Some(then) = history::replicas_of(&runs, &target.release) else { return Ok(None) };
+    let Some(then) = history::replicas_of(&runs, &target.release) else {
+        return Ok(None);
+    };
     if history::is_scaled_since(&runs, &target.release) || session.says_replicas() {
         return Ok(None);
     }
@@ -122,7 +156,8 @@ fn want_number_of(
     if undone.is_some_and(|undone| undone.release == target.release) {
         session.want(then);
         Ok(Some(format!(
-            "{} wanted again, as when {version} (revision {revision}) ran; --set rollout.replicas={now} keeps the present number",
+            "{} wanted again, as when {version} (revision {revision}) ran; --set \
+             rollout.replicas={now} keeps the present number",
             are(then)
         )))
     } else {
@@ -135,52 +170,89 @@ fn want_number_of(
 }
 
 fn are(replicas: u32) -> String {
-    if replicas == 1 { "1 replica is".to_owned() } else { format!("{replicas} replicas are") }
+    if replicas == 1 {
+        "1 replica is".to_owned()
+    } else {
+        format!("{replicas} replicas are")
+    }
 }
 
-/// Refuses a bare rollback where one has just been made, by ship or by a person: whoever asks for it may not know that, and
-/// would land one revision further back than he means, or again on the one that was left.
+/// Refuses a bare rollback where one has just been made, by ship or by a person: whoever asks for
+/// it may not know that, and would land one revision further back than he means, or again on the
+/// one that was left.
 fn refuse_second(session: &Session, present: Option<&RevisionRecord>) -> Result<(), Fail> {
     let is_deploy = |record: &&RevisionRecord| matches!(record.verb, Verb::Deploy | Verb::Rollback);
     let mut newest_first = session.revisions.iter().rev().filter(is_deploy);
-    let (Some(newest), Some(present)) = (newest_first.next(), present) else { return Ok(()) };
-    let name = |record: &RevisionRecord| format!("revision {} ({})", record.revision, record.definition.version);
+    let (Some(newest), Some(present)) = (newest_first.next(), present) else {
+        return Ok(());
+    };
+    let name = |record: &RevisionRecord| {
+        format!(
+            "revision {} ({})",
+            record.revision, record.definition.version
+        )
+    };
     let at = Clock::local().day_and_time(newest.ended.unwrap_or(newest.began));
     let (what, left) = match (newest.verb, &newest.outcome) {
         (Verb::Deploy, Some(Outcome::RolledBack)) => {
-            let journal = session.store.journal_of(&session.subject, newest.revision)?.unwrap_or_default();
+            let journal = session
+                .store
+                .journal_of(&session.subject, newest.revision)?
+                .unwrap_or_default();
             let failure = Account::of(&journal).and_then(|account| account.failure);
             let how = match failure.filter(|failure| failure.kind == FailureKind::Aborted) {
                 Some(aborted) => format!("was aborted by {}", aborted.detail),
                 None => "failed".to_owned(),
             };
-            (format!("{} {how} and was rolled back at {at}", name(newest)), None)
+            (
+                format!("{} {how} and was rolled back at {at}", name(newest)),
+                None,
+            )
         }
         (Verb::Rollback, Some(Outcome::Succeeded)) => {
             let left = newest_first.find(|record| record.outcome != Some(Outcome::RolledBack));
-            let from = left.map(|left| format!(" from {}", name(left))).unwrap_or_default();
+            let from = left
+                .map(|left| format!(" from {}", name(left)))
+                .unwrap_or_default();
             (format!("{} rolled back{from} at {at}", newest.who), left)
         }
         _ => return Ok(()),
     };
     let mut hints = Vec::new();
     let left_release = left.map(|left| &left.release);
-    let past: Vec<_> = session.past().into_iter().filter(|past| Some(&past.release) != left_release).collect();
-    if let Some(back) =
-        history::rollback_target(&past, &present.release).and_then(|back| session.revision(back.revision))
+    let past: Vec<_> = session
+        .past()
+        .into_iter()
+        .filter(|past| Some(&past.release) != left_release)
+        .collect();
+    if let Some(back) = history::rollback_target(&past, &present.release)
+        .and_then(|back| session.revision(back.revision))
     {
         let (number, version) = (back.revision, &back.definition.version);
-        let first = session.revisions.iter().find(|record| record.release == present.release);
-        let goes =
-            if first.is_some_and(|first| back.revision < first.revision) { "goes further back, to" } else { "goes to" };
-        hints.push(format!("`ship rollback --to-revision {number}` {goes} {version}"));
+        let first = session
+            .revisions
+            .iter()
+            .find(|record| record.release == present.release);
+        let goes = if first.is_some_and(|first| back.revision < first.revision) {
+            "goes further back, to"
+        } else {
+            "goes to"
+        };
+        hints.push(format!(
+            "`ship rollback --to-revision {number}` {goes} {version}"
+        ));
     }
     if let Some(left) = left {
         let (number, version) = (left.revision, &left.definition.version);
-        hints.push(format!("`ship rollback --to-revision {number}` returns to {version}"));
+        hints.push(format!(
+            "`ship rollback --to-revision {number}` returns to {version}"
+        ));
     }
     if hints.is_empty() {
-        hints.push("no other revision has been proven healthy; `ship history` lists what there is".to_owned());
+        hints.push(
+            "no other revision has been proven healthy; `ship history` lists what there is"
+                .to_owned(),
+        );
     }
     Err(Fail::refused(format!(
         "error: {what}, so {} runs; nothing was touched\nhint: {}",
@@ -191,7 +263,9 @@ fn refuse_second(session: &Session, present: Option<&RevisionRecord>) -> Result<
 
 /// There is no way back past a contract.
 pub(super) fn refuse_past_contract(session: &Session, record: &RevisionRecord) -> Result<(), Fail> {
-    let Some(why) = session.past_contract(record)? else { return Ok(()) };
+    let Some(why) = session.past_contract(record)? else {
+        return Ok(());
+    };
     Err(Fail::refused(format!(
         "error: there is no way back to revision {}: {why}; nothing was touched",
         record.revision
@@ -200,7 +274,9 @@ pub(super) fn refuse_past_contract(session: &Session, record: &RevisionRecord) -
 
 /// Whether a revision is a rollback that did not come to its end, and did not fail.
 fn is_cut_off(record: &RevisionRecord) -> bool {
-    let ended =
-        !matches!(record.outcome, None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }));
+    let ended = !matches!(
+        record.outcome,
+        None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. })
+    );
     record.verb == Verb::Rollback && !ended
 }

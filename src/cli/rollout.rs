@@ -1,4 +1,5 @@
-//! A rollout from the first look at the hosts to the last word: what `deploy` and `rollback` have in common.
+//! A rollout from the first look at the hosts to the last word: what `deploy` and `rollback` have
+//! in common.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,11 +47,18 @@ impl Goal {
         self.announcement.iter().for_each(|text| note(text));
     }
 
-    /// What the caller is told of a rollout that ended so: to go back is no failure where it was asked for.
+    /// What the caller is told of a rollout that ended so: to go back is no failure where it was
+    /// asked for.
     fn exit(&self, outcome: &Outcome) -> Exit {
         match &self.earlier {
-            Some(Earlier { then: GoOn::Back(_), .. }) if *outcome == Outcome::RolledBack => Exit::Done,
-            Some(Earlier { then: GoOn::Back(_), .. }) => Exit::of(Verb::Rollback, outcome),
+            Some(Earlier {
+                then: GoOn::Back(_),
+                ..
+            }) if *outcome == Outcome::RolledBack => Exit::Done,
+            Some(Earlier {
+                then: GoOn::Back(_),
+                ..
+            }) => Exit::of(Verb::Rollback, outcome),
             _ => Exit::of(self.verb, outcome),
         }
     }
@@ -111,8 +119,8 @@ pub(super) struct Scene {
     newest: Option<Rollout>,
 }
 
-/// Looks at every host and makes sure that the goal can be reached. Touches nothing. A look that the verb has had before
-/// is good enough.
+/// Looks at every host and makes sure that the goal can be reached. Touches nothing. A look that
+/// the verb has had before is good enough.
 pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Scene, Fail> {
     let release = &goal.release;
     let found = match session.found.take() {
@@ -124,24 +132,44 @@ pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Re
     let is_unasked = running.iter().any(|release| !known.contains_key(release));
     let mut definitions = known;
     definitions.insert(release.id.clone(), release.definition.clone());
-    let strangers: Vec<_> = running.into_iter().filter(|release| !definitions.contains_key(release)).collect();
+    let strangers: Vec<_> = running
+        .into_iter()
+        .filter(|release| !definitions.contains_key(release))
+        .collect();
     if !strangers.is_empty() {
         // Probed in some way they may count as available, or they could never be replaced.
         let names: Vec<_> = strangers.iter().map(ReleaseId::short).collect();
         note(&format!(
-            "note: neither the history nor the hosts tell how {} is to be probed; it is probed as the new version is",
+            "note: neither the history nor the hosts tell how {} is to be probed; it is probed as \
+             the new version is",
             names.join(", ")
         ));
     }
     definitions.extend(strangers.into_iter().map(|stranger| {
-        let definition = Definition { version: stranger.short().to_owned(), ..release.definition.clone() };
+        let definition = Definition {
+            version: stranger.short().to_owned(),
+            ..release.definition.clone()
+        };
         (stranger, definition)
     }));
     let spec = session.spec(&definitions, Some(&release.id))?;
     let mut world = found.world;
-    session.update_world(&mut world, definitions.clone(), Some(release)).await;
-    let found = if is_unasked { session.preflight(&world, &definitions).await } else { found.preflight };
-    let mut scene = Scene { spec, world, definitions, found, fallback: None, newest: session.newest_rollout()? };
+    session
+        .update_world(&mut world, definitions.clone(), Some(release))
+        .await;
+    let found = if is_unasked {
+        session.preflight(&world, &definitions).await
+    } else {
+        found.preflight
+    };
+    let mut scene = Scene {
+        spec,
+        world,
+        definitions,
+        found,
+        fallback: None,
+        newest: session.newest_rollout()?,
+    };
     let checked = usable(&scene.found, &scene.spec)
         .and_then(|()| refuse_to_empty(session, &scene))
         .and_then(|()| possible(&scene, &release.id))
@@ -159,34 +187,53 @@ pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Re
 fn complete(session: &Session, scene: &mut Scene, goal: &Goal) -> Result<(), Fail> {
     scene.spec.chores = chores(session, goal)?;
     scene.fallback = fallback(session, goal)?;
-    let Some(back) = &scene.fallback else { return Ok(()) };
+    let Some(back) = &scene.fallback else {
+        return Ok(());
+    };
     let mut amounts = session.amounts()?;
     amounts.replicas = match &goal.earlier {
         // The number that is asked for now holds in either direction.
-        Some(Earlier { then: GoOn::Scaled(_), .. }) => amounts.replicas,
+        Some(Earlier {
+            then: GoOn::Scaled(_),
+            ..
+        }) => amounts.replicas,
         Some(Earlier { rollout, .. }) => rollout.fallback_replicas.unwrap_or(amounts.replicas),
         None => history::replicas_back(&session.runs()?, &back.release, amounts.replicas),
     };
-    let (hosts, ports) = (scene.spec.hosts.len(), scene.spec.ports_of(&back.release).len());
+    let (hosts, ports) = (
+        scene.spec.hosts.len(),
+        scene.spec.ports_of(&back.release).len(),
+    );
     scene.spec.budget_back = Some(amounts.resolve_back(hosts, ports));
     Ok(())
 }
 
 fn usable(found: &Preflight, spec: &Spec) -> Result<(), Fail> {
     let refused = |noun: &str, unusable: &BTreeMap<HostId, Unusable>, all: usize| {
-        let mut message = format!("error: {} of {all} {noun} cannot be used; nothing was touched", unusable.len());
+        let mut message = format!(
+            "error: {} of {all} {noun} cannot be used; nothing was touched",
+            unusable.len()
+        );
         for (host, unusable) in unusable {
             message.push_str(&labelled(host, &unusable.why));
         }
         Err(Fail::new(Exit::Unreachable, message))
     };
-    let none_is_left = !spec.hosts.is_empty() && spec.hosts.iter().all(|host| found.unusable.contains_key(host));
+    let none_is_left = !spec.hosts.is_empty()
+        && spec
+            .hosts
+            .iter()
+            .all(|host| found.unusable.contains_key(host));
     if none_is_left || u32::try_from(found.unusable.len()).unwrap_or(u32::MAX) > spec.max_failures {
         return refused("hosts", &found.unusable, found.fleet.hosts.len());
     }
     // Without a balancer's word nobody knows who gets requests.
     if !found.unusable_balancers.is_empty() {
-        return refused("balancers", &found.unusable_balancers, found.fleet.balancers.len());
+        return refused(
+            "balancers",
+            &found.unusable_balancers,
+            found.fleet.balancers.len(),
+        );
     }
     Ok(())
 }
@@ -196,24 +243,30 @@ pub(super) fn labelled(host: &HostId, why: &str) -> String {
     format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }
 
-/// Where every host is drained, one instance a host is none at all: a fleet that serves is only emptied by who says so.
+/// Where every host is drained, one instance a host is none at all: a fleet that serves is only
+/// emptied by who says so.
 fn refuse_to_empty(session: &Session, scene: &Scene) -> Result<(), Fail> {
     let is_emptied = scene.spec.hosts.is_empty() && scene.found.fleet.instances().next().is_some();
     if !is_emptied || session.wants_a_number() {
         return Ok(());
     }
     Err(Fail::refused(
-        "error: every host of the inventory is drained, so no instance could run anywhere; nothing was touched\nhint: add a \
+        "error: every host of the inventory is drained, so no instance could run anywhere; \
+         nothing was touched\nhint: add a \
          host first, or stop the service with `ship scale --replicas 0`",
     ))
 }
 
 fn possible(scene: &Scene, goal: &ReleaseId) -> Result<(), Fail> {
-    let Scene { spec, found, world, .. } = scene;
+    let Scene {
+        spec, found, world, ..
+    } = scene;
     if let Some((present, next, name)) = world.server_clash(spec.ports_of(goal), &found.fleet) {
         return Err(Fail::refused(format!(
-            "error: {present}, where an instance runs, and {next} would be one server, `{name}`, at the balancers; nothing \
-             was touched\nhint: give each slot a server of its own, as in server = \"{{{{ host }}}}-{{{{ port }}}}\""
+            "error: {present}, where an instance runs, and {next} would be one server, `{name}`, \
+             at the balancers; nothing \
+             was touched\nhint: give each slot a server of its own, as in server = \"{{{{ host \
+             }}}}-{{{{ port }}}}\""
         )));
     }
     let obstacles = spec.obstacles(goal, &found.fleet);
@@ -221,7 +274,10 @@ fn possible(scene: &Scene, goal: &ReleaseId) -> Result<(), Fail> {
         return Ok(());
     }
     let head = "error: this rollout cannot work; nothing was touched".to_owned();
-    let lines: Vec<_> = [head].into_iter().chain(obstacles.iter().map(|obstacle| format!("  {obstacle}"))).collect();
+    let lines: Vec<_> = [head]
+        .into_iter()
+        .chain(obstacles.iter().map(|obstacle| format!("  {obstacle}")))
+        .collect();
     Err(Fail::refused(lines.join("\n")))
 }
 
@@ -234,8 +290,9 @@ pub(super) fn tentative(session: &Session, scene: &Scene, goal: &Goal) -> Option
     Rollout::of(&opening.map(|event| Entry { at, event }).collect::<Vec<_>>())
 }
 
-/// The entry of the history that the rollout is for, where it makes no new one: one that stands still goes on, as does a
-/// deploy of what is not there yet. All else is an entry of its own, so that each says who did what, and how it ended.
+/// The entry of the history that the rollout is for, where it makes no new one: one that stands
+/// still goes on, as does a deploy of what is not there yet. All else is an entry of its own, so
+/// that each says who did what, and how it ended.
 fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
     if let Some(earlier) = &goal.earlier {
         return Some(earlier.rollout.goal.revision);
@@ -247,13 +304,23 @@ fn reused(session: &Session, goal: &Goal) -> Option<Revision> {
     current.map(|current| current.revision)
 }
 
-/// The first events of the rollout: its start, and where it goes on from an earlier one, how that stood.
-fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
+/// The first events of the rollout: its start, and where it goes on from an earlier one, how that
+/// stood.
+fn opening(
+    session: &Session,
+    scene: &Scene,
+    goal: &Goal,
+    revision: Revision,
+    epoch: Epoch,
+) -> Vec<Event> {
     let earlier = goal.earlier.as_ref();
     let fallback = scene.fallback.clone();
     let (budget, budget_back) = (scene.spec.budget, scene.spec.budget_back);
-    let target =
-        Generation { revision, release: goal.release.id.clone(), version: goal.release.definition.version.clone() };
+    let target = Generation {
+        revision,
+        release: goal.release.id.clone(),
+        version: goal.release.definition.version.clone(),
+    };
     let start = Event::RolloutStarted(RolloutStart {
         verb: goal.verb,
         service: session.subject.service.clone(),
@@ -263,36 +330,59 @@ fn opening(session: &Session, scene: &Scene, goal: &Goal, revision: Revision, ep
             || fallback.is_none() && session.is_proven(&goal.release.id),
             |earlier| earlier.rollout.is_proven,
         ),
-        scaling: earlier.and_then(|earlier| scaling(scene, &target, fallback.as_ref(), &earlier.then)),
+        scaling: earlier
+            .and_then(|earlier| scaling(scene, &target, fallback.as_ref(), &earlier.then)),
         target,
         fallback,
         replicas: budget.replicas,
-        fallback_replicas: budget_back.map(|back| back.replicas).filter(|back| *back != budget.replicas),
+        fallback_replicas: budget_back
+            .map(|back| back.replicas)
+            .filter(|back| *back != budget.replicas),
         epoch,
         set: session.set.clone(),
     });
-    let turn = earlier.and_then(|earlier| match (&earlier.then, &earlier.rollout.direction) {
-        (_, Direction::Back(failure)) => {
-            Some(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: Then::RollBack })
-        }
-        (GoOn::Back(by), _) => Some(Event::Aborted { by: by.clone() }),
-        // It was aborted, and its controller died before it could turn.
-        (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
-        (_, Direction::Held { .. }) => None,
-    });
-    let done = done_before(scene, goal, revision);
-    let steps = earlier.into_iter().flat_map(|earlier| steps(scene, earlier));
-    let lost = scene.found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
-        failure: Failure {
-            kind: FailureKind::HostLost,
-            host: Some(host.clone()),
-            slot: None,
-            detail: unusable.why.clone(),
-            waited: Duration::ZERO,
+    let turn = earlier.and_then(
+        |earlier| match (&earlier.then, &earlier.rollout.direction) {
+            (_, Direction::Back(failure)) => Some(Event::RolloutFailed {
+                failure: failure.clone(),
+                log: Vec::new(),
+                then: Then::RollBack,
+            }),
+            (GoOn::Back(by), _) => Some(Event::Aborted { by: by.clone() }),
+            // It was aborted, and its controller died before it could turn.
+            (_, Direction::Forward) => earlier
+                .rollout
+                .aborted
+                .clone()
+                .map(|by| Event::Aborted { by }),
+            (_, Direction::Held { .. }) => None,
         },
-        log: Vec::new(),
-    });
-    [start].into_iter().chain(turn).chain(done).chain(steps).chain(lost).collect()
+    );
+    let done = done_before(scene, goal, revision);
+    let steps = earlier
+        .into_iter()
+        .flat_map(|earlier| steps(scene, earlier));
+    let lost = scene
+        .found
+        .unusable
+        .iter()
+        .map(|(host, unusable)| Event::HostQuarantined {
+            failure: Failure {
+                kind: FailureKind::HostLost,
+                host: Some(host.clone()),
+                slot: None,
+                detail: unusable.why.clone(),
+                waited: Duration::ZERO,
+            },
+            log: Vec::new(),
+        });
+    [start]
+        .into_iter()
+        .chain(turn)
+        .chain(done)
+        .chain(steps)
+        .chain(lost)
+        .collect()
 }
 
 /// What the rollout does once.
@@ -306,28 +396,54 @@ fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
     })
 }
 
-/// What was done once already by the rollout that this one goes on with, whether it says so or does the same again.
+/// What was done once already by the rollout that this one goes on with, whether it says so or does
+/// the same again.
 fn done_before(scene: &Scene, goal: &Goal, revision: Revision) -> Vec<Event> {
     let same = |rollout: &Rollout| rollout.goal.revision == revision && rollout.verb == goal.verb;
-    let was_cut_off = |rollout: &Rollout| Standing::of_outcome(rollout.outcome.as_ref()) == Standing::CutOff;
-    let again = || scene.newest.as_ref().filter(|rollout| same(rollout) && was_cut_off(rollout));
-    let Some(rollout) = goal.earlier.as_ref().map(|earlier| &earlier.rollout).or_else(again) else {
+    let was_cut_off =
+        |rollout: &Rollout| Standing::of_outcome(rollout.outcome.as_ref()) == Standing::CutOff;
+    let again = || {
+        scene
+            .newest
+            .as_ref()
+            .filter(|rollout| same(rollout) && was_cut_off(rollout))
+    };
+    let Some(rollout) = goal
+        .earlier
+        .as_ref()
+        .map(|earlier| &earlier.rollout)
+        .or_else(again)
+    else {
         return Vec::new();
     };
     let is_done = |begun: &chore::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
     let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
     done.map(|(chore, _)| {
         let (chore, end, took) = (chore.clone(), End::DoneBefore, Duration::ZERO);
-        Event::ChoreEnded { chore, end, migration: None, took, output: Vec::new() }
+        Event::ChoreEnded {
+            chore,
+            end,
+            migration: None,
+            took,
+            output: Vec::new(),
+        }
     })
     .collect()
 }
 
-/// The steps that a rollout had passed when it stood still, and whether it may go on from the present one.
+/// The steps that a rollout had passed when it stood still, and whether it may go on from the
+/// present one.
 fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
-    let Rollout { steps_passed, promoted, .. } = earlier.rollout;
+    let Rollout {
+        steps_passed,
+        promoted,
+        ..
+    } = earlier.rollout;
     let of = scene.spec.step_count();
-    let again = |full| Event::Promoted { by: "the rollout that it goes on with".to_owned(), full };
+    let again = |full| Event::Promoted {
+        by: "the rollout that it goes on with".to_owned(),
+        full,
+    };
     let passed = match steps_passed {
         0 => None,
         // Through all, by a person.
@@ -335,45 +451,81 @@ fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
         step => Some(Event::StepPassed { step, of }),
     };
     let said = match &earlier.then {
-        GoOn::Promoted { by, full } => Some(Event::Promoted { by: by.clone(), full: *full }),
+        GoOn::Promoted { by, full } => Some(Event::Promoted {
+            by: by.clone(),
+            full: *full,
+        }),
         _ => promoted.then(|| again(false)),
     };
     passed.into_iter().chain(said).collect()
 }
 
-/// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that is what is deployed, a
-/// rollback to where it came from, and none to what a contract has left behind.
+/// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that
+/// is what is deployed, a rollback to where it came from, and none to what a contract has left
+/// behind.
 fn fallback(session: &Session, goal: &Goal) -> Result<Option<Generation>, Fail> {
     let back = match (&goal.earlier, goal.verb) {
         (Some(earlier), _) => earlier.rollout.fallback.clone(),
         (None, Verb::Deploy) => session.fallback(&goal.release.id)?.map(Session::generation),
         (None, Verb::Rollback) => {
-            let present = session.current().filter(|current| current.release != goal.release.id);
+            let present = session
+                .current()
+                .filter(|current| current.release != goal.release.id);
             let present = present.filter(|current| session.is_proven(&current.release));
             present.map(Session::generation)
         }
         (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract) => None,
     };
-    match back.as_ref().and_then(|back| session.revision(back.revision)) {
+    match back
+        .as_ref()
+        .and_then(|back| session.revision(back.revision))
+    {
         Some(record) if session.past_contract(record)?.is_some() => Ok(None),
         _ => Ok(back),
     }
 }
 
-fn scaling(scene: &Scene, target: &Generation, fallback: Option<&Generation>, then: &GoOn) -> Option<Scaling> {
-    let GoOn::Scaled(outcome) = then else { return None };
+fn scaling(
+    scene: &Scene,
+    target: &Generation,
+    fallback: Option<&Generation>,
+    then: &GoOn,
+) -> Option<Scaling> {
+    let GoOn::Scaled(outcome) = then else {
+        return None;
+    };
     // Of two equal parts that which was proven is the safer one.
-    let known: Vec<_> = [fallback, Some(target)].into_iter().flatten().map(|generation| &generation.release).collect();
-    let shares = scaling::shares(&scene.found.fleet, &known, &target.release, scene.spec.budget.replicas);
-    Some(Scaling { shares, then: Box::new(outcome.clone()) })
+    let known: Vec<_> = [fallback, Some(target)]
+        .into_iter()
+        .flatten()
+        .map(|generation| &generation.release)
+        .collect();
+    let shares = scaling::shares(
+        &scene.found.fleet,
+        &known,
+        &target.release,
+        scene.spec.budget.replicas,
+    );
+    Some(Scaling {
+        shares,
+        then: Box::new(outcome.clone()),
+    })
 }
 
 /// Brings the fleet to the goal.
-pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) -> Result<Ended, Fail> {
+pub(super) async fn carry_out(
+    mut session: Session,
+    goal: Goal,
+    output: Output,
+) -> Result<Ended, Fail> {
     let interrupts = signals::listen()?;
     gone::tell(&session)?;
     // What another rollout was going to do is not decided by what runs now.
-    let adopt = if goal.earlier.is_some() { Adopt::Ignore } else { Adopt::Keep };
+    let adopt = if goal.earlier.is_some() {
+        Adopt::Ignore
+    } else {
+        Adopt::Keep
+    };
     let scene = Box::pin(look(&mut session, &goal, adopt)).await?;
     session.keep_scale()?;
     if is_settled(&session, &scene, &goal)? {
@@ -397,20 +549,32 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     goal.announce();
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
-        None => session.store.add_revision(&session.subject, &new_revision(&goal))?,
+        None => session
+            .store
+            .add_revision(&session.subject, &new_revision(&goal))?,
     };
     let seen = scene.found.newest_epoch();
-    let (id, epoch) = session.store.begin_rollout(&session.subject, revision, seen, session.now())?;
+    let (id, epoch) =
+        session
+            .store
+            .begin_rollout(&session.subject, revision, seen, session.now())?;
     let _recording = Recording::begin(&session.place, id);
     let opening = opening(&session, &scene, &goal, revision, epoch);
-    let setup = Setup::here(session.hosts(), session.ports(&scene.definitions), session.versions());
+    let setup = Setup::here(
+        session.hosts(),
+        session.ports(&scene.definitions),
+        session.versions(),
+    );
     let budget = scene.spec.budget;
     let veil = pages::veil(&session);
     let (session, store) = session.lend_store();
     let engine = Engine {
         world: Arc::clone(&scene.world),
         store,
-        reporter: Box::new(Recorded::new(report::reporter(output, setup.clone()), setup)),
+        reporter: Box::new(Recorded::new(
+            report::reporter(output, setup.clone()),
+            setup,
+        )),
         clock: Arc::clone(&session.clock),
         interrupts,
         fleet_name: session.subject.fleet.clone(),
@@ -430,17 +594,24 @@ pub(super) async fn carry_out(mut session: Session, goal: Goal, output: Output) 
     }
     session.store.release_lease()?;
     let exit = goal.exit(&outcome);
-    Box::pin(aftermath::tell(&session, aftermath::Told::Ended { id, exit, budget })).await;
+    Box::pin(aftermath::tell(
+        &session,
+        aftermath::Told::Ended { id, exit, budget },
+    ))
+    .await;
     Ok(Ended::As(outcome))
 }
 
-/// Refuses what is not to begin while nobody is there: too late in its window, or on a fleet that is not well.
+/// Refuses what is not to begin while nobody is there: too late in its window, or on a fleet that
+/// is not well.
 fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fail> {
     if goal.verb != Verb::Deploy || goal.earlier.is_some() {
         return Ok(());
     }
     night::permit_now(session)?;
-    let Some(rollout) = tentative(session, scene, goal) else { return Ok(()) };
+    let Some(rollout) = tentative(session, scene, goal) else {
+        return Ok(());
+    };
     let decided = plan(&scene.spec, &rollout, &scene.found.fleet, session.now());
     if let Next::Finish(Outcome::Closed { why }) = decided.next {
         return Err(night::closed(&why));
@@ -453,31 +624,48 @@ fn night_permits(session: &Session, scene: &Scene, goal: &Goal) -> Result<(), Fa
 
 /// Whether the fleet is where it is to be, and the history says so.
 fn is_settled(session: &Session, scene: &Scene, goal: &Goal) -> Result<bool, Fail> {
-    let recorded = session
-        .current()
-        .is_some_and(|current| current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded));
+    let recorded = session.current().is_some_and(|current| {
+        current.release == goal.release.id && current.outcome == Some(Outcome::Succeeded)
+    });
     let decided = tentative(session, scene, goal).map(|mut rollout| {
         // Where nothing is to be brought in, there is no step to stop at.
-        let event = Event::Promoted { by: String::new(), full: true };
-        rollout.apply(&Entry { at: session.now(), event });
+        let event = Event::Promoted {
+            by: String::new(),
+            full: true,
+        };
+        rollout.apply(&Entry {
+            at: session.now(),
+            event,
+        });
         // What is done once is done by a rollout, and makes none.
-        let spec = Spec { chores: Vec::new(), ..scene.spec.clone() };
+        let spec = Spec {
+            chores: Vec::new(),
+            ..scene.spec.clone()
+        };
         plan(&spec, &rollout, &scene.found.fleet, session.now())
     });
     let complete = decided.is_some_and(|Plan { actions, next, .. }| {
-        // What is left to do then is to tidy up; before that a plan has orders of these kinds too, and others to come.
-        let tidies = |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
-        next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && actions.iter().all(tidies)
+        // What is left to do then is to tidy up; before that a plan has orders of these kinds too,
+        // and others to come.
+        let tidies =
+            |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
+        next == Next::Finish(Outcome::Succeeded)
+            || next == Next::AwaitInFlight && actions.iter().all(tidies)
     });
-    let makes_nothing_new = goal.earlier.is_none() && !matches!(goal.verb, Verb::Restart | Verb::Contract);
-    let newest = session.newest()?.and_then(|(_, journal)| Account::of(&journal));
+    let makes_nothing_new =
+        goal.earlier.is_none() && !matches!(goal.verb, Verb::Restart | Verb::Contract);
+    let newest = session
+        .newest()?
+        .and_then(|(_, journal)| Account::of(&journal));
     let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
     Ok(makes_nothing_new && owes_nothing && recorded && complete)
 }
 
 fn say_nothing_to_do(session: &Session, scene: &Scene, goal: &Goal, output: Output) {
     let version = &goal.release.definition.version;
-    let revision = session.current().map_or(Revision(0), |current| current.revision);
+    let revision = session
+        .current()
+        .map_or(Revision(0), |current| current.revision);
     let replicas = scene.spec.budget.replicas;
     let service = &session.subject.service;
     if output == Output::Json {
@@ -488,7 +676,8 @@ fn say_nothing_to_do(session: &Session, scene: &Scene, goal: &Goal, output: Outp
         drop(super::print(&format!("{event}\n")));
     } else {
         note(&format!(
-            "nothing to do: {service} {version} (revision {revision}) is available on {replicas} of {replicas}"
+            "nothing to do: {service} {version} (revision {revision}) is available on {replicas} \
+             of {replicas}"
         ));
     }
 }
@@ -508,9 +697,12 @@ fn new_revision(goal: &Goal) -> NewRevision {
 /// Forgets what the history's limit leaves out, here as the rollout did on the hosts.
 fn trim(session: &mut Session, current: Revision) -> Result<(), Fail> {
     session.read_history()?;
-    let limit = usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);
+    let limit =
+        usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);
     let retained = history::retained(&session.past(), current, limit);
-    session.store.retain_revisions(&session.subject, &retained)?;
+    session
+        .store
+        .retain_revisions(&session.subject, &retained)?;
     releases::forget_unused(session);
     trace::forget_gone(session);
     Ok(())

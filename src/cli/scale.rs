@@ -15,8 +15,14 @@ pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
     let begun = Session::begun(&args.inventory)?;
     let standing = begun.standing;
     // The number that is asked for now is the last word on it.
-    let set = begun.set_if(standing.is_between()).chain(args.set).filter(|setting| !Session::is_replicas(setting));
-    let overrides = Overrides { version: Some(begun.version()), set: set.collect() };
+    let set = begun
+        .set_if(standing.is_between())
+        .chain(args.set)
+        .filter(|setting| !Session::is_replicas(setting));
+    let overrides = Overrides {
+        version: Some(begun.version()),
+        set: set.collect(),
+    };
     let mut session = Session::open(args.inventory, &overrides)?;
     session.lock(&format!("scale to {}", args.replicas))?;
     session.go_by_hosts().await?;
@@ -30,14 +36,21 @@ pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
         None => goal(&session, args.replicas)?,
     };
     goal.announcement = Some(format!("deployment \"{}\" scaled", session.subject.service));
-    let stands = goal.earlier.as_ref().and_then(|earlier| match &earlier.then {
-        GoOn::Scaled(outcome) => Some(outcome.clone()),
-        _ => None,
-    });
+    let stands = goal
+        .earlier
+        .as_ref()
+        .and_then(|earlier| match &earlier.then {
+            GoOn::Scaled(outcome) => Some(outcome.clone()),
+            _ => None,
+        });
     let ended = rollout::carry_out(session, goal, args.output).await?;
     // To stand as before, in other numbers, is what was asked for.
     let is_reached = matches!(&ended, Ended::As(outcome) if Some(outcome) == stands.as_ref());
-    Ok(if is_reached { Exit::Done } else { ended.exit(Verb::Scale) })
+    Ok(if is_reached {
+        Exit::Done
+    } else {
+        ended.exit(Verb::Scale)
+    })
 }
 
 fn goal(session: &Session, replicas: u32) -> Result<Goal, Fail> {

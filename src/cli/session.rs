@@ -24,7 +24,8 @@ use crate::core::time::{Human, Time};
 use crate::engine::{Clock, Hosts, Preflight, SteadyClock};
 use crate::report::Versions;
 use crate::store::{
-    Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish, place_for,
+    Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish,
+    place_for,
 };
 use crate::trust;
 
@@ -50,8 +51,8 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) found: Option<Found>,
     /// How many instances are asked for now by `ship scale`.
     pub(super) scale: Option<u32>,
-    /// How many instances there are to be, whatever the files say: those of the release that is gone back to, or as many
-    /// as there are.
+    /// How many instances there are to be, whatever the files say: those of the release that is
+    /// gone back to, or as many as there are.
     pub(super) replicas: Option<u32>,
     /// Whether anybody is there.
     pub(super) attendance: Attendance,
@@ -66,15 +67,21 @@ pub(super) enum StoreAccess {
     Write,
 }
 
-/// Who passes through the state directory: services that run as users of their own, where a local host keeps its releases
-/// there.
+/// Who passes through the state directory: services that run as users of their own, where a local
+/// host keeps its releases there.
 fn passers(project: &Project) -> Access {
     let service = &project.playbook.service;
-    let has_user =
-        |host: &config::HostConfig| service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo;
-    let passes =
-        |host: &config::HostConfig| host.transport == Transport::Local && host.base_dir.is_none() && has_user(host);
-    if project.inventory.hosts.iter().any(passes) { Access::Services } else { Access::OwnerOnly }
+    let has_user = |host: &config::HostConfig| {
+        service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
+    };
+    let passes = |host: &config::HostConfig| {
+        host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
+    };
+    if project.inventory.hosts.iter().any(passes) {
+        Access::Services
+    } else {
+        Access::OwnerOnly
+    }
 }
 
 /// The hosts, and what a look at them has found.
@@ -88,7 +95,8 @@ pub(super) struct Found {
 pub(super) struct Attendance {
     /// Nobody is there.
     pub(super) unattended: bool,
-    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet that is not healthy.
+    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
+    /// that is not healthy.
     pub(super) force: bool,
 }
 
@@ -133,7 +141,12 @@ impl<S> Session<S> {
     }
 
     pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
-        self.project.inventory.hosts.iter().map(|host| (host.name.clone(), host.address.clone())).collect()
+        self.project
+            .inventory
+            .hosts
+            .iter()
+            .map(|host| (host.name.clone(), host.address.clone()))
+            .collect()
     }
 }
 
@@ -151,7 +164,10 @@ impl Session {
     }
 
     /// Reads the files and opens the state.
-    pub(super) fn open(inventory: args::InventoryArg, overrides: &config::Overrides) -> Result<Self, Fail> {
+    pub(super) fn open(
+        inventory: args::InventoryArg,
+        overrides: &config::Overrides,
+    ) -> Result<Self, Fail> {
         Self::open_with(inventory, overrides, StoreAccess::Write)
     }
 
@@ -175,8 +191,10 @@ impl Session {
     ) -> Result<Self, Fail> {
         config::withhold(&project);
         let place = place_for(&inventory);
-        let subject =
-            Subject { fleet: project.inventory.fleet.clone(), service: project.playbook.service.name.clone() };
+        let subject = Subject {
+            fleet: project.inventory.fleet.clone(),
+            service: project.playbook.service.name.clone(),
+        };
         let store = match access {
             StoreAccess::Read => Sqlite::open_to_read(&place)?,
             StoreAccess::Write => Sqlite::open_for(&place, passers(&project))?,
@@ -222,7 +240,8 @@ impl Session {
         let holder = Holder::this_process(&user, &host, run, self.clock.wall());
         // A ship that is called by another's hook goes on under its lease.
         let token = std::env::var(config::LEASE).ok();
-        self.store.acquire_lease(&self.subject, holder, token.as_deref())?;
+        self.store
+            .acquire_lease(&self.subject, holder, token.as_deref())?;
         self.store.remember(&self.subject, &self.inventory)?;
         // Another may have changed the history before the lease was had.
         self.read_history()?;
@@ -257,21 +276,32 @@ impl Session {
     /// Who runs where by what the journals tell: of all rollouts, or of those before one.
     pub(super) fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Fail> {
         let mut roster = Roster::default();
-        for rollout in self.store.rollouts(&self.subject)?.into_iter().take_while(|rollout| Some(rollout.id) != before)
+        for rollout in self
+            .store
+            .rollouts(&self.subject)?
+            .into_iter()
+            .take_while(|rollout| Some(rollout.id) != before)
         {
-            self.store.journal(rollout.id)?.iter().for_each(|entry| roster.apply(entry));
+            self.store
+                .journal(rollout.id)?
+                .iter()
+                .for_each(|entry| roster.apply(entry));
         }
         Ok(roster)
     }
 
     /// The newest rollout, if there was one.
     pub(super) fn newest_rollout(&self) -> Result<Option<Rollout>, Fail> {
-        Ok(self.newest()?.and_then(|(_, journal)| Rollout::of(&journal)))
+        Ok(self
+            .newest()?
+            .and_then(|(_, journal)| Rollout::of(&journal)))
     }
 
     /// Who carries out a rollout now, if anybody alive does.
     pub(super) fn holder(&self) -> Result<Option<Holder>, Fail> {
-        Ok(self.store.holder(&self.subject, &who().1, self.clock.wall())?)
+        Ok(self
+            .store
+            .holder(&self.subject, &who().1, self.clock.wall())?)
     }
 
     /// Whether anybody alive carries out a rollout.
@@ -283,13 +313,18 @@ impl Session {
     pub(super) fn standing(&self) -> Result<Standing, Fail> {
         // The lease first: it is given back after the end was recorded.
         let is_carried_out = self.is_carried_out()?;
-        let newest = self.newest()?.and_then(|(_, journal)| Account::of(&journal));
+        let newest = self
+            .newest()?
+            .and_then(|(_, journal)| Account::of(&journal));
         Ok(Standing::of(newest.as_ref(), is_carried_out))
     }
 
-    /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else is at work.
+    /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else
+    /// is at work.
     pub(super) fn permit(&self, ask: Ask) -> Result<Standing, Fail> {
-        let newest = self.newest()?.and_then(|(_, journal)| Account::of(&journal));
+        let newest = self
+            .newest()?
+            .and_then(|(_, journal)| Account::of(&journal));
         let standing = Standing::of(newest.as_ref(), false);
         match standing.refusal(ask, &self.subject.service) {
             Some(refusal) => Err(refusal.into()),
@@ -300,7 +335,13 @@ impl Session {
     /// Asks something of the process that carries out a rollout.
     pub(super) fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Fail> {
         let (user, host) = who();
-        Ok(self.store.ask(rollout, &Request { wish, by: format!("{user}@{host}") })?)
+        Ok(self.store.ask(
+            rollout,
+            &Request {
+                wish,
+                by: format!("{user}@{host}"),
+            },
+        )?)
     }
 
     /// The revision that the fleet is on.
@@ -312,16 +353,26 @@ impl Session {
         Fail::refused("error: nothing was deployed yet; `ship deploy` comes first")
     }
 
-    /// What the newest rollout was begun with, whatever the files lack now that the command line gave then.
+    /// What the newest rollout was begun with, whatever the files lack now that the command line
+    /// gave then.
     pub(super) fn begun(inventory: &args::InventoryArg) -> Result<Begun, Fail> {
-        let any = config::Overrides { version: Some("0".to_owned()), set: Vec::new() };
+        let any = config::Overrides {
+            version: Some("0".to_owned()),
+            set: Vec::new(),
+        };
         let session = Self::recall(inventory.clone(), &any, StoreAccess::Read)?;
-        let journal = session.newest()?.map(|(_, journal)| journal).unwrap_or_default();
+        let journal = session
+            .newest()?
+            .map(|(_, journal)| journal)
+            .unwrap_or_default();
         let start = journal.first().and_then(|entry| match &entry.event {
             Event::RolloutStarted(start) => Some(start.clone()),
             _ => None,
         });
-        Ok(Begun { start, standing: session.standing()? })
+        Ok(Begun {
+            start,
+            standing: session.standing()?,
+        })
     }
 
     /// Nobody is there to be asked.
@@ -345,7 +396,10 @@ impl Session {
     }
 
     /// Where a bare `ship rollback` from `release` goes.
-    pub(super) fn rollback_target(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+    pub(super) fn rollback_target(
+        &self,
+        release: &ReleaseId,
+    ) -> Result<Option<&RevisionRecord>, Fail> {
         let past = self.past_that_may_run()?;
         Ok(history::rollback_target(&past, release).and_then(|back| self.revision(back.revision)))
     }
@@ -355,7 +409,9 @@ impl Session {
         let made = self.store.contracted(&self.subject)?;
         let may_run = |past: &Past| {
             let record = self.revision(past.revision);
-            record.is_some_and(|record| past_contract(&record.definition, Some(record.revision), &made).is_none())
+            record.is_some_and(|record| {
+                past_contract(&record.definition, Some(record.revision), &made).is_none()
+            })
         };
         Ok(self.past().into_iter().filter(may_run).collect())
     }
@@ -368,7 +424,11 @@ impl Session {
     /// Why a revision must not run any more, if a contract has left it behind.
     pub(super) fn past_contract(&self, record: &RevisionRecord) -> Result<Option<String>, Fail> {
         let made = self.store.contracted(&self.subject)?;
-        Ok(past_contract(&record.definition, Some(record.revision), &made))
+        Ok(past_contract(
+            &record.definition,
+            Some(record.revision),
+            &made,
+        ))
     }
 
     pub(super) fn past(&self) -> Vec<Past> {
@@ -383,11 +443,15 @@ impl Session {
             .collect()
     }
 
-    /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled back, and where the
-    /// newest rollout was, the newest of the release that it went back to.
+    /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled
+    /// back, and where the newest rollout was, the newest of the release that it went back to.
     pub(super) fn current(&self) -> Option<&RevisionRecord> {
         use crate::core::failure::Outcome;
-        let mut left = self.revisions.iter().rev().filter(|record| record.outcome != Some(Outcome::RolledBack));
+        let mut left = self
+            .revisions
+            .iter()
+            .rev()
+            .filter(|record| record.outcome != Some(Outcome::RolledBack));
         match &self.rolled_back_to {
             Some(release) => left.find(|record| record.release == *release),
             None => left.next(),
@@ -395,25 +459,39 @@ impl Session {
     }
 
     pub(super) fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
-        self.revisions.iter().find(|record| record.revision == number)
+        self.revisions
+            .iter()
+            .find(|record| record.revision == number)
     }
 
     /// Every release of the history, and those that only the hosts know.
     pub(super) fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
-        let own = self.revisions.iter().map(|record| (record.release.clone(), record.definition.clone()));
+        let own = self
+            .revisions
+            .iter()
+            .map(|record| (record.release.clone(), record.definition.clone()));
         self.on_hosts.clone().into_iter().chain(own).collect()
     }
 
     pub(super) fn versions(&self) -> Versions {
-        let versions = self.definitions().into_iter().map(|(release, definition)| (release, definition.version));
+        let versions = self
+            .definitions()
+            .into_iter()
+            .map(|(release, definition)| (release, definition.version));
         Versions::new(versions.collect())
     }
 
     pub(super) fn hosts(&self) -> Vec<HostId> {
-        self.project.inventory.hosts.iter().map(|host| host.name.clone()).collect()
+        self.project
+            .inventory
+            .hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect()
     }
 
-    /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were checked, so it can be had.
+    /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
+    /// checked, so it can be had.
     pub(super) fn spec(
         &self,
         definitions: &BTreeMap<ReleaseId, Definition>,
@@ -421,23 +499,41 @@ impl Session {
     ) -> Result<Spec, Fail> {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
-        let hosts: Vec<_> = self.project.inventory.carriers().map(|host| host.name.clone()).collect();
+        let hosts: Vec<_> = self
+            .project
+            .inventory
+            .carriers()
+            .map(|host| host.name.clone())
+            .collect();
         let release_ports: BTreeMap<_, _> = definitions
             .iter()
             .filter(|(_, definition)| !definition.ports.is_empty())
             .map(|(release, definition)| (release.clone(), definition.ports.clone()))
             .collect();
-        let ports = goal.and_then(|goal| release_ports.get(goal)).unwrap_or(&playbook.service.ports);
+        let ports = goal
+            .and_then(|goal| release_ports.get(goal))
+            .unwrap_or(&playbook.service.ports);
         let budget = self
             .amounts()?
             .resolve(hosts.len(), ports.len())
             .map_err(|impossible| Fail::refused(format!("error: {impossible}")))?;
         let mut past = self.past();
         let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
-        let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
-        if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
+        let mut newest = past
+            .iter()
+            .map(|entry| entry.revision)
+            .max()
+            .unwrap_or_default();
+        if let Some(goal) =
+            goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal))
+        {
             newest = Revision(newest.0 + 1);
-            past.push(Past { revision: newest, release: goal.clone(), verb: Verb::Deploy, proven: true });
+            past.push(Past {
+                revision: newest,
+                release: goal.clone(),
+                verb: Verb::Deploy,
+                proven: true,
+            });
         }
         let retained = history::retained(&past, newest, limit);
         Ok(Spec {
@@ -455,12 +551,19 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
-            waits: definitions.iter().map(|(release, definition)| (release.clone(), definition.waits())).collect(),
+            waits: definitions
+                .iter()
+                .map(|(release, definition)| (release.clone(), definition.waits()))
+                .collect(),
             steps: self.steps(budget.replicas),
             hours: night::hours(self),
             chores: Vec::new(),
             analyses: playbook.analyses.clone(),
-            at_gate: if self.attendance.unattended { playbook.unattended.gate } else { AtGate::Wait },
+            at_gate: if self.attendance.unattended {
+                playbook.unattended.gate
+            } else {
+                AtGate::Wait
+            },
             traffic: self.traffic(),
             keep: history::kept_releases(&past, &retained),
         })
@@ -485,18 +588,25 @@ pub(super) struct Begun {
 impl Begun {
     /// Its version; some version where there is none, as the files need not name one.
     pub(super) fn version(&self) -> String {
-        self.start.as_ref().map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
+        self.start
+            .as_ref()
+            .map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
     }
 
     /// The settings of its command line, if they matter.
     pub(super) fn set_if(&self, matters: bool) -> impl Iterator<Item = String> {
-        self.start.iter().filter(move |_| matters).flat_map(|start| start.set.clone())
+        self.start
+            .iter()
+            .filter(move |_| matters)
+            .flat_map(|start| start.set.clone())
     }
 }
 
 /// This user and this machine.
 pub(super) fn who() -> (String, String) {
-    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
     let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
         // The environment says none, as under `env -i`.
         let uid = trust::caller();
@@ -504,5 +614,12 @@ pub(super) fn who() -> (String, String) {
     });
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    (user, if host.is_empty() { "localhost".to_owned() } else { host.to_owned() })
+    (
+        user,
+        if host.is_empty() {
+            "localhost".to_owned()
+        } else {
+            host.to_owned()
+        },
+    )
 }

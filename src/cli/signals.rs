@@ -8,11 +8,18 @@ use crate::engine::Interrupts;
 
 /// Listens from now on.
 pub(super) fn listen() -> Result<Interrupts, Fail> {
-    let failed = |error| Fail::new(Exit::Internal, format!("error: cannot listen for signals: {error}"));
+    let failed = |error| {
+        Fail::new(
+            Exit::Internal,
+            format!("error: cannot listen for signals: {error}"),
+        )
+    };
     let (sender, receiver) = mpsc::unbounded_channel();
-    for (kind, name) in
-        [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM"), (SignalKind::hangup(), "SIGHUP")]
-    {
+    for (kind, name) in [
+        (SignalKind::interrupt(), "SIGINT"),
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::hangup(), "SIGHUP"),
+    ] {
         let mut stream = signal(kind).map_err(failed)?;
         let sender = sender.clone();
         tokio::spawn(async move {

@@ -50,14 +50,23 @@ impl View {
         let session = Session::recall(inventory, &Overrides::default(), StoreAccess::Read)?;
         let definitions = session.definitions();
         let world = session.world(definitions.clone(), None);
-        Ok(Self { session, definitions, world })
+        Ok(Self {
+            session,
+            definitions,
+            world,
+        })
     }
 
-    /// Takes in what other processes have recorded since. A new release brings a definition of its own, and may have come
-    /// with other files.
+    /// Takes in what other processes have recorded since. A new release brings a definition of its
+    /// own, and may have come with other files.
     async fn refresh(&mut self, inventory: &InventoryArg) -> Result<(), Fail> {
         self.session.read_history()?;
-        if self.session.definitions().keys().eq(self.definitions.keys()) {
+        if self
+            .session
+            .definitions()
+            .keys()
+            .eq(self.definitions.keys())
+        {
             return Ok(());
         }
         let old = std::mem::replace(self, Self::open(inventory.clone())?);
@@ -68,7 +77,11 @@ impl View {
 
 async fn watch(view: &mut View, inventory: InventoryArg, form: Form) -> Result<Exit, Fail> {
     let mut interrupts = signals::listen()?;
-    let clear = if std::io::stdout().is_terminal() && form == Form::Text { "\x1b[H\x1b[2J" } else { "" };
+    let clear = if std::io::stdout().is_terminal() && form == Form::Text {
+        "\x1b[H\x1b[2J"
+    } else {
+        ""
+    };
     loop {
         view.refresh(&inventory).await?;
         tokio::select! {
@@ -97,7 +110,10 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
     };
     let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
     let account = Account::of(&journal);
-    let frozen = session.store.freeze(&session.subject)?.filter(|freeze| freeze.holds(session.now()));
+    let frozen = session
+        .store
+        .freeze(&session.subject)?
+        .filter(|freeze| freeze.holds(session.now()));
     let frozen = frozen.map(|freeze| format!("frozen by {freeze}"));
     if let Some(account) = &account {
         // What was asked for last, which the command line may have said and not the playbook.
@@ -111,7 +127,10 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
         }
     }
     let target = target(session, account.as_ref(), holder.is_some());
-    let versions = definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone())).collect();
+    let versions = definitions
+        .iter()
+        .map(|(id, definition)| (id.clone(), definition.version.clone()))
+        .collect();
     let now = session.now();
     let mut holds = drained(session, &found.fleet);
     holds.extend(ownership::holds(session, &found));
@@ -143,17 +162,27 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
             print(&format!("{object}\n")).map(drop)
         }
         Form::Text => {
-            let debt = status.debt.iter().map(|held| format!("left behind: {}", held.why));
-            let wish = asked.filter(|_| account.as_ref().is_some_and(|account| account.outcome.is_none()));
+            let debt = status
+                .debt
+                .iter()
+                .map(|held| format!("left behind: {}", held.why));
+            let wish = asked.filter(|_| {
+                account
+                    .as_ref()
+                    .is_some_and(|account| account.outcome.is_none())
+            });
             let wish = wish.map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb()));
-            let mut lines = account.map(|account| account.lines(by.as_deref(), now)).unwrap_or_default();
+            let mut lines = account
+                .map(|account| account.lines(by.as_deref(), now))
+                .unwrap_or_default();
             lines.extend(wish);
             lines.extend(frozen);
             lines.extend(waiting_contracts(session)?);
             lines.extend(debt);
             lines.extend(elsewhere.map(|owner| ownership::deployed_elsewhere(&owner, now)));
-            let lines =
-                lines.iter().fold(String::new(), |text, line| text + &report::text::clean_indented(line) + "\n");
+            let lines = lines.iter().fold(String::new(), |text, line| {
+                text + &report::text::clean_indented(line) + "\n"
+            });
             print(&format!("{clear}{}{lines}", report::table::status(&status))).map(drop)
         }
     }
@@ -161,24 +190,47 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
 
 /// Why nothing is being done about the hosts that are to be drained, or are.
 fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
-    let drained = session.project.inventory.hosts.iter().filter(|host| host.drain);
+    let drained = session
+        .project
+        .inventory
+        .hosts
+        .iter()
+        .filter(|host| host.drain);
     let hold = |host: &HostId| {
-        let is_empty = fleet.hosts.get(host).is_none_or(|seen| seen.instances().next().is_none());
-        if is_empty { Hold::Drained } else { Hold::ToDrain }
+        let is_empty = fleet
+            .hosts
+            .get(host)
+            .is_none_or(|seen| seen.instances().next().is_none());
+        if is_empty {
+            Hold::Drained
+        } else {
+            Hold::ToDrain
+        }
     };
-    drained.map(|host| (host.name.clone(), hold(&host.name))).collect()
+    drained
+        .map(|host| (host.name.clone(), hold(&host.name)))
+        .collect()
 }
 
 /// Contracts of what runs that a person is to make.
 fn waiting_contracts(session: &Session) -> Result<Vec<String>, Fail> {
     let made = session.store.migrations_made(&session.subject)?;
-    let proven = session.current().filter(|current| session.is_proven(&current.release));
-    let left = proven.map(|current| chore::contracts(&current.definition, &made)).unwrap_or_default();
-    Ok(left.into_iter().map(|chore| format!("{} waits for `ship contract`", chore.name)).collect())
+    let proven = session
+        .current()
+        .filter(|current| session.is_proven(&current.release));
+    let left = proven
+        .map(|current| chore::contracts(&current.definition, &made))
+        .unwrap_or_default();
+    Ok(left
+        .into_iter()
+        .map(|chore| format!("{} waits for `ship contract`", chore.name))
+        .collect())
 }
 
 /// Where a running rollout goes; else the revision that the fleet is on.
 fn target(session: &Session, account: Option<&Account>, is_running: bool) -> Option<Generation> {
     let under_way = account.filter(|account| is_running && account.outcome.is_none());
-    under_way.map(|account| account.target.clone()).or_else(|| session.current().map(Session::generation))
+    under_way
+        .map(|account| account.target.clone())
+        .or_else(|| session.current().map(Session::generation))
 }

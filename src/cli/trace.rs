@@ -1,10 +1,10 @@
-//! What ship says of its own work: to stderr with `--verbose`, and of every rollout into a file, whatever is said
-//! elsewhere.
+//! What ship says of its own work: to stderr with `--verbose`, and of every rollout into a file,
+//! whatever is said elsewhere.
 //!
-//! The file has a JSON object a line: `time`, `level` and `message`, then for an event of the rollout the journal's own
-//! entry (`at`, `event` and what follows from it), for anything else `module` and its fields. Each line is one write, so
-//! that a ship that is killed loses no more than the last one. A log that cannot be written is no reason to stop a
-//! rollout.
+//! The file has a JSON object a line: `time`, `level` and `message`, then for an event of the
+//! rollout the journal's own entry (`at`, `event` and what follows from it), for anything else
+//! `module` and its fields. Each line is one write, so that a ship that is killed loses no more
+//! than the last one. A log that cannot be written is no reason to stop a rollout.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -48,7 +48,10 @@ pub(super) fn begin(verbose: u8) {
     let filter = EnvFilter::try_from_env("SHIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let shown = format::layer().with_writer(io::stderr).with_filter(filter);
     let recorded = Lines.with_filter(Targets::new().with_target("ship", LevelFilter::DEBUG));
-    tracing_subscriber::registry().with(shown).with(recorded).init();
+    tracing_subscriber::registry()
+        .with(shown)
+        .with(recorded)
+        .init();
 }
 
 /// The log of a rollout, which is written until this is dropped.
@@ -72,7 +75,11 @@ impl Recording {
             Sink::Open(_) | Sink::Nowhere => VecDeque::new(),
         };
         if let Ok(file) = opened {
-            let mut log = Log { file, bytes: 0, is_torn: false };
+            let mut log = Log {
+                file,
+                bytes: 0,
+                is_torn: false,
+            };
             for line in earlier {
                 log.write(&line);
             }
@@ -95,12 +102,22 @@ impl Drop for Recording {
     }
 }
 
-/// Removes what is left of rollouts that the history has forgotten: their logs, and what else is named after them.
+/// Removes what is left of rollouts that the history has forgotten: their logs, and what else is
+/// named after them.
 pub(super) fn forget_gone(session: &Session) {
-    let Ok(known) = session.store.rollout_ids() else { return };
-    for entry in std::fs::read_dir(session.place.runs()).into_iter().flatten().flatten() {
+    let Ok(known) = session.store.rollout_ids() else {
+        return;
+    };
+    for entry in std::fs::read_dir(session.place.runs())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(RolloutId);
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok())
+            .map(RolloutId);
         if number.is_some_and(|number| !known.contains(&number)) {
             // Another ship may have been quicker.
             drop(std::fs::remove_file(path));
@@ -114,7 +131,8 @@ fn open(path: &Path) -> io::Result<File> {
     }
     // What the services say of themselves may be nobody else's business.
     let file = trust::private_file().create(true).append(true).open(path)?;
-    // A number comes again only where the history has forgotten it; whatever else is there has no length.
+    // A number comes again only where the history has forgotten it; whatever else is there has no
+    // length.
     drop(file.set_len(0));
     Ok(file)
 }
@@ -162,9 +180,12 @@ struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let matters = *event.metadata().level() <= Level::INFO || event.metadata().target() == TARGET;
+        let matters =
+            *event.metadata().level() <= Level::INFO || event.metadata().target() == TARGET;
         let line = line(event);
-        SINK.lock().unwrap_or_else(PoisonError::into_inner).take(line, matters);
+        SINK.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(line, matters);
     }
 }
 
@@ -173,8 +194,15 @@ fn line(event: &Event<'_>) -> String {
     event.record(&mut fields);
     let metadata = event.metadata();
     let (time, message) = (rfc3339(SteadyClock.now()), Value::from(fields.message));
-    let mut line = format!(r#"{{"time":"{time}","level":"{}","message":{message}"#, metadata.level());
-    if let Some(entry) = fields.entry.as_deref().and_then(|entry| entry.strip_prefix('{')) {
+    let mut line = format!(
+        r#"{{"time":"{time}","level":"{}","message":{message}"#,
+        metadata.level()
+    );
+    if let Some(entry) = fields
+        .entry
+        .as_deref()
+        .and_then(|entry| entry.strip_prefix('{'))
+    {
         // As the journal has it.
         line.push(',');
         line.push_str(entry);
@@ -239,8 +267,15 @@ mod tests {
 
     #[test]
     fn full_disk_loses_lines_and_nothing_else() {
-        let file = std::fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let mut log = Log { file, bytes: 0, is_torn: false };
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut log = Log {
+            file,
+            bytes: 0,
+            is_torn: false,
+        };
         log.write("a line");
         assert!(log.is_torn, "the next line begins anew");
     }

@@ -17,16 +17,49 @@ use crate::store::Subject;
 
 impl Session {
     /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Arc<Hosts> {
+    pub(super) fn world(
+        &self,
+        definitions: BTreeMap<ReleaseId, Definition>,
+        release: Option<&Release>,
+    ) -> Arc<Hosts> {
         let inventory = &self.project.inventory;
         let ports = self.ports(&definitions);
-        let sites = inventory.hosts.iter().map(|host| HostSite { ports: ports.clone(), ..self.site(host) });
-        let sites = sites.chain(inventory.balancers.iter().map(|balancer| self.balancer_site(balancer))).collect();
+        let sites = inventory.hosts.iter().map(|host| HostSite {
+            ports: ports.clone(),
+            ..self.site(host)
+        });
+        let sites = sites
+            .chain(
+                inventory
+                    .balancers
+                    .iter()
+                    .map(|balancer| self.balancer_site(balancer)),
+            )
+            .collect();
         let releases = self.releases(definitions, release);
-        let driver = self.project.playbook.traffic.as_ref().map(|traffic| traffic.driver.clone());
+        let driver = self
+            .project
+            .playbook
+            .traffic
+            .as_ref()
+            .map(|traffic| traffic.driver.clone());
         let ports = self.project.playbook.service.ports.clone();
-        let balancing = self.traffic().zip(driver).map(|(traffic, driver)| Balancing { traffic, driver, ports });
-        Arc::new(Hosts::new(sites, releases, self.owner(), Arc::clone(&self.clock), balancing, self.control()))
+        let balancing = self
+            .traffic()
+            .zip(driver)
+            .map(|(traffic, driver)| Balancing {
+                traffic,
+                driver,
+                ports,
+            });
+        Arc::new(Hosts::new(
+            sites,
+            releases,
+            self.owner(),
+            Arc::clone(&self.clock),
+            balancing,
+            self.control(),
+        ))
     }
 
     /// Tells the hosts' connections what is known of the releases by now.
@@ -44,13 +77,29 @@ impl Session {
         }
     }
 
-    fn releases(&self, definitions: BTreeMap<ReleaseId, Definition>, release: Option<&Release>) -> Releases {
+    fn releases(
+        &self,
+        definitions: BTreeMap<ReleaseId, Definition>,
+        release: Option<&Release>,
+    ) -> Releases {
         let secrets = release.and_then(|release| release.secrets.as_ref());
-        let pulled = release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
-        let secrets = secrets.map(|secrets| (secrets.sha256.clone(), secrets.file.clone())).into_iter().collect();
+        let pulled =
+            release.and_then(|release| Some((release.id.clone(), release.pulled_from.clone()?)));
+        let secrets = secrets
+            .map(|secrets| (secrets.sha256.clone(), secrets.file.clone()))
+            .into_iter()
+            .collect();
         let proven = self.revisions.iter().filter(|record| record.proven);
-        let proven = proven.map(|record| (record.release.clone(), record.began)).collect();
-        Releases { definitions, artifacts: self.place.artifacts(), secrets, proven, pulled }
+        let proven = proven
+            .map(|record| (record.release.clone(), record.began))
+            .collect();
+        Releases {
+            definitions,
+            artifacts: self.place.artifacts(),
+            secrets,
+            proven,
+            pulled,
+        }
     }
 
     /// Ends the connections of a verb that has nothing more to do.
@@ -64,7 +113,13 @@ impl Session {
     fn owner(&self) -> Owner {
         let Subject { fleet, service } = self.subject.clone();
         let (user, host) = who();
-        let dir = self.place.dir.parent().unwrap_or(&self.place.dir).display().to_string();
+        let dir = self
+            .place
+            .dir
+            .parent()
+            .unwrap_or(&self.place.dir)
+            .display()
+            .to_string();
         Owner {
             fleet,
             service,
@@ -79,7 +134,10 @@ impl Session {
     /// The ports of the playbook, then those of other releases.
     pub(super) fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
         let mut ports = self.project.playbook.service.ports.clone();
-        for port in definitions.values().flat_map(|definition| &definition.ports) {
+        for port in definitions
+            .values()
+            .flat_map(|definition| &definition.ports)
+        {
             if !ports.contains(port) {
                 ports.push(*port);
             }
@@ -89,47 +147,103 @@ impl Session {
 
     /// Where commands of the playbook's run on this machine, and what they are told besides.
     fn control(&self) -> Control {
-        let dir = self.project.playbook.path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let mut env = BTreeMap::from([("SHIP_INVENTORY".to_owned(), self.inventory.display().to_string())]);
-        env.extend(self.store.lease_token().map(|token| (config::LEASE.to_owned(), token.to_owned())));
+        let dir = self
+            .project
+            .playbook
+            .path
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty());
+        let mut env = BTreeMap::from([(
+            "SHIP_INVENTORY".to_owned(),
+            self.inventory.display().to_string(),
+        )]);
+        env.extend(
+            self.store
+                .lease_token()
+                .map(|token| (config::LEASE.to_owned(), token.to_owned())),
+        );
         // A hook is the service's own, and has its secrets here as on a host.
-        let names = self.project.playbook.service.secrets.names.iter().map(|name| name.value.clone());
+        let names = self
+            .project
+            .playbook
+            .service
+            .secrets
+            .names
+            .iter()
+            .map(|name| name.value.clone());
         env.extend(names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
-        Control { dir: dir.map(std::path::Path::to_owned), env }
+        Control {
+            dir: dir.map(std::path::Path::to_owned),
+            env,
+        }
     }
 
     /// Who sends requests to the instances, if anybody does.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         let traffic = self.project.playbook.traffic.as_ref()?;
-        let balancers =
-            if traffic.driver.is_on_hosts() { Balancers::OnHosts } else { Balancers::Shared(self.balancers()) };
-        Some(Traffic { balancers, drain_timeout: traffic.drain_timeout })
+        let balancers = if traffic.driver.is_on_hosts() {
+            Balancers::OnHosts
+        } else {
+            Balancers::Shared(self.balancers())
+        };
+        Some(Traffic {
+            balancers,
+            drain_timeout: traffic.drain_timeout,
+        })
     }
 
     /// The balancers' machines.
     pub(super) fn balancers(&self) -> Vec<HostId> {
-        self.project.inventory.balancers.iter().map(|balancer| balancer.name.clone()).collect()
+        self.project
+            .inventory
+            .balancers
+            .iter()
+            .map(|balancer| balancer.name.clone())
+            .collect()
     }
 
-    /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is kept apart: no service
-    /// has such a name. Several fleets may share a balancer, so each has a directory of its own there.
+    /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is
+    /// kept apart: no service has such a name. Several fleets may share a balancer, so each has a
+    /// directory of its own there.
     fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
         let site = self.site(balancer);
-        let base_dir = format!("{}/.balancer/{}", site.base_dir.trim_end_matches('/'), self.subject.fleet);
-        HostSite { base_dir, ports: Vec::new(), ..site }
+        let base_dir = format!(
+            "{}/.balancer/{}",
+            site.base_dir.trim_end_matches('/'),
+            self.subject.fleet
+        );
+        HostSite {
+            base_dir,
+            ports: Vec::new(),
+            ..site
+        }
     }
 
     /// The service's directory on a host.
     pub(super) fn root(&self, host: &HostId) -> String {
-        let found = self.project.inventory.hosts.iter().find(|known| known.name == *host);
-        let base_dir = found.map(|host| self.site(host).base_dir).unwrap_or_default();
-        format!("{}/{}", base_dir.trim_end_matches('/'), self.subject.service)
+        let found = self
+            .project
+            .inventory
+            .hosts
+            .iter()
+            .find(|known| known.name == *host);
+        let base_dir = found
+            .map(|host| self.site(host).base_dir)
+            .unwrap_or_default();
+        format!(
+            "{}/{}",
+            base_dir.trim_end_matches('/'),
+            self.subject.service
+        )
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {
         let local = host.transport == Transport::Local;
         let default = if local {
-            self.place.local_host(host.name.as_str()).to_string_lossy().into_owned()
+            self.place
+                .local_host(host.name.as_str())
+                .to_string_lossy()
+                .into_owned()
         } else {
             DEFAULT_BASE_DIR.to_owned()
         };
@@ -138,7 +252,11 @@ impl Session {
             target: Target {
                 name: host.name.clone(),
                 address: host.address.clone(),
-                transport: if local { crate::remote::Transport::Local } else { crate::remote::Transport::Ssh },
+                transport: if local {
+                    crate::remote::Transport::Local
+                } else {
+                    crate::remote::Transport::Ssh
+                },
                 user: ssh.user,
                 port: ssh.port,
                 identity_file: ssh.identity_file,

@@ -10,7 +10,9 @@ use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::template::render_version;
 use super::tree::Node;
-use super::value::{Fault, Faults, boolean, choice, count, line, positive_duration, quoted, string, times};
+use super::value::{
+    Fault, Faults, boolean, choice, count, line, positive_duration, quoted, string, times,
+};
 
 /// How one begins.
 pub(super) const EXAMPLE: &str = "[[analysis]]\nname = \"errors\"\nkind = \"compare\"";
@@ -32,7 +34,11 @@ enum Kind {
 }
 
 /// Reads all of them; templates in them know the `version`.
-pub(super) fn read(tables: &[Fields<'_>], version: Option<&str>, sink: &Sink) -> Option<Vec<Analysis>> {
+pub(super) fn read(
+    tables: &[Fields<'_>],
+    version: Option<&str>,
+    sink: &Sink,
+) -> Option<Vec<Analysis>> {
     let mut all: Vec<Analysis> = Vec::new();
     let mut whole = true;
     for fields in tables {
@@ -41,8 +47,13 @@ pub(super) fn read(tables: &[Fields<'_>], version: Option<&str>, sink: &Sink) ->
             continue;
         };
         if all.iter().any(|other| other.name == analysis.name) {
-            let place = fields.place_of("name").unwrap_or_else(|| fields.place().clone());
-            let message = format!("there are two analyses by the name {}", quoted(&analysis.name));
+            let place = fields
+                .place_of("name")
+                .unwrap_or_else(|| fields.place().clone());
+            let message = format!(
+                "there are two analyses by the name {}",
+                quoted(&analysis.name)
+            );
             sink.push(Diagnostic::at(&place, message).help("give each a name of its own"));
         }
         all.push(analysis);
@@ -66,7 +77,11 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     let on_inconclusive = fields.or(
         "on_inconclusive",
         OnInconclusive::Pass,
-        choice(&[("pass", OnInconclusive::Pass), ("hold", OnInconclusive::Hold), ("fail", OnInconclusive::Fail)]),
+        choice(&[
+            ("pass", OnInconclusive::Pass),
+            ("hold", OnInconclusive::Hold),
+            ("fail", OnInconclusive::Fail),
+        ]),
     );
     let dry_run = fields.or("dry_run", false, boolean);
     // Which further keys there are depends on the kind.
@@ -92,26 +107,49 @@ fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
             let url = fields.required("url", "url = \"http://metrics.example/testpage\"", address);
             let pointer = fields.or("value", String::new(), pointer);
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
-            Some(Way::Http { url: url?, pointer: pointer?, success: success? })
+            Some(Way::Http {
+                url: url?,
+                pointer: pointer?,
+                success: success?,
+            })
         }
         Kind::Prometheus => {
-            let address = fields.required("address", "address = \"http://prometheus:9090\"", address);
-            let query = fields
-                .required("query", "query = \"sum(rate(errors_total[1m]))\"", |node| rendered(&string(node)?, version));
+            let address =
+                fields.required("address", "address = \"http://prometheus:9090\"", address);
+            let query =
+                fields.required("query", "query = \"sum(rate(errors_total[1m]))\"", |node| {
+                    rendered(&string(node)?, version)
+                });
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
-            Some(Way::Prometheus { address: address?, query: query?, success: success? })
+            Some(Way::Prometheus {
+                address: address?,
+                query: query?,
+                success: success?,
+            })
         }
         Kind::Command => {
-            let words = fields.required("command", "command = \"./judge --version {{ version }}\"", |node| {
-                command(node)?.iter().map(|word| rendered(word, version)).collect::<Result<Vec<_>, _>>()
-            });
+            let words = fields.required(
+                "command",
+                "command = \"./judge --version {{ version }}\"",
+                |node| {
+                    command(node)?
+                        .iter()
+                        .map(|word| rendered(word, version))
+                        .collect::<Result<Vec<_>, _>>()
+                },
+            );
             let success = fields.optional("success", bound);
-            Some(Way::Command { words: words?, success: success? })
+            Some(Way::Command {
+                words: words?,
+                success: success?,
+            })
         }
         Kind::Compare => {
             let default = |number| Number::new(number).unwrap_or(Number::ZERO);
-            let error_points = fields.or("max_error_rate_increase", default(ERROR_POINTS), percentage);
-            let latency_percent = fields.or("max_latency_increase", default(LATENCY_PERCENT), percentage);
+            let error_points =
+                fields.or("max_error_rate_increase", default(ERROR_POINTS), percentage);
+            let latency_percent =
+                fields.or("max_latency_increase", default(LATENCY_PERCENT), percentage);
             let min_requests = fields.or("min_requests", MIN_REQUESTS, times);
             Some(Way::Compare(Tolerance {
                 error_points: error_points?,
@@ -135,24 +173,35 @@ fn rendered(template: &str, version: &str) -> Result<String, Faults> {
 fn url(text: String) -> Result<String, Faults> {
     match reqwest::Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text),
-        Ok(url) => Err(Fault::new(format!("cannot be fetched by {}", quoted(url.scheme())))
-            .help("begin it with http:// or https://")
+        Ok(url) => Err(
+            Fault::new(format!("cannot be fetched by {}", quoted(url.scheme())))
+                .help("begin it with http:// or https://")
+                .into(),
+        ),
+        Err(why) => Err(Fault::new(format!("is no URL: {why}"))
+            .help("for example \"http://prometheus:9090\"")
             .into()),
-        Err(why) => Err(Fault::new(format!("is no URL: {why}")).help("for example \"http://prometheus:9090\"").into()),
     }
 }
 
 fn bound(node: &Node) -> Result<Bound, Faults> {
     const HELP: &str = "a comparison and a number, as in \">= 0.99\" or \"< 5%\" (which is 0.05)";
-    string(node)?.parse().map_err(|why| Fault::new(format!("is no bound: {why}")).help(HELP).into())
+    string(node)?
+        .parse()
+        .map_err(|why| Fault::new(format!("is no bound: {why}")).help(HELP).into())
 }
 
 /// A percentage, with a fraction if need be.
 fn percentage(node: &Node) -> Result<Number, Faults> {
     let text = string(node)?;
-    let number = text.strip_suffix('%').and_then(|digits| digits.trim().parse().ok()).and_then(Number::new);
+    let number = text
+        .strip_suffix('%')
+        .and_then(|digits| digits.trim().parse().ok())
+        .and_then(Number::new);
     number.filter(|number| number.get() >= 0.0).ok_or_else(|| {
-        Fault::new(format!("is no percentage: {}", quoted(&text))).help("for example \"1%\" or \"0.5%\"").into()
+        Fault::new(format!("is no percentage: {}", quoted(&text)))
+            .help("for example \"1%\" or \"0.5%\"")
+            .into()
     })
 }
 
@@ -180,7 +229,10 @@ pub(super) fn pointer(node: &Node) -> Result<String, Faults> {
             pointer.extend(["/", &key.replace('~', "~0").replace('/', "~1")]);
         }
         for index in pieces {
-            let index: usize = index.strip_suffix(']').and_then(|index| index.parse().ok()).ok_or_else(wrong)?;
+            let index: usize = index
+                .strip_suffix(']')
+                .and_then(|index| index.parse().ok())
+                .ok_or_else(wrong)?;
             pointer.extend(["/", &index.to_string()]);
         }
     }

@@ -1,4 +1,5 @@
-//! `[artifact]`: where the bytes of a release come from, and by what they are known to be the right ones.
+//! `[artifact]`: where the bytes of a release come from, and by what they are known to be the right
+//! ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -135,10 +136,17 @@ impl ArtifactConfig {
             Source::Path(path) => Some(path.clone()),
             Source::Url(_) => None,
         });
-        let key = self.signature.as_ref().and_then(|signature| match &signature.signer {
-            Signer::Minisign(MinisignKey::File(path)) | Signer::Ssh { allowed_signers: path, .. } => Some(path.clone()),
-            Signer::Minisign(MinisignKey::Text(_)) => None,
-        });
+        let key = self
+            .signature
+            .as_ref()
+            .and_then(|signature| match &signature.signer {
+                Signer::Minisign(MinisignKey::File(path))
+                | Signer::Ssh {
+                    allowed_signers: path,
+                    ..
+                } => Some(path.clone()),
+                Signer::Minisign(MinisignKey::Text(_)) => None,
+            });
         let directories = self.channels.values().filter_map(|channel| match channel {
             Channel::Newest { directory, .. } => Some(directory.clone()),
             Channel::Text(_) | Channel::Json { .. } => None,
@@ -162,7 +170,8 @@ impl ArtifactConfig {
 }
 
 impl Source {
-    /// What lies in the same directory by another name. What a URL asks behind `?` is asked there too.
+    /// What lies in the same directory by another name. What a URL asks behind `?` is asked there
+    /// too.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         match self {
@@ -180,21 +189,30 @@ impl Source {
                 name.push(ending);
                 Source::Path(name.into())
             }
-            Source::Url(url) => Source::Url(with_last_segment(url, |name| format!("{name}{ending}"))),
+            Source::Url(url) => {
+                Source::Url(with_last_segment(url, |name| format!("{name}{ending}")))
+            }
         }
     }
 
-    /// Whether it is a URL that may hold what others should not see: a user, a password, or anything behind `?`.
+    /// Whether it is a URL that may hold what others should not see: a user, a password, or
+    /// anything behind `?`.
     pub fn may_hold_secrets(&self) -> bool {
-        let Source::Url(text) = self else { return false };
-        let holds = |url: Url| !url.username().is_empty() || url.password().is_some() || url.query().is_some();
+        let Source::Url(text) = self else {
+            return false;
+        };
+        let holds = |url: Url| {
+            !url.username().is_empty() || url.password().is_some() || url.query().is_some()
+        };
         Url::parse(text).map_or(true, holds)
     }
 }
 
 fn with_last_segment(text: &str, change: impl Fn(&str) -> String) -> String {
     // It was parsed when it was read.
-    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
+    let Ok(mut url) = Url::parse(text) else {
+        return text.to_owned();
+    };
     let (directory, name) = url.path().rsplit_once('/').unwrap_or(("", url.path()));
     let path = format!("{directory}/{}", change(name));
     url.set_path(&path);
@@ -202,11 +220,22 @@ fn with_last_segment(text: &str, change: impl Fn(&str) -> String) -> String {
 }
 
 /// Reads the table; templates in it know the `version`.
-pub(super) fn read(fields: &Fields<'_>, dir: &Path, version: Option<&str>, sink: &Sink) -> Option<ArtifactConfig> {
+pub(super) fn read(
+    fields: &Fields<'_>,
+    dir: &Path,
+    version: Option<&str>,
+    sink: &Sink,
+) -> Option<ArtifactConfig> {
     let rendered = |node: &Node| over_version(node, version);
     let example = "source = \"testpage-{{ version }}.tar.gz\"";
-    let source = fields.required("source", example, |node| source(dir, node, &rendered(node)?));
-    let fetch = fields.or("fetch", Fetch::Push, choice(&[("push", Fetch::Push), ("pull", Fetch::Pull)]));
+    let source = fields.required("source", example, |node| {
+        source(dir, node, &rendered(node)?)
+    });
+    let fetch = fields.or(
+        "fetch",
+        Fetch::Push,
+        choice(&[("push", Fetch::Push), ("pull", Fetch::Pull)]),
+    );
     let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
     let near = source.clone().unwrap_or(Source::Path(dir.join("artifact")));
     let companion = |node: &Node| companion(dir, &near, node, &rendered(node)?);
@@ -218,22 +247,32 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, version: Option<&str>, sink:
     let signer = read_signer(fields, dir);
     let at = fields.optional("signature", companion);
     let strip_components = fields.or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
-    let channels = fields.map("channels", channel::check_name, |node| channel::read(node, dir, sink));
+    let channels = fields.map("channels", channel::check_name, |node| {
+        channel::read(node, dir, sink)
+    });
     fields.finish();
 
     if let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) {
-        let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
+        let diagnostic =
+            Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
         sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
         return None;
     }
     let (signer, at, source) = (signer?, at?, source?);
     if let (None, Some(_)) = (&signer, &at) {
         let fault = Fault::new("says where a signature is, but not whose counts");
-        fields.complain("signature", fault.help("add `minisign_key`, or `allowed_signers` and `signer`"));
+        fields.complain(
+            "signature",
+            fault.help("add `minisign_key`, or `allowed_signers` and `signer`"),
+        );
         return None;
     }
     let signature = signer.map(|signer| {
-        let ending = if matches!(signer, Signer::Minisign(_)) { ".minisig" } else { ".sig" };
+        let ending = if matches!(signer, Signer::Minisign(_)) {
+            ".minisig"
+        } else {
+            ".sig"
+        };
         let at = at.unwrap_or_else(|| source.suffixed(ending));
         SignatureConfig { signer, at }
     });
@@ -245,14 +284,31 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, version: Option<&str>, sink:
         source: fields.place_of("source"),
         sha256: fields.place_of("sha256"),
         sums: fields.place_of("sha256sums"),
-        signature: fields.place_of("minisign_key").or_else(|| fields.place_of("allowed_signers")),
+        signature: fields
+            .place_of("minisign_key")
+            .or_else(|| fields.place_of("allowed_signers")),
     };
-    let channels = channels?.into_iter().map(|(name, channel)| Some((name, channel?))).collect::<Option<_>>()?;
+    let channels = channels?
+        .into_iter()
+        .map(|(name, channel)| Some((name, channel?)))
+        .collect::<Option<_>>()?;
     let (sha256, sums, strip_components) = (sha256?, sums?, strip_components?);
-    Some(ArtifactConfig { source, fetch, sha256, sums, signature, strip_components, channels, places })
+    Some(ArtifactConfig {
+        source,
+        fetch,
+        sha256,
+        sums,
+        signature,
+        strip_components,
+        channels,
+        places,
+    })
 }
 
-#[expect(clippy::option_option, reason = "the outer None is `wrong`, the inner one `nobody has to sign`")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer None is `wrong`, the inner one `nobody has to sign`"
+)]
 fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
     let minisign = fields.optional("minisign_key", |node| minisign_key(dir, node));
     let allowed_signers = fields.optional("allowed_signers", |node| beside(dir, node));
@@ -263,25 +319,41 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
         (Some(key), None, None, None) => Some(Some(Signer::Minisign(key))),
         (None, Some(allowed_signers), Some(name), namespace) => {
             let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
-            Some(Some(Signer::Ssh { allowed_signers, name, namespace }))
+            Some(Some(Signer::Ssh {
+                allowed_signers,
+                name,
+                namespace,
+            }))
         }
         (Some(_), Some(_), ..) => {
             let fault = Fault::new("cannot be given together with `minisign_key`");
-            fields.complain("allowed_signers", fault.help("one of the two must have signed; leave out the other"));
+            fields.complain(
+                "allowed_signers",
+                fault.help("one of the two must have signed; leave out the other"),
+            );
             None
         }
         (None, Some(_), None, _) => {
             let fault = Fault::new("needs a `signer`: which of them must have signed");
-            fields.complain("allowed_signers", fault.help("for example: signer = \"ci@example.org\""));
+            fields.complain(
+                "allowed_signers",
+                fault.help("for example: signer = \"ci@example.org\""),
+            );
             None
         }
         (_, None, Some(_), _) => {
             let fault = Fault::new("needs `allowed_signers`: the file that has this signer's key");
-            fields.complain("signer", fault.help("for example: allowed_signers = \"allowed_signers\""));
+            fields.complain(
+                "signer",
+                fault.help("for example: allowed_signers = \"allowed_signers\""),
+            );
             None
         }
         (_, None, None, Some(_)) => {
-            fields.complain("namespace", Fault::new("belongs to `allowed_signers` and `signer`"));
+            fields.complain(
+                "namespace",
+                Fault::new("belongs to `allowed_signers` and `signer`"),
+            );
             None
         }
     }
@@ -289,7 +361,9 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
 
 fn minisign_key(dir: &Path, node: &Node) -> Result<MinisignKey, Faults> {
     let text = line(node)?;
-    let is_key = text.len() == MINISIGN_KEY_CHARS && text.starts_with(MINISIGN_KEY_START) && !text.contains('.');
+    let is_key = text.len() == MINISIGN_KEY_CHARS
+        && text.starts_with(MINISIGN_KEY_START)
+        && !text.contains('.');
     if !is_key {
         return beside(dir, node).map(MinisignKey::File);
     }
@@ -301,10 +375,13 @@ fn minisign_key(dir: &Path, node: &Node) -> Result<MinisignKey, Faults> {
     }
 }
 
-/// Hosts take what a URL leads to as it is: they have no zstd, and no way to the control machine's files.
+/// Hosts take what a URL leads to as it is: they have no zstd, and no way to the control machine's
+/// files.
 fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<()> {
     let url = match source {
-        Source::Url(text) => Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")),
+        Source::Url(text) => Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https")),
         Source::Path(_) => None,
     };
     let refuse = |why: &str, help: &str| {
@@ -312,9 +389,17 @@ fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<
         None
     };
     let push = "write fetch = \"push\", or leave it out: then it goes through this machine";
-    let Some(url) = url else { return refuse("can be \"pull\" only where `source` is an http or https URL", push) };
+    let Some(url) = url else {
+        return refuse(
+            "can be \"pull\" only where `source` is an http or https URL",
+            push,
+        );
+    };
     let name = url.path().to_ascii_lowercase();
-    if [".tar.zst", ".tzst"].iter().any(|ending| name.ends_with(ending)) {
+    if [".tar.zst", ".tzst"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
+    {
         let why = "cannot be \"pull\" for a zstd archive: hosts unpack gzip only";
         return refuse(why, "publish it as .tar.gz, or write fetch = \"push\"");
     }
@@ -327,24 +412,38 @@ fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     render_version(&text, version.unwrap_or("0")).map_err(|fault| {
         let place = place_within(&node.place, &fault);
         let message = format!("cannot be filled in: {}", fault.message);
-        Fault { message, help: fault.help, place: Some(place) }.into()
+        Fault {
+            message,
+            help: fault.help,
+            place: Some(place),
+        }
+        .into()
     })
 }
 
 /// A path as found from the playbook, or a URL.
 pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
     let Some((scheme, _)) = text.split_once("://") else {
-        let node = Node { place: node.place.clone(), value: Value::String(text.to_owned()) };
+        let node = Node {
+            place: node.place.clone(),
+            value: Value::String(text.to_owned()),
+        };
         return beside(dir, &node).map(Source::Path);
     };
-    let wrong = |why: String| Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"");
+    let wrong = |why: String| {
+        Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"")
+    };
     match scheme {
         "http" | "https" => {}
         "s3" if cfg!(feature = "s3") => {}
         "s3" => {
-            return Err(Fault::new("is an s3 URL, and this ship was built without s3")
-                .help("build it with `cargo build --release --features s3`, or give an https URL")
-                .into());
+            return Err(
+                Fault::new("is an s3 URL, and this ship was built without s3")
+                    .help(
+                        "build it with `cargo build --release --features s3`, or give an https URL",
+                    )
+                    .into(),
+            );
         }
         _ => return Err(wrong(format!("cannot be fetched by {}", quoted(scheme))).into()),
     }
@@ -354,9 +453,14 @@ pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faul
     }
 }
 
-/// What belongs to a source: a name beside it, a path as found from the playbook (it has a `/`), or a URL.
+/// What belongs to a source: a name beside it, a path as found from the playbook (it has a `/`), or
+/// a URL.
 fn companion(dir: &Path, near: &Source, node: &Node, text: &str) -> Result<Source, Faults> {
-    if text.contains('/') || text.starts_with('~') { source(dir, node, text) } else { Ok(near.sibling(text)) }
+    if text.contains('/') || text.starts_with('~') {
+        source(dir, node, text)
+    } else {
+        Ok(near.sibling(text))
+    }
 }
 
 fn sha256(text: &str) -> Result<String, Faults> {
@@ -365,7 +469,9 @@ fn sha256(text: &str) -> Result<String, Faults> {
         return Ok(text.to_ascii_lowercase());
     }
     let digits = text.chars().count();
-    Err(Fault::new(format!("must be {DIGITS} hexadecimal digits; this has {digits} characters"))
-        .help("print it with `sha256sum FILE`")
-        .into())
+    Err(Fault::new(format!(
+        "must be {DIGITS} hexadecimal digits; this has {digits} characters"
+    ))
+    .help("print it with `sha256sum FILE`")
+    .into())
 }

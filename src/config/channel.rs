@@ -34,8 +34,10 @@ pub enum Channel {
     },
 }
 
-const EXAMPLE: &str = "for example \"https://ci.example.org/latest.txt\", { source = \"https://ci.example.org/latest.json\", \
-                       value = \"$.version\" } or { newest = \"builds/testpage-{{ version }}.tar.gz\" }";
+const EXAMPLE: &str = "for example \"https://ci.example.org/latest.txt\", { source = \
+                       \"https://ci.example.org/latest.json\", \
+                       value = \"$.version\" } or { newest = \"builds/testpage-{{ version \
+                       }}.tar.gz\" }";
 
 /// A channel is asked for as versions are, and has such a name.
 pub(super) fn check_name(name: &str) -> Result<(), Fault> {
@@ -54,7 +56,11 @@ pub fn check_version(text: &str) -> Result<(), String> {
 pub(super) fn read(node: &Node, dir: &Path, sink: &Sink) -> Result<Option<Channel>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let text = node.text().ok_or_else(|| {
-            Fault::new(format!("must be a URL, a path or a table, not {}", node.kind())).help(EXAMPLE)
+            Fault::new(format!(
+                "must be a URL, a path or a table, not {}",
+                node.kind()
+            ))
+            .help(EXAMPLE)
         })?;
         return plain(dir, node, text).map(Channel::Text).map(Some);
     }
@@ -63,16 +69,25 @@ pub(super) fn read(node: &Node, dir: &Path, sink: &Sink) -> Result<Option<Channe
 
 fn read_table(fields: &Fields<'_>, dir: &Path) -> Option<Channel> {
     if fields.key_place("newest").is_some() {
-        let newest =
-            fields.required("newest", "newest = \"builds/testpage-{{ version }}.tar.gz\"", |it| newest(dir, it));
+        let newest = fields.required(
+            "newest",
+            "newest = \"builds/testpage-{{ version }}.tar.gz\"",
+            |it| newest(dir, it),
+        );
         fields.finish();
         return newest;
     }
-    let source = fields
-        .required("source", "source = \"https://ci.example.org/latest.json\"", |node| plain(dir, node, &line(node)?));
+    let source = fields.required(
+        "source",
+        "source = \"https://ci.example.org/latest.json\"",
+        |node| plain(dir, node, &line(node)?),
+    );
     let pointer = fields.required("value", "value = \"$.build.version\"", pointer);
     fields.finish();
-    Some(Channel::Json { source: source?, pointer: pointer? })
+    Some(Channel::Json {
+        source: source?,
+        pointer: pointer?,
+    })
 }
 
 /// A channel is read before there is a version.
@@ -80,28 +95,51 @@ fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
     if regions(text).is_empty() {
         return source(dir, node, text);
     }
-    Err(Fault::new("cannot hold a template: it is read to find the version").help(EXAMPLE).into())
+    Err(
+        Fault::new("cannot hold a template: it is read to find the version")
+            .help(EXAMPLE)
+            .into(),
+    )
 }
 
 fn newest(dir: &Path, node: &Node) -> Result<Channel, Faults> {
     let wrong = |why: &str| {
-        Fault::new(why).help("for example \"builds/testpage-{{ version }}.tar.gz\": in the file's name, once")
+        Fault::new(why)
+            .help("for example \"builds/testpage-{{ version }}.tar.gz\": in the file's name, once")
     };
     let text = line(node)?;
     if text.contains("://") {
         return Err(wrong("must be a path: no server says what files it has").into());
     }
     let regions = regions(&text);
-    let [region] = regions.as_slice() else { return Err(wrong("must have one `{{ version }}`").into()) };
-    let (before, after) = (text.get(..region.start).unwrap_or_default(), text.get(region.end..).unwrap_or_default());
-    let inside = text.get(region.clone()).unwrap_or_default().trim_start_matches("{{").trim_end_matches("}}");
+    let [region] = regions.as_slice() else {
+        return Err(wrong("must have one `{{ version }}`").into());
+    };
+    let (before, after) = (
+        text.get(..region.start).unwrap_or_default(),
+        text.get(region.end..).unwrap_or_default(),
+    );
+    let inside = text
+        .get(region.clone())
+        .unwrap_or_default()
+        .trim_start_matches("{{")
+        .trim_end_matches("}}");
     if inside.trim() != "version" || after.contains('/') {
         return Err(wrong("must have one `{{ version }}`, in the file's name").into());
     }
     let (directory, prefix) = before
         .rsplit_once('/')
-        .map_or((".", before), |(directory, name)| (if directory.is_empty() { "/" } else { directory }, name));
-    let at = Node { place: node.place.clone(), value: Value::String(directory.to_owned()) };
+        .map_or((".", before), |(directory, name)| {
+            (if directory.is_empty() { "/" } else { directory }, name)
+        });
+    let at = Node {
+        place: node.place.clone(),
+        value: Value::String(directory.to_owned()),
+    };
     let directory = beside(dir, &at)?.components().collect();
-    Ok(Channel::Newest { directory, prefix: prefix.to_owned(), suffix: after.to_owned() })
+    Ok(Channel::Newest {
+        directory,
+        prefix: prefix.to_owned(),
+        suffix: after.to_owned(),
+    })
 }

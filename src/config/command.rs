@@ -7,8 +7,12 @@ use super::value::{Fault, Faults, line};
 /// Splits a command as a shell would, but that `{{ … }}` is part of one word whatever stands in it.
 pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     let text = line(node)?;
-    // A blank or a quote in a template is none of the command's: each template is replaced by a word while it is split.
-    let templates: Vec<_> = regions(&text).into_iter().filter_map(|region| text.get(region)).collect();
+    // A blank or a quote in a template is none of the command's: each template is replaced by a
+    // word while it is split.
+    let templates: Vec<_> = regions(&text)
+        .into_iter()
+        .filter_map(|region| text.get(region))
+        .collect();
     let mut masked = text.clone();
     for (index, template) in templates.iter().enumerate() {
         masked = masked.replacen(*template, &mask(index), 1);
@@ -21,7 +25,12 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
         return Err(Fault::new("must not be empty").into());
     }
     let unmask = |word: String| {
-        templates.iter().enumerate().fold(word, |word, (index, template)| word.replace(&mask(index), template))
+        templates
+            .iter()
+            .enumerate()
+            .fold(word, |word, (index, template)| {
+                word.replace(&mask(index), template)
+            })
     };
     Ok(words.into_iter().map(unmask).collect())
 }

@@ -7,15 +7,24 @@ use crate::core::release::{Artifact, Definition};
 
 use super::playbook::Playbook;
 
-/// The release that a playbook describes, with the artifact as it is sent and the digest of its secrets' file.
-pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Option<String>) -> Definition {
+/// The release that a playbook describes, with the artifact as it is sent and the digest of its
+/// secrets' file.
+pub fn definition(
+    playbook: &Playbook,
+    artifact: Artifact,
+    secrets_sha256: Option<String>,
+) -> Definition {
     let service = &playbook.service;
     Definition {
         service: service.name.clone(),
         version: playbook.version.clone(),
         command: service.command.clone(),
         ports: service.ports.clone(),
-        server: playbook.traffic.as_ref().and_then(|traffic| traffic.driver.server()).map(str::to_owned),
+        server: playbook
+            .traffic
+            .as_ref()
+            .and_then(|traffic| traffic.driver.server())
+            .map(str::to_owned),
         env: service.env.clone(),
         driver: service.driver,
         user: service.user.clone(),
@@ -29,10 +38,11 @@ pub fn definition(playbook: &Playbook, artifact: Artifact, secrets_sha256: Optio
     }
 }
 
-/// The name of a release: the SHA-256 of its canonical JSON, whose fields stand in the type's order and whose maps are
-/// sorted.
+/// The name of a release: the SHA-256 of its canonical JSON, whose fields stand in the type's order
+/// and whose maps are sorted.
 pub fn release_id(definition: &Definition) -> ReleaseId {
-    let json = serde_json::to_vec(definition).expect("a definition is made of texts, numbers and maps of texts");
+    let json = serde_json::to_vec(definition)
+        .expect("a definition is made of texts, numbers and maps of texts");
     ReleaseId::from(hex(&Sha256::digest(json)))
 }
 

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
+};
 
 /// More than this at once helps nobody; the rest is counted.
 const SHOWN_MAX: usize = 50;
@@ -37,13 +39,24 @@ impl SourceText {
     }
 
     fn new(name: String, text: String, is_command_line: bool) -> Self {
-        let line_starts = [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name, text, is_command_line, line_starts }
+        let line_starts = [0]
+            .into_iter()
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            name,
+            text,
+            is_command_line,
+            line_starts,
+        }
     }
 
     /// The number of the line of a byte, from 0, and where that line begins.
     fn line_of(&self, at: usize) -> (usize, usize) {
-        let number = self.line_starts.partition_point(|start| *start <= at).saturating_sub(1);
+        let number = self
+            .line_starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1);
         (number, self.line_starts.get(number).copied().unwrap_or(0))
     }
 
@@ -52,8 +65,16 @@ impl SourceText {
         let first = self.line_of(span.start).0.saturating_sub(LINES_AROUND);
         let start = self.line_starts.get(first).copied().unwrap_or(0);
         let last = self.line_of(span.end).0 + LINES_AROUND + 1;
-        let end = self.line_starts.get(last).copied().unwrap_or(self.text.len());
-        (self.text.get(start..end).unwrap_or_default(), first + 1, start)
+        let end = self
+            .line_starts
+            .get(last)
+            .copied()
+            .unwrap_or(self.text.len());
+        (
+            self.text.get(start..end).unwrap_or_default(),
+            first + 1,
+            start,
+        )
     }
 }
 
@@ -70,7 +91,11 @@ enum Pointer {
     /// At text, which is shown.
     Text(Place),
     /// At a line of a file whose text is not shown: it holds secrets, or is no text.
-    Line { path: String, line: usize, column: usize },
+    Line {
+        path: String,
+        line: usize,
+        column: usize,
+    },
     /// At a file as a whole.
     File(String),
 }
@@ -94,7 +119,10 @@ impl Place {
     pub(super) fn new(source: &Arc<SourceText>, span: Range<usize>) -> Self {
         let end = floor_char(&source.text, span.end.min(source.text.len()));
         let start = floor_char(&source.text, span.start.min(end));
-        Self { source: Arc::clone(source), span: start..end }
+        Self {
+            source: Arc::clone(source),
+            span: start..end,
+        }
     }
 
     /// The file's path as given, or `command line`.
@@ -110,7 +138,13 @@ impl Place {
     /// The column in characters, from 1.
     pub fn column(&self) -> usize {
         let (_, start) = self.source.line_of(self.span.start);
-        1 + self.source.text.get(start..self.span.start).unwrap_or_default().chars().count()
+        1 + self
+            .source
+            .text
+            .get(start..self.span.start)
+            .unwrap_or_default()
+            .chars()
+            .count()
     }
 
     /// The text at this place.
@@ -124,15 +158,25 @@ impl Place {
 
     /// The part `range` (in bytes from this place's start) of this place.
     pub(super) fn part(&self, range: &Range<usize>) -> Self {
-        Self::new(&self.source, self.span.start + range.start..self.span.start + range.end)
+        Self::new(
+            &self.source,
+            self.span.start + range.start..self.span.start + range.end,
+        )
     }
 
-    /// The bytes to underline: this place's first line, and at least one character where there is one.
+    /// The bytes to underline: this place's first line, and at least one character where there is
+    /// one.
     fn underlined(&self) -> Range<usize> {
         let start = self.span.start;
         let rest = self.source.text.get(start..).unwrap_or_default();
         let line = rest.lines().next().unwrap_or_default();
-        let wanted = self.text().lines().next().unwrap_or_default().trim_end().len();
+        let wanted = self
+            .text()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .len();
         let first = line.chars().next().map_or(0, char::len_utf8);
         start..start + wanted.max(first)
     }
@@ -145,7 +189,10 @@ impl fmt::Debug for Place {
 }
 
 fn floor_char(text: &str, index: usize) -> usize {
-    (0..=index).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    (0..=index)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
 
 impl Diagnostic {
@@ -160,12 +207,30 @@ impl Diagnostic {
     }
 
     /// A problem on a line, counted from 1, whose text is not to be shown.
-    pub fn line(path: impl Into<String>, line: usize, column: usize, message: impl Into<String>) -> Self {
-        Self::new(Pointer::Line { path: path.into(), line, column }, message)
+    pub fn line(
+        path: impl Into<String>,
+        line: usize,
+        column: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(
+            Pointer::Line {
+                path: path.into(),
+                line,
+                column,
+            },
+            message,
+        )
     }
 
     fn new(pointer: Pointer, message: impl Into<String>) -> Self {
-        Self { message: message.into(), pointer, label: None, related: None, help: None }
+        Self {
+            message: message.into(),
+            pointer,
+            label: None,
+            related: None,
+            help: None,
+        }
     }
 
     /// With a few words beside the underlined text.
@@ -240,7 +305,9 @@ impl Diagnostic {
             let both = place.span.start.min(other.span.start)..place.span.end.max(other.span.end);
             return group.element(snippet(place, &both, &[primary, context]));
         }
-        group.element(snippet(place, &place.span, &[primary])).element(snippet(other, &other.span, &[context]))
+        group
+            .element(snippet(place, &place.span, &[primary]))
+            .element(snippet(other, &other.span, &[context]))
     }
 }
 
@@ -251,7 +318,9 @@ fn snippet<'a>(
     marks: &[(&'a Place, AnnotationKind, Option<&'a str>)],
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (text, line, start) = place.source.around(span);
-    let mut snippet = Snippet::source(text).line_start(line).path(place.source.name.as_str());
+    let mut snippet = Snippet::source(text)
+        .line_start(line)
+        .path(place.source.name.as_str());
     for (place, kind, label) in marks {
         let underlined = place.underlined();
         let within = underlined.start - start..underlined.end - start;
@@ -273,8 +342,18 @@ impl Diagnostics {
 
     /// The report, for a terminal that shows colour or for one that does not.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
-        let mut parts: Vec<String> = self.0.iter().take(SHOWN_MAX).map(|it| renderer.render(&[it.group()])).collect();
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        }
+        .decor_style(DecorStyle::Ascii);
+        let mut parts: Vec<String> = self
+            .0
+            .iter()
+            .take(SHOWN_MAX)
+            .map(|it| renderer.render(&[it.group()]))
+            .collect();
         let more = self.0.len().saturating_sub(SHOWN_MAX);
         if more > 0 {
             parts.push(format!("... and {more} more"));
@@ -282,9 +361,15 @@ impl Diagnostics {
         parts.join("\n\n")
     }
 
-    /// Puts what belongs to one file together, in the file's order; the files in the order in which they were read.
+    /// Puts what belongs to one file together, in the file's order; the files in the order in which
+    /// they were read.
     pub(super) fn sorted(mut found: Vec<Diagnostic>, files: &[String]) -> Self {
-        let rank = |path: &str| files.iter().position(|file| file == path).unwrap_or(files.len());
+        let rank = |path: &str| {
+            files
+                .iter()
+                .position(|file| file == path)
+                .unwrap_or(files.len())
+        };
         found.sort_by_cached_key(|it| (rank(it.path()), it.line_and_column()));
         found.dedup();
         Self(found)
@@ -317,22 +402,35 @@ mod tests {
 
     #[test]
     fn lines_and_columns_are_counted_from_one() {
-        let source = Arc::new(SourceText::file("a.toml".to_owned(), "ä = 1\n\nb = 2\n".to_owned()));
+        let source = Arc::new(SourceText::file(
+            "a.toml".to_owned(),
+            "ä = 1\n\nb = 2\n".to_owned(),
+        ));
         let place = |at| Place::new(&source, at..at);
         let found = [0, 2, 6, 7, 8, 12, 14].map(|at| (place(at).line(), place(at).column()));
-        assert_eq!(found, [(1, 1), (1, 2), (1, 6), (2, 1), (3, 1), (3, 5), (4, 1)]);
+        assert_eq!(
+            found,
+            [(1, 1), (1, 2), (1, 6), (2, 1), (3, 1), (3, 5), (4, 1)]
+        );
     }
 
     #[test]
     fn far_apart_places_of_a_long_file_are_shown_with_their_own_lines() {
-        let text = (1..=2000).map(|n| format!("key{n} = 1")).collect::<Vec<_>>().join("\n");
+        let text = (1..=2000)
+            .map(|n| format!("key{n} = 1"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let source = Arc::new(SourceText::file("a.toml".to_owned(), text));
         let place = |name: &str| {
             let at = source.text.find(name).unwrap();
             Place::new(&source, at..at + name.len())
         };
-        let diagnostic = Diagnostic::at(&place("key1990"), "twice").related(&place("key17 "), "the first");
+        let diagnostic =
+            Diagnostic::at(&place("key1990"), "twice").related(&place("key17 "), "the first");
         let shown = Diagnostics::from(diagnostic).to_string();
-        assert!(shown.contains("1990 | key1990 = 1") && shown.contains("17 | key17 = 1"), "{shown}");
+        assert!(
+            shown.contains("1990 | key1990 = 1") && shown.contains("17 | key17 = 1"),
+            "{shown}"
+        );
     }
 }

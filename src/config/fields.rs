@@ -1,7 +1,7 @@
 //! Reads a table key by key and gathers what is wrong instead of stopping at the first.
 //!
-//! Every reader returns `None` once it has said why; whoever builds something of several fields reads them all
-//! before it gives up, so that one look at the report is enough.
+//! Every reader returns `None` once it has said why; whoever builds something of several fields
+//! reads them all before it gives up, so that one look at the report is enough.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,7 +42,11 @@ impl Sink {
     /// A file has been read: what no table of it knows is told, with the table that knows it.
     pub(super) fn end_file(&self) {
         let (unknown, tables) = (self.unknown.take(), self.tables.take());
-        self.found.borrow_mut().extend(unknown.into_iter().map(|unknown| unknown.diagnostic(&tables)));
+        self.found.borrow_mut().extend(
+            unknown
+                .into_iter()
+                .map(|unknown| unknown.diagnostic(&tables)),
+        );
     }
 
     pub(super) fn into_inner(self) -> Vec<Diagnostic> {
@@ -53,7 +57,13 @@ impl Sink {
 
 impl Unknown {
     fn diagnostic(self, tables: &[(&'static str, Vec<&'static str>)]) -> Diagnostic {
-        let Self { key, table, place, value, help } = self;
+        let Self {
+            key,
+            table,
+            place,
+            value,
+            help,
+        } = self;
         let knows = |(name, keys): &&(&'static str, Vec<&'static str>)| {
             *name != table && name.starts_with('[') && keys.contains(&key.as_str())
         };
@@ -61,7 +71,11 @@ impl Unknown {
         let is_misplaced = place.is_command_line() || !table.starts_with('[');
         let help = match tables.iter().find(knows).filter(|_| is_misplaced) {
             Some((name, _)) if place.is_command_line() && !name.starts_with("[[") => {
-                format!("did you mean `--set {}.{key}={}`?", name.trim_matches(['[', ']']), value.text())
+                format!(
+                    "did you mean `--set {}.{key}={}`?",
+                    name.trim_matches(['[', ']']),
+                    value.text()
+                )
             }
             Some((name, _)) => format!("`{key}` is a key of {name}"),
             None => help,
@@ -87,15 +101,27 @@ impl<'a> Fields<'a> {
     /// The table `node`, or a complaint that it is none.
     pub(super) fn new(node: &'a Node, name: &'static str, sink: &'a Sink) -> Option<Self> {
         let Value::Table(table) = &node.value else {
-            let message = format!("`{}` must be a table, not {}", name.trim_matches(['[', ']']), node.kind());
-            sink.push(Diagnostic::at(&node.place, message).help(format!("begin it with a line {name}")));
+            let message = format!(
+                "`{}` must be a table, not {}",
+                name.trim_matches(['[', ']']),
+                node.kind()
+            );
+            sink.push(
+                Diagnostic::at(&node.place, message).help(format!("begin it with a line {name}")),
+            );
             return None;
         };
         Some(Self::over(table, name, &node.place, sink))
     }
 
     fn over(table: &'a Table, name: &'static str, place: &'a Place, sink: &'a Sink) -> Self {
-        Self { table, name, place, sink, known: RefCell::default() }
+        Self {
+            table,
+            name,
+            place,
+            sink,
+            known: RefCell::default(),
+        }
     }
 
     /// Where the table begins.
@@ -115,7 +141,11 @@ impl<'a> Fields<'a> {
 
     /// Says what is wrong with `key`, or with the table where the key is not there.
     pub(super) fn complain(&self, key: &str, fault: Fault) {
-        let place = fault.place.clone().or_else(|| self.place_of(key)).unwrap_or_else(|| self.place.clone());
+        let place = fault
+            .place
+            .clone()
+            .or_else(|| self.place_of(key))
+            .unwrap_or_else(|| self.place.clone());
         let diagnostic = Diagnostic::at(&place, format!("`{key}` {}", fault.message));
         self.sink.push(match fault.help {
             Some(help) => diagnostic.help(help),
@@ -154,13 +184,25 @@ impl<'a> Fields<'a> {
         self.table.0.get(key)
     }
 
-    fn read<T>(&self, key: &'static str, node: &Node, read: impl Fn(&Node) -> Result<T, Faults>) -> Option<T> {
+    fn read<T>(
+        &self,
+        key: &'static str,
+        node: &Node,
+        read: impl Fn(&Node) -> Result<T, Faults>,
+    ) -> Option<T> {
         let faults = match read(node) {
             Ok(value) => return Some(value),
             Err(faults) => faults,
         };
         for fault in faults {
-            self.complain(key, if fault.place.is_some() { fault } else { fault.place(&node.place) });
+            self.complain(
+                key,
+                if fault.place.is_some() {
+                    fault
+                } else {
+                    fault.place(&node.place)
+                },
+            );
         }
         None
     }
@@ -174,14 +216,18 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let Some(entry) = self.entry(key) else {
             let message = format!("`{key}` is missing in {}", self.name);
-            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
+            self.sink
+                .push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
             return None;
         };
         self.read(key, &entry.node, read)
     }
 
     /// A key that may be left out: the inner `None` says that it was.
-    #[expect(clippy::option_option, reason = "the outer None is `wrong`, the inner one `not there`")]
+    #[expect(
+        clippy::option_option,
+        reason = "the outer None is `wrong`, the inner one `not there`"
+    )]
     pub(super) fn optional<T>(
         &self,
         key: &'static str,
@@ -194,22 +240,38 @@ impl<'a> Fields<'a> {
     }
 
     /// A key that may be left out, and what holds then.
-    pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl Fn(&Node) -> Result<T, Faults>) -> Option<T> {
-        self.optional(key, read).map(|value| value.unwrap_or(default))
+    pub(super) fn or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl Fn(&Node) -> Result<T, Faults>,
+    ) -> Option<T> {
+        self.optional(key, read)
+            .map(|value| value.unwrap_or(default))
     }
 
     /// A table that must be there.
-    pub(super) fn table(&self, key: &'static str, name: &'static str, example: &str) -> Option<Fields<'a>> {
+    pub(super) fn table(
+        &self,
+        key: &'static str,
+        name: &'static str,
+        example: &str,
+    ) -> Option<Fields<'a>> {
         let Some(entry) = self.entry(key) else {
             let message = format!("{name} is missing in {}", self.name);
-            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
+            self.sink
+                .push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
             return None;
         };
         Fields::new(&entry.node, name, self.sink)
     }
 
     /// A table that may be left out, which is as good as an empty one.
-    pub(super) fn table_or_empty(&self, key: &'static str, name: &'static str) -> Option<Fields<'a>> {
+    pub(super) fn table_or_empty(
+        &self,
+        key: &'static str,
+        name: &'static str,
+    ) -> Option<Fields<'a>> {
         match self.entry(key) {
             Some(entry) => Fields::new(&entry.node, name, self.sink),
             None => Some(Fields::over(&EMPTY, name, self.place, self.sink)),
@@ -217,7 +279,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The tables of an array of tables that may be left out.
-    pub(super) fn tables_if_any(&self, key: &'static str, name: &'static str, example: &str) -> Vec<Fields<'a>> {
+    pub(super) fn tables_if_any(
+        &self,
+        key: &'static str,
+        name: &'static str,
+        example: &str,
+    ) -> Vec<Fields<'a>> {
         if self.table.0.contains_key(key) {
             return self.tables(key, name, example);
         }
@@ -226,37 +293,58 @@ impl<'a> Fields<'a> {
     }
 
     /// The tables of an array of tables, those that are tables at all.
-    pub(super) fn tables(&self, key: &'static str, name: &'static str, example: &str) -> Vec<Fields<'a>> {
+    pub(super) fn tables(
+        &self,
+        key: &'static str,
+        name: &'static str,
+        example: &str,
+    ) -> Vec<Fields<'a>> {
         let Some(entry) = self.entry(key) else {
             let message = format!("there is no {name} in {}", self.name);
-            self.sink.push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
+            self.sink
+                .push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
             return Vec::new();
         };
         match &entry.node.value {
             Value::Array(items) if items.is_empty() => {
-                self.complain(key, Fault::new("must not be empty").help(format!("for example:\n{example}")));
+                self.complain(
+                    key,
+                    Fault::new("must not be empty").help(format!("for example:\n{example}")),
+                );
                 Vec::new()
             }
-            Value::Array(items) => items.iter().filter_map(|item| Fields::new(item, name, self.sink)).collect(),
+            Value::Array(items) => items
+                .iter()
+                .filter_map(|item| Fields::new(item, name, self.sink))
+                .collect(),
             _ => {
-                let fault = Fault::new(format!("must be written as {name}, not as {}", entry.node.kind()));
+                let fault = Fault::new(format!(
+                    "must be written as {name}, not as {}",
+                    entry.node.kind()
+                ));
                 self.complain(key, fault.help(format!("for example:\n{example}")));
                 Vec::new()
             }
         }
     }
 
-    /// A table of keys that the user chooses; `Vec` keeps what is right of it, in the order of the keys.
+    /// A table of keys that the user chooses; `Vec` keeps what is right of it, in the order of the
+    /// keys.
     pub(super) fn map<T>(
         &self,
         key: &'static str,
         check_key: impl Fn(&str) -> Result<(), Fault>,
         read: impl Fn(&Node) -> Result<T, Faults>,
     ) -> Option<BTreeMap<String, T>> {
-        let Some(entry) = self.entry(key) else { return Some(BTreeMap::new()) };
+        let Some(entry) = self.entry(key) else {
+            return Some(BTreeMap::new());
+        };
         let Value::Table(table) = &entry.node.value else {
             let fault = Fault::new(format!("must be a table, not {}", entry.node.kind()));
-            self.complain(key, fault.help(format!("for example: {key} = {{ NAME = \"value\" }}")));
+            self.complain(
+                key,
+                fault.help(format!("for example: {key} = {{ NAME = \"value\" }}")),
+            );
             return None;
         };
         let mut map = BTreeMap::new();
@@ -270,8 +358,14 @@ impl<'a> Fields<'a> {
                 }
                 Err(faults) => {
                     for fault in faults {
-                        let place = fault.place.clone().unwrap_or_else(|| entry.node.place.clone());
-                        let fault = Fault { message: format!("of `{key}` {}", fault.message), ..fault };
+                        let place = fault
+                            .place
+                            .clone()
+                            .unwrap_or_else(|| entry.node.place.clone());
+                        let fault = Fault {
+                            message: format!("of `{key}` {}", fault.message),
+                            ..fault
+                        };
                         self.complain(name, fault.place(&place));
                     }
                 }
@@ -280,20 +374,26 @@ impl<'a> Fields<'a> {
         Some(map)
     }
 
-    /// A list of anything; what is wrong within an item may be said by the reader itself, which then gives `None`.
+    /// A list of anything; what is wrong within an item may be said by the reader itself, which
+    /// then gives `None`.
     pub(super) fn each<T>(
         &self,
         key: &'static str,
         example: &str,
         read: impl Fn(&Node) -> Result<Option<T>, Faults>,
     ) -> Option<Vec<T>> {
-        let Some(entry) = self.entry(key) else { return Some(Vec::new()) };
+        let Some(entry) = self.entry(key) else {
+            return Some(Vec::new());
+        };
         let Value::Array(items) = &entry.node.value else {
             let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
             self.complain(key, fault.help(format!("for example: {example}")));
             return None;
         };
-        let found: Vec<_> = items.iter().map(|item| self.read(key, item, &read).flatten()).collect();
+        let found: Vec<_> = items
+            .iter()
+            .map(|item| self.read(key, item, &read).flatten())
+            .collect();
         found.into_iter().collect()
     }
 
@@ -304,7 +404,9 @@ impl<'a> Fields<'a> {
         example: &str,
         read: impl Fn(&Node) -> Result<String, Faults>,
     ) -> Option<Vec<Located<String>>> {
-        let Some(entry) = self.entry(key) else { return Some(Vec::new()) };
+        let Some(entry) = self.entry(key) else {
+            return Some(Vec::new());
+        };
         let Value::Array(items) = &entry.node.value else {
             let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
             self.complain(key, fault.help(format!("for example: {example}")));
@@ -312,7 +414,10 @@ impl<'a> Fields<'a> {
         };
         let read = |item: &Node| {
             let value = self.read(key, item, &read)?;
-            Some(Located { value, place: item.place.clone() })
+            Some(Located {
+                value,
+                place: item.place.clone(),
+            })
         };
         let found: Vec<_> = items.iter().map(read).collect();
         found.into_iter().collect()

@@ -12,7 +12,8 @@ use super::tree::Node;
 use super::value::{Fault, Faults, choice, positive_duration};
 
 /// How one begins.
-pub(super) const EXAMPLE: &str = "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }}\"";
+pub(super) const EXAMPLE: &str =
+    "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }}\"";
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 const POINTS: &[(&str, HookPoint)] = &[
@@ -28,23 +29,41 @@ const POINTS: &[(&str, HookPoint)] = &[
 const SITES: &[(&str, HookSite)] = &[("control", HookSite::Control), ("host", HookSite::Host)];
 
 /// Reads all of them, in their order.
-pub(super) fn read(tables: &[Fields<'_>], version: Option<&str>, templates: &mut Templates) -> Option<Vec<Hook>> {
-    let hooks: Vec<_> = tables.iter().map(|fields| read_one(fields, version.unwrap_or("0"), templates)).collect();
+pub(super) fn read(
+    tables: &[Fields<'_>],
+    version: Option<&str>,
+    templates: &mut Templates,
+) -> Option<Vec<Hook>> {
+    let hooks: Vec<_> = tables
+        .iter()
+        .map(|fields| read_one(fields, version.unwrap_or("0"), templates))
+        .collect();
     hooks.into_iter().collect()
 }
 
 fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Option<Hook> {
     let on = fields.required("on", "on = \"before_start\"", choice(POINTS));
     let is_of_a_slot = on.is_some_and(HookPoint::is_of_a_slot);
-    let words = fields.required("command", "command = \"./warm-cache --port {{ port }}\"", |node| {
-        // What is wrong with a template is guessed at only where it is known what it is over.
-        if is_of_a_slot || on.is_none() { command(node) } else { command_of_version(node, version) }
-    });
+    let words = fields.required(
+        "command",
+        "command = \"./warm-cache --port {{ port }}\"",
+        |node| {
+            // What is wrong with a template is guessed at only where it is known what it is over.
+            if is_of_a_slot || on.is_none() {
+                command(node)
+            } else {
+                command_of_version(node, version)
+            }
+        },
+    );
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let at = fields.optional("at", choice(SITES));
     fields.finish();
     if is_of_a_slot {
-        templates.extend(fields.place_of("command"), words.as_deref().unwrap_or_default());
+        templates.extend(
+            fields.place_of("command"),
+            words.as_deref().unwrap_or_default(),
+        );
     }
     let (on, words, timeout, at) = (on?, words?, timeout?, at?);
     if let (Some(site), Some(_)) = (on.only_site(), at) {
@@ -52,22 +71,37 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
             HookSite::Control => "on the machine that ship runs on",
             HookSite::Host => "on the instance's own host",
         };
-        let fault = Fault::new(format!("has a meaning for before_all and after_all only: {on} always runs {place}"));
+        let fault = Fault::new(format!(
+            "has a meaning for before_all and after_all only: {on} always runs {place}"
+        ));
         fields.complain("at", fault.help("leave it out"));
         return None;
     }
     let at = on.only_site().or(at).unwrap_or(HookSite::Control);
-    Some(Hook { on, at, command: words, timeout })
+    Some(Hook {
+        on,
+        at,
+        command: words,
+        timeout,
+    })
 }
 
-/// A command that runs where there is no slot: its templates know the version alone, and are filled in here and now.
+/// A command that runs where there is no slot: its templates know the version alone, and are filled
+/// in here and now.
 pub(super) fn command_of_version(node: &Node, version: &str) -> Result<Vec<String>, Faults> {
     let filled = |word: &String| {
         render_version(word, version).map_err(|fault| {
             let place = place_within(&node.place, &fault);
             let wrong = Fault::new(format!("cannot be filled in: {}", fault.message)).place(&place);
-            wrong.help(fault.help.unwrap_or_else(|| "write variables as in \"{{ version }}\"".to_owned()))
+            wrong.help(
+                fault
+                    .help
+                    .unwrap_or_else(|| "write variables as in \"{{ version }}\"".to_owned()),
+            )
         })
     };
-    Ok(command(node)?.iter().map(filled).collect::<Result<_, _>>()?)
+    Ok(command(node)?
+        .iter()
+        .map(filled)
+        .collect::<Result<_, _>>()?)
 }

@@ -10,7 +10,9 @@ use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::names;
 use super::tree::Node;
-use super::value::{Fault, Faults, Located, boolean, choice, line, located, number, positive_duration};
+use super::value::{
+    Fault, Faults, Located, boolean, choice, line, located, number, positive_duration,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOPBACK: &str = "127.0.0.1";
@@ -39,7 +41,8 @@ pub struct Inventory {
 pub struct HostConfig {
     /// Its name, unique in the fleet.
     pub name: HostId,
-    /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a local host.
+    /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a
+    /// local host.
     pub address: String,
     /// What a person knows about it.
     pub labels: BTreeMap<String, String>,
@@ -47,8 +50,8 @@ pub struct HostConfig {
     pub drain: bool,
     /// How scripts get there.
     pub transport: Transport,
-    /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may be written as
-    /// found from the inventory's directory.
+    /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may
+    /// be written as found from the inventory's directory.
     pub base_dir: Option<String>,
     /// How SSH is to connect, and whether `sudo` is needed.
     pub ssh: SshConfig,
@@ -104,16 +107,27 @@ impl Default for SshConfig {
 }
 
 /// Reads the inventory. What is wrong goes to `sink`; the playbook's path is of use even then.
-pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<PathBuf>>, Option<Inventory>) {
-    let Some(top) = Fields::new(root, "the inventory", sink) else { return (None, None) };
+pub(super) fn read(
+    root: &Node,
+    path: &Path,
+    sink: &Sink,
+) -> (Option<Located<PathBuf>>, Option<Inventory>) {
+    let Some(top) = Fields::new(root, "the inventory", sink) else {
+        return (None, None);
+    };
     let dir = path.parent().unwrap_or(Path::new(""));
-    let playbook =
-        top.required("playbook", "playbook = \"../playbooks/testpage.toml\"", located(|node| beside(dir, node)));
-    let fleet = top.table("fleet", "[fleet]", "[fleet]\nname = \"production\"").and_then(|fields| {
-        let name = fields.required("name", "name = \"production\"", names::fleet);
-        fields.finish();
-        name
-    });
+    let playbook = top.required(
+        "playbook",
+        "playbook = \"../playbooks/testpage.toml\"",
+        located(|node| beside(dir, node)),
+    );
+    let fleet = top
+        .table("fleet", "[fleet]", "[fleet]\nname = \"production\"")
+        .and_then(|fields| {
+            let name = fields.required("name", "name = \"production\"", names::fleet);
+            fields.finish();
+            name
+        });
     let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
         let ssh = read_ssh(&fields, dir, &SshConfig::default());
         fields.finish();
@@ -125,10 +139,19 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<Pat
     let defaults_or_none = defaults.clone().unwrap_or_default();
     let hosts: Vec<_> = tables
         .iter()
-        .map(|fields| read_host(fields, dir, &defaults_or_none, fields.or("drain", false, boolean)))
+        .map(|fields| {
+            read_host(
+                fields,
+                dir,
+                &defaults_or_none,
+                fields.or("drain", false, boolean),
+            )
+        })
         .collect();
-    let balancers: Vec<_> =
-        balancer_tables.iter().map(|fields| read_host(fields, dir, &defaults_or_none, Some(false))).collect();
+    let balancers: Vec<_> = balancer_tables
+        .iter()
+        .map(|fields| read_host(fields, dir, &defaults_or_none, Some(false)))
+        .collect();
     refuse_twins(&tables, &hosts, sink);
     refuse_namesakes(&tables, &hosts, &balancer_tables, &balancers, sink);
 
@@ -149,12 +172,20 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> (Option<Located<Pat
     (playbook.clone(), checked())
 }
 
-fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig, drain: Option<bool>) -> Option<HostConfig> {
+fn read_host(
+    fields: &Fields<'_>,
+    dir: &Path,
+    defaults: &SshConfig,
+    drain: Option<bool>,
+) -> Option<HostConfig> {
     let name = fields.required("name", "name = \"web1\"", names::host);
     let address = fields.optional("address", names::address);
     let labels = fields.map("labels", |key| names::LABEL.check(key), line);
-    let transport =
-        fields.or("transport", Transport::Ssh, choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]));
+    let transport = fields.or(
+        "transport",
+        Transport::Ssh,
+        choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]),
+    );
     let base_dir = match transport {
         Some(Transport::Local) => fields.optional("base_dir", |node| local_dir(dir, node)),
         _ => fields.optional("base_dir", names::remote_dir),
@@ -180,14 +211,22 @@ fn read_host(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig, drain: Optio
 
 fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<SshConfig> {
     let path = |key, default: &Option<PathBuf>| {
-        Some(fields.optional(key, |node| beside(dir, node))?.or_else(|| default.clone()))
+        Some(
+            fields
+                .optional(key, |node| beside(dir, node))?
+                .or_else(|| default.clone()),
+        )
     };
     let user = fields.optional("user", names::login);
     let port = fields.optional("port", number(1, u16::MAX));
     let identity_file = path("identity_file", &defaults.identity_file);
     let config = path("config", &defaults.config);
     let known_hosts = path("known_hosts", &defaults.known_hosts);
-    let connect_timeout = fields.or("connect_timeout", defaults.connect_timeout, positive_duration);
+    let connect_timeout = fields.or(
+        "connect_timeout",
+        defaults.connect_timeout,
+        positive_duration,
+    );
     let sudo = fields.or("sudo", defaults.sudo, boolean);
     Some(SshConfig {
         user: user?.or_else(|| defaults.user.clone()),
@@ -206,7 +245,9 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
     let mut seen_addresses: BTreeMap<&str, Place> = BTreeMap::new();
     for (fields, host) in tables.iter().zip(hosts) {
         let Some(host) = host else { continue };
-        let place = fields.place_of("name").unwrap_or_else(|| fields.place().clone());
+        let place = fields
+            .place_of("name")
+            .unwrap_or_else(|| fields.place().clone());
         if let Some(first) = seen_names.get(&host.name) {
             let message = format!("two hosts are named `{}`", host.name);
             let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
@@ -219,9 +260,14 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
         }
         let place = fields.place_of("address").unwrap_or(place);
         if let Some(first) = seen_addresses.get(host.address.as_str()) {
-            let message = format!("two local hosts have the address {}, and with it the same ports", host.address);
+            let message = format!(
+                "two local hosts have the address {}, and with it the same ports",
+                host.address
+            );
             let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
-            sink.push(diagnostic.help("all of 127.0.0.0/8 is this machine: give each a loopback address of its own"));
+            sink.push(diagnostic.help(
+                "all of 127.0.0.0/8 is this machine: give each a loopback address of its own",
+            ));
         } else {
             seen_addresses.insert(&host.address, place);
         }
@@ -236,19 +282,28 @@ fn refuse_namesakes(
     balancers: &[Option<HostConfig>],
     sink: &Sink,
 ) {
-    let place = |fields: &Fields<'_>| fields.place_of("name").unwrap_or_else(|| fields.place().clone());
-    let hosts = host_tables.iter().zip(hosts).map(|(fields, host)| (fields, host, "a host and a balancer are"));
+    let place = |fields: &Fields<'_>| {
+        fields
+            .place_of("name")
+            .unwrap_or_else(|| fields.place().clone())
+    };
+    let hosts = host_tables
+        .iter()
+        .zip(hosts)
+        .map(|(fields, host)| (fields, host, "a host and a balancer are"));
     let mut seen: BTreeMap<&HostId, (Place, &str)> = BTreeMap::new();
     for (fields, host, noun) in hosts {
         if let Some(host) = host {
-            seen.entry(&host.name).or_insert_with(|| (place(fields), noun));
+            seen.entry(&host.name)
+                .or_insert_with(|| (place(fields), noun));
         }
     }
     for (fields, balancer) in balancer_tables.iter().zip(balancers) {
         let Some(balancer) = balancer else { continue };
         if let Some((first, noun)) = seen.get(&balancer.name) {
             let message = format!("{noun} named `{}`", balancer.name);
-            let diagnostic = Diagnostic::at(&place(fields), message).related(first, "the first of them");
+            let diagnostic =
+                Diagnostic::at(&place(fields), message).related(first, "the first of them");
             sink.push(diagnostic.help("give each balancer a name of its own"));
         } else {
             seen.insert(&balancer.name, (place(fields), "two balancers are"));
@@ -259,12 +314,16 @@ fn refuse_namesakes(
 /// A path as found from `dir`; `~/` is the user's home.
 pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     let text = line(node)?;
-    let Some(rest) = text.strip_prefix("~/") else { return Ok(dir.join(&text)) };
+    let Some(rest) = text.strip_prefix("~/") else {
+        return Ok(dir.join(&text));
+    };
     match std::env::home_dir() {
         Some(home) => Ok(home.join(rest)),
-        None => Err(Fault::new("begins with `~/`, but there is no home directory")
-            .help("set HOME, or write the whole path")
-            .into()),
+        None => Err(
+            Fault::new("begins with `~/`, but there is no home directory")
+                .help("set HOME, or write the whole path")
+                .into(),
+        ),
     }
 }
 
@@ -272,5 +331,7 @@ fn local_dir(dir: &Path, node: &Node) -> Result<String, Faults> {
     let path = beside(dir, node)?;
     // Scripts do not start where ship does.
     let path = std::path::absolute(&path).unwrap_or(path);
-    path.into_os_string().into_string().map_err(|_| Fault::new("leads to a directory whose name is not UTF-8").into())
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| Fault::new("leads to a directory whose name is not UTF-8").into())
 }

@@ -14,7 +14,11 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 3;
 
-pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) -> Option<Liveness> {
+pub(super) fn read(
+    fields: &Fields<'_>,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<Liveness> {
     let ways = ways::read(fields, "liveness", templates, sink);
     let interval = fields.or("interval", INTERVAL, positive_duration);
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
@@ -46,7 +50,10 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
 
 /// To end what is stuck helps only where somebody starts it again.
 pub(super) fn refuse_without_supervisor(liveness: &Place, driver: &Place, sink: &Sink) {
-    let diagnostic = Diagnostic::at(liveness, "liveness needs a supervisor that starts an instance again");
+    let diagnostic = Diagnostic::at(
+        liveness,
+        "liveness needs a supervisor that starts an instance again",
+    );
     let diagnostic = diagnostic.related(driver, "this driver starts an instance once");
     sink.push(diagnostic.help("write driver = \"systemd\", or leave [liveness] out"));
 }

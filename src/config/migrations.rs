@@ -17,9 +17,13 @@ pub(super) const EXAMPLE: &str =
     "[[migrations]]\nid = \"2026-11-add-email\"\nkind = \"expand\"\ncommand = \"./migrate up\"";
 
 const TIMEOUT: Duration = Duration::from_mins(10);
-const KINDS: &[(&str, MigrationKind)] = &[("expand", MigrationKind::Expand), ("contract", MigrationKind::Contract)];
+const KINDS: &[(&str, MigrationKind)] = &[
+    ("expand", MigrationKind::Expand),
+    ("contract", MigrationKind::Contract),
+];
 
-/// Reads all of them, in their order. Without a rollout, whose own faults are said elsewhere, none is missed in it.
+/// Reads all of them, in their order. Without a rollout, whose own faults are said elsewhere, none
+/// is missed in it.
 pub(super) fn read(
     tables: &[Fields<'_>],
     version: Option<&str>,
@@ -33,11 +37,19 @@ pub(super) fn read(
             all = None;
             continue;
         };
-        let place = fields.place_of("id").unwrap_or_else(|| fields.place().clone());
+        let place = fields
+            .place_of("id")
+            .unwrap_or_else(|| fields.place().clone());
         if let Some(first) = seen.get(&migration.id) {
-            let message = format!("there are two migrations by the id {}", quoted(&migration.id));
+            let message = format!(
+                "there are two migrations by the id {}",
+                quoted(&migration.id)
+            );
             let diagnostic = Diagnostic::at(&place, message).related(first, "the first");
-            sink.push(diagnostic.help("a host that has made one of them takes the other for made: rename it"));
+            sink.push(
+                diagnostic
+                    .help("a host that has made one of them takes the other for made: rename it"),
+            );
         } else {
             seen.insert(migration.id.clone(), place);
         }
@@ -48,10 +60,16 @@ pub(super) fn read(
     all
 }
 
-fn read_one(fields: &Fields<'_>, version: &str, rollout: Option<&RolloutConfig>) -> Option<Migration> {
+fn read_one(
+    fields: &Fields<'_>,
+    version: &str,
+    rollout: Option<&RolloutConfig>,
+) -> Option<Migration> {
     let id = fields.required("id", "id = \"2026-11-add-email\"", names::migration);
     let kind = fields.required("kind", "kind = \"expand\"", choice(KINDS));
-    let command = fields.required("command", "command = \"./migrate up\"", |node| command_of_version(node, version));
+    let command = fields.required("command", "command = \"./migrate up\"", |node| {
+        command_of_version(node, version)
+    });
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let soak = fields.optional("soak", duration);
     let by_hand = fields.or("by_hand", false, boolean);
@@ -65,7 +83,10 @@ fn read_one(fields: &Fields<'_>, version: &str, rollout: Option<&RolloutConfig>)
         }
         MigrationKind::Contract if by_hand => {
             if soak.is_some() {
-                fields.complain("soak", Fault::new("has no meaning with by_hand").help("leave one of the two out"));
+                fields.complain(
+                    "soak",
+                    Fault::new("has no meaning with by_hand").help("leave one of the two out"),
+                );
                 return None;
             }
             None
@@ -73,18 +94,35 @@ fn read_one(fields: &Fields<'_>, version: &str, rollout: Option<&RolloutConfig>)
         MigrationKind::Contract => soak.or(rollout.and_then(|rollout| rollout.soak)),
     };
     if kind == MigrationKind::Contract && !by_hand && soak.is_none() && rollout.is_some() {
-        let fault = Fault::new("of a contract is missing: what it takes away is not to be had back");
-        fields.complain("soak", fault.help("for example: soak = \"1h\", here or in [rollout]; or by_hand = true"));
+        let fault =
+            Fault::new("of a contract is missing: what it takes away is not to be had back");
+        fields.complain(
+            "soak",
+            fault.help("for example: soak = \"1h\", here or in [rollout]; or by_hand = true"),
+        );
         return None;
     }
-    Some(Migration { id, kind, command, timeout, soak, by_hand })
+    Some(Migration {
+        id,
+        kind,
+        command,
+        timeout,
+        soak,
+        by_hand,
+    })
 }
 
 fn refuse_of_contracts(fields: &Fields<'_>) -> Option<()> {
-    let wrong: Vec<_> = ["soak", "by_hand"].into_iter().filter(|key| fields.key_place(key).is_some()).collect();
+    let wrong: Vec<_> = ["soak", "by_hand"]
+        .into_iter()
+        .filter(|key| fields.key_place(key).is_some())
+        .collect();
     for key in &wrong {
         let fault = Fault::new("has a meaning for kind = \"contract\" only");
-        fields.complain(key, fault.help("an expand is made before the first new instance"));
+        fields.complain(
+            key,
+            fault.help("an expand is made before the first new instance"),
+        );
     }
     wrong.is_empty().then_some(())
 }

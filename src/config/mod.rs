@@ -1,11 +1,12 @@
 //! Floor 1: the user's files, from text to a checked project. Nothing here touches a host.
 //!
-//! `load` reads the inventory and the playbook that it names, and either all is well or everything that is wrong is
-//! said at once, each with its place and its remedy. What can turn out only later (an artifact that is not there, a
-//! secret that is not set) has its [`Place`] in the project, so that it is reported in the same way.
+//! `load` reads the inventory and the playbook that it names, and either all is well or everything
+//! that is wrong is said at once, each with its place and its remedy. What can turn out only later
+//! (an artifact that is not there, a secret that is not set) has its [`Place`] in the project, so
+//! that it is reported in the same way.
 //!
-//! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value` (reading, gathering
-//! faults) → `inventory`, `playbook` → what holds only between the two.
+//! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value`
+//! (reading, gathering faults) → `inventory`, `playbook` → what holds only between the two.
 
 mod analysis;
 mod artifact;
@@ -38,20 +39,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use artifact::{ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Source, Sums};
+pub use artifact::{
+    ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Source, Sums,
+};
 pub use channel::{Channel, check_version};
 pub(crate) use definition::hex;
 pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
-pub use notify::{MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl, webhook_url};
+pub use notify::{
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl, webhook_url,
+};
 pub use overrides::Overrides;
 pub use playbook::{Playbook, ServiceConfig};
 pub use rollout::RolloutConfig;
 pub use secrets::{Secrets, SecretsConfig, read_secrets};
 pub use template::{SlotVars, render, uses};
 pub use traffic::{
-    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig, TrafficDriver,
+    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig,
+    TrafficDriver,
 };
 pub use unattended::UnattendedConfig;
 pub use value::{Located, parse_duration};
@@ -74,31 +80,60 @@ pub struct Project {
 }
 
 impl Project {
-    /// The files of this machine that the inventory leads to: what ship reads, and what it runs here. Of the arguments of
-    /// commands only files below `base` count, also those that are named without a directory.
+    /// The files of this machine that the inventory leads to: what ship reads, and what it runs
+    /// here. Of the arguments of commands only files below `base` count, also those that are named
+    /// without a directory.
     pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
-        let Self { inventory, playbook } = self;
+        let Self {
+            inventory,
+            playbook,
+        } = self;
         let mut files = vec![inventory.path.clone(), playbook.path.clone()];
         for host in inventory.hosts.iter().chain(&inventory.balancers) {
             let ssh = &host.ssh;
-            files.extend([&ssh.identity_file, &ssh.config, &ssh.known_hosts].into_iter().flatten().cloned());
+            files.extend(
+                [&ssh.identity_file, &ssh.config, &ssh.known_hosts]
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
         }
-        files.extend(playbook.service.secrets.env_file.iter().map(|file| file.value.clone()));
+        files.extend(
+            playbook
+                .service
+                .secrets
+                .env_file
+                .iter()
+                .map(|file| file.value.clone()),
+        );
         files.extend(playbook.artifact.local_files());
         if let Some(notify) = &playbook.notify {
             files.extend(notify.mail.iter().map(|mail| mail.sendmail.clone()));
-            files.extend(notify.webhook.iter().filter_map(|webhook| match &webhook.url {
-                WebhookUrl::File(path) => Some(path.clone()),
-                WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
-            }));
+            files.extend(
+                notify
+                    .webhook
+                    .iter()
+                    .filter_map(|webhook| match &webhook.url {
+                        WebhookUrl::File(path) => Some(path.clone()),
+                        WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
+                    }),
+            );
         }
         let dir = playbook.path.parent().unwrap_or(Path::new(""));
         for command in playbook.commands_here() {
-            let is_file = |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
-            let words = command.iter().enumerate().filter(|(index, word)| is_file(*index, word));
+            let is_file =
+                |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
+            let words = command
+                .iter()
+                .enumerate()
+                .filter(|(index, word)| is_file(*index, word));
             let words = words.map(|(index, word)| (index, dir.join(word)));
             let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
-            files.extend(words.filter(|(index, path)| *index == 0 || counts(path)).map(|(_, path)| path));
+            files.extend(
+                words
+                    .filter(|(index, path)| *index == 0 || counts(path))
+                    .map(|(_, path)| path),
+            );
         }
         files.sort();
         files.dedup();
@@ -110,7 +145,8 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Reads an inventory and the playbook that it names, with the command line's values in place of the playbook's.
+/// Reads an inventory and the playbook that it names, with the command line's values in place of
+/// the playbook's.
 ///
 /// # Errors
 /// All that is wrong in either of them.
@@ -135,29 +171,44 @@ pub fn load_with(
     if let Some(path) = playbook_path {
         files.push(path.value.display().to_string());
         let draft = read_playbook(&path, overrides, &read, &sink);
-        playbook_read = draft.and_then(|draft| draft.checked_against(inventory_read.as_ref(), &sink));
+        playbook_read =
+            draft.and_then(|draft| draft.checked_against(inventory_read.as_ref(), &sink));
     }
     let found = sink.into_inner();
     match (inventory_read, playbook_read) {
-        (Some(inventory), Some(playbook)) if found.is_empty() => Ok(Project { inventory, playbook }),
+        (Some(inventory), Some(playbook)) if found.is_empty() => Ok(Project {
+            inventory,
+            playbook,
+        }),
         _ => Err(Diagnostics::sorted(found, &files)),
     }
 }
 
 type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-fn read_inventory(path: &Path, read: Reader<'_>, sink: &Sink) -> (Option<Located<PathBuf>>, Option<Inventory>) {
+fn read_inventory(
+    path: &Path,
+    read: Reader<'_>,
+    sink: &Sink,
+) -> (Option<Located<PathBuf>>, Option<Inventory>) {
     let help = "name an inventory, as in `ship deploy inventory/production.toml`";
     let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
     let (playbook, inventory) = match parsed(path, read, sink, unreadable) {
         Parsed::Whole(root) => inventory::read(&root, path, sink),
-        // Enough to look at the playbook as well; what else seems wrong here may come of the broken syntax.
+        // Enough to look at the playbook as well; what else seems wrong here may come of the broken
+        // syntax.
         Parsed::Broken(root) => (inventory::read(&root, path, &Sink::default()).0, None),
         Parsed::Nothing => (None, None),
     };
     let tidy = |path: PathBuf| tidied(&path).unwrap_or(path);
-    let playbook = playbook.map(|it| Located { value: tidy(it.value), place: it.place });
-    let inventory = inventory.map(|it| Inventory { playbook: tidy(it.playbook), ..it });
+    let playbook = playbook.map(|it| Located {
+        value: tidy(it.value),
+        place: it.place,
+    });
+    let inventory = inventory.map(|it| Inventory {
+        playbook: tidy(it.playbook),
+        ..it
+    });
     (playbook, inventory)
 }
 
@@ -169,7 +220,9 @@ fn read_playbook(
 ) -> Option<playbook::Draft> {
     let help = "the path is taken from the inventory's directory";
     let unreadable = |why: String| Diagnostic::at(&path.place, why).help(help);
-    let Parsed::Whole(mut root) = parsed(&path.value, read, sink, unreadable) else { return None };
+    let Parsed::Whole(mut root) = parsed(&path.value, read, sink, unreadable) else {
+        return None;
+    };
     let mut found = Vec::new();
     overrides.apply(&mut root, &mut found);
     sink.extend(found);
@@ -185,11 +238,19 @@ enum Parsed {
 }
 
 /// The tree of a file. What is wrong with the file as a whole goes where `unreadable` points.
-fn parsed(path: &Path, read: Reader<'_>, sink: &Sink, unreadable: impl Fn(String) -> Diagnostic) -> Parsed {
+fn parsed(
+    path: &Path,
+    read: Reader<'_>,
+    sink: &Sink,
+    unreadable: impl Fn(String) -> Diagnostic,
+) -> Parsed {
     let shown = path.display().to_string();
     let bytes = match read(path) {
         Ok(bytes) if bytes.len() > FILE_BYTES_MAX => {
-            sink.push(unreadable(format!("{shown} is larger than {} MiB", FILE_BYTES_MAX >> 20)));
+            sink.push(unreadable(format!(
+                "{shown} is larger than {} MiB",
+                FILE_BYTES_MAX >> 20
+            )));
             return Parsed::Nothing;
         }
         Ok(bytes) => bytes,
@@ -202,7 +263,8 @@ fn parsed(path: &Path, read: Reader<'_>, sink: &Sink, unreadable: impl Fn(String
         Ok(text) => text,
         Err(error) => {
             let (line, column) = position(error.as_bytes(), error.utf8_error().valid_up_to());
-            let diagnostic = Diagnostic::line(shown, line, column, "the file is not UTF-8 text here");
+            let diagnostic =
+                Diagnostic::line(shown, line, column, "the file is not UTF-8 text here");
             sink.push(diagnostic.help("save it as UTF-8"));
             return Parsed::Nothing;
         }

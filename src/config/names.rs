@@ -31,7 +31,10 @@ pub(super) const HOST: NameRule = NameRule {
 };
 
 /// A fleet.
-pub(super) const FLEET: NameRule = NameRule { noun: "a fleet's name", ..HOST };
+pub(super) const FLEET: NameRule = NameRule {
+    noun: "a fleet's name",
+    ..HOST
+};
 
 /// A version.
 pub(super) const VERSION: NameRule = NameRule {
@@ -75,7 +78,8 @@ const LOGIN: NameRule = NameRule {
     first: |c| c.is_ascii_alphanumeric() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '\\'),
     chars_max: 255,
-    allowed: "letters, digits, `.`, `_`, `-`, `@` and `\\`, beginning with a letter, a digit or `_`",
+    allowed: "letters, digits, `.`, `_`, `-`, `@` and `\\`, beginning with a letter, a digit or \
+              `_`",
 };
 
 /// A user that a service runs as.
@@ -105,13 +109,17 @@ pub(super) const PROXY: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`",
 };
 
-/// What a server of `HAProxy` is given: words for its runtime API, where `;` and a line break end an order.
+/// What a server of `HAProxy` is given: words for its runtime API, where `;` and a line break end
+/// an order.
 const SERVER_OPTIONS: NameRule = NameRule {
     noun: "a list of server options",
     first: |c| c.is_ascii_alphanumeric(),
     rest: |c| {
         c.is_ascii_alphanumeric()
-            || matches!(c, ' ' | '.' | '_' | '-' | '/' | ':' | ',' | '@' | '%' | '+' | '=' | '(' | ')' | '*')
+            || matches!(
+                c,
+                ' ' | '.' | '_' | '-' | '/' | ':' | ',' | '@' | '%' | '+' | '=' | '(' | ')' | '*'
+            )
     },
     chars_max: 1000,
     allowed: "words of letters, digits and `._-/:,@%+=()*`, for example \"maxconn 100 send-proxy\"",
@@ -120,19 +128,34 @@ const SERVER_OPTIONS: NameRule = NameRule {
 impl NameRule {
     /// Checks `text`.
     pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
-        let Self { noun, first, rest, chars_max, allowed } = self;
-        let wrong =
-            |why: String| Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")));
+        let Self {
+            noun,
+            first,
+            rest,
+            chars_max,
+            allowed,
+        } = self;
+        let wrong = |why: String| {
+            Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")))
+        };
         let mut chars = text.chars();
         match chars.next() {
             None => return wrong("must not be empty".to_owned()),
             Some(c) if !first(c) => {
-                return wrong(format!("cannot begin with {}: {}", quoted(&c.to_string()), quoted(text)));
+                return wrong(format!(
+                    "cannot begin with {}: {}",
+                    quoted(&c.to_string()),
+                    quoted(text)
+                ));
             }
             Some(_) => {}
         }
         if let Some(c) = chars.find(|c| !rest(*c)) {
-            return wrong(format!("cannot hold {}: {}", quoted(&c.to_string()), quoted(text)));
+            return wrong(format!(
+                "cannot hold {}: {}",
+                quoted(&c.to_string()),
+                quoted(text)
+            ));
         }
         if text.chars().count() > *chars_max {
             return wrong(format!("is too long: {}", quoted(text)));
@@ -217,7 +240,9 @@ pub(super) fn check_variable_value(text: &str) -> Result<(), Fault> {
             let help = "encode it on one line (base64, say), or put it in a file of the artifact";
             Err(Fault::new("must not hold line breaks").help(help))
         }
-        Some(_) => Err(Fault::new("must not hold control characters other than tabs")),
+        Some(_) => Err(Fault::new(
+            "must not hold control characters other than tabs",
+        )),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `[notify]`: who is told what a run came to, and how; `[metrics]`: where that is written down for a monitor.
+//! `[notify]`: who is told what a run came to, and how; `[metrics]`: where that is written down for
+//! a monitor.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -95,8 +96,14 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
         ("success", Occasion::Success),
     ]);
     let is_given = fields.key_place("on").is_some();
-    let on = fields.each("on", "on = [\"failure\", \"paused\"]", |node| words(node).map(Some));
-    let on = if is_given { on } else { Some(Occasion::ALL.to_vec()) };
+    let on = fields.each("on", "on = [\"failure\", \"paused\"]", |node| {
+        words(node).map(Some)
+    });
+    let on = if is_given {
+        on
+    } else {
+        Some(Occasion::ALL.to_vec())
+    };
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let has = |key| fields.key_place(key).is_some();
     let (has_webhook, has_mail) = (has("webhook"), has("mail"));
@@ -104,9 +111,18 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
     let mail = fields.table_or_empty("mail", "[notify.mail]");
     let command = fields.optional("command", command);
     fields.finish();
-    let webhook =
-        if has_webhook { webhook.and_then(|fields| read_webhook(&fields, dir, sink)).map(Some) } else { Some(None) };
-    let mail = if has_mail { mail.and_then(|fields| read_mail(&fields, dir)).map(Some) } else { Some(None) };
+    let webhook = if has_webhook {
+        webhook
+            .and_then(|fields| read_webhook(&fields, dir, sink))
+            .map(Some)
+    } else {
+        Some(None)
+    };
+    let mail = if has_mail {
+        mail.and_then(|fields| read_mail(&fields, dir)).map(Some)
+    } else {
+        Some(None)
+    };
     if !has_webhook && !has_mail && !has("command") {
         let diagnostic = Diagnostic::at(fields.place(), "[notify] does not say whom to tell");
         sink.push(diagnostic.help("add [notify.webhook], [notify.mail] or command = \"…\""));
@@ -122,11 +138,16 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
 }
 
 fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookConfig> {
-    let url = fields.optional("url", located(line)).map(|url| url.map(|url| literal(&url, sink)));
+    let url = fields
+        .optional("url", located(line))
+        .map(|url| url.map(|url| literal(&url, sink)));
     let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
     let file = fields.optional("url_file", |node| beside(dir, node).map(WebhookUrl::File));
-    let shapes =
-        choice(&[("json", WebhookShape::Json), ("slack", WebhookShape::Slack), ("teams", WebhookShape::Teams)]);
+    let shapes = choice(&[
+        ("json", WebhookShape::Json),
+        ("slack", WebhookShape::Slack),
+        ("teams", WebhookShape::Teams),
+    ]);
     let shape = fields.or("shape", WebhookShape::Json, shapes);
     fields.finish();
     let url = url?.map_or(Some(None), |url| url.map(Some));
@@ -135,7 +156,8 @@ fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookC
     match (urls.next(), urls.next()) {
         (Some(url), None) => Some(WebhookConfig { url, shape }),
         (None, _) => {
-            let diagnostic = Diagnostic::at(fields.place(), "[notify.webhook] does not say where to");
+            let diagnostic =
+                Diagnostic::at(fields.place(), "[notify.webhook] does not say where to");
             sink.push(diagnostic.help(format!("for example: {WEBHOOK_EXAMPLE}")));
             None
         }
@@ -159,13 +181,19 @@ pub fn webhook_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A URL that stands in the playbook; where it is wrong its line is not shown, for it is a secret all the same.
+/// A URL that stands in the playbook; where it is wrong its line is not shown, for it is a secret
+/// all the same.
 fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
     let place = &url.place;
     match webhook_url(&url.value) {
         Ok(url) => Some(WebhookUrl::Literal(url)),
         Err(why) => {
-            let diagnostic = Diagnostic::line(place.path(), place.line(), place.column(), format!("`url` {why}"));
+            let diagnostic = Diagnostic::line(
+                place.path(),
+                place.line(),
+                place.column(),
+                format!("`url` {why}"),
+            );
             sink.push(diagnostic.help("begin it with https://"));
             None
         }
@@ -177,25 +205,36 @@ fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
     let to = fields.list("to", example, address);
     let is_empty = to.as_ref().is_some_and(Vec::is_empty);
     if is_empty {
-        fields.complain("to", Fault::new("must name somebody").help(format!("for example: {example}")));
+        fields.complain(
+            "to",
+            Fault::new("must name somebody").help(format!("for example: {example}")),
+        );
     }
     let from = fields.optional("from", address);
-    let sendmail = fields.or("sendmail", PathBuf::from(SENDMAIL), |node| beside(dir, node));
+    let sendmail = fields.or("sendmail", PathBuf::from(SENDMAIL), |node| {
+        beside(dir, node)
+    });
     fields.finish();
     let to = to?.into_iter().map(|to| to.value).collect();
     (!is_empty).then_some(())?;
-    Some(MailConfig { to, from: from?, sendmail: sendmail? })
+    Some(MailConfig {
+        to,
+        from: from?,
+        sendmail: sendmail?,
+    })
 }
 
-/// An address as it stands in a header: `ops@example.org`, or a local user. No more, so that none can add a header or
-/// another reader.
+/// An address as it stands in a header: `ops@example.org`, or a local user. No more, so that none
+/// can add a header or another reader.
 fn address(node: &Node) -> Result<String, Faults> {
     let text = line(node)?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.!#$%&'*+-/=?^_`{|}~".contains(c);
     if !text.starts_with('-') && text.chars().all(is_plain) && text.matches('@').count() <= 1 {
         return Ok(text);
     }
-    Err(Fault::new(format!("is no mail address: {}", quoted(&text))).help("for example \"ops@example.org\"").into())
+    Err(Fault::new(format!("is no mail address: {}", quoted(&text)))
+        .help("for example \"ops@example.org\"")
+        .into())
 }
 
 /// Where a run is written down for a monitor.
@@ -210,14 +249,21 @@ pub(super) fn read_metrics(fields: &Fields<'_>, dir: &Path) -> Option<MetricsCon
     let example = "textfile = \"/var/lib/node_exporter/ship_testpage.prom\"";
     let textfile = fields.required("textfile", example, |node| prom_file(dir, node));
     fields.finish();
-    Some(MetricsConfig { textfile: textfile? })
+    Some(MetricsConfig {
+        textfile: textfile?,
+    })
 }
 
 /// The collector reads files with this ending only.
 fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     let path = beside(dir, node)?;
-    if path.extension().is_some_and(|extension| extension == "prom") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "prom")
+    {
         return Ok(path);
     }
-    Err(Fault::new("must be a file whose name ends in `.prom`").help("the textfile collector reads no others").into())
+    Err(Fault::new("must be a file whose name ends in `.prom`")
+        .help("the textfile collector reads no others")
+        .into())
 }

@@ -10,7 +10,8 @@ use super::tree::{self, Entry, Node, Table, Value};
 pub struct Overrides {
     /// `--version`: the playbook's `version`.
     pub version: Option<String>,
-    /// `--set`, each as `rollout.max_surge=2`: a value in TOML, or else plain text. The last of two wins.
+    /// `--set`, each as `rollout.max_surge=2`: a value in TOML, or else plain text. The last of two
+    /// wins.
     pub set: Vec<String>,
 }
 
@@ -18,7 +19,10 @@ impl Overrides {
     /// Writes the values into the playbook's tree.
     pub(super) fn apply(&self, root: &mut Node, found: &mut Vec<Diagnostic>) {
         let assignments = self.set.iter().map(|text| assignment(text));
-        let version = self.version.iter().map(|version| Ok(version_assignment(version)));
+        let version = self
+            .version
+            .iter()
+            .map(|version| Ok(version_assignment(version)));
         for assignment in assignments.chain(version) {
             match assignment.and_then(|(path, node)| put(root, &path, node)) {
                 Ok(()) => {}
@@ -40,7 +44,10 @@ fn version_assignment(version: &str) -> (Vec<Step>, Node) {
     const OPTION: &str = "--version ";
     let source = command_line(format!("{OPTION}{version}"));
     let place = Place::new(&source, OPTION.len()..source.text.len());
-    let node = Node { place: place.clone(), value: Value::String(version.to_owned()) };
+    let node = Node {
+        place: place.clone(),
+        value: Value::String(version.to_owned()),
+    };
     (vec![("version".to_owned(), place)], node)
 }
 
@@ -49,10 +56,13 @@ fn assignment(text: &str) -> Outcome<(Vec<Step>, Node)> {
     let source = command_line(format!("{OPTION}{text}"));
     let all = Place::new(&source, OPTION.len()..source.text.len());
     let wrong = |message: &str| {
-        let help = "write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2";
+        let help = "write a key of the playbook, `=` and its value, for example: --set \
+                    rollout.max_surge=2";
         Box::new(Diagnostic::at(&all, message).help(help))
     };
-    let (path, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=` in this setting"))?;
+    let (path, value) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("there is no `=` in this setting"))?;
     let mut at = OPTION.len();
     let mut steps = Vec::new();
     for step in path.split('.') {
@@ -71,7 +81,10 @@ fn assignment(text: &str) -> Outcome<(Vec<Step>, Node)> {
 }
 
 fn is_bare_key(step: &str) -> bool {
-    !step.is_empty() && step.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    !step.is_empty()
+        && step
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 /// `rollout.max_surge=2` is a line of TOML; blanks in place of the option leave its places right.
@@ -81,31 +94,51 @@ fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[Step]) -> Option<No
     }
     let padded = " ".repeat(source.text.len() - text.len()) + text;
     let (root, errors) = tree::parse_as(source, &padded);
-    let node = steps.iter().try_fold(root, |node, (step, _)| match node.value {
-        Value::Table(mut table) => table.0.remove(step).map(|entry| entry.node),
-        _ => None,
-    })?;
+    let node = steps
+        .iter()
+        .try_fold(root, |node, (step, _)| match node.value {
+            Value::Table(mut table) => table.0.remove(step).map(|entry| entry.node),
+            _ => None,
+        })?;
     // What TOML takes for a comment belongs to the value here.
     (errors.is_empty() && text.trim_end().ends_with(node.place.text())).then_some(node)
 }
 
 fn put(root: &mut Node, path: &[Step], value: Node) -> Outcome<()> {
-    let Some(((name, place), parents)) = path.split_last() else { return Ok(()) };
+    let Some(((name, place), parents)) = path.split_last() else {
+        return Ok(());
+    };
     let mut here = root;
     for (step, at) in parents {
-        let Value::Table(table) = &mut here.value else { return Err(no_table(place)) };
+        let Value::Table(table) = &mut here.value else {
+            return Err(no_table(place));
+        };
         let entry = table.0.entry(step.clone()).or_insert_with(|| Entry {
             key: at.clone(),
-            node: Node { place: at.clone(), value: Value::Table(Table::default()) },
+            node: Node {
+                place: at.clone(),
+                value: Value::Table(Table::default()),
+            },
         });
         here = &mut entry.node;
     }
-    let Value::Table(table) = &mut here.value else { return Err(no_table(place)) };
-    table.0.insert(name.clone(), Entry { key: place.clone(), node: value });
+    let Value::Table(table) = &mut here.value else {
+        return Err(no_table(place));
+    };
+    table.0.insert(
+        name.clone(),
+        Entry {
+            key: place.clone(),
+            node: value,
+        },
+    );
     Ok(())
 }
 
 fn no_table(place: &Place) -> Box<Diagnostic> {
-    let message = format!("`{}` cannot be set: what it belongs to is no table", place.text());
+    let message = format!(
+        "`{}` cannot be set: what it belongs to is no table",
+        place.text()
+    );
     Box::new(Diagnostic::at(place, message).help("for example: --set rollout.max_surge=2"))
 }

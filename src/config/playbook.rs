@@ -72,12 +72,22 @@ pub struct Playbook {
 impl Playbook {
     /// The user's commands that run on this machine.
     pub(super) fn commands_here(&self) -> impl Iterator<Item = &[String]> {
-        let hooks = self.hooks.iter().filter(|hook| hook.at == HookSite::Control).map(|hook| &hook.command[..]);
-        let analyses = self.analyses.iter().filter_map(|analysis| match &analysis.way {
-            Way::Command { words, .. } => Some(&words[..]),
-            _ => None,
-        });
-        let notify = self.notify.iter().filter_map(|notify| notify.command.as_deref());
+        let hooks = self
+            .hooks
+            .iter()
+            .filter(|hook| hook.at == HookSite::Control)
+            .map(|hook| &hook.command[..]);
+        let analyses = self
+            .analyses
+            .iter()
+            .filter_map(|analysis| match &analysis.way {
+                Way::Command { words, .. } => Some(&words[..]),
+                _ => None,
+            });
+        let notify = self
+            .notify
+            .iter()
+            .filter_map(|notify| notify.command.as_deref());
         hooks.chain(analyses).chain(notify)
     }
 }
@@ -110,7 +120,10 @@ pub(super) struct Templates(Vec<Located<String>>);
 impl Templates {
     pub(super) fn extend(&mut self, place: Option<Place>, templates: &[String]) {
         let Some(place) = place else { return };
-        self.0.extend(templates.iter().map(|value| Located { value: value.clone(), place: place.clone() }));
+        self.0.extend(templates.iter().map(|value| Located {
+            value: value.clone(),
+            place: place.clone(),
+        }));
     }
 }
 
@@ -132,7 +145,11 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
 
     let version = top.required("version", "version = \"0.8\"", names::version);
     let service_fields = top.table("service", "[service]", "[service]\nname = \"testpage\"");
-    let artifact_fields = top.table("artifact", "[artifact]", "[artifact]\nsource = \"testpage.tar.gz\"");
+    let artifact_fields = top.table(
+        "artifact",
+        "[artifact]",
+        "[artifact]\nsource = \"testpage.tar.gz\"",
+    );
     let readiness_fields = top.table_or_empty("readiness", "[readiness]");
     let liveness_place = top.key_place("liveness");
     let liveness_fields = top.table_or_empty("liveness", "[liveness]");
@@ -151,32 +168,56 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let metrics_fields = top.table_or_empty("metrics", "[metrics]");
     top.finish();
 
-    let place_in_service = |key| service_fields.as_ref().and_then(|fields| fields.place_of(key));
+    let place_in_service = |key| {
+        service_fields
+            .as_ref()
+            .and_then(|fields| fields.place_of(key))
+    };
     let (ports, driver_place) = (place_in_service("ports"), place_in_service("driver"));
-    let service = service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
-    let artifact = artifact_fields.and_then(|fields| artifact::read(&fields, dir, version.as_deref(), sink));
-    let readiness_places = readiness_fields.as_ref().map(ReadinessPlaces::of).unwrap_or_default();
-    let readiness = readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
+    let service =
+        service_fields.and_then(|fields| read_service(&fields, dir, &mut templates, sink));
+    let artifact =
+        artifact_fields.and_then(|fields| artifact::read(&fields, dir, version.as_deref(), sink));
+    let readiness_places = readiness_fields
+        .as_ref()
+        .map(ReadinessPlaces::of)
+        .unwrap_or_default();
+    let readiness =
+        readiness_fields.and_then(|fields| readiness::read(&fields, &mut templates, sink));
     let liveness = match liveness_place {
         None => Some(None),
-        Some(_) => liveness_fields.and_then(|fields| liveness::read(&fields, &mut templates, sink)).map(Some),
+        Some(_) => liveness_fields
+            .and_then(|fields| liveness::read(&fields, &mut templates, sink))
+            .map(Some),
     };
-    if let (Some(liveness), Some(ServiceConfig { driver: Driver::Process, .. }), Some(driver)) =
-        (liveness_place, &service, &driver_place)
+    if let (
+        Some(liveness),
+        Some(ServiceConfig {
+            driver: Driver::Process,
+            ..
+        }),
+        Some(driver),
+    ) = (liveness_place, &service, &driver_place)
     {
         liveness::refuse_without_supervisor(liveness, driver, sink);
     }
     let unattended = unattended_fields.and_then(|fields| unattended::read(&fields));
     let analyses = analysis::read(&analysis_fields, version.as_deref(), sink);
     let is_analysed = !analysis_fields.is_empty();
-    let (rollout_places, rollout) =
-        rollout_fields.map(|fields| rollout::read(&fields, is_analysed, sink)).unwrap_or_default();
+    let (rollout_places, rollout) = rollout_fields
+        .map(|fields| rollout::read(&fields, is_analysed, sink))
+        .unwrap_or_default();
     if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness.as_ref()) {
         rollout_places.refuse_too_late(rollout, (&readiness_places, readiness.waits()), sink);
     }
 
     let hooks = hooks::read(&hook_fields, version.as_deref(), &mut templates);
-    let migrations = migrations::read(&migration_fields, version.as_deref(), rollout.as_ref(), sink);
+    let migrations = migrations::read(
+        &migration_fields,
+        version.as_deref(),
+        rollout.as_ref(),
+        sink,
+    );
 
     let name = service.as_ref().map(|service| service.name.as_str());
     let (traffic_places, traffic) = match traffic_fields.filter(|_| has_traffic) {
@@ -186,7 +227,11 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
         }
         None => (TrafficPlaces::default(), (!has_traffic).then_some(None)),
     };
-    let probe = if has_probe { probe_fields.and_then(|fields| probe::read(&fields, sink)) } else { Some(None) };
+    let probe = if has_probe {
+        probe_fields.and_then(|fields| probe::read(&fields, sink))
+    } else {
+        Some(None)
+    };
     let notify = match notify_fields.filter(|_| has_notify) {
         Some(fields) => notify::read(&fields, dir, sink).map(Some),
         None => (!has_notify).then_some(None),
@@ -196,7 +241,10 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
         None => (!has_metrics).then_some(None),
     };
 
-    let ports = service.as_ref().zip(ports).map(|(service, place)| Located { value: service.ports.len(), place });
+    let ports = service.as_ref().zip(ports).map(|(service, place)| Located {
+        value: service.ports.len(),
+        place,
+    });
     let checked = |rollout: Option<RolloutConfig>| {
         Some(Playbook {
             path: path.to_owned(),
@@ -216,16 +264,39 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             metrics: metrics?,
         })
     };
-    Some(Draft { playbook: checked(rollout.clone()), templates, rollout, rollout_places, traffic_places, ports })
+    Some(Draft {
+        playbook: checked(rollout.clone()),
+        templates,
+        rollout,
+        rollout_places,
+        traffic_places,
+        ports,
+    })
 }
 
-fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink: &Sink) -> Option<ServiceConfig> {
+fn read_service(
+    fields: &Fields<'_>,
+    dir: &Path,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<ServiceConfig> {
     let name = fields.required("name", "name = \"testpage\"", names::service);
-    let command = fields.required("command", "command = \"/usr/bin/python3 testpage.py\"", command);
+    let command = fields.required(
+        "command",
+        "command = \"/usr/bin/python3 testpage.py\"",
+        command,
+    );
     let ports = fields.required("ports", "ports = [8081, 8082]", super::value::ports);
-    let env = fields.map("env", |key| names::VARIABLE.check(key), located(names::variable_value));
-    let driver =
-        fields.or("driver", Driver::Systemd, choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]));
+    let env = fields.map(
+        "env",
+        |key| names::VARIABLE.check(key),
+        located(names::variable_value),
+    );
+    let driver = fields.or(
+        "driver",
+        Driver::Systemd,
+        choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
+    );
     let user = fields.optional("user", names::user);
     let stop_timeout = fields.or("stop_timeout", STOP_TIMEOUT, positive_duration);
     let env_file = fields.optional("env_file", located(|node| beside(dir, node)));
@@ -235,9 +306,15 @@ fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink
         refuse_long_user(name, fields.place_of("name"), sink);
     }
 
-    templates.extend(fields.place_of("command"), command.as_deref().unwrap_or_default());
+    templates.extend(
+        fields.place_of("command"),
+        command.as_deref().unwrap_or_default(),
+    );
     for value in env.iter().flat_map(BTreeMap::values) {
-        templates.extend(Some(value.place.clone()), std::slice::from_ref(&value.value));
+        templates.extend(
+            Some(value.place.clone()),
+            std::slice::from_ref(&value.value),
+        );
     }
     let (env, secrets) = (env?, secrets?);
     refuse_twice(&env, &secrets, sink);
@@ -245,11 +322,17 @@ fn read_service(fields: &Fields<'_>, dir: &Path, templates: &mut Templates, sink
         name: name?,
         command: command?,
         ports: ports?,
-        env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
+        env: env
+            .into_iter()
+            .map(|(key, value)| (key, value.value))
+            .collect(),
         driver: driver?,
         user: user?,
         stop_timeout: stop_timeout?,
-        secrets: SecretsConfig { env_file: env_file?, names: secrets },
+        secrets: SecretsConfig {
+            env_file: env_file?,
+            names: secrets,
+        },
     })
 }
 
@@ -258,21 +341,29 @@ const USER_CHARS_MAX: usize = 31;
 
 /// Refuses a service whose name is too long for the user that ship makes for it.
 fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
-    let (user, Some(place)) = (own_user(service), place) else { return };
+    let (user, Some(place)) = (own_user(service), place) else {
+        return;
+    };
     if user.len() > USER_CHARS_MAX {
-        let message =
-            format!("the service's user `{user}` would have {} characters, {USER_CHARS_MAX} are allowed", user.len());
+        let message = format!(
+            "the service's user `{user}` would have {} characters, {USER_CHARS_MAX} are allowed",
+            user.len()
+        );
         sink.push(Diagnostic::at(&place, message).help("set `user`, or shorten the name"));
     }
 }
 
 /// One variable has one value: which of two would hold is nobody's guess.
 fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
-    let mut seen: BTreeMap<&str, &Place> = env.iter().map(|(key, value)| (key.as_str(), &value.place)).collect();
+    let mut seen: BTreeMap<&str, &Place> = env
+        .iter()
+        .map(|(key, value)| (key.as_str(), &value.place))
+        .collect();
     for secret in secrets {
         if let Some(first) = seen.insert(&secret.value, &secret.place) {
             let message = format!("variable `{}` is given twice", secret.value);
-            let diagnostic = Diagnostic::at(&secret.place, message).related(first, "the first time");
+            let diagnostic =
+                Diagnostic::at(&secret.place, message).related(first, "the first time");
             sink.push(diagnostic.help("keep one of the two"));
         }
     }
@@ -281,7 +372,9 @@ fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<Stri
 /// The wrong word within a template, where it can be found there.
 pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
     let text = place.text();
-    let Some(word) = &fault.word else { return place.clone() };
+    let Some(word) = &fault.word else {
+        return place.clone();
+    };
     regions(text)
         .into_iter()
         .find_map(|region| {
@@ -293,23 +386,43 @@ pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
 
 impl Draft {
     /// What can be checked only with the inventory at hand.
-    pub(super) fn checked_against(self, inventory: Option<&Inventory>, sink: &Sink) -> Option<Playbook> {
-        let Some(inventory) = inventory else { return self.playbook };
+    pub(super) fn checked_against(
+        self,
+        inventory: Option<&Inventory>,
+        sink: &Sink,
+    ) -> Option<Playbook> {
+        let Some(inventory) = inventory else {
+            return self.playbook;
+        };
         if let (Some(config), Some(ports)) = (&self.rollout, &self.ports) {
             let ports = (&ports.place, ports.value);
-            rollout::refuse_impossible(config, &self.rollout_places, ports, inventory.carriers().count(), sink);
+            rollout::refuse_impossible(
+                config,
+                &self.rollout_places,
+                ports,
+                inventory.carriers().count(),
+                sink,
+            );
         }
         self.refuse_wrong_templates(inventory, sink);
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
             traffic::refuse_mismatch(traffic, places, inventory, sink);
-            let weighs = playbook.rollout.steps.iter().any(|step| step.weight_percent.is_some());
+            let weighs = playbook
+                .rollout
+                .steps
+                .iter()
+                .any(|step| step.weight_percent.is_some());
             let driver = traffic.map(|traffic| &traffic.driver);
             if weighs && !driver.is_some_and(TrafficDriver::has_weights) {
                 self.rollout_places.refuse_weights(sink);
             }
             if driver.is_some_and(TrafficDriver::is_on_hosts) {
-                self.rollout_places.refuse_more_than_one_a_host(&playbook.rollout, inventory.carriers().count(), sink);
+                self.rollout_places.refuse_more_than_one_a_host(
+                    &playbook.rollout,
+                    inventory.carriers().count(),
+                    sink,
+                );
             }
             if let Some(traffic) = traffic {
                 traffic::refuse_wrong_servers(traffic, places, &playbook.service, inventory, sink);
@@ -318,19 +431,38 @@ impl Draft {
         self.playbook
     }
 
-    /// Renders every template for the first host; where it looks at labels, for the first host of those with the same.
+    /// Renders every template for the first host; where it looks at labels, for the first host of
+    /// those with the same.
     fn refuse_wrong_templates(&self, inventory: &Inventory, sink: &Sink) {
         let mut seen = BTreeSet::new();
-        let differing: Vec<_> = inventory.hosts.iter().filter(|host| seen.insert(&host.labels)).collect();
+        let differing: Vec<_> = inventory
+            .hosts
+            .iter()
+            .filter(|host| seen.insert(&host.labels))
+            .collect();
         for template in &self.templates.0 {
-            let hosts = if uses(&template.value, "labels") { differing.len() } else { 1 };
+            let hosts = if uses(&template.value, "labels") {
+                differing.len()
+            } else {
+                1
+            };
             let fault = differing.iter().take(hosts).find_map(|host| {
                 let vars = SlotVars {
-                    version: self.playbook.as_ref().map_or("0", |playbook| &playbook.version),
-                    port: self.playbook.as_ref().and_then(|it| it.service.ports.first().copied()).unwrap_or(1),
+                    version: self
+                        .playbook
+                        .as_ref()
+                        .map_or("0", |playbook| &playbook.version),
+                    port: self
+                        .playbook
+                        .as_ref()
+                        .and_then(|it| it.service.ports.first().copied())
+                        .unwrap_or(1),
                     address: &host.address,
                     host: &host.name,
-                    service: self.playbook.as_ref().map_or("service", |playbook| &playbook.service.name),
+                    service: self
+                        .playbook
+                        .as_ref()
+                        .map_or("service", |playbook| &playbook.service.name),
                     fleet: &inventory.fleet,
                     labels: &host.labels,
                 };

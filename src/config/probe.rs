@@ -25,10 +25,17 @@ const TOGETHER_MAX: u128 = 1000;
 const OFF: &str = "off";
 
 /// Reads the table; the inner `None` where nobody is to ask.
-#[expect(clippy::option_option, reason = "the outer None is `wrong`, the inner one `nobody asks`")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer None is `wrong`, the inner one `nobody asks`"
+)]
 pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<Probing>> {
     let url = fields.required("url", "url = \"http://www.example.org/healthz\"", url);
-    let interval = fields.or("interval", INTERVAL, no_longer_than(INTERVAL_MAX, "what comes so seldom sees little"));
+    let interval = fields.or(
+        "interval",
+        INTERVAL,
+        no_longer_than(INTERVAL_MAX, "what comes so seldom sees little"),
+    );
     let why = "the end of a rollout waits so long for the last answers";
     let timeout = fields.or("timeout", TIMEOUT, no_longer_than(TIMEOUT_MAX, why));
     let max_failed = fields.or("max_failed", 0, count);
@@ -40,9 +47,18 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<Probing>> 
     if let (Some(interval), Some(timeout)) = (interval, timeout) {
         refuse_too_many(fields, interval, timeout, sink)?;
     }
-    let (interval, timeout, max_failed, connections) = (interval?, timeout?, max_failed?, connections?);
+    let (interval, timeout, max_failed, connections) =
+        (interval?, timeout?, max_failed?, connections?);
     let (expect_status, version_header) = (expect_status?, version_header?);
-    let probing = |url| Probing { url, interval, timeout, max_failed, expect_status, connections, version_header };
+    let probing = |url| Probing {
+        url,
+        interval,
+        timeout,
+        max_failed,
+        expect_status,
+        connections,
+        version_header,
+    };
     Some(url?.map(probing))
 }
 
@@ -51,14 +67,19 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
     if text == OFF {
         return Ok(None);
     }
-    let wrong =
-        |why: String| Err(Fault::new(why).help("for example \"http://www.example.org/healthz\", or \"off\"").into());
+    let wrong = |why: String| {
+        Err(Fault::new(why)
+            .help("for example \"http://www.example.org/healthz\", or \"off\"")
+            .into())
+    };
     match Url::parse(&text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             wrong(format!("cannot be asked by {}", quoted(url.scheme())))
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err(Fault::new("must not hold a user or a password").help("ask a page that everybody may see").into())
+            Err(Fault::new("must not hold a user or a password")
+                .help("ask a page that everybody may see")
+                .into())
         }
         Ok(_) => Ok(Some(text)),
         Err(why) => wrong(format!("is no URL: {why}")),
@@ -67,7 +88,9 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
 
 fn no_longer_than(max: Duration, why: &'static str) -> impl Fn(&Node) -> Result<Duration, Faults> {
     move |node| match positive_duration(node)? {
-        duration if duration > max => Err(Fault::new(format!("must be at most {}", Human(max))).help(why).into()),
+        duration if duration > max => Err(Fault::new(format!("must be at most {}", Human(max)))
+            .help(why)
+            .into()),
         duration => Ok(duration),
     }
 }
@@ -76,21 +99,31 @@ fn header(node: &Node) -> Result<String, Faults> {
     let text = line(node)?;
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(_) => Ok(text),
-        Err(_) => Err(Fault::new(format!("is no name of a header: {}", quoted(&text)))
-            .help("for example \"x-version\"")
-            .into()),
+        Err(_) => Err(
+            Fault::new(format!("is no name of a header: {}", quoted(&text)))
+                .help("for example \"x-version\"")
+                .into(),
+        ),
     }
 }
 
 /// Each request ends by its timeout, and a new one comes with every interval.
-fn refuse_too_many(fields: &Fields<'_>, interval: Duration, timeout: Duration, sink: &Sink) -> Option<()> {
+fn refuse_too_many(
+    fields: &Fields<'_>,
+    interval: Duration,
+    timeout: Duration,
+    sink: &Sink,
+) -> Option<()> {
     let together = timeout.as_micros().div_ceil(interval.as_micros().max(1));
     if together <= TOGETHER_MAX {
         return Some(());
     }
-    let place = fields.place_of("interval").or_else(|| fields.place_of("timeout"));
+    let place = fields
+        .place_of("interval")
+        .or_else(|| fields.place_of("timeout"));
     let message = format!(
-        "with a request every {} and a timeout of {}, {together} requests may be under way at one time; at most \
+        "with a request every {} and a timeout of {}, {together} requests may be under way at one \
+         time; at most \
          {TOGETHER_MAX} may",
         Human(interval),
         Human(timeout)

@@ -23,17 +23,30 @@ pub(super) struct ReadinessPlaces {
 
 impl ReadinessPlaces {
     pub(super) fn of(fields: &Fields<'_>) -> Self {
-        let repeats = fields.place_of("successes").or_else(|| fields.place_of("interval"));
-        Self { initial_delay: fields.place_of("initial_delay"), repeats }
+        let repeats = fields
+            .place_of("successes")
+            .or_else(|| fields.place_of("interval"));
+        Self {
+            initial_delay: fields.place_of("initial_delay"),
+            repeats,
+        }
     }
 }
 
-pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) -> Option<Readiness> {
+pub(super) fn read(
+    fields: &Fields<'_>,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<Readiness> {
     let ways = ways::read(fields, "readiness", templates, sink);
     let status = fields.optional("status", number(100, 599));
     let body = fields.optional("body", body);
     let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
-    let via = fields.or("via", Via::Direct, choice(&[("direct", Via::Direct), ("ssh", Via::Ssh)]));
+    let via = fields.or(
+        "via",
+        Via::Direct,
+        choice(&[("direct", Via::Direct), ("ssh", Via::Ssh)]),
+    );
     let interval = fields.or("interval", SECOND, positive_duration);
     let timeout = fields.or("timeout", SECOND, positive_duration);
     let successes = fields.or("successes", 1, times);
@@ -46,7 +59,12 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
     templates.extend(fields.place_of("body"), body.as_slice());
     let check = match ways.into_iter().next().unwrap_or(Way::Tcp) {
         Way::Tcp => Check::Tcp,
-        Way::Http(path) => Check::Http { path, status, body, host_header },
+        Way::Http(path) => Check::Http {
+            path,
+            status,
+            body,
+            host_header,
+        },
         Way::Command(words) => Check::Command(words),
     };
     Some(Readiness {
@@ -62,5 +80,9 @@ pub(super) fn read(fields: &Fields<'_>, templates: &mut Templates, sink: &Sink) 
 
 fn body(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
-    if text.is_empty() { Err(Fault::new("must not be empty: every body holds that").into()) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Fault::new("must not be empty: every body holds that").into())
+    } else {
+        Ok(text)
+    }
 }

@@ -13,7 +13,8 @@ use super::tree::{Node, Value};
 use super::value::{Fault, Faults, amount, boolean, choice, count, duration, positive_duration};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
-const STEPS_EXAMPLE: &str = "steps = [1, { instances = \"25%\", soak = \"10m\", pause = true }, \"100%\"]";
+const STEPS_EXAMPLE: &str =
+    "steps = [1, { instances = \"25%\", soak = \"10m\", pause = true }, \"100%\"]";
 const HISTORY_LIMIT: u32 = 10;
 
 /// How a rollout may go about it.
@@ -29,7 +30,8 @@ pub struct RolloutConfig {
     pub min_ready: Duration,
     /// How long a rollout may stand without progress.
     pub progress_deadline: Duration,
-    /// How long the new instances of a step are watched that says nothing of it; `None` where it is not set.
+    /// How long the new instances of a step are watched that says nothing of it; `None` where it is
+    /// not set.
     pub soak: Option<Duration>,
     /// The steps by which a new version is brought in.
     pub steps: Vec<Step>,
@@ -65,20 +67,40 @@ pub(super) struct RolloutPlaces {
 }
 
 impl RolloutPlaces {
-    /// Refuses keys by which no instance could be available in time; points at the one that asks for most.
-    pub(super) fn refuse_too_late(&self, config: &RolloutConfig, readiness: (&ReadinessPlaces, Waits), sink: &Sink) {
+    /// Refuses keys by which no instance could be available in time; points at the one that asks
+    /// for most.
+    pub(super) fn refuse_too_late(
+        &self,
+        config: &RolloutConfig,
+        readiness: (&ReadinessPlaces, Waits),
+        sink: &Sink,
+    ) {
         let (places, waits) = readiness;
-        let Some(why) = Impossible::available_too_late(waits, config.min_ready, config.progress_deadline) else {
+        let Some(why) =
+            Impossible::available_too_late(waits, config.min_ready, config.progress_deadline)
+        else {
             return;
         };
         let repeats = waits.until_ready().saturating_sub(waits.initial_delay);
         let causes = [
             (config.min_ready, &self.min_ready, "shorten min_ready"),
-            (waits.initial_delay, &places.initial_delay, "shorten initial_delay"),
-            (repeats, &places.repeats, "lower `successes` or shorten `interval`"),
+            (
+                waits.initial_delay,
+                &places.initial_delay,
+                "shorten initial_delay",
+            ),
+            (
+                repeats,
+                &places.repeats,
+                "lower `successes` or shorten `interval`",
+            ),
         ];
-        let Some((_, place, remedy)) = causes.into_iter().max_by_key(|(takes, ..)| *takes) else { return };
-        let Some(place) = place.as_ref().or(self.progress_deadline.as_ref()) else { return };
+        let Some((_, place, remedy)) = causes.into_iter().max_by_key(|(takes, ..)| *takes) else {
+            return;
+        };
+        let Some(place) = place.as_ref().or(self.progress_deadline.as_ref()) else {
+            return;
+        };
         let help = format!("{remedy}, or lengthen progress_deadline (10m unless it is set)");
         sink.push(Diagnostic::at(place, why.to_string()).help(help));
     }
@@ -86,24 +108,42 @@ impl RolloutPlaces {
     /// There is nothing that could give a step its share.
     pub(super) fn refuse_weights(&self, sink: &Sink) {
         let Some(place) = &self.steps else { return };
-        let diagnostic = Diagnostic::at(place, "a step has a `weight`, but nothing here can give one");
-        let help = "weights need [traffic] with driver = \"haproxy\" or \"nginx\"; else leave `weight` out";
+        let diagnostic = Diagnostic::at(
+            place,
+            "a step has a `weight`, but nothing here can give one",
+        );
+        let help = "weights need [traffic] with driver = \"haproxy\" or \"nginx\"; else leave \
+                    `weight` out";
         sink.push(diagnostic.help(help));
     }
 
     /// Where each host has one public port, a second instance on it would get no requests.
-    pub(super) fn refuse_more_than_one_a_host(&self, config: &RolloutConfig, hosts: usize, sink: &Sink) {
-        let Some((place, replicas)) = self.replicas.as_ref().zip(config.replicas) else { return };
+    pub(super) fn refuse_more_than_one_a_host(
+        &self,
+        config: &RolloutConfig,
+        hosts: usize,
+        sink: &Sink,
+    ) {
+        let Some((place, replicas)) = self.replicas.as_ref().zip(config.replicas) else {
+            return;
+        };
         if usize::try_from(replicas).is_ok_and(|replicas| replicas > hosts) {
-            let message = format!("cannot be {replicas}: there are {hosts} hosts, and each has one public port");
-            let help = "with driver = \"nftables\" only one instance of a host gets requests: add hosts, or lower it";
+            let message = format!(
+                "cannot be {replicas}: there are {hosts} hosts, and each has one public port"
+            );
+            let help = "with driver = \"nftables\" only one instance of a host gets requests: add \
+                        hosts, or lower it";
             sink.push(Diagnostic::at(place, format!("`replicas` {message}")).help(help));
         }
     }
 }
 
 /// Reads the table; `is_analysed` says whether anything is measured.
-pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (RolloutPlaces, Option<RolloutConfig>) {
+pub(super) fn read(
+    fields: &Fields<'_>,
+    is_analysed: bool,
+    sink: &Sink,
+) -> (RolloutPlaces, Option<RolloutConfig>) {
     let replicas = fields.optional("replicas", count);
     let max_surge = fields.or("max_surge", Amount::Count(1), amount);
     let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
@@ -111,11 +151,18 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
     let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
     let soak_set = fields.optional("soak", duration);
     let soak = soak_set.map(Option::unwrap_or_default);
-    let steps = fields.each("steps", STEPS_EXAMPLE, |node| step(node, soak.unwrap_or_default(), sink));
+    let steps = fields.each("steps", STEPS_EXAMPLE, |node| {
+        step(node, soak.unwrap_or_default(), sink)
+    });
     // Without steps all of it is one, if there is anything to wait for.
     let steps = steps.zip(soak).map(|(mut steps, soak)| {
         if fields.key_place("steps").is_none() && (is_analysed || !soak.is_zero()) {
-            steps.push(Step { instances: Amount::Percent(100), soak, pause: false, weight_percent: None });
+            steps.push(Step {
+                instances: Amount::Percent(100),
+                soak,
+                pause: false,
+                weight_percent: None,
+            });
         }
         steps
     });
@@ -157,21 +204,37 @@ pub(super) fn read(fields: &Fields<'_>, is_analysed: bool, sink: &Sink) -> (Roll
 fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let instances = some_amount(node)?;
-        return Ok(Some(Step { instances, soak, pause: false, weight_percent: None }));
+        return Ok(Some(Step {
+            instances,
+            soak,
+            pause: false,
+            weight_percent: None,
+        }));
     }
-    let Some(fields) = Fields::new(node, "a step", sink) else { return Ok(None) };
+    let Some(fields) = Fields::new(node, "a step", sink) else {
+        return Ok(None);
+    };
     let instances = fields.required("instances", "instances = \"25%\"", some_amount);
     let soak = fields.or("soak", soak, duration);
     let pause = fields.or("pause", false, boolean);
     let weight_percent = fields.optional("weight", percent);
     fields.finish();
-    let read = || Some(Step { instances: instances?, soak: soak?, pause: pause?, weight_percent: weight_percent? });
+    let read = || {
+        Some(Step {
+            instances: instances?,
+            soak: soak?,
+            pause: pause?,
+            weight_percent: weight_percent?,
+        })
+    };
     Ok(read())
 }
 
 fn some_amount(node: &Node) -> Result<Amount, Faults> {
     match amount(node)? {
-        amount if amount.is_zero() => Err(Fault::new("must be more than 0").help(STEPS_EXAMPLE).into()),
+        amount if amount.is_zero() => {
+            Err(Fault::new("must be more than 0").help(STEPS_EXAMPLE).into())
+        }
         amount => Ok(amount),
     }
 }
@@ -183,7 +246,8 @@ fn percent(node: &Node) -> Result<u32, Faults> {
     }
 }
 
-/// Refuses amounts with which no rollout can work; points at the key that a person would change first.
+/// Refuses amounts with which no rollout can work; points at the key that a person would change
+/// first.
 pub(super) fn refuse_impossible(
     config: &RolloutConfig,
     places: &RolloutPlaces,
@@ -191,8 +255,15 @@ pub(super) fn refuse_impossible(
     hosts: usize,
     sink: &Sink,
 ) {
-    let Err(why) = config.amounts(hosts).resolve(hosts, ports.1) else { return };
-    let RolloutPlaces { replicas, max_surge, max_unavailable, .. } = places;
+    let Err(why) = config.amounts(hosts).resolve(hosts, ports.1) else {
+        return;
+    };
+    let RolloutPlaces {
+        replicas,
+        max_surge,
+        max_unavailable,
+        ..
+    } = places;
     let order = match why {
         Impossible::TooFewSlots { .. } => [replicas, max_surge, max_unavailable],
         Impossible::NothingMayMove => [max_surge, max_unavailable, replicas],

@@ -1,4 +1,5 @@
-//! `{{ version }}` and its like: minijinja, strict, so that a typo is an error and never an empty word.
+//! `{{ version }}` and its like: minijinja, strict, so that a typo is an error and never an empty
+//! word.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -36,7 +37,9 @@ pub struct SlotVars<'a> {
 }
 
 /// The names in [`SlotVars`].
-const SLOT_NAMES: [&str; 7] = ["version", "port", "address", "host", "service", "fleet", "labels"];
+const SLOT_NAMES: [&str; 7] = [
+    "version", "port", "address", "host", "service", "fleet", "labels",
+];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -63,7 +66,15 @@ pub fn render(template: &str, vars: &SlotVars<'_>) -> Result<String, String> {
 }
 
 pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String, TemplateFault> {
-    let SlotVars { version, port, address, host, service, fleet, labels } = *vars;
+    let SlotVars {
+        version,
+        port,
+        address,
+        host,
+        service,
+        fleet,
+        labels,
+    } = *vars;
     let host = host.as_str();
     let context = context! { version, port, address, host, service, fleet, labels };
     render_with(template, &context, &SLOT_NAMES).map_err(|fault| match fault {
@@ -74,17 +85,25 @@ pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String,
 
 /// Renders a template that may use the version alone: it is used before there is a slot.
 pub(super) fn render_version(template: &str, version: &str) -> Result<String, TemplateFault> {
-    let undefined = TemplateFault { message: "something here has no value".to_owned(), help: None, word: None };
+    let undefined = TemplateFault {
+        message: "something here has no value".to_owned(),
+        help: None,
+        word: None,
+    };
     render_with(template, &context! { version }, &["version"]).map_err(|fault| match fault {
         Failure::Fault(fault) => fault,
         Failure::Undefined => undefined,
     })
 }
 
-/// Whether a template may look at a variable: at `labels`, which differ from host to host, or at `port`, which there is
-/// none of without an instance.
+/// Whether a template may look at a variable: at `labels`, which differ from host to host, or at
+/// `port`, which there is none of without an instance.
 pub fn uses(template: &str, name: &str) -> bool {
-    regions(template).iter().any(|region| template.get(region.clone()).is_some_and(|text| text.contains(name)))
+    regions(template).iter().any(|region| {
+        template
+            .get(region.clone())
+            .is_some_and(|text| text.contains(name))
+    })
 }
 
 /// The parts of a text that are minijinja's: `{{ … }}`, `{% … %}` and `{# … #}`.
@@ -93,10 +112,16 @@ pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
     let mut regions = Vec::new();
     let mut from = 0;
     while let Some(rest) = text.get(from..) {
-        let opening = |(open, close): &(&'static str, &'static str)| rest.find(open).map(|at| (at, *close));
-        let Some((at, close)) = PAIRS.iter().filter_map(opening).min() else { break };
+        let opening =
+            |(open, close): &(&'static str, &'static str)| rest.find(open).map(|at| (at, *close));
+        let Some((at, close)) = PAIRS.iter().filter_map(opening).min() else {
+            break;
+        };
         let start = from + at;
-        let end = text.get(start + 2..).and_then(|rest| closing(rest, close)).map_or(text.len(), |end| start + end + 4);
+        let end = text
+            .get(start + 2..)
+            .and_then(|rest| closing(rest, close))
+            .map_or(text.len(), |end| start + end + 4);
         regions.push(start..end);
         from = end;
     }
@@ -131,30 +156,50 @@ enum Failure {
 }
 
 fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String, Failure> {
-    if regions(template).iter().any(|region| region.len() > REGION_BYTES_MAX) {
+    if regions(template)
+        .iter()
+        .any(|region| region.len() > REGION_BYTES_MAX)
+    {
         let message = format!("an expression is longer than {REGION_BYTES_MAX} bytes");
         let help = Some("write variables as in \"{{ version }}\"".to_owned());
-        return Err(Failure::Fault(TemplateFault { message, help, word: None }));
+        return Err(Failure::Fault(TemplateFault {
+            message,
+            help,
+            word: None,
+        }));
     }
-    if regions(template).into_iter().any(|region| template.get(region).is_some_and(multiplies)) {
-        // A list taken many times is no longer than before until it is read, and no fuel is counted for that.
+    if regions(template)
+        .into_iter()
+        .any(|region| template.get(region).is_some_and(multiplies))
+    {
+        // A list taken many times is no longer than before until it is read, and no fuel is counted
+        // for that.
         let message = "a template does not multiply".to_owned();
         let help = Some("write variables as in \"{{ version }}\"".to_owned());
-        return Err(Failure::Fault(TemplateFault { message, help, word: Some("*".to_owned()) }));
+        return Err(Failure::Fault(TemplateFault {
+            message,
+            help,
+            word: Some("*".to_owned()),
+        }));
     }
-    let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| Failure::Fault(explained(&error)))?;
+    let compiled = ENVIRONMENT
+        .template_from_str(template)
+        .map_err(|error| Failure::Fault(explained(&error)))?;
     let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
     let mut used: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
     used.sort();
-    if let Some(unknown) =
-        used.into_iter().find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str()))
+    if let Some(unknown) = used
+        .into_iter()
+        .find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str()))
     {
         return Err(Failure::Fault(unknown_variable(unknown, names)));
     }
-    let mut rendered = compiled.render(context).map_err(|error| match error.kind() {
-        ErrorKind::UndefinedError => Failure::Undefined,
-        _ => Failure::Fault(explained(&error)),
-    })?;
+    let mut rendered = compiled
+        .render(context)
+        .map_err(|error| match error.kind() {
+            ErrorKind::UndefinedError => Failure::Undefined,
+            _ => Failure::Fault(explained(&error)),
+        })?;
     // As Jinja does, the engine eats the last line break; here a text is a text.
     if template.ends_with('\n') && !rendered.ends_with('\n') {
         rendered.push('\n');
@@ -167,11 +212,17 @@ fn unknown_variable(name: String, names: &[&str]) -> TemplateFault {
         Some(meant) => format!("did you mean `{{{{ {meant} }}}}`?"),
         None => format!("known here: {}", names.join(", ")),
     };
-    TemplateFault { message: format!("unknown variable {}", quoted(&name)), help: Some(help), word: Some(name) }
+    TemplateFault {
+        message: format!("unknown variable {}", quoted(&name)),
+        help: Some(help),
+        word: Some(name),
+    }
 }
 
 fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) -> TemplateFault {
-    let used = ENVIRONMENT.template_from_str(template).map(|compiled| compiled.undeclared_variables(true));
+    let used = ENVIRONMENT
+        .template_from_str(template)
+        .map(|compiled| compiled.undeclared_variables(true));
     let mut used: Vec<String> = used.unwrap_or_default().into_iter().collect();
     used.sort();
     let label = used
@@ -182,7 +233,9 @@ fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) 
     match label {
         Some(label) => TemplateFault {
             message: format!("host `{host}` has no label {}", quoted(&label)),
-            help: Some(format!("give every host one in the inventory: labels = {{ {label} = \"…\" }}")),
+            help: Some(format!(
+                "give every host one in the inventory: labels = {{ {label} = \"…\" }}"
+            )),
             word: Some(label),
         },
         None => TemplateFault {
@@ -196,7 +249,9 @@ fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) 
 fn explained(error: &minijinja::Error) -> TemplateFault {
     let what = match error.kind() {
         ErrorKind::SyntaxError => "not a valid template",
-        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => "not known to templates",
+        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => {
+            "not known to templates"
+        }
         ErrorKind::OutOfFuel => "the template runs too long",
         _ => "the template does not render",
     };
@@ -204,7 +259,11 @@ fn explained(error: &minijinja::Error) -> TemplateFault {
         Some(detail) => format!("{what}: {detail}"),
         None => what.to_owned(),
     };
-    TemplateFault { message, help: Some("write variables as in \"{{ version }}\"".to_owned()), word: None }
+    TemplateFault {
+        message,
+        help: Some("write variables as in \"{{ version }}\"".to_owned()),
+        word: None,
+    }
 }
 
 #[cfg(test)]
@@ -227,42 +286,81 @@ mod tests {
 
     #[test]
     fn a_template_sees_its_slot_and_plain_text_stays_as_it_is() {
-        let all = "{{ version }} {{ port }} {{ address }} {{ host }} {{ service }} {{ fleet }} {{ labels.zone }}";
-        assert_eq!(rendered(all).unwrap(), "0.9 8081 127.0.0.11 node1 testpage local a");
+        let all = "{{ version }} {{ port }} {{ address }} {{ host }} {{ service }} {{ fleet }} {{ \
+                   labels.zone }}";
+        assert_eq!(
+            rendered(all).unwrap(),
+            "0.9 8081 127.0.0.11 node1 testpage local a"
+        );
         for plain in ["", "a $HOME \"b\" 'c' \\ <&>", "line\n", "{ }"] {
             assert_eq!(rendered(plain).unwrap(), plain);
         }
-        assert_eq!(rendered("<{{ host }}>").unwrap(), "<node1>", "nothing is escaped");
+        assert_eq!(
+            rendered("<{{ host }}>").unwrap(),
+            "<node1>",
+            "nothing is escaped"
+        );
     }
 
     #[test]
     fn what_has_no_value_is_an_error_and_never_empty() {
-        assert_eq!(rendered("{{ prot }}").unwrap_err(), "unknown variable `prot`");
-        assert_eq!(rendered("{{ labels.rack }}").unwrap_err(), "host `node1` has no label `rack`");
-        assert!(rendered("{{ port").unwrap_err().starts_with("not a valid template"));
-        assert!(rendered("{{ port | upcase }}").unwrap_err().starts_with("not known to templates"));
+        assert_eq!(
+            rendered("{{ prot }}").unwrap_err(),
+            "unknown variable `prot`"
+        );
+        assert_eq!(
+            rendered("{{ labels.rack }}").unwrap_err(),
+            "host `node1` has no label `rack`"
+        );
+        assert!(
+            rendered("{{ port")
+                .unwrap_err()
+                .starts_with("not a valid template")
+        );
+        assert!(
+            rendered("{{ port | upcase }}")
+                .unwrap_err()
+                .starts_with("not known to templates")
+        );
     }
 
     #[test]
     fn a_template_cannot_run_for_ever() {
-        let nested = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
+        let nested =
+            "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
         assert_eq!(rendered(nested).unwrap_err(), "the template runs too long");
     }
 
     #[test]
     fn the_regions_are_those_in_braces() {
         let text = "a {{ b }} c {% if d %}{# e";
-        let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
+        let found: Vec<&str> = regions(text)
+            .into_iter()
+            .map(|region| &text[region])
+            .collect();
         assert_eq!(found, ["{{ b }}", "{% if d %}", "{# e"]);
         let text = "{{ '}}' ~ \"\\\"}}\" }} {# it's }} #} {{ 'open }}";
-        let found: Vec<&str> = regions(text).into_iter().map(|region| &text[region]).collect();
-        assert_eq!(found, ["{{ '}}' ~ \"\\\"}}\" }}", "{# it's }} #}", "{{ 'open }}"]);
+        let found: Vec<&str> = regions(text)
+            .into_iter()
+            .map(|region| &text[region])
+            .collect();
+        assert_eq!(
+            found,
+            ["{{ '}}' ~ \"\\\"}}\" }}", "{# it's }} #}", "{{ 'open }}"]
+        );
     }
 
     #[test]
     fn what_is_taken_many_times_is_refused_before_anybody_waits_for_it() {
-        for template in ["{{ [[]] * port * port * port }}", "{{ 'x' ~ '*' ~ [1] * 9 }}", "{% set a = port ** 9 %}"] {
-            assert_eq!(rendered(template).unwrap_err(), "a template does not multiply");
+        for template in [
+            "{{ [[]] * port * port * port }}",
+            "{{ 'x' ~ '*' ~ [1] * 9 }}",
+            "{% set a = port ** 9 %}",
+        ] {
+            assert_eq!(
+                rendered(template).unwrap_err(),
+                "a template does not multiply"
+            );
         }
         assert_eq!(rendered("{{ '*' ~ port }}*{# 2 * 2 #}").unwrap(), "*8081*");
     }
@@ -271,8 +369,16 @@ mod tests {
     fn a_long_chain_of_operators_is_refused_before_it_fills_the_stack() {
         for chain in ["-", "not ", "1+", "1 if 1 else "] {
             let template = format!("{{{{ '}}}}' ~ {}1 }}}}", chain.repeat(20_000));
-            assert_eq!(rendered(&template).unwrap_err(), "an expression is longer than 1000 bytes");
+            assert_eq!(
+                rendered(&template).unwrap_err(),
+                "an expression is longer than 1000 bytes"
+            );
         }
-        assert_eq!(rendered(&format!("{}{{{{ port }}}}", "long text ".repeat(1000))).unwrap().len(), 10_004);
+        assert_eq!(
+            rendered(&format!("{}{{{{ port }}}}", "long text ".repeat(1000)))
+                .unwrap()
+                .len(),
+            10_004
+        );
     }
 }

@@ -51,7 +51,8 @@ pub struct HaproxyConfig {
     pub server: String,
     /// Whose the servers are.
     pub servers: Servers,
-    /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty where it is nothing.
+    /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty
+    /// where it is nothing.
     pub server_options: String,
 }
 
@@ -159,7 +160,8 @@ pub(super) struct TrafficPlaces {
     templates: Vec<Place>,
 }
 
-/// Reads `[traffic]`; `service` is the service's name, by which the balancer knows it unless it is told otherwise.
+/// Reads `[traffic]`; `service` is the service's name, by which the balancer knows it unless it is
+/// told otherwise.
 pub(super) fn read(
     fields: &Fields<'_>,
     service: Option<&str>,
@@ -178,7 +180,9 @@ pub(super) fn read(
     );
     let drain_timeout = fields.or("drain_timeout", DRAIN_TIMEOUT, positive_duration);
     // Without a driver nobody knows which keys are right.
-    let Some(word) = word else { return (TrafficPlaces::default(), None) };
+    let Some(word) = word else {
+        return (TrafficPlaces::default(), None);
+    };
     // A service without a name is a fault of its own.
     let service = service.unwrap_or("service");
     let driver = match word {
@@ -195,66 +199,121 @@ pub(super) fn read(
         driver: fields.place_of("driver"),
         server: fields.place_of("server"),
         port: fields.place_of("port"),
-        templates: ["admit", "drain", "remaining", "cut"].iter().filter_map(|key| fields.place_of(key)).collect(),
+        templates: ["admit", "drain", "remaining", "cut"]
+            .iter()
+            .filter_map(|key| fields.place_of(key))
+            .collect(),
     };
-    let config = || Some(TrafficConfig { driver: driver?, drain_timeout: drain_timeout? });
+    let config = || {
+        Some(TrafficConfig {
+            driver: driver?,
+            drain_timeout: drain_timeout?,
+        })
+    };
     (places, config())
 }
 
-fn read_haproxy(fields: &Fields<'_>, service: &str, templates: &mut Templates, sink: &Sink) -> Option<HaproxyConfig> {
+fn read_haproxy(
+    fields: &Fields<'_>,
+    service: &str,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<HaproxyConfig> {
     let socket = fields.required("socket", "socket = \"/run/haproxy/admin.sock\"", socket);
     let backend = fields.or("backend", service.to_owned(), names::proxy);
     let server = fields.or("server", SERVER.to_owned(), line);
-    let servers =
-        fields.or("servers", Servers::Static, choice(&[("static", Servers::Static), ("dynamic", Servers::Dynamic)]));
+    let servers = fields.or(
+        "servers",
+        Servers::Static,
+        choice(&[("static", Servers::Static), ("dynamic", Servers::Dynamic)]),
+    );
     let server_options = fields.or("server_options", String::new(), names::server_options);
     if let (Some(Servers::Static), Some(place)) = (servers, fields.key_place("server_options")) {
-        let fault = Diagnostic::at(place, "`server_options` is for servers that ship adds, and here it adds none");
+        let fault = Diagnostic::at(
+            place,
+            "`server_options` is for servers that ship adds, and here it adds none",
+        );
         sink.push(fault.help("leave it out, or write servers = \"dynamic\""));
     }
     templates.extend(fields.place_of("server"), server.as_slice());
     let (socket, server_options) = (socket?, server_options?);
-    Some(HaproxyConfig { socket, backend: backend?, server: server?, servers: servers?, server_options })
+    Some(HaproxyConfig {
+        socket,
+        backend: backend?,
+        server: server?,
+        servers: servers?,
+        server_options,
+    })
 }
 
 fn read_nginx(fields: &Fields<'_>, service: &str) -> Option<NginxConfig> {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let include = fields.required("include", "include = \"/etc/nginx/ship/testpage.conf\"", names::remote_file);
+    let include = fields.required(
+        "include",
+        "include = \"/etc/nginx/ship/testpage.conf\"",
+        names::remote_file,
+    );
     let upstream = fields.or("upstream", service.to_owned(), names::proxy);
     let test = fields.or("test", words("nginx -t"), command);
     let reload = fields.or("reload", words("nginx -s reload"), command);
-    Some(NginxConfig { include: include?, upstream: upstream?, test: test?, reload: reload? })
+    Some(NginxConfig {
+        include: include?,
+        upstream: upstream?,
+        test: test?,
+        reload: reload?,
+    })
 }
 
 fn read_command(fields: &Fields<'_>, templates: &mut Templates) -> Option<CommandConfig> {
-    let example = |key: &str| format!("{key} = \"/usr/local/bin/balancer {key} {{{{ host }}}}:{{{{ port }}}}\"");
+    let example = |key: &str| {
+        format!("{key} = \"/usr/local/bin/balancer {key} {{{{ host }}}}:{{{{ port }}}}\"")
+    };
     let admit = fields.required("admit", &example("admit"), command);
     let drain = fields.required("drain", &example("drain"), command);
     let remaining = fields.required("remaining", &example("remaining"), command);
     let cut = fields.optional("cut", command);
-    for (key, words) in [("admit", &admit), ("drain", &drain), ("remaining", &remaining)] {
+    for (key, words) in [
+        ("admit", &admit),
+        ("drain", &drain),
+        ("remaining", &remaining),
+    ] {
         templates.extend(fields.place_of(key), words.as_deref().unwrap_or_default());
     }
-    templates.extend(fields.place_of("cut"), cut.as_ref().and_then(Option::as_deref).unwrap_or_default());
-    Some(CommandConfig { admit: admit?, drain: drain?, remaining: remaining?, cut: cut? })
+    templates.extend(
+        fields.place_of("cut"),
+        cut.as_ref().and_then(Option::as_deref).unwrap_or_default(),
+    );
+    Some(CommandConfig {
+        admit: admit?,
+        drain: drain?,
+        remaining: remaining?,
+        cut: cut?,
+    })
 }
 
 /// `/run/haproxy/admin.sock`, or `127.0.0.1:9999`.
 fn socket(node: &Node) -> Result<AdminSocket, Faults> {
-    const HELP: &str =
-        "as in the `stats socket` line of haproxy.cfg: \"/run/haproxy/admin.sock\" or \"127.0.0.1:9999\"";
+    const HELP: &str = "as in the `stats socket` line of haproxy.cfg: \"/run/haproxy/admin.sock\" \
+                        or \"127.0.0.1:9999\"";
     let text = line(node)?;
     if text.starts_with('/') {
         return names::remote_file(node).map(AdminSocket::Path);
     }
     let wrong = || Fault::new("must be the path of a socket, or an address with a port").help(HELP);
     let (address, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+    let port = port
+        .parse()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(wrong)?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     if names::ADDRESS.check(address).is_err() {
         return Err(wrong().into());
     }
-    Ok(AdminSocket::Port { address: address.to_owned(), port })
+    Ok(AdminSocket::Port {
+        address: address.to_owned(),
+        port,
+    })
 }
 
 /// Refuses what does not go together: who is to be told, and where they are.
@@ -273,7 +332,8 @@ pub(super) fn refuse_mismatch(
         (None, false) => complain(
             &inventory.balancers_place,
             "there are balancers, but nothing says what they are",
-            "add [traffic] with driver = \"haproxy\" (say) to the playbook, or leave [[balancers]] out",
+            "add [traffic] with driver = \"haproxy\" (say) to the playbook, or leave \
+             [[balancers]] out",
         ),
         (Some(config), false) if config.driver.is_on_hosts() => complain(
             &inventory.balancers_place,
@@ -283,13 +343,15 @@ pub(super) fn refuse_mismatch(
         (Some(config), true) if !config.driver.is_on_hosts() => complain(
             &places.driver,
             "no balancer is known",
-            "name their machines in the inventory:\n[[balancers]]\nname = \"lb1\"\naddress = \"192.168.72.10\"",
+            "name their machines in the inventory:\n[[balancers]]\nname = \"lb1\"\naddress = \
+             \"192.168.72.10\"",
         ),
         _ => {}
     }
 }
 
-/// Refuses a public port that is a slot's own, and templates by which a slot would have no server of its own.
+/// Refuses a public port that is a slot's own, and templates by which a slot would have no server
+/// of its own.
 pub(super) fn refuse_wrong_servers(
     config: &TrafficConfig,
     places: &TrafficPlaces,
@@ -299,16 +361,25 @@ pub(super) fn refuse_wrong_servers(
 ) {
     let driver = places.driver.as_ref();
     let (texts, place): (Vec<&String>, _) = match &config.driver {
-        TrafficDriver::Haproxy(haproxy) => (vec![&haproxy.server], places.server.as_ref().or(driver)),
+        TrafficDriver::Haproxy(haproxy) => {
+            (vec![&haproxy.server], places.server.as_ref().or(driver))
+        }
         TrafficDriver::Command(commands) => {
             let words = [&commands.admit, &commands.drain, &commands.remaining];
             let all = words.into_iter().chain(&commands.cut).flatten().collect();
             (all, places.templates.first().or(driver))
         }
         TrafficDriver::Nftables(nftables) => {
-            if let Some(place) = places.port.as_ref().filter(|_| service.ports.contains(&nftables.port)) {
+            if let Some(place) = places
+                .port
+                .as_ref()
+                .filter(|_| service.ports.contains(&nftables.port))
+            {
                 let message = format!("port {} is one of the service's own ports", nftables.port);
-                sink.push(Diagnostic::at(place, message).help("the public port is one at which no instance listens"));
+                sink.push(
+                    Diagnostic::at(place, message)
+                        .help("the public port is one at which no instance listens"),
+                );
             }
             return;
         }
@@ -328,29 +399,61 @@ pub(super) fn refuse_wrong_servers(
         };
         render(text, &vars).ok()
     };
-    let Some(first) = inventory.hosts.first().zip(service.ports.first()) else { return };
-    let first = Slot { host: first.0.name.clone(), port: *first.1 };
-    if texts.iter().any(|text| filled(text, &first, "1") != filled(text, &first, "2")) {
-        let diagnostic = Diagnostic::at(place, "a balancer is told of a slot, whichever version is in it");
-        sink.push(diagnostic.help("leave {{ version }} out; {{ host }} and {{ port }} tell slots apart"));
+    let Some(first) = inventory.hosts.first().zip(service.ports.first()) else {
+        return;
+    };
+    let first = Slot {
+        host: first.0.name.clone(),
+        port: *first.1,
+    };
+    if texts
+        .iter()
+        .any(|text| filled(text, &first, "1") != filled(text, &first, "2"))
+    {
+        let diagnostic = Diagnostic::at(
+            place,
+            "a balancer is told of a slot, whichever version is in it",
+        );
+        sink.push(
+            diagnostic.help("leave {{ version }} out; {{ host }} and {{ port }} tell slots apart"),
+        );
         return;
     }
-    let TrafficDriver::Haproxy(haproxy) = &config.driver else { return };
+    let TrafficDriver::Haproxy(haproxy) = &config.driver else {
+        return;
+    };
     let slots = inventory.hosts.iter().flat_map(|host| {
-        service.ports.iter().map(|port| Slot { host: host.name.clone(), port: *port }).collect::<Vec<_>>()
+        service
+            .ports
+            .iter()
+            .map(|port| Slot {
+                host: host.name.clone(),
+                port: *port,
+            })
+            .collect::<Vec<_>>()
     });
     let mut seen: BTreeMap<String, Slot> = BTreeMap::new();
     for slot in slots {
         // What cannot be filled in is a fault of its own.
-        let Some(name) = filled(&haproxy.server, &slot, "1") else { return };
+        let Some(name) = filled(&haproxy.server, &slot, "1") else {
+            return;
+        };
         if let Err(fault) = names::PROXY.check(&name) {
-            let diagnostic = Diagnostic::at(place, format!("the server's name for {slot} {}", fault.message));
+            let diagnostic = Diagnostic::at(
+                place,
+                format!("the server's name for {slot} {}", fault.message),
+            );
             sink.push(diagnostic.help(fault.help.unwrap_or_default()));
             return;
         }
         if let Some(other) = seen.insert(name.clone(), slot.clone()) {
-            let diagnostic = Diagnostic::at(place, format!("{other} and {slot} would be one server, `{name}`"));
-            sink.push(diagnostic.help(format!("give each slot a server of its own, as in \"{SERVER}\"")));
+            let diagnostic = Diagnostic::at(
+                place,
+                format!("{other} and {slot} would be one server, `{name}`"),
+            );
+            sink.push(diagnostic.help(format!(
+                "give each slot a server of its own, as in \"{SERVER}\""
+            )));
             return;
         }
     }

@@ -1,4 +1,5 @@
-//! A TOML document as a tree in which every key and value knows its place, whichever text it came from.
+//! A TOML document as a tree in which every key and value knows its place, whichever text it came
+//! from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,11 +49,22 @@ pub(super) fn parse(source: &Arc<SourceText>) -> (Node, Vec<Diagnostic>) {
 pub(super) fn parse_as(source: &Arc<SourceText>, text: &str) -> (Node, Vec<Diagnostic>) {
     let (root, errors) = DeTable::parse_recoverable(text);
     // One slip makes all that follows look wrong; only keys written twice stand for themselves.
-    let telling = errors.iter().enumerate().filter(|(index, error)| *index == 0 || error.message() == DUPLICATE);
-    let found = telling.map(|(_, error)| syntax_error(source, error)).collect();
+    let telling = errors
+        .iter()
+        .enumerate()
+        .filter(|(index, error)| *index == 0 || error.message() == DUPLICATE);
+    let found = telling
+        .map(|(_, error)| syntax_error(source, error))
+        .collect();
     let table = Value::Table(table(source, root.get_ref()));
     // Of the whole file no line is more wrong than the first.
-    (Node { place: Place::new(source, 0..0), value: table }, found)
+    (
+        Node {
+            place: Place::new(source, 0..0),
+            value: table,
+        },
+        found,
+    )
 }
 
 const DUPLICATE: &str = "duplicate key";
@@ -64,9 +76,13 @@ fn syntax_error(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let diagnostic = Diagnostic::at(&place, format!("this is not TOML: {what}"));
     match (what, expected) {
-        (DUPLICATE, _) => diagnostic.help("a key may be written once in a table; keep one of the two"),
+        (DUPLICATE, _) => {
+            diagnostic.help("a key may be written once in a table; keep one of the two")
+        }
         (_, "") => diagnostic.help("the format is described at https://toml.io"),
-        (_, expected) => diagnostic.help(format!("expected {expected}; the format is described at https://toml.io")),
+        (_, expected) => diagnostic.help(format!(
+            "expected {expected}; the format is described at https://toml.io"
+        )),
     }
 }
 
@@ -77,23 +93,38 @@ fn node(source: &Arc<SourceText>, spanned: &Spanned<DeValue<'_>>) -> Node {
         DeValue::Float(_) => Value::Float,
         DeValue::Boolean(yes) => Value::Boolean(*yes),
         DeValue::Datetime(_) => Value::Datetime,
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| node(source, item)).collect()),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| node(source, item)).collect())
+        }
         DeValue::Table(entries) => Value::Table(table(source, entries)),
     };
-    Node { place: Place::new(source, spanned.span()), value }
+    Node {
+        place: Place::new(source, spanned.span()),
+        value,
+    }
 }
 
 fn table(source: &Arc<SourceText>, entries: &DeTable<'_>) -> Table {
     let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
-        (name.to_string(), Entry { key: Place::new(source, key.span()), node: node(source, value) })
+        (
+            name.to_string(),
+            Entry {
+                key: Place::new(source, key.span()),
+                node: node(source, value),
+            },
+        )
     };
     Table(entries.iter().map(entry).collect())
 }
 
 /// A number beyond all ranges stays beyond them.
 fn integer(number: &DeInteger<'_>) -> i128 {
-    let beyond = if number.as_str().starts_with('-') { i128::MIN } else { i128::MAX };
+    let beyond = if number.as_str().starts_with('-') {
+        i128::MIN
+    } else {
+        i128::MAX
+    };
     i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(beyond)
 }
 
@@ -111,7 +142,8 @@ impl Node {
         }
     }
 
-    /// The value as text: a string, or any plain value from the command line, where nobody writes quotes.
+    /// The value as text: a string, or any plain value from the command line, where nobody writes
+    /// quotes.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),

@@ -13,7 +13,8 @@ use super::tree::{Node, Value};
 use super::value::{Fault, Faults, choice, duration, line, quoted, string};
 
 const SOAK: Duration = Duration::from_mins(1);
-const EXAMPLE: &str = "for example \"02:00-05:00\", or [\"Mon-Fri 02:00-05:00\", \"Sat,Sun 00:00-24:00\"]";
+const EXAMPLE: &str =
+    "for example \"02:00-05:00\", or [\"Mon-Fri 02:00-05:00\", \"Sat,Sun 00:00-24:00\"]";
 
 /// What is decided beforehand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +32,21 @@ pub struct UnattendedConfig {
 }
 
 pub(super) fn read(fields: &Fields<'_>) -> Option<UnattendedConfig> {
-    let gate = fields.or("gate", AtGate::Exit, choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]));
+    let gate = fields.or(
+        "gate",
+        AtGate::Exit,
+        choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]),
+    );
     let soak = fields.or("soak", SOAK, duration);
     let windows = fields.or("windows", Vec::new(), windows);
     let time_zone = fields.optional("time_zone", time_zone);
     let interrupted = fields.or(
         "interrupted",
         AfterInterruption::Resume,
-        choice(&[("resume", AfterInterruption::Resume), ("abort", AfterInterruption::Abort)]),
+        choice(&[
+            ("resume", AfterInterruption::Resume),
+            ("abort", AfterInterruption::Abort),
+        ]),
     );
     fields.finish();
     Some(UnattendedConfig {
@@ -52,9 +60,13 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<UnattendedConfig> {
 
 /// One window, or a list of them.
 fn windows(node: &Node) -> Result<Vec<Window>, Faults> {
-    let Value::Array(items) = &node.value else { return Ok(vec![window(node)?]) };
+    let Value::Array(items) = &node.value else {
+        return Ok(vec![window(node)?]);
+    };
     if items.is_empty() {
-        return Err(Fault::new("must hold a window").help(format!("{EXAMPLE}; left out, any time is right")).into());
+        return Err(Fault::new("must hold a window")
+            .help(format!("{EXAMPLE}; left out, any time is right"))
+            .into());
     }
     let mut windows = Vec::new();
     let mut faults = Vec::new();
@@ -64,18 +76,28 @@ fn windows(node: &Node) -> Result<Vec<Window>, Faults> {
             Err(wrong) => faults.extend(wrong.into_iter().map(|fault| fault.place(&item.place))),
         }
     }
-    if faults.is_empty() { Ok(windows) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(windows)
+    } else {
+        Err(faults)
+    }
 }
 
 fn window(node: &Node) -> Result<Window, Faults> {
     let text = string(node)?;
-    text.parse().map_err(|why| Fault::new(format!("is no window: {}: {why}", quoted(&text))).help(EXAMPLE).into())
+    text.parse().map_err(|why| {
+        Fault::new(format!("is no window: {}: {why}", quoted(&text)))
+            .help(EXAMPLE)
+            .into()
+    })
 }
 
 fn time_zone(node: &Node) -> Result<TimeZone, Faults> {
     let name = line(node)?;
     let known = TimeZone::get(&name);
     known.map_err(|_| {
-        Fault::new(format!("is no time zone: {}", quoted(&name))).help("for example \"Europe/Zurich\"").into()
+        Fault::new(format!("is no time zone: {}", quoted(&name)))
+            .help("for example \"Europe/Zurich\"")
+            .into()
     })
 }

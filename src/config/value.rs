@@ -15,7 +15,8 @@ const COUNT_MAX: u32 = 1_000_000;
 /// A longer text is shown by its beginning.
 const QUOTED_MAX: usize = 60;
 
-/// What is wrong with a value, to be read after its key: "`replicas` *must be a whole number, not a string*".
+/// What is wrong with a value, to be read after its key: "`replicas` *must be a whole number, not a
+/// string*".
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) message: String,
@@ -38,7 +39,11 @@ pub struct Located<T> {
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, place: None }
+        Self {
+            message: message.into(),
+            help: None,
+            place: None,
+        }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -60,14 +65,32 @@ impl From<Fault> for Faults {
 
 /// A text in backquotes for a message: on one line, and not too long.
 pub(super) fn quoted(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_MAX).flat_map(char::escape_debug).collect();
-    let more = if text.chars().nth(QUOTED_MAX).is_some() { "…" } else { "" };
-    format!("`{}{more}`", shown.replace("\\'", "'").replace("\\\"", "\""))
+    let shown: String = text
+        .chars()
+        .take(QUOTED_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
+    let more = if text.chars().nth(QUOTED_MAX).is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!(
+        "`{}{more}`",
+        shown.replace("\\'", "'").replace("\\\"", "\"")
+    )
 }
 
 /// Reads with `read` and remembers where.
-pub(super) fn located<T>(read: impl Fn(&Node) -> Result<T, Faults>) -> impl Fn(&Node) -> Result<Located<T>, Faults> {
-    move |node| Ok(Located { value: read(node)?, place: node.place.clone() })
+pub(super) fn located<T>(
+    read: impl Fn(&Node) -> Result<T, Faults>,
+) -> impl Fn(&Node) -> Result<Located<T>, Faults> {
+    move |node| {
+        Ok(Located {
+            value: read(node)?,
+            place: node.place.clone(),
+        })
+    }
 }
 
 fn wrong_kind(node: &Node, wanted: &str) -> Fault {
@@ -102,7 +125,9 @@ pub(super) fn line(node: &Node) -> Result<String, Faults> {
 pub(super) fn boolean(node: &Node) -> Result<bool, Faults> {
     match node.value {
         Value::Boolean(yes) => Ok(yes),
-        _ => Err(wrong_kind(node, "true or false").help("without quotes: true").into()),
+        _ => Err(wrong_kind(node, "true or false")
+            .help("without quotes: true")
+            .into()),
     }
 }
 
@@ -113,7 +138,9 @@ where
 {
     move |node| {
         let Value::Integer(number) = node.value else {
-            return Err(wrong_kind(node, "a whole number").help("without quotes and without a fraction").into());
+            return Err(wrong_kind(node, "a whole number")
+                .help("without quotes and without a fraction")
+                .into());
         };
         match T::try_from(number) {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
@@ -139,18 +166,26 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
         (Value::Integer(count), _) => u32::try_from(*count)
             .map(Amount::Count)
             .map_err(|_| Fault::new(format!("cannot be {count}")).help(HELP).into()),
-        (_, Some(text)) => text.parse().map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
-        _ => Err(wrong_kind(node, "a count or a percentage").help(HELP).into()),
+        (_, Some(text)) => text
+            .parse()
+            .map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
+        _ => Err(wrong_kind(node, "a count or a percentage")
+            .help(HELP)
+            .into()),
     }
 }
 
 /// A list of different ports, at least one.
 pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     let Value::Array(items) = &node.value else {
-        return Err(wrong_kind(node, "a list of ports").help("in brackets: [8081, 8082]").into());
+        return Err(wrong_kind(node, "a list of ports")
+            .help("in brackets: [8081, 8082]")
+            .into());
     };
     if items.is_empty() {
-        return Err(Fault::new("must name at least one port").help("for example: [8081, 8082]").into());
+        return Err(Fault::new("must name at least one port")
+            .help("for example: [8081, 8082]")
+            .into());
     }
     let mut ports = Vec::new();
     let mut faults = Vec::new();
@@ -170,12 +205,17 @@ pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
             }
         }
     }
-    if faults.is_empty() { Ok(ports) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(ports)
+    } else {
+        Err(faults)
+    }
 }
 
 /// A duration such as `1h30m`.
 pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
-    const HELP: &str = "write a number and a unit (ms, s, m, h or d), for example \"500ms\", \"30s\" or \"1h30m\"";
+    const HELP: &str =
+        "write a number and a unit (ms, s, m, h or d), for example \"500ms\", \"30s\" or \"1h30m\"";
     let Some(text) = node.text() else {
         return Err(wrong_kind(node, "a duration in quotes").help(HELP).into());
     };
@@ -185,7 +225,9 @@ pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
 /// A duration longer than none.
 pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     match duration(node)? {
-        Duration::ZERO => Err(Fault::new("must be longer than 0").help("for example \"1s\"").into()),
+        Duration::ZERO => Err(Fault::new("must be longer than 0")
+            .help("for example \"1s\"")
+            .into()),
         duration => Ok(duration),
     }
 }
@@ -195,7 +237,13 @@ pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
 /// # Errors
 /// Why it is none.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
     let wrong = || format!("is no duration: {}", quoted(text));
     let mut rest = text;
     let mut units = UNITS.iter();
@@ -204,31 +252,47 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
-        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let (number, tail) =
+            rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
+        let (unit, tail) = tail.split_at(
+            tail.find(|c: char| c.is_ascii_digit())
+                .unwrap_or(tail.len()),
+        );
         let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         let number: u64 = number.parse().map_err(|_| wrong())?;
         sum_ms = sum_ms.saturating_add(number.saturating_mul(*unit_ms));
         rest = tail;
     }
     let duration = Duration::from_millis(sum_ms);
-    if duration > DURATION_MAX { Err("is longer than a year".to_owned()) } else { Ok(duration) }
+    if duration > DURATION_MAX {
+        Err("is longer than a year".to_owned())
+    } else {
+        Ok(duration)
+    }
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, Faults> {
+pub(super) fn choice<T: Copy>(
+    words: &'static [(&'static str, T)],
+) -> impl Fn(&Node) -> Result<T, Faults> {
     move |node| {
         let text = string(node)?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let list = known.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let list = known
+            .iter()
+            .map(|word| format!("\"{word}\""))
+            .collect::<Vec<_>>()
+            .join(" or ");
         let help = match nearest(&text, &known) {
             Some(word) => format!("did you mean \"{word}\"?"),
             None => format!("write {list}"),
         };
-        Err(Fault::new(format!("must be {list}, not {}", quoted(&text))).help(help).into())
+        Err(Fault::new(format!("must be {list}, not {}", quoted(&text)))
+            .help(help)
+            .into())
     }
 }
 
@@ -236,7 +300,10 @@ pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&N
 pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     const ALIKE_MIN: f64 = 0.75;
     let likeness = |word: &str| strsim::jaro_winkler(&text.to_ascii_lowercase(), word);
-    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = known
+        .iter()
+        .copied()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= ALIKE_MIN).then_some(best)
 }
 
@@ -253,11 +320,30 @@ mod tests {
         assert_eq!(ms("10m"), Ok(600_000));
         assert_eq!(ms("1h30m"), Ok(5_400_000));
         assert_eq!(ms("1d2h3m4s5ms"), Ok(93_784_005));
-        for wrong in ["", "5", "s", "30 s", "-1s", "1.5s", "30m1h", "1s1s", "5min", "٣s", "99999999999999999999s"] {
-            assert_eq!(ms(wrong), Err(format!("is no duration: `{wrong}`")), "{wrong}");
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "30 s",
+            "-1s",
+            "1.5s",
+            "30m1h",
+            "1s1s",
+            "5min",
+            "٣s",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(
+                ms(wrong),
+                Err(format!("is no duration: `{wrong}`")),
+                "{wrong}"
+            );
         }
         assert_eq!(ms("367d"), Err("is longer than a year".to_owned()));
-        assert_eq!(ms("9999999999999999999d"), Err("is longer than a year".to_owned()));
+        assert_eq!(
+            ms("9999999999999999999d"),
+            Err("is longer than a year".to_owned())
+        );
     }
 
     #[test]

@@ -16,17 +16,29 @@ pub(super) enum Way {
     Command(Vec<String>),
 }
 
-/// Reads the ways that a table names. More than one is refused; none is for the caller to judge. `subject` is what is
-/// asked for: `readiness`.
-pub(super) fn read(fields: &Fields<'_>, subject: &str, templates: &mut Templates, sink: &Sink) -> Option<Vec<Way>> {
+/// Reads the ways that a table names. More than one is refused; none is for the caller to judge.
+/// `subject` is what is asked for: `readiness`.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    subject: &str,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<Vec<Way>> {
     let tcp = fields.optional("tcp", only_true);
     let http = fields.optional("http", http_path);
     let command = fields.optional("command", command);
     refuse_two(fields, subject, sink);
 
     let (tcp, http, command) = (tcp?, http?, command?);
-    templates.extend(fields.place_of("command"), command.as_deref().unwrap_or_default());
-    let ways = [http.map(Way::Http), command.map(Way::Command), tcp.map(|()| Way::Tcp)];
+    templates.extend(
+        fields.place_of("command"),
+        command.as_deref().unwrap_or_default(),
+    );
+    let ways = [
+        http.map(Way::Http),
+        command.map(Way::Command),
+        tcp.map(|()| Way::Tcp),
+    ];
     Some(ways.into_iter().flatten().collect())
 }
 
@@ -39,7 +51,9 @@ pub(super) fn host_name(node: &Node) -> Result<String, Faults> {
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '/') {
         return Ok(text);
     }
-    Err(Fault::new("is no host's name").help("for example \"www.example.org\", with a port if there is one").into())
+    Err(Fault::new("is no host's name")
+        .help("for example \"www.example.org\", with a port if there is one")
+        .into())
 }
 
 /// Refuses keys that say nothing where nobody asks by `http`.
@@ -49,7 +63,11 @@ pub(super) fn refuse_without_http(fields: &Fields<'_>, keys: &[&str]) {
     }
     for key in keys {
         if fields.key_place(key).is_some() {
-            fields.complain(key, Fault::new("has a meaning with `http` only").help("for example: http = \"/healthz\""));
+            fields.complain(
+                key,
+                Fault::new("has a meaning with `http` only")
+                    .help("for example: http = \"/healthz\""),
+            );
         }
     }
 }
@@ -59,12 +77,18 @@ fn only_true(node: &Node) -> Result<(), Faults> {
     if boolean(node)? {
         return Ok(());
     }
-    Err(Fault::new("can only be true").help("leave it out, or ask by `http` or `command` instead").into())
+    Err(Fault::new("can only be true")
+        .help("leave it out, or ask by `http` or `command` instead")
+        .into())
 }
 
 fn http_path(node: &Node) -> Result<String, Faults> {
     let path = line(node)?;
-    let wrong = |why: &str| Err(Fault::new(why).help("a path on the instance, for example \"/healthz\"").into());
+    let wrong = |why: &str| {
+        Err(Fault::new(why)
+            .help("a path on the instance, for example \"/healthz\"")
+            .into())
+    };
     if !path.starts_with('/') {
         return wrong("must begin with `/`");
     }
@@ -75,14 +99,18 @@ fn http_path(node: &Node) -> Result<String, Faults> {
 }
 
 fn refuse_two(fields: &Fields<'_>, subject: &str, sink: &Sink) {
-    let named = ["tcp", "http", "command"].into_iter().filter_map(|way| Some((way, fields.key_place(way)?)));
+    let named = ["tcp", "http", "command"]
+        .into_iter()
+        .filter_map(|way| Some((way, fields.key_place(way)?)));
     let mut ways: Vec<_> = named.collect();
     ways.sort_by_key(|(_, place)| (place.is_command_line(), place.line(), place.column()));
     if let [(first, first_place), others @ ..] = ways.as_slice() {
         for (other, place) in others {
             let message = format!("{subject} is asked in one way, not by `{first}` and `{other}`");
             let diagnostic = Diagnostic::at(place, message).related(first_place, "the first way");
-            sink.push(diagnostic.help("keep one of the two; a `command` can ask for several things"));
+            sink.push(
+                diagnostic.help("keep one of the two; a `command` can ask for several things"),
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Variables of ship's own environment that hold secrets: programs that ship calls do not inherit them.
+//! Variables of ship's own environment that hold secrets: programs that ship calls do not inherit
+//! them.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,17 +12,28 @@ pub const LEASE: &str = "SHIP_LEASE";
 
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Withholds the secrets of a project from every program that is called from now on: those of its service, and where its
-/// webhook is. Who needs one is given it by name.
+/// Withholds the secrets of a project from every program that is called from now on: those of its
+/// service, and where its webhook is. Who needs one is given it by name.
 pub fn withhold(project: &Project) {
     let playbook = &project.playbook;
-    let webhook = playbook.notify.as_ref().and_then(|notify| notify.webhook.as_ref());
+    let webhook = playbook
+        .notify
+        .as_ref()
+        .and_then(|notify| notify.webhook.as_ref());
     let webhook = webhook.and_then(|webhook| match &webhook.url {
         WebhookUrl::Env(name) => Some(name.clone()),
         WebhookUrl::Literal(_) | WebhookUrl::File(_) => None,
     });
-    let secrets = playbook.service.secrets.names.iter().map(|name| name.value.clone());
-    NAMES.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets.chain(webhook));
+    let secrets = playbook
+        .service
+        .secrets
+        .names
+        .iter()
+        .map(|name| name.value.clone());
+    NAMES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .extend(secrets.chain(webhook));
 }
 
 /// Leaves what is withheld out of a program's environment.

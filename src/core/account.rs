@@ -85,8 +85,13 @@ impl Account {
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let rollout = Rollout::of(journal)?;
         let first = journal.first()?;
-        let Event::RolloutStarted(start) = &first.event else { return None };
-        let ended = journal.iter().rev().find(|entry| matches!(entry.event, Event::RolloutFinished { .. }));
+        let Event::RolloutStarted(start) = &first.event else {
+            return None;
+        };
+        let ended = journal
+            .iter()
+            .rev()
+            .find(|entry| matches!(entry.event, Event::RolloutFinished { .. }));
         let progress = journal.iter().rev().find_map(|entry| match &entry.event {
             Event::Progress(progress) => Some(*progress),
             _ => None,
@@ -95,7 +100,10 @@ impl Account {
             verb: start.verb,
             goal: start.target.clone(),
             target: rollout.target().clone(),
-            replicas: start.fallback_replicas.filter(|_| rollout.goes_back()).unwrap_or(start.replicas),
+            replicas: start
+                .fallback_replicas
+                .filter(|_| rollout.goes_back())
+                .unwrap_or(start.replicas),
             began: first.at,
             ended: ended.map(|entry| entry.at),
             outcome: rollout.outcome.clone(),
@@ -108,29 +116,51 @@ impl Account {
         })
     }
 
-    /// The lines for a person, at `now`; none where all went well. `by` is who is at it, if anybody is.
+    /// The lines for a person, at `now`; none where all went well. `by` is who is at it, if anybody
+    /// is.
     pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {
-        let Generation { version, revision, .. } = &self.goal;
+        let Generation {
+            version, revision, ..
+        } = &self.goal;
         let what = format!("{} of {version} (revision {revision})", self.verb.noun());
         let ago = |at: Time| Human(now.since(at));
         let far = self.how_far();
         let ended = self.ended.unwrap_or(self.began);
         let mut lines = Vec::new();
         match (&self.outcome, by) {
-            (None, Some(by)) => lines.push(format!("{what} is under way for {} by {by}{far}", ago(self.began))),
-            (None, None) => lines.push(format!("{what} began {} ago and was cut off{far}; {GO_ON}", ago(self.began))),
+            (None, Some(by)) => lines.push(format!(
+                "{what} is under way for {} by {by}{far}",
+                ago(self.began)
+            )),
+            (None, None) => lines.push(format!(
+                "{what} began {} ago and was cut off{far}; {GO_ON}",
+                ago(self.began)
+            )),
             (Some(Outcome::Succeeded), _) => {}
             (Some(Outcome::Paused { by, since }), _) => {
-                lines.push(format!("{what} is paused for {}, by {by}{far}; {GO_ON}", ago(*since)));
+                lines.push(format!(
+                    "{what} is paused for {}, by {by}{far}; {GO_ON}",
+                    ago(*since)
+                ));
             }
             (Some(Outcome::Interrupted), _) => {
-                lines.push(format!("{what} was interrupted {} ago{far}; {GO_ON}", ago(ended)));
+                lines.push(format!(
+                    "{what} was interrupted {} ago{far}; {GO_ON}",
+                    ago(ended)
+                ));
             }
             (Some(Outcome::Closed { why }), _) => {
-                lines.push(format!("{what} stopped {} ago{far}: {why}; {GO_ON}", ago(ended)));
+                lines.push(format!(
+                    "{what} stopped {} ago{far}: {why}; {GO_ON}",
+                    ago(ended)
+                ));
             }
             (Some(outcome), _) => {
-                lines.push(format!("{what} ended {} ago: {}", ago(ended), outcome.word()));
+                lines.push(format!(
+                    "{what} ended {} ago: {}",
+                    ago(ended),
+                    outcome.word()
+                ));
                 if let Outcome::Held { why } = outcome {
                     lines.push(format!("  held: {why}"));
                 }
@@ -141,21 +171,43 @@ impl Account {
             Some(drains) if lines.is_empty() => lines.push(format!("{what} {drains}")),
             drains => lines.extend(drains.map(|drains| format!("  {drains}"))),
         }
-        lines.extend(self.failure.iter().map(|failure| format!("  why: {failure}")));
-        let whose = if lines.is_empty() { format!("{what}: ") } else { "  ".to_owned() };
+        lines.extend(
+            self.failure
+                .iter()
+                .map(|failure| format!("  why: {failure}")),
+        );
+        let whose = if lines.is_empty() {
+            format!("{what}: ")
+        } else {
+            "  ".to_owned()
+        };
         lines.extend(self.loss.iter().map(|loss| format!("{whose}{loss}")));
         lines
     }
 
     /// The step at which it waits, for a person.
     fn gate_line(&self, now: Time) -> Option<String> {
-        let Gate { step, of, since, soak, pause, analysis } = self.step.as_ref().filter(|_| self.ended.is_none())?;
+        let Gate {
+            step,
+            of,
+            since,
+            soak,
+            pause,
+            analysis,
+        } = self.step.as_ref().filter(|_| self.ended.is_none())?;
         let left = (*since + *soak).since(now);
         Some(match (left.is_zero(), analysis, pause) {
-            (false, ..) => format!("  step {step} of {of} is reached and soaks for {} more", Human(left)),
-            (true, Some(analysis), _) => format!("  step {step} of {of} waits for analysis {analysis}"),
+            (false, ..) => format!(
+                "  step {step} of {of} is reached and soaks for {} more",
+                Human(left)
+            ),
+            (true, Some(analysis), _) => {
+                format!("  step {step} of {of} waits for analysis {analysis}")
+            }
             (true, None, true) => {
-                format!("  step {step} of {of} waits: `ship promote` goes on, `ship abort` goes back")
+                format!(
+                    "  step {step} of {of} waits: `ship promote` goes on, `ship abort` goes back"
+                )
             }
             (true, None, false) => return None,
         })
@@ -163,13 +215,27 @@ impl Account {
 
     /// What became of the requests, for a person.
     pub fn drains_line(&self) -> Option<String> {
-        let sum = |of: fn(&Receipt) -> u32| self.drains.iter().map(|drained| of(&drained.receipt)).sum::<u32>();
+        let sum = |of: fn(&Receipt) -> u32| {
+            self.drains
+                .iter()
+                .map(|drained| of(&drained.receipt))
+                .sum::<u32>()
+        };
         let (ended, cut) = (sum(|receipt| receipt.ended), sum(|receipt| receipt.cut));
-        let longest = self.drains.iter().map(|drained| drained.receipt.waited).max()?;
-        let cut = if cut == 0 { "none cut".to_owned() } else { format!("{cut} cut at the deadline") };
+        let longest = self
+            .drains
+            .iter()
+            .map(|drained| drained.receipt.waited)
+            .max()?;
+        let cut = if cut == 0 {
+            "none cut".to_owned()
+        } else {
+            format!("{cut} cut at the deadline")
+        };
         let drained = self.drains.len();
         Some(format!(
-            "drained {drained} instance{}, in {} at most: {ended} requests under way ended by themselves, {cut}",
+            "drained {drained} instance{}, in {} at most: {ended} requests under way ended by \
+             themselves, {cut}",
             if drained == 1 { "" } else { "s" },
             Human(longest)
         ))
@@ -177,29 +243,55 @@ impl Account {
 
     fn how_far(&self) -> String {
         self.progress.map_or_else(String::new, |progress| {
-            format!(", with {} of {} updated and {} available", progress.updated, progress.desired, progress.available)
+            format!(
+                ", with {} of {} updated and {} available",
+                progress.updated, progress.desired, progress.available
+            )
         })
     }
 }
 
 fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
     let since = rollout.step_reached?;
-    let tells_nothing = |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
-    let mut silent = rollout.analyses.iter().filter(|(_, record)| record.last >= since && tells_nothing(record));
-    let analysis = silent.next().map(|(name, record)| format!("{name}: {}", record.detail));
+    let tells_nothing =
+        |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
+    let mut silent = rollout
+        .analyses
+        .iter()
+        .filter(|(_, record)| record.last >= since && tells_nothing(record));
+    let analysis = silent
+        .next()
+        .map(|(name, record)| format!("{name}: {}", record.detail));
     journal.iter().rev().find_map(|entry| match entry.event {
-        Event::StepReached { step, of, soak, pause, .. } => {
-            Some(Gate { step, of, since, soak, pause, analysis: analysis.clone() })
-        }
+        Event::StepReached {
+            step,
+            of,
+            soak,
+            pause,
+            ..
+        } => Some(Gate {
+            step,
+            of,
+            since,
+            soak,
+            pause,
+            analysis: analysis.clone(),
+        }),
         _ => None,
     })
 }
 
 fn drains(journal: &[Entry]) -> Vec<Drained> {
     let drained = journal.iter().filter_map(|entry| match &entry.event {
-        Event::Drained { slot, instance, receipt } => {
-            Some(Drained { slot: slot.clone(), instance: instance.clone(), receipt: *receipt })
-        }
+        Event::Drained {
+            slot,
+            instance,
+            receipt,
+        } => Some(Drained {
+            slot: slot.clone(),
+            instance: instance.clone(),
+            receipt: *receipt,
+        }),
         _ => None,
     });
     drained.collect()
@@ -212,7 +304,11 @@ mod tests {
     use crate::core::names::{Epoch, Revision};
 
     fn journal(last: Option<Outcome>) -> Vec<Entry> {
-        let target = Generation { revision: Revision(4), release: "r".into(), version: "1.1".into() };
+        let target = Generation {
+            revision: Revision(4),
+            release: "r".into(),
+            version: "1.1".into(),
+        };
         let started = Event::RolloutStarted(RolloutStart {
             verb: Verb::Deploy,
             service: "page".into(),
@@ -226,19 +322,40 @@ mod tests {
             scaling: None,
             set: Vec::new(),
         });
-        let finished = last.map(|outcome| Entry { at: Time(5000), event: Event::RolloutFinished { outcome } });
-        [Entry { at: Time(1000), event: started }].into_iter().chain(finished).collect()
+        let finished = last.map(|outcome| Entry {
+            at: Time(5000),
+            event: Event::RolloutFinished { outcome },
+        });
+        [Entry {
+            at: Time(1000),
+            event: started,
+        }]
+        .into_iter()
+        .chain(finished)
+        .collect()
     }
 
     #[test]
     fn a_rollout_is_told_by_its_end_and_silence_means_that_all_is_well() {
-        let lines = |outcome, by| Account::of(&journal(outcome)).unwrap().lines(by, Time(65_000)).join("\n");
-        assert_eq!(lines(None, Some("anna@laptop")), "deploy of 1.1 (revision 4) is under way for 1m4s by anna@laptop");
+        let lines = |outcome, by| {
+            Account::of(&journal(outcome))
+                .unwrap()
+                .lines(by, Time(65_000))
+                .join("\n")
+        };
+        assert_eq!(
+            lines(None, Some("anna@laptop")),
+            "deploy of 1.1 (revision 4) is under way for 1m4s by anna@laptop"
+        );
         assert_eq!(
             lines(None, None),
-            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; `ship resume` goes on, `ship abort` goes back"
+            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; `ship resume` goes on, \
+             `ship abort` goes back"
         );
-        assert_eq!(lines(Some(Outcome::RolledBack), None), "deploy of 1.1 (revision 4) ended 1m ago: rolled-back");
+        assert_eq!(
+            lines(Some(Outcome::RolledBack), None),
+            "deploy of 1.1 (revision 4) ended 1m ago: rolled-back"
+        );
         assert_eq!(lines(Some(Outcome::Succeeded), None), "");
     }
 

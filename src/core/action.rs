@@ -1,4 +1,5 @@
-//! The orders that a plan consists of. Every one is idempotent: given twice, the second changes nothing.
+//! The orders that a plan consists of. Every one is idempotent: given twice, the second changes
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,8 +42,8 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight_percent: Option<u32>,
     },
-    /// Let the balancers send no new requests to a slot, and wait until those under way have ended; at the deadline they
-    /// are cut.
+    /// Let the balancers send no new requests to a slot, and wait until those under way have ended;
+    /// at the deadline they are cut.
     Drain {
         /// Where.
         slot: Slot,
@@ -59,8 +60,9 @@ pub enum Action {
         instance: InstanceId,
         /// Why it goes.
         why: StopReason,
-        /// The host itself brings the instance back unless it is disarmed within this time: for an instance that had
-        /// to go before another could serve in its place, should the controller be gone by then.
+        /// The host itself brings the instance back unless it is disarmed within this time: for an
+        /// instance that had to go before another could serve in its place, should the controller
+        /// be gone by then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restore_after: Option<Duration>,
         /// How its process had ended by then, if it had.
@@ -99,7 +101,9 @@ impl Action {
     /// The host that is ordered.
     pub fn host(&self) -> &HostId {
         match self {
-            Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => host,
+            Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => {
+                host
+            }
             Action::Start { slot, .. }
             | Action::Admit { slot, .. }
             | Action::Drain { slot, .. }
@@ -141,14 +145,32 @@ impl fmt::Display for Action {
             Action::Claim { host } => write!(f, "claim {host}"),
             Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
             Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
-            Action::Admit { slot, instance, weight_percent: None } => write!(f, "admit {instance} at {slot}"),
-            Action::Admit { slot, instance, weight_percent: Some(weight) } => {
-                write!(f, "admit {instance} at {slot} with {weight} % of the weight")
+            Action::Admit {
+                slot,
+                instance,
+                weight_percent: None,
+            } => write!(f, "admit {instance} at {slot}"),
+            Action::Admit {
+                slot,
+                instance,
+                weight_percent: Some(weight),
+            } => {
+                write!(
+                    f,
+                    "admit {instance} at {slot} with {weight} % of the weight"
+                )
             }
             Action::Drain { slot, instance, .. } => write!(f, "drain {instance} at {slot}"),
-            Action::Stop { slot, instance, why, .. } => write!(f, "stop {instance} at {slot} ({why})"),
+            Action::Stop {
+                slot,
+                instance,
+                why,
+                ..
+            } => write!(f, "stop {instance} at {slot} ({why})"),
             Action::Disarm { slot } => write!(f, "disarm {slot}"),
-            Action::Prune { host, releases } => write!(f, "prune {} old releases on {host}", releases.len()),
+            Action::Prune { host, releases } => {
+                write!(f, "prune {} old releases on {host}", releases.len())
+            }
         }
     }
 }

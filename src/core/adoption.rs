@@ -29,10 +29,10 @@ pub struct Adoption {
 
 /// The releases to adopt, the one that the fleet is on last.
 ///
-/// `known` are the releases of the history and whether it has proven them, `current` the one that it takes the fleet to be
-/// on, and `kept` what the hosts hold with its whole definition. A release that lies there and is not marked as proven may
-/// have failed: it is left out.
-/// What runs is proven if it is marked, or if every instance of the fleet runs it and is ready now.
+/// `known` are the releases of the history and whether it has proven them, `current` the one that
+/// it takes the fleet to be on, and `kept` what the hosts hold with its whole definition. A release
+/// that lies there and is not marked as proven may have failed: it is left out. What runs is proven
+/// if it is marked, or if every instance of the fleet runs it and is ready now.
 pub fn adoptions(
     fleet: &Fleet,
     kept: &BTreeMap<ReleaseId, Kept>,
@@ -47,27 +47,44 @@ pub fn adoptions(
         kept.proven.is_some() && !known.contains_key(*release) && !running.contains_key(release)
     });
     let mut lying: Vec<_> = lying
-        .map(|(release, kept)| Adoption { release: release.clone(), proven: true, at: kept.proven, runs: false })
+        .map(|(release, kept)| Adoption {
+            release: release.clone(),
+            proven: true,
+            at: kept.proven,
+            runs: false,
+        })
         .collect();
     lying.sort_by_key(|adoption| adoption.at);
 
     let is_ready = |instance: &Instance| {
-        let thresholds = thresholds.get(&instance.release).copied().unwrap_or_default();
+        let thresholds = thresholds
+            .get(&instance.release)
+            .copied()
+            .unwrap_or_default();
         instance.is_running() && instance.health.is_ready(now, &thresholds)
     };
-    let serves =
-        !running.is_empty() && fleet.instances().all(|(_, host, instance)| host.is_reachable() && is_ready(instance));
+    let serves = !running.is_empty()
+        && fleet
+            .instances()
+            .all(|(_, host, instance)| host.is_reachable() && is_ready(instance));
     let is_alone = running.len() == 1;
-    let mut by_start: Vec<_> = running.iter().map(|(release, started)| (*started, *release)).collect();
+    let mut by_start: Vec<_> = running
+        .iter()
+        .map(|(release, started)| (*started, *release))
+        .collect();
     by_start.sort();
     let newest = by_start.last().map(|(_, release)| *release);
     let is_proven = |release: &ReleaseId| mark(release).is_some() || is_alone && serves;
-    let running = by_start.into_iter().map(|(_, release)| release).filter(|release| {
-        let was_proven = known.get(*release);
-        let is_current = Some(*release) != newest || current == Some(*release);
-        let is_known = was_proven.is_some_and(|was| is_current && (*was || !is_proven(release)));
-        !is_known && (kept.contains_key(*release) || was_proven.is_some())
-    });
+    let running = by_start
+        .into_iter()
+        .map(|(_, release)| release)
+        .filter(|release| {
+            let was_proven = known.get(*release);
+            let is_current = Some(*release) != newest || current == Some(*release);
+            let is_known =
+                was_proven.is_some_and(|was| is_current && (*was || !is_proven(release)));
+            !is_known && (kept.contains_key(*release) || was_proven.is_some())
+        });
     let running = running.map(|release| Adoption {
         release: release.clone(),
         proven: is_proven(release) || known.get(release) == Some(&true),
@@ -77,11 +94,14 @@ pub fn adoptions(
     lying.into_iter().chain(running).collect()
 }
 
-/// The releases that instances run, each with when the newest of them was started: the one that was started last is where
-/// the fleet was going.
+/// The releases that instances run, each with when the newest of them was started: the one that was
+/// started last is where the fleet was going.
 fn running(fleet: &Fleet) -> BTreeMap<&ReleaseId, Time> {
     let mut running = BTreeMap::new();
-    for (_, _, instance) in fleet.instances().filter(|(_, _, instance)| instance.is_running()) {
+    for (_, _, instance) in fleet
+        .instances()
+        .filter(|(_, _, instance)| instance.is_running())
+    {
         let newest = running.entry(&instance.release).or_insert(instance.started);
         *newest = instance.started.max(*newest);
     }
@@ -119,25 +139,55 @@ mod tests {
                 sighting: Sighting::default(),
             };
             let slots = BTreeMap::from([(8081, Occupant::Instance(instance))]);
-            fleet.observe(&format!("web{number}").into(), Observation { slots, ..Observation::default() }, NOW);
+            fleet.observe(
+                &format!("web{number}").into(),
+                Observation {
+                    slots,
+                    ..Observation::default()
+                },
+                NOW,
+            );
         }
         fleet
     }
 
     fn thresholds(successes: u32) -> Thresholds {
-        Thresholds { successes, failures: 3, stale_after: Duration::from_mins(1) }
+        Thresholds {
+            successes,
+            failures: 3,
+            stale_after: Duration::from_mins(1),
+        }
     }
 
     /// `a! b` for a proven a and then b, which is not. The history has never proven c.
     fn adopted(fleet: &Fleet, kept: &[(&str, Option<u64>)], known: &[&str]) -> String {
-        let kept: BTreeMap<_, _> =
-            kept.iter().map(|&(release, at)| (ReleaseId::from(release), Kept { proven: at.map(Time) })).collect();
-        let known: Vec<_> = known.iter().map(|&release| ReleaseId::from(release)).collect();
-        let thresholds = ["a", "b", "c"].map(|release| (ReleaseId::from(release), thresholds(1))).into();
+        let kept: BTreeMap<_, _> = kept
+            .iter()
+            .map(|&(release, at)| {
+                (
+                    ReleaseId::from(release),
+                    Kept {
+                        proven: at.map(Time),
+                    },
+                )
+            })
+            .collect();
+        let known: Vec<_> = known
+            .iter()
+            .map(|&release| ReleaseId::from(release))
+            .collect();
+        let thresholds = ["a", "b", "c"]
+            .map(|release| (ReleaseId::from(release), thresholds(1)))
+            .into();
         let current = known.last();
-        let known = known.iter().map(|release| (release.clone(), *release != ReleaseId::from("c"))).collect();
+        let known = known
+            .iter()
+            .map(|release| (release.clone(), *release != ReleaseId::from("c")))
+            .collect();
         let found = adoptions(fleet, &kept, &known, current, &thresholds, NOW);
-        let words = found.iter().map(|found| format!("{}{}", found.release, if found.proven { "!" } else { "" }));
+        let words = found
+            .iter()
+            .map(|found| format!("{}{}", found.release, if found.proven { "!" } else { "" }));
         words.collect::<Vec<_>>().join(" ")
     }
 
@@ -146,34 +196,64 @@ mod tests {
         let fleet = fleet(&[("c", 3, true), ("c", 3, true)]);
         let kept = [("a", Some(10)), ("b", Some(5)), ("c", None)];
         assert_eq!(adopted(&fleet, &kept, &[]), "b! a! c!");
-        assert_eq!(adopted(&fleet, &[("a", None), ("c", None)], &[]), "c!", "what may have failed is left out");
+        assert_eq!(
+            adopted(&fleet, &[("a", None), ("c", None)], &[]),
+            "c!",
+            "what may have failed is left out"
+        );
     }
 
     #[test]
     fn release_is_not_proven_by_instances_that_are_not_ready_or_not_alone() {
-        assert_eq!(adopted(&fleet(&[("a", 1, true), ("a", 1, false)]), &[("a", None)], &[]), "a");
+        assert_eq!(
+            adopted(
+                &fleet(&[("a", 1, true), ("a", 1, false)]),
+                &[("a", None)],
+                &[]
+            ),
+            "a"
+        );
         let half = fleet(&[("a", 1, true), ("b", 2, true)]);
-        assert_eq!(adopted(&half, &[("a", Some(1)), ("b", None)], &[]), "a! b", "the newer one is where it was going");
+        assert_eq!(
+            adopted(&half, &[("a", Some(1)), ("b", None)], &[]),
+            "a! b",
+            "the newer one is where it was going"
+        );
     }
 
     #[test]
     fn fleet_without_instances_proves_nothing() {
         assert_eq!(adopted(&fleet(&[]), &[("a", None)], &[]), "");
-        assert_eq!(adopted(&fleet(&[]), &[("a", Some(1))], &[]), "a!", "but what is marked was proven");
+        assert_eq!(
+            adopted(&fleet(&[]), &[("a", Some(1))], &[]),
+            "a!",
+            "but what is marked was proven"
+        );
     }
 
     #[test]
     fn release_that_another_history_went_back_to_becomes_the_newest_revision_again() {
         let fleet = fleet(&[("a", 4, true)]);
         assert_eq!(adopted(&fleet, &[("a", Some(1))], &["a", "b"]), "a!");
-        assert_eq!(adopted(&fleet, &[("a", Some(1))], &["b", "a"]), "", "the history has it so already");
+        assert_eq!(
+            adopted(&fleet, &[("a", Some(1))], &["b", "a"]),
+            "",
+            "the history has it so already"
+        );
     }
 
     #[test]
     fn release_that_another_history_brought_to_its_end_is_proven() {
         let fleet = fleet(&[("c", 4, true)]);
         assert_eq!(adopted(&fleet, &[("c", None)], &["a", "c"]), "c!");
-        assert_eq!(adopted(&super::tests::fleet(&[("c", 4, false)]), &[("c", None)], &["a", "c"]), "");
+        assert_eq!(
+            adopted(
+                &super::tests::fleet(&[("c", 4, false)]),
+                &[("c", None)],
+                &["a", "c"]
+            ),
+            ""
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Judging a new version by numbers while it is rolled out: what is measured, and when it is enough.
+//! Judging a new version by numbers while it is rolled out: what is measured, and when it is
+//! enough.
 
 pub mod compare;
 
@@ -151,7 +152,9 @@ impl Number {
     /// The number, unless it is infinite or none.
     pub fn new(number: f64) -> Option<Self> {
         // Zero has one form.
-        number.is_finite().then_some(Self(if number == 0.0 { 0.0 } else { number }))
+        number
+            .is_finite()
+            .then_some(Self(if number == 0.0 { 0.0 } else { number }))
     }
 
     /// The number.
@@ -199,9 +202,16 @@ impl fmt::Display for Number {
         if !(1e-4..PLAIN_MAX).contains(&size) {
             return write!(f, "{:.3e}", self.0);
         }
-        let decimals = [1000.0, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001].iter().take_while(|least| size < **least).count();
+        let decimals = [1000.0, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001]
+            .iter()
+            .take_while(|least| size < **least)
+            .count();
         let text = format!("{:.decimals$}", self.0);
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         f.write_str(text)
     }
 }
@@ -234,7 +244,9 @@ impl FromStr for Bound {
             ("<", Comparison::Less),
         ];
         let text = text.trim();
-        let found = OPERATORS.iter().find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)));
+        let found = OPERATORS
+            .iter()
+            .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)));
         let (comparison, rest) = found.ok_or("it does not begin with <, <=, >, >=, == or !=")?;
         let (digits, is_percent) = match rest.trim().strip_suffix('%') {
             Some(digits) => (digits.trim_end(), true),
@@ -242,8 +254,16 @@ impl FromStr for Bound {
         };
         let number = digits.parse().ok().and_then(Number::new);
         let number = number.ok_or_else(|| format!("`{}` is no number", digits.escape_debug()))?;
-        let number = if is_percent { Number(number.0 / 100.0) } else { number };
-        Ok(Self { comparison, number, is_percent })
+        let number = if is_percent {
+            Number(number.0 / 100.0)
+        } else {
+            number
+        };
+        Ok(Self {
+            comparison,
+            number,
+            is_percent,
+        })
     }
 }
 
@@ -257,46 +277,100 @@ impl fmt::Display for Bound {
             Comparison::Equal => "== ",
             Comparison::Other => "!= ",
         })?;
-        if self.is_percent { write!(f, "{}%", Number(self.number.0 * 100.0)) } else { self.number.fmt(f) }
+        if self.is_percent {
+            write!(f, "{}%", Number(self.number.0 * 100.0))
+        } else {
+            self.number.fmt(f)
+        }
     }
 }
 
 impl Measurement {
     /// Judges a number.
     pub fn of(number: f64, success: &Bound) -> Self {
-        let Some(value) = Number::new(number) else { return Self::inconclusive(format!("{number} is no number")) };
-        let (finding, verb) =
-            if success.admits(number) { (Finding::Success, "is") } else { (Finding::Failure, "is not") };
-        let shown = if success.is_percent { format!("{}%", Number(number * 100.0)) } else { value.to_string() };
-        Self { finding, detail: format!("{shown} {verb} {success}"), value: Some(value) }
+        let Some(value) = Number::new(number) else {
+            return Self::inconclusive(format!("{number} is no number"));
+        };
+        let (finding, verb) = if success.admits(number) {
+            (Finding::Success, "is")
+        } else {
+            (Finding::Failure, "is not")
+        };
+        let shown = if success.is_percent {
+            format!("{}%", Number(number * 100.0))
+        } else {
+            value.to_string()
+        };
+        Self {
+            finding,
+            detail: format!("{shown} {verb} {success}"),
+            value: Some(value),
+        }
     }
 
-    /// Judges a command that has ended: 0 passes, or its number must; 1 is a failure, anything else an error.
+    /// Judges a command that has ended: 0 passes, or its number must; 1 is a failure, anything else
+    /// an error.
     pub fn of_command(status: i32, stdout: &str, stderr: &str, success: Option<&Bound>) -> Self {
         const SAID_CHARS_MAX: usize = 200;
-        let last_line = |text: &str| text.trim().lines().next_back().unwrap_or_default().to_owned();
-        let said = if stdout.trim().is_empty() { last_line(stderr) } else { last_line(stdout) };
-        let said: String = said.chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect();
-        let with_said = |what: String| if said.is_empty() { what } else { format!("{what}: {said}") };
+        let last_line = |text: &str| {
+            text.trim()
+                .lines()
+                .next_back()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let said = if stdout.trim().is_empty() {
+            last_line(stderr)
+        } else {
+            last_line(stdout)
+        };
+        let said: String = said
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(SAID_CHARS_MAX)
+            .collect();
+        let with_said = |what: String| {
+            if said.is_empty() {
+                what
+            } else {
+                format!("{what}: {said}")
+            }
+        };
         match (status, success) {
-            (0, None) => Self { finding: Finding::Success, detail: with_said("exit status 0".to_owned()), value: None },
+            (0, None) => Self {
+                finding: Finding::Success,
+                detail: with_said("exit status 0".to_owned()),
+                value: None,
+            },
             (0, Some(success)) => match stdout.trim().parse() {
                 Ok(number) => Self::of(number, success),
                 Err(_) => Self::error(with_said("it prints no number".to_owned())),
             },
-            (1, _) => Self { finding: Finding::Failure, detail: with_said("exit status 1".to_owned()), value: None },
+            (1, _) => Self {
+                finding: Finding::Failure,
+                detail: with_said("exit status 1".to_owned()),
+                value: None,
+            },
             (status, _) => Self::error(with_said(format!("exit status {status}"))),
         }
     }
 
     /// There was nothing to make a number of.
     pub fn inconclusive(detail: impl Into<String>) -> Self {
-        Self { finding: Finding::Inconclusive, detail: detail.into(), value: None }
+        Self {
+            finding: Finding::Inconclusive,
+            detail: detail.into(),
+            value: None,
+        }
     }
 
     /// The measuring itself failed.
     pub fn error(detail: impl Into<String>) -> Self {
-        Self { finding: Finding::Error, detail: detail.into(), value: None }
+        Self {
+            finding: Finding::Error,
+            detail: detail.into(),
+            value: None,
+        }
     }
 }
 
@@ -333,20 +407,29 @@ impl Analysis {
             return None;
         }
         let told = |count: u32, limit: u32, what: &str| {
-            let many = if limit == 0 { String::new() } else { format!(" ({count} {what}, {limit} may be)") };
+            let many = if limit == 0 {
+                String::new()
+            } else {
+                format!(" ({count} {what}, {limit} may be)")
+            };
             format!("{}: {}{many}", self.name, record.detail)
         };
         if record.errors_in_a_row > self.errors {
             return Some(told(record.errors_in_a_row, self.errors, "errors in a row"));
         }
         let counts_inconclusive = self.on_inconclusive == OnInconclusive::Fail;
-        let failures = record.failures + if counts_inconclusive { record.inconclusive } else { 0 };
+        let failures = record.failures
+            + if counts_inconclusive {
+                record.inconclusive
+            } else {
+                0
+            };
         // The last one: what is told is what broke the limit.
         (failures > self.failures).then(|| told(failures, self.failures, "failed"))
     }
 
-    /// Why a step that was reached at this moment must not be passed yet, if so: it must have been measured since, and
-    /// have told something.
+    /// Why a step that was reached at this moment must not be passed yet, if so: it must have been
+    /// measured since, and have told something.
     pub fn holds(&self, record: Option<&Record>, reached: Time) -> Option<String> {
         if self.dry_run {
             return None;
@@ -364,7 +447,8 @@ impl Analysis {
     }
 }
 
-/// Whether anything is measured now: while a new version is brought forward and some instance of it gets requests.
+/// Whether anything is measured now: while a new version is brought forward and some instance of it
+/// gets requests.
 pub fn is_measured(rollout: &Rollout, fleet: &Fleet, traffic: Option<&Traffic>) -> bool {
     let goes_forward = rollout.verb == Verb::Deploy
         && rollout.scaling.is_none()

@@ -1,8 +1,8 @@
 //! The arithmetic of availability: Kubernetes' `maxSurge` and `maxUnavailable`.
 //!
-//! The rules are those of `pkg/controller/deployment/util` in Kubernetes: a surge in percent rounds **up**, an
-//! unavailability in percent rounds **down**, and if both *resolve* to 0 the unavailability becomes 1. Two literal
-//! zeros are refused (`Spec::new`).
+//! The rules are those of `pkg/controller/deployment/util` in Kubernetes: a surge in percent rounds
+//! **up**, an unavailability in percent rounds **down**, and if both *resolve* to 0 the
+//! unavailability becomes 1. Two literal zeros are refused (`Spec::new`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,7 +59,8 @@ impl FromStr for Amount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is neither a count such as 2 nor a percentage such as \"25%\"");
+        let wrong =
+            || format!("`{text}` is neither a count such as 2 nor a percentage such as \"25%\"");
         match text.strip_suffix('%') {
             None => text.parse().map(Amount::Count).map_err(|_| wrong()),
             Some(number) => match number.parse() {
@@ -87,9 +88,18 @@ impl Budget {
     pub fn resolve(replicas: u32, max_surge: Amount, max_unavailable: Amount) -> Self {
         let surge = max_surge.rounded_up(replicas);
         let unavailable = max_unavailable.rounded_down(replicas).min(replicas);
-        // Two percentages may both come to nothing; a rollout that can neither add nor remove would stand still.
-        let unavailable = if surge == 0 && unavailable == 0 { 1.min(replicas) } else { unavailable };
-        Self { replicas, surge, unavailable }
+        // Two percentages may both come to nothing; a rollout that can neither add nor remove would
+        // stand still.
+        let unavailable = if surge == 0 && unavailable == 0 {
+            1.min(replicas)
+        } else {
+            unavailable
+        };
+        Self {
+            replicas,
+            surge,
+            unavailable,
+        }
     }
 
     /// The floor: never fewer available instances than this.
@@ -124,7 +134,11 @@ mod tests {
             ("25%", "25%", 0, 0, 0),
         ];
         for (surge, unavailable, replicas, expect_surge, expect_unavailable) in cases {
-            let budget = Budget::resolve(replicas, surge.parse().unwrap(), unavailable.parse().unwrap());
+            let budget = Budget::resolve(
+                replicas,
+                surge.parse().unwrap(),
+                unavailable.parse().unwrap(),
+            );
             assert_eq!(
                 (budget.surge, budget.unavailable),
                 (expect_surge, expect_unavailable),
@@ -135,9 +149,17 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_amount() {
-        assert_eq!("101%".parse::<Amount>().unwrap_err(), "101% is more than 100%");
+        assert_eq!(
+            "101%".parse::<Amount>().unwrap_err(),
+            "101% is more than 100%"
+        );
         for text in ["", "%", "-1", "1.5", "25 %", "many"] {
-            assert!(text.parse::<Amount>().unwrap_err().contains("neither a count"), "{text}");
+            assert!(
+                text.parse::<Amount>()
+                    .unwrap_err()
+                    .contains("neither a count"),
+                "{text}"
+            );
         }
     }
 }

@@ -19,15 +19,18 @@ const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
 
 /// How long to wait before an instance is asked again, counted from its last answer.
 ///
-/// One that starts is asked often at first, so that nobody waits a whole interval for a service that is up in a blink;
-/// each refusal doubles the wait up to the interval. From its first pass on it is asked once an interval.
+/// One that starts is asked often at first, so that nobody waits a whole interval for a service
+/// that is up in a blink; each refusal doubles the wait up to the interval. From its first pass on
+/// it is asked once an interval.
 pub fn ask_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
     let health = &instance.health;
     if health.ready_since.is_some() || health.passes > 0 {
         return readiness.interval;
     }
     let doublings = health.failures.saturating_sub(1).min(16);
-    FIRST_WAIT.saturating_mul(1 << doublings).min(readiness.interval)
+    FIRST_WAIT
+        .saturating_mul(1 << doublings)
+        .min(readiness.interval)
 }
 
 /// When an instance is asked for the first time: not before its initial delay is over.
@@ -35,15 +38,17 @@ pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
     instance.started + readiness.initial_delay
 }
 
-/// How long to wait before a host is looked at again, counted from the last look; `misses` counts looks in a row that
-/// found nobody.
+/// How long to wait before a host is looked at again, counted from the last look; `misses` counts
+/// looks in a row that found nobody.
 pub fn look_again_after(host: &Host, misses: u32) -> Duration {
     match host.reach {
-        Reach::Lost { .. } | Reach::NotSeen => {
-            LOOK_CLOSELY.saturating_mul(1 << misses.saturating_sub(1).min(8)).min(LOOK_FOR_LOST)
-        }
+        Reach::Lost { .. } | Reach::NotSeen => LOOK_CLOSELY
+            .saturating_mul(1 << misses.saturating_sub(1).min(8))
+            .min(LOOK_FOR_LOST),
         Reach::Reachable => {
-            let doubtful = |instance: &Instance| instance.health.ready_since.is_none() || instance.health.failures > 0;
+            let doubtful = |instance: &Instance| {
+                instance.health.ready_since.is_none() || instance.health.failures > 0
+            };
             let watched = host.instances().any(|(_, instance)| doubtful(instance));
             if watched { LOOK_CLOSELY } else { LOOK }
         }
@@ -91,18 +96,36 @@ mod tests {
         assert_eq!(first_ask_at(&instance, &readiness), Time(6000));
         let mut waits = Vec::new();
         for n in 0..8 {
-            instance.health.record(Verdict::Fail("refused".into()), Time(n), Time(n), &readiness.thresholds());
+            instance.health.record(
+                Verdict::Fail("refused".into()),
+                Time(n),
+                Time(n),
+                &readiness.thresholds(),
+            );
             waits.push(ask_again_after(&instance, &readiness).as_millis());
         }
         assert_eq!(waits, [25, 50, 100, 200, 400, 800, 1000, 1000]);
-        instance.health.record(Verdict::Pass("ok".into()), Time(9), Time(9), &readiness.thresholds());
+        instance.health.record(
+            Verdict::Pass("ok".into()),
+            Time(9),
+            Time(9),
+            &readiness.thresholds(),
+        );
         assert_eq!(ask_again_after(&instance, &readiness), readiness.interval);
     }
 
     #[test]
     fn a_lost_host_is_tried_again_ever_more_seldom_but_always() {
-        let mut host = Host { reach: Reach::Lost { since: Time(0), why: String::new() }, ..Host::default() };
-        let waits: Vec<_> = [1, 2, 3, 4, 5, 99].map(|misses| look_again_after(&host, misses).as_secs()).into();
+        let mut host = Host {
+            reach: Reach::Lost {
+                since: Time(0),
+                why: String::new(),
+            },
+            ..Host::default()
+        };
+        let waits: Vec<_> = [1, 2, 3, 4, 5, 99]
+            .map(|misses| look_again_after(&host, misses).as_secs())
+            .into();
         assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
         host.reach = Reach::Reachable;
         assert_eq!(look_again_after(&host, 0), LOOK);

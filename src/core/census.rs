@@ -1,7 +1,8 @@
-//! The fleet, counted from the point of view of one rollout. The plan decides on these numbers and nothing else.
+//! The fleet, counted from the point of view of one rollout. The plan decides on these numbers and
+//! nothing else.
 //!
-//! Whatever is not known counts against the rollout: an order in flight has already taken what it may take and not
-//! yet given what it may give, and what is on a lost host runs but does not serve.
+//! Whatever is not known counts against the rollout: an order in flight has already taken what it
+//! may take and not yet given what it may give, and what is on a lost host runs but does not serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +23,8 @@ use super::traffic::Stream;
 pub struct Census<'a> {
     /// Every host, in the inventory's order; then hosts that only the fleet knows.
     pub hosts: Vec<HostCount<'a>>,
-    /// Instances to be had: the replicas, or what the hosts that are not left behind have slots for.
+    /// Instances to be had: the replicas, or what the hosts that are not left behind have slots
+    /// for.
     pub desired: u32,
     /// Of these, by release.
     pub wanted: BTreeMap<&'a ReleaseId, u32>,
@@ -34,7 +36,8 @@ pub struct Census<'a> {
     pub new_ready: u32,
     /// Of these, available.
     pub new_available: u32,
-    /// Instances of any release that run, or may, but for those that are written off with their host.
+    /// Instances of any release that run, or may, but for those that are written off with their
+    /// host.
     pub running: u32,
     /// Of these, available and not being stopped.
     pub available: u32,
@@ -54,8 +57,8 @@ pub enum Part {
     Takes,
     /// It is left behind: it offers no slots.
     LeftBehind,
-    /// It is left behind, and either out of reach or open to the late orders of an earlier controller: nothing on it
-    /// counts.
+    /// It is left behind, and either out of reach or open to the late orders of an earlier
+    /// controller: nothing on it counts.
     WrittenOff,
 }
 
@@ -78,7 +81,8 @@ pub struct HostCount<'a> {
     pub part: Part,
     /// Whether an order that nobody saw the end of may still be at work there.
     pub is_unsettled: bool,
-    /// Slots in which an order that nobody saw the end of may have started an instance of this release.
+    /// Slots in which an order that nobody saw the end of may have started an instance of this
+    /// release.
     pub doubtful: BTreeMap<Port, &'a ReleaseId>,
     /// Whether instances may be on it: the inventory lists it, and it is not drained.
     pub offers_slots: bool,
@@ -86,7 +90,10 @@ pub struct HostCount<'a> {
 
 /// One instance, judged.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own"
+)]
 pub struct Counted<'a> {
     /// Its port.
     pub port: Port,
@@ -102,8 +109,9 @@ pub struct Counted<'a> {
     pub is_ready: bool,
     /// Whether it may be counted on: available, and not being stopped.
     pub is_available: bool,
-    /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few fresh verdicts say that
-    /// it fails. It was not asked lately, or it is ready and soaks. It counts neither as available nor as unhealthy.
+    /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few
+    /// fresh verdicts say that it fails. It was not asked lately, or it is ready and soaks. It
+    /// counts neither as available nor as unhealthy.
     pub is_in_doubt: bool,
     /// Whether it gets no requests, and has none left.
     pub is_drained: bool,
@@ -131,7 +139,11 @@ struct Orders<'a> {
 impl<'a> Orders<'a> {
     fn by_host(rollout: &'a Rollout) -> BTreeMap<&'a HostId, Self> {
         let mut by_host: BTreeMap<_, Self> = BTreeMap::new();
-        for action in rollout.in_flight.values().map(|in_flight| &in_flight.action) {
+        for action in rollout
+            .in_flight
+            .values()
+            .map(|in_flight| &in_flight.action)
+        {
             let orders = by_host.entry(action.host()).or_default();
             orders.all.push(action);
             orders.in_flight = Some(action);
@@ -166,7 +178,13 @@ impl<'a> Census<'a> {
             now,
         };
         let wanted = rollout.wanted(replicas);
-        let frame = Frame { spec, rollout, fleet, wanted: &wanted, now };
+        let frame = Frame {
+            spec,
+            rollout,
+            fleet,
+            wanted: &wanted,
+            now,
+        };
         let mut add = |id, host, offers_slots| {
             let count = HostCount::take(&frame, id, host, orders.get(id), offers_slots);
             census.add(&count);
@@ -187,15 +205,27 @@ impl<'a> Census<'a> {
                 .filter(|(id, _)| !offering.contains(id))
                 .for_each(|(id, host)| add(id, Some(host), false));
         }
-        let available = census.instances().map(|(_, counted)| counted).filter(|counted| counted.is_available);
-        let newest = available.filter_map(|counted| counted.instance.available_from(spec.min_ready)).max();
+        let available = census
+            .instances()
+            .map(|(_, counted)| counted)
+            .filter(|counted| counted.is_available);
+        let newest = available
+            .filter_map(|counted| counted.instance.available_from(spec.min_ready))
+            .max();
         census.available_from = newest.unwrap_or_default();
-        let confirmed = census.instances().filter(|(_, counted)| census.is_confirmed(counted)).count();
+        let confirmed = census
+            .instances()
+            .filter(|(_, counted)| census.is_confirmed(counted))
+            .count();
         census.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
         if !rollout.quarantined.is_empty() {
             let usable = census.hosts.iter().filter(|host| host.may_carry()).count();
-            let ports: BTreeSet<Port> =
-                census.wanted.keys().flat_map(|release| spec.ports_of(release)).copied().collect();
+            let ports: BTreeSet<Port> = census
+                .wanted
+                .keys()
+                .flat_map(|release| spec.ports_of(release))
+                .copied()
+                .collect();
             let slots = u32::try_from(usable.saturating_mul(ports.len())).unwrap_or(u32::MAX);
             census.desired = census.desired.min(slots);
         }
@@ -207,23 +237,34 @@ impl<'a> Census<'a> {
         if !host.is_written_off() {
             self.running += host.running;
         }
-        let doubtful = host.doubtful.values().filter(|release| host.may_carry() && self.wanted.contains_key(**release));
-        let running = host.instances.iter().filter(|counted| counted.is_new && counted.is_running);
-        for release in doubtful.copied().chain(running.map(|counted| &counted.instance.release)) {
+        let doubtful = host
+            .doubtful
+            .values()
+            .filter(|release| host.may_carry() && self.wanted.contains_key(**release));
+        let running = host
+            .instances
+            .iter()
+            .filter(|counted| counted.is_new && counted.is_running);
+        for release in doubtful
+            .copied()
+            .chain(running.map(|counted| &counted.instance.release))
+        {
             *self.new_by_release.entry(release).or_default() += 1;
         }
         for counted in &host.instances {
             self.new_ready += u32::from(counted.is_new && counted.is_ready);
             self.new_available += u32::from(counted.is_new && counted.is_available);
             self.available += u32::from(counted.is_available);
-            self.stopping += u32::from(counted.is_running && counted.is_stopping && !host.is_written_off());
+            self.stopping +=
+                u32::from(counted.is_running && counted.is_stopping && !host.is_written_off());
         }
     }
 
     /// The counts as Kubernetes names them.
     pub fn progress(&self, spec: &Spec, rollout: &Rollout) -> Progress {
         let target = rollout.target_release();
-        let updated = |counted: &&Counted<'_>| counted.is_new && counted.instance.release == *target;
+        let updated =
+            |counted: &&Counted<'_>| counted.is_new && counted.instance.release == *target;
         let count = |wanted: fn(&Counted<'_>) -> bool| {
             let updated = self.instances().map(|(_, counted)| counted).filter(updated);
             u32::try_from(updated.filter(|counted| wanted(counted)).count()).unwrap_or(u32::MAX)
@@ -233,7 +274,11 @@ impl<'a> Census<'a> {
             (self.new, self.new_ready, self.new_available)
         } else {
             let of_target = self.new_by_release.get(target).copied().unwrap_or(0);
-            (of_target, count(|counted| counted.is_ready), count(|counted| counted.is_available))
+            (
+                of_target,
+                count(|counted| counted.is_ready),
+                count(|counted| counted.is_available),
+            )
         };
         Progress {
             desired: spec.budget_for(rollout).replicas,
@@ -260,29 +305,44 @@ impl<'a> Census<'a> {
         missing
     }
 
-    /// Instances of wanted releases that are too many, by release. What was only ordered yet makes none too many.
+    /// Instances of wanted releases that are too many, by release. What was only ordered yet makes
+    /// none too many.
     pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
         let mut ordered: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
-        for release in self.hosts.iter().filter(|host| host.may_carry()).flat_map(|host| host.doubtful.values()) {
+        for release in self
+            .hosts
+            .iter()
+            .filter(|host| host.may_carry())
+            .flat_map(|host| host.doubtful.values())
+        {
             *ordered.entry(release).or_default() += 1;
         }
         let allowed = |release| {
-            let wanted = self.wanted.get(release).copied().unwrap_or(0).min(self.desired);
+            let wanted = self
+                .wanted
+                .get(release)
+                .copied()
+                .unwrap_or(0)
+                .min(self.desired);
             wanted + ordered.get(release).copied().unwrap_or(0)
         };
-        let too_many =
-            self.new_by_release.iter().map(|(release, count)| (*release, count.saturating_sub(allowed(release))));
+        let too_many = self
+            .new_by_release
+            .iter()
+            .map(|(release, count)| (*release, count.saturating_sub(allowed(release))));
         too_many.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether an available instance may be relied on for a stop. Where it listens, its answers come from its process.
-    /// Where nobody listens, an answer proves nothing about the process, and its host must have been looked at.
+    /// Whether an available instance may be relied on for a stop. Where it listens, its answers
+    /// come from its process. Where nobody listens, an answer proves nothing about the process, and
+    /// its host must have been looked at.
     pub fn is_confirmed(&self, counted: &Counted<'_>) -> bool {
-        counted.is_available && (matches!(counted.instance.listener, Listener::Own { .. }) || self.was_seen(counted))
+        counted.is_available
+            && (matches!(counted.instance.listener, Listener::Own { .. }) || self.was_seen(counted))
     }
 
-    /// Whether a look that began after the newest available instance became so, and not long ago, found the instance's
-    /// process running.
+    /// Whether a look that began after the newest available instance became so, and not long ago,
+    /// found the instance's process running.
     pub fn was_seen(&self, counted: &Counted<'_>) -> bool {
         let seen = counted.instance.sighting.at;
         seen >= self.available_from && self.now.since(seen) <= SIGHTING_LASTS
@@ -290,7 +350,9 @@ impl<'a> Census<'a> {
 
     /// All instances, by host in the inventory's order and by port.
     pub fn instances(&self) -> impl Iterator<Item = (&HostCount<'a>, &Counted<'a>)> {
-        self.hosts.iter().flat_map(|host| host.instances.iter().map(move |counted| (host, counted)))
+        self.hosts
+            .iter()
+            .flat_map(|host| host.instances.iter().map(move |counted| (host, counted)))
     }
 }
 
@@ -302,7 +364,13 @@ impl<'a> HostCount<'a> {
         orders: Option<&Orders<'a>>,
         offers_slots: bool,
     ) -> Self {
-        let Frame { spec, rollout, fleet, now, .. } = *frame;
+        let Frame {
+            spec,
+            rollout,
+            fleet,
+            now,
+            ..
+        } = *frame;
         let reachable = host.is_some_and(Host::is_reachable);
         let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
         let part = match rollout.quarantined.get(id) {
@@ -336,10 +404,17 @@ impl<'a> HostCount<'a> {
             let thresholds = spec.thresholds_of(&instance.release);
             let is_stopping = stopped.contains(&instance.name);
             let is_running = instance.is_running() || !reachable;
-            let is_ready = reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
+            let is_ready =
+                reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
             let is_known = is_ready && !count.is_written_off();
             let stream = match &spec.traffic {
-                Some(traffic) => fleet.stream(Some(traffic), &Slot { host: id.clone(), port }),
+                Some(traffic) => fleet.stream(
+                    Some(traffic),
+                    &Slot {
+                        host: id.clone(),
+                        port,
+                    },
+                ),
                 None => Stream::Direct,
             };
             let is_available = is_known
@@ -351,7 +426,8 @@ impl<'a> HostCount<'a> {
                 && instance.health.failures >= thresholds.failures
                 && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
             let is_in_doubt = is_running && !is_available && !fails && stream != Stream::Closed;
-            // On a port that its release no longer has, or on a drained host, the right release is in the wrong place.
+            // On a port that its release no longer has, or on a drained host, the right release is
+            // in the wrong place.
             let is_new = count.may_carry()
                 && frame.wanted.contains_key(&instance.release)
                 && rollout.is_fresh(instance.revision)
@@ -372,13 +448,23 @@ impl<'a> HostCount<'a> {
             });
         }
         // Out of sight the host may have brought back by itself what it was armed with.
-        let restored =
-            |port: &&Port| !count.instances.iter().any(|counted| counted.port == **port && counted.is_running);
-        let armed = host.into_iter().filter(|_| !reachable).flat_map(|host| &host.armed);
+        let restored = |port: &&Port| {
+            !count
+                .instances
+                .iter()
+                .any(|counted| counted.port == **port && counted.is_running)
+        };
+        let armed = host
+            .into_iter()
+            .filter(|_| !reachable)
+            .flat_map(|host| &host.armed);
         count.running += u32::try_from(armed.filter(restored).count()).unwrap_or(u32::MAX);
         for action in orders {
             if let Action::Start { slot, release } = action
-                && !count.instances.iter().any(|counted| counted.port == slot.port && counted.is_running)
+                && !count
+                    .instances
+                    .iter()
+                    .any(|counted| counted.port == slot.port && counted.is_running)
                 && count.doubtful.insert(slot.port, release).is_none()
             {
                 count.new += u32::from(count.may_carry() && frame.wanted.contains_key(release));
@@ -390,12 +476,16 @@ impl<'a> HostCount<'a> {
 
     /// Whether a wanted instance serves in a slot.
     pub fn serves_anew(&self, port: Port) -> bool {
-        self.instances.iter().any(|counted| counted.port == port && counted.is_new && counted.is_available)
+        self.instances
+            .iter()
+            .any(|counted| counted.port == port && counted.is_new && counted.is_available)
     }
 
     /// Whether a wanted instance serves on it, in whatever slot.
     pub fn serves_anywhere(&self) -> bool {
-        self.instances.iter().any(|counted| counted.is_new && counted.is_available)
+        self.instances
+            .iter()
+            .any(|counted| counted.is_new && counted.is_available)
     }
 
     /// Whether it takes part: it is not left behind.
@@ -429,31 +519,69 @@ impl<'a> HostCount<'a> {
     }
 
     /// The first slot in which an instance of a release could be started now, if there is one.
-    pub fn free_slot(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId, now: Time) -> Option<Slot> {
-        let is_due = |slot: &Slot| rollout.attempts.get(slot).is_none_or(|attempts| attempts.next_at() <= now);
+    pub fn free_slot(
+        &self,
+        spec: &Spec,
+        rollout: &Rollout,
+        release: &ReleaseId,
+        now: Time,
+    ) -> Option<Slot> {
+        let is_due = |slot: &Slot| {
+            rollout
+                .attempts
+                .get(slot)
+                .is_none_or(|attempts| attempts.next_at() <= now)
+        };
         self.usable_slots(spec, rollout, release).find(is_due)
     }
 
-    /// The slot in which an instance of the target is to be started next, after a pause, and the attempts so far.
-    pub fn retry<'r>(&self, spec: &Spec, rollout: &'r Rollout, now: Time) -> Option<(Slot, &'r Attempts)> {
+    /// The slot in which an instance of the target is to be started next, after a pause, and the
+    /// attempts so far.
+    pub fn retry<'r>(
+        &self,
+        spec: &Spec,
+        rollout: &'r Rollout,
+        now: Time,
+    ) -> Option<(Slot, &'r Attempts)> {
         let slots = self.usable_slots(spec, rollout, rollout.target_release());
         let tried = slots.filter_map(|slot| Some((rollout.attempts.get(&slot)?, slot)));
         let waiting = tried.filter(|(attempts, _)| attempts.next_at() > now);
-        waiting.min_by_key(|(attempts, _)| attempts.next_at()).map(|(attempts, slot)| (slot, attempts))
+        waiting
+            .min_by_key(|(attempts, _)| attempts.next_at())
+            .map(|(attempts, slot)| (slot, attempts))
     }
 
-    /// The empty slots of a release, but for those in which an order has failed that is not tried again.
-    fn usable_slots(&self, spec: &Spec, rollout: &Rollout, release: &ReleaseId) -> impl Iterator<Item = Slot> {
+    /// The empty slots of a release, but for those in which an order has failed that is not tried
+    /// again.
+    fn usable_slots(
+        &self,
+        spec: &Spec,
+        rollout: &Rollout,
+        release: &ReleaseId,
+    ) -> impl Iterator<Item = Slot> {
         let refused = |slot: &Slot| {
-            let mut in_slot = rollout.failed.iter().filter(|failed| failed.action.slot() == Some(slot));
+            let mut in_slot = rollout
+                .failed
+                .iter()
+                .filter(|failed| failed.action.slot() == Some(slot));
             in_slot.any(|failed| !rollout.tries_again(&failed.action))
         };
         let is_empty = |port: &Port| {
             let taken = |host: &Host| host.slots.contains_key(port);
-            self.may_carry() && self.host.is_some_and(|host| !taken(host)) && !self.doubtful.contains_key(port)
+            self.may_carry()
+                && self.host.is_some_and(|host| !taken(host))
+                && !self.doubtful.contains_key(port)
         };
-        let empty = spec.ports_of(release).iter().filter(move |port| is_empty(port));
-        empty.map(|port| Slot { host: self.id.clone(), port: *port }).filter(move |slot| !refused(slot))
+        let empty = spec
+            .ports_of(release)
+            .iter()
+            .filter(move |port| is_empty(port));
+        empty
+            .map(|port| Slot {
+                host: self.id.clone(),
+                port: *port,
+            })
+            .filter(move |slot| !refused(slot))
     }
 }
 

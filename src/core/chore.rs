@@ -93,8 +93,13 @@ impl Due {
     pub fn at_the_end(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Succeeded => Some(Self::OnSuccess),
-            Outcome::RolledBack | Outcome::Held { .. } | Outcome::RollbackFailed { .. } => Some(Self::OnFailure),
-            Outcome::Fenced { .. } | Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Paused { .. } => None,
+            Outcome::RolledBack | Outcome::Held { .. } | Outcome::RollbackFailed { .. } => {
+                Some(Self::OnFailure)
+            }
+            Outcome::Fenced { .. }
+            | Outcome::Interrupted
+            | Outcome::Closed { .. }
+            | Outcome::Paused { .. } => None,
         }
     }
 
@@ -104,12 +109,17 @@ impl Due {
     }
 }
 
-/// The chores of a rollout to a release, in the order in which they are due. Migrations that were `made` are none.
+/// The chores of a rollout to a release, in the order in which they are due. Migrations that were
+/// `made` are none.
 pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
     let hooks = |point: HookPoint, due: Due| {
         let of_point = definition.hooks.iter().filter(move |hook| hook.on == point);
         of_point.enumerate().map(move |(nth, hook)| Chore {
-            name: if nth == 0 { point.to_string() } else { format!("{point} {}", nth + 1) },
+            name: if nth == 0 {
+                point.to_string()
+            } else {
+                format!("{point} {}", nth + 1)
+            },
             due,
             site: hook.at,
             command: hook.command.clone(),
@@ -117,7 +127,12 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
             migration: None,
         })
     };
-    let by_hand: BTreeSet<_> = definition.migrations.iter().filter(|it| it.by_hand).map(|it| it.id.clone()).collect();
+    let by_hand: BTreeSet<_> = definition
+        .migrations
+        .iter()
+        .filter(|it| it.by_hand)
+        .map(|it| it.id.clone())
+        .collect();
     let made: BTreeSet<_> = made.union(&by_hand).cloned().collect();
     hooks(HookPoint::BeforeAll, Due::Before)
         .chain(migrations(definition, MigrationKind::Expand, &made))
@@ -130,7 +145,12 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
 
 /// The contracts of a release that are left to be made, for a person who says that it is time.
 pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
-    migrations(definition, MigrationKind::Contract, made).map(|it| Chore { due: Due::After, ..it }).collect()
+    migrations(definition, MigrationKind::Contract, made)
+        .map(|it| Chore {
+            due: Due::After,
+            ..it
+        })
+        .collect()
 }
 
 fn migrations<'a>(
@@ -138,10 +158,17 @@ fn migrations<'a>(
     kind: MigrationKind,
     made: &'a BTreeSet<String>,
 ) -> impl Iterator<Item = Chore> + use<'a> {
-    let of_kind = definition.migrations.iter().filter(move |it| it.kind == kind && !made.contains(&it.id));
+    let of_kind = definition
+        .migrations
+        .iter()
+        .filter(move |it| it.kind == kind && !made.contains(&it.id));
     of_kind.map(move |it| Chore {
         name: format!("{kind} {}", it.id),
-        due: if kind == MigrationKind::Expand { Due::Before } else { Due::Soaked(it.soak.unwrap_or_default()) },
+        due: if kind == MigrationKind::Expand {
+            Due::Before
+        } else {
+            Due::Soaked(it.soak.unwrap_or_default())
+        },
         site: HookSite::Host,
         command: it.command.clone(),
         timeout: it.timeout,
@@ -160,8 +187,8 @@ pub struct Contracted {
     pub version: String,
 }
 
-/// Why a release must not run any more: a contract has taken away what it needs, unless it knows that contract itself
-/// or is as new.
+/// Why a release must not run any more: a contract has taken away what it needs, unless it knows
+/// that contract itself or is as new.
 pub fn past_contract(
     definition: &Definition,
     revision: Option<super::names::Revision>,
@@ -173,7 +200,8 @@ pub fn past_contract(
     };
     made.iter().find(is_past).map(|made| {
         format!(
-            "{} is from before the contract \"{}\", which was made with {} (revision {}) and has taken away what older \
+            "{} is from before the contract \"{}\", which was made with {} (revision {}) and has \
+             taken away what older \
              versions need",
             definition.version, made.id, made.version, made.revision
         )

@@ -70,7 +70,8 @@ impl Verb {
     }
 }
 
-/// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes from.
+/// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes
+/// from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RolloutStart {
     /// What it was asked to do.
@@ -85,7 +86,8 @@ pub struct RolloutStart {
     pub fallback: Option<Generation>,
     /// Instances that the service is to have.
     pub replicas: u32,
-    /// Instances that it is to have where it goes back: the number goes back with the release. `None` for the same.
+    /// Instances that it is to have where it goes back: the number goes back with the release.
+    /// `None` for the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_replicas: Option<u32>,
     /// The fencing number of this rollout.
@@ -101,8 +103,8 @@ pub struct RolloutStart {
     pub set: Vec<String>,
 }
 
-/// A change of numbers in a fleet between two revisions: each keeps its part, as in Kubernetes (proportional scaling),
-/// and the rollout stands afterwards as it did before.
+/// A change of numbers in a fleet between two revisions: each keeps its part, as in Kubernetes
+/// (proportional scaling), and the rollout stands afterwards as it did before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scaling {
     /// Instances of each release.
@@ -248,7 +250,8 @@ pub enum Event {
         /// The last lines of the instance's own log.
         log: Vec<String>,
     },
-    /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could go on.
+    /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could
+    /// go on.
     Woke {
         /// For how long.
         slept: Duration,
@@ -324,14 +327,16 @@ pub enum Event {
         /// Whether through all steps that are left.
         full: bool,
     },
-    /// What became of the requests that were made all the while: told when more have failed than may, and at the end.
+    /// What became of the requests that were made all the while: told when more have failed than
+    /// may, and at the end.
     Probed(LossReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// How: `SIGINT`.
         by: String,
     },
-    /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is begun.
+    /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is
+    /// begun.
     Frozen {
         /// Who, until when and why, in words.
         freeze: String,
@@ -361,8 +366,8 @@ impl Event {
         }
     }
 
-    /// The texts that come from without: from hosts, instances, balancers and the user's own commands. Names, numbers and
-    /// what a person said to ship are none.
+    /// The texts that come from without: from hosts, instances, balancers and the user's own
+    /// commands. Names, numbers and what a person said to ship are none.
     fn free_texts(&mut self) -> Vec<&mut String> {
         match self {
             Event::ActionFailed { error: text, .. }
@@ -378,9 +383,14 @@ impl Event {
                     Then::RollBack => None,
                     Then::Hold { why } => Some(why),
                 };
-                log.iter_mut().chain([&mut failure.detail]).chain(why).collect()
+                log.iter_mut()
+                    .chain([&mut failure.detail])
+                    .chain(why)
+                    .collect()
             }
-            Event::HostQuarantined { failure, log } => log.iter_mut().chain([&mut failure.detail]).collect(),
+            Event::HostQuarantined { failure, log } => {
+                log.iter_mut().chain([&mut failure.detail]).collect()
+            }
             Event::ChoreEnded { end, output, .. } => {
                 let why = match end {
                     chore::End::Done | chore::End::DoneBefore => None,
@@ -388,9 +398,12 @@ impl Event {
                 };
                 output.iter_mut().chain(why).collect()
             }
-            Event::Probed(report) => {
-                report.failures.iter_mut().map(|lost| &mut lost.why).chain(report.trouble.as_mut()).collect()
-            }
+            Event::Probed(report) => report
+                .failures
+                .iter_mut()
+                .map(|lost| &mut lost.why)
+                .chain(report.trouble.as_mut())
+                .collect(),
             Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
             Event::RolloutStarted(_)
             | Event::ActionStarted { .. }
@@ -446,23 +459,42 @@ pub struct Progress {
 impl Progress {
     /// Whether all is in place.
     pub fn is_complete(&self) -> bool {
-        [self.updated, self.updated_available, self.available, self.total].iter().all(|count| *count == self.desired)
+        [
+            self.updated,
+            self.updated_available,
+            self.available,
+            self.total,
+        ]
+        .iter()
+        .all(|count| *count == self.desired)
     }
 
-    /// Kubernetes' sentence about a rollout under way with these counts (`kubectl rollout status`). That it has succeeded is
-    /// known by its outcome alone.
+    /// Kubernetes' sentence about a rollout under way with these counts (`kubectl rollout status`).
+    /// That it has succeeded is known by its outcome alone.
     pub fn sentence(&self, service: &str) -> String {
         let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
         if self.updated < self.desired {
-            format!("{head}{} out of {} new replicas have been updated...", self.updated, self.desired)
+            format!(
+                "{head}{} out of {} new replicas have been updated...",
+                self.updated, self.desired
+            )
         } else if self.total > self.updated {
-            format!("{head}{} old replicas are pending termination...", self.total - self.updated)
+            format!(
+                "{head}{} old replicas are pending termination...",
+                self.total - self.updated
+            )
         } else if self.updated > self.desired {
             format!("{head}surplus replicas are pending termination...")
         } else if self.updated_available < self.desired {
-            format!("{head}{} of {} updated replicas are available...", self.updated_available, self.desired)
+            format!(
+                "{head}{} of {} updated replicas are available...",
+                self.updated_available, self.desired
+            )
         } else {
-            format!("{head}all {} updated replicas are available...", self.desired)
+            format!(
+                "{head}all {} updated replicas are available...",
+                self.desired
+            )
         }
     }
 }
@@ -485,8 +517,14 @@ mod tests {
         };
         let took = Duration::ZERO;
         let events = [
-            Event::ActionFailed { id: ActionId(1), error: said() },
-            Event::HostLost { host: host.clone(), why: said() },
+            Event::ActionFailed {
+                id: ActionId(1),
+                error: said(),
+            },
+            Event::HostLost {
+                host: host.clone(),
+                why: said(),
+            },
             Event::HookRan {
                 point: HookPoint::BeforeStop,
                 slot: None,
@@ -497,8 +535,15 @@ mod tests {
                 took,
                 output: vec![said()],
             },
-            Event::RolloutFailed { failure: failure.clone(), log: vec![said()], then: Then::Hold { why: said() } },
-            Event::HostQuarantined { failure: failure.clone(), log: vec![said()] },
+            Event::RolloutFailed {
+                failure: failure.clone(),
+                log: vec![said()],
+                then: Then::Hold { why: said() },
+            },
+            Event::HostQuarantined {
+                failure: failure.clone(),
+                log: vec![said()],
+            },
             Event::ChoreEnded {
                 chore: "migrate".to_owned(),
                 end: chore::End::Failed { error: said() },
@@ -506,13 +551,18 @@ mod tests {
                 took,
                 output: vec![said()],
             },
-            Event::RolloutFinished { outcome: Outcome::RollbackFailed { failure } },
+            Event::RolloutFinished {
+                outcome: Outcome::RollbackFailed { failure },
+            },
         ];
         let veil = Veil::over(["hunter2".to_owned()]);
         for mut event in events {
             event.hide(&veil);
             let text = serde_json::to_string(&event).unwrap();
-            assert!(!text.contains("hunter2") && text.contains("the password is …"), "{text}");
+            assert!(
+                !text.contains("hunter2") && text.contains("the password is …"),
+                "{text}"
+            );
         }
     }
 }

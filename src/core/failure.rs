@@ -63,14 +63,21 @@ pub enum FailureKind {
 impl FailureKind {
     /// Whether what failed is done once a rollout, and not the work of an instance or of its host.
     pub fn is_of_a_chore(self) -> bool {
-        matches!(self, FailureKind::Hook | FailureKind::Migration | FailureKind::Contract)
+        matches!(
+            self,
+            FailureKind::Hook | FailureKind::Migration | FailureKind::Contract
+        )
     }
 }
 
 impl Failure {
     /// What was seen, without the name of the host that it is about.
     pub fn seen(&self) -> &str {
-        let host = self.slot.as_ref().map(|slot| &slot.host).or(self.host.as_ref());
+        let host = self
+            .slot
+            .as_ref()
+            .map(|slot| &slot.host)
+            .or(self.host.as_ref());
         host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail))
     }
 }
@@ -90,13 +97,23 @@ impl fmt::Display for Failure {
             FailureKind::Stop => write!(f, "the old instance could not be stopped: {detail}"),
             FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {detail}"),
             FailureKind::Exited => {
-                write!(f, "the new instance ended by itself after {waited}: {detail}")
+                write!(
+                    f,
+                    "the new instance ended by itself after {waited}: {detail}"
+                )
             }
             FailureKind::Liveness => {
-                write!(f, "the new instance failed its liveness probe: {detail} (killed by ship on the host)")
+                write!(
+                    f,
+                    "the new instance failed its liveness probe: {detail} (killed by ship on the \
+                     host)"
+                )
             }
             FailureKind::NotReady => {
-                write!(f, "the new instance was not ready after {waited}; the last answer: {detail}")
+                write!(
+                    f,
+                    "the new instance was not ready after {waited}; the last answer: {detail}"
+                )
             }
             FailureKind::HostLost => write!(f, "out of reach for {waited}: {detail}"),
             FailureKind::Analysis => write!(f, "analysis {detail}"),
@@ -136,7 +153,8 @@ pub enum Outcome {
     },
     /// It was interrupted; what was in flight has ended, and the same command goes on from here.
     Interrupted,
-    /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes on from here.
+    /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes
+    /// on from here.
     Closed {
         /// Which window closes, or who has frozen the fleet, and why.
         why: String,

@@ -1,4 +1,5 @@
-//! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered elsewhere.
+//! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered
+//! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -95,7 +96,8 @@ pub struct Sighting {
     pub at: Time,
     /// The process that ran: its number and its start. Empty where the host did not say.
     pub process: String,
-    /// Why the host ended a process of this instance after its liveness probe failed; empty where it ended none.
+    /// Why the host ended a process of this instance after its liveness probe failed; empty where
+    /// it ended none.
     pub failed_liveness: String,
 }
 
@@ -112,7 +114,8 @@ pub enum Process {
     },
 }
 
-/// Who listens on an instance's port. A probe that passes counts only where the instance itself does.
+/// Who listens on an instance's port. A probe that passes counts only where the instance itself
+/// does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "listener")]
 pub enum Listener {
@@ -129,7 +132,8 @@ pub enum Listener {
         /// What is known of it: `pid 4711 (nginx)`.
         who: String,
     },
-    /// A child of the instance that has left its session, so that only the process driver's mark links the two.
+    /// A child of the instance that has left its session, so that only the process driver's mark
+    /// links the two.
     Stray {
         /// What is known of it: `pid 4711 (python3)`.
         who: String,
@@ -141,11 +145,13 @@ pub enum Listener {
 pub enum Judgement {
     /// This is what it says about the instance.
     Counts(Verdict),
-    /// Something answers, but nobody was listening when the host was last looked at: look again first.
+    /// Something answers, but nobody was listening when the host was last looked at: look again
+    /// first.
     LookAgain,
 }
 
-/// What one look at a host found: `Host` without what only the control machine knows (reach, health).
+/// What one look at a host found: `Host` without what only the control machine knows (reach,
+/// health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// The newest epoch that the host has seen for this service.
@@ -167,9 +173,15 @@ pub struct Observation {
 }
 
 impl Fleet {
-    /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its probes said. Returns the
-    /// instances that were ready and no longer are, because they have ended, were started again, or are gone.
-    pub fn observe(&mut self, host: &HostId, observation: Observation, begun: Time) -> Vec<(Slot, Instance)> {
+    /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its
+    /// probes said. Returns the instances that were ready and no longer are, because they have
+    /// ended, were started again, or are gone.
+    pub fn observe(
+        &mut self,
+        host: &HostId,
+        observation: Observation,
+        begun: Time,
+    ) -> Vec<(Slot, Instance)> {
         let entry = self.hosts.entry(host.clone()).or_default();
         let mut slots = observation.slots;
         for occupant in slots.values_mut() {
@@ -181,19 +193,30 @@ impl Fleet {
         }
         let mut sickened = Vec::new();
         for (port, occupant) in std::mem::take(&mut entry.slots) {
-            let Occupant::Instance(old) = occupant else { continue };
+            let Occupant::Instance(old) = occupant else {
+                continue;
+            };
             if let Some(Occupant::Instance(new)) = slots.get_mut(&port)
                 && new.name == old.name
             {
                 new.started = old.started;
                 // A restarted process has to prove itself anew, whatever its predecessor answered.
-                if new.restarts == old.restarts && new.is_running() && new.sighting.is_of_same_process(&old.sighting) {
+                if new.restarts == old.restarts
+                    && new.is_running()
+                    && new.sighting.is_of_same_process(&old.sighting)
+                {
                     new.health = old.health;
                     continue;
                 }
             }
             if old.health.ready_since.is_some() {
-                sickened.push((Slot { host: host.clone(), port }, old));
+                sickened.push((
+                    Slot {
+                        host: host.clone(),
+                        port,
+                    },
+                    old,
+                ));
             }
         }
         *entry = Host {
@@ -210,19 +233,36 @@ impl Fleet {
     pub fn lose(&mut self, host: &HostId, now: Time, why: &str) {
         let why = host.unnamed(why).to_owned();
         let entry = self.hosts.entry(host.clone()).or_default();
-        let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
+        let since = if let Reach::Lost { since, .. } = entry.reach {
+            since
+        } else {
+            now
+        };
         entry.reach = Reach::Lost { since, why };
     }
 
     /// Takes in a look at a balancer.
     pub fn view(&mut self, balancer: &HostId, view: View) {
-        self.balancers.insert(balancer.clone(), Balancer { reach: Reach::Reachable, view });
+        self.balancers.insert(
+            balancer.clone(),
+            Balancer {
+                reach: Reach::Reachable,
+                view,
+            },
+        );
     }
 
-    /// A balancer's view as it is known, with only one slot taken from a newer look: of the others that look may be old.
+    /// A balancer's view as it is known, with only one slot taken from a newer look: of the others
+    /// that look may be old.
     pub fn viewed_in(&self, balancer: &HostId, slot: &Slot, newer: &View) -> View {
-        let Some(known) = self.balancers.get(balancer) else { return newer.clone() };
-        let mut view = View { epoch: newer.epoch, generation: newer.generation.clone(), ..known.view.clone() };
+        let Some(known) = self.balancers.get(balancer) else {
+            return newer.clone();
+        };
+        let mut view = View {
+            epoch: newer.epoch,
+            generation: newer.generation.clone(),
+            ..known.view.clone()
+        };
         match newer.servers.get(slot) {
             Some(server) => view.servers.insert(slot.clone(), *server),
             None => view.servers.remove(slot),
@@ -234,11 +274,16 @@ impl Fleet {
     pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: &str) {
         let why = balancer.unnamed(why).to_owned();
         let entry = self.balancers.entry(balancer.clone()).or_default();
-        let since = if let Reach::Lost { since, .. } = entry.reach { since } else { now };
+        let since = if let Reach::Lost { since, .. } = entry.reach {
+            since
+        } else {
+            now
+        };
         entry.reach = Reach::Lost { since, why };
     }
 
-    /// The balancers that can be asked: those before the fleet, or the hosts in reach where each has its own.
+    /// The balancers that can be asked: those before the fleet, or the hosts in reach where each
+    /// has its own.
     pub fn balancers_to_ask(&self, traffic: &Traffic) -> Vec<HostId> {
         match &traffic.balancers {
             Balancers::Shared(all) => all.clone(),
@@ -251,20 +296,35 @@ impl Fleet {
 
     /// What the balancers together do with a slot, as last seen.
     pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
-        let Some(traffic) = traffic else { return Stream::Direct };
+        let Some(traffic) = traffic else {
+            return Stream::Direct;
+        };
         let of = traffic.balancers_of(slot);
         // No balancer sends requests.
         if of.is_empty() {
             return Stream::Closed;
         }
         let server = |balancer: &HostId| {
-            let seen = self.balancers.get(balancer).filter(|seen| seen.reach != Reach::NotSeen)?;
+            let seen = self
+                .balancers
+                .get(balancer)
+                .filter(|seen| seen.reach != Reach::NotSeen)?;
             Some(seen.view.servers.get(slot).copied().unwrap_or_default())
         };
-        if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open)) {
+        if of
+            .iter()
+            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open))
+        {
             let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
-            if of.iter().any(objects) { Stream::Objected } else { Stream::Open }
-        } else if of.iter().all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed)) {
+            if of.iter().any(objects) {
+                Stream::Objected
+            } else {
+                Stream::Open
+            }
+        } else if of
+            .iter()
+            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed))
+        {
             Stream::Closed
         } else {
             Stream::Partly
@@ -274,7 +334,16 @@ impl Fleet {
     /// All instances, by host and port.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
         self.hosts.iter().flat_map(|(id, host)| {
-            host.instances().map(move |(port, instance)| (Slot { host: id.clone(), port }, host, instance))
+            host.instances().map(move |(port, instance)| {
+                (
+                    Slot {
+                        host: id.clone(),
+                        port,
+                    },
+                    host,
+                    instance,
+                )
+            })
         })
     }
 
@@ -303,10 +372,12 @@ impl Fleet {
 impl Host {
     /// Its instances by port.
     pub fn instances(&self) -> impl Iterator<Item = (Port, &Instance)> {
-        self.slots.iter().filter_map(|(port, occupant)| match occupant {
-            Occupant::Instance(instance) => Some((*port, instance)),
-            Occupant::Stranger(_) => None,
-        })
+        self.slots
+            .iter()
+            .filter_map(|(port, occupant)| match occupant {
+                Occupant::Instance(instance) => Some((*port, instance)),
+                Occupant::Stranger(_) => None,
+            })
     }
 
     /// Whether it answered last time.
@@ -316,22 +387,30 @@ impl Host {
 }
 
 impl Instance {
-    /// What a probe's verdict is worth, given who listens on the port. A pass counts only if the instance itself could
-    /// have given it: an old process that answers on the port proves nothing about a new one.
+    /// What a probe's verdict is worth, given who listens on the port. A pass counts only if the
+    /// instance itself could have given it: an old process that answers on the port proves nothing
+    /// about a new one.
     pub fn judge(&self, verdict: Verdict, check: &Check) -> Judgement {
-        let Verdict::Pass(answer) = verdict else { return Judgement::Counts(verdict) };
+        let Verdict::Pass(answer) = verdict else {
+            return Judgement::Counts(verdict);
+        };
         match &self.listener {
             Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
             // A command may check something that listens nowhere.
-            Listener::Nobody if matches!(check, Check::Command(_)) => Judgement::Counts(Verdict::Pass(answer)),
+            Listener::Nobody if matches!(check, Check::Command(_)) => {
+                Judgement::Counts(Verdict::Pass(answer))
+            }
             Listener::Nobody => Judgement::LookAgain,
             Listener::Other { who } => {
-                let text = format!("the port is answered by {who}, not by the instance; it says: {answer}");
+                let text = format!(
+                    "the port is answered by {who}, not by the instance; it says: {answer}"
+                );
                 Judgement::Counts(Verdict::Fail(text))
             }
             Listener::Stray { who } => {
                 let text = format!(
-                    "the port is answered by {who}, a child of the instance, in a session of its own: run it in the \
+                    "the port is answered by {who}, a child of the instance, in a session of its \
+                     own: run it in the \
                      foreground; it says: {answer}"
                 );
                 Judgement::Counts(Verdict::Fail(text))
@@ -339,11 +418,15 @@ impl Instance {
         }
     }
 
-    /// Whether it has been ready for `min_ready` without a break, and its host confirmed after that time that the same
-    /// process still runs. Probes alone do not show that a process ended, or was replaced, between two of them.
+    /// Whether it has been ready for `min_ready` without a break, and its host confirmed after that
+    /// time that the same process still runs. Probes alone do not show that a process ended, or was
+    /// replaced, between two of them.
     pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
         self.health.is_available(now, min_ready, thresholds)
-            && (min_ready.is_zero() || self.available_from(min_ready).is_some_and(|from| self.sighting.at >= from))
+            && (min_ready.is_zero()
+                || self
+                    .available_from(min_ready)
+                    .is_some_and(|from| self.sighting.at >= from))
     }
 
     /// When it has been ready for `min_ready`; `None` while it is not ready.

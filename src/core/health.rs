@@ -1,7 +1,7 @@
 //! Readiness: from single probes to "ready" and "available".
 //!
-//! Kubernetes' rules: thresholds are consecutive, an instance starts as not ready, and an error *of the prober*
-//! is not a failure of the instance. A flap restarts the soak.
+//! Kubernetes' rules: thresholds are consecutive, an instance starts as not ready, and an error *of
+//! the prober* is not a failure of the instance. A flap restarts the soak.
 
 use std::time::Duration;
 
@@ -31,7 +31,11 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { successes: 1, failures: 3, stale_after: Duration::from_secs(10) }
+        Self {
+            successes: 1,
+            failures: 3,
+            stale_after: Duration::from_secs(10),
+        }
     }
 }
 
@@ -65,16 +69,26 @@ pub struct Health {
     pub failures: u32,
     /// Since when it has been ready without a break.
     pub ready_since: Option<Time>,
-    /// The last verdict about the instance, and when it came; as long as there is none, why it could not be asked.
+    /// The last verdict about the instance, and when it came; as long as there is none, why it
+    /// could not be asked.
     pub last: Option<(Time, Verdict)>,
 }
 
 impl Health {
-    /// Takes in one probe's verdict at `now`. `ready_from` is the moment from which readiness is counted should this
-    /// make the instance ready: `now`, or the start of an instance that ran long before anybody asked.
-    pub fn record(&mut self, verdict: Verdict, now: Time, ready_from: Time, thresholds: &Thresholds) -> Option<Change> {
+    /// Takes in one probe's verdict at `now`. `ready_from` is the moment from which readiness is
+    /// counted should this make the instance ready: `now`, or the start of an instance that ran
+    /// long before anybody asked.
+    pub fn record(
+        &mut self,
+        verdict: Verdict,
+        now: Time,
+        ready_from: Time,
+        thresholds: &Thresholds,
+    ) -> Option<Change> {
         let is_heard = |at: Time| now.since(at) <= thresholds.stale_after;
-        if !matches!(&verdict, Verdict::Error(_)) && !self.last.as_ref().is_some_and(|(at, _)| is_heard(*at)) {
+        if !matches!(&verdict, Verdict::Error(_))
+            && !self.last.as_ref().is_some_and(|(at, _)| is_heard(*at))
+        {
             self.begin_anew();
         }
         let change = match &verdict {
@@ -90,7 +104,8 @@ impl Health {
                 self.failures = self.failures.saturating_add(1);
                 self.passes = 0;
                 // After a long silence nothing speaks for it any more, and one failure is enough.
-                let enough = self.failures >= thresholds.failures || !self.is_ready(now, thresholds);
+                let enough =
+                    self.failures >= thresholds.failures || !self.is_ready(now, thresholds);
                 (self.ready_since.is_some() && enough).then(|| {
                     self.ready_since = None;
                     Change::NotReady
@@ -108,19 +123,27 @@ impl Health {
         change
     }
 
-    /// Something may have been answered that nobody heard: the next verdict is the first in its row.
+    /// Something may have been answered that nobody heard: the next verdict is the first in its
+    /// row.
     pub fn begin_anew(&mut self) {
         (self.passes, self.failures) = (0, 0);
     }
 
     /// Whether it is ready, by a verdict that is still fresh.
     pub fn is_ready(&self, now: Time, thresholds: &Thresholds) -> bool {
-        self.ready_since.is_some() && self.last.as_ref().is_some_and(|(at, _)| now.since(*at) <= thresholds.stale_after)
+        self.ready_since.is_some()
+            && self
+                .last
+                .as_ref()
+                .is_some_and(|(at, _)| now.since(*at) <= thresholds.stale_after)
     }
 
     /// Whether it has been ready for `min_ready` without a break.
     pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
-        self.is_ready(now, thresholds) && self.ready_since.is_some_and(|since| now.since(since) >= min_ready)
+        self.is_ready(now, thresholds)
+            && self
+                .ready_since
+                .is_some_and(|since| now.since(since) >= min_ready)
     }
 
     /// What the last probe answered, or why there was no answer, for a person.
@@ -135,7 +158,11 @@ impl Health {
 mod tests {
     use super::*;
 
-    const THRESHOLDS: Thresholds = Thresholds { successes: 2, failures: 3, stale_after: Duration::from_secs(10) };
+    const THRESHOLDS: Thresholds = Thresholds {
+        successes: 2,
+        failures: 3,
+        stale_after: Duration::from_secs(10),
+    };
 
     fn pass() -> Verdict {
         Verdict::Pass("ok".into())
@@ -150,21 +177,29 @@ mod tests {
         let from = health.last.as_ref().map_or(0, |(at, _)| at.0 / 1000);
         (from + 1..)
             .zip(verdicts)
-            .map(|(s, verdict)| health.record(verdict.clone(), Time(s * 1000), Time(s * 1000), &THRESHOLDS))
+            .map(|(s, verdict)| {
+                health.record(verdict.clone(), Time(s * 1000), Time(s * 1000), &THRESHOLDS)
+            })
             .collect()
     }
 
     #[test]
     fn only_passes_in_a_row_make_it_ready() {
         let mut health = Health::default();
-        assert_eq!(feed(&mut health, &[pass(), fail(), pass(), pass()]), [None, None, None, Some(Change::Ready)]);
+        assert_eq!(
+            feed(&mut health, &[pass(), fail(), pass(), pass()]),
+            [None, None, None, Some(Change::Ready)]
+        );
     }
 
     #[test]
     fn only_failures_in_a_row_make_it_unready() {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
-        assert_eq!(feed(&mut health, &[fail(), fail(), pass(), fail(), fail()]), [None; 5]);
+        assert_eq!(
+            feed(&mut health, &[fail(), fail(), pass(), fail(), fail()]),
+            [None; 5]
+        );
         assert_eq!(feed(&mut health, &[fail()]), [Some(Change::NotReady)]);
     }
 
@@ -176,7 +211,10 @@ mod tests {
         assert!(!health.is_available(Time(4000), min_ready, &THRESHOLDS));
         assert!(health.is_available(Time(5000), min_ready, &THRESHOLDS));
         feed(&mut health, &[fail(), fail(), fail(), pass(), pass()]);
-        assert!(!health.is_available(Time(11_000), min_ready, &THRESHOLDS), "ready again since 9 s only");
+        assert!(
+            !health.is_available(Time(11_000), min_ready, &THRESHOLDS),
+            "ready again since 9 s only"
+        );
         assert!(health.is_available(Time(12_000), min_ready, &THRESHOLDS));
     }
 
@@ -184,8 +222,14 @@ mod tests {
     fn a_failure_after_a_long_silence_does_not_make_it_ready_again() {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
-        assert!(!health.is_ready(Time(13_000), &THRESHOLDS), "eleven seconds without a verdict");
-        assert_eq!(health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS), Some(Change::NotReady));
+        assert!(
+            !health.is_ready(Time(13_000), &THRESHOLDS),
+            "eleven seconds without a verdict"
+        );
+        assert_eq!(
+            health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS),
+            Some(Change::NotReady)
+        );
         assert!(!health.is_ready(Time(13_000), &THRESHOLDS));
     }
 
@@ -202,9 +246,17 @@ mod tests {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
         for s in 3..9 {
-            health.record(Verdict::Error("no file descriptors".into()), Time(s * 1000), Time(s * 1000), &THRESHOLDS);
+            health.record(
+                Verdict::Error("no file descriptors".into()),
+                Time(s * 1000),
+                Time(s * 1000),
+                &THRESHOLDS,
+            );
         }
         assert!(health.is_ready(Time(12_000), &THRESHOLDS));
-        assert!(!health.is_ready(Time(12_001), &THRESHOLDS), "ten seconds without a verdict");
+        assert!(
+            !health.is_ready(Time(12_001), &THRESHOLDS),
+            "ten seconds without a verdict"
+        );
     }
 }

@@ -92,7 +92,8 @@ pub enum Hold {
         /// Until when.
         until: Time,
     },
-    /// The new instances of a step have been watched for long enough, but what is measured says nothing yet.
+    /// The new instances of a step have been watched for long enough, but what is measured says
+    /// nothing yet.
     WaitsForAnalysis {
         /// Which step, from 1.
         step: u32,
@@ -113,7 +114,8 @@ pub enum Hold {
         /// Which window closes, or who has frozen the fleet, and why.
         why: String,
     },
-    /// A balancer cannot be reached: what it does is not known, and nothing is taken out of traffic.
+    /// A balancer cannot be reached: what it does is not known, and nothing is taken out of
+    /// traffic.
     BalancerLost {
         /// Which.
         balancer: HostId,
@@ -132,39 +134,66 @@ impl fmt::Display for Hold {
         match self {
             Hold::UpToDate => f.write_str("needs nothing"),
             Hold::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
-            Hold::Drained => {
-                f.write_str("is drained: nothing of the service runs there, and it may leave the inventory")
-            }
+            Hold::Drained => f.write_str(
+                "is drained: nothing of the service runs there, and it may leave the inventory",
+            ),
             Hold::NotSeen => f.write_str("not looked at yet"),
             Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
             Hold::NotCounted { why } => write!(f, "not counted: {why}"),
             Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
             Hold::Busy { action } => write!(f, "busy: {action}"),
-            Hold::WaitsForReady { port, answer: Some(answer) } => {
-                write!(f, "waits for port {port} to become ready; it last answered: {answer}")
+            Hold::WaitsForReady {
+                port,
+                answer: Some(answer),
+            } => {
+                write!(
+                    f,
+                    "waits for port {port} to become ready; it last answered: {answer}"
+                )
             }
-            Hold::WaitsForReady { port, answer: None } => write!(f, "waits for port {port} to become ready"),
-            Hold::WaitsToRetry { port, attempt, why, .. } => {
-                write!(f, "waits before attempt {attempt} to start on port {port}; the last one: {why}")
+            Hold::WaitsForReady { port, answer: None } => {
+                write!(f, "waits for port {port} to become ready")
+            }
+            Hold::WaitsToRetry {
+                port, attempt, why, ..
+            } => {
+                write!(
+                    f,
+                    "waits before attempt {attempt} to start on port {port}; the last one: {why}"
+                )
             }
             Hold::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
-            Hold::WaitsForCapacity { available, min_available, running, max_running } => write!(
+            Hold::WaitsForCapacity {
+                available,
+                min_available,
+                running,
+                max_running,
+            } => write!(
                 f,
                 "waits its turn: {available} available (at least {min_available} must stay), \
                  {running} running (at most {max_running} may)"
             ),
             Hold::WaitsForBalancer { port } => {
-                write!(f, "port {port} is ready and admitted; it waits for a balancer's own check")
+                write!(
+                    f,
+                    "port {port} is ready and admitted; it waits for a balancer's own check"
+                )
             }
             Hold::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
             Hold::WaitsForAnalysis { step, of, why } => {
                 write!(f, "waits: step {step} of {of} is not judged yet: {why}")
             }
             Hold::WaitsForPromote { step, of } => {
-                write!(f, "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back")
+                write!(
+                    f,
+                    "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes \
+                     back"
+                )
             }
             Hold::Closing { why } => write!(f, "waits: {why}"),
-            Hold::BalancerLost { balancer, why } => write!(f, "waits for balancer {balancer}: {why}"),
+            Hold::BalancerLost { balancer, why } => {
+                write!(f, "waits for balancer {balancer}: {why}")
+            }
             Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
     }

@@ -15,8 +15,8 @@ pub struct Hook {
     pub on: HookPoint,
     /// Where it runs.
     pub at: HookSite,
-    /// The program and its arguments. At the four points of a slot each word is a template over it, as the service's own
-    /// command; at the others the words are as they are to be run.
+    /// The program and its arguments. At the four points of a slot each word is a template over it,
+    /// as the service's own command; at the others the words are as they are to be run.
     pub command: Vec<String>,
     /// How long it may take.
     pub timeout: Duration,
@@ -30,7 +30,8 @@ pub enum HookPoint {
     BeforeAll,
     /// Once a rollout, when all is in place.
     AfterAll,
-    /// Before an instance's process is started. What fails here fails the start, and nothing was started.
+    /// Before an instance's process is started. What fails here fails the start, and nothing was
+    /// started.
     BeforeStart,
     /// After it was started. What fails here fails the start, and the instance is stopped again.
     AfterStart,
@@ -49,7 +50,10 @@ pub const STILL_RUNNING: &str = "still running after the command: ";
 
 /// The processes that a command has left behind, as its output tells.
 pub fn still_running(output: &[String]) -> Option<&str> {
-    output.last().map(String::as_str).filter(|line| line.starts_with(STILL_RUNNING))
+    output
+        .last()
+        .map(String::as_str)
+        .filter(|line| line.starts_with(STILL_RUNNING))
 }
 
 /// What became of a hook, or of another command of the user's.
@@ -131,7 +135,9 @@ impl HookPoint {
     pub fn only_site(self) -> Option<HookSite> {
         match self {
             Self::BeforeAll | Self::AfterAll => None,
-            Self::BeforeStart | Self::AfterStart | Self::BeforeStop | Self::AfterStop => Some(HookSite::Host),
+            Self::BeforeStart | Self::AfterStart | Self::BeforeStop | Self::AfterStop => {
+                Some(HookSite::Host)
+            }
             Self::OnSuccess | Self::OnFailure => Some(HookSite::Control),
         }
     }
@@ -174,7 +180,10 @@ mod tests {
     #[test]
     fn a_point_has_one_name_in_playbooks_journals_and_scripts() {
         for point in HookPoint::ALL {
-            assert_eq!(serde_json::to_string(&point).expect("JSON"), format!("\"{point}\""));
+            assert_eq!(
+                serde_json::to_string(&point).expect("JSON"),
+                format!("\"{point}\"")
+            );
             assert_eq!(HookPoint::of_word(point.word()), Some(point));
         }
         assert_eq!(HookPoint::of_word("before"), None);

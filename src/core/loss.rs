@@ -1,7 +1,7 @@
 //! The loss probe: what the service answered to somebody who asked it all the while.
 //!
-//! Pure arithmetic: how it is asked, and when, is `probe`'s. Requests count from the first one that was answered as it
-//! should be: before that there may be no service yet.
+//! Pure arithmetic: how it is asked, and when, is `probe`'s. Requests count from the first one that
+//! was answered as it should be: before that there may be no service yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,7 +29,8 @@ pub struct Probing {
     pub max_failed: u32,
     /// The only status that is right; without one, any from 200 to 399 is.
     pub expect_status: Option<u16>,
-    /// Clients that ask in turn: the first keeps its connection, the second makes a new one each time, and so on.
+    /// Clients that ask in turn: the first keeps its connection, the second makes a new one each
+    /// time, and so on.
     pub connections: u32,
     /// The header of an answer that names the version.
     pub version_header: Option<String>,
@@ -124,7 +125,10 @@ pub struct Heard {
 impl Tally {
     /// Nothing asked yet; so many requests may fail.
     pub fn new(max_failed: u32) -> Self {
-        Self { max_failed, ..Self::default() }
+        Self {
+            max_failed,
+            ..Self::default()
+        }
     }
 
     /// Takes in what became of a request that was made at `asked`.
@@ -155,9 +159,15 @@ impl Tally {
     }
 
     fn hear(&mut self, asked: Time, version: Option<String>) {
-        let is_one_too_many = !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
+        let is_one_too_many =
+            !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
         let version = version.filter(|_| !is_one_too_many);
-        let none = Heard { version: version.clone(), count: 0, first: asked, last: asked };
+        let none = Heard {
+            version: version.clone(),
+            count: 0,
+            first: asked,
+            last: asked,
+        };
         let heard = self.answers.entry(version).or_insert(none);
         heard.count += 1;
         heard.first = heard.first.min(asked);
@@ -198,18 +208,38 @@ impl LossReport {
 
 impl fmt::Display for LossReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, failed, early, unmade, .. } = *self;
+        let Self {
+            requests,
+            failed,
+            early,
+            unmade,
+            ..
+        } = *self;
         if self.counted_from.is_none() {
-            write!(f, "no request was answered, so none counts ({} made", grouped(early))?;
+            write!(
+                f,
+                "no request was answered, so none counts ({} made",
+                grouped(early)
+            )?;
             if unmade > 0 {
                 write!(f, ", {} could not be made", grouped(unmade))?;
             }
-            let last = self.trouble.as_ref().map(|why| format!("; the last: {why}"));
+            let last = self
+                .trouble
+                .as_ref()
+                .map(|why| format!("; the last: {why}"));
             return write!(f, "){}", last.unwrap_or_default());
         }
-        write!(f, "{} of {} requests failed", grouped(failed), grouped(requests))?;
+        write!(
+            f,
+            "{} of {} requests failed",
+            grouped(failed),
+            grouped(requests)
+        )?;
         match (self.p50_ms, self.p99_ms) {
-            (Some(p50), Some(p99)) => write!(f, " (p50 {} ms, p99 {} ms)", grouped(p50), grouped(p99)),
+            (Some(p50), Some(p99)) => {
+                write!(f, " (p50 {} ms, p99 {} ms)", grouped(p50), grouped(p99))
+            }
             _ => Ok(()),
         }
     }
@@ -218,7 +248,12 @@ impl fmt::Display for LossReport {
 /// A number with commas between its thousands: `12,431`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(String::from_utf8_lossy)
+        .collect();
     groups.join(",")
 }
 
@@ -226,10 +261,15 @@ pub fn grouped(number: u64) -> String {
 pub fn version_in<'a>(text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || is_joint(c);
     let is_joint_at_end = |c: char| is_joint(c);
-    text.split(|c: char| !is_of_word(c)).map(|word| word.trim_matches(is_joint_at_end)).find_map(|word| {
-        let bare = word.strip_prefix(['v', 'V']).unwrap_or(word);
-        known.get(word).or_else(|| known.get(bare)).map(String::as_str)
-    })
+    text.split(|c: char| !is_of_word(c))
+        .map(|word| word.trim_matches(is_joint_at_end))
+        .find_map(|word| {
+            let bare = word.strip_prefix(['v', 'V']).unwrap_or(word);
+            known
+                .get(word)
+                .or_else(|| known.get(bare))
+                .map(String::as_str)
+        })
 }
 
 /// What joins the parts of a version, as in `1.0-rc1`.
@@ -255,7 +295,8 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// So many percent of the durations are about as long as this or shorter; in whole ms, at least 1.
+    /// So many percent of the durations are about as long as this or shorter; in whole ms, at least
+    /// 1.
     fn percentile_ms(&self, percent: u64) -> Option<u64> {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut passed = 0;
@@ -286,11 +327,16 @@ mod tests {
     use super::*;
 
     fn served(version: &str) -> Answer {
-        Answer::Served { took: Duration::from_micros(700), version: Some(version.to_owned()) }
+        Answer::Served {
+            took: Duration::from_micros(700),
+            version: Some(version.to_owned()),
+        }
     }
 
     fn lost(why: &str) -> Answer {
-        Answer::Lost { why: why.to_owned() }
+        Answer::Lost {
+            why: why.to_owned(),
+        }
     }
 
     #[test]
@@ -298,16 +344,31 @@ mod tests {
         let mut tally = Tally::new(0);
         tally.take(Time(1), lost("connection refused"));
         tally.take(Time(2), lost("HTTP 503"));
-        assert_eq!(tally.report().to_string(), "no request was answered, so none counts (2 made); the last: HTTP 503");
+        assert_eq!(
+            tally.report().to_string(),
+            "no request was answered, so none counts (2 made); the last: HTTP 503"
+        );
         tally.take(Time(3), served("0.8"));
         // Made before the first answer, and heard of after it.
         tally.take(Time(2), lost("no answer within 2s"));
         let report = tally.report();
-        assert_eq!(report.to_string(), "0 of 1 requests failed (p50 1 ms, p99 1 ms)");
-        assert_eq!((report.counted_from, report.early, report.is_breached()), (Some(Time(3)), 3, false));
+        assert_eq!(
+            report.to_string(),
+            "0 of 1 requests failed (p50 1 ms, p99 1 ms)"
+        );
+        assert_eq!(
+            (report.counted_from, report.early, report.is_breached()),
+            (Some(Time(3)), 3, false)
+        );
         tally.take(Time(4), lost("connection reset"));
         assert!(tally.is_breached() && tally.report().is_breached());
-        assert_eq!(tally.report().failures, [LostRequest { at: Time(4), why: "connection reset".to_owned() }]);
+        assert_eq!(
+            tally.report().failures,
+            [LostRequest {
+                at: Time(4),
+                why: "connection reset".to_owned()
+            }]
+        );
     }
 
     #[test]
@@ -318,8 +379,16 @@ mod tests {
             tally.take(Time(at), lost("HTTP 500"));
             assert!(!tally.is_breached());
         }
-        tally.take(Time(3), Answer::Unmade { why: "too many open files".to_owned() });
-        assert!(!tally.is_breached(), "trouble of the asker is no failure of the service");
+        tally.take(
+            Time(3),
+            Answer::Unmade {
+                why: "too many open files".to_owned(),
+            },
+        );
+        assert!(
+            !tally.is_breached(),
+            "trouble of the asker is no failure of the service"
+        );
         tally.take(Time(4), lost("HTTP 500"));
         assert!(tally.is_breached());
     }
@@ -331,7 +400,12 @@ mod tests {
         for at in (1..=9).rev() {
             tally.take(Time(at), lost(&at.to_string()));
         }
-        let kept: Vec<_> = tally.report().failures.into_iter().map(|lost| lost.at.0).collect();
+        let kept: Vec<_> = tally
+            .report()
+            .failures
+            .into_iter()
+            .map(|lost| lost.at.0)
+            .collect();
         assert_eq!(kept, [1, 2, 3, 4, 5]);
         assert_eq!(tally.report().failed, 9);
     }
@@ -348,7 +422,10 @@ mod tests {
             first: Time(first),
             last: Time(last),
         };
-        assert_eq!(tally.report().answers, [heard("0.8", 1, 7), heard("0.9", 5, 6)]);
+        assert_eq!(
+            tally.report().answers,
+            [heard("0.8", 1, 7), heard("0.9", 5, 6)]
+        );
         for at in 0..100 {
             tally.take(Time(at), served(&format!("build {at}")));
         }
@@ -361,7 +438,10 @@ mod tests {
     fn a_version_is_found_where_it_stands_as_a_whole_word() {
         let known = ["0.8", "0.9", "1.0-rc1", "v2"].map(str::to_owned).into();
         let found = |text| version_in(text, &known);
-        assert_eq!(found("I am: 127.0.0.8, the version is: 0.9.\n"), Some("0.9"));
+        assert_eq!(
+            found("I am: 127.0.0.8, the version is: 0.9.\n"),
+            Some("0.9")
+        );
         assert_eq!(found(r#"{"version":"0.8","next":"0.9"}"#), Some("0.8"));
         assert_eq!(found("page/v0.8 (linux)"), Some("0.8"));
         assert_eq!(found("1.0-rc1"), Some("1.0-rc1"));
@@ -372,17 +452,30 @@ mod tests {
 
     #[test]
     fn thousands_have_commas() {
-        assert_eq!([0, 999, 1000, 12_431, 1_000_000].map(grouped), ["0", "999", "1,000", "12,431", "1,000,000"]);
+        assert_eq!(
+            [0, 999, 1000, 12_431, 1_000_000].map(grouped),
+            ["0", "999", "1,000", "12,431", "1,000,000"]
+        );
     }
 
     #[test]
     fn every_duration_lies_in_a_narrow_bucket() {
-        let near_powers = (0..64).flat_map(|power| (-1..=1).map(move |by| (1_u64 << power).wrapping_add_signed(by)));
+        let near_powers = (0..64)
+            .flat_map(|power| (-1..=1).map(move |by| (1_u64 << power).wrapping_add_signed(by)));
         for us in near_powers.chain(0..5000).chain([u64::MAX]) {
             let (shortest, longest) = bounds(bucket(us));
-            assert!((shortest..=longest).contains(&us) && longest - shortest <= us / STEPS, "{us}");
-            assert_eq!((bucket(shortest), bucket(longest)), (bucket(us), bucket(us)));
-            assert!(longest == u64::MAX || bucket(longest + 1) == bucket(us) + 1, "{us}");
+            assert!(
+                (shortest..=longest).contains(&us) && longest - shortest <= us / STEPS,
+                "{us}"
+            );
+            assert_eq!(
+                (bucket(shortest), bucket(longest)),
+                (bucket(us), bucket(us))
+            );
+            assert!(
+                longest == u64::MAX || bucket(longest + 1) == bucket(us) + 1,
+                "{us}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Changes to what all instances share, a database say, in the two halves that let old and new run side by side.
+//! Changes to what all instances share, a database say, in the two halves that let old and new run
+//! side by side.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,8 +17,8 @@ pub struct Migration {
     pub command: Vec<String>,
     /// How long it may take.
     pub timeout: Duration,
-    /// For a contract: how long the rollout must have succeeded before it is made. `None` for an expand, and for what
-    /// waits for a person.
+    /// For a contract: how long the rollout must have succeeded before it is made. `None` for an
+    /// expand, and for what waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Duration>,
     /// For a contract: made by `ship contract` alone.
@@ -29,7 +30,8 @@ pub struct Migration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MigrationKind {
-    /// Adds what the new version needs, before its first instance. The running version must bear it.
+    /// Adds what the new version needs, before its first instance. The running version must bear
+    /// it.
     Expand,
     /// Takes away what only older versions needed, after the rollout. There is no way back past it.
     Contract,

@@ -48,7 +48,8 @@ name! {
 }
 
 name! {
-    /// The digest that names a release: 64 lower-case hex digits, the SHA-256 of all that the release is.
+    /// The digest that names a release: 64 lower-case hex digits, the SHA-256 of all that the
+    /// release is.
     ReleaseId
 }
 
@@ -65,20 +66,29 @@ impl ReleaseId {
 }
 
 impl InstanceId {
-    /// Names an instance after its service, its release and what makes it the only one: the order that starts it.
+    /// Names an instance after its service, its release and what makes it the only one: the order
+    /// that starts it.
     pub fn new(service: &str, release: &ReleaseId, epoch: Epoch, action: ActionId) -> Self {
-        Self::from(format!("{service}-{}-{}", release.short(), base32(epoch, action)))
+        Self::from(format!(
+            "{service}-{}-{}",
+            release.short(),
+            base32(epoch, action)
+        ))
     }
 
     /// Whether the name is that of an instance of this release.
     pub fn is_of(&self, service: &str, release: &ReleaseId) -> bool {
-        let rest = self.as_str().strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
-        rest.and_then(|rest| rest.split_once('-')).is_some_and(|(short, _)| short == release.short())
+        let rest = self
+            .as_str()
+            .strip_prefix(service)
+            .and_then(|rest| rest.strip_prefix('-'));
+        rest.and_then(|rest| rest.split_once('-'))
+            .is_some_and(|(short, _)| short == release.short())
     }
 }
 
-/// Five digits that look unlike for neighbours, so that a person can tell two rows apart. Two orders of a rollout never
-/// have the same; two of different rollouts once in 33 million.
+/// Five digits that look unlike for neighbours, so that a person can tell two rows apart. Two
+/// orders of a rollout never have the same; two of different rollouts once in 33 million.
 fn base32(epoch: Epoch, action: ActionId) -> String {
     const DIGITS: &[u8; 32] = b"bcdfghjklmnpqrstvwxz0123456789ae";
     const BITS: u32 = 25;
@@ -88,7 +98,9 @@ fn base32(epoch: Epoch, action: ActionId) -> String {
     // Odd, hence a bijection on 25 bits.
     let action = action.0.wrapping_mul(0x9E37_79B1);
     let mixed = (epoch >> 31).wrapping_add(action) & ((1 << BITS) - 1);
-    (0..5).map(|i| DIGITS[usize::try_from(mixed >> (i * 5) & 31).unwrap_or(0)] as char).collect()
+    (0..5)
+        .map(|i| DIGITS[usize::try_from(mixed >> (i * 5) & 31).unwrap_or(0)] as char)
+        .collect()
 }
 
 /// A place for one instance.
@@ -103,7 +115,10 @@ pub struct Slot {
 impl Slot {
     /// The slot at `port` of `host`.
     pub fn new(host: impl Into<HostId>, port: Port) -> Self {
-        Self { host: host.into(), port }
+        Self {
+            host: host.into(),
+            port,
+        }
     }
 }
 
@@ -114,7 +129,9 @@ impl fmt::Display for Slot {
 }
 
 /// The number of an entry of the history, from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(pub u32);
 
@@ -125,7 +142,9 @@ impl fmt::Display for Revision {
 }
 
 /// The fencing number: a host refuses orders that carry an older one than it has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -136,14 +155,18 @@ impl fmt::Display for Epoch {
 }
 
 /// The number of an order within its rollout, from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct ActionId(pub u64);
 
 impl HostId {
     /// A text about this host without its name at the beginning, for where the name stands already.
     pub fn unnamed<'a>(&self, text: &'a str) -> &'a str {
-        let rest = text.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix(": "));
+        let rest = text
+            .strip_prefix(self.as_str())
+            .and_then(|rest| rest.strip_prefix(": "));
         rest.map_or(text, |rest| self.unnamed(rest))
     }
 }
@@ -157,17 +180,29 @@ mod tests {
     #[test]
     fn every_order_of_a_rollout_gets_a_name_of_its_own() {
         let release = ReleaseId::from("515849216abbbbbbbbbb");
-        let names: BTreeSet<_> =
-            (0..4000).map(|n| InstanceId::new("testpage", &release, Epoch(7), ActionId(n)).to_string()).collect();
+        let names: BTreeSet<_> = (0..4000)
+            .map(|n| InstanceId::new("testpage", &release, Epoch(7), ActionId(n)).to_string())
+            .collect();
         assert_eq!(names.len(), 4000);
-        assert!(names.iter().all(|name| name.starts_with("testpage-515849216a-")));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.starts_with("testpage-515849216a-"))
+        );
     }
 
     #[test]
     fn instance_name_tells_its_release() {
-        let (release, other) = (ReleaseId::from("515849216abbbbbbbbbb"), ReleaseId::from("615849216abbbbbbbbbb"));
+        let (release, other) = (
+            ReleaseId::from("515849216abbbbbbbbbb"),
+            ReleaseId::from("615849216abbbbbbbbbb"),
+        );
         let name = InstanceId::new("test-page", &release, Epoch(7), ActionId(1));
         assert!(name.is_of("test-page", &release));
-        assert!(!name.is_of("test-page", &other) && !name.is_of("test", &release) && !name.is_of("page", &release));
+        assert!(
+            !name.is_of("test-page", &other)
+                && !name.is_of("test", &release)
+                && !name.is_of("page", &release)
+        );
     }
 }

@@ -67,18 +67,30 @@ pub struct Left {
 }
 
 /// Decides by the history what becomes of a deploy of `release`.
-pub fn resolve(left: Left, attempts: &[Attempt], release: &ReleaseId, policy: AfterInterruption) -> Resolution {
+pub fn resolve(
+    left: Left,
+    attempts: &[Attempt],
+    release: &ReleaseId,
+    policy: AfterInterruption,
+) -> Resolution {
     match left.standing {
         Standing::Held | Standing::Stuck => {
-            let how = if left.standing == Standing::Held { "is held" } else { "failed, and so did the way back" };
+            let how = if left.standing == Standing::Held {
+                "is held"
+            } else {
+                "failed, and so did the way back"
+            };
             let why = format!(
-                "the last rollout {how}, so the fleet is between two revisions and a person is needed: `ship status` shows \
+                "the last rollout {how}, so the fleet is between two revisions and a person is \
+                 needed: `ship status` shows \
                  it, `ship resume` or `ship abort` goes on"
             );
             Resolution::Refuse { why }
         }
         Standing::CutOff if left.is_going_back => Resolution::GoOnBack,
-        Standing::CutOff if policy == AfterInterruption::Abort && left.has_a_way_back => Resolution::Abort,
+        Standing::CutOff if policy == AfterInterruption::Abort && left.has_a_way_back => {
+            Resolution::Abort
+        }
         _ => match quarantined(attempts, release) {
             Some(why) => Resolution::Skip { why },
             None => Resolution::Go,
@@ -88,14 +100,26 @@ pub fn resolve(left: Left, attempts: &[Attempt], release: &ReleaseId, policy: Af
 
 /// Why a release is not tried again by itself: it has failed, or a person went back from it.
 pub fn quarantined(attempts: &[Attempt], release: &ReleaseId) -> Option<String> {
-    let last = attempts.iter().filter(|attempt| attempt.release == *release).max_by_key(|attempt| attempt.revision)?;
+    let last = attempts
+        .iter()
+        .filter(|attempt| attempt.release == *release)
+        .max_by_key(|attempt| attempt.revision)?;
     let again = "a new build, or `ship deploy --force`, is tried";
-    let Attempt { version, revision, .. } = last;
-    let was_proven = attempts.iter().any(|attempt| attempt.release == *release && attempt.proven);
-    if let Some(failure) = last.failure.as_ref().filter(|failure| !was_proven && is_to_blame(failure))
+    let Attempt {
+        version, revision, ..
+    } = last;
+    let was_proven = attempts
+        .iter()
+        .any(|attempt| attempt.release == *release && attempt.proven);
+    if let Some(failure) = last
+        .failure
+        .as_ref()
+        .filter(|failure| !was_proven && is_to_blame(failure))
         && !matches!(last.outcome, None | Some(Outcome::Succeeded))
     {
-        return Some(format!("{version} is quarantined since it failed as revision {revision} ({failure}); {again}"));
+        return Some(format!(
+            "{version} is quarantined since it failed as revision {revision} ({failure}); {again}"
+        ));
     }
     let left = attempts.iter().find(|attempt| {
         attempt.revision > last.revision
@@ -104,12 +128,14 @@ pub fn quarantined(attempts: &[Attempt], release: &ReleaseId) -> Option<String> 
             && attempt.release != *release
     })?;
     Some(format!(
-        "{version} is quarantined since revision {revision} was gone back from (revision {}, {}); {again}",
+        "{version} is quarantined since revision {revision} was gone back from (revision {}, {}); \
+         {again}",
         left.revision, left.version
     ))
 }
 
-/// Whether a failure says something about the release, and not only about a host or the network on that night.
+/// Whether a failure says something about the release, and not only about a host or the network on
+/// that night.
 fn is_to_blame(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::Start
@@ -123,15 +149,19 @@ fn is_to_blame(failure: &Failure) -> bool {
         | FailureKind::Migration
         | FailureKind::Contract
         | FailureKind::Aborted => true,
-        FailureKind::Stage | FailureKind::Stop | FailureKind::Traffic | FailureKind::HostLost => false,
+        FailureKind::Stage | FailureKind::Stop | FailureKind::Traffic | FailureKind::HostLost => {
+            false
+        }
     }
 }
 
-/// Why a new version does not begin on a fleet as it is: what does not serve tonight may be its own trouble.
+/// Why a new version does not begin on a fleet as it is: what does not serve tonight may be its own
+/// trouble.
 pub fn unhealthy(available: u32, wanted: u32) -> Option<String> {
     (available < wanted).then(|| {
         format!(
-            "the fleet is not healthy to begin with: {available} of {wanted} replicas are available; `ship status` shows \
+            "the fleet is not healthy to begin with: {available} of {wanted} replicas are \
+             available; `ship status` shows \
              which are not, `ship deploy` without --unattended puts them right"
         )
     })
@@ -144,7 +174,13 @@ mod tests {
     use super::AfterInterruption::{Abort, Resume};
     use super::*;
 
-    fn attempt(revision: u32, release: &str, verb: Verb, outcome: Outcome, failed: Option<FailureKind>) -> Attempt {
+    fn attempt(
+        revision: u32,
+        release: &str,
+        verb: Verb,
+        outcome: Outcome,
+        failed: Option<FailureKind>,
+    ) -> Attempt {
         let failure = failed.map(|kind| Failure {
             kind,
             host: None,
@@ -154,11 +190,25 @@ mod tests {
         });
         let proven = outcome == Outcome::Succeeded;
         let (revision, version) = (Revision(revision), release.to_uppercase());
-        Attempt { revision, release: release.into(), version, verb, proven, outcome: Some(outcome), failure }
+        Attempt {
+            revision,
+            release: release.into(),
+            version,
+            verb,
+            proven,
+            outcome: Some(outcome),
+            failure,
+        }
     }
 
     fn failed(revision: u32, release: &str, kind: FailureKind) -> Attempt {
-        attempt(revision, release, Verb::Deploy, Outcome::RolledBack, Some(kind))
+        attempt(
+            revision,
+            release,
+            Verb::Deploy,
+            Outcome::RolledBack,
+            Some(kind),
+        )
     }
 
     fn good(revision: u32, release: &str, verb: Verb) -> Attempt {
@@ -167,51 +217,95 @@ mod tests {
 
     #[test]
     fn what_has_failed_is_not_tried_again_by_itself() {
-        let history = [good(1, "a", Verb::Deploy), failed(2, "b", FailureKind::NotReady)];
+        let history = [
+            good(1, "a", Verb::Deploy),
+            failed(2, "b", FailureKind::NotReady),
+        ];
         let why = quarantined(&history, &"b".into()).expect("it failed");
-        assert!(
-            why.starts_with("B is quarantined since it failed as revision 2 (the new instance was not ready after 9s")
+        assert!(why.starts_with(
+            "B is quarantined since it failed as revision 2 (the new instance was \
+                             not ready after 9s"
+        ));
+        assert_eq!(
+            quarantined(&history, &"c".into()),
+            None,
+            "a new build is tried"
         );
-        assert_eq!(quarantined(&history, &"c".into()), None, "a new build is tried");
         assert_eq!(quarantined(&history, &"a".into()), None);
     }
 
     #[test]
     fn a_host_that_failed_is_not_held_against_the_release() {
-        for kind in [FailureKind::HostLost, FailureKind::Stage, FailureKind::Stop, FailureKind::Traffic] {
-            assert_eq!(quarantined(&[failed(2, "b", kind)], &"b".into()), None, "{kind:?}");
+        for kind in [
+            FailureKind::HostLost,
+            FailureKind::Stage,
+            FailureKind::Stop,
+            FailureKind::Traffic,
+        ] {
+            assert_eq!(
+                quarantined(&[failed(2, "b", kind)], &"b".into()),
+                None,
+                "{kind:?}"
+            );
         }
     }
 
     #[test]
     fn what_was_forced_and_succeeded_is_free_again() {
-        let history = [failed(2, "b", FailureKind::Exited), good(3, "b", Verb::Deploy)];
+        let history = [
+            failed(2, "b", FailureKind::Exited),
+            good(3, "b", Verb::Deploy),
+        ];
         assert_eq!(quarantined(&history, &"b".into()), None);
     }
 
     #[test]
     fn what_a_person_went_back_from_does_not_come_again_at_night() {
-        let history = [good(1, "a", Verb::Deploy), good(2, "b", Verb::Deploy), good(3, "a", Verb::Rollback)];
+        let history = [
+            good(1, "a", Verb::Deploy),
+            good(2, "b", Verb::Deploy),
+            good(3, "a", Verb::Rollback),
+        ];
         let why = quarantined(&history, &"b".into()).expect("it was left");
-        assert!(why.contains("revision 2 was gone back from (revision 3, A)"), "{why}");
+        assert!(
+            why.contains("revision 2 was gone back from (revision 3, A)"),
+            "{why}"
+        );
         assert_eq!(quarantined(&history, &"a".into()), None);
         let again = [&history[..], &[good(4, "b", Verb::Deploy)]].concat();
-        assert_eq!(quarantined(&again, &"b".into()), None, "a person deployed it again");
+        assert_eq!(
+            quarantined(&again, &"b".into()),
+            None,
+            "a person deployed it again"
+        );
     }
 
     #[test]
     fn what_was_left_unfinished_goes_on_or_back_and_what_is_held_waits_for_a_person() {
-        let left = |standing| Left { standing, is_going_back: false, has_a_way_back: true };
+        let left = |standing| Left {
+            standing,
+            is_going_back: false,
+            has_a_way_back: true,
+        };
         let resolved = |left, policy| resolve(left, &[], &"b".into(), policy);
         assert_eq!(resolved(left(Standing::CutOff), Resume), Resolution::Go);
         assert_eq!(resolved(left(Standing::CutOff), Abort), Resolution::Abort);
-        let nowhere = Left { has_a_way_back: false, ..left(Standing::CutOff) };
+        let nowhere = Left {
+            has_a_way_back: false,
+            ..left(Standing::CutOff)
+        };
         assert_eq!(resolved(nowhere, Abort), Resolution::Go);
         for policy in [Resume, Abort] {
-            let back = Left { is_going_back: true, ..left(Standing::CutOff) };
+            let back = Left {
+                is_going_back: true,
+                ..left(Standing::CutOff)
+            };
             assert_eq!(resolved(back, policy), Resolution::GoOnBack);
             for standing in [Standing::Held, Standing::Stuck] {
-                assert!(matches!(resolved(left(standing), policy), Resolution::Refuse { .. }));
+                assert!(matches!(
+                    resolved(left(standing), policy),
+                    Resolution::Refuse { .. }
+                ));
             }
             for standing in [Standing::New, Standing::Idle, Standing::RolledBack] {
                 assert_eq!(resolved(left(standing), policy), Resolution::Go);
@@ -222,6 +316,10 @@ mod tests {
     #[test]
     fn a_fleet_that_lacks_an_instance_is_told_in_numbers() {
         assert_eq!(unhealthy(3, 3), None);
-        assert!(unhealthy(2, 3).expect("one is missing").contains("2 of 3 replicas are available"));
+        assert!(
+            unhealthy(2, 3)
+                .expect("one is missing")
+                .contains("2 of 3 replicas are available")
+        );
     }
 }

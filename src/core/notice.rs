@@ -1,4 +1,5 @@
-//! What somebody who was not there is told of a run: a mail, a message in a chat, a line for a program.
+//! What somebody who was not there is told of a run: a mail, a message in a chat, a line for a
+//! program.
 
 use std::fmt;
 
@@ -25,15 +26,17 @@ impl Occasion {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Failure, Self::Paused, Self::Skipped, Self::Success];
 
-    /// What a rollout came to that ended so; `is_done` where that is what was asked for, as by `ship abort`.
+    /// What a rollout came to that ended so; `is_done` where that is what was asked for, as by
+    /// `ship abort`.
     pub fn of(outcome: &Outcome, is_done: bool) -> Self {
         match outcome {
             _ if is_done => Self::Success,
             Outcome::Paused { .. } | Outcome::Interrupted | Outcome::Closed { .. } => Self::Paused,
             Outcome::Succeeded => Self::Success,
-            Outcome::RolledBack | Outcome::Held { .. } | Outcome::RollbackFailed { .. } | Outcome::Fenced { .. } => {
-                Self::Failure
-            }
+            Outcome::RolledBack
+            | Outcome::Held { .. }
+            | Outcome::RollbackFailed { .. }
+            | Outcome::Fenced { .. } => Self::Failure,
         }
     }
 
@@ -123,7 +126,13 @@ impl Notice {
         ] {
             *text = hide(text);
         }
-        for text in [&mut self.version, &mut self.previous_version, &mut self.why, &mut self.next, &mut self.report] {
+        for text in [
+            &mut self.version,
+            &mut self.previous_version,
+            &mut self.why,
+            &mut self.next,
+            &mut self.report,
+        ] {
             *text = text.as_deref().map(hide);
         }
         self
@@ -131,9 +140,22 @@ impl Notice {
 
     /// The first line: `✗ page on production: rolled-back`.
     pub fn subject(&self) -> String {
-        let Self { occasion, service, fleet, outcome, .. } = self;
-        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-        format!("{} {service}{version} on {fleet}: {outcome}", occasion.sign())
+        let Self {
+            occasion,
+            service,
+            fleet,
+            outcome,
+            ..
+        } = self;
+        let version = self
+            .version
+            .as_ref()
+            .map(|version| format!(" {version}"))
+            .unwrap_or_default();
+        format!(
+            "{} {service}{version} on {fleet}: {outcome}",
+            occasion.sign()
+        )
     }
 
     /// What is told beside the summary, each with its name.
@@ -154,20 +176,34 @@ impl Notice {
             ("Exit code", Some(self.exit_code.to_string())),
             ("Report", self.report.clone()),
         ];
-        facts.into_iter().filter_map(|(name, fact)| Some((name, fact?))).collect()
+        facts
+            .into_iter()
+            .filter_map(|(name, fact)| Some((name, fact?)))
+            .collect()
     }
 
     /// The whole in lines, for a mail.
     pub fn text(&self) -> String {
-        let facts: Vec<_> =
-            self.facts().into_iter().map(|(name, fact)| format!("{:<11}{fact}\n", format!("{name}:"))).collect();
+        let facts: Vec<_> = self
+            .facts()
+            .into_iter()
+            .map(|(name, fact)| format!("{:<11}{fact}\n", format!("{name}:")))
+            .collect();
         format!("{}\n\n{}", self.summary, facts.concat())
     }
 }
 
 /// A line break would be the end of a header, and an escape moves a terminal's cursor.
 fn on_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -218,8 +254,14 @@ mod tests {
     fn no_secret_and_no_line_break_is_in_any_of_its_texts() {
         let veil = Veil::over(["hunter2".to_owned()]);
         let veiled = serde_json::to_string(&notice().veiled(&veil)).unwrap();
-        assert!(!veiled.contains("hunter2") && veiled.contains("the password … is wrong"), "{veiled}");
-        assert!(!veiled.contains("\\r") && !veiled.contains("\\n"), "{veiled}");
+        assert!(
+            !veiled.contains("hunter2") && veiled.contains("the password … is wrong"),
+            "{veiled}"
+        );
+        assert!(
+            !veiled.contains("\\r") && !veiled.contains("\\n"),
+            "{veiled}"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a release is: an artifact and all that is needed to run it, so that configuration rolls back with code.
+//! What a release is: an artifact and all that is needed to run it, so that configuration rolls
+//! back with code.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use super::migration::Migration;
 use super::names::Port;
 use super::spec::Waits;
 
-/// The whole of a release but the artifact's bytes and the secrets' values, of which it holds digests.
+/// The whole of a release but the artifact's bytes and the secrets' values, of which it holds
+/// digests.
 ///
-/// Its canonical JSON is what a [`ReleaseId`](super::names::ReleaseId) is the SHA-256 of; the history keeps it, so
-/// that an older revision runs and is probed as it was then.
+/// Its canonical JSON is what a [`ReleaseId`](super::names::ReleaseId) is the SHA-256 of; the
+/// history keeps it, so that an older revision runs and is probed as it was then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// The service.
@@ -23,12 +25,12 @@ pub struct Definition {
     pub version: String,
     /// The program and its arguments, each a template over the slot (`{{ port }}`).
     pub command: Vec<String>,
-    /// The slots that each host offers to it. Empty in a release from before they belonged to one, and left out of the JSON
-    /// then: such a release runs where the playbook says.
+    /// The slots that each host offers to it. Empty in a release from before they belonged to one,
+    /// and left out of the JSON then: such a release runs where the playbook says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
-    /// The name of a slot's server at the balancers, a template over the slot; `None` where they know no names. Left out of
-    /// the JSON then, as above.
+    /// The name of a slot's server at the balancers, a template over the slot; `None` where they
+    /// know no names. Left out of the JSON then, as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// The environment, each value a template over the slot.
@@ -41,14 +43,15 @@ pub struct Definition {
     pub stop_timeout: Duration,
     /// When it counts as ready.
     pub readiness: Readiness,
-    /// When it counts as stuck; `None` where nobody asks. Left out of the JSON then, so that a release from before there
-    /// was such a thing keeps its name.
+    /// When it counts as stuck; `None` where nobody asks. Left out of the JSON then, so that a
+    /// release from before there was such a thing keeps its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
     /// The user's commands at certain points; left out of the JSON where there are none, as above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
-    /// The changes to what all instances share, in their order; left out where there are none, as above.
+    /// The changes to what all instances share, in their order; left out where there are none, as
+    /// above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub migrations: Vec<Migration>,
     /// What is sent to the hosts.
@@ -148,7 +151,8 @@ pub enum Via {
     Ssh,
 }
 
-/// When an instance that runs counts as stuck. Its own host asks it, and ends it then; its supervisor starts it again.
+/// When an instance that runs counts as stuck. Its own host asks it, and ends it then; its
+/// supervisor starts it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {
     /// What is asked.
@@ -183,7 +187,9 @@ impl Definition {
     pub fn waits(&self) -> Waits {
         let hooks = |points: [HookPoint; 2]| {
             let of_points = self.hooks.iter().filter(|hook| points.contains(&hook.on));
-            of_points.map(|hook| hook.timeout + hook::END).sum::<Duration>()
+            of_points
+                .map(|hook| hook.timeout + hook::END)
+                .sum::<Duration>()
         };
         Waits {
             start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
@@ -196,11 +202,22 @@ impl Definition {
 impl Readiness {
     /// How long it makes an instance take.
     pub fn waits(&self) -> Waits {
-        let Self { initial_delay, successes, interval, .. } = *self;
-        Waits { initial_delay, successes, interval, ..Waits::default() }
+        let Self {
+            initial_delay,
+            successes,
+            interval,
+            ..
+        } = *self;
+        Waits {
+            initial_delay,
+            successes,
+            interval,
+            ..Waits::default()
+        }
     }
 
-    /// The thresholds for [`Health`](super::health::Health). A verdict is good until the next could have failed.
+    /// The thresholds for [`Health`](super::health::Health). A verdict is good until the next could
+    /// have failed.
     pub fn thresholds(&self) -> Thresholds {
         const SLACK: Duration = Duration::from_secs(5);
         Thresholds {

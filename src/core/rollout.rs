@@ -38,15 +38,17 @@ pub struct Rollout {
     pub failed: Vec<FailedAction>,
     /// The starts that were tried in a slot since the direction last changed.
     pub attempts: BTreeMap<Slot, Attempts>,
-    /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at the host does not
-    /// settle them: it does not wait for a script that is still at work there, as the next order does.
+    /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at
+    /// the host does not settle them: it does not wait for a script that is still at work there, as
+    /// the next order does.
     pub unknown: Vec<Action>,
     /// Hosts with such orders, and since when: an earlier order may still hold the host's lock.
     pub unsettled_since: BTreeMap<HostId, Time>,
-    /// Instances of the fallback that were ready in this rollout and no longer are. If they fail too, the new release may
-    /// not be to blame.
+    /// Instances of the fallback that were ready in this rollout and no longer are. If they fail
+    /// too, the new release may not be to blame.
     pub sickened: BTreeSet<InstanceId>,
-    /// Slots whose former instance the host brings back by itself, and when, by orders in the present direction.
+    /// Slots whose former instance the host brings back by itself, and when, by orders in the
+    /// present direction.
     pub armed: BTreeMap<Slot, Time>,
     /// Instances started by this rollout in the present direction, and when.
     pub started: BTreeMap<InstanceId, Time>,
@@ -137,7 +139,8 @@ pub struct FailedAction {
     pub after: Duration,
 }
 
-/// The best counts so far: only a new best is progress, or a flapping instance would put off its deadline for ever.
+/// The best counts so far: only a new best is progress, or a flapping instance would put off its
+/// deadline for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HighWater {
     updated: u32,
@@ -164,11 +167,14 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// When the next one may be made: what kept the last one from succeeding may take its time to go, such as a port that
-    /// the system keeps for a while.
+    /// When the next one may be made: what kept the last one from succeeding may take its time to
+    /// go, such as a port that the system keeps for a while.
     pub fn next_at(&self) -> Time {
         let doublings = self.count.saturating_sub(1).min(16);
-        self.last + RETRY_PAUSE_FIRST.saturating_mul(1 << doublings).min(RETRY_PAUSE_MAX)
+        self.last
+            + RETRY_PAUSE_FIRST
+                .saturating_mul(1 << doublings)
+                .min(RETRY_PAUSE_MAX)
     }
 }
 
@@ -189,7 +195,9 @@ impl HighWater {
 impl Rollout {
     /// Begins a rollout at its first event; `None` if that is not `RolloutStarted`.
     pub fn begin(entry: &Entry) -> Option<Self> {
-        let Event::RolloutStarted(start) = &entry.event else { return None };
+        let Event::RolloutStarted(start) = &entry.event else {
+            return None;
+        };
         Some(Self {
             verb: start.verb,
             goal: start.target.clone(),
@@ -251,21 +259,36 @@ impl Rollout {
             | Event::BalancerFound { .. }
             | Event::HookRan { .. } => {}
             // Once an instance: one that somebody opens again and again is no progress.
-            Event::Drained { instance, receipt, .. } => {
+            Event::Drained {
+                instance, receipt, ..
+            } => {
                 self.longest_drain = self.longest_drain.max(receipt.waited);
                 if self.drained.insert(instance.clone()) {
                     self.last_progress = entry.at;
                 }
             }
-            Event::ActionStarted { id, action, instance } => {
+            Event::ActionStarted {
+                id,
+                action,
+                instance,
+            } => {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));
                 if let Action::Start { slot, .. } = action {
                     let attempts = self.attempts.entry(slot.clone()).or_default();
                     (attempts.count, attempts.last) = (attempts.count.saturating_add(1), entry.at);
-                    self.failed.retain(|failed| failed.action.slot() != Some(slot) || failed.action.verb() != "start");
+                    self.failed.retain(|failed| {
+                        failed.action.slot() != Some(slot) || failed.action.verb() != "start"
+                    });
                 }
-                if let Action::Stop { slot, restore_after, ended, .. } = action {
-                    self.armed.extend(restore_after.map(|after| (slot.clone(), entry.at + after)));
+                if let Action::Stop {
+                    slot,
+                    restore_after,
+                    ended,
+                    ..
+                } = action
+                {
+                    self.armed
+                        .extend(restore_after.map(|after| (slot.clone(), entry.at + after)));
                     if let Some((attempts, how)) = self.attempts.get_mut(slot).zip(ended.clone()) {
                         attempts.ended = Some(how);
                     }
@@ -273,31 +296,54 @@ impl Rollout {
                 if let Action::Prune { host, .. } = action {
                     self.pruned.insert(host.clone());
                 }
-                if let Action::Admit { instance, weight_percent, .. } = action {
-                    self.weights.insert(instance.clone(), weight_percent.unwrap_or(FULL_WEIGHT_PERCENT));
+                if let Action::Admit {
+                    instance,
+                    weight_percent,
+                    ..
+                } = action
+                {
+                    self.weights.insert(
+                        instance.clone(),
+                        weight_percent.unwrap_or(FULL_WEIGHT_PERCENT),
+                    );
                     self.drained.remove(instance);
                 }
                 self.drained.extend(instance.clone());
-                self.started.extend(instance.clone().map(|instance| (instance, entry.at)));
+                self.started
+                    .extend(instance.clone().map(|instance| (instance, entry.at)));
                 if action.slot().is_some() && !matches!(action, Action::Disarm { .. }) {
                     self.begun.get_or_insert(entry.at);
                 }
-                self.in_flight.insert(*id, InFlight { action: action.clone(), since: entry.at, is_outdated: false });
+                self.in_flight.insert(
+                    *id,
+                    InFlight {
+                        action: action.clone(),
+                        since: entry.at,
+                        is_outdated: false,
+                    },
+                );
             }
             Event::ActionDone { id } => {
                 if let Some(InFlight { action, .. }) = self.in_flight.remove(id) {
-                    self.unknown.retain(|unknown| unknown.host() != action.host());
+                    self.unknown
+                        .retain(|unknown| unknown.host() != action.host());
                     self.unsettled_since.remove(action.host());
                     let is_progress = match &action {
-                        // A large artifact on its way to many hosts is progress, though no instance has changed yet.
+                        // A large artifact on its way to many hosts is progress, though no instance
+                        // has changed yet.
                         Action::Stage { .. } => true,
-                        // A start with hooks takes its time. Only the first one in a slot counts: one that is tried again
-                        // and again must not put off the deadline for ever. A change of numbers brings no version forward.
+                        // A start with hooks takes its time. Only the first one in a slot counts:
+                        // one that is tried again and again must not put off the deadline for ever.
+                        // A change of numbers brings no version forward.
                         Action::Start { slot, .. } => {
-                            self.scaling.is_some() || self.attempts.get(slot).is_none_or(|attempts| attempts.count <= 1)
+                            self.scaling.is_some()
+                                || self
+                                    .attempts
+                                    .get(slot)
+                                    .is_none_or(|attempts| attempts.count <= 1)
                         }
-                        // So does a stop, and an instance is stopped once. What makes room for the next attempt counts no
-                        // more than the attempt.
+                        // So does a stop, and an instance is stopped once. What makes room for the
+                        // next attempt counts no more than the attempt.
                         Action::Stop { why, .. } => *why != StopReason::Dead,
                         _ => false,
                     };
@@ -308,16 +354,30 @@ impl Rollout {
             }
             Event::ActionUnknown { id, .. } => {
                 let action = self.in_flight.remove(id).map(|in_flight| in_flight.action);
-                // What the balancers do is asked of them; nothing is at work there that could come late.
-                let is_on_host = |action: &Action| !matches!(action, Action::Admit { .. } | Action::Drain { .. });
+                // What the balancers do is asked of them; nothing is at work there that could come
+                // late.
+                let is_on_host = |action: &Action| {
+                    !matches!(action, Action::Admit { .. } | Action::Drain { .. })
+                };
                 if let Some(action) = action.filter(is_on_host) {
-                    self.unsettled_since.entry(action.host().clone()).or_insert(entry.at);
+                    self.unsettled_since
+                        .entry(action.host().clone())
+                        .or_insert(entry.at);
                     self.unknown.push(action);
                 }
             }
             Event::ActionFailed { id, error } => {
-                if let Some(InFlight { action, since, is_outdated: false }) = self.in_flight.remove(id) {
-                    self.failed.push(FailedAction { action, error: error.clone(), after: entry.at.since(since) });
+                if let Some(InFlight {
+                    action,
+                    since,
+                    is_outdated: false,
+                }) = self.in_flight.remove(id)
+                {
+                    self.failed.push(FailedAction {
+                        action,
+                        error: error.clone(),
+                        after: entry.at.since(since),
+                    });
                 }
             }
             Event::InstanceReady { instance, .. } => {
@@ -330,8 +390,13 @@ impl Rollout {
                     self.last_progress = entry.at;
                 }
             }
-            Event::InstanceNotReady { instance, release, .. } => {
-                let is_old = self.fallback.as_ref().is_some_and(|fallback| fallback.release == *release);
+            Event::InstanceNotReady {
+                instance, release, ..
+            } => {
+                let is_old = self
+                    .fallback
+                    .as_ref()
+                    .is_some_and(|fallback| fallback.release == *release);
                 if is_old && *release != self.goal.release && !self.may_have_stopped(instance) {
                     self.sickened.insert(instance.clone());
                 }
@@ -339,7 +404,9 @@ impl Rollout {
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::Progress(progress) => {
                 let was_complete = self.complete_since.is_some();
-                self.complete_since = progress.is_complete().then(|| self.complete_since.unwrap_or(entry.at));
+                self.complete_since = progress
+                    .is_complete()
+                    .then(|| self.complete_since.unwrap_or(entry.at));
                 // What is lost of a fleet that was complete may take as long as any other progress.
                 if self.high_water.rise(progress) || was_complete && !progress.is_complete() {
                     self.last_progress = entry.at;
@@ -348,17 +415,23 @@ impl Rollout {
             Event::RolloutFailed { failure, then, .. } => {
                 self.direction = match then {
                     Then::RollBack => Direction::Back(failure.clone()),
-                    Then::Hold { why } => Direction::Held { failure: failure.clone(), why: why.clone() },
+                    Then::Hold { why } => Direction::Held {
+                        failure: failure.clone(),
+                        why: why.clone(),
+                    },
                 };
-                // The way back has its own attempts and its own deadline, and a host that could not run the new release
-                // may well run the old one.
-                self.quarantined.retain(|_, failure| failure.kind == FailureKind::HostLost);
+                // The way back has its own attempts and its own deadline, and a host that could not
+                // run the new release may well run the old one.
+                self.quarantined
+                    .retain(|_, failure| failure.kind == FailureKind::HostLost);
                 self.failed.clear();
                 self.attempts.clear();
                 self.armed.clear();
                 self.started.clear();
                 self.served.clear();
-                self.in_flight.values_mut().for_each(|in_flight| in_flight.is_outdated = true);
+                self.in_flight
+                    .values_mut()
+                    .for_each(|in_flight| in_flight.is_outdated = true);
                 self.high_water = HighWater::default();
                 self.last_progress = entry.at;
             }
@@ -378,24 +451,40 @@ impl Rollout {
                 self.promoted = false;
                 self.last_progress = entry.at;
             }
-            Event::Measured { analysis, outcome, detail, .. } => {
-                let record = Record::take(self.analyses.remove(analysis), entry.at, *outcome, detail);
+            Event::Measured {
+                analysis,
+                outcome,
+                detail,
+                ..
+            } => {
+                let record =
+                    Record::take(self.analyses.remove(analysis), entry.at, *outcome, detail);
                 self.analyses.insert(analysis.clone(), record);
             }
-            Event::ChoreStarted { id, chore, host, .. } => {
+            Event::ChoreStarted {
+                id, chore, host, ..
+            } => {
                 self.next_action = self.next_action.max(id.0.saturating_add(1));
                 let attempts = self.chores.get(chore).map_or(0, |begun| begun.attempts) + 1;
                 let (host, since) = (host.clone(), entry.at);
-                let begun = chore::Standing { host, since, attempts, end: None };
+                let begun = chore::Standing {
+                    host,
+                    since,
+                    attempts,
+                    end: None,
+                };
                 self.chores.insert(chore.clone(), begun);
             }
             Event::ChoreEnded { chore, end, .. } => {
-                let begun = self.chores.entry(chore.clone()).or_insert_with(|| chore::Standing {
-                    host: None,
-                    since: entry.at,
-                    attempts: 1,
-                    end: None,
-                });
+                let begun = self
+                    .chores
+                    .entry(chore.clone())
+                    .or_insert_with(|| chore::Standing {
+                        host: None,
+                        since: entry.at,
+                        attempts: 1,
+                        end: None,
+                    });
                 begun.end = Some(end.clone());
                 self.last_progress = entry.at;
             }
@@ -418,8 +507,8 @@ impl Rollout {
         }
     }
 
-    /// Whether an order that failed is tried again: a start on the way back, until the deadline. Nothing else is left to
-    /// do there.
+    /// Whether an order that failed is tried again: a start on the way back, until the deadline.
+    /// Nothing else is left to do there.
     pub fn tries_again(&self, failed: &Action) -> bool {
         matches!(failed, Action::Start { .. }) && matches!(self.direction, Direction::Back(_))
     }
@@ -432,7 +521,9 @@ impl Rollout {
     /// Whether an order to stop the instance is under way, or may have been carried out unseen.
     fn may_have_stopped(&self, name: &InstanceId) -> bool {
         let in_flight = self.in_flight.values().map(|in_flight| &in_flight.action);
-        in_flight.chain(&self.unknown).any(|action| matches!(action, Action::Stop { instance, .. } if instance == name))
+        in_flight
+            .chain(&self.unknown)
+            .any(|action| matches!(action, Action::Stop { instance, .. } if instance == name))
     }
 
     /// Where it goes now: the goal, or the fallback on the way back.
@@ -460,15 +551,26 @@ impl Rollout {
 
     /// The revision for which instances of a release are started.
     pub fn revision_of(&self, release: &ReleaseId) -> Revision {
-        let both = [Some(self.target()), Some(&self.goal), self.fallback.as_ref()];
-        let known = both.into_iter().flatten().find(|generation| generation.release == *release);
+        let both = [
+            Some(self.target()),
+            Some(&self.goal),
+            self.fallback.as_ref(),
+        ];
+        let known = both
+            .into_iter()
+            .flatten()
+            .find(|generation| generation.release == *release);
         known.map_or_else(|| self.target_revision(), |generation| generation.revision)
     }
 
     /// How many instances of which releases are wanted of `replicas`.
     pub fn wanted(&self, replicas: u32) -> BTreeMap<&ReleaseId, u32> {
         match &self.scaling {
-            Some(scaling) => scaling.shares.iter().map(|(release, share)| (release, *share)).collect(),
+            Some(scaling) => scaling
+                .shares
+                .iter()
+                .map(|(release, share)| (release, *share))
+                .collect(),
             None => BTreeMap::from([(self.target_release(), replicas)]),
         }
     }

@@ -1,4 +1,5 @@
-//! Who runs where, as far as journals tell: for whoever looks back at a rollout and cannot look at its hosts any more.
+//! Who runs where, as far as journals tell: for whoever looks back at a rollout and cannot look at
+//! its hosts any more.
 
 use std::collections::BTreeMap;
 
@@ -40,11 +41,19 @@ impl Roster {
         match &entry.event {
             // Orders are numbered anew.
             Event::RolloutStarted(_) => self.orders.clear(),
-            Event::ActionStarted { id, action: Action::Start { slot, release }, instance: Some(instance) } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Start { slot, release },
+                instance: Some(instance),
+            } => {
                 self.orders.insert(*id, Order::Start(instance.clone()));
                 self.place(instance, slot, release);
             }
-            Event::ActionStarted { id, action: Action::Stop { instance, .. }, .. } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Stop { instance, .. },
+                ..
+            } => {
                 self.orders.insert(*id, Order::Stop(instance.clone()));
             }
             Event::ActionDone { id } => {
@@ -57,8 +66,18 @@ impl Roster {
                     self.present.remove(&instance);
                 }
             }
-            Event::InstanceReady { slot, instance, release, .. }
-            | Event::InstanceNotReady { slot, instance, release, .. } => self.place(instance, slot, release),
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                ..
+            }
+            | Event::InstanceNotReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => self.place(instance, slot, release),
             _ => {}
         }
     }
@@ -66,7 +85,13 @@ impl Roster {
     /// A slot has room for one: whatever was there before is gone.
     fn place(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
         self.present.retain(|_, post| post.slot != *slot);
-        self.present.insert(instance.clone(), Post { slot: slot.clone(), release: release.clone() });
+        self.present.insert(
+            instance.clone(),
+            Post {
+                slot: slot.clone(),
+                release: release.clone(),
+            },
+        );
     }
 }
 
@@ -77,14 +102,31 @@ mod tests {
     use crate::core::time::Time;
 
     fn start(id: u64, host: &str, instance: &str) -> Event {
-        let action = Action::Start { slot: Slot::new(host, 1), release: "r".into() };
-        Event::ActionStarted { id: ActionId(id), action, instance: Some(instance.into()) }
+        let action = Action::Start {
+            slot: Slot::new(host, 1),
+            release: "r".into(),
+        };
+        Event::ActionStarted {
+            id: ActionId(id),
+            action,
+            instance: Some(instance.into()),
+        }
     }
 
     fn stop(id: u64, host: &str, instance: &str) -> Event {
         let (slot, why) = (Slot::new(host, 1), StopReason::Replaced);
-        let action = Action::Stop { slot, instance: instance.into(), why, restore_after: None, ended: None };
-        Event::ActionStarted { id: ActionId(id), action, instance: None }
+        let action = Action::Stop {
+            slot,
+            instance: instance.into(),
+            why,
+            restore_after: None,
+            ended: None,
+        };
+        Event::ActionStarted {
+            id: ActionId(id),
+            action,
+            instance: None,
+        }
     }
 
     fn after(events: impl IntoIterator<Item = Event>) -> Vec<String> {
@@ -92,19 +134,41 @@ mod tests {
         for event in events {
             roster.apply(&Entry { at: Time(0), event });
         }
-        roster.present().iter().map(|(name, post)| format!("{name}@{}", post.slot.host)).collect()
+        roster
+            .present()
+            .iter()
+            .map(|(name, post)| format!("{name}@{}", post.slot.host))
+            .collect()
     }
 
     #[test]
     fn what_was_started_and_not_stopped_is_there() {
         let done = |id| Event::ActionDone { id: ActionId(id) };
-        let failed = Event::ActionFailed { id: ActionId(3), error: String::new() };
-        let unknown = Event::ActionUnknown { id: ActionId(4), why: String::new() };
-        let events =
-            [start(1, "a", "a1"), done(1), start(2, "b", "b1"), start(3, "c", "c1"), failed, stop(4, "b", "b1")];
+        let failed = Event::ActionFailed {
+            id: ActionId(3),
+            error: String::new(),
+        };
+        let unknown = Event::ActionUnknown {
+            id: ActionId(4),
+            why: String::new(),
+        };
+        let events = [
+            start(1, "a", "a1"),
+            done(1),
+            start(2, "b", "b1"),
+            start(3, "c", "c1"),
+            failed,
+            stop(4, "b", "b1"),
+        ];
         assert_eq!(after(events.clone()), ["a1@a", "b1@b"]);
         assert_eq!(after(events.clone().into_iter().chain([done(4)])), ["a1@a"]);
-        assert_eq!(after(events.clone().into_iter().chain([unknown.clone()])), ["a1@a", "b1@b"]);
-        assert_eq!(after(events.into_iter().chain([unknown, start(5, "b", "b2")])), ["a1@a", "b2@b"]);
+        assert_eq!(
+            after(events.clone().into_iter().chain([unknown.clone()])),
+            ["a1@a", "b1@b"]
+        );
+        assert_eq!(
+            after(events.into_iter().chain([unknown, start(5, "b", "b2")])),
+            ["a1@a", "b2@b"]
+        );
     }
 }

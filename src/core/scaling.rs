@@ -1,20 +1,30 @@
-//! Scaling a fleet between two revisions: each release keeps its part (Kubernetes' proportional scaling,
-//! `pkg/controller/deployment/sync.go`).
+//! Scaling a fleet between two revisions: each release keeps its part (Kubernetes' proportional
+//! scaling, `pkg/controller/deployment/sync.go`).
 
 use std::collections::BTreeMap;
 
 use super::fleet::Fleet;
 use super::names::ReleaseId;
 
-/// The instances of each release when `replicas` are wanted: in proportion to those that run now, what is left over for
-/// the largest, of equal ones for the one that is `known` first. All are of `target` where none runs.
-pub fn shares(fleet: &Fleet, known: &[&ReleaseId], target: &ReleaseId, replicas: u32) -> BTreeMap<ReleaseId, u32> {
+/// The instances of each release when `replicas` are wanted: in proportion to those that run now,
+/// what is left over for the largest, of equal ones for the one that is `known` first. All are of
+/// `target` where none runs.
+pub fn shares(
+    fleet: &Fleet,
+    known: &[&ReleaseId],
+    target: &ReleaseId,
+    replicas: u32,
+) -> BTreeMap<ReleaseId, u32> {
     let runs = |release: &ReleaseId| {
         let instances = fleet.instances().filter(|(_, host, _)| host.is_reachable());
-        instances.filter(|(.., instance)| instance.release == *release && instance.is_running()).count()
+        instances
+            .filter(|(.., instance)| instance.release == *release && instance.is_running())
+            .count()
     };
-    let mut shares: Vec<(&ReleaseId, u64, u32)> =
-        known.iter().map(|release| (*release, runs(release) as u64, 0)).collect();
+    let mut shares: Vec<(&ReleaseId, u64, u32)> = known
+        .iter()
+        .map(|release| (*release, runs(release) as u64, 0))
+        .collect();
     let total: u64 = shares.iter().map(|(_, count, _)| count).sum();
     if total == 0 {
         return BTreeMap::from([(target.clone(), replicas)]);
@@ -30,7 +40,10 @@ pub fn shares(fleet: &Fleet, known: &[&ReleaseId], target: &ReleaseId, replicas:
         *share += more;
         left_over -= more;
     }
-    shares.into_iter().map(|(release, _, share)| (release.clone(), share)).collect()
+    shares
+        .into_iter()
+        .map(|(release, _, share)| (release.clone(), share))
+        .collect()
 }
 
 #[cfg(test)]
@@ -53,9 +66,19 @@ mod tests {
             health: Health::default(),
             sighting: Sighting::default(),
         };
-        let slots = releases.iter().zip(8081..).map(|(release, port)| (port, Occupant::Instance(instance(release))));
-        let host = Host { reach: Reach::Reachable, slots: slots.collect(), ..Host::default() };
-        Fleet { hosts: [("web1".into(), host)].into(), ..Fleet::default() }
+        let slots = releases
+            .iter()
+            .zip(8081..)
+            .map(|(release, port)| (port, Occupant::Instance(instance(release))));
+        let host = Host {
+            reach: Reach::Reachable,
+            slots: slots.collect(),
+            ..Host::default()
+        };
+        Fleet {
+            hosts: [("web1".into(), host)].into(),
+            ..Fleet::default()
+        }
     }
 
     fn scaled(running: &[&str], replicas: u32) -> (u32, u32) {

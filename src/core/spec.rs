@@ -21,8 +21,8 @@ use super::traffic::Traffic;
 pub struct Spec {
     /// The service.
     pub service: String,
-    /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is taken. What runs on another
-    /// that the fleet knows, as it is drained, has to go.
+    /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is
+    /// taken. What runs on another that the fleet knows, as it is drained, has to go.
     pub hosts: Vec<HostId>,
     /// The slots that each host offers to a release that says no other, by port.
     pub ports: Vec<Port>,
@@ -146,50 +146,79 @@ pub enum Impossible {
 }
 
 impl Amounts {
-    /// Resolves the amounts for a way back over so many slots. Nothing is refused: what does not fit is cut, and where
-    /// nothing may be unavailable and there is no room for one more, one may be unavailable after all.
+    /// Resolves the amounts for a way back over so many slots. Nothing is refused: what does not
+    /// fit is cut, and where nothing may be unavailable and there is no room for one more, one may
+    /// be unavailable after all.
     pub fn resolve_back(self, hosts: usize, ports: usize) -> Budget {
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         let replicas = self.replicas.min(slots);
         let fits = Self { replicas, ..self };
-        fits.resolve(hosts, ports).unwrap_or(Budget { replicas, surge: 0, unavailable: 1.min(replicas) })
+        fits.resolve(hosts, ports).unwrap_or(Budget {
+            replicas,
+            surge: 0,
+            unavailable: 1.min(replicas),
+        })
     }
 
-    /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with them.
+    /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with
+    /// them.
     ///
     /// # Errors
     /// The first reason why not.
     pub fn resolve(self, hosts: usize, ports: usize) -> Result<Budget, Impossible> {
-        let Self { replicas, max_surge, max_unavailable } = self;
+        let Self {
+            replicas,
+            max_surge,
+            max_unavailable,
+        } = self;
         if max_surge.is_zero() && max_unavailable.is_zero() {
             return Err(Impossible::NothingMayMove);
         }
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         if replicas > slots {
-            return Err(Impossible::TooFewSlots { replicas, hosts, ports });
+            return Err(Impossible::TooFewSlots {
+                replicas,
+                hosts,
+                ports,
+            });
         }
         let mut budget = Budget::resolve(replicas, max_surge, max_unavailable);
         let spare = slots - replicas;
         if budget.unavailable == 0 && spare == 0 && replicas > 0 {
-            return Err(Impossible::NoSlotForSurge { replicas, surge: budget.surge, hosts, ports });
+            return Err(Impossible::NoSlotForSurge {
+                replicas,
+                surge: budget.surge,
+                hosts,
+                ports,
+            });
         }
-        // What has no place cannot surge; where some may be unavailable the rollout goes on in place.
+        // What has no place cannot surge; where some may be unavailable the rollout goes on in
+        // place.
         budget.surge = budget.surge.min(spare);
         Ok(budget)
     }
 }
 
 impl Spec {
-    /// Why a rollout of a release cannot work on the fleet as it is, if it cannot: looked at before anything is touched.
+    /// Why a rollout of a release cannot work on the fleet as it is, if it cannot: looked at before
+    /// anything is touched.
     pub fn obstacles(&self, goal: &ReleaseId, fleet: &Fleet) -> Vec<Impossible> {
         let waits = self.waits_of(goal);
         let mut found: Vec<_> =
-            Impossible::available_too_late(waits, self.min_ready, self.progress_deadline).into_iter().collect();
+            Impossible::available_too_late(waits, self.min_ready, self.progress_deadline)
+                .into_iter()
+                .collect();
         for host in &self.hosts {
             for port in self.ports_of(goal) {
-                let slot = Slot { host: host.clone(), port: *port };
+                let slot = Slot {
+                    host: host.clone(),
+                    port: *port,
+                };
                 if let Some(Occupant::Stranger(who)) = fleet.occupant(&slot) {
-                    found.push(Impossible::PortTaken { who: who.clone(), slot });
+                    found.push(Impossible::PortTaken {
+                        who: who.clone(),
+                        slot,
+                    });
                 }
             }
         }
@@ -204,7 +233,9 @@ impl Spec {
     /// The budget of a rollout in its present direction.
     pub fn budget_for(&self, rollout: &Rollout) -> Budget {
         // A change of numbers is the last word on them.
-        self.budget_back.filter(|_| rollout.goes_back() && rollout.scaling.is_none()).unwrap_or(self.budget)
+        self.budget_back
+            .filter(|_| rollout.goes_back() && rollout.scaling.is_none())
+            .unwrap_or(self.budget)
     }
 
     /// How many steps there are.
@@ -219,12 +250,20 @@ impl Spec {
 
     /// How long the stop of an instance of any known release may take.
     pub fn longest_stop(&self) -> Duration {
-        self.waits.values().map(|waits| waits.stop).max().unwrap_or_default()
+        self.waits
+            .values()
+            .map(|waits| waits.stop)
+            .max()
+            .unwrap_or_default()
     }
 
     /// How long an order for an instance of any known release may be at work on its host.
     pub fn longest_order(&self) -> Duration {
-        self.waits.values().map(|waits| waits.stop.max(waits.start)).max().unwrap_or_default()
+        self.waits
+            .values()
+            .map(|waits| waits.stop.max(waits.start))
+            .max()
+            .unwrap_or_default()
     }
 
     /// How the instances of a release are judged.
@@ -234,8 +273,13 @@ impl Spec {
 }
 
 impl Impossible {
-    /// Whether an instance takes longer to become available than a rollout may stand without progress.
-    pub fn available_too_late(waits: Waits, min_ready: Duration, progress_deadline: Duration) -> Option<Self> {
+    /// Whether an instance takes longer to become available than a rollout may stand without
+    /// progress.
+    pub fn available_too_late(
+        waits: Waits,
+        min_ready: Duration,
+        progress_deadline: Duration,
+    ) -> Option<Self> {
         (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
             waits,
             min_ready,
@@ -247,45 +291,79 @@ impl Impossible {
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots = |f: &mut fmt::Formatter<'_>, hosts: usize, ports: usize| {
-            write!(f, "{} ({hosts} host{} × {ports} port{})", hosts * ports, plural(hosts), plural(ports))
+            write!(
+                f,
+                "{} ({hosts} host{} × {ports} port{})",
+                hosts * ports,
+                plural(hosts),
+                plural(ports)
+            )
         };
         match self {
             Impossible::NothingMayMove => f.write_str(
-                "max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an \
+                "max_surge and max_unavailable are both 0: a rollout could neither start a new \
+                 instance nor stop an \
                  old one; allow at least 1 of either",
             ),
-            Impossible::TooFewSlots { replicas, hosts, ports } => {
-                write!(f, "{replicas} replicas need {replicas} slots, but the fleet offers ")?;
+            Impossible::TooFewSlots {
+                replicas,
+                hosts,
+                ports,
+            } => {
+                write!(
+                    f,
+                    "{replicas} replicas need {replicas} slots, but the fleet offers "
+                )?;
                 slots(f, *hosts, *ports)?;
                 f.write_str("; add hosts or ports, or lower `replicas`")
             }
-            Impossible::NoSlotForSurge { replicas, surge, hosts, ports } => {
+            Impossible::NoSlotForSurge {
+                replicas,
+                surge,
+                hosts,
+                ports,
+            } => {
                 write!(
                     f,
-                    "{replicas} replicas + {surge} surge need at least {} slots, but the fleet offers ",
+                    "{replicas} replicas + {surge} surge need at least {} slots, but the fleet \
+                     offers ",
                     replicas + 1
                 )?;
                 slots(f, *hosts, *ports)?;
                 f.write_str(
-                    ", and max_unavailable resolves to 0; add a host or a second port, or set max_surge = 0 and \
+                    ", and max_unavailable resolves to 0; add a host or a second port, or set \
+                     max_surge = 0 and \
                      max_unavailable = 1 to replace in place",
                 )
             }
-            Impossible::AvailableTooLate { waits, min_ready, progress_deadline } => {
-                let Waits { initial_delay, successes, interval, .. } = waits;
+            Impossible::AvailableTooLate {
+                waits,
+                min_ready,
+                progress_deadline,
+            } => {
+                let Waits {
+                    initial_delay,
+                    successes,
+                    interval,
+                    ..
+                } = waits;
                 let mut terms = Vec::new();
                 if !initial_delay.is_zero() {
                     terms.push(format!("initial_delay {}", Human(*initial_delay)));
                 }
                 if let repeats @ 1.. = successes.saturating_sub(1) {
-                    terms.push(format!("{repeats} × interval {} for {successes} successes", Human(*interval)));
+                    terms.push(format!(
+                        "{repeats} × interval {} for {successes} successes",
+                        Human(*interval)
+                    ));
                 }
                 if !min_ready.is_zero() {
                     terms.push(format!("min_ready {}", Human(*min_ready)));
                 }
                 write!(
                     f,
-                    "no instance can be available within progress_deadline ({}): it takes at least {} ({})",
+                    "no instance can be available within progress_deadline ({}): it takes at \
+                     least {} ({})",
                     Human(*progress_deadline),
                     Human(waits.until_ready() + *min_ready),
                     terms.join(" + ")
@@ -293,7 +371,8 @@ impl fmt::Display for Impossible {
             }
             Impossible::PortTaken { slot, who } => write!(
                 f,
-                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take the port out of `ports`",
+                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take \
+                 the port out of `ports`",
                 slot.host, slot.port
             ),
         }
@@ -309,21 +388,25 @@ mod tests {
     use super::*;
 
     fn amounts(replicas: u32, surge: &str, unavailable: &str) -> Amounts {
-        Amounts { replicas, max_surge: surge.parse().unwrap(), max_unavailable: unavailable.parse().unwrap() }
+        Amounts {
+            replicas,
+            max_surge: surge.parse().unwrap(),
+            max_unavailable: unavailable.parse().unwrap(),
+        }
     }
 
     #[test]
     fn what_cannot_work_is_refused_with_the_arithmetic() {
-        let refusal = |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
+        let refusal =
+            |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
         assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("both 0"));
         assert!(
             refusal(amounts(9, "1", "0"), 4, 2)
                 .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)")
         );
-        assert!(
-            refusal(amounts(3, "1", "0"), 3, 1)
-                .starts_with("3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port)")
-        );
+        assert!(refusal(amounts(3, "1", "0"), 3, 1).starts_with(
+            "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port)"
+        ));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a person or a program is told about a service on a fleet: `ship status`, and the reporters' view.
+//! What a person or a program is told about a service on a fleet: `ship status`, and the reporters'
+//! view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -195,7 +196,11 @@ impl Marks {
     /// Takes in the next event of the present rollout.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::ActionStarted { id, action: Action::Start { slot, release }, instance: Some(instance) } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Start { slot, release },
+                instance: Some(instance),
+            } => {
                 self.starting.insert(instance.clone());
                 let creation = Creation {
                     slot: slot.clone(),
@@ -205,13 +210,23 @@ impl Marks {
                 };
                 self.creating.insert(*id, creation);
             }
-            Event::ActionStarted { id, action: Action::Stop { instance, .. }, .. } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Stop { instance, .. },
+                ..
+            } => {
                 self.stopping.insert(*id, instance.clone());
             }
-            Event::ActionStarted { id, action: Action::Drain { instance, .. }, .. } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Drain { instance, .. },
+                ..
+            } => {
                 self.draining.insert(*id, instance.clone());
             }
-            Event::ActionDone { id } | Event::ActionFailed { id, .. } | Event::ActionUnknown { id, .. } => {
+            Event::ActionDone { id }
+            | Event::ActionFailed { id, .. }
+            | Event::ActionUnknown { id, .. } => {
                 self.creating.remove(id);
                 self.stopping.remove(id);
                 self.draining.remove(id);
@@ -220,8 +235,8 @@ impl Marks {
                 self.starting.remove(instance);
             }
             Event::RolloutStarted(_) => *self = Self::default(),
-            // What is not ready by the end of a rollout is no longer on its way to it. An order whose end nobody waited
-            // for, as after a second Ctrl-C, is still being carried out.
+            // What is not ready by the end of a rollout is no longer on its way to it. An order
+            // whose end nobody waited for, as after a second Ctrl-C, is still being carried out.
             Event::RolloutFinished { .. } => self.starting.clear(),
             _ => {}
         }
@@ -254,7 +269,12 @@ impl Status {
             instances.push(row);
         }
         // An order being carried out shows and counts at once, as `ContainerCreating` does.
-        for creation in scene.marks.creating.values().filter(|creation| scene.is_unseen(creation)) {
+        for creation in scene
+            .marks
+            .creating
+            .values()
+            .filter(|creation| scene.is_unseen(creation))
+        {
             let row = scene.row_to_be(creation, &places);
             replicas.count(&row, scene.is_updated(&creation.release), false);
             instances.push(row);
@@ -277,27 +297,45 @@ impl Status {
         }
     }
 
-    /// One sentence about it: Kubernetes' own while a rollout is under way, else how the last one ended.
+    /// One sentence about it: Kubernetes' own while a rollout is under way, else how the last one
+    /// ended.
     pub fn sentence(&self) -> String {
         if self.version.is_none() {
-            return format!("service \"{}\" has not been deployed on {} yet", self.service, self.fleet);
+            return format!(
+                "service \"{}\" has not been deployed on {} yet",
+                self.service, self.fleet
+            );
         }
         let name = format!("deployment \"{}\"", self.service);
-        let Replicas { desired, updated, updated_available, available, .. } = self.replicas;
+        let Replicas {
+            desired,
+            updated,
+            updated_available,
+            available,
+            ..
+        } = self.replicas;
         let stopped = |why: &str| {
-            format!("{name} {why}: {updated} of {desired} replicas updated, {available} of {desired} available")
+            format!(
+                "{name} {why}: {updated} of {desired} replicas updated, {available} of {desired} \
+                 available"
+            )
         };
         let ended = |how: &str| match self.replicas.progress() {
             progress if progress.is_complete() => format!("{name} successfully {how}"),
             _ if updated_available == desired => {
-                format!("{name} was {how}; {} run now and {desired} are wanted", self.replicas.total)
+                format!(
+                    "{name} was {how}; {} run now and {desired} are wanted",
+                    self.replicas.total
+                )
             }
             _ => format!("{name} was {how}; {available} of {desired} replicas are available now"),
         };
         match self.standing {
             Standing::Running => self.replicas.progress().sentence(&self.service),
             // Another history deployed what runs: this one has no rollout yet.
-            Standing::New if !self.replicas.progress().is_complete() => stopped("was deployed from elsewhere"),
+            Standing::New if !self.replicas.progress().is_complete() => {
+                stopped("was deployed from elsewhere")
+            }
             Standing::New | Standing::Idle => ended("rolled out"),
             Standing::RolledBack => ended("rolled back"),
             Standing::Paused => stopped("is paused"),
@@ -309,7 +347,8 @@ impl Status {
 }
 
 impl Replicas {
-    /// Counts as the plan's census does: what has ended is not counted, what is on a lost host still runs.
+    /// Counts as the plan's census does: what has ended is not counted, what is on a lost host
+    /// still runs.
     fn count(&mut self, row: &Row, updated: bool, available: bool) {
         let runs = row.status != Word::Exited;
         self.total += u32::from(runs);
@@ -356,7 +395,10 @@ impl Scene<'_> {
             address: places.address(&creation.slot.host),
             port: creation.slot.port,
             version: self.version(&creation.release),
-            revision: self.target.map(|target| target.revision).unwrap_or_default(),
+            revision: self
+                .target
+                .map(|target| target.revision)
+                .unwrap_or_default(),
             ready: false,
             status: Word::Creating,
             restarts: 0,
@@ -374,7 +416,10 @@ impl Scene<'_> {
         } else if self.marks.is_draining(&instance.name) {
             Word::Draining
         } else if ready {
-            let gets = matches!(self.fleet.stream(self.traffic, slot), Stream::Direct | Stream::Open);
+            let gets = matches!(
+                self.fleet.stream(self.traffic, slot),
+                Stream::Direct | Stream::Open
+            );
             if gets { Word::Running } else { Word::NoTraffic }
         } else if self.marks.starting.contains(&instance.name) {
             Word::Starting
@@ -388,11 +433,17 @@ impl Scene<'_> {
     }
 
     fn is_unseen(&self, creation: &Creation) -> bool {
-        self.fleet.instance(&creation.slot).is_none_or(|seen| seen.name != creation.instance)
+        self.fleet
+            .instance(&creation.slot)
+            .is_none_or(|seen| seen.name != creation.instance)
     }
 
     fn is_ready(&self, host: &Host, instance: &Instance) -> bool {
-        host.is_reachable() && instance.is_running() && instance.health.is_ready(self.now, &self.thresholds(instance))
+        host.is_reachable()
+            && instance.is_running()
+            && instance
+                .health
+                .is_ready(self.now, &self.thresholds(instance))
     }
 
     fn is_available(&self, instance: &Instance) -> bool {
@@ -400,42 +451,75 @@ impl Scene<'_> {
     }
 
     fn thresholds(&self, instance: &Instance) -> Thresholds {
-        self.thresholds.get(&instance.release).copied().unwrap_or_default()
+        self.thresholds
+            .get(&instance.release)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn version(&self, release: &ReleaseId) -> String {
         match self.target {
             Some(target) if target.release == *release => target.version.clone(),
-            _ => self.versions.get(release).map_or_else(|| release.short().to_owned(), Clone::clone),
+            _ => self
+                .versions
+                .get(release)
+                .map_or_else(|| release.short().to_owned(), Clone::clone),
         }
     }
 
     /// What a person should know of: neither hosts that need nothing, nor those that have an order.
     fn held(&self) -> Vec<Held> {
         let planned = self.holds.iter().filter(|(host, hold)| {
-            !self.is_lost(host) && !matches!(hold, Hold::UpToDate | Hold::Busy { .. } | Hold::Standstill { .. })
+            !self.is_lost(host)
+                && !matches!(
+                    hold,
+                    Hold::UpToDate | Hold::Busy { .. } | Hold::Standstill { .. }
+                )
         });
         let planned = planned.map(|(host, hold)| {
             let why = match hold {
                 Hold::Soaks { port, until } => {
-                    format!("port {port} is ready, and soaks for another {}", Human(until.since(self.now)))
+                    format!(
+                        "port {port} is ready, and soaks for another {}",
+                        Human(until.since(self.now))
+                    )
                 }
                 hold => hold.to_string(),
             };
-            Held { host: host.clone(), why }
-        });
-        let lost = self.fleet.hosts.iter().filter_map(|(id, host)| match &host.reach {
-            Reach::Lost { since, why } => {
-                let why = format!("unreachable for {}: {why}", Human(self.now.since(*since)));
-                Some(Held { host: id.clone(), why })
+            Held {
+                host: host.clone(),
+                why,
             }
-            Reach::NotSeen | Reach::Reachable => None,
         });
-        let balancers = self.fleet.balancers.iter().filter(|(id, _)| !self.fleet.hosts.contains_key(*id));
+        let lost = self
+            .fleet
+            .hosts
+            .iter()
+            .filter_map(|(id, host)| match &host.reach {
+                Reach::Lost { since, why } => {
+                    let why = format!("unreachable for {}: {why}", Human(self.now.since(*since)));
+                    Some(Held {
+                        host: id.clone(),
+                        why,
+                    })
+                }
+                Reach::NotSeen | Reach::Reachable => None,
+            });
+        let balancers = self
+            .fleet
+            .balancers
+            .iter()
+            .filter(|(id, _)| !self.fleet.hosts.contains_key(*id));
         let balancers = balancers.filter_map(|(id, balancer)| match &balancer.reach {
             Reach::Lost { since, why } => {
-                let why = format!("balancer unreachable for {}: {why}", Human(self.now.since(*since)));
-                Some(Held { host: id.clone(), why })
+                let why = format!(
+                    "balancer unreachable for {}: {why}",
+                    Human(self.now.since(*since))
+                );
+                Some(Held {
+                    host: id.clone(),
+                    why,
+                })
             }
             Reach::NotSeen | Reach::Reachable => None,
         });
@@ -443,14 +527,22 @@ impl Scene<'_> {
     }
 
     fn debt(&self, places: &Places<'_>) -> Vec<Held> {
-        let owed = |failure: &Failure| Some(Held { host: failure.host.clone()?, why: failure.to_string() });
+        let owed = |failure: &Failure| {
+            Some(Held {
+                host: failure.host.clone()?,
+                why: failure.to_string(),
+            })
+        };
         let mut debt: Vec<_> = self.left_behind.iter().filter_map(owed).collect();
         debt.sort_by_cached_key(|held| places.rank(&held.host));
         debt
     }
 
     fn is_lost(&self, host: &HostId) -> bool {
-        self.fleet.hosts.get(host).is_some_and(|host| matches!(host.reach, Reach::Lost { .. }))
+        self.fleet
+            .hosts
+            .get(host)
+            .is_some_and(|host| matches!(host.reach, Reach::Lost { .. }))
     }
 }
 
@@ -459,16 +551,27 @@ struct Places<'a>(BTreeMap<&'a HostId, (usize, &'a str)>);
 
 impl<'a> Places<'a> {
     fn of(hosts: &'a [(HostId, String)]) -> Self {
-        Self(hosts.iter().enumerate().map(|(i, (host, address))| (host, (i, address.as_str()))).collect())
+        Self(
+            hosts
+                .iter()
+                .enumerate()
+                .map(|(i, (host, address))| (host, (i, address.as_str())))
+                .collect(),
+        )
     }
 
     /// Hosts that are no longer in the inventory come last, by name.
     fn rank(&self, host: &HostId) -> (usize, HostId) {
-        (self.0.get(host).map_or(usize::MAX, |(i, _)| *i), host.clone())
+        (
+            self.0.get(host).map_or(usize::MAX, |(i, _)| *i),
+            host.clone(),
+        )
     }
 
     fn address(&self, host: &HostId) -> String {
-        self.0.get(host).map_or_else(|| host.to_string(), |(_, address)| (*address).to_owned())
+        self.0
+            .get(host)
+            .map_or_else(|| host.to_string(), |(_, address)| (*address).to_owned())
     }
 }
 

@@ -15,7 +15,8 @@ pub struct Step {
     pub soak: Duration,
     /// Whether a person must then say so.
     pub pause: bool,
-    /// The part of all requests that the new instances get, in percent; `None` for as much as the others.
+    /// The part of all requests that the new instances get, in percent; `None` for as much as the
+    /// others.
     pub weight_percent: Option<u32>,
 }
 
@@ -38,11 +39,13 @@ pub const FULL_WEIGHT_PERCENT: u32 = 100;
 impl Step {
     /// Its instances of so many replicas: at least one, at most all.
     pub fn count(&self, replicas: u32) -> u32 {
-        self.instances.rounded_up(replicas).clamp(1.min(replicas), replicas)
+        self.instances
+            .rounded_up(replicas)
+            .clamp(1.min(replicas), replicas)
     }
 
-    /// The weight of each new instance, in percent of an old one's, that gives the new ones together their part of all
-    /// requests; `None` for the full weight.
+    /// The weight of each new instance, in percent of an old one's, that gives the new ones
+    /// together their part of all requests; `None` for the full weight.
     pub fn weight_of_each(&self, replicas: u32) -> Option<u32> {
         let part = self.weight_percent?.min(100);
         let new = self.count(replicas);
@@ -58,10 +61,18 @@ impl Step {
 
 /// The steps of a rollout that nobody watches: one instance first, which is watched for so long.
 pub fn one_first(steps: &[Step], soak: Duration, replicas: u32) -> Vec<Step> {
-    let step = |instances, soak| Step { instances, soak, pause: false, weight_percent: None };
+    let step = |instances, soak| Step {
+        instances,
+        soak,
+        pause: false,
+        weight_percent: None,
+    };
     match steps {
         [first, ..] if first.count(replicas) <= 1 => steps.to_vec(),
-        [] if replicas > 1 => vec![step(Amount::Count(1), soak), step(Amount::Percent(100), Duration::ZERO)],
+        [] if replicas > 1 => vec![
+            step(Amount::Count(1), soak),
+            step(Amount::Percent(100), Duration::ZERO),
+        ],
         _ => [&[step(Amount::Count(1), soak)], steps].concat(),
     }
 }
@@ -74,16 +85,30 @@ mod tests {
     fn unattended_one_instance_comes_first() {
         let soak = Duration::from_mins(5);
         let counts = |steps: &[Step], replicas| -> Vec<_> {
-            one_first(steps, soak, replicas).iter().map(|step| (step.count(replicas), step.soak)).collect()
+            one_first(steps, soak, replicas)
+                .iter()
+                .map(|step| (step.count(replicas), step.soak))
+                .collect()
         };
         assert_eq!(counts(&[], 3), [(1, soak), (3, Duration::ZERO)]);
         assert_eq!(counts(&[], 1), [(1, soak)]);
-        assert_eq!(counts(&[step("50%", None)], 10), [(1, soak), (5, Duration::ZERO)]);
-        assert_eq!(counts(&[step("1", None), step("100%", None)], 10), [(1, Duration::ZERO), (10, Duration::ZERO)]);
+        assert_eq!(
+            counts(&[step("50%", None)], 10),
+            [(1, soak), (5, Duration::ZERO)]
+        );
+        assert_eq!(
+            counts(&[step("1", None), step("100%", None)], 10),
+            [(1, Duration::ZERO), (10, Duration::ZERO)]
+        );
     }
 
     fn step(instances: &str, weight_percent: Option<u32>) -> Step {
-        Step { instances: instances.parse().unwrap(), soak: Duration::ZERO, pause: false, weight_percent }
+        Step {
+            instances: instances.parse().unwrap(),
+            soak: Duration::ZERO,
+            pause: false,
+            weight_percent,
+        }
     }
 
     #[test]
@@ -100,8 +125,16 @@ mod tests {
     fn weights_give_the_new_ones_their_part() {
         // 1 × 21 of 1 × 21 + 4 × 100 is 5 %.
         assert_eq!(step("1", Some(5)).weight_of_each(5), Some(21));
-        assert_eq!(step("1", Some(50)).weight_of_each(2), None, "as much as the other");
-        assert_eq!(step("1", Some(90)).weight_of_each(3), None, "more than the full weight cannot be had");
+        assert_eq!(
+            step("1", Some(50)).weight_of_each(2),
+            None,
+            "as much as the other"
+        );
+        assert_eq!(
+            step("1", Some(90)).weight_of_each(3),
+            None,
+            "more than the full weight cannot be had"
+        );
         assert_eq!(step("1", Some(1)).weight_of_each(2), Some(1));
         assert_eq!(step("100%", Some(5)).weight_of_each(4), None);
         assert_eq!(step("1", None).weight_of_each(4), None);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A moment: milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Time(pub u64);
 
@@ -22,7 +24,10 @@ impl Add<Duration> for Time {
     type Output = Time;
 
     fn add(self, duration: Duration) -> Time {
-        Time(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Time(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -30,7 +35,10 @@ impl Sub<Duration> for Time {
     type Output = Time;
 
     fn sub(self, duration: Duration) -> Time {
-        Time(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Time(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -42,9 +50,14 @@ impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         let s = self.0.as_secs();
-        let pair = |f: &mut fmt::Formatter<'_>, whole: u64, unit: char, rest: u64, rest_unit: char| {
-            if rest == 0 { write!(f, "{whole}{unit}") } else { write!(f, "{whole}{unit}{rest}{rest_unit}") }
-        };
+        let pair =
+            |f: &mut fmt::Formatter<'_>, whole: u64, unit: char, rest: u64, rest_unit: char| {
+                if rest == 0 {
+                    write!(f, "{whole}{unit}")
+                } else {
+                    write!(f, "{whole}{unit}{rest}{rest_unit}")
+                }
+            };
         match s {
             0 => write!(f, "{ms}ms"),
             1..=9 if !ms.is_multiple_of(1000) => write!(f, "{s}.{}s", (ms % 1000) / 100),

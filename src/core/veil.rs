@@ -1,5 +1,5 @@
-//! What must not be shown, covered wherever it would be: a service may write its password into its log, and the last
-//! lines of that are shown.
+//! What must not be shown, covered wherever it would be: a service may write its password into its
+//! log, and the last lines of that are shown.
 
 /// What stands in its place.
 const COVER: &str = "…";
@@ -13,8 +13,10 @@ pub struct Veil(Vec<String>);
 impl Veil {
     /// Over these texts, and over users and passwords in URLs.
     pub fn over(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut secrets: Vec<_> =
-            secrets.into_iter().filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN).collect();
+        let mut secrets: Vec<_> = secrets
+            .into_iter()
+            .filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN)
+            .collect();
         // One may be a part of another: what is left of that would tell.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(secrets)
@@ -22,7 +24,10 @@ impl Veil {
 
     /// The text without them.
     pub fn hide(&self, text: &str) -> String {
-        let text = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, COVER));
+        let text = self
+            .0
+            .iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, COVER));
         without_logins(&text)
     }
 }
@@ -34,7 +39,9 @@ fn without_logins(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         shown.push_str(before);
         shown.push_str("://");
-        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>'));
+        let end = after.find(|c: char| {
+            c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>')
+        });
         let authority = &after[..end.unwrap_or(after.len())];
         rest = match authority.rfind('@') {
             Some(at) => {
@@ -54,16 +61,21 @@ mod tests {
 
     #[test]
     fn a_secret_is_covered_wherever_it_stands() {
-        let veil = Veil::over(["hunter2".to_owned(), "hunter2-and-more".to_owned(), "abc".to_owned()]);
+        let veil = Veil::over([
+            "hunter2".to_owned(),
+            "hunter2-and-more".to_owned(),
+            "abc".to_owned(),
+        ]);
         assert_eq!(veil.hide("abc: hunter2-and-more, hunter2"), "abc: …, …");
     }
 
     #[test]
     fn a_password_in_a_url_is_none_of_the_readers() {
         let hidden = |text| Veil::default().hide(text);
-        assert_eq!(hidden("see https://me:pa:ss@example.org/a@b?c, or http://x/y@z"), {
-            "see https://…@example.org/a@b?c, or http://x/y@z"
-        });
+        assert_eq!(
+            hidden("see https://me:pa:ss@example.org/a@b?c, or http://x/y@z"),
+            { "see https://…@example.org/a@b?c, or http://x/y@z" }
+        );
         assert_eq!(hidden("nothing :// here"), "nothing :// here");
         assert_eq!(hidden("postgres://u:p@"), "postgres://…@");
     }

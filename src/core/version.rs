@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// Compares as `sort -V` does: numbers as numbers, and what stands behind a `~` before what does not.
+/// Compares as `sort -V` does: numbers as numbers, and what stands behind a `~` before what does
+/// not.
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {
@@ -65,7 +66,11 @@ mod tests {
         for (index, a) in sorted.iter().enumerate() {
             assert_eq!(compare(a, a), Ordering::Equal, "{a}");
             for b in &sorted[index + 1..] {
-                assert_eq!((compare(a, b), compare(b, a)), (Ordering::Less, Ordering::Greater), "{a} {b}");
+                assert_eq!(
+                    (compare(a, b), compare(b, a)),
+                    (Ordering::Less, Ordering::Greater),
+                    "{a} {b}"
+                );
             }
         }
         assert_eq!(compare("1.01", "1.1"), Ordering::Equal);

@@ -37,10 +37,16 @@ impl Analyses {
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     let deadline = analysis.timeout;
     match &analysis.way {
-        Way::Http { url, pointer, success } => probe::measure_http(url, pointer, success, deadline).await,
-        Way::Prometheus { address, query, success } => {
-            probe::measure_prometheus(address, query, success, deadline).await
-        }
+        Way::Http {
+            url,
+            pointer,
+            success,
+        } => probe::measure_http(url, pointer, success, deadline).await,
+        Way::Prometheus {
+            address,
+            query,
+            success,
+        } => probe::measure_prometheus(address, query, success, deadline).await,
         Way::Command { words, success } => {
             match remote::run_here(&Here {
                 words, // A number reads the same everywhere.
@@ -50,13 +56,18 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
             })
             .await
             {
-                Ok(output) => Measurement::of_command(output.status, &output.stdout, &output.stderr, success.as_ref()),
+                Ok(output) => Measurement::of_command(
+                    output.status,
+                    &output.stdout,
+                    &output.stderr,
+                    success.as_ref(),
+                ),
                 Err(why) => Measurement::error(why),
             }
         }
-        Way::Compare(_) => {
-            Measurement::inconclusive("new instances are compared with old ones where these are counted")
-        }
+        Way::Compare(_) => Measurement::inconclusive(
+            "new instances are compared with old ones where these are counted",
+        ),
     }
 }
 
@@ -85,12 +96,15 @@ impl<W: World, S: Store> Run<W, S> {
 
     fn is_measured(&self) -> bool {
         let spec = &self.engine.spec;
-        !spec.analyses.is_empty() && is_measured(&self.rollout, &self.engine.fleet, spec.traffic.as_ref())
+        !spec.analyses.is_empty()
+            && is_measured(&self.rollout, &self.engine.fleet, spec.traffic.as_ref())
     }
 
     fn measure(&mut self, analysis: Analysis, now: Time) {
         if let Way::Compare(tolerance) = &analysis.way {
-            self.analyses.ledger.look(&self.engine.fleet, &self.rollout.goal.release);
+            self.analyses
+                .ledger
+                .look(&self.engine.fleet, &self.rollout.goal.release);
             let measurement = compare(&self.analyses.ledger.window(now), tolerance);
             self.judge(&analysis.name, measurement);
             return;
@@ -99,7 +113,10 @@ impl<W: World, S: Store> Run<W, S> {
         let world = Arc::clone(&self.engine.world);
         self.spawn(async move {
             let measurement = world.measure(&analysis).await;
-            Message::Measured { analysis: analysis.name, measurement }
+            Message::Measured {
+                analysis: analysis.name,
+                measurement,
+            }
         });
     }
 
@@ -114,16 +131,40 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     fn judge(&mut self, name: &str, measurement: Measurement) {
-        let dry_run = self.engine.spec.analyses.iter().any(|analysis| analysis.name == name && analysis.dry_run);
-        let Measurement { finding, detail, value } = measurement;
-        self.record(Event::Measured { analysis: name.to_owned(), outcome: finding, detail, value, dry_run });
+        let dry_run = self
+            .engine
+            .spec
+            .analyses
+            .iter()
+            .any(|analysis| analysis.name == name && analysis.dry_run);
+        let Measurement {
+            finding,
+            detail,
+            value,
+        } = measurement;
+        self.record(Event::Measured {
+            analysis: name.to_owned(),
+            outcome: finding,
+            detail,
+            value,
+            dry_run,
+        });
     }
 
-    /// An instance that was ready has answered ship's own question, or not: where nobody counts requests, these count.
+    /// An instance that was ready has answered ship's own question, or not: where nobody counts
+    /// requests, these count.
     pub(super) fn answered(&mut self, release: &ReleaseId, is_error: bool, took: Duration) {
-        let counts = |balancer: &Balancer| balancer.view.servers.values().any(|server| server.counters.is_some());
+        let counts = |balancer: &Balancer| {
+            balancer
+                .view
+                .servers
+                .values()
+                .any(|server| server.counters.is_some())
+        };
         if !self.engine.fleet.balancers.values().any(counts) && self.is_measured() {
-            self.analyses.ledger.asked(*release == self.rollout.goal.release, is_error, took);
+            self.analyses
+                .ledger
+                .asked(*release == self.rollout.goal.release, is_error, took);
         }
     }
 }

@@ -18,8 +18,9 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// This process's clock. It starts at the wall clock's time and then counts the time that passes, also while the machine is
-/// suspended, so that on waking every verdict is known to be stale. It does not follow a wall clock that somebody sets.
+/// This process's clock. It starts at the wall clock's time and then counts the time that passes,
+/// also while the machine is suspended, so that on waking every verdict is known to be stale. It
+/// does not follow a wall clock that somebody sets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SteadyClock;
 
@@ -39,7 +40,12 @@ impl Anchor {
 impl Clock for SteadyClock {
     fn now(&self) -> Time {
         static ANCHOR: OnceLock<Anchor> = OnceLock::new();
-        ANCHOR.get_or_init(|| Anchor { wall: wall(), uptime: uptime() }).at(uptime())
+        ANCHOR
+            .get_or_init(|| Anchor {
+                wall: wall(),
+                uptime: uptime(),
+            })
+            .at(uptime())
     }
 
     fn wall(&self) -> Time {
@@ -48,7 +54,9 @@ impl Clock for SteadyClock {
 }
 
 fn wall() -> Time {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -63,7 +71,10 @@ mod tests {
 
     #[test]
     fn steady_clock_counts_from_the_wall_clock_by_the_uptime() {
-        let anchor = Anchor { wall: Time(1_000_000), uptime: Duration::from_secs(50) };
+        let anchor = Anchor {
+            wall: Time(1_000_000),
+            uptime: Duration::from_secs(50),
+        };
         assert_eq!(anchor.at(Duration::from_secs(50)), Time(1_000_000));
         assert_eq!(anchor.at(Duration::from_secs(53)), Time(1_003_000));
         assert_eq!(anchor.at(Duration::from_secs(49)), Time(1_000_000));
@@ -72,7 +83,10 @@ mod tests {
     #[test]
     fn steady_clock_starts_near_the_wall_clock_and_never_goes_back() {
         let (wall, first) = (SteadyClock.wall(), SteadyClock.now());
-        assert!(wall.since(first) < Duration::from_mins(10) && first.since(wall) < Duration::from_mins(10));
+        assert!(
+            wall.since(first) < Duration::from_mins(10)
+                && first.since(wall) < Duration::from_mins(10)
+        );
         assert!(SteadyClock.now() >= first);
     }
 }

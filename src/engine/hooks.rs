@@ -14,17 +14,28 @@ use crate::core::release::Definition;
 use crate::script::{SlotHooks, hook_time};
 use crate::store::Store;
 
-/// The hooks of an instance with their templates filled in, and what they find in their environment.
+/// The hooks of an instance with their templates filled in, and what they find in their
+/// environment.
 pub(super) fn of_slot(
     definition: &Definition,
     vars: &SlotVars<'_>,
     revision: Revision,
     instance: &InstanceId,
 ) -> Result<SlotHooks, String> {
-    let of_slot = definition.hooks.iter().filter(|hook| hook.on.is_of_a_slot());
+    let of_slot = definition
+        .hooks
+        .iter()
+        .filter(|hook| hook.on.is_of_a_slot());
     let filled = of_slot.map(|hook| {
-        let command = hook.command.iter().map(|word| render(word, vars)).collect::<Result<_, _>>()?;
-        Ok(Hook { command, ..hook.clone() })
+        let command = hook
+            .command
+            .iter()
+            .map(|word| render(word, vars))
+            .collect::<Result<_, _>>()?;
+        Ok(Hook {
+            command,
+            ..hook.clone()
+        })
     });
     let mut env = environment(definition, vars.fleet, revision);
     let of_slot = [
@@ -34,11 +45,18 @@ pub(super) fn of_slot(
         ("SHIP_INSTANCE", instance.to_string()),
     ];
     env.extend(of_slot.map(|(key, value)| (key.to_owned(), value)));
-    Ok(SlotHooks { hooks: filled.collect::<Result<_, String>>()?, env })
+    Ok(SlotHooks {
+        hooks: filled.collect::<Result<_, String>>()?,
+        env,
+    })
 }
 
 /// What every command of the user's finds in its environment, wherever it runs.
-pub(super) fn environment(definition: &Definition, fleet: &str, revision: Revision) -> BTreeMap<String, String> {
+pub(super) fn environment(
+    definition: &Definition,
+    fleet: &str,
+    revision: Revision,
+) -> BTreeMap<String, String> {
     let known = [
         ("SHIP_SERVICE", definition.service.clone()),
         ("SHIP_FLEET", fleet.to_owned()),
@@ -51,18 +69,30 @@ pub(super) fn environment(definition: &Definition, fleet: &str, revision: Revisi
 /// How long the stop hooks of an instance may take: the longest of the releases that it may be of.
 pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition>) -> Duration {
     const POINTS: [HookPoint; 2] = [HookPoint::BeforeStop, HookPoint::AfterStop];
-    releases.into_iter().map(|definition| hook_time(&definition.hooks, &POINTS)).max().unwrap_or_default()
+    releases
+        .into_iter()
+        .map(|definition| hook_time(&definition.hooks, &POINTS))
+        .max()
+        .unwrap_or_default()
 }
 
 impl<W: World, S: Store> Run<W, S> {
     /// The journal says what an order's hooks have done before it says how the order ended.
-    pub(super) fn record_hooks(&mut self, id: ActionId, action: Option<&Action>, runs: Vec<HookRun>) {
+    pub(super) fn record_hooks(
+        &mut self,
+        id: ActionId,
+        action: Option<&Action>,
+        runs: Vec<HookRun>,
+    ) {
         let slot = action.and_then(Action::slot);
         let instance = match action {
             Some(Action::Stop { instance, .. }) => Some(instance.clone()),
-            Some(Action::Start { release, .. }) => {
-                Some(InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id))
-            }
+            Some(Action::Start { release, .. }) => Some(InstanceId::new(
+                &self.engine.spec.service,
+                release,
+                self.rollout.epoch,
+                id,
+            )),
             _ => None,
         };
         for HookRun { on, run } in runs {

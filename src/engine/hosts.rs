@@ -64,7 +64,8 @@ pub struct Releases {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// The releases that have served on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
-    /// The release that hosts download themselves, and from which URL; `None` where all are sent to them.
+    /// The release that hosts download themselves, and from which URL; `None` where all are sent to
+    /// them.
     pub pulled: Option<(ReleaseId, String)>,
 }
 
@@ -100,9 +101,11 @@ pub(super) struct Link {
     network_address: OnceCell<String>,
     /// The newest epoch that a balancer's machine had seen at the first look.
     pub(super) epoch: OnceCell<Epoch>,
-    /// Questions to a balancer's runtime API at one time: `HAProxy` takes ten connections there, and turns others away.
+    /// Questions to a balancer's runtime API at one time: `HAProxy` takes ten connections there,
+    /// and turns others away.
     pub(super) questions: Semaphore,
-    /// Held while a balancer is told by a script: the next would only wait for the lock there, and give up in the end.
+    /// Held while a balancer is told by a script: the next would only wait for the lock there, and
+    /// give up in the end.
     pub(super) turn: Mutex<()>,
     /// Which process of a balancer answers there.
     pub(super) succession: Succession,
@@ -111,13 +114,15 @@ pub(super) struct Link {
 impl Link {
     /// The host's address as others than ssh know it.
     pub(super) async fn network_address(&self) -> &str {
-        self.network_address.get_or_init(|| remote::network_address(&self.site.target)).await
+        self.network_address
+            .get_or_init(|| remote::network_address(&self.site.target))
+            .await
     }
 }
 
 impl Hosts {
-    /// Knows the hosts, and with them the balancers' machines, on which there are no ports; connects to none yet.
-    /// `owner` names the fleet, the service, and the history that acts.
+    /// Knows the hosts, and with them the balancers' machines, on which there are no ports;
+    /// connects to none yet. `owner` names the fleet, the service, and the history that acts.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
@@ -165,7 +170,11 @@ impl Hosts {
     /// Ends every connection.
     pub async fn close(&self) {
         let close = |link: &'_ Link| {
-            let connection = link.connection.try_lock().ok().and_then(|mut connection| connection.take());
+            let connection = link
+                .connection
+                .try_lock()
+                .ok()
+                .and_then(|mut connection| connection.take());
             async move {
                 if let Some(connection) = connection.and_then(Arc::into_inner) {
                     connection.close().await;
@@ -180,7 +189,11 @@ impl Hosts {
     ///
     /// # Errors
     /// If the host cannot be reached, or the script did not come to its end.
-    pub async fn query(&self, host: &HostId, script: impl FnOnce(&Site) -> Script) -> Result<String, Unusable> {
+    pub async fn query(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&Site) -> Script,
+    ) -> Result<String, Unusable> {
         let link = self.link(host)?;
         let script = script(&self.site(link, Epoch::default(), ActionId::default()));
         self.run(link, &script).await
@@ -200,12 +213,21 @@ impl Hosts {
 
     /// How long the host makes scripts wait, if it is connected.
     pub async fn delays(&self, host: &HostId) -> Option<remote::Delays> {
-        let link = self.links.get(host).filter(|link| link.site.target.transport == remote::Transport::Ssh)?;
-        link.connection.lock().await.as_ref().map(|connection| connection.delays())
+        let link = self
+            .links
+            .get(host)
+            .filter(|link| link.site.target.transport == remote::Transport::Ssh)?;
+        link.connection
+            .lock()
+            .await
+            .as_ref()
+            .map(|connection| connection.delays())
     }
 
     pub(super) fn link(&self, host: &HostId) -> Result<&Link, Unusable> {
-        self.links.get(host).ok_or_else(|| Unusable { why: format!("{host} is not in the inventory") })
+        self.links.get(host).ok_or_else(|| Unusable {
+            why: format!("{host} is not in the inventory"),
+        })
     }
 
     pub(super) fn site(&self, link: &Link, epoch: Epoch, order: ActionId) -> Site {
@@ -218,11 +240,12 @@ impl Hosts {
             ports: link.site.ports.clone(),
             proven: self.releases.proven.clone(),
             owner: self.owner.clone(),
-            is_remote: link.site.target.transport == remote::Transport::Ssh || link.site.target.sudo,
+            is_remote: link.site.target.transport == remote::Transport::Ssh
+                || link.site.target.sudo,
         }
     }
 
-    // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── connections ──────────────────────────────────────────────────────────────────────────────
 
     pub(super) async fn connection(&self, link: &Link) -> Result<Arc<Connection>, Unusable> {
         let mut slot = link.connection.lock().await;
@@ -231,8 +254,11 @@ impl Hosts {
         }
         let _turn = self.connects.acquire().await;
         let connected = self.connector.connect(&link.site.target).await;
-        let connected = connected.inspect_err(|error| tracing::warn!(host = %link.site.target.name, "{error}"));
-        let connection = Arc::new(connected.map_err(|error| Unusable { why: error.to_string() })?);
+        let connected =
+            connected.inspect_err(|error| tracing::warn!(host = %link.site.target.name, "{error}"));
+        let connection = Arc::new(connected.map_err(|error| Unusable {
+            why: error.to_string(),
+        })?);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -241,20 +267,25 @@ impl Hosts {
         let connection = self.connection(link).await?;
         let command = remote::Command {
             script: &script.text,
-            input: remote::Input { head: script.input.head.clone(), file: script.input.file.clone() },
+            input: remote::Input {
+                head: script.input.head.clone(),
+                file: script.input.file.clone(),
+            },
             deadline: script.deadline + NETWORK,
         };
         match connection.run(&command).await {
-            Ok(output) if output.stdout.is_empty() && output.status != 0 => {
-                Err(Unusable { why: format!("{}: {}", link.site.target.name, output.complaint()) })
-            }
+            Ok(output) if output.stdout.is_empty() && output.status != 0 => Err(Unusable {
+                why: format!("{}: {}", link.site.target.name, output.complaint()),
+            }),
             Ok(output) => Ok(output.stdout),
             Err(error) => {
                 tracing::warn!(host = %link.site.target.name, "{error}");
                 if error.is_unknown() {
                     self.forget(link, connection).await;
                 }
-                Err(Unusable { why: error.to_string() })
+                Err(Unusable {
+                    why: error.to_string(),
+                })
             }
         }
     }
@@ -262,7 +293,10 @@ impl Hosts {
     /// A connection that failed once is not trusted again.
     pub(super) async fn forget(&self, link: &Link, connection: Arc<Connection>) {
         let mut slot = link.connection.lock().await;
-        if slot.as_ref().is_some_and(|present| Arc::ptr_eq(present, &connection)) {
+        if slot
+            .as_ref()
+            .is_some_and(|present| Arc::ptr_eq(present, &connection))
+        {
             slot.take();
         }
         drop(slot);
@@ -271,16 +305,26 @@ impl Hosts {
         }
     }
 
-    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     pub(super) async fn carry_out(&self, order: Order) -> Performed {
         let script = match self.script(&order) {
             Ok(script) => script,
-            Err(error) => return Performed::Failed { error, observation: None },
+            Err(error) => {
+                return Performed::Failed {
+                    error,
+                    observation: None,
+                };
+            }
         };
         let link = match self.link(order.action.host()) {
             Ok(link) => link,
-            Err(Unusable { why }) => return Performed::Failed { error: why, observation: None },
+            Err(Unusable { why }) => {
+                return Performed::Failed {
+                    error: why,
+                    observation: None,
+                };
+            }
         };
         let stdout = match self.run(link, &script).await {
             Ok(stdout) => stdout,
@@ -290,44 +334,78 @@ impl Hosts {
             Ok(reply) => match reply.end {
                 script::End::Done => Performed::Done(reply.observation),
                 script::End::Fenced { seen } => Performed::Fenced { seen },
-                script::End::Failed(error) => Performed::Failed { error, observation: Some(reply.observation) },
+                script::End::Failed(error) => Performed::Failed {
+                    error,
+                    observation: Some(reply.observation),
+                },
                 // What it was to do may be wrong by now. Look, and plan again.
                 script::End::Late { .. } => Performed::Unknown {
-                    why: format!("{}: it has carried out a later order meanwhile", order.action.host()),
+                    why: format!(
+                        "{}: it has carried out a later order meanwhile",
+                        order.action.host()
+                    ),
                 },
-                // Another order is still at work there: neither done nor failed. Look, and plan again.
+                // Another order is still at work there: neither done nor failed. Look, and plan
+                // again.
                 script::End::LockBusy { holder } => Performed::Busy {
-                    why: format!("{}: another script holds the lock ({holder})", order.action.host()),
+                    why: format!(
+                        "{}: another script holds the lock ({holder})",
+                        order.action.host()
+                    ),
                 },
             },
-            Err(unreadable) => Performed::Unknown { why: format!("{}: {unreadable}", link.site.target.name) },
+            Err(unreadable) => Performed::Unknown {
+                why: format!("{}: {unreadable}", link.site.target.name),
+            },
         }
     }
 
     fn script(&self, order: &Order) -> Result<Script, String> {
-        let link = self.link(order.action.host()).map_err(|unusable| unusable.why)?;
+        let link = self
+            .link(order.action.host())
+            .map_err(|unusable| unusable.why)?;
         let site = self.site(link, order.epoch, order.id);
         match &order.action {
             Action::Claim { .. } => Ok(script::claim(&site)),
             Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
             Action::Stage { release, .. } => self.stage(&site, release),
-            Action::Stop { slot, instance, restore_after, .. } => {
+            Action::Stop {
+                slot,
+                instance,
+                restore_after,
+                ..
+            } => {
                 let releases = self.possible_releases(instance);
                 let halt = script::Halt {
                     port: slot.port,
                     instance: instance.clone(),
-                    stop_timeout: releases.iter().map(|release| release.stop_timeout).max().unwrap_or(STOP_TIMEOUT),
+                    stop_timeout: releases
+                        .iter()
+                        .map(|release| release.stop_timeout)
+                        .max()
+                        .unwrap_or(STOP_TIMEOUT),
                     hooks: hooks::time_to_stop(releases),
                     restore_after: *restore_after,
                 };
                 Ok(script::stop(&site, &halt))
             }
             Action::Disarm { slot } => Ok(script::disarm(&site, slot.port)),
-            Action::Admit { .. } | Action::Drain { .. } => Err("the balancers are told, not the host".to_owned()),
+            Action::Admit { .. } | Action::Drain { .. } => {
+                Err("the balancers are told, not the host".to_owned())
+            }
             Action::Start { slot, release } => {
-                let (revision, instance) = order.instance.clone().ok_or("a start without an instance's name")?;
+                let (revision, instance) = order
+                    .instance
+                    .clone()
+                    .ok_or("a start without an instance's name")?;
                 let launch = self.launch(link, slot, release, revision, instance)?;
-                Ok(script::start(&site, &script::Launch { patience: order.progress_deadline, ..launch }))
+                Ok(script::start(
+                    &site,
+                    &script::Launch {
+                        patience: order.progress_deadline,
+                        ..launch
+                    },
+                ))
             }
         }
     }
@@ -346,7 +424,8 @@ impl Hosts {
         let artifact = self.releases.artifacts.join(&definition.artifact.sha256);
         if !artifact.is_file() {
             return Err(format!(
-                "this host does not have version {}, and its artifact is not kept at {}; deploy that version again",
+                "this host does not have version {}, and its artifact is not kept at {}; deploy \
+                 that version again",
                 definition.version,
                 artifact.display()
             ));
@@ -355,15 +434,28 @@ impl Hosts {
             None => None,
             Some(digest) => Some(self.releases.secrets.get(digest).ok_or_else(|| {
                 format!(
-                    "the secrets of version {} are no longer those that the playbook names, and this host never had \
+                    "the secrets of version {} are no longer those that the playbook names, and \
+                     this host never had \
                      them; deploy that version again with its secrets",
                     definition.version
                 )
             })?),
         };
-        let pulled = self.releases.pulled.as_ref().filter(|(pulled, _)| pulled == release);
-        let bytes = pulled.map_or(script::Bytes::Pushed(&artifact), |(_, url)| script::Bytes::Pulled(url));
-        Ok(script::stage(site, definition, release, bytes, secrets.map(Vec::as_slice)))
+        let pulled = self
+            .releases
+            .pulled
+            .as_ref()
+            .filter(|(pulled, _)| pulled == release);
+        let bytes = pulled.map_or(script::Bytes::Pushed(&artifact), |(_, url)| {
+            script::Bytes::Pulled(url)
+        });
+        Ok(script::stage(
+            site,
+            definition,
+            release,
+            bytes,
+            secrets.map(Vec::as_slice),
+        ))
     }
 
     fn launch(
@@ -377,7 +469,10 @@ impl Hosts {
         let definition = self.definition(release)?;
         let vars = self.vars(link, slot, definition);
         let hooks = hooks::of_slot(definition, &vars, revision, &instance)?;
-        let env = definition.env.iter().map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
+        let env = definition
+            .env
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
         Ok(script::Launch {
             port: slot.port,
             instance,
@@ -386,17 +481,30 @@ impl Hosts {
             version: definition.version.clone(),
             driver: definition.driver,
             user: definition.user.clone(),
-            argv: definition.command.iter().map(|word| render(word, &vars)).collect::<Result<_, _>>()?,
+            argv: definition
+                .command
+                .iter()
+                .map(|word| render(word, &vars))
+                .collect::<Result<_, _>>()?,
             env: env.collect::<Result<_, String>>()?,
             stop_timeout: definition.stop_timeout,
-            liveness: definition.liveness.as_ref().map(|liveness| rendered(liveness, &vars)).transpose()?,
+            liveness: definition
+                .liveness
+                .as_ref()
+                .map(|liveness| rendered(liveness, &vars))
+                .transpose()?,
             hooks,
             patience: Duration::ZERO,
             settle: SETTLE,
         })
     }
 
-    pub(super) fn vars<'a>(&'a self, link: &'a Link, slot: &'a Slot, definition: &'a Definition) -> SlotVars<'a> {
+    pub(super) fn vars<'a>(
+        &'a self,
+        link: &'a Link,
+        slot: &'a Slot,
+        definition: &'a Definition,
+    ) -> SlotVars<'a> {
         SlotVars {
             version: &definition.version,
             port: slot.port,
@@ -408,41 +516,75 @@ impl Hosts {
         }
     }
 
-    /// The release of an instance, as its name tells. If the history does not know it, it may be any: all that are
-    /// known.
+    /// The release of an instance, as its name tells. If the history does not know it, it may be
+    /// any: all that are known.
     fn possible_releases(&self, instance: &InstanceId) -> Vec<&Definition> {
         let known = &self.releases.definitions;
-        let own: Vec<_> =
-            known.iter().filter(|(id, _)| instance.is_of(&self.service, id)).map(|(_, known)| known).collect();
-        if own.is_empty() { known.values().collect() } else { own }
+        let own: Vec<_> = known
+            .iter()
+            .filter(|(id, _)| instance.is_of(&self.service, id))
+            .map(|(_, known)| known)
+            .collect();
+        if own.is_empty() {
+            known.values().collect()
+        } else {
+            own
+        }
     }
 
-    // ── questions ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── questions ────────────────────────────────────────────────────────────────────────────────
 
     pub(super) async fn observe(&self, host: &HostId) -> Result<Observation, Unusable> {
         let stdout = self.query(host, script::observe).await?;
         let reply = script::read_reply(&stdout, self.clock.now());
-        reply.map(|reply| reply.observation).map_err(|error| Unusable { why: format!("{host}: {error}") })
+        reply
+            .map(|reply| reply.observation)
+            .map_err(|error| Unusable {
+                why: format!("{host}: {error}"),
+            })
     }
 
     async fn question(&self, slot: &Slot, instance: &Instance) -> Verdict {
         let Ok(definition) = self.definition(&instance.release) else {
             return Verdict::Error("the history does not know its release".into());
         };
-        let Ok(link) = self.link(&slot.host) else { return Verdict::Error("its host is not in the inventory".into()) };
+        let Ok(link) = self.link(&slot.host) else {
+            return Verdict::Error("its host is not in the inventory".into());
+        };
         let readiness = &definition.readiness;
         let vars = self.vars(link, slot, definition);
         let asked = match (&readiness.check, readiness.via) {
-            (Check::Command(words), _) => self.ask_by_command(link, slot, instance, definition, words).await,
+            (Check::Command(words), _) => {
+                self.ask_by_command(link, slot, instance, definition, words)
+                    .await
+            }
             (Check::Tcp, Via::Ssh) => self.ask_by_look(slot, instance).await,
-            (Check::Tcp, Via::Direct) => self.ask_by_port(link, slot, instance, definition, probe::Question::Tcp).await,
-            (Check::Http { path, status, body, host_header }, _) => {
+            (Check::Tcp, Via::Direct) => {
+                self.ask_by_port(link, slot, instance, definition, probe::Question::Tcp)
+                    .await
+            }
+            (
+                Check::Http {
+                    path,
+                    status,
+                    body,
+                    host_header,
+                },
+                _,
+            ) => {
                 let body = body.as_ref().map(|text| render(text, &vars)).transpose();
                 match body {
                     Ok(body) => {
-                        let (path, status, host_header) = (path.clone(), *status, host_header.clone());
-                        let question = probe::Question::Http { path, status, body, host_header };
-                        self.ask_by_port(link, slot, instance, definition, question).await
+                        let (path, status, host_header) =
+                            (path.clone(), *status, host_header.clone());
+                        let question = probe::Question::Http {
+                            path,
+                            status,
+                            body,
+                            host_header,
+                        };
+                        self.ask_by_port(link, slot, instance, definition, question)
+                            .await
                     }
                     Err(error) => Err(error),
                 }
@@ -463,7 +605,9 @@ impl Hosts {
         let route = match readiness.via {
             Via::Direct => {
                 let address = link.network_address().await.to_owned();
-                if let Some(why) = remote::link_local(&address, matches!(question, probe::Question::Http { .. })) {
+                if let Some(why) =
+                    remote::link_local(&address, matches!(question, probe::Question::Http { .. }))
+                {
                     return Err(why);
                 }
                 probe::Route::Direct { address }
@@ -471,20 +615,37 @@ impl Hosts {
             Via::Ssh => {
                 let connection = self.connection(link).await.map_err(|broken| broken.why)?;
                 let address = address_on_host(&instance.listener, &link.site.target.address);
-                match connection.forward(&address, slot.port).await.map_err(|error| error.to_string())? {
+                match connection
+                    .forward(&address, slot.port)
+                    .await
+                    .map_err(|error| error.to_string())?
+                {
                     Some(socket) => probe::Route::Socket(socket),
                     None => probe::Route::Direct { address },
                 }
             }
         };
-        Ok(probe::ask(&self.client, &question, &route, slot.port, readiness.timeout).await)
+        Ok(probe::ask(
+            &self.client,
+            &question,
+            &route,
+            slot.port,
+            readiness.timeout,
+        )
+        .await)
     }
 
-    /// A port that is listened on accepts a connection: the host's own word is as good as one, and costs no detour.
+    /// A port that is listened on accepts a connection: the host's own word is as good as one, and
+    /// costs no detour.
     async fn ask_by_look(&self, slot: &Slot, instance: &Instance) -> Result<Verdict, String> {
-        let observation = self.observe(&slot.host).await.map_err(|unusable| unusable.why)?;
+        let observation = self
+            .observe(&slot.host)
+            .await
+            .map_err(|unusable| unusable.why)?;
         let seen = match observation.slots.get(&slot.port) {
-            Some(crate::core::fleet::Occupant::Instance(seen)) if seen.name == instance.name => &seen.listener,
+            Some(crate::core::fleet::Occupant::Instance(seen)) if seen.name == instance.name => {
+                &seen.listener
+            }
             _ => return Ok(Verdict::Fail("it is gone".into())),
         };
         Ok(match seen {
@@ -492,7 +653,8 @@ impl Hosts {
             Listener::Nobody => Verdict::Fail("nobody listens on the port".into()),
             Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
             Listener::Stray { who } => Verdict::Fail(format!(
-                "the port is taken by {who}, a child of the instance, in a session of its own: run it in the foreground"
+                "the port is taken by {who}, a child of the instance, in a session of its own: \
+                 run it in the foreground"
             )),
         })
     }
@@ -506,7 +668,10 @@ impl Hosts {
         words: &[String],
     ) -> Result<Verdict, String> {
         let vars = self.vars(link, slot, definition);
-        let argv = words.iter().map(|word| render(word, &vars)).collect::<Result<Vec<_>, _>>()?;
+        let argv = words
+            .iter()
+            .map(|word| render(word, &vars))
+            .collect::<Result<Vec<_>, _>>()?;
         let question = script::Question {
             port: slot.port,
             release: instance.release.clone(),
@@ -515,7 +680,9 @@ impl Hosts {
             argv,
             timeout: definition.readiness.timeout,
         };
-        let asked = self.query(&slot.host, |site| script::probe_command(site, &question)).await;
+        let asked = self
+            .query(&slot.host, |site| script::probe_command(site, &question))
+            .await;
         let stdout = asked.map_err(|unusable| unusable.why)?;
         let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
         Ok(match answer.status {
@@ -529,21 +696,35 @@ impl Hosts {
     }
 
     async fn tail(&self, slot: &Slot, lines: u32) -> Vec<String> {
-        let query = script::LogQuery { past: [slot.port].into(), lines_max: lines, since: None };
-        let printed = self.query(&slot.host, |site| script::logs(site, &query)).await;
-        printed.map(|stdout| script::read_log_tail(&stdout, lines)).unwrap_or_default()
+        let query = script::LogQuery {
+            past: [slot.port].into(),
+            lines_max: lines,
+            since: None,
+        };
+        let printed = self
+            .query(&slot.host, |site| script::logs(site, &query))
+            .await;
+        printed
+            .map(|stdout| script::read_log_tail(&stdout, lines))
+            .unwrap_or_default()
     }
 }
 
 /// Liveness with the templates filled in.
 fn rendered(liveness: &Liveness, vars: &SlotVars<'_>) -> Result<Liveness, String> {
     let check = match &liveness.check {
-        LivenessCheck::Command(words) => {
-            LivenessCheck::Command(words.iter().map(|word| render(word, vars)).collect::<Result<_, _>>()?)
-        }
+        LivenessCheck::Command(words) => LivenessCheck::Command(
+            words
+                .iter()
+                .map(|word| render(word, vars))
+                .collect::<Result<_, _>>()?,
+        ),
         check => check.clone(),
     };
-    Ok(Liveness { check, ..liveness.clone() })
+    Ok(Liveness {
+        check,
+        ..liveness.clone()
+    })
 }
 
 /// Where on its own host an instance is reached: where it listens, if that is one address.

@@ -10,7 +10,12 @@ use crate::store::Store;
 impl<W: World, S: Store> Run<W, S> {
     /// Whether more have failed than may: told once, as soon as it is known.
     pub(super) fn hear_of_loss(&mut self) {
-        let breach = self.engine.loss.as_ref().filter(|_| self.rollout.loss.is_none()).and_then(Asker::breach);
+        let breach = self
+            .engine
+            .loss
+            .as_ref()
+            .filter(|_| self.rollout.loss.is_none())
+            .and_then(Asker::breach);
         if let Some(report) = breach {
             self.record(Event::Probed(report));
         }
@@ -23,16 +28,19 @@ impl<W: World, S: Store> Run<W, S> {
         }
     }
 
-    /// The rollout is about to end: the answers to the last requests are waited for. Says whether only now too many have
-    /// failed, so that it is decided anew; requests go on being made then.
+    /// The rollout is about to end: the answers to the last requests are waited for. Says whether
+    /// only now too many have failed, so that it is decided anew; requests go on being made then.
     pub(super) async fn hears_of_loss_at_last(&mut self) -> bool {
-        let Some(asker) = &mut self.engine.loss else { return false };
+        let Some(asker) = &mut self.engine.loss else {
+            return false;
+        };
         let signal = tokio::select! {
             biased;
             Some(signal) = self.engine.interrupts.recv() => Some(signal),
             () = asker.settle() => None,
         };
-        let is_breached = |loss: &Option<LossReport>| loss.as_ref().is_some_and(LossReport::is_breached);
+        let is_breached =
+            |loss: &Option<LossReport>| loss.as_ref().is_some_and(LossReport::is_breached);
         let was_breached = is_breached(&self.rollout.loss);
         self.record_loss();
         if was_breached || !is_breached(&self.rollout.loss) {

@@ -1,7 +1,8 @@
 //! Floor 3: observe → plan → record → perform, until done.
 //!
-//! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time (orders, probes,
-//! looks) runs in tasks of its own and reports back through one mailbox. [`World`] is what it acts on.
+//! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time
+//! (orders, probes, looks) runs in tasks of its own and reports back through one mailbox. [`World`]
+//! is what it acts on.
 
 mod analysis;
 mod balancers;

@@ -39,7 +39,11 @@ impl Preflight {
     /// The newest epoch that anything in reach has seen.
     pub fn newest_epoch(&self) -> Epoch {
         let hosts = self.fleet.hosts.values().map(|host| host.epoch);
-        let balancers = self.fleet.balancers.values().filter_map(|balancer| balancer.view.epoch);
+        let balancers = self
+            .fleet
+            .balancers
+            .values()
+            .filter_map(|balancer| balancer.view.epoch);
         hosts.chain(balancers).max().unwrap_or_default()
     }
 }
@@ -65,8 +69,15 @@ pub async fn preflight<W: World>(
     while let Some((host, begun, looked)) = looks.next().await {
         match looked {
             Ok(observation) => {
-                found.owners.extend(observation.owner.clone().map(|owner| (host.clone(), owner)));
-                found.identities.extend(observation.identity.clone().map(|identity| (host.clone(), identity)));
+                found
+                    .owners
+                    .extend(observation.owner.clone().map(|owner| (host.clone(), owner)));
+                found.identities.extend(
+                    observation
+                        .identity
+                        .clone()
+                        .map(|identity| (host.clone(), identity)),
+                );
                 found.fleet.observe(&host, observation, begun);
             }
             Err(unusable) => {
@@ -76,13 +87,19 @@ pub async fn preflight<W: World>(
         }
     }
     drop(looks);
-    let balancers = traffic.map(|traffic| found.fleet.balancers_to_ask(traffic)).unwrap_or_default();
-    let views = balancers.iter().map(|balancer| async move { (balancer.clone(), world.view(balancer).await) });
+    let balancers = traffic
+        .map(|traffic| found.fleet.balancers_to_ask(traffic))
+        .unwrap_or_default();
+    let views = balancers
+        .iter()
+        .map(|balancer| async move { (balancer.clone(), world.view(balancer).await) });
     for (balancer, viewed) in join_all(views).await {
         match viewed {
             Ok(view) => found.fleet.view(&balancer, view),
             Err(unusable) => {
-                found.fleet.lose_balancer(&balancer, clock.now(), &unusable.why);
+                found
+                    .fleet
+                    .lose_balancer(&balancer, clock.now(), &unusable.why);
                 found.unusable_balancers.insert(balancer, unusable);
             }
         }
@@ -91,15 +108,20 @@ pub async fn preflight<W: World>(
     found
 }
 
-/// One pass makes an instance ready that ran before anybody asked: its thresholds are about changes.
+/// One pass makes an instance ready that ran before anybody asked: its thresholds are about
+/// changes.
 async fn ask_all<W: World>(
     world: &Arc<W>,
     fleet: &mut Fleet,
     definitions: &BTreeMap<ReleaseId, Definition>,
     clock: &dyn Clock,
 ) {
-    let running = fleet.instances().filter(|(_, host, instance)| host.is_reachable() && instance.is_running());
-    let running: Vec<_> = running.map(|(slot, _, instance)| (slot, instance.clone())).collect();
+    let running = fleet
+        .instances()
+        .filter(|(_, host, instance)| host.is_reachable() && instance.is_running());
+    let running: Vec<_> = running
+        .map(|(slot, _, instance)| (slot, instance.clone()))
+        .collect();
     let asks = stream::iter(running).map(|(slot, instance)| {
         let world = Arc::clone(world);
         async move {
@@ -111,9 +133,15 @@ async fn ask_all<W: World>(
     let mut asks = asks.buffer_unordered(TOGETHER);
     // A verdict is as old as its question: this process may have slept over it.
     while let Some((slot, asked, verdict)) = asks.next().await {
-        let Some(instance) = fleet.instance_mut(&slot) else { continue };
-        let readiness = definitions.get(&instance.release).map(|definition| &definition.readiness);
-        let thresholds = readiness.map(crate::core::release::Readiness::thresholds).unwrap_or_default();
+        let Some(instance) = fleet.instance_mut(&slot) else {
+            continue;
+        };
+        let readiness = definitions
+            .get(&instance.release)
+            .map(|definition| &definition.readiness);
+        let thresholds = readiness
+            .map(crate::core::release::Readiness::thresholds)
+            .unwrap_or_default();
         let judged = match readiness {
             Some(readiness) => instance.judge(verdict, &readiness.check),
             None => Judgement::Counts(verdict),
@@ -123,6 +151,14 @@ async fn ask_all<W: World>(
             Judgement::LookAgain => Verdict::Fail("nobody listens on the port".into()),
         };
         let since = instance.started;
-        instance.health.record(verdict, asked, since, &Thresholds { successes: 1, ..thresholds });
+        instance.health.record(
+            verdict,
+            asked,
+            since,
+            &Thresholds {
+                successes: 1,
+                ..thresholds
+            },
+        );
     }
 }

@@ -40,7 +40,8 @@ use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the store is told that this controller lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// So long after the loop wanted to go on it knows that it slept: it goes round five times a second.
+/// So long after the loop wanted to go on it knows that it slept: it goes round five times a
+/// second.
 const ASLEEP: Duration = Duration::from_secs(10);
 /// Log lines shown of an instance that failed.
 const LOG_LINES: u32 = 15;
@@ -91,21 +92,51 @@ pub struct Engine<W, S> {
 
 /// What the tasks report back.
 pub(super) enum Message {
-    Ended { id: ActionId, host: HostId, performed: Performed },
-    Asked { slot: Slot, instance: InstanceId, restarts: u32, verdict: Verdict },
-    Measured { analysis: String, measurement: Measurement },
-    ChoreEnded { chore: String, migration: Option<(MigrationKind, String)>, attempted: Attempted },
-    Looked { host: HostId, orders: u64, looked: Result<Observation, Unusable> },
-    Viewed { balancer: HostId, orders: u64, viewed: Result<View, Unusable> },
+    Ended {
+        id: ActionId,
+        host: HostId,
+        performed: Performed,
+    },
+    Asked {
+        slot: Slot,
+        instance: InstanceId,
+        restarts: u32,
+        verdict: Verdict,
+    },
+    Measured {
+        analysis: String,
+        measurement: Measurement,
+    },
+    ChoreEnded {
+        chore: String,
+        migration: Option<(MigrationKind, String)>,
+        attempted: Attempted,
+    },
+    Looked {
+        host: HostId,
+        orders: u64,
+        looked: Result<Observation, Unusable>,
+    },
+    Viewed {
+        balancer: HostId,
+        orders: u64,
+        viewed: Result<View, Unusable>,
+    },
 }
 
 impl<W: World, S: Store> Engine<W, S> {
-    /// Carries a rollout from its first events to its end. The first is its start; others may follow that say how it
-    /// stands, where it goes on from an earlier one. Gives the store back for what comes after.
+    /// Carries a rollout from its first events to its end. The first is its start; others may
+    /// follow that say how it stands, where it goes on from an earlier one. Gives the store back
+    /// for what comes after.
     ///
     /// # Errors
-    /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from there.
-    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<(Outcome, S), EngineError> {
+    /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
+    /// there.
+    pub async fn run(
+        self,
+        id: RolloutId,
+        opening: Vec<Event>,
+    ) -> Result<(Outcome, S), EngineError> {
         let now = self.clock.now();
         let hidden = |mut event: Event| {
             event.hide(&self.veil);
@@ -133,7 +164,8 @@ pub(super) struct Run<W, S> {
     holds: BTreeMap<HostId, Hold>,
     pub(super) watch: Watch,
     pub(super) analyses: Analyses,
-    /// Orders given to each host or balancer so far: a look that began before the last one is out of date.
+    /// Orders given to each host or balancer so far: a look that began before the last one is out
+    /// of date.
     pub(super) orders: BTreeMap<HostId, u64>,
     /// The same, of the balancers of each order under way, when it was given.
     given: BTreeMap<ActionId, Vec<u64>>,
@@ -162,7 +194,10 @@ impl<W: World, S: Store> Run<W, S> {
                 watch.was_asked(&instance.name, *at);
             }
         }
-        let versions = engine.definitions.iter().map(|(id, definition)| (id.clone(), definition.version.clone()));
+        let versions = engine
+            .definitions
+            .iter()
+            .map(|(id, definition)| (id.clone(), definition.version.clone()));
         let (versions, heartbeat) = (versions.collect(), engine.clock.now());
         Self {
             engine,
@@ -214,7 +249,13 @@ impl<W: World, S: Store> Run<W, S> {
                 }
                 Next::StepReached(Step { soak, pause, .. }, instances) => {
                     let (step, of) = self.step();
-                    self.record(Event::StepReached { step, of, instances, soak, pause });
+                    self.record(Event::StepReached {
+                        step,
+                        of,
+                        instances,
+                        soak,
+                        pause,
+                    });
                     continue;
                 }
                 Next::StepPassed => {
@@ -223,7 +264,11 @@ impl<W: World, S: Store> Run<W, S> {
                     continue;
                 }
                 // What is done at the end is done when it is certain which end that is.
-                Next::Run(errand) if errand.outcome.is_some() && self.hears_of_loss_at_last().await => continue,
+                Next::Run(errand)
+                    if errand.outcome.is_some() && self.hears_of_loss_at_last().await =>
+                {
+                    continue;
+                }
                 Next::Run(errand) => {
                     self.begin_chore(&errand);
                     continue;
@@ -246,21 +291,29 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// The present step's number, from 1, and how many there are.
     fn step(&self) -> (u32, u32) {
-        (self.rollout.steps_passed.saturating_add(1), self.engine.spec.step_count())
+        (
+            self.rollout.steps_passed.saturating_add(1),
+            self.engine.spec.step_count(),
+        )
     }
 
-    // ── the one door ───────────────────────────────────────────────────────────────────────────────────────────────
+    // ── the one door ─────────────────────────────────────────────────────────────────────────────
 
-    /// Takes in an event. It has no effect and nobody is shown it before [`Run::flush`] has made it durable.
+    /// Takes in an event. It has no effect and nobody is shown it before [`Run::flush`] has made it
+    /// durable.
     pub(super) fn record(&mut self, mut event: Event) {
         event.hide(&self.engine.veil);
-        let entry = Entry { at: self.engine.clock.now(), event };
+        let entry = Entry {
+            at: self.engine.clock.now(),
+            event,
+        };
         self.rollout.apply(&entry);
         self.marks.apply(&entry);
         self.recorded.push(entry);
     }
 
-    /// Makes what was recorded durable, all in one commit, then shows it, then lets the orders in it go out.
+    /// Makes what was recorded durable, all in one commit, then shows it, then lets the orders in
+    /// it go out.
     fn flush(&mut self) -> Result<(), EngineError> {
         if self.recorded.is_empty() {
             return Ok(());
@@ -276,7 +329,11 @@ impl<W: World, S: Store> Run<W, S> {
             self.spawn(async move {
                 let host = order.action.host().clone();
                 let performed = world.perform(order).await;
-                Message::Ended { id, host, performed }
+                Message::Ended {
+                    id,
+                    host,
+                    performed,
+                }
             });
         }
         Ok(())
@@ -305,10 +362,14 @@ impl<W: World, S: Store> Run<W, S> {
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
         let outcome = outcome.hidden(&self.engine.veil);
-        self.record(Event::RolloutFinished { outcome: outcome.clone() });
+        self.record(Event::RolloutFinished {
+            outcome: outcome.clone(),
+        });
         self.flush()?;
         let proven = outcome == Outcome::Succeeded && self.progress.updated_available > 0;
-        self.engine.store.end_rollout(self.id, &outcome, proven, self.engine.clock.now())?;
+        self.engine
+            .store
+            .end_rollout(self.id, &outcome, proven, self.engine.clock.now())?;
         Ok(outcome)
     }
 
@@ -317,34 +378,52 @@ impl<W: World, S: Store> Run<W, S> {
         if failure.kind.is_of_a_chore() {
             return std::mem::take(&mut self.chore_output);
         }
-        let Some(slot) = &failure.slot else { return Vec::new() };
+        let Some(slot) = &failure.slot else {
+            return Vec::new();
+        };
         let asked = self.engine.clock.now();
         let tail = self.engine.world.log_tail(slot, LOG_LINES);
-        let log = tokio::time::timeout(LOG_DEADLINE, tail).await.unwrap_or_default();
+        let log = tokio::time::timeout(LOG_DEADLINE, tail)
+            .await
+            .unwrap_or_default();
         self.notice_sleep(asked + LOG_DEADLINE);
         // It may have taken a while: the next plan is made on what has arrived since.
         self.take_all();
         log
     }
 
-    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     fn give(&mut self, action: Action) {
         let id = self.rollout.next_action_id();
         let instance = match &action {
             Action::Start { release, .. } => {
-                let name = InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id);
+                let name =
+                    InstanceId::new(&self.engine.spec.service, release, self.rollout.epoch, id);
                 Some((self.rollout.revision_of(release), name))
             }
             _ => None,
         };
         let name = instance.as_ref().map(|(_, name)| name.clone());
-        self.record(Event::ActionStarted { id, action: action.clone(), instance: name });
+        self.record(Event::ActionStarted {
+            id,
+            action: action.clone(),
+            instance: name,
+        });
         self.outdate(&action);
         self.given.insert(id, self.counts(&action));
         // It goes out when the intent is durable.
         let (epoch, progress_deadline) = (self.rollout.epoch, self.engine.spec.progress_deadline);
-        self.intended.push((id, Order { id, action, epoch, instance, progress_deadline }));
+        self.intended.push((
+            id,
+            Order {
+                id,
+                action,
+                epoch,
+                instance,
+                progress_deadline,
+            },
+        ));
     }
 
     /// Looks that began before this order are out of date.
@@ -355,24 +434,48 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// How many orders the balancers of an action have had so far.
     fn counts(&self, action: &Action) -> Vec<u64> {
-        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else { return Vec::new() };
-        traffic.balancers_of(slot).iter().map(|balancer| self.orders.get(balancer).copied().unwrap_or(0)).collect()
+        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else {
+            return Vec::new();
+        };
+        traffic
+            .balancers_of(slot)
+            .iter()
+            .map(|balancer| self.orders.get(balancer).copied().unwrap_or(0))
+            .collect()
     }
 
     fn outdate_balancers(&mut self, action: &Action) {
-        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else { return };
-        for balancer in traffic.balancers_of(slot).iter().filter(|balancer| *balancer != action.host()) {
+        let Some((traffic, slot)) = self.engine.spec.traffic.as_ref().zip(action.slot()) else {
+            return;
+        };
+        for balancer in traffic
+            .balancers_of(slot)
+            .iter()
+            .filter(|balancer| *balancer != action.host())
+        {
             *self.orders.entry(balancer.clone()).or_default() += 1;
         }
     }
 
     /// The order that was given at `begun` has ended.
-    pub(super) fn ended(&mut self, id: ActionId, host: &HostId, mut performed: Performed, begun: Time) {
+    pub(super) fn ended(
+        &mut self,
+        id: ActionId,
+        host: &HostId,
+        mut performed: Performed,
+        begun: Time,
+    ) {
         let stops = self.stops_on(host);
-        let action = self.rollout.in_flight.get(&id).map(|in_flight| in_flight.action.clone());
+        let action = self
+            .rollout
+            .in_flight
+            .get(&id)
+            .map(|in_flight| in_flight.action.clone());
         // What was ordered of a balancer meanwhile may have come after this order's own look at it.
         let given = self.given.remove(&id).unwrap_or_default();
-        let is_newest = action.as_ref().is_some_and(|action| self.counts(action) == given);
+        let is_newest = action
+            .as_ref()
+            .is_some_and(|action| self.counts(action) == given);
         // What the balancers said while it was under way may be of before.
         if let Some(action) = &action {
             self.outdate_balancers(action);
@@ -391,26 +494,50 @@ impl<W: World, S: Store> Run<W, S> {
                 self.record(Event::ActionFailed { id, error });
             }
             Performed::Fenced { seen } => {
-                self.record(Event::Fenced { host: host.clone(), seen });
-                self.record(Event::ActionFailed { id, error: format!("refused: the host has seen epoch {seen}") });
+                self.record(Event::Fenced {
+                    host: host.clone(),
+                    seen,
+                });
+                self.record(Event::ActionFailed {
+                    id,
+                    error: format!("refused: the host has seen epoch {seen}"),
+                });
             }
-            Performed::Switched { views, receipt, observation } => {
+            Performed::Switched {
+                views,
+                receipt,
+                observation,
+            } => {
                 if let Some(observation) = observation {
                     self.observed(host, observation, begun);
                 }
                 for (balancer, view) in views {
-                    let slot = action.as_ref().and_then(Action::slot).filter(|_| !is_newest);
-                    let view =
-                        slot.map_or_else(|| view.clone(), |slot| self.engine.fleet.viewed_in(&balancer, slot, &view));
+                    let slot = action
+                        .as_ref()
+                        .and_then(Action::slot)
+                        .filter(|_| !is_newest);
+                    let view = slot.map_or_else(
+                        || view.clone(),
+                        |slot| self.engine.fleet.viewed_in(&balancer, slot, &view),
+                    );
                     self.viewed(&balancer, Ok(view));
                 }
-                if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, action) {
-                    self.record(Event::Drained { slot, instance, receipt });
+                if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) =
+                    (receipt, action)
+                {
+                    self.record(Event::Drained {
+                        slot,
+                        instance,
+                        receipt,
+                    });
                 }
                 self.record(Event::ActionDone { id });
             }
             Performed::BalancerLost { balancer, why } => {
-                self.record(Event::ActionUnknown { id, why: why.clone() });
+                self.record(Event::ActionUnknown {
+                    id,
+                    why: why.clone(),
+                });
                 self.viewed(&balancer, Err(Unusable { why }));
             }
             Performed::Busy { why } => {
@@ -418,7 +545,10 @@ impl<W: World, S: Store> Run<W, S> {
                 self.watch.look_now(host);
             }
             Performed::Unknown { why } => {
-                self.record(Event::ActionUnknown { id, why: why.clone() });
+                self.record(Event::ActionUnknown {
+                    id,
+                    why: why.clone(),
+                });
                 self.lost(host, why);
                 self.watch.look_now(host);
             }
@@ -428,8 +558,14 @@ impl<W: World, S: Store> Run<W, S> {
 
     /// The instances on a host that were ordered to stop, and whose end nobody has seen.
     fn stops_on(&self, host: &HostId) -> Vec<(Slot, InstanceId)> {
-        let in_flight = self.rollout.in_flight.values().map(|in_flight| &in_flight.action);
-        let ordered = in_flight.chain(&self.rollout.unknown).filter(|action| action.host() == host);
+        let in_flight = self
+            .rollout
+            .in_flight
+            .values()
+            .map(|in_flight| &in_flight.action);
+        let ordered = in_flight
+            .chain(&self.rollout.unknown)
+            .filter(|action| action.host() == host);
         let stops = ordered.filter_map(|action| match action {
             Action::Stop { slot, instance, .. } => Some((slot.clone(), instance.clone())),
             _ => None,
@@ -437,30 +573,47 @@ impl<W: World, S: Store> Run<W, S> {
         stops.collect()
     }
 
-    /// An instance that is still there after an order to stop it may have been told to end: what it answered before says
-    /// nothing about how it is since.
+    /// An instance that is still there after an order to stop it may have been told to end: what it
+    /// answered before says nothing about how it is since.
     fn doubt(&mut self, host: &HostId, stops: Vec<(Slot, InstanceId)>) {
         for (slot, name) in stops {
-            let Some(instance) = self.engine.fleet.instance_mut(&slot).filter(|is| is.name == name) else { continue };
+            let Some(instance) = self
+                .engine
+                .fleet
+                .instance_mut(&slot)
+                .filter(|is| is.name == name)
+            else {
+                continue;
+            };
             instance.health.last = None;
-            self.fresh_from.insert(host.clone(), self.engine.clock.now());
+            self.fresh_from
+                .insert(host.clone(), self.engine.clock.now());
             self.watch.ask_now(&name);
         }
     }
 
-    // ── waiting ────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
     /// Sends out what is due, and waits until something happens or `wake` comes.
     async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
         let now = self.engine.clock.now();
         let next = self.send_due(now);
         let measured = self.measure_due(now);
-        let until =
-            [wake, next, measured, Some(self.heartbeat + HEARTBEAT), Some(now + TICK)].into_iter().flatten().min();
+        let until = [
+            wake,
+            next,
+            measured,
+            Some(self.heartbeat + HEARTBEAT),
+            Some(now + TICK),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let until = until.unwrap_or(now);
         let pause = until.since(now);
         let arrived = tokio::select! {
-            // No dice among what is ready at the same moment: the same happenings give the same run.
+            // No dice among what is ready at the same moment: the same happenings give the same
+            // run.
             biased;
             Some(signal) = self.engine.interrupts.recv() => {
                 self.interrupt(signal);
@@ -493,18 +646,24 @@ impl<W: World, S: Store> Run<W, S> {
         if self.rollout.interrupted {
             self.interrupted_twice = true;
         } else {
-            self.record(Event::Interrupted { by: signal.to_owned() });
+            self.record(Event::Interrupted {
+                by: signal.to_owned(),
+            });
         }
     }
 
     /// What another process asks of this rollout.
     fn hear(&mut self) -> Result<(), EngineError> {
-        let Some(Request { wish, by }) = self.engine.store.request(self.id)? else { return Ok(()) };
+        let Some(Request { wish, by }) = self.engine.store.request(self.id)? else {
+            return Ok(());
+        };
         match wish {
             Wish::Pause if self.rollout.paused.is_none() => self.record(Event::Paused { by }),
             Wish::Abort if self.rollout.aborted.is_none() => self.record(Event::Aborted { by }),
             Wish::Freeze if self.rollout.frozen.is_none() => {
-                self.record(Event::Frozen { freeze: format!("frozen by {by}") });
+                self.record(Event::Frozen {
+                    freeze: format!("frozen by {by}"),
+                });
             }
             Wish::Promote { step } if step == self.step().0 && !self.rollout.promoted => {
                 self.record(Event::Promoted { by, full: false });
@@ -512,21 +671,39 @@ impl<W: World, S: Store> Run<W, S> {
             Wish::PromoteFully if self.rollout.steps_passed < u32::MAX => {
                 self.record(Event::Promoted { by, full: true });
             }
-            Wish::Pause | Wish::Abort | Wish::Freeze | Wish::Promote { .. } | Wish::PromoteFully => {}
+            Wish::Pause
+            | Wish::Abort
+            | Wish::Freeze
+            | Wish::Promote { .. }
+            | Wish::PromoteFully => {}
         }
         Ok(())
     }
 
     fn send_due(&mut self, now: Time) -> Option<Time> {
-        let busy: BTreeSet<_> =
-            self.rollout.in_flight.values().map(|in_flight| in_flight.action.host().clone()).collect();
-        let due =
-            self.watch.due(&self.engine.fleet, &self.engine.definitions, self.engine.spec.traffic.as_ref(), &busy, now);
+        let busy: BTreeSet<_> = self
+            .rollout
+            .in_flight
+            .values()
+            .map(|in_flight| in_flight.action.host().clone())
+            .collect();
+        let due = self.watch.due(
+            &self.engine.fleet,
+            &self.engine.definitions,
+            self.engine.spec.traffic.as_ref(),
+            &busy,
+            now,
+        );
         for (slot, instance) in due.asks {
             let world = Arc::clone(&self.engine.world);
             self.spawn(async move {
                 let verdict = world.ask(&slot, &instance).await;
-                Message::Asked { slot, instance: instance.name, restarts: instance.restarts, verdict }
+                Message::Asked {
+                    slot,
+                    instance: instance.name,
+                    restarts: instance.restarts,
+                    verdict,
+                }
             });
         }
         for host in due.looks {
@@ -534,7 +711,11 @@ impl<W: World, S: Store> Run<W, S> {
             let orders = self.orders.get(&host).copied().unwrap_or(0);
             self.spawn(async move {
                 let looked = world.look(&host).await;
-                Message::Looked { host, orders, looked }
+                Message::Looked {
+                    host,
+                    orders,
+                    looked,
+                }
             });
         }
         for balancer in due.views {
@@ -542,7 +723,11 @@ impl<W: World, S: Store> Run<W, S> {
             let orders = self.orders.get(&balancer).copied().unwrap_or(0);
             self.spawn(async move {
                 let viewed = world.view(&balancer).await;
-                Message::Viewed { balancer, orders, viewed }
+                Message::Viewed {
+                    balancer,
+                    orders,
+                    viewed,
+                }
             });
         }
         due.next
@@ -553,8 +738,9 @@ impl<W: World, S: Store> Run<W, S> {
         self.tasks.spawn(async move { (begun, task.await) });
     }
 
-    /// Whoever was to go on at `until` and does so much later has slept: its machine was suspended, or its process
-    /// stopped. All that it knows is old; every host is looked at before anything is decided about it.
+    /// Whoever was to go on at `until` and does so much later has slept: its machine was suspended,
+    /// or its process stopped. All that it knows is old; every host is looked at before anything is
+    /// decided about it.
     fn notice_sleep(&mut self, until: Time) {
         let now = self.engine.clock.now();
         let slept = now.since(until);

@@ -1,4 +1,5 @@
-//! Who is asked and looked at next. When is decided by `core::cadence`; this keeps the appointments.
+//! Who is asked and looked at next. When is decided by `core::cadence`; this keeps the
+//! appointments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,8 @@ pub(super) struct Watch {
     hurried: BTreeSet<HostId>,
     viewing: BTreeSet<HostId>,
     viewed: BTreeMap<HostId, Time>,
-    /// Instances that answered while nobody was known to listen: asked again once their host has been looked at.
+    /// Instances that answered while nobody was known to listen: asked again once their host has
+    /// been looked at.
     unproven: BTreeSet<InstanceId>,
 }
 
@@ -38,7 +40,8 @@ pub(super) struct Due {
 }
 
 impl Watch {
-    /// All appointments that are due, marked as under way. `busy` hosts are not looked at: their order brings news.
+    /// All appointments that are due, marked as under way. `busy` hosts are not looked at: their
+    /// order brings news.
     pub(super) fn due(
         &mut self,
         fleet: &Fleet,
@@ -53,35 +56,69 @@ impl Watch {
             if !busy.contains(id) && !self.looking.contains(id) {
                 let looked = *self.looked.entry(id.clone()).or_insert(now);
                 let misses = self.misses.get(id).copied().unwrap_or(0);
-                let at = if self.hurried.contains(id) { now } else { looked + cadence::look_again_after(host, misses) };
-                if at <= now { due.looks.push(id.clone()) } else { later(at) }
+                let at = if self.hurried.contains(id) {
+                    now
+                } else {
+                    looked + cadence::look_again_after(host, misses)
+                };
+                if at <= now {
+                    due.looks.push(id.clone())
+                } else {
+                    later(at)
+                }
             }
             if !host.is_reachable() {
                 continue;
             }
-            for (port, instance) in host.instances().filter(|(_, instance)| instance.is_running()) {
-                let Some(definition) = definitions.get(&instance.release) else { continue };
+            for (port, instance) in host
+                .instances()
+                .filter(|(_, instance)| instance.is_running())
+            {
+                let Some(definition) = definitions.get(&instance.release) else {
+                    continue;
+                };
                 if self.asking.contains(&instance.name) {
                     continue;
                 }
                 let at = match self.asked.get(&instance.name) {
-                    Some(asked) => *asked + cadence::ask_again_after(instance, &definition.readiness),
+                    Some(asked) => {
+                        *asked + cadence::ask_again_after(instance, &definition.readiness)
+                    }
                     None => cadence::first_ask_at(instance, &definition.readiness),
                 };
                 if at <= now {
-                    due.asks.push((Slot { host: id.clone(), port }, instance.clone()));
+                    due.asks.push((
+                        Slot {
+                            host: id.clone(),
+                            port,
+                        },
+                        instance.clone(),
+                    ));
                 } else {
                     later(at);
                 }
             }
         }
-        let balancers = traffic.map(|traffic| fleet.balancers_to_ask(traffic)).unwrap_or_default();
-        for balancer in balancers.into_iter().filter(|balancer| !self.viewing.contains(balancer)) {
-            let at = self.viewed.get(&balancer).map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
-            if at <= now { due.views.push(balancer) } else { later(at) }
+        let balancers = traffic
+            .map(|traffic| fleet.balancers_to_ask(traffic))
+            .unwrap_or_default();
+        for balancer in balancers
+            .into_iter()
+            .filter(|balancer| !self.viewing.contains(balancer))
+        {
+            let at = self
+                .viewed
+                .get(&balancer)
+                .map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
+            if at <= now {
+                due.views.push(balancer)
+            } else {
+                later(at)
+            }
         }
         self.viewing.extend(due.views.iter().cloned());
-        self.asking.extend(due.asks.iter().map(|(_, instance)| instance.name.clone()));
+        self.asking
+            .extend(due.asks.iter().map(|(_, instance)| instance.name.clone()));
         self.looking.extend(due.looks.iter().cloned());
         due
     }
@@ -97,13 +134,15 @@ impl Watch {
         self.asked.insert(instance.clone(), at);
     }
 
-    /// An instance has answered though nobody was known to listen: its host is looked at, then it is asked again.
+    /// An instance has answered though nobody was known to listen: its host is looked at, then it
+    /// is asked again.
     pub(super) fn look_before_asking(&mut self, host: &HostId, instance: &InstanceId) {
         self.unproven.insert(instance.clone());
         self.hurried.insert(host.clone());
     }
 
-    /// A host has been looked at, or has shown its state at the end of an order; `seen` is what was found, if it was.
+    /// A host has been looked at, or has shown its state at the end of an order; `seen` is what was
+    /// found, if it was.
     pub(super) fn looked(&mut self, host: &HostId, seen: Option<&Host>, now: Time) {
         self.looking.remove(host);
         self.hurried.remove(host);

@@ -28,7 +28,8 @@ pub trait World: Send + Sync + 'static {
     /// Asks an instance once whether it is ready.
     fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
 
-    /// Measures a number by which a new version is judged; one that compares instances is not measured here.
+    /// Measures a number by which a new version is judged; one that compares instances is not
+    /// measured here.
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
     /// Does something that is done once.
@@ -49,7 +50,8 @@ pub struct Order {
     pub epoch: Epoch,
     /// The revision and the name of the instance that a start makes.
     pub instance: Option<(crate::core::names::Revision, InstanceId)>,
-    /// How long the rollout may stand without progress: what a host or a balancer may take where nothing else says so.
+    /// How long the rollout may stand without progress: what a host or a balancer may take where
+    /// nothing else says so.
     pub progress_deadline: Duration,
 }
 
@@ -79,7 +81,8 @@ pub enum Performed {
         /// The host's state, where it was ordered too.
         observation: Option<Observation>,
     },
-    /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host nothing was done.
+    /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host
+    /// nothing was done.
     BalancerLost {
         /// Which.
         balancer: HostId,
@@ -103,10 +106,17 @@ impl Performed {
     pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
         let observation = match self {
             Self::Done(observation) => Some(observation),
-            Self::Failed { observation, .. } | Self::Switched { observation, .. } => observation.as_mut(),
-            Self::Fenced { .. } | Self::BalancerLost { .. } | Self::Busy { .. } | Self::Unknown { .. } => None,
+            Self::Failed { observation, .. } | Self::Switched { observation, .. } => {
+                observation.as_mut()
+            }
+            Self::Fenced { .. }
+            | Self::BalancerLost { .. }
+            | Self::Busy { .. }
+            | Self::Unknown { .. } => None,
         };
-        observation.map(|observation| std::mem::take(&mut observation.hooks)).unwrap_or_default()
+        observation
+            .map(|observation| std::mem::take(&mut observation.hooks))
+            .unwrap_or_default()
     }
 }
 

@@ -11,8 +11,17 @@ use crate::core::notice::Notice;
 pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), String> {
     let message = message(mail, notice)?;
     // A name without a slash would be looked for elsewhere.
-    let sendmail = std::path::absolute(&mail.sendmail).unwrap_or_else(|_| mail.sendmail.clone()).display().to_string();
-    process::feed(&[sendmail, "-t".to_owned(), "-i".to_owned()], message.as_bytes(), &[], None).await
+    let sendmail = std::path::absolute(&mail.sendmail)
+        .unwrap_or_else(|_| mail.sendmail.clone())
+        .display()
+        .to_string();
+    process::feed(
+        &[sendmail, "-t".to_owned(), "-i".to_owned()],
+        message.as_bytes(),
+        &[],
+        None,
+    )
+    .await
 }
 
 /// The message, with a line feed at the end of a line as is usual on this machine.
@@ -28,6 +37,8 @@ fn message(mail: &MailConfig, notice: &Notice) -> Result<String, String> {
     if let Some(from) = &mail.from {
         message = message.from(from.as_str());
     }
-    let text = message.write_to_string().map_err(|why| format!("it cannot be written: {why}"))?;
+    let text = message
+        .write_to_string()
+        .map_err(|why| format!("it cannot be written: {why}"))?;
     Ok(text.replace("\r\n", "\n"))
 }

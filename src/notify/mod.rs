@@ -1,5 +1,6 @@
-//! Floor 2: tells people and programs that were not there what a run came to. Nobody who cannot be told changes anything
-//! about the run: each is given so long and no longer, and is named in a note.
+//! Floor 2: tells people and programs that were not there what a run came to. Nobody who cannot be
+//! told changes anything about the run: each is given so long and no longer, and is named in a
+//! note.
 
 mod mail;
 mod process;
@@ -15,7 +16,8 @@ use crate::core::time::Human;
 
 pub use textfile::write as write_textfile;
 
-/// Tells all that are to be told, at the same time. `dir` is where a command begins. What went wrong, a line each.
+/// Tells all that are to be told, at the same time. `dir` is where a command begins. What went
+/// wrong, a line each.
 pub async fn deliver(config: &NotifyConfig, notice: &Notice, dir: &Path) -> Vec<String> {
     if !config.on.contains(&notice.occasion) {
         return Vec::new();
@@ -30,24 +32,39 @@ pub async fn deliver(config: &NotifyConfig, notice: &Notice, dir: &Path) -> Vec<
     };
     let mail = async {
         let mail = config.mail.as_ref()?;
-        failed("[notify.mail]", within(config.timeout, mail::send(mail, notice)).await)
+        failed(
+            "[notify.mail]",
+            within(config.timeout, mail::send(mail, notice)).await,
+        )
     };
     let command = async {
         let words = config.command.as_ref()?;
-        failed("`command` in [notify]", within(config.timeout, process::tell(words, notice, dir)).await)
+        failed(
+            "`command` in [notify]",
+            within(config.timeout, process::tell(words, notice, dir)).await,
+        )
     };
     let (webhook, mail, command) = futures::join!(webhook, mail, command);
     [webhook, mail, command].into_iter().flatten().collect()
 }
 
-async fn within(timeout: Duration, told: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+async fn within(
+    timeout: Duration,
+    told: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
     tokio::time::timeout(timeout, told)
         .await
-        .unwrap_or_else(|_| Err(format!("it took longer than {} (`timeout` in [notify])", Human(timeout))))
+        .unwrap_or_else(|_| {
+            Err(format!(
+                "it took longer than {} (`timeout` in [notify])",
+                Human(timeout)
+            ))
+        })
 }
 
 fn failed(whom: &str, told: Result<(), String>) -> Option<String> {
-    told.err().map(|why| format!("note: {whom} told nobody: {why}"))
+    told.err()
+        .map(|why| format!("note: {whom} told nobody: {why}"))
 }
 
 /// Where a webhook is, read when it is needed.
@@ -55,7 +72,8 @@ fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
     let (text, of) = match &webhook.url {
         WebhookUrl::Literal(url) => return Ok(url.clone()),
         WebhookUrl::Env(name) => {
-            let text = std::env::var(name).map_err(|_| format!("{name} (`url_env`) is not in the environment"))?;
+            let text = std::env::var(name)
+                .map_err(|_| format!("{name} (`url_env`) is not in the environment"))?;
             (text, name.clone())
         }
         WebhookUrl::File(path) => {
@@ -69,5 +87,9 @@ fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
 
 /// The texts of a configuration that must not be shown.
 pub fn secrets_of(config: &NotifyConfig) -> Vec<String> {
-    config.webhook.iter().filter_map(|webhook| url_of(webhook).ok()).collect()
+    config
+        .webhook
+        .iter()
+        .filter_map(|webhook| url_of(webhook).ok())
+        .collect()
 }

@@ -15,7 +15,8 @@ use crate::core::notice::Notice;
 const COMPLAINT_BYTES_MAX: u64 = 64 << 10;
 const COMPLAINT_CHARS_MAX: usize = 200;
 
-/// Runs a command with the notice as JSON on its stdin, and what matters most of it in its environment.
+/// Runs a command with the notice as JSON on its stdin, and what matters most of it in its
+/// environment.
 pub(super) async fn tell(words: &[String], notice: &Notice, dir: &Path) -> Result<(), String> {
     let mut json = serde_json::to_string(notice).map_err(|why| why.to_string())?;
     json.push('\n');
@@ -29,8 +30,14 @@ pub(super) async fn tell(words: &[String], notice: &Notice, dir: &Path) -> Resul
         ("SHIP_VERB", notice.verb.clone()),
         ("SHIP_VERSION", text(&notice.version)),
         ("SHIP_PREVIOUS_VERSION", text(&notice.previous_version)),
-        ("SHIP_REVISION", number(notice.revision.map(|revision| revision.to_string()))),
-        ("SHIP_ROLLOUT", number(notice.rollout.map(|rollout| rollout.to_string()))),
+        (
+            "SHIP_REVISION",
+            number(notice.revision.map(|revision| revision.to_string())),
+        ),
+        (
+            "SHIP_ROLLOUT",
+            number(notice.rollout.map(|rollout| rollout.to_string())),
+        ),
         ("SHIP_WHO", notice.who.clone()),
         ("SHIP_EXIT_CODE", notice.exit_code.to_string()),
         ("SHIP_SUMMARY", notice.summary.clone()),
@@ -47,34 +54,68 @@ pub(super) async fn feed(
     environment: &[(&str, String)],
     dir: Option<&Path>,
 ) -> Result<(), String> {
-    let Some((program, arguments)) = words.split_first() else { return Err("an empty command".to_owned()) };
+    let Some((program, arguments)) = words.split_first() else {
+        return Err("an empty command".to_owned());
+    };
     let mut command = Command::new(program);
     without_secrets(command.as_std_mut());
-    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);
     }
     // A file, as what it leaves in the background may hold a pipe open for ever.
-    let mut complaint = tempfile::tempfile().map_err(|why| format!("there is no place for what it says: {why}"))?;
+    let mut complaint =
+        tempfile::tempfile().map_err(|why| format!("there is no place for what it says: {why}"))?;
     let stderr = complaint.try_clone().map_err(|why| why.to_string())?;
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|why| format!("{program} cannot be started: {why}"))?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .map_err(|why| format!("{program} cannot be started: {why}"))?;
+    let mut group = Group(
+        child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw),
+    );
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read is judged by how it ends.
         let _ = stdin.write_all(input).await;
     }
-    let status = child.wait().await.map_err(|why| format!("{program}: {why}"))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|why| format!("{program}: {why}"))?;
     group.0 = None;
     if status.success() {
         return Ok(());
     }
     let mut said = Vec::new();
-    let _ = complaint.rewind().and_then(|()| complaint.take(COMPLAINT_BYTES_MAX).read_to_end(&mut said));
+    let _ = complaint
+        .rewind()
+        .and_then(|()| complaint.take(COMPLAINT_BYTES_MAX).read_to_end(&mut said));
     let said = String::from_utf8_lossy(&said);
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    let last: String = last.chars().filter(|c| !c.is_control()).take(COMPLAINT_CHARS_MAX).collect();
-    let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+    let last = said
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())
+        .unwrap_or_default();
+    let last: String = last
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(COMPLAINT_CHARS_MAX)
+        .collect();
+    let said = if last.is_empty() {
+        String::new()
+    } else {
+        format!(": {last}")
+    };
     Err(format!("{program} ended with {status}{said}"))
 }
 

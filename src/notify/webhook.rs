@@ -17,11 +17,21 @@ pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Res
             .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")))
     };
     // A machine without any root certificate can still post by http.
-    let client = builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|why| innermost(&why))?;
-    let request = client.post(url).header("content-type", "application/json").body(body(shape, notice).to_string());
+    let client = builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
+        .map_err(|why| innermost(&why))?;
+    let request = client
+        .post(url)
+        .header("content-type", "application/json")
+        .body(body(shape, notice).to_string());
     let response = request.send().await.map_err(|why| innermost(&why))?;
     let status = response.status();
-    if status.is_success() { Ok(()) } else { Err(format!("the server answers {status}")) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("the server answers {status}"))
+    }
 }
 
 /// The last cause, which is the one that tells; reqwest's own text would show the whole URL.
@@ -31,7 +41,11 @@ fn innermost(error: &reqwest::Error) -> String {
         last = source;
     }
     let is_top = error.source().is_none();
-    if is_top { "it could not be asked".to_owned() } else { last.to_string() }
+    if is_top {
+        "it could not be asked".to_owned()
+    } else {
+        last.to_string()
+    }
 }
 
 fn body(shape: WebhookShape, notice: &Notice) -> Value {
@@ -42,20 +56,36 @@ fn body(shape: WebhookShape, notice: &Notice) -> Value {
     }
 }
 
-/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>, which others understand too.
+/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>, which others
+/// understand too.
 fn slack(notice: &Notice) -> Value {
     // Slack's own three; anything else in angle brackets would be a link or call everybody.
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let facts: Vec<_> =
-        notice.facts().into_iter().map(|(name, fact)| format!("\n• {name}: {}", escaped(&fact))).collect();
-    let text = format!("*{}*\n{}{}", escaped(&notice.subject()), escaped(&notice.summary), facts.concat());
+    let escaped = |text: &str| {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+    };
+    let facts: Vec<_> = notice
+        .facts()
+        .into_iter()
+        .map(|(name, fact)| format!("\n• {name}: {}", escaped(&fact)))
+        .collect();
+    let text = format!(
+        "*{}*\n{}{}",
+        escaped(&notice.subject()),
+        escaped(&notice.summary),
+        facts.concat()
+    );
     json!({ "text": text })
 }
 
 /// An adaptive card, as the workflows take it that have replaced Teams' connectors.
 fn teams(notice: &Notice) -> Value {
-    let facts: Vec<_> =
-        notice.facts().into_iter().map(|(name, fact)| json!({ "title": name, "value": fact })).collect();
+    let facts: Vec<_> = notice
+        .facts()
+        .into_iter()
+        .map(|(name, fact)| json!({ "title": name, "value": fact }))
+        .collect();
     let colour = match notice.occasion {
         Occasion::Success => "Good",
         Occasion::Failure => "Attention",

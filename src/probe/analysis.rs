@@ -14,15 +14,23 @@ use crate::core::time::Human;
 /// A longer answer is none to a question for one number.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Judges a value of a JSON document, in no more time than `deadline`. `pointer` is a JSON pointer to the value.
-pub async fn measure_http(url: &str, pointer: &str, success: &Bound, deadline: Duration) -> Measurement {
+/// Judges a value of a JSON document, in no more time than `deadline`. `pointer` is a JSON pointer
+/// to the value.
+pub async fn measure_http(
+    url: &str,
+    pointer: &str,
+    success: &Bound,
+    deadline: Duration,
+) -> Measurement {
     within(deadline, async {
         let (status, document) = get(Url::parse(url).map_err(|why| why.to_string())?).await?;
         if !(200..300).contains(&status) {
             return Err(format!("HTTP {status}"));
         }
         let document = document.ok_or("the answer is no JSON")?;
-        let value = document.pointer(pointer).ok_or_else(|| format!("the answer has no value at {pointer}"))?;
+        let value = document
+            .pointer(pointer)
+            .ok_or_else(|| format!("the answer has no value at {pointer}"))?;
         match value {
             Value::Null => Ok(Measurement::inconclusive(format!("null at {pointer}"))),
             value => number(value).map(|number| Measurement::of(number, success)),
@@ -31,14 +39,21 @@ pub async fn measure_http(url: &str, pointer: &str, success: &Bound, deadline: D
     .await
 }
 
-/// Judges the answer to an instant query, in no more time than `deadline`. `address` is Prometheus' base URL.
-pub async fn measure_prometheus(address: &str, query: &str, success: &Bound, deadline: Duration) -> Measurement {
+/// Judges the answer to an instant query, in no more time than `deadline`. `address` is Prometheus'
+/// base URL.
+pub async fn measure_prometheus(
+    address: &str,
+    query: &str,
+    success: &Bound,
+    deadline: Duration,
+) -> Measurement {
     within(deadline, async {
         let base = format!("{}/api/v1/query", address.trim_end_matches('/'));
         let mut url = Url::parse(&base).map_err(|why| why.to_string())?;
         url.query_pairs_mut().append_pair("query", query);
         let (status, document) = get(url).await?;
-        let document = document.ok_or_else(|| format!("HTTP {status}, and the answer is not Prometheus'"))?;
+        let document =
+            document.ok_or_else(|| format!("HTTP {status}, and the answer is not Prometheus'"))?;
         if document["status"] != "success" {
             let why = document["error"].as_str().unwrap_or("no reason given");
             return Err(format!("HTTP {status}: {}", harmless(why)));
@@ -46,14 +61,21 @@ pub async fn measure_prometheus(address: &str, query: &str, success: &Bound, dea
         let (kind, result) = (&document["data"]["resultType"], &document["data"]["result"]);
         let pair = match (kind.as_str(), result.as_array().map(Vec::as_slice)) {
             (Some("scalar"), _) => result,
-            (Some("vector"), Some([])) => return Ok(Measurement::inconclusive("the query finds nothing")),
+            (Some("vector"), Some([])) => {
+                return Ok(Measurement::inconclusive("the query finds nothing"));
+            }
             (Some("vector"), Some([one])) => &one["value"],
             (Some("vector"), Some(many)) => {
-                return Err(format!("the query finds {} elements; aggregate them to one, with sum() say", many.len()));
+                return Err(format!(
+                    "the query finds {} elements; aggregate them to one, with sum() say",
+                    many.len()
+                ));
             }
             (kind, _) => {
                 let kind = harmless(kind.unwrap_or("nothing"));
-                return Err(format!("the query gives a {kind}, and neither a scalar nor an instant vector"));
+                return Err(format!(
+                    "the query gives a {kind}, and neither a scalar nor an instant vector"
+                ));
             }
         };
         // [moment, "number"]
@@ -62,7 +84,10 @@ pub async fn measure_prometheus(address: &str, query: &str, success: &Bound, dea
     .await
 }
 
-async fn within(deadline: Duration, measured: impl Future<Output = Result<Measurement, String>>) -> Measurement {
+async fn within(
+    deadline: Duration,
+    measured: impl Future<Output = Result<Measurement, String>>,
+) -> Measurement {
     match timeout(deadline, measured).await {
         Ok(Ok(measurement)) => measurement,
         Ok(Err(why)) => Measurement::error(why),
@@ -74,16 +99,28 @@ async fn within(deadline: Duration, measured: impl Future<Output = Result<Measur
 async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
     // An error says that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder().user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
+    let builder =
+        reqwest::Client::builder().user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
     // To load the system's certificates takes longer than a question without TLS.
-    let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
+    let builder = if url.scheme() == "https" {
+        builder
+    } else {
+        builder.tls_certs_only([])
+    };
     let client = builder.build().map_err(|why| innermost(&why))?;
-    let mut response = client.get(url).send().await.map_err(|why| innermost(&why))?;
+    let mut response = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|why| innermost(&why))?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|why| innermost(&why))? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(format!("HTTP {status}, and the answer is longer than {} MiB", BODY_BYTES_MAX >> 20));
+            return Err(format!(
+                "HTTP {status}, and the answer is longer than {} MiB",
+                BODY_BYTES_MAX >> 20
+            ));
         }
         body.extend_from_slice(&chunk);
     }
@@ -100,7 +137,10 @@ fn number(value: &Value) -> Result<f64, String> {
     number.ok_or_else(|| format!("no number: {}", harmless(&value.to_string())))
 }
 
-/// The last cause, which is the one that tells. The URL, which may hold a password, is in none of them.
+/// The last cause, which is the one that tells. The URL, which may hold a password, is in none of
+/// them.
 fn innermost(error: &reqwest::Error) -> String {
-    chain(error).last().map_or_else(String::new, |cause| harmless(&cause.to_string()))
+    chain(error)
+        .last()
+        .map_or_else(String::new, |cause| harmless(&cause.to_string()))
 }

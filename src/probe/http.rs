@@ -46,7 +46,8 @@ impl Client {
 }
 
 fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
-    // reqwest wants a provider even where no TLS is spoken. An error says that there is one already, which is as good.
+    // reqwest wants a provider even where no TLS is spoken. An error says that there is one
+    // already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -54,7 +55,8 @@ fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
         .no_proxy()
         .http1_only()
         .pool_max_idle_per_host(0)
-        // Probes speak plain HTTP: to load the system's certificates would cost more than the probes.
+        // Probes speak plain HTTP: to load the system's certificates would cost more than the
+        // probes.
         .tls_certs_only([])
         .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
     match socket {
@@ -84,12 +86,16 @@ pub(super) async fn ask(
         Err(e) => return failed(&e, route),
     };
     let status = response.status().as_u16();
-    let status_is_right = wanted.status.map_or((200..400).contains(&status), |right| status == right);
+    let status_is_right = wanted
+        .status
+        .map_or((200..400).contains(&status), |right| status == right);
     let wanted_body = wanted.body.filter(|_| status_is_right);
     let mut body = Vec::new();
     while !is_enough(&body, wanted_body) {
         match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())]),
+            Ok(Some(chunk)) => {
+                body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())])
+            }
             Ok(None) => break,
             Err(e) => return Verdict::Fail(format!("HTTP {status}, then {}", innermost(&e))),
         }
@@ -103,9 +109,10 @@ pub(super) async fn ask(
         });
     }
     match wanted_body {
-        Some(text) if !contains(&body, text) => {
-            Verdict::Fail(format!("body does not contain \"{}\": it says \"{line}\"", harmless(text)))
-        }
+        Some(text) if !contains(&body, text) => Verdict::Fail(format!(
+            "body does not contain \"{}\": it says \"{line}\"",
+            harmless(text)
+        )),
         _ if line.is_empty() => Verdict::Pass(format!("HTTP {status}")),
         _ => Verdict::Pass(line),
     }
@@ -121,7 +128,8 @@ fn url(route: &Route, port: Port, path: &str) -> String {
     format!("http://{host}:{port}{slash}{path}")
 }
 
-/// Whether the rest of the body could not change the verdict: an endless one must not cost the deadline.
+/// Whether the rest of the body could not change the verdict: an endless one must not cost the
+/// deadline.
 fn is_enough(body: &[u8], wanted: Option<&str>) -> bool {
     body.len() >= BODY_BYTES_MAX
         || match wanted {
@@ -131,7 +139,10 @@ fn is_enough(body: &[u8], wanted: Option<&str>) -> bool {
 }
 
 fn contains(body: &[u8], text: &str) -> bool {
-    text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes())
+    text.is_empty()
+        || body
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
 }
 
 /// A request that got no answer.
@@ -144,7 +155,10 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
             Route::Direct { address } => address.as_str(),
             Route::Socket(_) => "the address",
         };
-        return Verdict::Error(format!("{UNRESOLVED}{address} on this machine: {}", innermost(error)));
+        return Verdict::Error(format!(
+            "{UNRESOLVED}{address} on this machine: {}",
+            innermost(error)
+        ));
     }
     match (io_error(error), route) {
         (Some(e), _) if error.is_connect() => trouble::verdict(e, route),
@@ -156,17 +170,28 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
 }
 
 pub(super) fn innermost(error: &reqwest::Error) -> String {
-    chain(error).last().map_or_else(String::new, |cause| harmless(&cause.to_string()))
+    chain(error)
+        .last()
+        .map_or_else(String::new, |cause| harmless(&cause.to_string()))
 }
 
 /// The first line that says something.
 fn first_line(text: &str) -> String {
-    harmless(text.trim_start().lines().next().unwrap_or_default().trim_end())
+    harmless(
+        text.trim_start()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_end(),
+    )
 }
 
-/// Text from outside for a person's terminal: short, and without anything that would move its cursor.
+/// Text from outside for a person's terminal: short, and without anything that would move its
+/// cursor.
 pub(super) fn harmless(text: &str) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut chars = text
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c });
     let mut shown: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
     if chars.next().is_some() {
         shown.push('…');
@@ -181,14 +206,25 @@ mod tests {
     #[test]
     fn an_answer_cannot_play_with_the_terminal() {
         assert_eq!(first_line("\n  \x1b[2Jready\r\nmore"), "\u{fffd}[2Jready");
-        assert_eq!(first_line(&"x".repeat(300)).chars().count(), SHOWN_CHARS_MAX + 1);
+        assert_eq!(
+            first_line(&"x".repeat(300)).chars().count(),
+            SHOWN_CHARS_MAX + 1
+        );
     }
 
     #[test]
     fn addresses_become_urls() {
-        let direct = |address: &str| Route::Direct { address: address.to_owned() };
+        let direct = |address: &str| Route::Direct {
+            address: address.to_owned(),
+        };
         assert_eq!(url(&direct("::1"), 80, "/"), "http://[::1]:80/");
-        assert_eq!(url(&direct("web1"), 8081, "healthz"), "http://web1:8081/healthz");
-        assert_eq!(url(&Route::Socket("/x".into()), 8081, "/a?b"), "http://localhost:8081/a?b");
+        assert_eq!(
+            url(&direct("web1"), 8081, "healthz"),
+            "http://web1:8081/healthz"
+        );
+        assert_eq!(
+            url(&Route::Socket("/x".into()), 8081, "/a?b"),
+            "http://localhost:8081/a?b"
+        );
     }
 }

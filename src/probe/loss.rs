@@ -1,7 +1,8 @@
 //! Asks the service all the while, as its users do: through whatever stands before the instances.
 //!
-//! A request goes out at every interval, whatever has become of those before: an asker that waited for slow answers would
-//! ask least when it matters most. Each ends by its timeout, so no more than timeout / interval are under way.
+//! A request goes out at every interval, whatever has become of those before: an asker that waited
+//! for slow answers would ask least when it matters most. Each ends by its timeout, so no more than
+//! timeout / interval are under way.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,8 @@ const LOOKED_AT_BYTES: usize = 4 << 10;
 /// Headers that often name the version.
 const VERSION_HEADERS: [&str; 2] = ["x-version", "server"];
 const VERSION_CHARS_MAX: usize = 64;
-/// Who comes back from a request so long after its timeout has slept, and knows nothing of the service.
+/// Who comes back from a request so long after its timeout has slept, and knows nothing of the
+/// service.
 const ASLEEP: Duration = Duration::from_secs(1);
 
 /// Tells the time: when a request was made is the controller's clock.
@@ -56,11 +58,24 @@ impl Asker {
     /// # Errors
     /// If this machine cannot ask at all.
     pub fn begin(probing: Probing, known: BTreeSet<String>, now: Now) -> Result<Self, String> {
-        let client = |number| client(&probing.url, number % 2 == 0).map_err(|error| innermost(&error));
-        let clients = (0..probing.connections).map(client).collect::<Result<_, _>>()?;
+        let client =
+            |number| client(&probing.url, number % 2 == 0).map_err(|error| innermost(&error));
+        let clients = (0..probing.connections)
+            .map(client)
+            .collect::<Result<_, _>>()?;
         let tally = Mutex::new(Tally::new(probing.max_failed));
-        let shared = Arc::new(Shared { probing, clients, known, now, tally, news: Notify::new() });
-        let mut asker = Self { shared, asking: None };
+        let shared = Arc::new(Shared {
+            probing,
+            clients,
+            known,
+            now,
+            tally,
+            news: Notify::new(),
+        });
+        let mut asker = Self {
+            shared,
+            asking: None,
+        };
         asker.go_on();
         Ok(asker)
     }
@@ -76,14 +91,21 @@ impl Asker {
         tally.is_breached().then(|| tally.report())
     }
 
-    /// Waits for the first request that is answered as it should be; gives up when so many were not.
+    /// Waits for the first request that is answered as it should be; gives up when so many were
+    /// not.
     ///
     /// # Errors
     /// Why the last of them was not.
     pub async fn first_answer(&self, attempts: u64) -> Result<(), String> {
         loop {
             let news = self.shared.news.notified();
-            let LossReport { counted_from, early, unmade, trouble, .. } = self.report();
+            let LossReport {
+                counted_from,
+                early,
+                unmade,
+                trouble,
+                ..
+            } = self.report();
             if counted_from.is_some() {
                 return Ok(());
             }
@@ -94,8 +116,8 @@ impl Asker {
         }
     }
 
-    /// Makes one more request by each client, which meets what is there at last, and waits for the answers to all that are
-    /// under way: no longer than the timeout of one.
+    /// Makes one more request by each client, which meets what is there at last, and waits for the
+    /// answers to all that are under way: no longer than the timeout of one.
     pub async fn settle(&mut self) {
         if let Some(Asking { stop, task }) = &mut self.asking {
             let (gone, _) = oneshot::channel();
@@ -110,7 +132,10 @@ impl Asker {
     pub fn go_on(&mut self) {
         self.asking.get_or_insert_with(|| {
             let (stop, stopped) = oneshot::channel();
-            Asking { stop, task: tokio::spawn(ask_on(Arc::clone(&self.shared), stopped)) }
+            Asking {
+                stop,
+                task: tokio::spawn(ask_on(Arc::clone(&self.shared), stopped)),
+            }
         });
     }
 }
@@ -124,7 +149,8 @@ impl Drop for Asker {
 }
 
 fn client(url: &str, keeps_its_connection: bool) -> Result<Client, reqwest::Error> {
-    // reqwest wants a provider even where no TLS is spoken. An error says that there is one already, which is as good.
+    // reqwest wants a provider even where no TLS is spoken. An error says that there is one
+    // already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = HeaderMap::new();
     if !keeps_its_connection {
@@ -184,7 +210,9 @@ impl Shared {
         if (self.now)().since(asked) > deadline + ASLEEP {
             return;
         }
-        let answer = answer.unwrap_or_else(|_| Answer::Lost { why: format!("no answer within {}", Human(deadline)) });
+        let answer = answer.unwrap_or_else(|_| Answer::Lost {
+            why: format!("no answer within {}", Human(deadline)),
+        });
         self.tally().take(asked, answer);
         self.news.notify_waiters();
     }
@@ -194,7 +222,9 @@ impl Shared {
         let mut response = match client.get(&self.probing.url).send().await {
             Ok(response) => response,
             Err(error) => {
-                let route = Route::Direct { address: self.probing.url.clone() };
+                let route = Route::Direct {
+                    address: self.probing.url.clone(),
+                };
                 return match failed(&error, &route) {
                     Verdict::Error(why) => Answer::Unmade { why },
                     Verdict::Fail(why) | Verdict::Pass(why) => Answer::Lost { why },
@@ -211,25 +241,53 @@ impl Shared {
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 }
                 Ok(None) => break,
-                Err(error) => return Answer::Lost { why: format!("HTTP {status}, then {}", innermost(&error)) },
+                Err(error) => {
+                    return Answer::Lost {
+                        why: format!("HTTP {status}, then {}", innermost(&error)),
+                    };
+                }
             }
         }
-        let is_right = self.probing.expect_status.map_or((200..400).contains(&status), |right| status == right);
+        let is_right = self
+            .probing
+            .expect_status
+            .map_or((200..400).contains(&status), |right| status == right);
         if !is_right {
-            return Answer::Lost { why: format!("HTTP {status}") };
+            return Answer::Lost {
+                why: format!("HTTP {status}"),
+            };
         }
-        Answer::Served { took: begun.elapsed(), version: self.version(&response, &body) }
+        Answer::Served {
+            took: begun.elapsed(),
+            version: self.version(&response, &body),
+        }
     }
 
     /// Which version answered.
     fn version(&self, response: &Response, body: &[u8]) -> Option<String> {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         if let Some(name) = &self.probing.version_header {
-            let named = header(name).map(|text| text.trim().chars().take(VERSION_CHARS_MAX).collect::<String>());
+            let named = header(name).map(|text| {
+                text.trim()
+                    .chars()
+                    .take(VERSION_CHARS_MAX)
+                    .collect::<String>()
+            });
             return named.filter(|version| !version.is_empty());
         }
         let body = String::from_utf8_lossy(body);
-        let texts = VERSION_HEADERS.into_iter().filter_map(header).chain([&*body]);
-        texts.into_iter().find_map(|text| version_in(text, &self.known)).map(str::to_owned)
+        let texts = VERSION_HEADERS
+            .into_iter()
+            .filter_map(header)
+            .chain([&*body]);
+        texts
+            .into_iter()
+            .find_map(|text| version_in(text, &self.known))
+            .map(str::to_owned)
     }
 }

@@ -1,7 +1,8 @@
 //! Floor 2: asks an instance whether it is ready, and others for numbers to judge a version by.
 //!
-//! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a problem, which says
-//! nothing about the instance. Each probe is a connection of its own: an old one would show how the instance was.
+//! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a
+//! problem, which says nothing about the instance. Each probe is a connection of its own: an old
+//! one would show how the instance was.
 
 mod analysis;
 mod http;
@@ -53,17 +54,33 @@ pub enum Route {
 }
 
 /// Asks once, and takes no longer than `deadline`.
-pub async fn ask(client: &Client, question: &Question, route: &Route, port: Port, deadline: Duration) -> Verdict {
+pub async fn ask(
+    client: &Client,
+    question: &Question,
+    route: &Route,
+    port: Port,
+    deadline: Duration,
+) -> Verdict {
     let answer = async {
         match question {
             Question::Tcp => tcp::ask(route, port, deadline).await,
-            Question::Http { path, status, body, host_header } => {
-                let wanted = http::Wanted { status: *status, body: body.as_deref() };
+            Question::Http {
+                path,
+                status,
+                body,
+                host_header,
+            } => {
+                let wanted = http::Wanted {
+                    status: *status,
+                    body: body.as_deref(),
+                };
                 http::ask(client, route, port, path, host_header.as_deref(), &wanted).await
             }
         }
     };
-    timeout(deadline, answer).await.unwrap_or_else(|_| Verdict::Fail(format!("no answer within {}", Human(deadline))))
+    timeout(deadline, answer)
+        .await
+        .unwrap_or_else(|_| Verdict::Fail(format!("no answer within {}", Human(deadline))))
 }
 
 impl Route {

@@ -33,11 +33,14 @@ pub(super) async fn ask(route: &Route, port: Port, deadline: Duration) -> Verdic
 }
 
 async fn lookup(address: &str, port: Port) -> io::Result<Vec<std::net::SocketAddr>> {
-    tokio::net::lookup_host((address, port)).await.map(Iterator::collect)
+    tokio::net::lookup_host((address, port))
+        .await
+        .map(Iterator::collect)
 }
 
-/// ssh takes every connection and only then asks the host for the other end; where there is none it hangs up. So it
-/// passes once the instance has said something, or if nobody has hung up for a while.
+/// ssh takes every connection and only then asks the host for the other end; where there is none it
+/// hangs up. So it passes once the instance has said something, or if nobody has hung up for a
+/// while.
 async fn held(mut stream: UnixStream, hold: Duration) -> Verdict {
     match timeout(hold, stream.read(&mut [0; 1])).await {
         Ok(Ok(1..)) | Err(_) => Verdict::Pass("connected".to_owned()),

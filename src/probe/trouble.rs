@@ -8,15 +8,21 @@ use rustix::io::Errno;
 use super::Route;
 use crate::core::health::{REFUSED, Verdict};
 
-/// Reads an error of connecting or talking. What says nothing about the instance is an error of the prober.
+/// Reads an error of connecting or talking. What says nothing about the instance is an error of the
+/// prober.
 pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
     if let Route::Socket(path) = route
-        && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+        && matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )
     {
         return Verdict::Error(format!("the ssh connection is gone ({})", path.display()));
     }
     let own = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE) => "too many open files on this machine; raise `ulimit -n`",
+        Some(Errno::MFILE | Errno::NFILE) => {
+            "too many open files on this machine; raise `ulimit -n`"
+        }
         Some(Errno::ADDRNOTAVAIL) => "no free local port on this machine",
         Some(Errno::NOMEM | Errno::NOBUFS) => "no memory for a connection on this machine",
         Some(Errno::NETUNREACH | Errno::NETDOWN) => "this machine has no network to it",
@@ -38,11 +44,15 @@ fn words(error: &io::Error) -> String {
 
 /// The innermost I/O error of a chain.
 pub(super) fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last()
+    chain(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .last()
 }
 
 /// An error and its causes, from the outside in.
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
@@ -52,13 +62,25 @@ mod tests {
 
     #[test]
     fn the_probers_own_trouble_is_no_failure_of_the_instance() {
-        let direct = Route::Direct { address: "127.0.0.1".to_owned() };
+        let direct = Route::Direct {
+            address: "127.0.0.1".to_owned(),
+        };
         let socket = Route::Socket("/run/x".into());
         let of = |errno: Errno, route| verdict(&io::Error::from(errno), route);
-        assert!(matches!(of(Errno::MFILE, &direct), Verdict::Error(text) if text.contains("ulimit")));
+        assert!(
+            matches!(of(Errno::MFILE, &direct), Verdict::Error(text) if text.contains("ulimit"))
+        );
         assert!(matches!(of(Errno::NETUNREACH, &direct), Verdict::Error(_)));
-        assert!(matches!(of(Errno::NOENT, &socket), Verdict::Error(text) if text.contains("ssh connection is gone")));
-        assert_eq!(of(Errno::CONNREFUSED, &direct), Verdict::Fail("connection refused".to_owned()));
-        assert_eq!(of(Errno::HOSTUNREACH, &direct), Verdict::Fail("no route to the host".to_owned()));
+        assert!(
+            matches!(of(Errno::NOENT, &socket), Verdict::Error(text) if text.contains("ssh connection is gone"))
+        );
+        assert_eq!(
+            of(Errno::CONNREFUSED, &direct),
+            Verdict::Fail("connection refused".to_owned())
+        );
+        assert_eq!(
+            of(Errno::HOSTUNREACH, &direct),
+            Verdict::Fail("no route to the host".to_owned())
+        );
     }
 }

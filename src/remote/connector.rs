@@ -15,11 +15,11 @@ use super::ssh::Ssh;
 use super::{Connection, Delays, Place, SCRIPTS_MAX, Target, Transport, Way};
 use crate::core::time::Human;
 
-/// Makes connections to hosts. Those over SSH share a directory for their control sockets and the logins at jump
-/// hosts: both are made when they are first needed.
+/// Makes connections to hosts. Those over SSH share a directory for their control sockets and the
+/// logins at jump hosts: both are made when they are first needed.
 ///
-/// To be [closed](Connector::close), after the connections. Dropped, or killed with its process, it leaves nothing
-/// either: a moment later every ssh process and the directory are gone.
+/// To be [closed](Connector::close), after the connections. Dropped, or killed with its process, it
+/// leaves nothing either: a moment later every ssh process and the directory are gone.
 #[derive(Debug)]
 pub struct Connector {
     /// Where the directory is made.
@@ -35,29 +35,48 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// One that has its directory below `parent`, an existing directory with a short path: a control socket's path has
-    /// some 100 bytes at most. The default is the user's runtime directory, or the one for temporary files.
+    /// One that has its directory below `parent`, an existing directory with a short path: a
+    /// control socket's path has some 100 bytes at most. The default is the user's runtime
+    /// directory, or the one for temporary files.
     pub fn below(parent: impl Into<PathBuf>) -> Self {
-        Self { parent: parent.into(), control_dir: Mutex::default(), jumps: Jumps::default() }
+        Self {
+            parent: parent.into(),
+            control_dir: Mutex::default(),
+            jumps: Jumps::default(),
+        }
     }
 
     /// Connects to a host.
     ///
-    /// A refusal that may pass (a busy server, a reset, no answer) is tried again, for three connect timeouts at most.
-    /// A jump host on the way is logged in to first, under the same rule, and once for all hosts behind it.
+    /// A refusal that may pass (a busy server, a reset, no answer) is tried again, for three
+    /// connect timeouts at most. A jump host on the way is logged in to first, under the same rule,
+    /// and once for all hosts behind it.
     ///
     /// # Errors
-    /// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try could help.
+    /// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try
+    /// could help.
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
         let began = Instant::now();
         let way = match target.transport {
             Transport::Local => Way::Local(Local),
             Transport::Ssh => Way::Ssh(Box::new(self.over_ssh(target).await?)),
         };
-        let place = Place { name: target.name.clone(), user: target.user.clone() };
+        let place = Place {
+            name: target.name.clone(),
+            user: target.user.clone(),
+        };
         tracing::debug!(host = %target.name, address = target.address, "connected in {}", Human(began.elapsed()));
-        let delays = std::sync::Mutex::new(Delays { login: began.elapsed(), ..Delays::default() });
-        Ok(Connection { place, sudo: target.sudo, scripts: Semaphore::new(SCRIPTS_MAX), way, delays })
+        let delays = std::sync::Mutex::new(Delays {
+            login: began.elapsed(),
+            ..Delays::default()
+        });
+        Ok(Connection {
+            place,
+            sudo: target.sudo,
+            scripts: Semaphore::new(SCRIPTS_MAX),
+            way,
+            delays,
+        })
     }
 
     async fn over_ssh(&self, target: &Target) -> Result<Ssh, ConnectError> {
@@ -78,14 +97,23 @@ impl Connector {
             return Ok(Arc::clone(made));
         }
         let made = ControlDir::make(&self.parent);
-        let made = made.map_err(|e| login.failed_here(format!("a directory in {}: {e}", self.parent.display())))?;
+        let made = made.map_err(|e| {
+            login.failed_here(format!("a directory in {}: {e}", self.parent.display()))
+        })?;
         Ok(Arc::clone(control_dir.insert(Arc::new(made))))
     }
 
-    /// Ends what connections share: the logins at jump hosts, and the directory. Takes a few seconds at most.
+    /// Ends what connections share: the logins at jump hosts, and the directory. Takes a few
+    /// seconds at most.
     pub async fn close(&self) {
         self.jumps.close().await;
-        if let Some(control_dir) = self.control_dir.lock().await.take().and_then(Arc::into_inner) {
+        if let Some(control_dir) = self
+            .control_dir
+            .lock()
+            .await
+            .take()
+            .and_then(Arc::into_inner)
+        {
             control_dir.remove().await;
         }
     }

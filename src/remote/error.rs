@@ -13,15 +13,18 @@ use crate::core::time::Human;
 pub enum ConnectError {
     /// Nobody has vouched for the host's key yet.
     #[error(
-        "{}: the host key of {} is not in known_hosts, so ship does not talk to it ({}); connect once by hand, \
+        "{}: the host key of {} is not in known_hosts, so ship does not talk to it ({}); connect \
+         once by hand, \
          compare the fingerprint, and say yes: {}",
         .0.host, .0.place, .0.said, .0.by_hand
     )]
     HostKeyUnknown(Box<Attempt>),
     /// The host shows another key than before.
     #[error(
-        "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or the machine was set up \
-         anew ({}); only if you know that it was set up anew, remove the old key with `ssh-keygen -R` and connect once \
+        "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or \
+         the machine was set up \
+         anew ({}); only if you know that it was set up anew, remove the old key with `ssh-keygen \
+         -R` and connect once \
          by hand: {}",
         .0.host, .0.place, .0.said, .0.by_hand
     )]
@@ -32,7 +35,8 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.key_advice(), .0.by_hand
     )]
     Authentication(Box<Attempt>),
-    /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in common.
+    /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in
+    /// common.
     #[error(
         "{}: ssh cannot connect to {} ({}); check {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.by_hand
@@ -40,20 +44,23 @@ pub enum ConnectError {
     Misconfigured(Box<Attempt>),
     /// Nobody answers, or not in time.
     #[error(
-        "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, then try by hand: {}",
+        "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, \
+         then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     Unreachable(Box<Attempt>),
     /// The user's `ProxyCommand` fails.
     #[error(
-        "{}: the ProxyCommand on the way to {} ended before the login ({}; {}); check that command and its credentials, \
+        "{}: the ProxyCommand on the way to {} ended before the login ({}; {}); check that \
+         command and its credentials, \
          then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     Proxy(Box<Attempt>),
     /// The server says why nobody, or this account, may log in now.
     #[error(
-        "{}: {} ended the login ({}; {}); check the account and /run/nologin on the host, then try by hand: {}",
+        "{}: {} ended the login ({}; {}); check the account and /run/nologin on the host, then \
+         try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     TurnedAway(Box<Attempt>),
@@ -80,7 +87,8 @@ pub struct Attempt {
     pub host: HostId,
     /// Where: `deploy@192.168.72.233:22`, `the jump host bastion`.
     pub place: String,
-    /// Whether that is a jump host on the way to the host, to which the inventory's settings do not apply.
+    /// Whether that is a jump host on the way to the host, to which the inventory's settings do not
+    /// apply.
     pub is_jump: bool,
     /// What ssh said last.
     pub said: String,
@@ -99,7 +107,10 @@ impl ConnectError {
     pub fn is_final(&self) -> bool {
         !matches!(
             self,
-            ConnectError::Unreachable(_) | ConnectError::Proxy(_) | ConnectError::TurnedAway(_) | ConnectError::Busy(_)
+            ConnectError::Unreachable(_)
+                | ConnectError::Proxy(_)
+                | ConnectError::TurnedAway(_)
+                | ConnectError::Busy(_)
         )
     }
 
@@ -122,7 +133,11 @@ impl ConnectError {
 
 impl Attempt {
     fn settings(&self, of_inventory: &'static str) -> &'static str {
-        if self.is_jump { "the jump host's settings in the ssh_config" } else { of_inventory }
+        if self.is_jump {
+            "the jump host's settings in the ssh_config"
+        } else {
+            of_inventory
+        }
     }
 
     fn key_advice(&self) -> String {
@@ -130,7 +145,8 @@ impl Attempt {
             let advice = if self.is_jump {
                 "set `IdentityFile` to the right one and `IdentitiesOnly yes` in the ssh_config"
             } else {
-                "set `identity_file` in the inventory to the right one (ship then adds `IdentitiesOnly yes`)"
+                "set `identity_file` in the inventory to the right one (ship then adds \
+                 `IdentitiesOnly yes`)"
             };
             return format!("ssh offered more keys than the server accepts: {advice}");
         }
@@ -149,7 +165,12 @@ impl Attempt {
 
     fn effort(&self) -> impl fmt::Display {
         let plural = if self.tries == 1 { "try" } else { "tries" };
-        format!("{} {plural} of at most {}, {} in all", self.tries, Human(self.deadline), Human(self.waited))
+        format!(
+            "{} {plural} of at most {}, {} in all",
+            self.tries,
+            Human(self.deadline),
+            Human(self.waited)
+        )
     }
 }
 
@@ -158,7 +179,8 @@ impl Attempt {
 pub enum RunError {
     /// It did not end in time.
     #[error(
-        "{host}: {waiting_for} did not end within {}{}; what it did is not known until the host is asked again",
+        "{host}: {waiting_for} did not end within {}{}; what it did is not known until the host \
+         is asked again",
         Human(*.deadline), last_words(.said.as_deref())
     )]
     TimedOut {
@@ -172,7 +194,9 @@ pub enum RunError {
         said: Option<String>,
     },
     /// The connection broke, or the shell was killed.
-    #[error("{host}: a script broke off ({why}); what it did is not known until the host is asked again")]
+    #[error(
+        "{host}: a script broke off ({why}); what it did is not known until the host is asked again"
+    )]
     Lost {
         /// Where.
         host: HostId,
@@ -181,7 +205,8 @@ pub enum RunError {
     },
     /// The login shell did not run ship's command line: the script did not begin.
     #[error(
-        "{host}: the login shell{} did not run ship's command ({said}); check the shell with `getent passwd {}` on the \
+        "{host}: the login shell{} did not run ship's command ({said}); check the shell with \
+         `getent passwd {}` on the \
          host, and its startup files", of_user(.user.as_deref()), user_or_placeholder(.user.as_deref())
     )]
     LoginShell {
@@ -223,17 +248,22 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the script may have done something: then the host is to be observed again, never assumed.
+    /// Whether the script may have done something: then the host is to be observed again, never
+    /// assumed.
     pub fn is_unknown(&self) -> bool {
         match self {
             RunError::TimedOut { .. } | RunError::Lost { .. } | RunError::Input { .. } => true,
-            RunError::LoginShell { .. } | RunError::SudoRefused { .. } | RunError::NotStarted { .. } => false,
+            RunError::LoginShell { .. }
+            | RunError::SudoRefused { .. }
+            | RunError::NotStarted { .. } => false,
         }
     }
 }
 
 fn last_words(words: Option<&str>) -> String {
-    words.map(|words| format!(" (it last said: {words})")).unwrap_or_default()
+    words
+        .map(|words| format!(" (it last said: {words})"))
+        .unwrap_or_default()
 }
 
 fn user_or_placeholder(user: Option<&str>) -> &str {
@@ -258,15 +288,21 @@ fn sudo_advice(said: &str, user: &str) -> String {
     ];
     if NO_PERMISSION.iter().any(|sign| said.contains(sign)) {
         return format!(
-            "allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/ship` on the \
+            "allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
+             /etc/sudoers.d/ship` on the \
              host, or set `sudo = false` in the inventory if root is not needed"
         );
     }
     if said.contains("must have a tty") {
-        return format!("allow it without a terminal: put `Defaults:{user} !requiretty` into /etc/sudoers.d/ship");
+        return format!(
+            "allow it without a terminal: put `Defaults:{user} !requiretty` into \
+             /etc/sudoers.d/ship"
+        );
     }
     if said.contains("sudo: not found") || said.contains("sudo: command not found") {
-        return format!("install sudo on the host, log in as root instead of {user}, or set `sudo = false`");
+        return format!(
+            "install sudo on the host, log in as root instead of {user}, or set `sudo = false`"
+        );
     }
     format!("log in as {user} and run `sudo -n true` to see the same")
 }

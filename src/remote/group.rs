@@ -14,16 +14,19 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Begins a command in a process group of its own, so that Ctrl-C in the terminal does not reach it: in-flight work
-/// ends safely.
+/// Begins a command in a process group of its own, so that Ctrl-C in the terminal does not reach
+/// it: in-flight work ends safely.
 pub(super) fn spawn(command: &mut Command) -> std::io::Result<(Child, Group)> {
     let child = command.process_group(0).kill_on_drop(true).spawn()?;
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let leader = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     Ok((child, Group { leader }))
 }
 
-/// The group of a child that was not waited for yet. Dropped, everything in it is killed: the child alone would leave
-/// its own children behind (a `ProxyJump`'s ssh, a script's `sleep`).
+/// The group of a child that was not waited for yet. Dropped, everything in it is killed: the child
+/// alone would leave its own children behind (a `ProxyJump`'s ssh, a script's `sleep`).
 #[derive(Debug)]
 pub(super) struct Group {
     leader: Option<Pid>,

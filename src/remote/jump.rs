@@ -1,10 +1,11 @@
 //! Jump hosts: each is logged in to once, and every host behind it goes through that one login.
 //!
-//! ssh by itself logs in at the jump host once more for every host, and a server refuses from ten logins under way on
-//! (`MaxStartups`). Here the first who needs a jump host logs in, the others wait for that, and then each has a channel
-//! of the shared connection (`ssh -W`). That is no session: `MaxSessions` does not count it. The price is that all of
-//! them share one TCP connection and one ssh process: a few hundred MB/s on one core, which is more than the jump
-//! host's network bears; and should it break, all are lost at once, as they are when the jump host is.
+//! ssh by itself logs in at the jump host once more for every host, and a server refuses from ten
+//! logins under way on (`MaxStartups`). Here the first who needs a jump host logs in, the others
+//! wait for that, and then each has a channel of the shared connection (`ssh -W`). That is no
+//! session: `MaxSessions` does not count it. The price is that all of them share one TCP connection
+//! and one ssh process: a few hundred MB/s on one core, which is more than the jump host's network
+//! bears; and should it break, all are lost at once, as they are when the jump host is.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,9 +27,11 @@ use super::settings::{Settings, mention_a_proxy, ssh};
 use crate::core::names::HostId;
 use crate::script::quote::quote;
 
-/// How many hosts share a login. Each costs its ssh process three open files, and that may have 1024 by default.
+/// How many hosts share a login. Each costs its ssh process three open files, and that may have
+/// 1024 by default.
 const HOSTS_MAX: usize = 200;
-/// For so long after a login failed nobody tries another one: a hundred hosts must not be a hundred wrong keys.
+/// For so long after a login failed nobody tries another one: a hundred hosts must not be a hundred
+/// wrong keys.
 const FAILURE_LASTS: Duration = Duration::from_secs(5);
 
 /// A jump host as an `ssh_config` names it.
@@ -75,7 +78,8 @@ struct Approach {
     next: Option<Jump>,
     /// The user's `ProxyCommand` to it, if that is no jump host.
     proxy_command: Option<String>,
-    /// The user has a connection of their own there (`ControlPath`), which ssh finds and uses without a login.
+    /// The user has a connection of their own there (`ControlPath`), which ssh finds and uses
+    /// without a login.
     is_open: bool,
 }
 
@@ -97,7 +101,8 @@ pub(super) struct Hop {
 }
 
 impl Jump {
-    /// The jump host that these settings send ssh through, if it can be shared: the same words lead every host there.
+    /// The jump host that these settings send ssh through, if it can be shared: the same words lead
+    /// every host there.
     fn of(settings: &Settings, config: Option<&Path>) -> Option<Self> {
         match (&settings.proxy_jump, &settings.proxy_command) {
             (Some(list), _) => Self::of_list(list, config),
@@ -106,7 +111,8 @@ impl Jump {
         }
     }
 
-    /// Of a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. All but the last are the last one's own.
+    /// Of a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. All but the last are
+    /// the last one's own.
     fn of_list(hops: &str, config: Option<&Path>) -> Option<Self> {
         if hops.contains('%') {
             return None;
@@ -119,9 +125,14 @@ impl Jump {
             Some((user, place)) => (Some(user), place),
             None => (None, last),
         };
-        let (address, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let (address, port) = match place
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+        {
             Some((address, port)) => (address, port.strip_prefix(':')),
-            None => place.split_once(':').map_or((place, None), |(address, port)| (address, Some(port))),
+            None => place
+                .split_once(':')
+                .map_or((place, None), |(address, port)| (address, Some(port))),
         };
         let mut options: Vec<OsString> = Vec::new();
         let mut add = |option: &str, value: OsString| options.extend([option.into(), value]);
@@ -138,11 +149,16 @@ impl Jump {
         if let Some(before) = before {
             add("-o", format!("ProxyJump={before}").into());
         }
-        Some(Self { options, address: address.to_owned(), name: last.to_owned(), config: config.map(Path::to_owned) })
+        Some(Self {
+            options,
+            address: address.to_owned(),
+            name: last.to_owned(),
+            config: config.map(Path::to_owned),
+        })
     }
 
-    /// Of a `ProxyCommand` that is what people wrote before there was a `ProxyJump`: `ssh -W %h:%p bastion`. `None` for
-    /// every other command.
+    /// Of a `ProxyCommand` that is what people wrote before there was a `ProxyJump`: `ssh -W %h:%p
+    /// bastion`. `None` for every other command.
     fn of_command(command: &str) -> Option<Self> {
         const SWITCHES: [&str; 8] = ["-4", "-6", "-A", "-C", "-a", "-k", "-T", "-x"];
         const WITH_VALUE: [&str; 5] = ["-F", "-i", "-l", "-o", "-p"];
@@ -171,13 +187,19 @@ impl Jump {
             }
         }
         let address = address.filter(|_| forwards)?;
-        let is_plain = |word: &String| !word.contains(['%', '$', '`', '~', '*', '|', '&', ';', '<', '>']);
+        let is_plain =
+            |word: &String| !word.contains(['%', '$', '`', '~', '*', '|', '&', ';', '<', '>']);
         let controls = |word: &String| word.to_ascii_lowercase().starts_with("control");
         if !options.iter().chain([&address]).all(is_plain) || options.iter().any(controls) {
             return None;
         }
         let options = options.into_iter().map(OsString::from).collect();
-        Some(Self { options, name: address.clone(), address, config })
+        Some(Self {
+            options,
+            name: address.clone(),
+            address,
+            config,
+        })
     }
 
     fn login(&self, host: &HostId, timeout: Duration) -> Login {
@@ -193,18 +215,26 @@ impl Jump {
     }
 
     async fn approach(&self) -> Approach {
-        let Some(settings) = Settings::of(&self.options, &self.address).await else { return Approach::default() };
+        let Some(settings) = Settings::of(&self.options, &self.address).await else {
+            return Approach::default();
+        };
         let is_open = settings.control_path.is_some() && self.is_open().await;
         let next = Jump::of(&settings, self.config.as_deref());
         let proxy_command = settings.proxy_command.filter(|_| next.is_none());
-        Approach { next, proxy_command, is_open }
+        Approach {
+            next,
+            proxy_command,
+            is_open,
+        }
     }
 
     async fn is_open(&self) -> bool {
         let mut words = vec![OsString::from("-O"), "check".into()];
         words.extend_from_slice(&self.options);
         words.extend(["--".into(), OsString::from(&self.address)]);
-        ssh(&words).await.is_some_and(|output| output.status.success())
+        ssh(&words)
+            .await
+            .is_some_and(|output| output.status.success())
     }
 }
 
@@ -215,7 +245,9 @@ impl Jumps {
         if !self.may_jump(target.config.as_ref()).await {
             return Ok(route);
         }
-        let Some(settings) = Settings::of(&address_options(target), &target.address).await else { return Ok(route) };
+        let Some(settings) = Settings::of(&address_options(target), &target.address).await else {
+            return Ok(route);
+        };
         let mut next = Jump::of(&settings, target.config.as_deref());
         route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
         while let Some(jump) = next.take() {
@@ -238,14 +270,23 @@ impl Jumps {
 
     async fn may_jump(&self, config: Option<&PathBuf>) -> bool {
         let known = Arc::clone(lock(&self.configs).entry(config.cloned()).or_default());
-        *known.get_or_init(|| mention_a_proxy(config.map(PathBuf::as_path))).await
+        *known
+            .get_or_init(|| mention_a_proxy(config.map(PathBuf::as_path)))
+            .await
     }
 
     fn gate(&self, jump: Jump) -> Arc<Gate> {
-        let new =
-            |jump: &Jump| Gate { jump: jump.clone(), approach: OnceCell::new(), logins: tokio::sync::Mutex::default() };
+        let new = |jump: &Jump| Gate {
+            jump: jump.clone(),
+            approach: OnceCell::new(),
+            logins: tokio::sync::Mutex::default(),
+        };
         let mut gates = lock(&self.gates);
-        Arc::clone(gates.entry(jump).or_insert_with_key(|jump| Arc::new(new(jump))))
+        Arc::clone(
+            gates
+                .entry(jump)
+                .or_insert_with_key(|jump| Arc::new(new(jump))),
+        )
     }
 
     /// Ends every login. Hosts that still go through one are lost.
@@ -255,22 +296,40 @@ impl Jumps {
     }
 }
 
-/// Opens a route, as far as it is not open yet: gives the last login, through which the host is reached.
-pub(super) async fn open(route: &Route, target: &Target, dir: &Path) -> Result<Option<Arc<Hop>>, ConnectError> {
+/// Opens a route, as far as it is not open yet: gives the last login, through which the host is
+/// reached.
+pub(super) async fn open(
+    route: &Route,
+    target: &Target,
+    dir: &Path,
+) -> Result<Option<Arc<Hop>>, ConnectError> {
     let mut via = None;
     for gate in &route.gates {
         let mut login = gate.jump.login(&target.name, target.connect_timeout);
-        login.proxy_command = gate.approach.get().and_then(|approach| approach.proxy_command.clone());
+        login.proxy_command = gate
+            .approach
+            .get()
+            .and_then(|approach| approach.proxy_command.clone());
         via = Some(gate.pass(via, &login, dir).await?);
     }
     Ok(via)
 }
 
 impl Gate {
-    /// A login with room for one more host. Who comes while one is made waits for it, and shares its failure.
-    async fn pass(&self, via: Option<Arc<Hop>>, login: &Login, dir: &Path) -> Result<Arc<Hop>, ConnectError> {
+    /// A login with room for one more host. Who comes while one is made waits for it, and shares
+    /// its failure.
+    async fn pass(
+        &self,
+        via: Option<Arc<Hop>>,
+        login: &Login,
+        dir: &Path,
+    ) -> Result<Arc<Hop>, ConnectError> {
         let mut logins = self.logins.lock().await;
-        if let Some((_, failure)) = logins.failure.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_LASTS) {
+        if let Some((_, failure)) = logins
+            .failure
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < FAILURE_LASTS)
+        {
             return Err(failure.clone().on_behalf_of(&login.host));
         }
         while let Some(hop) = logins.open.last() {
@@ -280,7 +339,11 @@ impl Gate {
             logins.open.pop();
         }
         // Besides its users, the list itself holds it.
-        if let Some(hop) = logins.open.last().filter(|hop| Arc::strong_count(hop) <= HOSTS_MAX) {
+        if let Some(hop) = logins
+            .open
+            .last()
+            .filter(|hop| Arc::strong_count(hop) <= HOSTS_MAX)
+        {
             return Ok(Arc::clone(hop));
         }
         match Hop::make(self.jump.name.clone(), via, login, dir).await {
@@ -303,10 +366,20 @@ impl Gate {
 }
 
 impl Hop {
-    async fn make(name: String, via: Option<Arc<Hop>>, login: &Login, dir: &Path) -> Result<Self, ConnectError> {
+    async fn make(
+        name: String,
+        via: Option<Arc<Hop>>,
+        login: &Login,
+        dir: &Path,
+    ) -> Result<Self, ConnectError> {
         let master = Master::start(login, via.as_deref(), dir).await?;
         let leash = master.leash(login).await?;
-        Ok(Self { name, master, _leash: leash, _via: via })
+        Ok(Self {
+            name,
+            master,
+            _leash: leash,
+            _via: via,
+        })
     }
 
     /// For messages.
@@ -319,8 +392,8 @@ impl Hop {
         UnixStream::connect(self.master.socket()).await.is_ok()
     }
 
-    /// The setting by which another login goes through this one. Without its master it leads nowhere: never past the
-    /// jump host.
+    /// The setting by which another login goes through this one. Without its master it leads
+    /// nowhere: never past the jump host.
     pub(super) fn proxy_command(&self) -> String {
         let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
@@ -331,14 +404,19 @@ impl Hop {
         self.master.log().len()
     }
 
-    /// Why the jump host could not reach a host since then. Only where there is one reason: which host a line is about,
-    /// it does not say. A line as ssh writes it.
+    /// Why the jump host could not reach a host since then. Only where there is one reason: which
+    /// host a line is about, it does not say. A line as ssh writes it.
     pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
         let log = self.master.log();
-        let mut reasons =
-            log.get(mark..)?.lines().filter_map(|line| line.split_once(": open failed: ")).map(|(_, why)| why);
+        let mut reasons = log
+            .get(mark..)?
+            .lines()
+            .filter_map(|line| line.split_once(": open failed: "))
+            .map(|(_, why)| why);
         let reason = reasons.next()?.trim();
-        reasons.all(|other| other.trim() == reason).then(|| format!("open failed: {reason}\r\n"))
+        reasons
+            .all(|other| other.trim() == reason)
+            .then(|| format!("open failed: {reason}\r\n"))
     }
 }
 
@@ -353,9 +431,16 @@ mod tests {
     /// How a person would get there, for a proxy's settings.
     fn ways(list: &str, command: &str) -> Option<String> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let settings = Settings { proxy_jump: some(list), proxy_command: some(command), ..Settings::default() };
+        let settings = Settings {
+            proxy_jump: some(list),
+            proxy_command: some(command),
+            ..Settings::default()
+        };
         let jump = Jump::of(&settings, Some(Path::new("/c")))?;
-        let words = jump.options.iter().map(|word| word.to_string_lossy().into_owned());
+        let words = jump
+            .options
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned());
         Some(words.chain([jump.address]).collect::<Vec<_>>().join(" "))
     }
 
@@ -366,8 +451,15 @@ mod tests {
         assert_eq!(jump("me@bastion:2222"), "-F /c -l me -p 2222 bastion");
         assert_eq!(jump("me@[10.0.0.1]:2222"), "-F /c -l me -p 2222 10.0.0.1");
         assert_eq!(jump("[fe80::1]"), "-F /c fe80::1");
-        assert_eq!(jump("a@b:22,c,me@corp@bastion"), "-F /c -l me@corp -o ProxyJump=a@b:22,c bastion");
-        assert_eq!(ways("bastion-of-%h", ""), None, "each host has one of its own");
+        assert_eq!(
+            jump("a@b:22,c,me@corp@bastion"),
+            "-F /c -l me@corp -o ProxyJump=a@b:22,c bastion"
+        );
+        assert_eq!(
+            ways("bastion-of-%h", ""),
+            None,
+            "each host has one of its own"
+        );
     }
 
     #[test]
@@ -375,9 +467,15 @@ mod tests {
         let command = |command| ways("", command);
         for (text, words) in [
             ("ssh -W %h:%p bastion", "bastion"),
-            ("exec /usr/bin/ssh -q -W [%h]:%p -l me -p 2222 bastion 2>/dev/null", "-l me -p 2222 bastion"),
+            (
+                "exec /usr/bin/ssh -q -W [%h]:%p -l me -p 2222 bastion 2>/dev/null",
+                "-l me -p 2222 bastion",
+            ),
             ("ssh bastion -F '/a b' -W %h:%p", "-F /a b bastion"),
-            ("ssh -a -J first,second -W '%h:%p' me@bastion", "-a -o ProxyJump=first,second me@bastion"),
+            (
+                "ssh -a -J first,second -W '%h:%p' me@bastion",
+                "-a -o ProxyJump=first,second me@bastion",
+            ),
         ] {
             assert_eq!(command(text).as_deref(), Some(words), "{text}");
         }

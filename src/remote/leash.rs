@@ -14,8 +14,8 @@ use super::{Input, Output, group};
 use crate::core::hook::STILL_RUNNING;
 use crate::core::time::Human;
 
-/// Runs the words that follow; when standard input ends before they do, because nobody is there any more, all of the
-/// process group is ended. Nothing of the watch keeps the streams open.
+/// Runs the words that follow; when standard input ends before they do, because nobody is there any
+/// more, all of the process group is ended. Nothing of the watch keeps the streams open.
 const LEASH: &str = r#"exec 3<&0 </dev/null
 ticket=$1
 shift
@@ -42,8 +42,8 @@ pub struct Here<'a> {
     pub deadline: Duration,
 }
 
-/// Runs a program on this machine. It is killed, with all that it began, at its deadline, where it is waited for no longer,
-/// and where this process is killed.
+/// Runs a program on this machine. It is killed, with all that it began, at its deadline, where it
+/// is waited for no longer, and where this process is killed.
 ///
 /// # Errors
 /// If it cannot be started or does not end by itself in time, in words.
@@ -64,55 +64,96 @@ pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
         Ok(Err(Failure::Lost(why) | Failure::NotStarted(why))) => Err(why),
         Ok(Err(Failure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
         Err(_) => {
-            let said = capture.last_words().map(|said| format!("; it said last: {said}")).unwrap_or_default();
-            Err(format!("it did not end within {}{said}", Human(here.deadline)))
+            let said = capture
+                .last_words()
+                .map(|said| format!("; it said last: {said}"))
+                .unwrap_or_default();
+            Err(format!(
+                "it did not end within {}{said}",
+                Human(here.deadline)
+            ))
         }
     }
 }
 
-/// What the variable `SHIP_COMMAND` holds for a program and all that it begins, and for nothing else.
+/// What the variable `SHIP_COMMAND` holds for a program and all that it begins, and for nothing
+/// else.
 fn ticket() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{}.{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
-/// The processes that still have a ticket although their program has ended. One that clears its environment, as service
-/// managers do, is meant to stay.
+/// The processes that still have a ticket although their program has ended. One that clears its
+/// environment, as service managers do, is meant to stay.
 fn strays(ticket: &str) -> Option<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let variable = format!("SHIP_COMMAND={ticket}");
     let has_ticket = |dir: &PathBuf| {
         let environment = std::fs::read(dir.join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|word| word == variable.as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|word| word == variable.as_bytes())
     };
     let name = |dir: PathBuf| {
         let comm = std::fs::read_to_string(dir.join("comm")).ok()?;
-        Some(format!("{} (pid {})", comm.trim_end(), dir.file_name()?.to_str()?))
+        Some(format!(
+            "{} (pid {})",
+            comm.trim_end(),
+            dir.file_name()?.to_str()?
+        ))
     };
-    let is_process = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    let found: Vec<_> =
-        entries.filter(is_process).map(|entry| entry.path()).filter(has_ticket).filter_map(name).collect();
+    let is_process = |entry: &std::fs::DirEntry| {
+        entry
+            .file_name()
+            .as_encoded_bytes()
+            .iter()
+            .all(u8::is_ascii_digit)
+    };
+    let found: Vec<_> = entries
+        .filter(is_process)
+        .map(|entry| entry.path())
+        .filter(has_ticket)
+        .filter_map(name)
+        .collect();
     (!found.is_empty()).then(|| found.join(", "))
 }
 
 async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, Failure> {
     let mut command = group::command("/bin/sh");
-    command.args(["-c", LEASH, "ship"]).arg(ticket).args(here.words).envs(here.env);
+    command
+        .args(["-c", LEASH, "ship"])
+        .arg(ticket)
+        .args(here.words)
+        .envs(here.env);
     if let Some(dir) = here.dir {
         command.current_dir(dir);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (mut child, group) = group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let (mut child, group) =
+        group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
     // Held until the end: that it closes says that nobody is there.
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
     let talk = Talk::Whole(Feed::open(&[], &nothing).await?, capture);
-    talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr).await?;
-    let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
+    talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr)
+        .await?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|e| Failure::Lost(e.to_string()))?;
     drop(leash);
     group.ended();
-    status.code().ok_or_else(|| Failure::Lost("it was ended by a signal".to_owned()))
+    status
+        .code()
+        .ok_or_else(|| Failure::Lost("it was ended by a signal".to_owned()))
 }
 
 #[cfg(test)]
@@ -126,12 +167,20 @@ mod tests {
     async fn ran(script: &str, deadline: Duration) -> Result<Output, String> {
         let env = BTreeMap::from([("SHIP_TEST".to_owned(), "a b".to_owned())]);
         let words = words(&["sh", "-c", script]);
-        run_here(&Here { words: &words, env: &env, dir: Some(Path::new("/")), deadline }).await
+        run_here(&Here {
+            words: &words,
+            env: &env,
+            dir: Some(Path::new("/")),
+            deadline,
+        })
+        .await
     }
 
     #[tokio::test]
     async fn it_has_its_environment_its_directory_and_no_input() {
-        let output = ran("pwd; echo $SHIP_TEST; cat; exit 3", Duration::from_secs(10)).await.expect("it runs");
+        let output = ran("pwd; echo $SHIP_TEST; cat; exit 3", Duration::from_secs(10))
+            .await
+            .expect("it runs");
         assert_eq!((output.stdout.as_str(), output.status), ("/\na b\n", 3));
     }
 
@@ -143,13 +192,21 @@ mod tests {
         let output = ran(script, Duration::from_secs(10)).await.expect("it runs");
         let pid = output.stdout.trim();
         assert_eq!(output.stderr, format!("{STILL_RUNNING}sleep (pid {pid})\n"));
-        assert!(std::process::Command::new("kill").arg(pid).status().expect("kill").success());
+        assert!(
+            std::process::Command::new("kill")
+                .arg(pid)
+                .status()
+                .expect("kill")
+                .success()
+        );
     }
 
     #[tokio::test]
     async fn what_does_not_end_is_ended_and_its_last_words_are_told() {
         let began = std::time::Instant::now();
-        let error = ran("echo busy; sleep 60", Duration::from_millis(300)).await.expect_err("it does not end");
+        let error = ran("echo busy; sleep 60", Duration::from_millis(300))
+            .await
+            .expect_err("it does not end");
         assert_eq!(error, "it did not end within 300ms; it said last: busy");
         assert!(began.elapsed() < Duration::from_secs(30));
     }

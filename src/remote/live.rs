@@ -10,13 +10,14 @@ use tokio::time::sleep;
 use super::error::Failure;
 use super::opening::Opening;
 
-/// How often a script is told that somebody listens. One that hears nothing for a few times as long is alone: its host
-/// may have been cut off.
+/// How often a script is told that somebody listens. One that hears nothing for a few times as long
+/// is alone: its host may have been cut off.
 pub const BEAT: Duration = Duration::from_secs(10);
 /// What is kept of a line.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Sends the script, and signs of life for as long as it is polled; then the other end reads the end of its input.
+/// Sends the script, and signs of life for as long as it is polled; then the other end reads the
+/// end of its input.
 pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>, script: &[u8]) -> Infallible {
     if let Some(mut to) = to
         && to.write_all(script).await.is_ok()
@@ -29,8 +30,8 @@ pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>, script: &[u8]) -> 
     std::future::pending().await
 }
 
-/// Hands out the script's lines until there are no more. Bytes that are no text do not hide the others; what is too
-/// long is cut.
+/// Hands out the script's lines until there are no more. Bytes that are no text do not hide the
+/// others; what is too long is cut.
 pub(super) async fn lines(
     from: Option<impl AsyncRead + Unpin>,
     opening: &mut Opening,
@@ -39,18 +40,28 @@ pub(super) async fn lines(
     let Some(mut from) = from else { return Ok(()) };
     let (mut chunk, mut line) = (vec![0; 64 << 10], Vec::new());
     loop {
-        let read = from.read(&mut chunk).await.map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
+        let read = from
+            .read(&mut chunk)
+            .await
+            .map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
         if read == 0 {
             // Without its end it is not whole: a connection may have broken off in it.
             return Ok(());
         }
-        for part in opening.take(&chunk[..read]).split_inclusive(|byte| *byte == b'\n') {
-            let (text, is_whole) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+        for part in opening
+            .take(&chunk[..read])
+            .split_inclusive(|byte| *byte == b'\n')
+        {
+            let (text, is_whole) = part
+                .strip_suffix(b"\n")
+                .map_or((part, false), |text| (text, true));
             let room = LINE_BYTES_MAX - line.len();
             line.extend_from_slice(&text[..text.len().min(room)]);
             if is_whole {
                 let whole = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
-                to.send(whole).await.map_err(|_| Failure::Lost("nobody listens any more".to_owned()))?;
+                to.send(whole)
+                    .await
+                    .map_err(|_| Failure::Lost("nobody listens any more".to_owned()))?;
             }
         }
     }
@@ -65,7 +76,9 @@ mod tests {
         let long = "x".repeat(LINE_BYTES_MAX + 1);
         let text = format!("motd\nship-shell\nship-script\none\n\n{long}\ncaf\u{e9}\nno end");
         let (sender, mut receiver) = mpsc::channel(8);
-        lines(Some(text.as_bytes()), &mut Opening::default(), &sender).await.unwrap();
+        lines(Some(text.as_bytes()), &mut Opening::default(), &sender)
+            .await
+            .unwrap();
         drop(sender);
         let mut heard = Vec::new();
         while let Some(line) = receiver.recv().await {

@@ -1,4 +1,5 @@
-//! Scripts on this machine: the embedded default, and a control machine that is a host of its own fleet.
+//! Scripts on this machine: the embedded default, and a control machine that is a host of its own
+//! fleet.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -19,17 +20,27 @@ impl Local {
         };
         let mut command = group::command(program);
         command.args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (mut child, group) =
-            group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (mut child, group) = group::spawn(&mut command)
+            .map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
 
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         talk.hold(stdin, stdout, stderr).await?;
-        let status = child.wait().await.map_err(|e| Failure::Lost(e.to_string()))?;
+        let status = child
+            .wait()
+            .await
+            .map_err(|e| Failure::Lost(e.to_string()))?;
         group.ended();
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(code),
-            (None, signal) => Err(Failure::Lost(format!("it was ended by signal {}", signal.unwrap_or(0)))),
+            (None, signal) => Err(Failure::Lost(format!(
+                "it was ended by signal {}",
+                signal.unwrap_or(0)
+            ))),
         }
     }
 }

@@ -48,7 +48,13 @@ impl Login {
     }
 
     /// That it went wrong.
-    pub(super) fn error(&self, refusal: Refusal, said: String, tries: u32, waited: Duration) -> ConnectError {
+    pub(super) fn error(
+        &self,
+        refusal: Refusal,
+        said: String,
+        tries: u32,
+        waited: Duration,
+    ) -> ConnectError {
         let attempt = Box::new(Attempt {
             host: self.host.clone(),
             place: self.place.clone(),
@@ -73,16 +79,30 @@ impl Login {
 
     /// That something is missing on this machine.
     pub(super) fn failed_here(&self, why: String) -> ConnectError {
-        ConnectError::Here { host: self.host.clone(), why }
+        ConnectError::Here {
+            host: self.host.clone(),
+            why,
+        }
     }
 
     /// The command with which a person gets there in the same way.
     fn by_hand(&self) -> String {
-        let is_plain = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=@:".contains(&b));
-        let words = self.options.iter().map(OsString::as_os_str).chain([OsStr::new(&self.address)]);
+        let is_plain = |word: &str| {
+            word.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_./=@:".contains(&b))
+        };
+        let words = self
+            .options
+            .iter()
+            .map(OsString::as_os_str)
+            .chain([OsStr::new(&self.address)]);
         let quoted = words.map(|word| {
             let word = word.to_string_lossy();
-            if is_plain(&word) { word.into_owned() } else { quote(&word) }
+            if is_plain(&word) {
+                word.into_owned()
+            } else {
+                quote(&word)
+            }
         });
         format!("`ssh {}`", quoted.collect::<Vec<_>>().join(" "))
     }
@@ -115,8 +135,15 @@ fn known_hosts(path: &Path) -> OsString {
 }
 
 fn place(target: &Target) -> String {
-    let user = target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let user = target
+        .user
+        .as_ref()
+        .map(|user| format!("{user}@"))
+        .unwrap_or_default();
+    let port = target
+        .port
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
     format!("{user}{}{port}", target.address)
 }
 

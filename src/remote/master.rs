@@ -1,9 +1,9 @@
 //! Begins the ssh process that holds a host's connection, and tries again where that may help.
 //!
-//! The `openssh` crate speaks with this process (sessions, forwarding) but does not begin it here: its own launcher
-//! leaves the process behind when a stalled connection is given up, and overrides the user's own
-//! `StrictHostKeyChecking`. Without the override ssh asks whether to trust an unknown key, and as it may not ask
-//! (`BatchMode`), it refuses.
+//! The `openssh` crate speaks with this process (sessions, forwarding) but does not begin it here:
+//! its own launcher leaves the process behind when a stalled connection is given up, and overrides
+//! the user's own `StrictHostKeyChecking`. Without the override ssh asks whether to trust an
+//! unknown key, and as it may not ask (`BatchMode`), it refuses.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -47,23 +47,35 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// Begins one, and waits until the login is done. `via` is the jump host's login through which it goes.
-    pub(super) async fn start(login: &Login, via: Option<&Hop>, dir: &Path) -> Result<Self, ConnectError> {
+    /// Begins one, and waits until the login is done. `via` is the jump host's login through which
+    /// it goes.
+    pub(super) async fn start(
+        login: &Login,
+        via: Option<&Hop>,
+        dir: &Path,
+    ) -> Result<Self, ConnectError> {
         let began = Instant::now();
         let bound = login.timeout * TIMEOUTS_IN_ALL;
         let mut turn = None;
         let mut refusals = Vec::new();
         loop {
             let left = bound.saturating_sub(began.elapsed());
-            // A directory for each try: a late socket of one must not be taken for that of the next.
+            // A directory for each try: a late socket of one must not be taken for that of the
+            // next.
             let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
-            let master = Self { dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))? };
-            let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await? else {
+            let master = Self {
+                dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))?,
+            };
+            let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await?
+            else {
                 return Ok(master);
             };
             refusals.push(refusal);
             // A network may fail in several ways, each of which is worth its tries.
-            let alike = refusals.iter().filter(|earlier| **earlier == refusal).count();
+            let alike = refusals
+                .iter()
+                .filter(|earlier| **earlier == refusal)
+                .count();
             let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
             let pause = pause(tries);
             let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
@@ -73,7 +85,9 @@ impl Master {
             tracing::debug!(host = %login.host, tries, said, "connecting again in {}", Human(pause));
             sleep(pause).await;
             if refusal == Refusal::Busy && turn.is_none() {
-                turn = timeout(bound.saturating_sub(began.elapsed()), TURNED_AWAY.acquire()).await.ok();
+                turn = timeout(bound.saturating_sub(began.elapsed()), TURNED_AWAY.acquire())
+                    .await
+                    .ok();
             }
         }
     }
@@ -81,12 +95,15 @@ impl Master {
     /// A connection to it that keeps it: it ends a moment after its last user.
     pub(super) async fn leash(&self, login: &Login) -> Result<UnixStream, ConnectError> {
         let connected = UnixStream::connect(self.socket()).await;
-        connected.map_err(|e| login.failed_here(format!("the control socket of ssh does not answer: {e}")))
+        connected.map_err(|e| {
+            login.failed_here(format!("the control socket of ssh does not answer: {e}"))
+        })
     }
 
     /// The socket on which it takes orders.
     pub(super) fn socket(&self) -> PathBuf {
-        // Short: such a path has 104 bytes on some systems, and ssh adds 17 while it makes the socket.
+        // Short: such a path has 104 bytes on some systems, and ssh adds 17 while it makes the
+        // socket.
         self.dir.path().join("m")
     }
 
@@ -97,7 +114,9 @@ impl Master {
 
     /// All that ssh has said until now.
     pub(super) fn log(&self) -> String {
-        std::fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -111,29 +130,48 @@ impl Master {
         via: Option<&Hop>,
         deadline: Duration,
     ) -> Result<Option<(Refusal, String)>, ConnectError> {
-        let log = self.empty_log().map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
+        let log = self
+            .empty_log()
+            .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
         let mut command = group::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
-            command.args(["-o", "ProxyUseFdpass=no", "-o"]).arg(hop.proxy_command());
-        } else if let Some(proxy) = login.proxy_command.as_deref().and_then(|command| self.logged(command)) {
+            command
+                .args(["-o", "ProxyUseFdpass=no", "-o"])
+                .arg(hop.proxy_command());
+        } else if let Some(proxy) = login
+            .proxy_command
+            .as_deref()
+            .and_then(|command| self.logged(command))
+        {
             command.arg("-o").arg(proxy);
         }
         command.args(&login.options).arg("--").arg(&login.address);
-        // What a jump host's ssh would ask a person goes to a program that says no; it has no `BatchMode`.
-        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // What a jump host's ssh would ask a person goes to a program that says no; it has no
+        // `BatchMode`.
+        command
+            .env("SSH_ASKPASS", "false")
+            .env("SSH_ASKPASS_REQUIRE", "force");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let mark = via.map(Hop::mark);
-        let (mut child, group) = group::spawn(&mut command).map_err(|e| login.failed_here(format!("ssh: {e}")))?;
+        let (mut child, group) =
+            group::spawn(&mut command).map_err(|e| login.failed_here(format!("ssh: {e}")))?;
         let noted = child.id().map(|leader| self.note(leader)).transpose();
-        let _note = noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
+        let _note =
+            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
         match timeout(deadline, child.wait()).await {
             Ok(Ok(status)) => {
                 group.ended();
                 if status.success() {
                     return Ok(None);
                 }
-                let reason = via.zip(mark).and_then(|(hop, mark)| hop.reason_since(mark)).unwrap_or_default();
+                let reason = via
+                    .zip(mark)
+                    .and_then(|(hop, mark)| hop.reason_since(mark))
+                    .unwrap_or_default();
                 let log = format!("{}{reason}", self.log());
                 let refusal = Refusal::of(&log);
                 let said = match (refusal.words(&log).as_str(), refusal) {
@@ -160,15 +198,17 @@ impl Master {
         }
     }
 
-    /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with `ControlPersist` throws
-    /// that away. `None` where the user's shell, which reads the setting, writes such a redirection differently.
+    /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with
+    /// `ControlPersist` throws that away. `None` where the user's shell, which reads the setting,
+    /// writes such a redirection differently.
     fn logged(&self, proxy_command: &str) -> Option<String> {
         let is_csh = std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"));
         let log = quote(&self.log_path().to_string_lossy()).replace('%', "%%");
         (!is_csh).then(|| format!("ProxyCommand={proxy_command} 2>>{log}"))
     }
 
-    /// Notes the process group of a login for as long as it is under way, for whoever clears up should ship be killed.
+    /// Notes the process group of a login for as long as it is under way, for whoever clears up
+    /// should ship be killed.
     fn note(&self, leader: u32) -> std::io::Result<TempPath> {
         let path = TempPath::try_from_path(self.dir.path().join("login"))?;
         std::fs::write(&path, format!("{leader}\n"))?;
@@ -203,17 +243,25 @@ fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     options
 }
 
-/// Twice as long each time, and never the same for two hosts: those refused together must not return together.
+/// Twice as long each time, and never the same for two hosts: those refused together must not
+/// return together.
 fn pause(tries: u32) -> Duration {
-    let full = PAUSE_FIRST.saturating_mul(1 << (tries - 1).min(8)).min(PAUSE_MAX);
+    let full = PAUSE_FIRST
+        .saturating_mul(1 << (tries - 1).min(8))
+        .min(PAUSE_MAX);
     let share = u32::try_from(RandomState::new().hash_one(tries) % 512).unwrap_or(0);
     full / 2 + full * share / 1024
 }
 
 /// Ends a master with whatever still runs on it.
 pub(super) async fn exit(master: &Master) {
-    let words = ["-F", "none", "-O", "exit", "-S"].map(OsString::from).into_iter();
-    ssh(&words.chain([master.socket().into(), "--".into(), "nobody".into()]).collect::<Vec<_>>()).await;
+    let words = ["-F", "none", "-O", "exit", "-S"]
+        .map(OsString::from)
+        .into_iter();
+    ssh(&words
+        .chain([master.socket().into(), "--".into(), "nobody".into()])
+        .collect::<Vec<_>>())
+    .await;
 }
 
 async fn is_open(via: Option<&Hop>) -> bool {

@@ -1,8 +1,9 @@
 //! Floor 2: runs a script on a host, over SSH or here.
 //!
-//! A [`Connection`] is made once a host, by a [`Connector`], and serves every script, every upload and every forwarded
-//! port. What happens on it always ends: connecting, running and closing each have a bound, and whatever was begun on
-//! this machine (ssh processes, sockets, local scripts) ends with its owner, even if that is killed.
+//! A [`Connection`] is made once a host, by a [`Connector`], and serves every script, every upload
+//! and every forwarded port. What happens on it always ends: connecting, running and closing each
+//! have a bound, and whatever was begun on this machine (ssh processes, sockets, local scripts)
+//! ends with its owner, even if that is killed.
 
 mod connector;
 mod control;
@@ -46,8 +47,8 @@ use self::ssh::Ssh;
 use self::words::clean;
 use crate::core::names::HostId;
 
-/// Scripts at one time on one connection. A server allows 10 sessions by default and counts those that are just
-/// ending, so that 8 short scripts at a time already lose some.
+/// Scripts at one time on one connection. A server allows 10 sessions by default and counts those
+/// that are just ending, so that 8 short scripts at a time already lose some.
 const SCRIPTS_MAX: usize = 4;
 
 /// How a host is reached.
@@ -118,7 +119,8 @@ pub struct Output {
     pub truncated: bool,
 }
 
-/// A way to a host on which scripts run, made by a [`Connector`]. To be [closed](Connection::close).
+/// A way to a host on which scripts run, made by a [`Connector`]. To be
+/// [closed](Connection::close).
 #[derive(Debug)]
 pub struct Connection {
     place: Place,
@@ -162,17 +164,25 @@ pub(crate) struct Place {
 }
 
 impl Connection {
-    /// Runs a script and waits for its end. The deadline counts from the moment at which the script gets its turn:
-    /// four run at one time.
+    /// Runs a script and waits for its end. The deadline counts from the moment at which the script
+    /// gets its turn: four run at one time.
     ///
     /// # Errors
     /// Where [`RunError::is_unknown`], the script may have run, in part or in whole, or run still.
     pub async fn run(&self, command: &Command<'_>) -> Result<Output, RunError> {
-        let launch = shell::launch(command.script, !command.input.is_empty(), command.deadline, self.sudo);
+        let launch = shell::launch(
+            command.script,
+            !command.input.is_empty(),
+            command.deadline,
+            self.sudo,
+        );
         let turn = self.scripts.acquire().await;
         let mut capture = Capture::of_script();
         let ended = timeout(command.deadline, async {
-            let talk = Talk::Whole(Feed::open(&launch.script, &command.input).await?, &mut capture);
+            let talk = Talk::Whole(
+                Feed::open(&launch.script, &command.input).await?,
+                &mut capture,
+            );
             self.way.run(&launch.words, talk).await
         });
         let ended = ended.await;
@@ -180,12 +190,12 @@ impl Connection {
         self.judge(ended, command.deadline, capture)
     }
 
-    /// Runs a script that goes on until nobody listens any more, and hands out each line of what it prints. It waits
-    /// for no turn and keeps none.
+    /// Runs a script that goes on until nobody listens any more, and hands out each line of what it
+    /// prints. It waits for no turn and keeps none.
     ///
-    /// The script gets a byte on its standard input every few seconds ([`BEAT`]), and the end of it when whoever called
-    /// this is gone: it then ends by itself, with all that it began. Of what it is given the output holds only what it
-    /// complained about.
+    /// The script gets a byte on its standard input every few seconds ([`BEAT`]), and the end of it
+    /// when whoever called this is gone: it then ends by itself, with all that it began. Of what it
+    /// is given the output holds only what it complained about.
     ///
     /// # Errors
     /// As for [`Connection::run`].
@@ -208,8 +218,11 @@ impl Connection {
     }
 
     fn note_delays(&self, opening: &Opening) {
-        let Some((shell, sudo)) = opening.delays() else { return };
-        let shortest = |known: Option<Duration>, new| Some(known.map_or(new, |known| known.min(new)));
+        let Some((shell, sudo)) = opening.delays() else {
+            return;
+        };
+        let shortest =
+            |known: Option<Duration>, new| Some(known.map_or(new, |known| known.min(new)));
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         delays.shell = shortest(delays.shell, shell);
         if self.sudo {
@@ -229,28 +242,43 @@ impl Connection {
         match ended {
             Err(_) => {
                 let waiting_for = shell::waiting_for(&opening, self.sudo);
-                let said =
-                    capture.last_words().or_else(|| Some(clean(&opening.before())).filter(|said| !said.is_empty()));
-                Err(RunError::TimedOut { host, deadline, waiting_for, said })
+                let said = capture
+                    .last_words()
+                    .or_else(|| Some(clean(&opening.before())).filter(|said| !said.is_empty()));
+                Err(RunError::TimedOut {
+                    host,
+                    deadline,
+                    waiting_for,
+                    said,
+                })
             }
             Ok(Err(failure)) => Err(failure.at(host)),
-            Ok(Ok(status)) => shell::judge(capture.into_output(status), &opening, self.sudo, &self.place),
+            Ok(Ok(status)) => shell::judge(
+                capture.into_output(status),
+                &opening,
+                self.sudo,
+                &self.place,
+            ),
         }
     }
 
-    /// Makes a port that can be reached from the host reachable from here, as a unix socket; the second time it is the
-    /// same one. `None` where no detour is needed because the host is this machine.
+    /// Makes a port that can be reached from the host reachable from here, as a unix socket; the
+    /// second time it is the same one. `None` where no detour is needed because the host is this
+    /// machine.
     ///
-    /// A connection to the socket succeeds even if nothing listens on the port: it is closed a moment later.
+    /// A connection to the socket succeeds even if nothing listens on the port: it is closed a
+    /// moment later.
     ///
     /// # Errors
     /// The connection is lost, or ssh refuses.
     pub async fn forward(&self, address: &str, port: u16) -> Result<Option<PathBuf>, RunError> {
         match &self.way {
             Way::Local(_) => Ok(None),
-            Way::Ssh(ssh) => {
-                ssh.forward(address, port).await.map(Some).map_err(|failure| failure.at(self.place.name.clone()))
-            }
+            Way::Ssh(ssh) => ssh
+                .forward(address, port)
+                .await
+                .map(Some)
+                .map_err(|failure| failure.at(self.place.name.clone())),
         }
     }
 
@@ -261,9 +289,11 @@ impl Connection {
     pub async fn forward_path(&self, path: &Path) -> Result<Option<PathBuf>, RunError> {
         match &self.way {
             Way::Local(_) => Ok(None),
-            Way::Ssh(ssh) => {
-                ssh.forward_path(path).await.map(Some).map_err(|failure| failure.at(self.place.name.clone()))
-            }
+            Way::Ssh(ssh) => ssh
+                .forward_path(path)
+                .await
+                .map(Some)
+                .map_err(|failure| failure.at(self.place.name.clone())),
         }
     }
 
@@ -280,7 +310,10 @@ impl Output {
     /// What it complained about, in one line without what would move a terminal's cursor.
     pub fn complaint(&self) -> String {
         match clean(&self.stderr).as_str() {
-            "" => format!("the script ended with exit status {} and printed nothing", self.status),
+            "" => format!(
+                "the script ended with exit status {} and printed nothing",
+                self.status
+            ),
             words => words.to_owned(),
         }
     }
@@ -296,7 +329,10 @@ impl Input {
 impl fmt::Debug for Input {
     /// Never the bytes: they may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Input").field("head_bytes", &self.head.len()).field("file", &self.file).finish()
+        f.debug_struct("Input")
+            .field("head_bytes", &self.head.len())
+            .field("file", &self.file)
+            .finish()
     }
 }
 

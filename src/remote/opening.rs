@@ -1,4 +1,5 @@
-//! What a host prints before a script begins: the login shell's greetings, and ship's own two marks.
+//! What a host prints before a script begins: the login shell's greetings, and ship's own two
+//! marks.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,12 @@ pub(super) struct Opening {
 
 impl Default for Opening {
     fn default() -> Self {
-        Self { began: Instant::now(), before: Vec::new(), shell_after: None, script_after: None }
+        Self {
+            began: Instant::now(),
+            before: Vec::new(),
+            shell_after: None,
+            script_after: None,
+        }
     }
 }
 
@@ -51,7 +57,10 @@ impl Opening {
     /// Removes a mark and all that follows it, and gives back what follows.
     fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
         let line = format!("{mark}\n");
-        let at = self.before.windows(line.len()).position(|window| window == line.as_bytes())?;
+        let at = self
+            .before
+            .windows(line.len())
+            .position(|window| window == line.as_bytes())?;
         let rest = self.before.split_off(at);
         Some(rest[line.len()..].to_vec())
     }

@@ -10,7 +10,8 @@ use super::opening::Opening;
 use super::words::clean;
 use super::{Output, live};
 
-/// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill the memory.
+/// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill
+/// the memory.
 const STREAM_BYTES_MAX: usize = 4 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -18,7 +19,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(super) enum Talk<'a> {
     /// It is fed, and heard out.
     Whole(Feed<'a>, &'a mut Capture),
-    /// The script, and where each of its lines goes. As long as somebody waits for them, it gets a sign of life.
+    /// The script, and where each of its lines goes. As long as somebody waits for them, it gets a
+    /// sign of life.
     Live(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
 }
 
@@ -31,14 +33,35 @@ impl Talk<'_> {
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Result<(), Failure> {
         match self {
-            Talk::Whole(feed, Capture { opening, stdout: said, stderr: complained }) => {
-                tokio::try_join!(feed.send(stdin), said.fill(stdout, opening.as_mut()), complained.fill(stderr, None))
-                    .map(|_| ())
-            }
-            Talk::Live(script, lines, Capture { opening, stderr: complained, .. }) => {
+            Talk::Whole(
+                feed,
+                Capture {
+                    opening,
+                    stdout: said,
+                    stderr: complained,
+                },
+            ) => tokio::try_join!(
+                feed.send(stdin),
+                said.fill(stdout, opening.as_mut()),
+                complained.fill(stderr, None)
+            )
+            .map(|_| ()),
+            Talk::Live(
+                script,
+                lines,
+                Capture {
+                    opening,
+                    stderr: complained,
+                    ..
+                },
+            ) => {
                 let opening = opening.get_or_insert_default();
-                let heard =
-                    async { tokio::try_join!(live::lines(stdout, opening, lines), complained.fill(stderr, None)) };
+                let heard = async {
+                    tokio::try_join!(
+                        live::lines(stdout, opening, lines),
+                        complained.fill(stderr, None)
+                    )
+                };
                 tokio::select! {
                     heard = heard => heard.map(|_| ()),
                     never = live::beat(stdin, script) => match never {},
@@ -48,7 +71,8 @@ impl Talk<'_> {
     }
 }
 
-/// What a script has said so far. Kept outside of the future that reads, so that a deadline does not lose it.
+/// What a script has said so far. Kept outside of the future that reads, so that a deadline does
+/// not lose it.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
     /// What comes before the script's own output; `None` for a program that has no such thing.
@@ -66,7 +90,10 @@ struct Stream {
 impl Capture {
     /// For a script, whose output begins after ship's marks.
     pub(super) fn of_script() -> Self {
-        Self { opening: Some(Opening::default()), ..Self::default() }
+        Self {
+            opening: Some(Opening::default()),
+            ..Self::default()
+        }
     }
 
     pub(super) fn take_opening(&mut self) -> Opening {
@@ -98,11 +125,17 @@ impl Stream {
         let Some(mut from) = from else { return Ok(()) };
         let mut chunk = vec![0; 16 << 10];
         loop {
-            let read = from.read(&mut chunk).await.map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
+            let read = from
+                .read(&mut chunk)
+                .await
+                .map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
             if read == 0 {
                 return Ok(());
             }
-            match opening.as_deref_mut().filter(|opening| !opening.has_script()) {
+            match opening
+                .as_deref_mut()
+                .filter(|opening| !opening.has_script())
+            {
                 Some(opening) => self.keep(&opening.take(&chunk[..read])),
                 None => self.keep(&chunk[..read]),
             }
@@ -111,12 +144,14 @@ impl Stream {
 
     fn keep(&mut self, bytes: &[u8]) {
         let room = STREAM_BYTES_MAX - self.bytes.len();
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.truncated |= bytes.len() > room;
     }
 
     fn into_text(self) -> String {
-        String::from_utf8(self.bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+        String::from_utf8(self.bytes)
+            .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
     }
 
     fn last_line(&self) -> Option<String> {
@@ -126,11 +161,14 @@ impl Stream {
 
 /// The last line that says something.
 pub(super) fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
 }
 
-/// A script and its [`Input`](super::Input), ready to be sent: a file that cannot be read is noticed before the script
-/// begins.
+/// A script and its [`Input`](super::Input), ready to be sent: a file that cannot be read is
+/// noticed before the script begins.
 #[derive(Debug)]
 pub(super) struct Feed<'a> {
     script: &'a [u8],
@@ -144,24 +182,41 @@ impl<'a> Feed<'a> {
             None => None,
             Some(path) => match tokio::fs::File::open(path).await {
                 Ok(file) => Some((path.as_path(), file)),
-                Err(e) => return Err(Failure::NotStarted(format!("failed to read {}: {e}", path.display()))),
+                Err(e) => {
+                    return Err(Failure::NotStarted(format!(
+                        "failed to read {}: {e}",
+                        path.display()
+                    )));
+                }
             },
         };
-        Ok(Self { script, head: &input.head, file })
+        Ok(Self {
+            script,
+            head: &input.head,
+            file,
+        })
     }
 
-    /// Writes all of it, then closes. A script may end without having read it: its status tells whether that is well.
+    /// Writes all of it, then closes. A script may end without having read it: its status tells
+    /// whether that is well.
     async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), Failure> {
         let Some(mut to) = to else { return Ok(()) };
         if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
             return Ok(());
         }
-        let Some((path, file)) = self.file else { return Ok(()) };
+        let Some((path, file)) = self.file else {
+            return Ok(());
+        };
         let mut file = BufReader::with_capacity(CHUNK_BYTES, file);
         loop {
             let chunk = match file.fill_buf().await {
                 Ok(chunk) => chunk,
-                Err(source) => return Err(Failure::Input { path: path.to_owned(), source }),
+                Err(source) => {
+                    return Err(Failure::Input {
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
             };
             let length = chunk.len();
             if length == 0 || to.write_all(chunk).await.is_err() {
@@ -181,12 +236,18 @@ mod tests {
         let mut stream = Stream::default();
         let text = vec![b'x'; STREAM_BYTES_MAX + 1];
         stream.fill(Some(text.as_slice()), None).await.unwrap();
-        assert_eq!((stream.bytes.len(), stream.truncated), (STREAM_BYTES_MAX, true));
+        assert_eq!(
+            (stream.bytes.len(), stream.truncated),
+            (STREAM_BYTES_MAX, true)
+        );
     }
 
     #[test]
     fn bytes_that_are_no_text_do_not_hide_the_others() {
-        let stream = Stream { bytes: b"caf\xe9 open\n\n".to_vec(), truncated: false };
+        let stream = Stream {
+            bytes: b"caf\xe9 open\n\n".to_vec(),
+            truncated: false,
+        };
         assert_eq!(stream.last_line().as_deref(), Some("caf\u{fffd} open"));
     }
 }

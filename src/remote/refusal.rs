@@ -1,7 +1,8 @@
 //! What ssh's messages mean. Its exit status is 255 for all of them.
 //!
-//! ssh ends each line of its own log with a carriage return. A line without one comes from somebody else: the server's
-//! banner, what PAM says on the server, or the user's `ProxyCommand`. Such lines are shown, but only ssh's own decide.
+//! ssh ends each line of its own log with a carriage return. A line without one comes from somebody
+//! else: the server's banner, what PAM says on the server, or the user's `ProxyCommand`. Such lines
+//! are shown, but only ssh's own decide.
 
 use super::words::clean_lines;
 
@@ -27,15 +28,29 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Reads all that ssh and the ssh of its jump hosts said. The order matters: a jump host's refusal is followed by
-    /// complaints about a closed connection.
+    /// Reads all that ssh and the ssh of its jump hosts said. The order matters: a jump host's
+    /// refusal is followed by complaints about a closed connection.
     pub(super) fn of(log: &str) -> Self {
         const SIGNS: [(Refusal, &[&str]); 7] = [
-            (Refusal::HostKeyChanged, &["IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY", "is marked as revoked"]),
-            (Refusal::HostKeyUnknown, &["Host key verification failed", "host key is known for"]),
+            (
+                Refusal::HostKeyChanged,
+                &[
+                    "IDENTIFICATION HAS CHANGED",
+                    "REVOKED HOST KEY",
+                    "is marked as revoked",
+                ],
+            ),
+            (
+                Refusal::HostKeyUnknown,
+                &["Host key verification failed", "host key is known for"],
+            ),
             (
                 Refusal::Authentication,
-                &["Permission denied (", "Too many authentication failures", "No supported authentication methods"],
+                &[
+                    "Permission denied (",
+                    "Too many authentication failures",
+                    "No supported authentication methods",
+                ],
             ),
             (
                 Refusal::Misconfigured,
@@ -66,7 +81,14 @@ impl Refusal {
                     "Not allowed at this time",
                 ],
             ),
-            (Refusal::HungUp, &["Connection reset by ", "Connection closed by ", "ssh_dispatch_run_fatal: "]),
+            (
+                Refusal::HungUp,
+                &[
+                    "Connection reset by ",
+                    "Connection closed by ",
+                    "ssh_dispatch_run_fatal: ",
+                ],
+            ),
         ];
         let own: Vec<_> = own_lines(log).collect();
         let says = |sign: &str| own.iter().any(|line| line.contains(sign));
@@ -74,7 +96,8 @@ impl Refusal {
             .into_iter()
             .find(|(refusal, signs)| {
                 signs.iter().any(|sign| says(sign))
-                    // A server that is silent during the banner is out of reach; one that hangs up is busy.
+                    // A server that is silent during the banner is out of reach; one that hangs up
+                    // is busy.
                     && !(matches!(refusal, Refusal::Busy | Refusal::HungUp) && says("timed out"))
             })
             .map_or(Refusal::Unreachable, |(refusal, _)| refusal);
@@ -109,13 +132,27 @@ impl Refusal {
             Refusal::Unreachable => FORWARDING.iter().find_map(from),
             _ => None,
         };
-        let last = || own.iter().rev().find(|line| !line.trim().is_empty()).copied();
-        let all_foreign: Vec<_> = foreign_lines(log).filter(|line| !line.trim().is_empty()).collect();
-        let foreign = |count: usize| all_foreign[all_foreign.len().saturating_sub(count)..].iter().copied();
+        let last = || {
+            own.iter()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .copied()
+        };
+        let all_foreign: Vec<_> = foreign_lines(log)
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let foreign = |count: usize| {
+            all_foreign[all_foreign.len().saturating_sub(count)..]
+                .iter()
+                .copied()
+        };
         match self {
             Refusal::Proxy | Refusal::TurnedAway => clean_lines(foreign(4)),
             Refusal::Authentication => {
-                let signs = own.iter().copied().filter(|line| AUTHENTICATION.iter().any(|sign| line.contains(sign)));
+                let signs = own
+                    .iter()
+                    .copied()
+                    .filter(|line| AUTHENTICATION.iter().any(|sign| line.contains(sign)));
                 clean_lines(foreign(2).chain(signs))
             }
             _ => clean_lines(foreign(2).chain(telling.or_else(last))),
@@ -155,28 +192,58 @@ mod tests {
         for (log, refusal) in [
             ("Host key verification failed.", Refusal::HostKeyUnknown),
             (
-                "No ED25519 host key is known for [127.0.0.1]:22 and you have requested strict checking.\r\n\
+                "No ED25519 host key is known for [127.0.0.1]:22 and you have requested strict \
+                 checking.\r\n\
                  Host key verification failed.",
                 Refusal::HostKeyUnknown,
             ),
             (
-                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 key in /x/known_hosts:3\n\
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 \
+                 key in /x/known_hosts:3\n\
                  Host key verification failed.",
                 Refusal::HostKeyChanged,
             ),
-            ("deploy@web1: Permission denied (publickey).", Refusal::Authentication),
-            ("ssh: connect to host web1 port 22: Permission denied", Refusal::Unreachable),
-            ("ssh: Could not resolve hostname web1: Name or service not known", Refusal::Misconfigured),
-            ("ssh: Could not resolve hostname web1: Temporary failure in name resolution", Refusal::Unreachable),
-            ("ssh: connect to host 127.0.0.1 port 9: Connection refused", Refusal::Unreachable),
-            ("kex_exchange_identification: read: Connection reset by peer", Refusal::Busy),
-            ("kex_exchange_identification: Connection closed by remote host", Refusal::Busy),
-            ("Connection timed out during banner exchange", Refusal::Unreachable),
+            (
+                "deploy@web1: Permission denied (publickey).",
+                Refusal::Authentication,
+            ),
+            (
+                "ssh: connect to host web1 port 22: Permission denied",
+                Refusal::Unreachable,
+            ),
+            (
+                "ssh: Could not resolve hostname web1: Name or service not known",
+                Refusal::Misconfigured,
+            ),
+            (
+                "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
+                Refusal::Unreachable,
+            ),
+            (
+                "ssh: connect to host 127.0.0.1 port 9: Connection refused",
+                Refusal::Unreachable,
+            ),
+            (
+                "kex_exchange_identification: read: Connection reset by peer",
+                Refusal::Busy,
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host",
+                Refusal::Busy,
+            ),
+            (
+                "Connection timed out during banner exchange",
+                Refusal::Unreachable,
+            ),
             ("Connection reset by 127.0.0.1 port 2222", Refusal::HungUp),
             ("Connection closed by 127.0.0.1 port 2222", Refusal::HungUp),
-            ("ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 22: Broken pipe", Refusal::HungUp),
             (
-                "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed\r\n\
+                "ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 22: Broken pipe",
+                Refusal::HungUp,
+            ),
+            (
+                "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding \
+                 failed\r\n\
                  kex_exchange_identification: Connection closed by remote host\n\
                  Connection closed by UNKNOWN port 65535",
                 Refusal::Unreachable,
@@ -200,7 +267,8 @@ mod tests {
 
     #[test]
     fn words_of_others_are_shown_and_do_not_decide() {
-        let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n";
+        let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection \
+                      closed by UNKNOWN port 65535\r\n";
         for (log, refusal, words) in [
             (
                 "An error occurred (ExpiredTokenException): The token has expired\n\
@@ -213,28 +281,38 @@ mod tests {
                 Refusal::Proxy,
                 "sh: 1: exec: cloudflared: not found",
             ),
-            (closed, Refusal::HungUp, "Connection closed by UNKNOWN port 65535"),
+            (
+                closed,
+                Refusal::HungUp,
+                "Connection closed by UNKNOWN port 65535",
+            ),
             (
                 "System is booting up.\n\nConnection closed by 10.0.0.1 port 22\r\n",
                 Refusal::TurnedAway,
                 "System is booting up.",
             ),
             (
-                "Legal: Permission denied (to strangers)\nReceived disconnect from 10.0.0.1 port 22:2: Too many authentication failures\r\n\
+                "Legal: Permission denied (to strangers)\nReceived disconnect from 10.0.0.1 port \
+                 22:2: Too many authentication failures\r\n\
                  Disconnected from 10.0.0.1 port 22\r\n",
                 Refusal::Authentication,
-                "Legal: Permission denied (to strangers); Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures",
+                "Legal: Permission denied (to strangers); Received disconnect from 10.0.0.1 port \
+                 22:2: Too many authentication failures",
             ),
             (
-                "@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\r\nThis private key will be ignored.\r\n\
-                 Load key \"/x/id\": bad permissions\r\nme@web1: Permission denied (publickey).\r\n",
+                "@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\r\nThis private key will be \
+                 ignored.\r\n\
+                 Load key \"/x/id\": bad permissions\r\nme@web1: Permission denied \
+                 (publickey).\r\n",
                 Refusal::Authentication,
                 "Load key \"/x/id\": bad permissions; me@web1: Permission denied (publickey).",
             ),
             (
-                "Host key verification failed\nssh: connect to host web1 port 22: Connection refused\r\n",
+                "Host key verification failed\nssh: connect to host web1 port 22: Connection \
+                 refused\r\n",
                 Refusal::Unreachable,
-                "Host key verification failed; ssh: connect to host web1 port 22: Connection refused",
+                "Host key verification failed; ssh: connect to host web1 port 22: Connection \
+                 refused",
             ),
         ] {
             assert_eq!(Refusal::of(log), refusal, "{log}");
@@ -244,12 +322,26 @@ mod tests {
 
     #[test]
     fn of_many_lines_the_telling_one_is_shown() {
-        let log = "@@@@\r\nOffending ED25519 key in /x/known_hosts:3\r\nHost key verification failed.\r\n\r\n";
-        assert_eq!(Refusal::HostKeyChanged.words(log), "Offending ED25519 key in /x/known_hosts:3");
-        assert_eq!(Refusal::HostKeyUnknown.words(log), "Host key verification failed.");
+        let log = "@@@@\r\nOffending ED25519 key in /x/known_hosts:3\r\nHost key verification \
+                   failed.\r\n\r\n";
+        assert_eq!(
+            Refusal::HostKeyChanged.words(log),
+            "Offending ED25519 key in /x/known_hosts:3"
+        );
+        assert_eq!(
+            Refusal::HostKeyUnknown.words(log),
+            "Host key verification failed."
+        );
         assert_eq!(Refusal::Busy.words("\r\n"), "");
-        let log = "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\nConnection closed\r\n";
-        assert_eq!(Refusal::Unreachable.words(log), "open failed: connect failed: No route to host");
-        assert_eq!(Refusal::Unreachable.words("Connection to web1 timed out\r\n"), "Connection to web1 timed out");
+        let log = "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding \
+                   failed\r\nConnection closed\r\n";
+        assert_eq!(
+            Refusal::Unreachable.words(log),
+            "open failed: connect failed: No route to host"
+        );
+        assert_eq!(
+            Refusal::Unreachable.words("Connection to web1 timed out\r\n"),
+            "Connection to web1 timed out"
+        );
     }
 }

@@ -12,19 +12,25 @@ use crate::core::health::{LINK_LOCAL, UNRESOLVED};
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The address to probe. An `address` that only the user's `ssh_config` knows (a `Host` alias) is what that says its
-/// `HostName` is; where nobody knows better it is left as it is.
+/// The address to probe. An `address` that only the user's `ssh_config` knows (a `Host` alias) is
+/// what that says its `HostName` is; where nobody knows better it is left as it is.
 pub async fn network_address(target: &Target) -> String {
     let address = &target.address;
-    if target.transport == Transport::Local || address.parse::<IpAddr>().is_ok() || is_known(address).await {
+    if target.transport == Transport::Local
+        || address.parse::<IpAddr>().is_ok()
+        || is_known(address).await
+    {
         return address.clone();
     }
     let settings = Settings::of(&address_options(target), address).await;
-    settings.and_then(|settings| settings.host_name).unwrap_or_else(|| address.clone())
+    settings
+        .and_then(|settings| settings.host_name)
+        .unwrap_or_else(|| address.clone())
 }
 
-/// Why a probe that does not go through ssh cannot reach an address from here, as far as that can be told beforehand.
-/// `by_http` is for a probe that needs the address in a URL, which has no place for an interface.
+/// Why a probe that does not go through ssh cannot reach an address from here, as far as that can
+/// be told beforehand. `by_http` is for a probe that needs the address in a URL, which has no place
+/// for an interface.
 pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String> {
     let problem = link_local(address, by_http);
     let is_ip = without_interface(address).parse::<IpAddr>().is_ok();
@@ -37,7 +43,9 @@ pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String
 /// The same as far as the address itself tells, without asking a name server.
 pub fn link_local(address: &str, by_http: bool) -> Option<String> {
     let ip = without_interface(address);
-    let is_link_local = ip.parse::<Ipv6Addr>().is_ok_and(|ip| ip.segments()[0] & 0xffc0 == 0xfe80);
+    let is_link_local = ip
+        .parse::<Ipv6Addr>()
+        .is_ok_and(|ip| ip.segments()[0] & 0xffc0 == 0xfe80);
     (is_link_local && (by_http || ip == address))
         .then(|| format!("{address} {LINK_LOCAL}, which cannot be probed over the network"))
 }
@@ -61,17 +69,30 @@ mod tests {
     async fn link_local_addresses_and_unknown_names_cannot_be_probed_directly() {
         for (address, by_http, expected) in [
             ("fe80::1", false, Some("fe80::1 is a link-local address")),
-            ("fe80::1%eth0", true, Some("fe80::1%eth0 is a link-local address")),
+            (
+                "fe80::1%eth0",
+                true,
+                Some("fe80::1%eth0 is a link-local address"),
+            ),
             ("fe80::1%eth0", false, None),
             ("febf::1", true, Some("febf::1 is a link-local address")),
             ("fd00::1", true, None),
             ("169.254.7.7", true, None),
             ("localhost", true, None),
-            ("web1.invalid", true, Some("cannot resolve web1.invalid on this machine")),
+            (
+                "web1.invalid",
+                true,
+                Some("cannot resolve web1.invalid on this machine"),
+            ),
         ] {
             let found = unreachable_directly(address, by_http).await;
             assert_eq!(found.is_some(), expected.is_some(), "{address}: {found:?}");
-            assert!(found.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{address}");
+            assert!(
+                found
+                    .unwrap_or_default()
+                    .starts_with(expected.unwrap_or_default()),
+                "{address}"
+            );
         }
     }
 }

@@ -34,7 +34,9 @@ impl Settings {
     fn read(text: &str) -> Self {
         let mut settings = Self::default();
         for line in text.lines() {
-            let Some((key, value)) = line.split_once(' ') else { continue };
+            let Some((key, value)) = line.split_once(' ') else {
+                continue;
+            };
             let field = match key {
                 "hostname" => &mut settings.host_name,
                 "proxyjump" => &mut settings.proxy_jump,
@@ -48,15 +50,17 @@ impl Settings {
     }
 }
 
-/// Whether any of the files that ssh reads speaks of a proxy at all. Where none does, no host has to be asked about.
-/// `config` is the file given by `-F`.
+/// Whether any of the files that ssh reads speaks of a proxy at all. Where none does, no host has
+/// to be asked about. `config` is the file given by `-F`.
 pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
     let mut words = vec![OsString::from("-v"), "-G".into()];
     if let Some(path) = config {
         words.extend(["-F".into(), path.into()]);
     }
     words.extend(["--".into(), "localhost".into()]);
-    let Some(output) = ssh(&words).await.filter(|output| output.status.success()) else { return true };
+    let Some(output) = ssh(&words).await.filter(|output| output.status.success()) else {
+        return true;
+    };
     let said = String::from_utf8_lossy(&output.stderr);
     files_read(&said).any(|path| match std::fs::read(path) {
         Ok(bytes) => {
@@ -77,9 +81,16 @@ fn files_read(said: &str) -> impl Iterator<Item = &Path> {
 /// Runs ssh for what it does without any network.
 pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
     let mut command = group::command("ssh");
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let (child, group) = group::spawn(&mut command).ok()?;
-    let output = timeout(DEADLINE, child.wait_with_output()).await.ok()?.ok()?;
+    let output = timeout(DEADLINE, child.wait_with_output())
+        .await
+        .ok()?
+        .ok()?;
     group.ended();
     Some(output)
 }
@@ -90,8 +101,8 @@ mod tests {
 
     #[test]
     fn of_all_settings_those_that_matter_are_read() {
-        let text =
-            "host h1\nhostname 10.0.0.7\nproxycommand none\nproxyjump a@b,bastion\ncontrolpath /run/%C\nuser x\nodd\n";
+        let text = "host h1\nhostname 10.0.0.7\nproxycommand none\nproxyjump \
+                    a@b,bastion\ncontrolpath /run/%C\nuser x\nodd\n";
         assert_eq!(
             Settings::read(text),
             Settings {
@@ -106,9 +117,16 @@ mod tests {
     #[test]
     fn the_files_that_were_read_are_known() {
         let said = "OpenSSH_9.2p1\r\ndebug1: Reading configuration data /home/a b/.ssh/config\r\n\
-                    debug1: /etc/ssh/ssh_config line 19: include\ndebug1: Reading configuration data /etc/ssh/ssh_config\r\n";
+                    debug1: /etc/ssh/ssh_config line 19: include\ndebug1: Reading configuration \
+                    data /etc/ssh/ssh_config\r\n";
         let files: Vec<_> = files_read(said).collect();
-        assert_eq!(files, [Path::new("/home/a b/.ssh/config"), Path::new("/etc/ssh/ssh_config")]);
+        assert_eq!(
+            files,
+            [
+                Path::new("/home/a b/.ssh/config"),
+                Path::new("/etc/ssh/ssh_config")
+            ]
+        );
     }
 
     #[tokio::test]
@@ -119,12 +137,18 @@ mod tests {
         }
         let dir = tempfile::tempdir().expect("a directory");
         let (config, included) = (dir.path().join("config"), dir.path().join("more.conf"));
-        let text = format!("Host a\n  User x\nHost b\n  Include {}/*.conf\n", dir.path().display());
+        let text = format!(
+            "Host a\n  User x\nHost b\n  Include {}/*.conf\n",
+            dir.path().display()
+        );
         std::fs::write(&config, text).expect("our own file");
         std::fs::write(&included, "User y\n").expect("our own file");
         assert!(!mention_a_proxy(Some(&config)).await);
         std::fs::write(&included, "User y\npROXYjump bastion\n").expect("our own file");
         assert!(mention_a_proxy(Some(&config)).await);
-        assert!(mention_a_proxy(Some(&dir.path().join("missing"))).await, "ssh will say what is wrong");
+        assert!(
+            mention_a_proxy(Some(&dir.path().join("missing"))).await,
+            "ssh will say what is wrong"
+        );
     }
 }

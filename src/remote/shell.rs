@@ -1,7 +1,8 @@
 //! How a script reaches a shell on the host, and what it means when it does not.
 //!
-//! The script travels on standard input. The command line holds only a fixed text that every login shell reads in the
-//! same way: fish, for one, halves backslashes within quotes, csh expands `!`, and sudo logs all of its command line.
+//! The script travels on standard input. The command line holds only a fixed text that every login
+//! shell reads in the same way: fish, for one, halves backslashes within quotes, csh expands `!`,
+//! and sudo logs all of its command line.
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::script::quote::quote;
 /// After the deadline's TERM, how long until KILL.
 const KILL_AFTER_S: u64 = 5;
 
-/// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a script that did not
-/// arrive whole. `dd` is the one program that reads no further than it is told to: `head -c` of busybox does.
+/// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a
+/// script that did not arrive whole. `dd` is the one program that reads no further than it is told
+/// to: `head -c` of busybox does.
 const READ_AND_RUN: &str = concat!(
     r#"LC_ALL=C; s=$(dd bs=$0 count=1 iflag=fullblock 2>/dev/null); "#,
     r#"[ ${#s} = $0 ] || { echo INCOMPLETE >&2; exit 1; }; echo MARK; eval "$s""#
@@ -32,58 +34,101 @@ pub(super) struct Launch {
     pub(super) script: Vec<u8>,
 }
 
-/// Prepares a script. Without an input of its own, the shell reads the script itself: that takes one program less.
+/// Prepares a script. Without an input of its own, the shell reads the script itself: that takes
+/// one program less.
 ///
-/// The host itself ends it at the deadline, with all its children: a
-/// dropped connection would leave it running. (A service that it started has a session of its own and stays.)
+/// The host itself ends it at the deadline, with all its children: a dropped connection would leave
+/// it running. (A service that it started has a session of its own and stays.)
 ///
 /// What becomes of it without its controller, as measured:
 ///
-/// - *ship is killed, or the connection is closed:* the server's side of the connection ends at once, the script does
-///   not. It has printed nothing yet that could fail, so that an act (a stop that waits) is completed within its own
-///   time. Whoever reads its input meets the end of it: what arrived until then is verified, found short and removed.
-/// - *the network is cut:* the same, but that the server does not know. Here the connection is given up after three
-///   unanswered questions; there an act is completed, a transfer waits for more until the deadline ends it, and the
-///   server's process stays until its own keepalive finds out (`ClientAliveInterval`, or the kernel after two hours).
-/// - *after that* nothing can take effect: no process is left, and what a newer controller has claimed in between
-///   refuses the script's next step under the lock.
+/// - *ship is killed, or the connection is closed:* the server's side of the connection ends at
+///   once, the script does not. It has printed nothing yet that could fail, so that an act (a stop
+///   that waits) is completed within its own time. Whoever reads its input meets the end of it:
+///   what arrived until then is verified, found short and removed.
+/// - *the network is cut:* the same, but that the server does not know. Here the connection is
+///   given up after three unanswered questions; there an act is completed, a transfer waits for
+///   more until the deadline ends it, and the server's process stays until its own keepalive finds
+///   out (`ClientAliveInterval`, or the kernel after two hours).
+/// - *after that* nothing can take effect: no process is left, and what a newer controller has
+///   claimed in between refuses the script's next step under the lock.
 pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bool) -> Launch {
-    // Rounded up, so that the wait on this side always ends first and a status of 124 is the script's own.
-    let deadline_s = (deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0)).max(1).to_string();
+    // Rounded up, so that the wait on this side always ends first and a status of 124 is the
+    // script's own.
+    let deadline_s = (deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0))
+        .max(1)
+        .to_string();
     let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; exec "$@""#);
-    let mut words = vec!["/bin/sh".to_owned(), "-c".to_owned(), outer, "ship".to_owned()];
+    let mut words = vec![
+        "/bin/sh".to_owned(),
+        "-c".to_owned(),
+        outer,
+        "ship".to_owned(),
+    ];
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
     if sudo {
         add(&["sudo", "-n", "--"]);
     }
-    add(&["timeout", "-k", &KILL_AFTER_S.to_string(), &deadline_s, "sh"]);
+    add(&[
+        "timeout",
+        "-k",
+        &KILL_AFTER_S.to_string(),
+        &deadline_s,
+        "sh",
+    ]);
     let script = script.trim_end_matches('\n');
     if !has_input {
         // As one command, so that it is read to its end before any of it runs.
         let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
-        return Launch { words, script: script.into_bytes() };
+        return Launch {
+            words,
+            script: script.into_bytes(),
+        };
     }
     add(&[
         "-c",
-        &READ_AND_RUN.replace("MARK", SCRIPT_MARK).replace("INCOMPLETE", INCOMPLETE),
+        &READ_AND_RUN
+            .replace("MARK", SCRIPT_MARK)
+            .replace("INCOMPLETE", INCOMPLETE),
         &script.len().to_string(),
     ]);
-    Launch { words, script: script.as_bytes().to_vec() }
+    Launch {
+        words,
+        script: script.as_bytes().to_vec(),
+    }
 }
 
 /// The words as one line for any login shell.
 pub(super) fn line(words: &[String]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| if is_plain(word) { word.clone() } else { quote(word) }).collect();
+    let quoted: Vec<_> = words
+        .iter()
+        .map(|word| {
+            if is_plain(word) {
+                word.clone()
+            } else {
+                quote(word)
+            }
+        })
+        .collect();
     format!("exec {}", quoted.join(" "))
 }
 
 /// Only for the line to read well in a log.
 fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
+    !word.is_empty()
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
 }
 
-/// Tells a script that ran from one that the login shell, sudo or a missing program kept from running.
-pub(super) fn judge(output: Output, opening: &Opening, sudo: bool, place: &Place) -> Result<Output, RunError> {
+/// Tells a script that ran from one that the login shell, sudo or a missing program kept from
+/// running.
+pub(super) fn judge(
+    output: Output,
+    opening: &Opening,
+    sudo: bool,
+    place: &Place,
+) -> Result<Output, RunError> {
     if opening.has_script() {
         return Ok(output);
     }
@@ -91,12 +136,17 @@ pub(super) fn judge(output: Output, opening: &Opening, sudo: bool, place: &Place
     let user = place.user.clone();
     let printed = clean(&format!("{}\n{}", opening.before(), output.stderr));
     let said = match printed.as_str() {
-        "" => format!("it printed nothing and ended with exit status {}", output.status),
+        "" => format!(
+            "it printed nothing and ended with exit status {}",
+            output.status
+        ),
         printed => format!("{printed}; exit status {}", output.status),
     };
     Err(match (opening.has_shell(), sudo) {
         (false, _) => RunError::LoginShell { host, user, said },
-        (true, true) if !output.stderr.contains(INCOMPLETE) => RunError::SudoRefused { host, user, said },
+        (true, true) if !output.stderr.contains(INCOMPLETE) => {
+            RunError::SudoRefused { host, user, said }
+        }
         (true, _) => RunError::NotStarted { host, why: said },
     })
 }
@@ -117,20 +167,38 @@ mod tests {
     fn judged(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
         let mut opening = Opening::default();
         opening.take(before.as_bytes());
-        let output = Output { stdout: String::new(), stderr: stderr.into(), status, truncated: false };
-        judge(output, &opening, sudo, &Place { name: "web1".into(), user: Some("deploy".into()) })
+        let output = Output {
+            stdout: String::new(),
+            stderr: stderr.into(),
+            status,
+            truncated: false,
+        };
+        judge(
+            output,
+            &opening,
+            sudo,
+            &Place {
+                name: "web1".into(),
+                user: Some("deploy".into()),
+            },
+        )
     }
 
     #[test]
     fn deadline_on_the_host_is_never_shorter_than_here() {
-        let deadline = |ms| launch("true", false, Duration::from_millis(ms), false).words[7].clone();
-        assert_eq!([deadline(0), deadline(1), deadline(1000), deadline(1001)], ["1", "1", "1", "2"]);
+        let deadline =
+            |ms| launch("true", false, Duration::from_millis(ms), false).words[7].clone();
+        assert_eq!(
+            [deadline(0), deadline(1), deadline(1000), deadline(1001)],
+            ["1", "1", "1", "2"]
+        );
     }
 
     #[test]
     fn command_line_holds_nothing_that_shells_read_differently() {
         for (has_input, sudo) in [(false, false), (true, true)] {
-            let line = line(&launch("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
+            let line =
+                line(&launch("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
             assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
             assert!(line.len() < 400, "{line}");
         }
@@ -140,32 +208,72 @@ mod tests {
     fn sudo_refusal_names_the_words_of_sudo_and_what_helps() {
         for (said, helps) in [
             ("sudo: a password is required", "NOPASSWD"),
-            ("sudo: a terminal is required to read the password; either use the -S option", "NOPASSWD"),
+            (
+                "sudo: a terminal is required to read the password; either use the -S option",
+                "NOPASSWD",
+            ),
             ("deploy is not in the sudoers file.", "NOPASSWD"),
-            ("Sorry, user deploy is not allowed to execute '/usr/bin/timeout -k 5 30 sh' as root on web1.", "NOPASSWD"),
+            (
+                "Sorry, user deploy is not allowed to execute '/usr/bin/timeout -k 5 30 sh' as \
+                 root on web1.",
+                "NOPASSWD",
+            ),
             ("sudo: interactive authentication is required", "NOPASSWD"),
-            ("sudo: sorry, you must have a tty to run sudo", "!requiretty"),
+            (
+                "sudo: sorry, you must have a tty to run sudo",
+                "!requiretty",
+            ),
             ("ship: 1: exec: sudo: not found", "install sudo"),
-            ("sudo: account validation failure, is your account locked?", "`sudo -n true`"),
+            (
+                "sudo: account validation failure, is your account locked?",
+                "`sudo -n true`",
+            ),
         ] {
             let error = judged("motd\nship-shell\n", said, 1, true).unwrap_err();
             assert!(matches!(error, RunError::SudoRefused { .. }));
             let error = error.to_string();
-            assert!(error.contains(said) && error.contains(helps) && error.contains("deploy"), "{error}");
+            assert!(
+                error.contains(said) && error.contains(helps) && error.contains("deploy"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn login_shell_that_runs_nothing_is_named_with_its_words() {
-        let error = judged("This account is currently not available.\n", "", 1, true).unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's command (This account is currently not available.; exit status 1); check the shell with `getent passwd deploy` on the host, and its startup files");
+        let error = judged("This account is currently not available.\n", "", 1, true)
+            .unwrap_err()
+            .to_string();
+        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's \
+                                         command (This account is currently not available.; exit \
+                                         status 1); check the shell with `getent passwd deploy` \
+                                         on the host, and its startup files");
         let error = judged("", "", 1, false).unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's command (it printed nothing and ended with exit status 1); check the shell with `getent passwd deploy` on the host, and its startup files");
+        insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's \
+                                         command (it printed nothing and ended with exit status \
+                                         1); check the shell with `getent passwd deploy` on the \
+                                         host, and its startup files");
     }
 
     #[test]
     fn script_that_ran_keeps_its_own_failure() {
-        assert!(judged("ship-shell\nship-script\n", "sudo: a password is required\n", 1, true).is_ok());
-        assert!(judged("hello ship-shell\nship-script\n", "sh: 1: pyhton3: not found\n", 127, false).is_ok());
+        assert!(
+            judged(
+                "ship-shell\nship-script\n",
+                "sudo: a password is required\n",
+                1,
+                true
+            )
+            .is_ok()
+        );
+        assert!(
+            judged(
+                "hello ship-shell\nship-script\n",
+                "sh: 1: pyhton3: not found\n",
+                127,
+                false
+            )
+            .is_ok()
+        );
     }
 }

@@ -37,19 +37,25 @@ enum Far {
 pub(super) struct Ssh {
     session: Session,
     master: Master,
-    /// Keeps the master: it ends a moment after its last user, and this one is there for as long as this process is.
-    /// A wait between two batches costs no new login, and nothing stays behind a ship that is killed.
+    /// Keeps the master: it ends a moment after its last user, and this one is there for as long as
+    /// this process is. A wait between two batches costs no new login, and nothing stays behind a
+    /// ship that is killed.
     leash: UnixStream,
     /// The jump host's login is kept for as long as somebody goes through it.
     _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<Far, PathBuf>>,
-    /// A script was left alone on the host: its session would keep the master when it is asked to end.
+    /// A script was left alone on the host: its session would keep the master when it is asked to
+    /// end.
     abandoned: AtomicBool,
 }
 
 impl Ssh {
     /// Logs in; through a jump host's login, if one is given.
-    pub(super) async fn connect(login: &Login, via: Option<Arc<Hop>>, dir: &Path) -> Result<Self, ConnectError> {
+    pub(super) async fn connect(
+        login: &Login,
+        via: Option<Arc<Hop>>,
+        dir: &Path,
+    ) -> Result<Self, ConnectError> {
         let master = Master::start(login, via.as_deref(), dir).await?;
         let leash = master.leash(login).await?;
         Ok(Self {
@@ -67,7 +73,11 @@ impl Ssh {
         let line = shell::line(words);
         let unfinished = Unfinished(&self.abandoned);
         let mut child = self.spawn(&line).await?;
-        let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        let (stdin, stdout, stderr) = (
+            child.stdin().take(),
+            child.stdout().take(),
+            child.stderr().take(),
+        );
         // To wait before the streams end would cut them off.
         talk.hold(stdin, stdout, stderr).await?;
         let status = self.status(child).await;
@@ -80,10 +90,15 @@ impl Ssh {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
             let mut command = self.session.raw_command(line);
-            command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+            command
+                .stdin(openssh::Stdio::piped())
+                .stdout(openssh::Stdio::piped())
+                .stderr(openssh::Stdio::piped());
             match command.spawn().await {
                 Ok(child) => return Ok(child),
-                Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => sleep(PAUSE).await,
+                Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => {
+                    sleep(PAUSE).await
+                }
                 Err(e) => return Err(self.lost(&e)),
             }
         }
@@ -93,9 +108,12 @@ impl Ssh {
         match child.wait().await {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
             Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
-            // A killed shell and a lost connection look alike: whether the master still answers makes the difference.
+            // A killed shell and a lost connection look alike: whether the master still answers
+            // makes the difference.
             Err(e) => Err(match timeout(ORDER_DEADLINE, self.session.check()).await {
-                Ok(Ok(())) => Failure::Lost("the shell on the host was ended by a signal".to_owned()),
+                Ok(Ok(())) => {
+                    Failure::Lost("the shell on the host was ended by a signal".to_owned())
+                }
                 _ => self.lost(&e),
             }),
         }
@@ -122,7 +140,13 @@ impl Ssh {
             Far::Port(address, port) => (Socket::new(address, *port), format!("port {port}")),
             Far::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
         };
-        match timeout(ORDER_DEADLINE, self.session.request_port_forward(ForwardType::Local, here, there)).await {
+        match timeout(
+            ORDER_DEADLINE,
+            self.session
+                .request_port_forward(ForwardType::Local, here, there),
+        )
+        .await
+        {
             Ok(Ok(())) => {}
             Ok(Err(openssh::Error::SshMux(e))) => {
                 return Err(Failure::NotStarted(format!("forwarding {what}: {e}")));

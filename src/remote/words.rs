@@ -5,7 +5,8 @@ const LINES_MAX: usize = 4;
 /// How many characters of a line are kept.
 const LINE_CHARS_MAX: usize = 300;
 
-/// The last lines that say something, joined. What would move a terminal's cursor or colour it is removed.
+/// The last lines that say something, joined. What would move a terminal's cursor or colour it is
+/// removed.
 pub(super) fn clean(text: &str) -> String {
     clean_lines(text.lines())
 }
@@ -20,7 +21,8 @@ pub(super) fn clean_lines<'a>(lines: impl Iterator<Item = &'a str>) -> String {
             kept.push(line.chars().take(LINE_CHARS_MAX).collect());
         }
     }
-    kept.split_off(kept.len().saturating_sub(LINES_MAX)).join("; ")
+    kept.split_off(kept.len().saturating_sub(LINES_MAX))
+        .join("; ")
 }
 
 /// The line without control characters, escape sequences and marks that reorder text.
@@ -34,7 +36,8 @@ fn printable(line: &str) -> String {
             chars.next();
         } else if c == '\t' {
             kept.push(' ');
-        } else if !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        } else if !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             kept.push(c);
         }
     }

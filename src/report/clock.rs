@@ -42,18 +42,26 @@ impl Clock {
     }
 
     fn format(&self, time: Time, format: &str) -> String {
-        timestamp(time).to_zoned(self.0.clone()).strftime(format).to_string()
+        timestamp(time)
+            .to_zoned(self.0.clone())
+            .strftime(format)
+            .to_string()
     }
 }
 
 /// RFC 3339 in UTC, with milliseconds: `2017-03-09T02:43:06.120Z`.
 pub fn rfc3339(time: Time) -> String {
-    timestamp(time).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    timestamp(time)
+        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+        .to_string()
 }
 
 /// The moment; the last one there is for moments beyond it.
 fn timestamp(time: Time) -> Timestamp {
-    i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+    i64::try_from(time.0)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -66,7 +74,10 @@ mod tests {
     fn a_moment_reads_in_the_readers_time_zone_and_in_utc_for_programs() {
         assert_eq!(Clock::ahead(8).time_of_day(ARTICLE), "10:43:06");
         assert_eq!(Clock::ahead(8).day_and_time(ARTICLE), "2017-03-09 10:43:06");
-        assert_eq!(Clock::ahead(8).precisely(ARTICLE), "2017-03-09 10:43:06.120");
+        assert_eq!(
+            Clock::ahead(8).precisely(ARTICLE),
+            "2017-03-09 10:43:06.120"
+        );
         assert_eq!(rfc3339(ARTICLE), "2017-03-09T02:43:06.120Z");
     }
 

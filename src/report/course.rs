@@ -1,4 +1,5 @@
-//! Where a rollout comes from, where it goes and how it stands: the frame of everything said about it.
+//! Where a rollout comes from, where it goes and how it stands: the frame of everything said about
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,9 +46,24 @@ pub(super) struct Course {
 impl Course {
     /// Begins at a rollout's first event; `None` for any other.
     pub(super) fn begin(entry: &Entry, status: &Status) -> Option<Self> {
-        let Event::RolloutStarted(start) = &entry.event else { return None };
-        let RolloutStart { service, fleet, target, fallback, replicas, fallback_replicas, scaling, .. } = start;
-        let mut from: BTreeSet<&str> = status.instances.iter().map(|row| row.version.as_str()).collect();
+        let Event::RolloutStarted(start) = &entry.event else {
+            return None;
+        };
+        let RolloutStart {
+            service,
+            fleet,
+            target,
+            fallback,
+            replicas,
+            fallback_replicas,
+            scaling,
+            ..
+        } = start;
+        let mut from: BTreeSet<&str> = status
+            .instances
+            .iter()
+            .map(|row| row.version.as_str())
+            .collect();
         if from.is_empty() {
             from.extend(fallback.as_ref().map(|fallback| fallback.version.as_str()));
         }
@@ -59,7 +75,9 @@ impl Course {
             fallback: fallback.clone(),
             from: from.into_iter().collect::<Vec<_>>().join(", "),
             replicas: *replicas,
-            fallback_replicas: fallback_replicas.filter(|_| scaling.is_none()).unwrap_or(*replicas),
+            fallback_replicas: fallback_replicas
+                .filter(|_| scaling.is_none())
+                .unwrap_or(*replicas),
             stands: scaling.as_ref().map(|scaling| (*scaling.then).clone()),
             started: entry.at,
             ended: None,
@@ -102,8 +120,8 @@ impl Course {
         self.then == Some(Then::RollBack)
     }
 
-    /// Kubernetes' sentence about a rollout that has ended, where it has one. A change of numbers alone leaves a rollout as
-    /// it stood.
+    /// Kubernetes' sentence about a rollout that has ended, where it has one. A change of numbers
+    /// alone leaves a rollout as it stood.
     pub(super) fn last_sentence(&self, outcome: &Outcome) -> Option<String> {
         let how = match outcome {
             _ if self.stands.is_some() => return None,
@@ -111,7 +129,10 @@ impl Course {
             Outcome::RolledBack => "rolled back",
             _ => return None,
         };
-        Some(format!("deployment \"{}\" successfully {how}", self.service))
+        Some(format!(
+            "deployment \"{}\" successfully {how}",
+            self.service
+        ))
     }
 
     /// The version that instances are now to run.
@@ -166,6 +187,8 @@ pub(super) fn mix(status: &Status) -> String {
     for row in &status.instances {
         *counts.entry(&row.version).or_default() += 1;
     }
-    let counts = counts.iter().map(|(version, count)| format!("{count} on {version}"));
+    let counts = counts
+        .iter()
+        .map(|(version, count)| format!("{count} on {version}"));
     counts.collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,5 @@
-//! What is said when a rollout fails: which host, what was being done, what was seen, how long, the log, what now.
+//! What is said when a rollout fails: which host, what was being done, what was seen, how long, the
+//! log, what now.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,8 @@ use crate::core::health::{LINK_LOCAL, REFUSED, UNRESOLVED};
 use crate::core::status::Status;
 use crate::core::time::Human;
 
-/// The failure in a few words, for the line that names the host; `version` is that which was to run.
+/// The failure in a few words, for the line that names the host; `version` is that which was to
+/// run.
 pub(super) fn headline(failure: &Failure, version: &str) -> String {
     match failure.kind {
         FailureKind::Stage => format!("{version} could not be brought to the host"),
@@ -37,39 +39,64 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
     let mut lines = vec![
         labelled("doing", &doing(failure.kind, version)),
         labelled(
-            if failure.kind == FailureKind::NotReady { "answer" } else { "seen" },
+            if failure.kind == FailureKind::NotReady {
+                "answer"
+            } else {
+                "seen"
+            },
             if seen.is_empty() { "nothing" } else { &seen },
         ),
         labelled("waited", &Human(failure.waited).to_string()),
     ];
     if !log.is_empty() {
-        let whose = if failure.kind.is_of_a_chore() { "that it printed" } else { "of the instance" };
-        lines.push(labelled("log", &format!("the last {} {whose}", text::count(log.len(), "line"))));
-        lines.extend(log.iter().map(|line| format!("  | {}", text::clean_indented(line)).trim_end().to_owned()));
+        let whose = if failure.kind.is_of_a_chore() {
+            "that it printed"
+        } else {
+            "of the instance"
+        };
+        lines.push(labelled(
+            "log",
+            &format!("the last {} {whose}", text::count(log.len(), "line")),
+        ));
+        lines.extend(log.iter().map(|line| {
+            format!("  | {}", text::clean_indented(line))
+                .trim_end()
+                .to_owned()
+        }));
     }
     lines.extend(hint(failure).map(|hint| labelled("hint", &hint)));
     lines.push(labelled("now", now));
     lines
 }
 
-/// What is mostly behind it where nobody listens, and where a process has ended by itself: by the shell's statuses, and by
-/// those of systemd (systemd.exec(5)).
+/// What is mostly behind it where nobody listens, and where a process has ended by itself: by the
+/// shell's statuses, and by those of systemd (systemd.exec(5)).
 fn hint(failure: &Failure) -> Option<Cow<'static, str>> {
     let seen = failure.detail.split(';').next().unwrap_or_default();
     match failure.kind {
         FailureKind::NotReady if seen.starts_with(REFUSED) => Some(
-            "does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`".into(),
+            "does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in \
+             `command` or `env`"
+                .into(),
         ),
         FailureKind::NotReady if seen.starts_with(UNRESOLVED) || seen.contains(LINK_LOCAL) => Some(
-            "probes go from this machine to the host's address; set `via = \"ssh\"` in [readiness] to probe through ssh"
+            "probes go from this machine to the host's address; set `via = \"ssh\"` in \
+             [readiness] to probe through ssh"
                 .into(),
         ),
         FailureKind::Exited => match seen.split_once(BARRED) {
-            Some((_, dir)) => Some(format!("let that user in with `chmod o+x {dir}`, or set another base_dir").into()),
+            Some((_, dir)) => Some(
+                format!(
+                    "let that user in with `chmod o+x {dir}`, or set \
+                                            another base_dir"
+                )
+                .into(),
+            ),
             None => hint_of_end(seen).map(Cow::Borrowed),
         },
         FailureKind::Liveness => Some(
-            "the instance passed [liveness] at first and then failed it: see its log, or raise `timeout` or `failures` there"
+            "the instance passed [liveness] at first and then failed it: see its log, or raise \
+             `timeout` or `failures` there"
                 .into(),
         ),
         _ => None,
@@ -81,18 +108,23 @@ const BARRED: &str = " cannot enter ";
 
 fn hint_of_end(status: &str) -> Option<&'static str> {
     match status {
-        "exit status 0" => {
-            Some("a service is to stay in the foreground: one that goes on in the background counts as ended")
-        }
+        "exit status 0" => Some(
+            "a service is to stay in the foreground: one that goes on in the background counts as \
+             ended",
+        ),
         "exit status 126" => Some(
-            "the command may not be executed: its mode, the interpreter that it names, or a base_dir on a noexec mount",
+            "the command may not be executed: its mode, the interpreter that it names, or a \
+             base_dir on a noexec mount",
         ),
         "exit status 200" => Some("the service's user cannot enter the release's directory"),
-        "exit status 127" | "exit status 203" => {
-            Some("the command, or the interpreter that it names, is neither in the release nor on the host's path")
-        }
+        "exit status 127" | "exit status 203" => Some(
+            "the command, or the interpreter that it names, is neither in the release nor on the \
+             host's path",
+        ),
         "exit status 217" => Some("there is no such user on the host"),
-        "signal 9" => Some("somebody killed it: the kernel does so when memory runs out (`dmesg` on the host)"),
+        "signal 9" => Some(
+            "somebody killed it: the kernel does so when memory runs out (`dmesg` on the host)",
+        ),
         _ => None,
     }
 }
@@ -103,7 +135,9 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::Start => format!("starting {version}"),
         FailureKind::Stop => "stopping the instance that was replaced".to_owned(),
         FailureKind::Traffic => "switching the traffic".to_owned(),
-        FailureKind::Exited | FailureKind::Liveness => format!("starting {version}, then watching its process"),
+        FailureKind::Exited | FailureKind::Liveness => {
+            format!("starting {version}, then watching its process")
+        }
         FailureKind::NotReady => format!("starting {version}, then asking until it is ready"),
         FailureKind::HostLost => "trying to reach the host again".to_owned(),
         FailureKind::Analysis => format!("measuring how {version} does"),
@@ -120,15 +154,22 @@ fn doing(kind: FailureKind, version: &str) -> String {
 pub(super) fn now(course: &Course, status: &Status) -> String {
     let serving = course.serving(status);
     match (course.then(), &course.fallback) {
-        (Some(Then::Hold { why }), _) => format!("nothing more is changed: {}; {serving}", text::clean(why)),
-        (_, Some(fallback)) => format!("going back to {}; {serving}", text::clean(&named(fallback))),
+        (Some(Then::Hold { why }), _) => {
+            format!("nothing more is changed: {}; {serving}", text::clean(why))
+        }
+        (_, Some(fallback)) => {
+            format!("going back to {}; {serving}", text::clean(&named(fallback)))
+        }
         (_, None) => format!("going back; {serving}"),
     }
 }
 
 /// What follows when a host is left behind.
 pub(super) fn now_without(course: &Course, status: &Status) -> String {
-    format!("the other hosts go on without it; {}", course.serving(status))
+    format!(
+        "the other hosts go on without it; {}",
+        course.serving(status)
+    )
 }
 
 /// A line with its label in a column of its own.
@@ -146,9 +187,18 @@ mod tests {
     fn what_is_mostly_behind_it_is_said_where_something_mostly_is() {
         let told = |kind, detail: &str| {
             let (detail, waited) = (detail.to_owned(), Duration::from_secs(1));
-            let failure = Failure { kind, host: None, slot: None, detail, waited };
+            let failure = Failure {
+                kind,
+                host: None,
+                slot: None,
+                detail,
+                waited,
+            };
             let lines = block(&failure, "0.9", &[], "going back");
-            lines.iter().find_map(|line| line.strip_prefix("hint    ")).map(str::to_owned)
+            lines
+                .iter()
+                .find_map(|line| line.strip_prefix("hint    "))
+                .map(str::to_owned)
         };
         let hint = |detail| told(FailureKind::Exited, detail).unwrap_or_default();
         assert!(hint("exit status 0").contains("stay in the foreground"));
@@ -156,13 +206,31 @@ mod tests {
         assert!(hint("exit status 203; systemd starts it again").contains("on the host's path"));
         assert!(hint("signal 9").contains("memory"));
         let barred = "exit status 200: user ship-page cannot enter /data; systemd starts it again";
-        assert_eq!(hint(barred), "let that user in with `chmod o+x /data`, or set another base_dir");
+        assert_eq!(
+            hint(barred),
+            "let that user in with `chmod o+x /data`, or set another base_dir"
+        );
         assert_eq!(told(FailureKind::Exited, "exit status 7"), None);
-        assert_eq!(told(FailureKind::NotReady, "exit status 0"), None, "a probe's command");
-        assert!(told(FailureKind::NotReady, "connection refused").expect("a hint").contains("{{ port }}"));
+        assert_eq!(
+            told(FailureKind::NotReady, "exit status 0"),
+            None,
+            "a probe's command"
+        );
+        assert!(
+            told(FailureKind::NotReady, "connection refused")
+                .expect("a hint")
+                .contains("{{ port }}")
+        );
         assert_eq!(told(FailureKind::NotReady, "503 Service Unavailable"), None);
-        for seen in ["cannot resolve web1.internal on this machine: no such name", "fe80::1 is a link-local address"] {
-            assert!(told(FailureKind::NotReady, seen).expect("a hint").contains("via = \"ssh\""));
+        for seen in [
+            "cannot resolve web1.internal on this machine: no such name",
+            "fe80::1 is a link-local address",
+        ] {
+            assert!(
+                told(FailureKind::NotReady, seen)
+                    .expect("a hint")
+                    .contains("via = \"ssh\"")
+            );
         }
     }
 }

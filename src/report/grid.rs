@@ -21,7 +21,10 @@ pub fn widths<'a>(rows: impl IntoIterator<Item = &'a [String]>) -> Vec<usize> {
 pub fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let widths = widths(rows.iter().map(Vec::as_slice));
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| text::pad(cell, width + GAP));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| text::pad(cell, width + GAP));
         cells.collect::<String>().trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -29,5 +32,7 @@ pub fn lines(rows: &[Vec<String>]) -> Vec<String> {
 
 /// Lines as one text, each with its line end.
 pub fn joined(lines: &[String]) -> String {
-    lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    lines
+        .iter()
+        .fold(String::new(), |text, line| text + line + "\n")
 }

@@ -1,11 +1,13 @@
-//! One JSON object a line for each event: the journal's own form, with the moment for people besides.
+//! One JSON object a line for each event: the journal's own form, with the moment for people
+//! besides.
 //!
 //! ```json
 //! {"time":"2017-03-09T02:43:06.120Z","at":1489027386120,"event":"action_done","id":4}
 //! ```
-//! `time` is RFC 3339 in UTC, `at` the same moment in milliseconds since 1970, `event` says which further keys follow:
-//! those of [`Event`](crate::core::event::Event). These keys stay; more events and keys may come, so a reader
-//! skips what it does not know. The last line of a rollout that has ended is `rollout_finished`.
+//! `time` is RFC 3339 in UTC, `at` the same moment in milliseconds since 1970, `event` says which
+//! further keys follow: those of [`Event`](crate::core::event::Event). These keys stay; more events
+//! and keys may come, so a reader skips what it does not know. The last line of a rollout that has
+//! ended is `rollout_finished`.
 
 use std::io::Write;
 
@@ -38,7 +40,10 @@ impl<W: Write> Json<W> {
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, entry: &Entry, _status: &Status) {
-        let line = JsonLine { time: rfc3339(entry.at), entry };
+        let line = JsonLine {
+            time: rfc3339(entry.at),
+            entry,
+        };
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
             // Nobody reads any more: the rollout goes on without.
@@ -60,7 +65,10 @@ mod tests {
             json.event(entry, status);
         }
         let text = String::from_utf8(json.out).unwrap();
-        let read: Vec<Entry> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let read: Vec<Entry> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         let told: Vec<Entry> = play.entries.into_iter().map(|(entry, _)| entry).collect();
         assert_eq!(read, told);
     }

@@ -8,7 +8,13 @@ use crate::core::loss::{LossReport, grouped};
 /// The lines below the last word; the very last is the one that matters.
 pub(super) fn lines(report: &LossReport, clock: &Clock) -> Vec<String> {
     let at = |time| clock.time_of_day(time);
-    let of = |many: u64, what: &str| format!("{} {what}{}", grouped(many), if many == 1 { "" } else { "s" });
+    let of = |many: u64, what: &str| {
+        format!(
+            "{} {what}{}",
+            grouped(many),
+            if many == 1 { "" } else { "s" }
+        )
+    };
     let mut lines = Vec::new();
     for heard in &report.answers {
         let who = heard.version.as_deref().unwrap_or("an unknown version");
@@ -17,21 +23,41 @@ pub(super) fn lines(report: &LossReport, clock: &Clock) -> Vec<String> {
         } else {
             format!("from {} to {}", at(heard.first), at(heard.last))
         };
-        lines.push(labelled("served", &format!("{} by {who}, {when}", of(heard.count, "request"))));
+        lines.push(labelled(
+            "served",
+            &format!("{} by {who}, {when}", of(heard.count, "request")),
+        ));
     }
-    lines.extend(report.failures.iter().map(|lost| labelled("lost", &format!("{}  {}", at(lost.at), lost.why))));
+    lines.extend(
+        report
+            .failures
+            .iter()
+            .map(|lost| labelled("lost", &format!("{}  {}", at(lost.at), lost.why))),
+    );
     let told = u64::try_from(report.failures.len()).unwrap_or(u64::MAX);
     if report.failed > told {
-        lines.push(labelled("lost", &format!("and {} more", grouped(report.failed - told))));
+        lines.push(labelled(
+            "lost",
+            &format!("and {} more", grouped(report.failed - told)),
+        ));
     }
     if let Some(from) = report.counted_from {
         if report.early > 0 {
             let early = of(report.early, "request");
-            lines.push(labelled("early", &format!("{early} before the first answer, at {}: not counted", at(from))));
+            lines.push(labelled(
+                "early",
+                &format!(
+                    "{early} before the first answer, at {}: not counted",
+                    at(from)
+                ),
+            ));
         }
         if report.unmade > 0 {
             let why = report.trouble.as_deref().unwrap_or_default();
-            lines.push(labelled("unmade", &format!("{}, not counted: {why}", of(report.unmade, "request"))));
+            lines.push(labelled(
+                "unmade",
+                &format!("{}, not counted: {why}", of(report.unmade, "request")),
+            ));
         }
     }
     lines.push(labelled("probe", &report.to_string()));
@@ -51,18 +77,26 @@ mod tests {
     }
 
     fn served(ms: u64, version: Option<&str>) -> Answer {
-        Answer::Served { took: Duration::from_millis(ms), version: version.map(str::to_owned) }
+        Answer::Served {
+            took: Duration::from_millis(ms),
+            version: version.map(str::to_owned),
+        }
     }
 
     fn lost(why: &str) -> Answer {
-        Answer::Lost { why: why.to_owned() }
+        Answer::Lost {
+            why: why.to_owned(),
+        }
     }
 
     #[test]
     fn all_well_ends_in_the_line_that_matters() {
         let mut tally = Tally::new(0);
         for n in 0..12_431 {
-            let (ms, version) = (if n % 50 == 0 { 4 } else { 1 }, if n < 3000 { "0.8" } else { "0.9" });
+            let (ms, version) = (
+                if n % 50 == 0 { 4 } else { 1 },
+                if n < 3000 { "0.8" } else { "0.9" },
+            );
             tally.take(START + Duration::from_millis(n), served(ms, Some(version)));
         }
         insta::assert_snapshot!(told(&tally), @r"
@@ -78,9 +112,17 @@ mod tests {
         tally.take(START, lost("connection refused"));
         tally.take(START + Duration::from_secs(1), served(1, None));
         for n in 2..9 {
-            tally.take(START + Duration::from_secs(n), lost("connection reset\n\u{1b}[1Aall is well"));
+            tally.take(
+                START + Duration::from_secs(n),
+                lost("connection reset\n\u{1b}[1Aall is well"),
+            );
         }
-        tally.take(START, Answer::Unmade { why: "too many open files".to_owned() });
+        tally.take(
+            START,
+            Answer::Unmade {
+                why: "too many open files".to_owned(),
+            },
+        );
         insta::assert_snapshot!(told(&tally), @r"
         served  1 request by an unknown version, at 10:42:25
         lost    10:42:26  connection reset [1Aall is well
@@ -99,6 +141,7 @@ mod tests {
     fn silence_is_not_told_as_success() {
         let mut tally = Tally::new(0);
         tally.take(START, lost("connection refused"));
-        insta::assert_snapshot!(told(&tally), @"probe   no request was answered, so none counts (1 made); the last: connection refused");
+        insta::assert_snapshot!(told(&tally), @"probe   no request was answered, so none counts \
+                                                (1 made); the last: connection refused");
     }
 }

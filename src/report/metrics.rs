@@ -1,4 +1,5 @@
-//! What the last run came to, for a monitor: Prometheus' text format, for the textfile collector of `node_exporter`.
+//! What the last run came to, for a monitor: Prometheus' text format, for the textfile collector of
+//! `node_exporter`.
 
 use std::fmt::Write as _;
 
@@ -34,17 +35,34 @@ pub struct Metrics<'a> {
     pub instances: Option<(u32, u32)>,
     /// Requests that were made all the while, and those of them that failed.
     pub probed: Option<(u64, u64)>,
-    /// Requests of what was taken out of traffic: those that ended by themselves, and those that were cut.
+    /// Requests of what was taken out of traffic: those that ended by themselves, and those that
+    /// were cut.
     pub drained: Option<(u64, u64)>,
 }
 
 impl Metrics<'_> {
     /// The file's text.
     pub fn text(&self) -> String {
-        let Notice { service, fleet, outcome, exit_code, .. } = self.notice;
-        let whose = format!("service=\"{}\",fleet=\"{}\"", escaped(service), escaped(fleet));
-        let mut page = Page { text: String::new(), whose };
-        page.head("ship_last_run_outcome", "How the last run ended: 1 for that outcome, 0 for the others.");
+        let Notice {
+            service,
+            fleet,
+            outcome,
+            exit_code,
+            ..
+        } = self.notice;
+        let whose = format!(
+            "service=\"{}\",fleet=\"{}\"",
+            escaped(service),
+            escaped(fleet)
+        );
+        let mut page = Page {
+            text: String::new(),
+            whose,
+        };
+        page.head(
+            "ship_last_run_outcome",
+            "How the last run ended: 1 for that outcome, 0 for the others.",
+        );
         for known in OUTCOMES {
             page.line(
                 "ship_last_run_outcome",
@@ -53,7 +71,8 @@ impl Metrics<'_> {
             );
         }
         let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
-        let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let number =
+            |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
         let info = format!(
             "version=\"{}\",previous_version=\"{}\",revision=\"{}\",rollout=\"{}\",verb=\"{}\"",
             text(&self.notice.version),
@@ -64,21 +83,65 @@ impl Metrics<'_> {
         );
         page.head("ship_last_run_info", "What the last run was about.");
         page.line("ship_last_run_info", &info, "1");
-        page.gauge("ship_last_run_exit_code", "What its caller was told.", Some(exit_code.to_string()));
-        page.gauge("ship_last_run_begin_timestamp_seconds", "When it began.", Some(seconds(self.began)));
-        page.gauge("ship_last_run_end_timestamp_seconds", "When it ended.", Some(seconds(self.ended)));
+        page.gauge(
+            "ship_last_run_exit_code",
+            "What its caller was told.",
+            Some(exit_code.to_string()),
+        );
+        page.gauge(
+            "ship_last_run_begin_timestamp_seconds",
+            "When it began.",
+            Some(seconds(self.began)),
+        );
+        page.gauge(
+            "ship_last_run_end_timestamp_seconds",
+            "When it ended.",
+            Some(seconds(self.ended)),
+        );
         let duration = self.ended.since(self.began).as_secs_f64();
-        page.gauge("ship_last_run_duration_seconds", "How long it took.", Some(format!("{duration:.3}")));
+        page.gauge(
+            "ship_last_run_duration_seconds",
+            "How long it took.",
+            Some(format!("{duration:.3}")),
+        );
         let succeeded = self.succeeded.map(seconds);
-        page.gauge("ship_last_success_timestamp_seconds", "When a rollout ended well last.", succeeded);
-        let of = |pair: Option<(u32, u32)>, which: fn((u32, u32)) -> u32| pair.map(which).map(|n| n.to_string());
-        page.gauge("ship_instances_desired", "Instances wanted.", of(self.instances, |(desired, _)| desired));
-        page.gauge("ship_instances_available", "Instances that served at its end.", of(self.instances, |(_, n)| n));
-        let of = |pair: Option<(u64, u64)>, which: fn((u64, u64)) -> u64| pair.map(which).map(|n| n.to_string());
-        page.gauge("ship_last_run_probe_requests", "Requests made all the while.", of(self.probed, |(all, _)| all));
-        page.gauge("ship_last_run_probe_failed", "Those that failed.", of(self.probed, |(_, failed)| failed));
+        page.gauge(
+            "ship_last_success_timestamp_seconds",
+            "When a rollout ended well last.",
+            succeeded,
+        );
+        let of = |pair: Option<(u32, u32)>, which: fn((u32, u32)) -> u32| {
+            pair.map(which).map(|n| n.to_string())
+        };
+        page.gauge(
+            "ship_instances_desired",
+            "Instances wanted.",
+            of(self.instances, |(desired, _)| desired),
+        );
+        page.gauge(
+            "ship_instances_available",
+            "Instances that served at its end.",
+            of(self.instances, |(_, n)| n),
+        );
+        let of = |pair: Option<(u64, u64)>, which: fn((u64, u64)) -> u64| {
+            pair.map(which).map(|n| n.to_string())
+        };
+        page.gauge(
+            "ship_last_run_probe_requests",
+            "Requests made all the while.",
+            of(self.probed, |(all, _)| all),
+        );
+        page.gauge(
+            "ship_last_run_probe_failed",
+            "Those that failed.",
+            of(self.probed, |(_, failed)| failed),
+        );
         let ended = "Requests under way at a drain that ended by themselves.";
-        page.gauge("ship_last_run_drained_requests", ended, of(self.drained, |(ended, _)| ended));
+        page.gauge(
+            "ship_last_run_drained_requests",
+            ended,
+            of(self.drained, |(ended, _)| ended),
+        );
         page.gauge(
             "ship_last_run_cut_requests",
             "Those that were cut at the deadline.",
@@ -119,7 +182,9 @@ fn seconds(time: Time) -> String {
 
 /// A label's value, as the format wants it.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -182,7 +247,10 @@ mod tests {
         ship_last_run_probe_requests{service="page",fleet="a \"b\"\\\n"} 12431
         ship_last_run_probe_failed{service="page",fleet="a \"b\"\\\n"} 0
         "#);
-        assert!(text.starts_with("# HELP ship_last_run_outcome How the last run ended"), "{text}");
+        assert!(
+            text.starts_with("# HELP ship_last_run_outcome How the last run ended"),
+            "{text}"
+        );
         assert_eq!(text.matches("# TYPE").count(), 10, "{text}");
     }
 }

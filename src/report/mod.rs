@@ -1,5 +1,5 @@
-//! Floor 2: shows events to a person or a program. Reporters never influence decisions, and never fail: where nobody
-//! can read what they write, a rollout goes on.
+//! Floor 2: shows events to a person or a program. Reporters never influence decisions, and never
+//! fail: where nobody can read what they write, a rollout goes on.
 
 use std::io::IsTerminal;
 
@@ -37,8 +37,8 @@ pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use text::{Glyphs, Versions};
 
-/// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live know from it what the
-/// others are about.
+/// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
+/// know from it what the others are about.
 pub trait Reporter: Send {
     /// Something has happened and is recorded; the status is that of the moment after it.
     fn event(&mut self, entry: &Entry, status: &Status);
@@ -49,7 +49,8 @@ pub trait Reporter: Send {
     /// A probe passed, and this is the first line of what the instance answered.
     fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
 
-    /// Nothing more comes. Leaves the screen in order, also where the rollout did not end; dropping does the same.
+    /// Nothing more comes. Leaves the screen in order, also where the rollout did not end; dropping
+    /// does the same.
     fn finish(&mut self) {}
 }
 
@@ -86,7 +87,13 @@ impl Setup {
     /// For the reader at this process' terminal.
     pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
-        Self { hosts, ports, versions, clock: Clock::local(), glyphs }
+        Self {
+            hosts,
+            ports,
+            versions,
+            clock: Clock::local(),
+            glyphs,
+        }
     }
 }
 
@@ -119,7 +126,11 @@ mod tests {
     use super::*;
 
     fn resolve(output: Output, terminal: bool, vars: &[(&str, &str)]) -> Output {
-        output.resolve(terminal, |name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        output.resolve(terminal, |name| {
+            vars.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
@@ -127,10 +138,19 @@ mod tests {
         let xterm = ("TERM", "xterm-256color");
         assert_eq!(resolve(Output::Auto, true, &[xterm]), Output::Live);
         assert_eq!(resolve(Output::Auto, false, &[xterm]), Output::Plain);
-        assert_eq!(resolve(Output::Auto, true, &[("TERM", "dumb")]), Output::Plain);
+        assert_eq!(
+            resolve(Output::Auto, true, &[("TERM", "dumb")]),
+            Output::Plain
+        );
         assert_eq!(resolve(Output::Auto, true, &[]), Output::Plain);
-        assert_eq!(resolve(Output::Auto, true, &[xterm, ("CI", "true")]), Output::Plain);
-        assert_eq!(resolve(Output::Live, true, &[xterm, ("CI", "true")]), Output::Live);
+        assert_eq!(
+            resolve(Output::Auto, true, &[xterm, ("CI", "true")]),
+            Output::Plain
+        );
+        assert_eq!(
+            resolve(Output::Live, true, &[xterm, ("CI", "true")]),
+            Output::Live
+        );
         assert_eq!(resolve(Output::Live, false, &[xterm]), Output::Plain);
         assert_eq!(resolve(Output::Json, true, &[xterm]), Output::Json);
     }

@@ -25,17 +25,31 @@ pub struct Plain<W> {
 impl<W: Write> Plain<W> {
     /// Writes to `out`, which takes colours away where they cannot be shown.
     pub fn new(out: W, setup: Setup) -> Self {
-        Self { out, story: Story::new(setup) }
+        Self {
+            out,
+            story: Story::new(setup),
+        }
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
         let told = self.story.tell(entry, status);
-        let succeeded = matches!(entry.event, Event::RolloutFinished { outcome: Outcome::Succeeded });
-        let lines: String = told.iter().map(|told| lines(told, &self.story, succeeded)).collect();
+        let succeeded = matches!(
+            entry.event,
+            Event::RolloutFinished {
+                outcome: Outcome::Succeeded
+            }
+        );
+        let lines: String = told
+            .iter()
+            .map(|told| lines(told, &self.story, succeeded))
+            .collect();
         // Nobody reads any more: the rollout goes on without.
-        let _ = self.out.write_all(lines.as_bytes()).and_then(|()| self.out.flush());
+        let _ = self
+            .out
+            .write_all(lines.as_bytes())
+            .and_then(|()| self.out.flush());
     }
 }
 
@@ -48,7 +62,10 @@ pub(super) fn lines(told: &Told, story: &Story, succeeded: bool) -> String {
         format!("{time}  {style}{}{style:#}", told.text)
     } else {
         let whom = text::pad(&text::clean(&told.whom), story.whom_width());
-        format!("{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}", told.what, told.text)
+        format!(
+            "{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}",
+            told.what, told.text
+        )
     };
     let _ = writeln!(lines, "{head}");
     for more in &told.more {
@@ -89,7 +106,12 @@ mod tests {
     #[test]
     fn the_articles_rollout_reads_like_this() {
         let mut play = Play::article();
-        play.then(500, Event::RolloutFinished { outcome: Outcome::Succeeded });
+        play.then(
+            500,
+            Event::RolloutFinished {
+                outcome: Outcome::Succeeded,
+            },
+        );
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...
@@ -131,9 +153,14 @@ mod tests {
         let mut play = Play::begin(4);
         let name = "testpage-515849216a-059b0";
         let slot = Slot::new("node4", 8081);
-        let start = Action::Start { slot: slot.clone(), release: testing::release("0.9") };
+        let start = Action::Start {
+            slot: slot.clone(),
+            release: testing::release("0.9"),
+        };
         let id = play.order(start, Some(name));
-        play.status.instances.push(testing::row(name, "node4", "0.9", Word::Starting, 0));
+        play.status
+            .instances
+            .push(testing::row(name, "node4", "0.9", Word::Starting, 0));
         play.then(300, Event::ActionDone { id });
         play.progress();
         let log = [
@@ -151,7 +178,12 @@ mod tests {
     fn a_failure_says_which_host_what_was_done_what_was_seen_how_long_the_log_and_what_now() {
         let mut play = failed(Then::RollBack);
         play.stop("node4", "testpage-515849216a-059b0");
-        play.then(700, Event::RolloutFinished { outcome: Outcome::RolledBack });
+        play.then(
+            700,
+            Event::RolloutFinished {
+                outcome: Outcome::RolledBack,
+            },
+        );
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...
@@ -180,7 +212,12 @@ mod tests {
     fn a_hold_says_why_and_how_to_go_on() {
         let why = "2 instances of 0.8 are failing too, so the new version may not be to blame";
         let mut play = failed(Then::Hold { why: why.into() });
-        play.then(0, Event::RolloutFinished { outcome: Outcome::Held { why: why.into() } });
+        play.then(
+            0,
+            Event::RolloutFinished {
+                outcome: Outcome::Held { why: why.into() },
+            },
+        );
         let output = output(&play, 4);
         let ending = &output[output.find("  now ").unwrap()..];
         insta::assert_snapshot!(ending, @r"
@@ -196,7 +233,12 @@ mod tests {
     fn a_way_back_that_fails_tells_of_both_failures() {
         let mut play = failed(Then::RollBack);
         let failure = not_ready(Slot::new("node2", 8081), "HTTP 500");
-        play.then(1000, Event::RolloutFinished { outcome: Outcome::RollbackFailed { failure } });
+        play.then(
+            1000,
+            Event::RolloutFinished {
+                outcome: Outcome::RollbackFailed { failure },
+            },
+        );
         let output = output(&play, 4);
         let ending = &output[output.rfind("10:42:55").unwrap()..];
         insta::assert_snapshot!(ending, @r"
@@ -210,13 +252,39 @@ mod tests {
     #[test]
     fn what_goes_wrong_on_the_way_is_told_with_the_host() {
         let mut play = Play::begin(4);
-        let start = |host: &str| Action::Start { slot: Slot::new(host, 8081), release: testing::release("0.9") };
+        let start = |host: &str| Action::Start {
+            slot: Slot::new(host, 8081),
+            release: testing::release("0.9"),
+        };
         let id = play.order(start("node4"), Some("testpage-515849216a-059b0"));
-        play.then(1500, Event::ActionFailed { id, error: "sudo: a password is required".into() });
+        play.then(
+            1500,
+            Event::ActionFailed {
+                id,
+                error: "sudo: a password is required".into(),
+            },
+        );
         let id = play.order(start("node4"), Some("testpage-515849216a-1sf6b"));
-        play.then(10_000, Event::ActionUnknown { id, why: "no answer within 10s".into() });
-        play.then(0, Event::HostLost { host: "node4".into(), why: "connection timed out after 5s".into() });
-        play.then(65_000, Event::HostFound { host: "node4".into() });
+        play.then(
+            10_000,
+            Event::ActionUnknown {
+                id,
+                why: "no answer within 10s".into(),
+            },
+        );
+        play.then(
+            0,
+            Event::HostLost {
+                host: "node4".into(),
+                why: "connection timed out after 5s".into(),
+            },
+        );
+        play.then(
+            65_000,
+            Event::HostFound {
+                host: "node4".into(),
+            },
+        );
         let (slot, instance) = (Slot::new("node1", 8081), "testpage-230767614a-00001");
         play.then(
             0,
@@ -237,8 +305,18 @@ mod tests {
             },
         );
         play.then(0, Event::ActionDone { id: ActionId(99) });
-        play.then(0, Event::Interrupted { by: "SIGINT".into() });
-        play.then(200, Event::RolloutFinished { outcome: Outcome::Interrupted });
+        play.then(
+            0,
+            Event::Interrupted {
+                by: "SIGINT".into(),
+            },
+        );
+        play.then(
+            200,
+            Event::RolloutFinished {
+                outcome: Outcome::Interrupted,
+            },
+        );
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...
@@ -257,10 +335,35 @@ mod tests {
     #[test]
     fn a_rollout_taken_over_by_another_says_so() {
         let mut play = Play::begin(4);
-        let id = play.order(Action::Claim { host: "node1".into() }, None);
-        play.then(20, Event::Fenced { host: "node1".into(), seen: Epoch(9) });
-        play.then(0, Event::ActionFailed { id, error: "refused".into() });
-        play.then(0, Event::RolloutFinished { outcome: Outcome::Fenced { host: "node1".into(), seen: Epoch(9) } });
+        let id = play.order(
+            Action::Claim {
+                host: "node1".into(),
+            },
+            None,
+        );
+        play.then(
+            20,
+            Event::Fenced {
+                host: "node1".into(),
+                seen: Epoch(9),
+            },
+        );
+        play.then(
+            0,
+            Event::ActionFailed {
+                id,
+                error: "refused".into(),
+            },
+        );
+        play.then(
+            0,
+            Event::RolloutFinished {
+                outcome: Outcome::Fenced {
+                    host: "node1".into(),
+                    seen: Epoch(9),
+                },
+            },
+        );
         let output = output(&play, 4);
         let ending = &output[output.find("10:42:24  node1").unwrap()..];
         insta::assert_snapshot!(ending, @r"
@@ -281,12 +384,25 @@ mod tests {
         play.start("node500", "0.9", "testpage-515849216a-00500");
         play.stop("node1", "testpage-230767614a-00001");
         for n in 1..499 {
-            play.start(&format!("node{n}"), "0.9", &format!("testpage-515849216a-{n:05}"));
-            play.stop(&format!("node{}", n + 1), &format!("testpage-230767614a-{:05}", n + 1));
+            play.start(
+                &format!("node{n}"),
+                "0.9",
+                &format!("testpage-515849216a-{n:05}"),
+            );
+            play.stop(
+                &format!("node{}", n + 1),
+                &format!("testpage-230767614a-{:05}", n + 1),
+            );
         }
-        play.then(0, Event::RolloutFinished { outcome: Outcome::Succeeded });
+        play.then(
+            0,
+            Event::RolloutFinished {
+                outcome: Outcome::Succeeded,
+            },
+        );
         let output = output(&play, 500);
-        let (ready, rest): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.contains("  ready  "));
+        let (ready, rest): (Vec<_>, Vec<_>) =
+            output.lines().partition(|line| line.contains("  ready  "));
         assert_eq!(ready.len(), 499, "one line an instance");
         insta::assert_snapshot!(rest.join("\n"), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 499 replicas (now 499 on 0.8)
@@ -321,7 +437,13 @@ mod tests {
     #[test]
     fn an_answer_cannot_forge_a_line() {
         let mut play = Play::begin(4);
-        play.then(0, Event::HostLost { host: "node4".into(), why: "gone\n10:42:24  all is well\u{1b}[1A".into() });
+        play.then(
+            0,
+            Event::HostLost {
+                host: "node4".into(),
+                why: "gone\n10:42:24  all is well\u{1b}[1A".into(),
+            },
+        );
         assert_eq!(
             output(&play, 4).lines().last(),
             Some("10:42:24  node4       lost      gone 10:42:24  all is well[1A")

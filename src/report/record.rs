@@ -1,5 +1,5 @@
-//! Records what happens beside whoever shows it: each event becomes one of `tracing`, and with it a line of the
-//! rollout's log, among the lines of all that was tried meanwhile.
+//! Records what happens beside whoever shows it: each event becomes one of `tracing`, and with it a
+//! line of the rollout's log, among the lines of all that was tried meanwhile.
 
 use tracing::Level;
 
@@ -11,7 +11,8 @@ use crate::core::names::Slot;
 use crate::core::status::Status;
 use crate::core::time::Time;
 
-/// The target of these events. A subscriber that shows them to the person who sees the reporter too says all twice.
+/// The target of these events. A subscriber that shows them to the person who sees the reporter too
+/// says all twice.
 pub const TARGET: &str = "ship::rollout";
 /// Their field that holds the journal's entry, as JSON.
 pub const ENTRY: &str = "entry";
@@ -27,7 +28,10 @@ pub struct Recorded {
 impl Recorded {
     /// Records what `shown` is told.
     pub fn new(shown: Box<dyn Reporter>, setup: Setup) -> Self {
-        Self { shown, story: Story::new(setup) }
+        Self {
+            shown,
+            story: Story::new(setup),
+        }
     }
 
     fn record(&mut self, entry: &Entry, status: &Status) {
@@ -36,8 +40,14 @@ impl Recorded {
         if level(entry, &told) == Level::ERROR {
             told.sort_by_key(|told| told.weight == Weight::Sentence);
         }
-        let Ok(json) = serde_json::to_string(entry) else { return };
-        let sentence = if told.is_empty() { briefly(entry, &json) } else { self.sentence(&told) };
+        let Ok(json) = serde_json::to_string(entry) else {
+            return;
+        };
+        let sentence = if told.is_empty() {
+            briefly(entry, &json)
+        } else {
+            self.sentence(&told)
+        };
         match level(entry, &told) {
             Level::ERROR => tracing::error!(target: TARGET, entry = json, "{sentence}"),
             Level::WARN => tracing::warn!(target: TARGET, entry = json, "{sentence}"),
@@ -54,7 +64,9 @@ impl Recorded {
             let whom = text::pad(&text::clean(&told.whom), self.story.whom_width());
             format!("{whom}  {:<WHAT_WIDTH$} {}", told.what, told.text)
         };
-        let lines = told.iter().flat_map(|told| [head(told)].into_iter().chain(told.more.clone()));
+        let lines = told
+            .iter()
+            .flat_map(|told| [head(told)].into_iter().chain(told.more.clone()));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
@@ -85,7 +97,9 @@ fn level(entry: &Entry, told: &[Told]) -> Level {
         Weight::Notable => Level::WARN,
         Weight::Failure => Level::ERROR,
         Weight::Summary => match &entry.event {
-            Event::RolloutFinished { outcome: Outcome::Succeeded } => Level::INFO,
+            Event::RolloutFinished {
+                outcome: Outcome::Succeeded,
+            } => Level::INFO,
             _ => Level::ERROR,
         },
     };
@@ -98,11 +112,16 @@ fn briefly(entry: &Entry, json: &str) -> String {
     match &entry.event {
         Event::ActionStarted { id, action, .. } => format!("order {}: {action}", id.0),
         Event::ActionDone { id } => format!("order {} is carried out", id.0),
-        Event::ActionFailed { id, error } => format!("order {} failed: {}", id.0, text::clean(error)),
+        Event::ActionFailed { id, error } => {
+            format!("order {} failed: {}", id.0, text::clean(error))
+        }
         Event::InstanceReady { slot, instance, .. } => format!("{slot}  {instance} is ready"),
         _ => {
             let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-            value["event"].as_str().unwrap_or_default().replace('_', " ")
+            value["event"]
+                .as_str()
+                .unwrap_or_default()
+                .replace('_', " ")
         }
     }
 }

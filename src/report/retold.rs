@@ -22,14 +22,30 @@ pub(super) struct Retold {
 }
 
 impl Retold {
-    /// Tells a journal; `before` is who ran when it began. `None` where it does not begin with a rollout's start.
-    pub(super) fn of(journal: &[Entry], before: &Roster, setup: &Setup, budget: Option<Budget>) -> Option<Self> {
+    /// Tells a journal; `before` is who ran when it began. `None` where it does not begin with a
+    /// rollout's start.
+    pub(super) fn of(
+        journal: &[Entry],
+        before: &Roster,
+        setup: &Setup,
+        budget: Option<Budget>,
+    ) -> Option<Self> {
         let mut status = first_status(journal, budget)?;
-        status.debt = Account::of(journal)?.left_behind.iter().filter_map(debt).collect();
+        status.debt = Account::of(journal)?
+            .left_behind
+            .iter()
+            .filter_map(debt)
+            .collect();
         let (mut roster, mut setup) = (before.clone(), setup.clone());
-        if let Some(Entry { event: Event::RolloutStarted(start), .. }) = journal.first() {
+        if let Some(Entry {
+            event: Event::RolloutStarted(start),
+            ..
+        }) = journal.first()
+        {
             for generation in std::iter::once(&start.target).chain(&start.fallback) {
-                setup.versions.insert(generation.release.clone(), generation.version.clone());
+                setup
+                    .versions
+                    .insert(generation.release.clone(), generation.version.clone());
             }
         }
         let mut story = Story::new(setup.clone());
@@ -69,7 +85,9 @@ fn first_progress(journal: &[Entry]) -> Option<Progress> {
 }
 
 fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
-    let Event::RolloutStarted(start) = &journal.first()?.event else { return None };
+    let Event::RolloutStarted(start) = &journal.first()?.event else {
+        return None;
+    };
     let bounds = budget.map(|budget| (budget.min_available(), budget.max_running()));
     let (min_available, max_running) = bounds.unwrap_or((0, start.replicas));
     Some(Status {
@@ -79,7 +97,12 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
         standing: Standing::Running,
         revision: Some(start.target.revision),
         version: Some(start.target.version.clone()),
-        replicas: Replicas { desired: start.replicas, min_available, max_running, ..Replicas::default() },
+        replicas: Replicas {
+            desired: start.replicas,
+            min_available,
+            max_running,
+            ..Replicas::default()
+        },
         instances: Vec::new(),
         holds: Vec::new(),
         debt: Vec::new(),
@@ -87,7 +110,10 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
 }
 
 fn debt(failure: &Failure) -> Option<Held> {
-    Some(Held { host: failure.host.clone()?, why: failure.to_string() })
+    Some(Held {
+        host: failure.host.clone()?,
+        why: failure.to_string(),
+    })
 }
 
 fn count(status: &mut Status, progress: Progress) {
@@ -102,7 +128,8 @@ fn count(status: &mut Status, progress: Progress) {
     };
 }
 
-/// The instances that matter to what is told of an event: of a large fleet all of them each time would be too many.
+/// The instances that matter to what is told of an event: of a large fleet all of them each time
+/// would be too many.
 fn rows(event: &Event, roster: &Roster, setup: &Setup) -> Vec<Row> {
     let row = |(name, post): (&InstanceId, &Post)| Row {
         name: name.clone(),
@@ -117,11 +144,21 @@ fn rows(event: &Event, roster: &Roster, setup: &Setup) -> Vec<Row> {
         age_s: 0,
     };
     match event {
-        Event::RolloutStarted(_) | Event::RolloutFinished { .. } => roster.present().iter().map(row).collect(),
+        Event::RolloutStarted(_) | Event::RolloutFinished { .. } => {
+            roster.present().iter().map(row).collect()
+        }
         Event::ActionStarted {
-            action: Action::Admit { instance, .. } | Action::Drain { instance, .. } | Action::Stop { instance, .. },
+            action:
+                Action::Admit { instance, .. }
+                | Action::Drain { instance, .. }
+                | Action::Stop { instance, .. },
             ..
-        } => roster.present().get_key_value(instance).map(row).into_iter().collect(),
+        } => roster
+            .present()
+            .get_key_value(instance)
+            .map(row)
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
     }
 }

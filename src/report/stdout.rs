@@ -15,7 +15,8 @@ impl Default for Stdout {
     }
 }
 
-/// Why something that was written to standard output is lost, if it is. A reader that has gone away is no failure.
+/// Why something that was written to standard output is lost, if it is. A reader that has gone away
+/// is no failure.
 pub fn stdout_failure() -> Option<&'static str> {
     FAILURE.get().map(String::as_str)
 }

@@ -116,15 +116,32 @@ impl Story {
 
     /// The columns that the longest name of a slot takes.
     pub(super) fn whom_width(&self) -> usize {
-        let host = self.setup.hosts.iter().map(|host| text::width(host.as_str())).max().unwrap_or(0);
-        let port = self.setup.ports.iter().map(|port| port.to_string().len()).max().unwrap_or(0);
+        let host = self
+            .setup
+            .hosts
+            .iter()
+            .map(|host| text::width(host.as_str()))
+            .max()
+            .unwrap_or(0);
+        let port = self
+            .setup
+            .ports
+            .iter()
+            .map(|port| port.to_string().len())
+            .max()
+            .unwrap_or(0);
         host + 1 + port
     }
 
     /// Takes in the next event; what is worth telling of it.
     pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<Told> {
-        // A failure on the way back is one of the version gone back to, hence before the course turns.
-        let version = self.course.as_ref().map(|course| course.version().to_owned()).unwrap_or_default();
+        // A failure on the way back is one of the version gone back to, hence before the course
+        // turns.
+        let version = self
+            .course
+            .as_ref()
+            .map(|course| course.version().to_owned())
+            .unwrap_or_default();
         if let Some(course) = &mut self.course {
             course.apply(entry);
         }
@@ -132,15 +149,24 @@ impl Story {
             Event::RolloutStarted(start) => {
                 return self.begin(entry, &start.target, start.fallback.as_ref(), status);
             }
-            Event::ActionStarted { id, action, instance } => {
-                self.order(entry.at, *id, action, instance.as_ref(), status)
-            }
-            Event::ActionDone { id } => self.orders.remove(id).and_then(|order| self.done(entry.at, &order)),
+            Event::ActionStarted {
+                id,
+                action,
+                instance,
+            } => self.order(entry.at, *id, action, instance.as_ref(), status),
+            Event::ActionDone { id } => self
+                .orders
+                .remove(id)
+                .and_then(|order| self.done(entry.at, &order)),
             Event::ActionFailed { id, error } => {
                 let order = self.orders.remove(id);
                 order.map(|order| {
                     let error = order.action.host().unnamed(error);
-                    let text = format!("could not {} after {}: {error}", order.what(), order.took(entry.at));
+                    let text = format!(
+                        "could not {} after {}: {error}",
+                        order.what(),
+                        order.took(entry.at)
+                    );
                     notable(entry.at, order.whom(), "failed", &text)
                 })
             }
@@ -152,15 +178,32 @@ impl Story {
                     notable(entry.at, order.whom(), "unknown", &text)
                 })
             }
-            Event::InstanceReady { slot, instance, release, answer } => {
-                self.ready(entry.at, slot, instance, release, answer)
-            }
-            Event::InstanceNotReady { slot, instance, release, answer } => {
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                answer,
+            } => self.ready(entry.at, slot, instance, release, answer),
+            Event::InstanceNotReady {
+                slot,
+                instance,
+                release,
+                answer,
+            } => {
                 self.sick.insert(instance.clone());
                 let text = format!("{}: {}", self.setup.versions.of(release), quoted(answer));
                 Some(notable(entry.at, slot.to_string(), "not ready", &text))
             }
-            Event::HookRan { point, slot, host, ok, detail, took, output, .. } => {
+            Event::HookRan {
+                point,
+                slot,
+                host,
+                ok,
+                detail,
+                took,
+                output,
+                ..
+            } => {
                 let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
                 let whom = slot.as_ref().map_or_else(host, Slot::to_string);
                 let took = Human(*took);
@@ -168,79 +211,164 @@ impl Story {
                     let text = format!("{point} took {took}");
                     let is_told = slot.is_none() || self.one_by_one();
                     match still_running(output) {
-                        Some(left) => Some(notable(entry.at, whom, "hook", &format!("{text}; {left}"))),
+                        Some(left) => {
+                            Some(notable(entry.at, whom, "hook", &format!("{text}; {left}")))
+                        }
                         None => is_told.then(|| routine(entry.at, whom, "hook", &text)),
                     }
                 } else {
-                    let more = output.iter().map(|line| format!("| {}", text::clean_indented(line))).collect();
+                    let more = output
+                        .iter()
+                        .map(|line| format!("| {}", text::clean_indented(line)))
+                        .collect();
                     let text = format!("{point} failed after {took}: {detail}");
-                    Some(Told { more, ..notable(entry.at, whom, "hook", &text) })
+                    Some(Told {
+                        more,
+                        ..notable(entry.at, whom, "hook", &text)
+                    })
                 }
             }
             Event::Progress(progress) => self.sentence(entry.at, progress, status),
             Event::HostLost { host, why } => {
                 self.lost.entry(host.clone()).or_insert(entry.at);
-                Some(notable(entry.at, host.to_string(), "lost", host.unnamed(why)))
+                Some(notable(
+                    entry.at,
+                    host.to_string(),
+                    "lost",
+                    host.unnamed(why),
+                ))
             }
             Event::HostFound { host } => {
-                let after = self.lost.remove(host).map(|since| format!(" after {}", Human(entry.at.since(since))));
-                Some(notable(entry.at, host.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
+                let after = self
+                    .lost
+                    .remove(host)
+                    .map(|since| format!(" after {}", Human(entry.at.since(since))));
+                Some(notable(
+                    entry.at,
+                    host.to_string(),
+                    "found",
+                    &format!("again{}", after.unwrap_or_default()),
+                ))
             }
-            Event::StepReached { step, of, instances, soak, pause } => {
+            Event::StepReached {
+                step,
+                of,
+                instances,
+                soak,
+                pause,
+            } => {
                 let new = text::count(*instances as usize, "new instance");
-                let soak = if soak.is_zero() { String::new() } else { format!("; it soaks for {}", Human(*soak)) };
-                let wait = if *pause { "; then it waits for `ship promote`" } else { "" };
+                let soak = if soak.is_zero() {
+                    String::new()
+                } else {
+                    format!("; it soaks for {}", Human(*soak))
+                };
+                let wait = if *pause {
+                    "; then it waits for `ship promote`"
+                } else {
+                    ""
+                };
                 let text = format!("step {step} of {of} is reached, with {new}{soak}{wait}");
                 Some(notable(entry.at, String::new(), "", &text))
             }
-            Event::StepPassed { step, of } => {
-                Some(routine(entry.at, String::new(), "", &format!("step {step} of {of} is passed")))
-            }
-            Event::Measured { analysis, outcome, detail, dry_run, .. } => {
-                self.measured(entry.at, analysis, *outcome, detail, *dry_run)
-            }
+            Event::StepPassed { step, of } => Some(routine(
+                entry.at,
+                String::new(),
+                "",
+                &format!("step {step} of {of} is passed"),
+            )),
+            Event::Measured {
+                analysis,
+                outcome,
+                detail,
+                dry_run,
+                ..
+            } => self.measured(entry.at, analysis, *outcome, detail, *dry_run),
             Event::Promoted { by, full } => {
                 let far = if *full { " through all steps" } else { "" };
-                Some(notable(entry.at, String::new(), "", &format!("promoted{far} by {}", text::clean(by))))
+                Some(notable(
+                    entry.at,
+                    String::new(),
+                    "",
+                    &format!("promoted{far} by {}", text::clean(by)),
+                ))
             }
             Event::ChoreStarted { chore, host, .. } => {
                 let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
                 Some(routine(entry.at, whom, "runs", chore))
             }
-            Event::ChoreEnded { chore, end, took, output, .. } => Some(match end {
+            Event::ChoreEnded {
+                chore,
+                end,
+                took,
+                output,
+                ..
+            } => Some(match end {
                 End::Done if still_running(output).is_some() => {
                     let left = still_running(output).unwrap_or_default();
                     let text = format!("{chore}: done in {}; {left}", Human(*took));
                     notable(entry.at, String::new(), "", &text)
                 }
-                End::Done => routine(entry.at, String::new(), "", &format!("{chore}: done in {}", Human(*took))),
-                End::DoneBefore => routine(entry.at, String::new(), "", &format!("{chore}: was done before")),
+                End::Done => routine(
+                    entry.at,
+                    String::new(),
+                    "",
+                    &format!("{chore}: done in {}", Human(*took)),
+                ),
+                End::DoneBefore => routine(
+                    entry.at,
+                    String::new(),
+                    "",
+                    &format!("{chore}: was done before"),
+                ),
                 End::Failed { error } => {
                     let text = format!("{chore}: failed after {}: {error}", Human(*took));
                     notable(entry.at, String::new(), "", &text)
                 }
-                End::Unknown { why } => {
-                    notable(entry.at, String::new(), "", &format!("{chore}: whether it was done is not known: {why}"))
-                }
+                End::Unknown { why } => notable(
+                    entry.at,
+                    String::new(),
+                    "",
+                    &format!("{chore}: whether it was done is not known: {why}"),
+                ),
             }),
             Event::Woke { slept } => {
-                let text = format!("ship itself slept for {}; it looks at everything again", Human(*slept));
+                let text = format!(
+                    "ship itself slept for {}; it looks at everything again",
+                    Human(*slept)
+                );
                 Some(notable(entry.at, String::new(), "", &text))
             }
             Event::BalancerLost { balancer, why } => {
                 self.lost.entry(balancer.clone()).or_insert(entry.at);
-                Some(notable(entry.at, balancer.to_string(), "lost", balancer.unnamed(why)))
+                Some(notable(
+                    entry.at,
+                    balancer.to_string(),
+                    "lost",
+                    balancer.unnamed(why),
+                ))
             }
             Event::BalancerFound { balancer } => {
-                let after = self.lost.remove(balancer).map(|since| format!(" after {}", Human(entry.at.since(since))));
-                Some(notable(entry.at, balancer.to_string(), "found", &format!("again{}", after.unwrap_or_default())))
+                let after = self
+                    .lost
+                    .remove(balancer)
+                    .map(|since| format!(" after {}", Human(entry.at.since(since))));
+                Some(notable(
+                    entry.at,
+                    balancer.to_string(),
+                    "found",
+                    &format!("again{}", after.unwrap_or_default()),
+                ))
             }
-            Event::Drained { slot, receipt, .. } if receipt.cut > 0 => {
-                Some(notable(entry.at, slot.to_string(), "drained", &receipt.to_string()))
-            }
-            Event::Drained { slot, receipt, .. } => {
-                self.one_by_one().then(|| routine(entry.at, slot.to_string(), "drained", &receipt.to_string()))
-            }
+            Event::Drained { slot, receipt, .. } if receipt.cut > 0 => Some(notable(
+                entry.at,
+                slot.to_string(),
+                "drained",
+                &receipt.to_string(),
+            )),
+            Event::Drained { slot, receipt, .. } => self
+                .one_by_one()
+                .then(|| routine(entry.at, slot.to_string(), "drained", &receipt.to_string())),
             Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
                 at: entry.at,
                 weight: Weight::Failure,
@@ -250,37 +378,71 @@ impl Story {
                 more: failure::block(failure, &version, log, &failure::now(course, status)),
             }),
             Event::Fenced { host, seen } => {
-                let text =
-                    format!("refused an order: it has seen the newer epoch {seen}, so another ship has taken over");
+                let text = format!(
+                    "refused an order: it has seen the newer epoch {seen}, so another ship has \
+                     taken over"
+                );
                 Some(notable(entry.at, host.to_string(), "fenced", &text))
             }
             Event::HostQuarantined { failure, log } => self.course.as_ref().map(|course| {
-                let more = failure::block(failure, &version, log, &failure::now_without(course, status));
+                let more = failure::block(
+                    failure,
+                    &version,
+                    log,
+                    &failure::now_without(course, status),
+                );
                 let text = format!("left behind: {}", failure::headline(failure, &version));
-                Told { more, ..notable(entry.at, whom(failure), "FAILED", &text) }
+                Told {
+                    more,
+                    ..notable(entry.at, whom(failure), "FAILED", &text)
+                }
             }),
             // The failure or the last word says it.
             Event::Probed(_) => None,
             Event::Paused { by } => {
-                let text = format!("paused by {by}: nothing new is started, what is in flight ends first");
+                let text =
+                    format!("paused by {by}: nothing new is started, what is in flight ends first");
                 Some(notable(entry.at, String::new(), "", &text))
             }
             Event::Frozen { freeze } => {
                 let text = format!("{freeze}: nothing new is begun, what was begun ends first");
                 Some(notable(entry.at, String::new(), "", &text))
             }
-            Event::Aborted { by } => Some(notable(entry.at, String::new(), "", &format!("aborted by {by}"))),
+            Event::Aborted { by } => Some(notable(
+                entry.at,
+                String::new(),
+                "",
+                &format!("aborted by {by}"),
+            )),
             Event::Interrupted { by } => {
-                let text =
-                    format!("{by}: nothing new is started, what is in flight ends first; once more leaves at once");
+                let text = format!(
+                    "{by}: nothing new is started, what is in flight ends first; once more leaves \
+                     at once"
+                );
                 Some(notable(entry.at, String::new(), "", &text))
             }
             Event::RolloutFinished { outcome } => {
-                let Some(course) = &self.course else { return Vec::new() };
+                let Some(course) = &self.course else {
+                    return Vec::new();
+                };
                 let (text, mut more) = summary::summary(course, outcome, status, entry.at);
-                more.extend(course.loss.iter().flat_map(|report| loss::lines(report, &self.setup.clock)));
-                let summary = Told { at: entry.at, weight: Weight::Summary, whom: String::new(), what: "", text, more };
-                let sentence = course.last_sentence(outcome).map(|text| sentence(entry.at, &text));
+                more.extend(
+                    course
+                        .loss
+                        .iter()
+                        .flat_map(|report| loss::lines(report, &self.setup.clock)),
+                );
+                let summary = Told {
+                    at: entry.at,
+                    weight: Weight::Summary,
+                    whom: String::new(),
+                    what: "",
+                    text,
+                    more,
+                };
+                let sentence = course
+                    .last_sentence(outcome)
+                    .map(|text| sentence(entry.at, &text));
                 return sentence.into_iter().chain([summary]).collect();
             }
         };
@@ -295,15 +457,26 @@ impl Story {
         status: &Status,
     ) -> Vec<Told> {
         for generation in std::iter::once(target).chain(fallback) {
-            self.setup.versions.insert(generation.release.clone(), generation.version.clone());
+            self.setup
+                .versions
+                .insert(generation.release.clone(), generation.version.clone());
         }
         self.course = Course::begin(entry, status);
-        let Some(course) = &self.course else { return Vec::new() };
+        let Some(course) = &self.course else {
+            return Vec::new();
+        };
         let now = mix(status);
-        let from = if course.from.is_empty() || now.is_empty() { String::new() } else { format!(" (now {now})") };
+        let from = if course.from.is_empty() || now.is_empty() {
+            String::new()
+        } else {
+            format!(" (now {now})")
+        };
         let replicas = text::count(course.replicas as usize, "replica");
         let text = format!("{} on {}: {replicas}{from}", course.title(), course.fleet);
-        vec![routine(entry.at, String::new(), "", &text), sentence(entry.at, FIRST_SENTENCE)]
+        vec![
+            routine(entry.at, String::new(), "", &text),
+            sentence(entry.at, FIRST_SENTENCE),
+        ]
     }
 
     fn order(
@@ -315,8 +488,12 @@ impl Story {
         status: &Status,
     ) -> Option<Told> {
         let version = match action {
-            Action::Stage { release, .. } | Action::Start { release, .. } => self.setup.versions.of(release).to_owned(),
-            Action::Admit { instance, .. } | Action::Drain { instance, .. } | Action::Stop { instance, .. } => {
+            Action::Stage { release, .. } | Action::Start { release, .. } => {
+                self.setup.versions.of(release).to_owned()
+            }
+            Action::Admit { instance, .. }
+            | Action::Drain { instance, .. }
+            | Action::Stop { instance, .. } => {
                 let row = status.instances.iter().find(|row| row.name == *instance);
                 row.map_or_else(|| instance.to_string(), |row| row.version.clone())
             }
@@ -325,11 +502,21 @@ impl Story {
         if let (Action::Start { .. }, Some(instance)) = (action, instance) {
             self.born.insert(instance.clone(), at);
         }
-        let order = Order { action: action.clone(), instance: instance.cloned(), version, since: at };
+        let order = Order {
+            action: action.clone(),
+            instance: instance.cloned(),
+            version,
+            since: at,
+        };
         let first = match action {
             Action::Stage { release, .. } if !self.staging.contains_key(release) => {
                 self.staging.insert(release.clone(), Staging::default());
-                Some(routine(at, String::new(), "", &format!("staging {} on the hosts", order.version)))
+                Some(routine(
+                    at,
+                    String::new(),
+                    "",
+                    &format!("staging {} on the hosts", order.version),
+                ))
             }
             _ => None,
         };
@@ -341,36 +528,67 @@ impl Story {
         let took = order.took(at);
         let version = &order.version;
         match &order.action {
-            // A formality between ship and the host; only its failure is worth a word. Of a drain the receipt says more.
+            // A formality between ship and the host; only its failure is worth a word. Of a drain
+            // the receipt says more.
             Action::Claim { .. } | Action::Disarm { .. } | Action::Drain { .. } => None,
             Action::Admit { weight_percent, .. } => self.one_by_one().then(|| {
-                let share = weight_percent.map(|weight| format!(" with {weight} % of the weight")).unwrap_or_default();
-                routine(at, order.whom(), "admitted", &format!("{version}{share} in {took}"))
+                let share = weight_percent
+                    .map(|weight| format!(" with {weight} % of the weight"))
+                    .unwrap_or_default();
+                routine(
+                    at,
+                    order.whom(),
+                    "admitted",
+                    &format!("{version}{share} in {took}"),
+                )
             }),
             Action::Stage { release, .. } => self.staged(at, release, order),
             Action::Start { .. } => {
-                let name = order.instance.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
-                self.one_by_one().then(|| routine(at, order.whom(), "started", &format!("{version}{name}")))
+                let name = order
+                    .instance
+                    .as_ref()
+                    .map(|name| format!(" as {name}"))
+                    .unwrap_or_default();
+                self.one_by_one()
+                    .then(|| routine(at, order.whom(), "started", &format!("{version}{name}")))
             }
             Action::Stop { why, ended, .. } => {
-                let ended = ended.as_ref().map(|how| format!(": {how}")).unwrap_or_default();
+                let ended = ended
+                    .as_ref()
+                    .map(|how| format!(": {how}"))
+                    .unwrap_or_default();
                 let text = format!("{version} ({why}{ended}) in {took}");
-                self.one_by_one().then(|| routine(at, order.whom(), "stopped", &text))
+                self.one_by_one()
+                    .then(|| routine(at, order.whom(), "stopped", &text))
             }
-            Action::Prune { releases, .. } => self
-                .one_by_one()
-                .then(|| routine(at, order.whom(), "pruned", &text::count(releases.len(), "old release"))),
+            Action::Prune { releases, .. } => self.one_by_one().then(|| {
+                routine(
+                    at,
+                    order.whom(),
+                    "pruned",
+                    &text::count(releases.len(), "old release"),
+                )
+            }),
         }
     }
 
     /// What passes is told once; what does not, each time.
-    fn measured(&mut self, at: Time, analysis: &str, found: Finding, detail: &str, dry_run: bool) -> Option<Told> {
+    fn measured(
+        &mut self,
+        at: Time,
+        analysis: &str,
+        found: Finding,
+        detail: &str,
+        dry_run: bool,
+    ) -> Option<Told> {
         let is_news = self.found.insert(analysis.to_owned(), found) != Some(found);
         let dry = if dry_run { " (dry run)" } else { "" };
         let text = format!("analysis {analysis}{dry}: {found}: {detail}");
         match found {
             Finding::Failure | Finding::Error => Some(notable(at, String::new(), "", &text)),
-            Finding::Success | Finding::Inconclusive => is_news.then(|| routine(at, String::new(), "", &text)),
+            Finding::Success | Finding::Inconclusive => {
+                is_news.then(|| routine(at, String::new(), "", &text))
+            }
         }
     }
 
@@ -380,12 +598,20 @@ impl Story {
         let staging = self.staging.entry(release.clone()).or_default();
         staging.done += 1;
         if one_by_one {
-            return Some(routine(at, order.whom(), "staged", &format!("{} in {}", order.version, order.took(at))));
+            return Some(routine(
+                at,
+                order.whom(),
+                "staged",
+                &format!("{} in {}", order.version, order.took(at)),
+            ));
         }
         let percent = staging.done * 100 / hosts / PERCENT_TOLD * PERCENT_TOLD;
         (percent > staging.percent_told).then(|| {
             staging.percent_told = percent;
-            let text = format!("staged {} on {} of {hosts} hosts ({percent}%)", order.version, staging.done);
+            let text = format!(
+                "staged {} on {} of {hosts} hosts ({percent}%)",
+                order.version, staging.done
+            );
             routine(at, String::new(), "", &text)
         })
     }
@@ -398,19 +624,28 @@ impl Story {
         release: &ReleaseId,
         answer: &str,
     ) -> Option<Told> {
-        let answer = if answer.trim().is_empty() { String::new() } else { format!(": {}", quoted(answer)) };
+        let answer = if answer.trim().is_empty() {
+            String::new()
+        } else {
+            format!(": {}", quoted(answer))
+        };
         if self.sick.remove(instance) {
             let text = format!("{} again{answer}", self.setup.versions.of(release));
             return Some(notable(at, slot.to_string(), "ready", &text));
         }
         // One that was there before the rollout is as it should be: nothing to tell.
         let born = self.born.get(instance)?;
-        let text = format!("{} after {}{answer}", self.setup.versions.of(release), Human(at.since(*born)));
+        let text = format!(
+            "{} after {}{answer}",
+            self.setup.versions.of(release),
+            Human(at.since(*born))
+        );
         Some(routine(at, slot.to_string(), "ready", &text))
     }
 
     fn sentence(&mut self, at: Time, progress: &Progress, status: &Status) -> Option<Told> {
-        // Whether that is the end is told with the outcome: hooks, a soak or an analysis may still object.
+        // Whether that is the end is told with the outcome: hooks, a soak or an analysis may still
+        // object.
         if progress.is_complete() {
             return None;
         }
@@ -418,7 +653,8 @@ impl Story {
         let key = if self.one_by_one() {
             text.clone()
         } else {
-            let percent = progress.updated_available as usize * 100 / (progress.desired as usize).max(1);
+            let percent =
+                progress.updated_available as usize * 100 / (progress.desired as usize).max(1);
             format!("{}", percent / PERCENT_TOLD)
         };
         (key != self.last_sentence).then(|| {
@@ -443,7 +679,9 @@ impl Order {
     }
 
     fn whom(&self) -> String {
-        self.action.slot().map_or_else(|| self.action.host().to_string(), Slot::to_string)
+        self.action
+            .slot()
+            .map_or_else(|| self.action.host().to_string(), Slot::to_string)
     }
 
     fn took(&self, at: Time) -> Human {
@@ -453,20 +691,38 @@ impl Order {
 
 /// Where it failed.
 fn whom(failure: &Failure) -> String {
-    let host = || failure.host.as_ref().map_or_else(String::new, HostId::to_string);
+    let host = || {
+        failure
+            .host
+            .as_ref()
+            .map_or_else(String::new, HostId::to_string)
+    };
     failure.slot.as_ref().map_or_else(host, Slot::to_string)
 }
 
 fn routine(at: Time, whom: String, what: &'static str, text: &str) -> Told {
-    Told { at, weight: Weight::Routine, whom, what, text: text::clean(text), more: Vec::new() }
+    Told {
+        at,
+        weight: Weight::Routine,
+        whom,
+        what,
+        text: text::clean(text),
+        more: Vec::new(),
+    }
 }
 
 fn notable(at: Time, whom: String, what: &'static str, text: &str) -> Told {
-    Told { weight: Weight::Notable, ..routine(at, whom, what, text) }
+    Told {
+        weight: Weight::Notable,
+        ..routine(at, whom, what, text)
+    }
 }
 
 fn sentence(at: Time, text: &str) -> Told {
-    Told { weight: Weight::Sentence, ..routine(at, String::new(), "", text) }
+    Told {
+        weight: Weight::Sentence,
+        ..routine(at, String::new(), "", text)
+    }
 }
 
 /// What an instance said, in quotation marks.

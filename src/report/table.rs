@@ -11,10 +11,13 @@ use crate::core::status::{Row, Status};
 use crate::core::time::{Human, Time};
 
 /// The headings of the instances' table.
-pub const INSTANCE_COLUMNS: [&str; 9] =
-    ["INSTANCE", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "HOST", "VERSION", "REVISION"];
+pub const INSTANCE_COLUMNS: [&str; 9] = [
+    "INSTANCE", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "HOST", "VERSION", "REVISION",
+];
 
-const HISTORY_COLUMNS: [&str; 8] = ["REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "CAUSE"];
+const HISTORY_COLUMNS: [&str; 8] = [
+    "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "CAUSE",
+];
 
 /// Hosts that are held for the same reason are named up to this many.
 const HOSTS_NAMED_MAX: usize = 3;
@@ -45,17 +48,24 @@ pub struct HistoryRow {
     pub replicas: Option<u32>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields by reference"
+)]
 fn as_rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&clock::rfc3339(*time))
 }
 
-/// The status as `ship status` prints it: the table of instances, Kubernetes' sentence, and the holds.
+/// The status as `ship status` prints it: the table of instances, Kubernetes' sentence, and the
+/// holds.
 pub fn status(status: &Status) -> String {
     let mut lines = Vec::new();
     if !status.instances.is_empty() {
         let header = INSTANCE_COLUMNS.map(str::to_owned).to_vec();
-        let rows: Vec<_> = [header].into_iter().chain(status.instances.iter().map(instance_cells)).collect();
+        let rows: Vec<_> = [header]
+            .into_iter()
+            .chain(status.instances.iter().map(instance_cells))
+            .collect();
         lines.extend(grid::lines(&rows));
         lines.push(String::new());
     }
@@ -64,7 +74,8 @@ pub fn status(status: &Status) -> String {
     grid::joined(&lines)
 }
 
-/// One line for each reason: `web3   unreachable for 3m: connection timed out`. Hosts of one reason share a line.
+/// One line for each reason: `web3   unreachable for 3m: connection timed out`. Hosts of one reason
+/// share a line.
 pub fn holds(status: &Status) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&HostId>)> = Vec::new();
     for held in &status.holds {
@@ -73,14 +84,20 @@ pub fn holds(status: &Status) -> Vec<String> {
             None => reasons.push((&held.why, vec![&held.host])),
         }
     }
-    let cells = reasons.iter().map(|(why, hosts)| vec![named(hosts), text::clean(why)]);
+    let cells = reasons
+        .iter()
+        .map(|(why, hosts)| vec![named(hosts), text::clean(why)]);
     grid::lines(&cells.collect::<Vec<_>>())
 }
 
 /// `web1, web2, web3 and 477 more`.
 fn named(hosts: &[&HostId]) -> String {
     let shown = hosts.len().min(HOSTS_NAMED_MAX);
-    let names = hosts[..shown].iter().map(|host| text::clean(host.as_str())).collect::<Vec<_>>().join(", ");
+    let names = hosts[..shown]
+        .iter()
+        .map(|host| text::clean(host.as_str()))
+        .collect::<Vec<_>>()
+        .join(", ");
     match hosts.len() - shown {
         0 => names,
         more => format!("{names} and {more} more"),
@@ -89,7 +106,11 @@ fn named(hosts: &[&HostId]) -> String {
 
 /// The cells of one instance, in the order of [`INSTANCE_COLUMNS`].
 pub fn instance_cells(row: &Row) -> Vec<String> {
-    let address = if row.address.contains(':') { format!("[{}]", row.address) } else { row.address.clone() };
+    let address = if row.address.contains(':') {
+        format!("[{}]", row.address)
+    } else {
+        row.address.clone()
+    };
     vec![
         text::clean(row.name.as_str()),
         if row.ready { "1/1" } else { "0/1" }.to_owned(),
@@ -109,12 +130,17 @@ pub fn history(rows: &[HistoryRow], clock: &Clock) -> String {
         return "no revision has been deployed yet\n".to_owned();
     }
     let header = HISTORY_COLUMNS.map(str::to_owned).to_vec();
-    let cells: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| history_cells(row, clock))).collect();
+    let cells: Vec<_> = [header]
+        .into_iter()
+        .chain(rows.iter().map(|row| history_cells(row, clock)))
+        .collect();
     grid::joined(&grid::lines(&cells))
 }
 
 fn history_cells(row: &HistoryRow, clock: &Clock) -> Vec<String> {
-    let duration = row.duration_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = row
+        .duration_s
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     vec![
         row.revision.to_string(),
         text::clean(&row.version),
@@ -123,7 +149,9 @@ fn history_cells(row: &HistoryRow, clock: &Clock) -> Vec<String> {
         duration.map_or_else(|| "-".to_owned(), |duration| Human(duration).to_string()),
         text::clean(&row.who),
         text::clean(&row.outcome),
-        row.cause.as_deref().map_or_else(|| "-".to_owned(), text::clean),
+        row.cause
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), text::clean),
     ]
 }
 
@@ -137,11 +165,41 @@ mod tests {
     fn the_status_is_the_articles_table_and_kubernetes_sentence() {
         let mut status = testing::status("0.9", 2);
         status.instances = vec![
-            testing::row("testpage-230767614a-fm0m1", "node1", "0.8", Word::Stopping, 7 * 60),
-            testing::row("testpage-230767614a-glvbz", "node2", "0.8", Word::Running, 7 * 60),
-            testing::row("testpage-230767614a-hpx9s", "node3", "0.8", Word::Running, 7 * 60),
-            testing::row("testpage-515849216a-059b0", "node4", "0.9", Word::Running, 41),
-            testing::row("testpage-515849216a-1sf6b", "node1", "0.9", Word::Creating, 1),
+            testing::row(
+                "testpage-230767614a-fm0m1",
+                "node1",
+                "0.8",
+                Word::Stopping,
+                7 * 60,
+            ),
+            testing::row(
+                "testpage-230767614a-glvbz",
+                "node2",
+                "0.8",
+                Word::Running,
+                7 * 60,
+            ),
+            testing::row(
+                "testpage-230767614a-hpx9s",
+                "node3",
+                "0.8",
+                Word::Running,
+                7 * 60,
+            ),
+            testing::row(
+                "testpage-515849216a-059b0",
+                "node4",
+                "0.9",
+                Word::Running,
+                41,
+            ),
+            testing::row(
+                "testpage-515849216a-1sf6b",
+                "node1",
+                "0.9",
+                Word::Creating,
+                1,
+            ),
         ];
         status.instances[4].port = 8082;
         testing::count(&mut status);
@@ -160,13 +218,28 @@ mod tests {
     #[test]
     fn a_fleet_with_a_host_out_of_reach_says_so_below_the_table() {
         let mut status = testing::status("0.9", 2);
-        status.instances = vec![testing::row("testpage-1", "web3", "0.9", Word::Unknown, 3 * 86_400)];
+        status.instances = vec![testing::row(
+            "testpage-1",
+            "web3",
+            "0.9",
+            Word::Unknown,
+            3 * 86_400,
+        )];
         status.instances[0].address = "fd00::3".into();
         status.holds = vec![
-            Held { host: "web3".into(), why: "unreachable for 3m: connection timed out".into() },
-            Held { host: "web10".into(), why: "its disk is full".into() },
+            Held {
+                host: "web3".into(),
+                why: "unreachable for 3m: connection timed out".into(),
+            },
+            Held {
+                host: "web10".into(),
+                why: "its disk is full".into(),
+            },
         ];
-        status.holds.extend((20..25).map(|n| Held { host: format!("web{n}").into(), why: "waits its turn".into() }));
+        status.holds.extend((20..25).map(|n| Held {
+            host: format!("web{n}").into(),
+            why: "waits its turn".into(),
+        }));
         testing::count(&mut status);
         insta::assert_snapshot!(super::status(&status), @r#"
         INSTANCE     READY   STATUS    RESTARTS   AGE   ADDRESS          HOST   VERSION   REVISION
@@ -179,7 +252,13 @@ mod tests {
         "#);
     }
 
-    fn row(revision: u32, version: &str, duration_s: Option<f64>, outcome: &str, cause: Option<&str>) -> HistoryRow {
+    fn row(
+        revision: u32,
+        version: &str,
+        duration_s: Option<f64>,
+        outcome: &str,
+        cause: Option<&str>,
+    ) -> HistoryRow {
         HistoryRow {
             revision: Revision(revision),
             version: version.into(),
@@ -207,7 +286,10 @@ mod tests {
         2          0.9       515849216a   2017-03-09 12:42:24   34s        anna@laptop   rolled-back   -
         1          0.8       230767614a   2017-03-09 11:42:24   4.2s       anna@laptop   succeeded     first
         ");
-        assert_eq!(history(&[], &Clock::ahead(8)), "no revision has been deployed yet\n");
+        assert_eq!(
+            history(&[], &Clock::ahead(8)),
+            "no revision has been deployed yet\n"
+        );
     }
 
     #[test]

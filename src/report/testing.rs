@@ -1,4 +1,5 @@
-//! The article's rollout, for tests: three instances of 0.8 on node1 to node3, 0.9 to come, node4 spare.
+//! The article's rollout, for tests: three instances of 0.8 on node1 to node3, 0.9 to come, node4
+//! spare.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +29,11 @@ pub(super) fn release(version: &str) -> ReleaseId {
 
 /// A revision of a version.
 pub(super) fn generation(version: &str, revision: u32) -> Generation {
-    Generation { revision: Revision(revision), release: release(version), version: version.into() }
+    Generation {
+        revision: Revision(revision),
+        release: release(version),
+        version: version.into(),
+    }
 }
 
 /// A status without instances.
@@ -40,7 +45,12 @@ pub(super) fn status(version: &str, revision: u32) -> Status {
         standing: Standing::Running,
         revision: Some(Revision(revision)),
         version: Some(version.into()),
-        replicas: Replicas { desired: 3, min_available: 3, max_running: 4, ..Replicas::default() },
+        replicas: Replicas {
+            desired: 3,
+            min_available: 3,
+            max_running: 4,
+            ..Replicas::default()
+        },
         instances: Vec::new(),
         holds: Vec::new(),
         debt: Vec::new(),
@@ -66,8 +76,11 @@ pub(super) fn row(name: &str, host: &str, version: &str, status: Word, age_s: u6
 
 /// Counts a status' instances as the core would.
 pub(super) fn count(status: &mut Status) {
-    let count = |keep: &dyn Fn(&&Row) -> bool| u32::try_from(status.instances.iter().filter(keep).count()).unwrap();
-    let updated = |row: &&Row| Some(&row.version) == status.version.as_ref() && row.status != Word::Exited;
+    let count = |keep: &dyn Fn(&&Row) -> bool| {
+        u32::try_from(status.instances.iter().filter(keep).count()).unwrap()
+    };
+    let updated =
+        |row: &&Row| Some(&row.version) == status.version.as_ref() && row.status != Word::Exited;
     status.replicas = Replicas {
         updated: count(&updated),
         updated_ready: count(&|row| updated(row) && row.ready),
@@ -81,7 +94,9 @@ pub(super) fn count(status: &mut Status) {
 /// What a reporter is told before a rollout, of so many hosts.
 pub(super) fn setup(hosts: u32) -> Setup {
     Setup {
-        hosts: (1..=hosts).map(|n| HostId::from(format!("node{n}"))).collect(),
+        hosts: (1..=hosts)
+            .map(|n| HostId::from(format!("node{n}")))
+            .collect(),
         ports: vec![8081],
         versions: Versions::new(BTreeMap::from([(release("0.8"), "0.8".to_owned())])),
         clock: Clock::ahead(8),
@@ -100,17 +115,31 @@ pub(super) struct Play {
 }
 
 impl Play {
-    /// The fleet on 0.8, so many hosts, one instance on each but the last; the rollout to 0.9 has begun.
+    /// The fleet on 0.8, so many hosts, one instance on each but the last; the rollout to 0.9 has
+    /// begun.
     pub(super) fn begin(hosts: u32) -> Self {
         let mut status = status("0.9", 2);
         status.replicas.desired = hosts - 1;
         status.replicas.min_available = hosts - 1;
         status.replicas.max_running = hosts;
         status.instances = (1..hosts)
-            .map(|n| row(&format!("testpage-230767614a-{n:05}"), &format!("node{n}"), "0.8", Word::Running, 240))
+            .map(|n| {
+                row(
+                    &format!("testpage-230767614a-{n:05}"),
+                    &format!("node{n}"),
+                    "0.8",
+                    Word::Running,
+                    240,
+                )
+            })
             .collect();
         count(&mut status);
-        let mut play = Self { entries: Vec::new(), status, now: START, actions: 0 };
+        let mut play = Self {
+            entries: Vec::new(),
+            status,
+            now: START,
+            actions: 0,
+        };
         play.then(
             0,
             Event::RolloutStarted(RolloutStart {
@@ -134,7 +163,13 @@ impl Play {
     pub(super) fn then(&mut self, after_ms: u64, event: Event) {
         self.now = self.now + Duration::from_millis(after_ms);
         count(&mut self.status);
-        self.entries.push((Entry { at: self.now, event }, self.status.clone()));
+        self.entries.push((
+            Entry {
+                at: self.now,
+                event,
+            },
+            self.status.clone(),
+        ));
     }
 
     /// The counts are recorded.
@@ -147,27 +182,56 @@ impl Play {
     pub(super) fn order(&mut self, action: Action, instance: Option<&str>) -> ActionId {
         self.actions += 1;
         let id = ActionId(self.actions);
-        self.then(0, Event::ActionStarted { id, action, instance: instance.map(InstanceId::from) });
+        self.then(
+            0,
+            Event::ActionStarted {
+                id,
+                action,
+                instance: instance.map(InstanceId::from),
+            },
+        );
         id
     }
 
     /// A release is brought to a host.
     pub(super) fn stage(&mut self, host: &str, version: &str) {
-        let id = self.order(Action::Stage { host: host.into(), release: release(version) }, None);
+        let id = self.order(
+            Action::Stage {
+                host: host.into(),
+                release: release(version),
+            },
+            None,
+        );
         self.then(200, Event::ActionDone { id });
     }
 
     /// An instance is started and becomes ready.
     pub(super) fn start(&mut self, host: &str, version: &str, name: &str) {
-        let id = self.order(Action::Start { slot: Slot::new(host, 8081), release: release(version) }, Some(name));
-        self.status.instances.push(row(name, host, version, Word::Starting, 0));
+        let id = self.order(
+            Action::Start {
+                slot: Slot::new(host, 8081),
+                release: release(version),
+            },
+            Some(name),
+        );
+        self.status
+            .instances
+            .push(row(name, host, version, Word::Starting, 0));
         self.then(300, Event::ActionDone { id });
         self.progress();
         let started = self.status.instances.last_mut().unwrap();
         (started.status, started.ready) = (Word::Running, true);
         let answer = format!("I am: {}, the version is: {version}", started.address);
         let (slot, instance, release) = (Slot::new(host, 8081), name.into(), release(version));
-        self.then(900, Event::InstanceReady { slot, instance, release, answer });
+        self.then(
+            900,
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                answer,
+            },
+        );
         self.progress();
     }
 
@@ -184,7 +248,12 @@ impl Play {
             },
             None,
         );
-        let stopping = self.status.instances.iter_mut().find(|row| row.name == instance).unwrap();
+        let stopping = self
+            .status
+            .instances
+            .iter_mut()
+            .find(|row| row.name == instance)
+            .unwrap();
         stopping.status = Word::Stopping;
         self.progress();
         self.status.instances.retain(|row| row.name != instance);
@@ -198,9 +267,16 @@ impl Play {
         for host in ["node1", "node2", "node3", "node4"] {
             play.stage(host, "0.9");
         }
-        for (start, stop, name) in [("node4", 1, "059b0"), ("node1", 2, "1sf6b"), ("node2", 3, "5jfb5")] {
+        for (start, stop, name) in [
+            ("node4", 1, "059b0"),
+            ("node1", 2, "1sf6b"),
+            ("node2", 3, "5jfb5"),
+        ] {
             play.start(start, "0.9", &format!("testpage-515849216a-{name}"));
-            play.stop(&format!("node{stop}"), &format!("testpage-230767614a-{stop:05}"));
+            play.stop(
+                &format!("node{stop}"),
+                &format!("testpage-230767614a-{stop:05}"),
+            );
         }
         play
     }

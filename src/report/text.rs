@@ -25,16 +25,36 @@ pub struct Glyphs {
 
 impl Glyphs {
     /// For terminals that show UTF-8.
-    pub const UNICODE: Self =
-        Self { arrow: "→", ellipsis: "…", full: '█', empty: '░', mark: '│', unicode: true };
+    pub const UNICODE: Self = Self {
+        arrow: "→",
+        ellipsis: "…",
+        full: '█',
+        empty: '░',
+        mark: '│',
+        unicode: true,
+    };
     /// For all others.
-    pub const ASCII: Self = Self { arrow: "->", ellipsis: "...", full: '#', empty: '.', mark: '|', unicode: false };
+    pub const ASCII: Self = Self {
+        arrow: "->",
+        ellipsis: "...",
+        full: '#',
+        empty: '.',
+        mark: '|',
+        unicode: false,
+    };
 
     /// The signs for a locale, from its environment variables in POSIX' order of precedence.
     pub fn of_locale(var: impl Fn(&str) -> Option<String>) -> Self {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| var(name)).find(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .filter_map(|name| var(name))
+            .find(|value| !value.is_empty());
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
-        if locale.contains("utf-8") || locale.contains("utf8") { Self::UNICODE } else { Self::ASCII }
+        if locale.contains("utf-8") || locale.contains("utf8") {
+            Self::UNICODE
+        } else {
+            Self::ASCII
+        }
     }
 
     /// The text as this terminal can show it.
@@ -43,7 +63,15 @@ impl Glyphs {
             return text.to_owned();
         }
         // A wide character keeps its columns, so that what is aligned stays aligned.
-        text.chars().map(|c| if c.is_ascii() { c.to_string() } else { "?".repeat(c.width().unwrap_or(0)) }).collect()
+        text.chars()
+            .map(|c| {
+                if c.is_ascii() {
+                    c.to_string()
+                } else {
+                    "?".repeat(c.width().unwrap_or(0))
+                }
+            })
+            .collect()
     }
 }
 
@@ -64,13 +92,19 @@ impl Versions {
 
     /// A release's version, or the first digits of its digest; these alone are enough to find it.
     pub fn of<'a>(&'a self, release: &'a ReleaseId) -> &'a str {
-        let alike = self.0.range(release..).next().filter(|(known, _)| known.as_str().starts_with(release.as_str()));
-        alike.filter(|_| release.short().len() == 10).map_or_else(|| release.short(), |(_, version)| version)
+        let alike = self
+            .0
+            .range(release..)
+            .next()
+            .filter(|(known, _)| known.as_str().starts_with(release.as_str()));
+        alike
+            .filter(|_| release.short().len() == 10)
+            .map_or_else(|| release.short(), |(_, version)| version)
     }
 }
 
-/// The text on one line, without what would move the cursor, change colours or the direction of writing: a host's
-/// answer or log must not be able to forge a line of ship's.
+/// The text on one line, without what would move the cursor, change colours or the direction of
+/// writing: a host's answer or log must not be able to forge a line of ship's.
 pub fn clean(text: &str) -> String {
     clean_indented(text.trim())
 }
@@ -148,12 +182,18 @@ mod tests {
 
     #[test]
     fn an_answer_cannot_move_the_cursor_or_add_a_line() {
-        assert_eq!(clean("\x1b[2Jall\twell\r\nreally\u{202e}!\n"), "[2Jall well  really!");
+        assert_eq!(
+            clean("\x1b[2Jall\twell\r\nreally\u{202e}!\n"),
+            "[2Jall well  really!"
+        );
     }
 
     #[test]
     fn a_line_of_a_log_loses_its_colours_and_keeps_its_indentation() {
-        assert_eq!(clean_log("\x1b[1;31m  error\x1b[0m:\tno \x07device\x1b]0;title\x07 \r"), "  error: no device");
+        assert_eq!(
+            clean_log("\x1b[1;31m  error\x1b[0m:\tno \x07device\x1b]0;title\x07 \r"),
+            "  error: no device"
+        );
     }
 
     #[test]
@@ -174,10 +214,17 @@ mod tests {
     #[test]
     fn the_locale_says_which_signs_can_be_shown() {
         let glyphs = |vars: &[(&str, &str)]| {
-            Glyphs::of_locale(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+            Glyphs::of_locale(|name| {
+                vars.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned())
+            })
         };
         assert_eq!(glyphs(&[("LANG", "en_GB.UTF-8")]), Glyphs::UNICODE);
-        assert_eq!(glyphs(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]), Glyphs::ASCII);
+        assert_eq!(
+            glyphs(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]),
+            Glyphs::ASCII
+        );
         assert_eq!(glyphs(&[]), Glyphs::ASCII);
         assert_eq!(Glyphs::ASCII.show("0.8 → 灰"), "0.8 ? ??");
     }

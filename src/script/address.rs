@@ -1,21 +1,32 @@
-//! Addresses as ss writes them, and as `/proc/net/tcp` does: the words of memory, in hex, on a little-endian machine.
+//! Addresses as ss writes them, and as `/proc/net/tcp` does: the words of memory, in hex, on a
+//! little-endian machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses whose listeners a host at this loopback address meets, in both forms; empty for every other host, which
-/// meets all but those on loopback.
+/// The addresses whose listeners a host at this loopback address meets, in both forms; empty for
+/// every other host, which meets all but those on loopback.
 pub(super) fn loopback_forms(host_address: &str) -> String {
     let own = match host_address.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) if ip.to_canonical().is_loopback() => vec![ip.to_canonical()],
-        Err(_) if host_address == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Err(_) if host_address == "localhost" => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
         _ => return String::new(),
     };
-    let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+    let any = [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ];
     let mapped = own.iter().filter_map(|ip| match ip {
         IpAddr::V4(v4) => Some(IpAddr::from(v4.to_ipv6_mapped())),
         IpAddr::V6(_) => None,
     });
-    any.into_iter().chain(mapped).chain(own.iter().copied()).flat_map(forms).collect::<Vec<_>>().join(" ")
+    any.into_iter()
+        .chain(mapped)
+        .chain(own.iter().copied())
+        .flat_map(forms)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// An address as the kernel and as ss print it.
@@ -41,22 +52,33 @@ fn encode(ip: IpAddr) -> String {
 
 fn v6_words(v6: Ipv6Addr) -> [u32; 4] {
     let bits = u128::from(v6);
-    [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or(0).swap_bytes())
+    [96, 64, 32, 0].map(|shift| {
+        u32::try_from(bits >> shift & u128::from(u32::MAX))
+            .unwrap_or(0)
+            .swap_bytes()
+    })
 }
 
-/// Reads an address that the kernel or ss has printed. An IPv4 address within IPv6 is read as what it is.
+/// Reads an address that the kernel or ss has printed. An IPv4 address within IPv6 is read as what
+/// it is.
 pub(super) fn decode(hex: &str) -> Option<IpAddr> {
     if hex == "*" {
         return Some(Ipv6Addr::UNSPECIFIED.into());
     }
     if hex.contains(['.', ':']) {
-        return hex.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        return hex
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| ip.to_canonical());
     }
     if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     match hex.len() {
-        8 => u32::from_str_radix(hex, 16).ok().map(|word| Ipv4Addr::from(word.swap_bytes()).into()),
+        8 => u32::from_str_radix(hex, 16)
+            .ok()
+            .map(|word| Ipv4Addr::from(word.swap_bytes()).into()),
         32 => {
             let mut octets = [0; 16];
             for (at, word) in octets.chunks_mut(4).enumerate() {
@@ -77,13 +99,37 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_the_kernel_prints_it() {
-        assert_eq!(decode("0B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
-        assert_eq!(decode("00000000000000000000000001000000"), Some(Ipv6Addr::LOCALHOST.into()));
-        assert_eq!(decode("0000000000000000FFFF00000B00007F"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
-        assert_eq!(decode("127.0.0.11"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
-        assert_eq!(decode("[::ffff:127.0.0.11]"), Some(Ipv4Addr::new(127, 0, 0, 11).into()));
+        assert_eq!(
+            decode("0B00007F"),
+            Some(Ipv4Addr::new(127, 0, 0, 11).into())
+        );
+        assert_eq!(
+            decode("00000000000000000000000001000000"),
+            Some(Ipv6Addr::LOCALHOST.into())
+        );
+        assert_eq!(
+            decode("0000000000000000FFFF00000B00007F"),
+            Some(Ipv4Addr::new(127, 0, 0, 11).into())
+        );
+        assert_eq!(
+            decode("127.0.0.11"),
+            Some(Ipv4Addr::new(127, 0, 0, 11).into())
+        );
+        assert_eq!(
+            decode("[::ffff:127.0.0.11]"),
+            Some(Ipv4Addr::new(127, 0, 0, 11).into())
+        );
         assert_eq!(decode("*"), Some(Ipv6Addr::UNSPECIFIED.into()));
-        for wrong in ["", "1.2.3", "[::g]", "7F", "0B00007G", "+B00007F", "0B00007F0B00007F", "ééééé"] {
+        for wrong in [
+            "",
+            "1.2.3",
+            "[::g]",
+            "7F",
+            "0B00007G",
+            "+B00007F",
+            "0B00007F0B00007F",
+            "ééééé",
+        ] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }
@@ -92,7 +138,8 @@ mod tests {
     fn a_host_on_loopback_meets_its_own_address_and_wildcards_only() {
         assert_eq!(
             loopback_forms("127.0.0.11"),
-            "00000000 0.0.0.0 00000000000000000000000000000000 [::] * 0000000000000000FFFF00000B00007F \
+            "00000000 0.0.0.0 00000000000000000000000000000000 [::] * \
+             0000000000000000FFFF00000B00007F \
              [::ffff:127.0.0.11] 0B00007F 127.0.0.11"
         );
         assert!(loopback_forms("[::1]").ends_with(" 00000000000000000000000001000000 [::1]"));

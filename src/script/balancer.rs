@@ -1,4 +1,5 @@
-//! What scripts that tell a balancer have in common: what it is to do with a slot, and what it says.
+//! What scripts that tell a balancer have in common: what it is to do with a slot, and what it
+//! says.
 
 use super::reply::{End, Unreadable};
 use super::report::{BEGINNING, end, epoch, number, wrong};
@@ -13,7 +14,8 @@ pub enum Turn {
         /// `None` for the full weight.
         weight_percent: Option<u32>,
     },
-    /// Send no new clients. Those that the balancer has bound to the slot may still come, where it binds them.
+    /// Send no new clients. Those that the balancer has bound to the slot may still come, where it
+    /// binds them.
     Ease,
     /// Send no new requests. Those under way go on.
     Close,
@@ -37,7 +39,9 @@ impl Turn {
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
 pub fn read_view(stdout: &str) -> Result<(End, View), Unreadable> {
-    let mut lines = stdout.split_inclusive('\n').skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
+    let mut lines = stdout
+        .split_inclusive('\n')
+        .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
     lines.next().ok_or(Unreadable::NoBeginning)?;
     let mut view = View::default();
     let mut ended = None;
@@ -46,7 +50,9 @@ pub fn read_view(stdout: &str) -> Result<(End, View), Unreadable> {
         if ended.is_some() {
             return Err(wrong(line, "comes after the end"));
         }
-        let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
+        let (key, value) = line
+            .split_once('=')
+            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
         match key {
             "epoch" => view.epoch = Some(epoch(line, value)?),
             "generation" => value.clone_into(&mut view.generation),
@@ -80,7 +86,12 @@ fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
         "-" => None,
         weight => Some(number(line, weight)?),
     };
-    let server = Server { gate, in_flight: number(line, in_flight)?, weight_percent, ..Server::default() };
+    let server = Server {
+        gate,
+        in_flight: number(line, in_flight)?,
+        weight_percent,
+        ..Server::default()
+    };
     Ok((Slot::new(host, number(line, port)?), server))
 }
 
@@ -93,12 +104,21 @@ mod tests {
 
     #[test]
     fn what_a_balancer_says_is_read() {
-        let said = "Welcome!\nship=1\nepoch=7\ngeneration=a b\nserver=web1 8081 open 3 10\nserver=web2 8081 closed 0 -\n\
+        let said = "Welcome!\nship=1\nepoch=7\ngeneration=a b\nserver=web1 8081 open 3 \
+                    10\nserver=web2 8081 closed 0 -\n\
                     end=failed why not\n";
         let (end, view) = read_view(said).expect("an answer");
         assert_eq!(end, End::Failed("why not".into()));
-        assert_eq!((view.epoch, view.generation.as_str()), (Some(Epoch(7)), "a b"));
-        let open = Server { gate: Gate::Open, in_flight: 3, weight_percent: Some(10), ..Server::default() };
+        assert_eq!(
+            (view.epoch, view.generation.as_str()),
+            (Some(Epoch(7)), "a b")
+        );
+        let open = Server {
+            gate: Gate::Open,
+            in_flight: 3,
+            weight_percent: Some(10),
+            ..Server::default()
+        };
         assert_eq!(view.servers[&Slot::new("web1", 8081)], open);
         assert_eq!(view.servers[&Slot::new("web2", 8081)], Server::default());
     }
@@ -107,20 +127,31 @@ mod tests {
     fn half_an_answer_is_none() {
         for (said, error) in [
             ("", "the host's answer does not begin as ship's scripts do"),
-            ("ship=1\nepoch=7\n", "the host's answer breaks off before its end"),
-            ("ship=1\nend=don", "the host's answer breaks off before its end"),
-            ("ship=1\nunseen=nft: no\nend=done\n", "the host could not say what runs on it: nft: no"),
+            (
+                "ship=1\nepoch=7\n",
+                "the host's answer breaks off before its end",
+            ),
+            (
+                "ship=1\nend=don",
+                "the host's answer breaks off before its end",
+            ),
+            (
+                "ship=1\nunseen=nft: no\nend=done\n",
+                "the host could not say what runs on it: nft: no",
+            ),
             (
                 "ship=1\nend=done\nend=done\n",
                 "the host's answer has a line that makes no sense: `end=done` comes after the end",
             ),
             (
                 "ship=1\nserver=a 1 ajar 0 -\n",
-                "the host's answer has a line that makes no sense: `server=a 1 ajar 0 -` says neither `open` nor `closed`",
+                "the host's answer has a line that makes no sense: `server=a 1 ajar 0 -` says \
+                 neither `open` nor `closed`",
             ),
             (
                 "ship=1\nserver=a 1 open 0\n",
-                "the host's answer has a line that makes no sense: `server=a 1 open 0` has not five words",
+                "the host's answer has a line that makes no sense: `server=a 1 open 0` has not \
+                 five words",
             ),
         ] {
             assert_eq!(read_view(said).expect_err(said).to_string(), error);

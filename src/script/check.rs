@@ -64,7 +64,8 @@ pub struct Needs<'a> {
     pub runs_commands: bool,
     /// Whether instances run there at all.
     pub instances: bool,
-    /// A program that lies in the release and is executed from there; `None` where all programs are the host's.
+    /// A program that lies in the release and is executed from there; `None` where all programs are
+    /// the host's.
     pub executes: Option<&'a str>,
 }
 
@@ -84,22 +85,37 @@ impl Needs<'_> {
         let of_driver: &[&str] = match (self.driver, self.user) {
             (Driver::Process, None) => &["setsid"],
             (Driver::Process, Some(_)) => &["setsid", "setpriv"],
-            (Driver::Systemd, _) => &["journalctl", "ln", "systemctl", "systemd-run", "tac", "useradd"],
+            (Driver::Systemd, _) => &[
+                "journalctl",
+                "ln",
+                "systemctl",
+                "systemd-run",
+                "tac",
+                "useradd",
+            ],
         };
         let of_commands: &[&str] = match (self.runs_commands, self.driver, self.user) {
             (false, ..) => &[],
             (true, Driver::Process, None) => &["mkfifo", "setsid"],
             (true, ..) => &["mkfifo", "setsid", "setpriv"],
         };
-        TOOLS.iter().chain(of_driver).chain(of_commands).copied().collect()
+        TOOLS
+            .iter()
+            .chain(of_driver)
+            .chain(of_commands)
+            .copied()
+            .collect()
     }
 }
 
-/// Reports what ship would need to find on a host, and what is on it. Changes nothing. For [`read_check`].
+/// Reports what ship would need to find on a host, and what is on it. Changes nothing. For
+/// [`read_check`].
 pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
     let tools: Vec<_> = needs.tools().into_iter().collect();
     let askers = needs.liveness.map(askers).unwrap_or_default();
-    let text = Text::looking(site).set("TOOLS", tools.join(" ")).set("ASKERS", askers.join(" "));
+    let text = Text::looking(site)
+        .set("TOOLS", tools.join(" "))
+        .set("ASKERS", askers.join(" "));
     let text = text.set("PULLERS", if needs.pulls { "curl wget" } else { "" });
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })

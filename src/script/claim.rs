@@ -2,8 +2,8 @@
 
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 
-/// Makes the host refuse every older order: one that a dead controller left on its way, or one of this rollout that was
-/// given before and has not arrived yet.
+/// Makes the host refuse every older order: one that a dead controller left on its way, or one of
+/// this rollout that was given before and has not arrived yet.
 pub fn claim(site: &Site) -> Script {
     Text::acting(site, "claim")
         .marking(site)

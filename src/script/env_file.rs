@@ -1,11 +1,14 @@
-//! A file of variables that systemd's `EnvironmentFile=` and a POSIX shell read alike, byte for byte.
+//! A file of variables that systemd's `EnvironmentFile=` and a POSIX shell read alike, byte for
+//! byte.
 //!
-//! Each line is `KEY="value"`. Within double quotes both take a backslash before `"`, `\`, `` ` `` and `$` for an
-//! escape and everything else as it stands; systemd (`parse_env_file_internal` in its `env-file.c`) expands no
-//! variables there, and a shell expands none behind a backslash. Hence exactly these four are escaped.
+//! Each line is `KEY="value"`. Within double quotes both take a backslash before `"`, `\`, `` ` ``
+//! and `$` for an escape and everything else as it stands; systemd (`parse_env_file_internal` in
+//! its `env-file.c`) expands no variables there, and a shell expands none behind a backslash. Hence
+//! exactly these four are escaped.
 //!
-//! A value holds no NUL (no environment can), and for a reader that goes line by line no line break: the user's files
-//! are refused with either, as `config` reads them. Keys are variables' names, checked there as well.
+//! A value holds no NUL (no environment can), and for a reader that goes line by line no line
+//! break: the user's files are refused with either, as `config` reads them. Keys are variables'
+//! names, checked there as well.
 
 use std::collections::BTreeMap;
 
@@ -80,10 +83,16 @@ mod tests {
     #[test]
     fn the_four_special_characters_are_escaped_and_nothing_else() {
         let variables = BTreeMap::from([
-            ("A".to_owned(), r#"say "$HOME" \ `id` it's # 100%!"#.to_owned()),
+            (
+                "A".to_owned(),
+                r#"say "$HOME" \ `id` it's # 100%!"#.to_owned(),
+            ),
             ("B".to_owned(), String::new()),
         ]);
-        assert_eq!(env_file(&variables), "A=\"say \\\"\\$HOME\\\" \\\\ \\`id\\` it's # 100%!\"\nB=\"\"\n");
+        assert_eq!(
+            env_file(&variables),
+            "A=\"say \\\"\\$HOME\\\" \\\\ \\`id\\` it's # 100%!\"\nB=\"\"\n"
+        );
     }
 
     proptest! {

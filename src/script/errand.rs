@@ -9,7 +9,8 @@ use super::quote::quote_all;
 use super::reply::{End, Unreadable};
 use super::report::Report;
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line, whole_seconds,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line,
+    whole_seconds,
 };
 use super::start::enter_with;
 use crate::core::fleet::Observation;
@@ -69,16 +70,21 @@ pub enum ErrandEnd {
     NotTaken(End),
 }
 
-/// Runs a command in a release's directory, as the service's user, with the release's environment and its secrets.
-/// Where its mark is there already, nothing is done. For [`read_errand`].
+/// Runs a command in a release's directory, as the service's user, with the release's environment
+/// and its secrets. Where its mark is there already, nothing is done. For [`read_errand`].
 ///
-/// It holds the lock all the while. As with every order, it is carried out to its end where the controller is gone, and
-/// then remembered; if the host itself goes down, the command may have been run in part.
+/// It holds the lock all the while. As with every order, it is carried out to its end where the
+/// controller is gone, and then remembered; if the host itself goes down, the command may have been
+/// run in part.
 pub fn errand(site: &Site, errand: &Errand) -> Script {
     let env = env_file(&errand.env);
     let env_path = format!("{}/tmp/errand/env", site.root());
     let enter = enter_with(site, &errand.release, &env_path);
-    let run = format!("{enter}\n{}exec \"$@\" {}", exports(&errand.ship_env), quote_all(&errand.argv));
+    let run = format!(
+        "{enter}\n{}exec \"$@\" {}",
+        exports(&errand.ship_env),
+        quote_all(&errand.argv)
+    );
     let text = Text::acting(site, "errand")
         .set("RELEASE", &errand.release)
         .set("RUN", run)
@@ -87,12 +93,32 @@ pub fn errand(site: &Site, errand: &Errand) -> Script {
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(errand.timeout))
         .set("ENV_LINES", line_count(&env))
-        .set("MARK", errand.mark.as_ref().map(|mark| mark.id.as_str()).unwrap_or_default())
-        .set("NOTE", errand.mark.as_ref().map(|mark| one_line(&mark.note)).unwrap_or_default())
+        .set(
+            "MARK",
+            errand
+                .mark
+                .as_ref()
+                .map(|mark| mark.id.as_str())
+                .unwrap_or_default(),
+        )
+        .set(
+            "NOTE",
+            errand
+                .mark
+                .as_ref()
+                .map(|mark| one_line(&mark.note))
+                .unwrap_or_default(),
+        )
         .running()
         .add(include_str!("sh/take.sh"))
         .add(include_str!("sh/errand.sh"));
-    text.script(Input { head: env.into_bytes(), file: None }, LOCK_WAIT + errand.timeout + END + WORK)
+    text.script(
+        Input {
+            head: env.into_bytes(),
+            file: None,
+        },
+        LOCK_WAIT + errand.timeout + END + WORK,
+    )
 }
 
 /// Reads what [`errand`] has printed, at `now` by this machine's clock.
@@ -100,7 +126,12 @@ pub fn errand(site: &Site, errand: &Errand) -> Script {
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
 pub fn read_errand(stdout: &str, now: Time) -> Result<(ErrandEnd, Observation), Unreadable> {
-    let Report { end, observation, errand, .. } = Report::read(stdout, now)?;
+    let Report {
+        end,
+        observation,
+        errand,
+        ..
+    } = Report::read(stdout, now)?;
     let end = match (end, errand.run, errand.made) {
         (End::Done, Some(run), _) if run.end == RunEnd::Exit(0) => ErrandEnd::Done(run),
         (End::Done, None, Some(note)) => ErrandEnd::AlreadyDone { note },

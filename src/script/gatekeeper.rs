@@ -1,6 +1,7 @@
 //! Any balancer at all, told by the user's own commands.
 //!
-//! What they were told last is kept in a file for each slot: the commands only act, they do not say what holds.
+//! What they were told last is kept in a file for each slot: the commands only act, they do not say
+//! what holds.
 
 use std::time::Duration;
 
@@ -29,16 +30,18 @@ pub struct Gatekeeper {
     pub cut: Vec<String>,
 }
 
-/// Reports what was told last of each slot, and how many requests remain to those that were closed in the present epoch.
-/// Takes no lock and changes nothing.
+/// Reports what was told last of each slot, and how many requests remain to those that were closed
+/// in the present epoch. Takes no lock and changes nothing.
 pub fn look_at_gatekeepers(site: &Site, all: &[Gatekeeper]) -> Script {
-    text(site, all).add(include_str!("sh/observe.sh")).script(Input::default(), COUNT_WAIT * 2 + WORK)
+    text(site, all)
+        .add(include_str!("sh/observe.sh"))
+        .script(Input::default(), COUNT_WAIT * 2 + WORK)
 }
 
 /// Runs the command for a slot, and reports as [`look_at_gatekeepers`] does.
 ///
-/// There are no weights. An `admit` that fails is followed by `drain`, so that nothing comes to the slot; one that was
-/// broken off is reported as open with no weight, until it is given again.
+/// There are no weights. An `admit` that fails is followed by `drain`, so that nothing comes to the
+/// slot; one that was broken off is reported as open with no weight, until it is given again.
 pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, turn: Turn) -> Script {
     text(site, all)
         .ordered(site, &format!("{} {}", turn.word(), told.slot))
@@ -50,11 +53,21 @@ pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, tur
         .set("ACT_S", whole_seconds(ACT_WAIT))
         .add(include_str!("sh/slot_order.sh"))
         .add(include_str!("sh/gatekeeper_switch.sh"))
-        .script(Input::default(), LOCK_WAIT + ACT_WAIT * 2 + COUNT_WAIT * 2 + WORK)
+        .script(
+            Input::default(),
+            LOCK_WAIT + ACT_WAIT * 2 + COUNT_WAIT * 2 + WORK,
+        )
 }
 
 fn text(site: &Site, all: &[Gatekeeper]) -> Text {
-    let rows = all.iter().map(|of| format!("{} {} {}", of.slot.host, of.slot.port, quote_all(&of.remaining)));
+    let rows = all.iter().map(|of| {
+        format!(
+            "{} {} {}",
+            of.slot.host,
+            of.slot.port,
+            quote_all(&of.remaining)
+        )
+    });
     Text::located(site)
         .set("SLOTS", rows.collect::<Vec<_>>().join("\n"))
         .set("COUNT_S", whole_seconds(COUNT_WAIT))

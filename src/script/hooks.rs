@@ -16,8 +16,12 @@ pub(super) const SAID_BYTES: usize = 16 << 10;
 pub(super) const SAID_LINES: usize = 50;
 
 /// The points of an instance's life, each with what goes by its name in a slot.
-const POINTS: [HookPoint; 4] =
-    [HookPoint::BeforeStart, HookPoint::AfterStart, HookPoint::BeforeStop, HookPoint::AfterStop];
+const POINTS: [HookPoint; 4] = [
+    HookPoint::BeforeStart,
+    HookPoint::AfterStart,
+    HookPoint::BeforeStop,
+    HookPoint::AfterStop,
+];
 
 /// The hooks of an instance, with all templates filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +34,11 @@ pub struct SlotHooks {
 
 /// How long a host may be at the hooks of these points.
 pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
-    hooks.into_iter().filter(|hook| points.contains(&hook.on)).map(|hook| whole(hook.timeout) + END).sum()
+    hooks
+        .into_iter()
+        .filter(|hook| points.contains(&hook.on))
+        .map(|hook| whole(hook.timeout) + END)
+        .sum()
 }
 
 /// As the hosts count.
@@ -47,13 +55,18 @@ pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     })
 }
 
-/// The file in the slot, which scripts read as their own text; empty where there are no hooks. The host adds the user.
+/// The file in the slot, which scripts read as their own text; empty where there are no hooks. The
+/// host adds the user.
 pub(super) fn kept(site: &Site, launch: &Launch) -> String {
     let SlotHooks { hooks, env } = &launch.hooks;
     if hooks.is_empty() {
         return String::new();
     }
-    let enter = format!("{}\n{}", enter_release(site, launch.port, &launch.release), exports(env));
+    let enter = format!(
+        "{}\n{}",
+        enter_release(site, launch.port, &launch.release),
+        exports(env)
+    );
     let mut text = [
         format!("hook_name={}", quote(launch.instance.as_str())),
         format!("hook_path={}", quote(SERVICE_PATH)),
@@ -65,7 +78,12 @@ pub(super) fn kept(site: &Site, launch: &Launch) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{point})");
         for hook in hooks.iter().filter(|hook| hook.on == point) {
-            let _ = writeln!(text, "hook {} {}", whole_seconds(hook.timeout), quote(&quote_all(&hook.command)));
+            let _ = writeln!(
+                text,
+                "hook {} {}",
+                whole_seconds(hook.timeout),
+                quote(&quote_all(&hook.command))
+            );
         }
         text.push_str(";;\n");
     }
@@ -75,11 +93,15 @@ pub(super) fn kept(site: &Site, launch: &Launch) -> String {
 impl Text {
     /// Gives it what it takes to run the hooks of a slot, in no more than this time.
     pub(super) fn hooking(self, allowed: Duration) -> Self {
-        self.set("HOOKS_S", allowed.as_secs()).running().add(include_str!("sh/hooks.sh"))
+        self.set("HOOKS_S", allowed.as_secs())
+            .running()
+            .add(include_str!("sh/hooks.sh"))
     }
 
     /// Gives it what it takes to run a command of the user's.
     pub(super) fn running(self) -> Self {
-        self.set("SAID_BYTES", SAID_BYTES).set("SAID_LINES", SAID_LINES).add(include_str!("sh/run.sh"))
+        self.set("SAID_BYTES", SAID_BYTES)
+            .set("SAID_LINES", SAID_LINES)
+            .add(include_str!("sh/run.sh"))
     }
 }

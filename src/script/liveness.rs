@@ -1,4 +1,5 @@
-//! What a host asks its instances by itself: a script in the slot, and the units by which systemd runs it.
+//! What a host asks its instances by itself: a script in the slot, and the units by which systemd
+//! runs it.
 
 use std::time::Duration;
 
@@ -8,21 +9,22 @@ use super::start::{Launch, enter_release};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
 
-/// How long the script waits for the lock: two slots may have something to say at the same moment, but whoever holds
-/// it for longer is ship at work.
+/// How long the script waits for the lock: two slots may have something to say at the same moment,
+/// but whoever holds it for longer is ship at work.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a question may take beside the waits that it has a number for.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// The units that run the question of a slot, each without its last newline; empty where nobody asks.
+/// The units that run the question of a slot, each without its last newline; empty where nobody
+/// asks.
 #[derive(Default)]
 pub(super) struct Units {
     pub(super) service: String,
     pub(super) timer: String,
 }
 
-/// The programs of which a host needs one to ask, in the order of preference. A command needs one to
-/// become the instance's user.
+/// The programs of which a host needs one to ask, in the order of preference. A command needs one
+/// to become the instance's user.
 pub(super) fn askers(check: &LivenessCheck) -> &'static [&'static str] {
     match check {
         LivenessCheck::Tcp => &["bash"],
@@ -43,7 +45,10 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
         .set("PORT", launch.port)
         .set("WAY", way)
         .set("HTTP_PATH", path)
-        .set("HTTP_HOST", liveness.host_header.as_deref().unwrap_or_default())
+        .set(
+            "HTTP_HOST",
+            liveness.host_header.as_deref().unwrap_or_default(),
+        )
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
         .running_as(site, launch.driver, launch.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
@@ -63,8 +68,10 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
 pub(super) fn units(site: &Site, launch: &Launch, liveness: &Liveness) -> Units {
     let (service, port) = (&site.service, launch.port);
     let script = format!("{}/slots/{port}/liveness", site.root());
-    let head =
-        format!("# Written by ship for the service {service}. Changes are overwritten when it is deployed.\n[Unit]");
+    let head = format!(
+        "# Written by ship for the service {service}. Changes are overwritten when it is \
+         deployed.\n[Unit]"
+    );
     let deadline = liveness.timeout + launch.stop_timeout * 2 + MARGIN;
     let interval_ms = liveness.interval.as_millis();
     Units {
@@ -156,7 +163,11 @@ mod tests {
     #[test]
     fn the_units_name_the_slot_and_its_interval() {
         let launch = launch(LivenessCheck::Tcp);
-        let units = units(&site(), &launch, launch.liveness.as_ref().expect("liveness"));
+        let units = units(
+            &site(),
+            &launch,
+            launch.liveness.as_ref().expect("liveness"),
+        );
         insta::assert_snapshot!(units.service, @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]

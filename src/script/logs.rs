@@ -1,4 +1,5 @@
-//! The services' own logs, of any number of a host's slots: what was written, and what is being written.
+//! The services' own logs, of any number of a host's slots: what was written, and what is being
+//! written.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::core::names::Port;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 
-/// How long a script that follows goes on: its host ends it then, and whoever listens begins a new one.
+/// How long a script that follows goes on: its host ends it then, and whoever listens begins a new
+/// one.
 const FOLLOWS_FOR: Duration = Duration::from_hours(24);
 
 /// Which lines are wanted.
@@ -21,8 +23,8 @@ pub struct LogQuery {
     pub past: BTreeSet<Port>,
     /// So many of each.
     pub lines_max: u32,
-    /// None from before. A log file has no times: of one that was written to since, the last lines are taken as they
-    /// are. Without it none of the instance before.
+    /// None from before. A log file has no times: of one that was written to since, the last lines
+    /// are taken as they are. Without it none of the instance before.
     pub since: Option<Time>,
 }
 
@@ -65,7 +67,9 @@ pub struct Said {
 
 /// Prints what was written.
 pub fn logs(site: &Site, query: &LogQuery) -> Script {
-    text(site, query).add(include_str!("sh/past.sh")).script(Input::default(), WORK * 3)
+    text(site, query)
+        .add(include_str!("sh/past.sh"))
+        .script(Input::default(), WORK * 3)
 }
 
 /// Prints what was written, and goes on with what is.
@@ -96,7 +100,11 @@ fn text(site: &Site, query: &LogQuery) -> Text {
 }
 
 fn list(ports: &BTreeSet<Port>) -> String {
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    ports
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn seconds(time: Time) -> String {
@@ -128,30 +136,59 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
     }
     if !line.starts_with('{') {
         let (port, text) = line.split_once(' ')?;
-        let said = Said { port: Some(port.parse().ok()?), at: None, cursor: None, text: text.to_owned() };
+        let said = Said {
+            port: Some(port.parse().ok()?),
+            at: None,
+            cursor: None,
+            text: text.to_owned(),
+        };
         return Some(LogLine::Said(said));
     }
     let entry: JournalEntry = serde_json::from_str(line).ok()?;
-    let port = [&entry.about, &entry.by].into_iter().flatten().find_map(|unit| port_of(unit.as_str()?));
-    let at = entry.at_us.and_then(|us| us.parse::<u64>().ok()).map(|us| Time(us / 1000));
-    Some(LogLine::Said(Said { port, at, cursor: entry.cursor, text: text_of(&entry.message)? }))
+    let port = [&entry.about, &entry.by]
+        .into_iter()
+        .flatten()
+        .find_map(|unit| port_of(unit.as_str()?));
+    let at = entry
+        .at_us
+        .and_then(|us| us.parse::<u64>().ok())
+        .map(|us| Time(us / 1000));
+    Some(LogLine::Said(Said {
+        port,
+        at,
+        cursor: entry.cursor,
+        text: text_of(&entry.message)?,
+    }))
 }
 
-/// The last lines that [`logs`] printed of one slot. What would move a terminal's cursor or colour it is left out.
+/// The last lines that [`logs`] printed of one slot. What would move a terminal's cursor or colour
+/// it is left out.
 pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
-    let texts = stdout.lines().filter_map(|line| match read_log_line(line)? {
-        LogLine::Said(said) => Some(said.text),
-        LogLine::Begun | LogLine::Live => None,
-    });
-    let printable = |line: &str| line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-    let mut lines: Vec<String> = texts.flat_map(|text| text.split('\n').map(printable).collect::<Vec<_>>()).collect();
+    let texts = stdout
+        .lines()
+        .filter_map(|line| match read_log_line(line)? {
+            LogLine::Said(said) => Some(said.text),
+            LogLine::Begun | LogLine::Live => None,
+        });
+    let printable = |line: &str| {
+        line.chars()
+            .filter(|c| !c.is_control() || *c == '\t')
+            .collect()
+    };
+    let mut lines: Vec<String> = texts
+        .flat_map(|text| text.split('\n').map(printable).collect::<Vec<_>>())
+        .collect();
     let max = usize::try_from(lines_max).unwrap_or(usize::MAX);
     lines.split_off(lines.len().saturating_sub(max))
 }
 
 /// `8081` of `ship-page@8081.service`.
 fn port_of(unit: &str) -> Option<Port> {
-    unit.strip_suffix(".service")?.rsplit_once('@')?.1.parse().ok()
+    unit.strip_suffix(".service")?
+        .rsplit_once('@')?
+        .1
+        .parse()
+        .ok()
 }
 
 /// A text; or where it is none, its bytes; or where an entry has several, all of them.
@@ -159,10 +196,19 @@ fn text_of(message: &Value) -> Option<String> {
     match message {
         Value::String(text) => Some(text.clone()),
         Value::Array(parts) if parts.iter().all(Value::is_u64) => {
-            let bytes: Vec<u8> = parts.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
+            let bytes: Vec<u8> = parts
+                .iter()
+                .filter_map(|byte| u8::try_from(byte.as_u64()?).ok())
+                .collect();
             Some(String::from_utf8_lossy(&bytes).into_owned())
         }
-        Value::Array(parts) => Some(parts.iter().filter_map(text_of).collect::<Vec<_>>().join(" ")),
+        Value::Array(parts) => Some(
+            parts
+                .iter()
+                .filter_map(text_of)
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
         _ => None,
     }
 }
@@ -181,7 +227,10 @@ mod tests {
     #[test]
     fn a_line_of_a_file_has_its_port_before_it() {
         let line = said("8081   two words ");
-        assert_eq!((line.port, line.at, line.text.as_str()), (Some(8081), None, "  two words "));
+        assert_eq!(
+            (line.port, line.at, line.text.as_str()),
+            (Some(8081), None, "  two words ")
+        );
         assert_eq!(said("8082 ").text, "");
         assert_eq!(read_log_line("Welcome to web1"), None);
         assert_eq!(read_log_line("70000 no port"), None);
@@ -193,7 +242,15 @@ mod tests {
         let own = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1489027386120999","MESSAGE":"ready","_SYSTEMD_UNIT":"ship-page@8081.service"}"#;
         let cursor = Some("s=1".to_owned());
         let at = Some(Time(1_489_027_386_120));
-        assert_eq!(said(own), Said { port: Some(8081), at, cursor, text: "ready".to_owned() });
+        assert_eq!(
+            said(own),
+            Said {
+                port: Some(8081),
+                at,
+                cursor,
+                text: "ready".to_owned()
+            }
+        );
         let about = r#"{"MESSAGE":"Started","UNIT":"ship-page.liveness@8082.service","_SYSTEMD_UNIT":"init.scope"}"#;
         assert_eq!(said(about).port, Some(8082));
     }
@@ -208,9 +265,13 @@ mod tests {
 
     #[test]
     fn last_lines_are_the_newest_and_cannot_move_the_cursor() {
-        let printed = "\nship=1\n8081 one\n8081 \u{1b}[2Jtwo\r\n8081 \n{\"MESSAGE\":\"three\\nfour\"}\n";
+        let printed =
+            "\nship=1\n8081 one\n8081 \u{1b}[2Jtwo\r\n8081 \n{\"MESSAGE\":\"three\\nfour\"}\n";
         assert_eq!(read_log_tail(printed, 3), ["", "three", "four"]);
-        assert_eq!(read_log_tail(printed, 9), ["one", "[2Jtwo", "", "three", "four"]);
+        assert_eq!(
+            read_log_tail(printed, 9),
+            ["one", "[2Jtwo", "", "three", "four"]
+        );
         assert_eq!(read_log_tail("\nship=1\n", 9), Vec::<String>::new());
     }
 }

@@ -1,8 +1,10 @@
-//! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers; nothing runs here.
+//! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers;
+//! nothing runs here.
 //!
-//! A script is a head of assignments, each value through [`quote()`], and the texts under `sh/`, which never change.
-//! A shell on the host reads it from standard input, before [`Input`], which is the script's own. It may end before it
-//! has read all of that: a broken pipe while sending is no error. Below `base_dir/SERVICE` lie:
+//! A script is a head of assignments, each value through [`quote()`], and the texts under `sh/`,
+//! which never change. A shell on the host reads it from standard input, before [`Input`], which is
+//! the script's own. It may end before it has read all of that: a broken pipe while sending is no
+//! error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
 //! unread                 units have changed, and systemd may not have read them yet (systemd driver)
@@ -21,10 +23,11 @@
 //! unloaded               servers that nginx may still send requests to, because it was never seen to reload
 //! ```
 //!
-//! What a host does by itself is a script that lies there, in the same manner, but reports to the journal.
+//! What a host does by itself is a script that lies there, in the same manner, but reports to the
+//! journal.
 //!
-//! All that act report the host's new state and end with a line `end=…`; [`read_reply`] reads that. Without such a line
-//! nobody knows what was done.
+//! All that act report the host's new state and end with a line `end=…`; [`read_reply`] reads that.
+//! Without such a line nobody knows what was done.
 
 mod address;
 mod balancer;
@@ -59,7 +62,9 @@ pub use self::claim::claim;
 pub use self::errand::{Errand, ErrandEnd, Mark, errand, read_errand};
 pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};
 pub use self::hooks::{SlotHooks, hook_time};
-pub use self::logs::{Follow, LogLine, LogQuery, Said, follow, log_driver, logs, read_log_line, read_log_tail};
+pub use self::logs::{
+    Follow, LogLine, LogQuery, Said, follow, log_driver, logs, read_log_line, read_log_tail,
+};
 pub use self::nftables::{look_at_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
 pub use self::observe::observe;

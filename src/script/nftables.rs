@@ -1,4 +1,5 @@
-//! A host as its own balancer: its packet filter sends what comes for the public port to one of the slots.
+//! A host as its own balancer: its packet filter sends what comes for the public port to one of the
+//! slots.
 //!
 //! Connections that are there stay where they are: only new ones are sent.
 
@@ -7,17 +8,20 @@ use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK};
 use super::systemd::exec_word;
 use crate::core::names::{HostId, Port};
 
-/// Reports which of the site's ports has the public port, and how many connections each has. Takes no lock and changes
-/// nothing.
+/// Reports which of the site's ports has the public port, and how many connections each has. Takes
+/// no lock and changes nothing.
 pub fn look_at_nftables(site: &Site, host: &HostId, public: Port) -> Script {
-    text(site, host, public).add(include_str!("sh/observe.sh")).script(Input::default(), WORK)
+    text(site, host, public)
+        .add(include_str!("sh/observe.sh"))
+        .script(Input::default(), WORK)
 }
 
 /// Gives the public port to a slot or takes it away, and reports as [`look_at_nftables`] does.
 ///
-/// It is one transaction: no connection comes in between. All that is in the service's own tables is written anew, so
-/// that what somebody has broken there is whole again. There are no weights. [`Turn::Cut`] ends no connection: those
-/// that are left end with the instance, which is told to end next, and are not counted any more.
+/// It is one transaction: no connection comes in between. All that is in the service's own tables
+/// is written anew, so that what somebody has broken there is whole again. There are no weights.
+/// [`Turn::Cut`] ends no connection: those that are left end with the instance, which is told to
+/// end next, and are not counted any more.
 pub fn switch_nftables(site: &Site, host: &HostId, public: Port, port: Port, turn: Turn) -> Script {
     text(site, host, public)
         .ordered(site, &format!("{} {host}:{port}", turn.word()))
@@ -37,14 +41,17 @@ fn text(site: &Site, host: &HostId, public: Port) -> Text {
         .set("PORTS", ports.join(" "))
         .set("PUBLIC", public)
         .set("TABLE", format!("ship_{}{}", site.service, site.suffix()))
-        .set("KEEPER", format!("ship-{}.public{}.service", site.service, site.suffix()))
+        .set(
+            "KEEPER",
+            format!("ship-{}.public{}.service", site.service, site.suffix()),
+        )
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/nftables.sh"))
 }
 
-/// The unit that brings the rules back when the host starts, and after those of nftables' own unit, which forgets all
-/// others; without its last newline.
+/// The unit that brings the rules back when the host starts, and after those of nftables' own unit,
+/// which forgets all others; without its last newline.
 fn unit(site: &Site) -> String {
     let service = &site.service;
     let rules = format!("{}/public.nft", site.root().replace('%', "%%"));

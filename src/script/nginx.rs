@@ -1,4 +1,5 @@
-//! nginx as a balancer: the servers of an upstream are a file that it includes, and it reads them on a reload.
+//! nginx as a balancer: the servers of an upstream are a file that it includes, and it reads them
+//! on a reload.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ const FULL_WEIGHT: u32 = 100;
 /// How nginx is told.
 #[derive(Clone, Debug)]
 pub struct Nginx {
-    /// The absolute path of the file on the balancer's machine that holds the servers of the upstream.
+    /// The absolute path of the file on the balancer's machine that holds the servers of the
+    /// upstream.
     pub include: String,
     /// The upstream's name.
     pub upstream: String,
@@ -36,7 +38,8 @@ pub struct SlotAddress {
     pub address: String,
 }
 
-/// Reports what nginx does with the slots: those of them that the file names. Takes no lock and changes nothing.
+/// Reports what nginx does with the slots: those of them that the file names. Takes no lock and
+/// changes nothing.
 pub fn look_at_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
     text(site, nginx, &slots.iter().collect::<Vec<_>>())
         .add(include_str!("sh/observe.sh"))
@@ -45,11 +48,18 @@ pub fn look_at_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress]) -> Scrip
 
 /// Tells nginx what to do with one of the slots, and reports as [`look_at_nginx`] does.
 ///
-/// The file is written anew and tested; if nginx objects to the configuration, the file is put back and nginx's words
-/// are the failure. Otherwise nginx is reloaded, and new workers are waited for. What has no requests stays in the file,
-/// as `down`: nginx takes no upstream without servers. [`Turn::Cut`] ends the old workers that still have connections to
-/// the slot, with all that they have.
-pub fn switch_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress], slot: &SlotAddress, turn: Turn) -> Script {
+/// The file is written anew and tested; if nginx objects to the configuration, the file is put back
+/// and nginx's words are the failure. Otherwise nginx is reloaded, and new workers are waited for.
+/// What has no requests stays in the file, as `down`: nginx takes no upstream without servers.
+/// [`Turn::Cut`] ends the old workers that still have connections to the slot, with all that they
+/// have.
+pub fn switch_nginx(
+    site: &Site,
+    nginx: &Nginx,
+    slots: &[SlotAddress],
+    slot: &SlotAddress,
+    turn: Turn,
+) -> Script {
     let weight = match turn {
         Turn::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
         Turn::Ease | Turn::Close | Turn::Cut => FULL_WEIGHT,
@@ -68,11 +78,17 @@ pub fn switch_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress], slot: &Sl
         .set("COMMAND_S", COMMAND_WAIT.as_secs())
         .add(include_str!("sh/slot_order.sh"))
         .add(include_str!("sh/nginx_switch.sh"))
-        .script(Input::default(), LOCK_WAIT + COMMAND_WAIT * 3 + RELOAD_WAIT + WORK)
+        .script(
+            Input::default(),
+            LOCK_WAIT + COMMAND_WAIT * 3 + RELOAD_WAIT + WORK,
+        )
 }
 
 fn text(site: &Site, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
-    let rows: Vec<_> = slots.iter().map(|to| format!("{} {} {}", to.slot.host, to.slot.port, at(to))).collect();
+    let rows: Vec<_> = slots
+        .iter()
+        .map(|to| format!("{} {} {}", to.slot.host, to.slot.port, at(to)))
+        .collect();
     Text::located(site)
         .set("INCLUDE", &nginx.include)
         .set("FULL_WEIGHT", FULL_WEIGHT)
@@ -85,5 +101,9 @@ fn text(site: &Site, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
 /// As nginx writes it.
 fn at(to: &SlotAddress) -> String {
     let address = to.address.trim_matches(['[', ']']);
-    if address.contains(':') { format!("[{address}]:{}", to.slot.port) } else { format!("{address}:{}", to.slot.port) }
+    if address.contains(':') {
+        format!("[{address}]:{}", to.slot.port)
+    } else {
+        format!("{address}:{}", to.slot.port)
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::site::{Input, Script, Site, Text, WORK};
 
-/// Reports what is on a host: its epoch, its releases, what is in its slots, the strangers on its ports, the free
-/// space. Takes no lock and changes nothing.
+/// Reports what is on a host: its epoch, its releases, what is in its slots, the strangers on its
+/// ports, the free space. Takes no lock and changes nothing.
 pub fn observe(site: &Site) -> Script {
     Text::looking(site)
         .telling_units(site)

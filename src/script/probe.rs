@@ -35,8 +35,8 @@ pub struct Answer {
     pub line: String,
 }
 
-/// Runs a command in a release's directory, with the environment and as the user of the instance in a slot. For
-/// [`read_answer`].
+/// Runs a command in a release's directory, with the environment and as the user of the instance in
+/// a slot. For [`read_answer`].
 pub fn probe_command(site: &Site, question: &Question) -> Script {
     let enter = enter_release(site, question.port, &question.release);
     Text::located(site)
@@ -45,7 +45,10 @@ pub fn probe_command(site: &Site, question: &Question) -> Script {
         .running_as(site, question.driver, question.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(question.timeout))
-        .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(&question.argv)))
+        .set(
+            "RUN",
+            format!("{enter}\nexec \"$@\" {}", quote_all(&question.argv)),
+        )
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/ask.sh"))
@@ -58,13 +61,20 @@ pub fn probe_command(site: &Site, question: &Question) -> Script {
 /// # Errors
 /// If it did not come to its end, or makes no sense.
 pub fn read_answer(stdout: &str) -> Result<Answer, Unreadable> {
-    let body = stdout.strip_suffix("\nend=done\n").ok_or(Unreadable::NoEnd)?;
-    let (_, body) = body.split_once("\nship=1\n").ok_or(Unreadable::NoBeginning)?;
+    let body = stdout
+        .strip_suffix("\nend=done\n")
+        .ok_or(Unreadable::NoEnd)?;
+    let (_, body) = body
+        .split_once("\nship=1\n")
+        .ok_or(Unreadable::NoBeginning)?;
     let value = |key: &str| body.lines().find_map(|line| line.strip_prefix(key));
     let status = value("exit=").and_then(|status| status.parse().ok());
     let line = value("line=").unwrap_or_default();
     Ok(Answer {
-        status: status.ok_or_else(|| Unreadable::Line { line: body.into(), why: "has no exit status".into() })?,
+        status: status.ok_or_else(|| Unreadable::Line {
+            line: body.into(),
+            why: "has no exit status".into(),
+        })?,
         line: line.chars().filter(|c| !c.is_control()).collect(),
     })
 }
@@ -76,13 +86,28 @@ mod tests {
     #[test]
     fn an_answer_is_its_status_and_its_first_line() {
         let answer = read_answer("\nship=1\nline=ready\u{7}\nexit=0\nend=done\n");
-        assert_eq!(answer, Ok(Answer { status: 0, line: "ready".into() }));
+        assert_eq!(
+            answer,
+            Ok(Answer {
+                status: 0,
+                line: "ready".into()
+            })
+        );
     }
 
     #[test]
     fn an_answer_without_status_or_end_is_none() {
-        assert!(matches!(read_answer("\nship=1\nline=ready\nend=done\n"), Err(Unreadable::Line { .. })));
-        assert_eq!(read_answer("\nship=1\nline=ready\nexit=0\n"), Err(Unreadable::NoEnd));
-        assert_eq!(read_answer("motd\nend=done\n"), Err(Unreadable::NoBeginning));
+        assert!(matches!(
+            read_answer("\nship=1\nline=ready\nend=done\n"),
+            Err(Unreadable::Line { .. })
+        ));
+        assert_eq!(
+            read_answer("\nship=1\nline=ready\nexit=0\n"),
+            Err(Unreadable::NoEnd)
+        );
+        assert_eq!(
+            read_answer("motd\nend=done\n"),
+            Err(Unreadable::NoBeginning)
+        );
     }
 }

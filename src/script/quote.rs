@@ -1,13 +1,18 @@
 //! The one way in which a name or a value gets into a shell's text.
 
-/// The text as one word of a POSIX shell, whatever it holds. A NUL, which no command line can carry, is left out.
+/// The text as one word of a POSIX shell, whatever it holds. A NUL, which no command line can
+/// carry, is left out.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
 }
 
 /// The words, each quoted, as a command line.
 pub(super) fn quote_all(words: &[String]) -> String {
-    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|word| quote(word))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

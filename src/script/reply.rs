@@ -68,11 +68,15 @@ pub enum Unreadable {
     Missing(String),
 }
 
-/// Reads what a script has printed, at `now` by this machine's clock. The host's clock does not matter.
+/// Reads what a script has printed, at `now` by this machine's clock. The host's clock does not
+/// matter.
 ///
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
 pub fn read_reply(stdout: &str, now: Time) -> Result<Reply, Unreadable> {
     let report = Report::read(stdout, now)?;
-    Ok(Reply { end: report.end, observation: report.observation })
+    Ok(Reply {
+        end: report.end,
+        observation: report.observation,
+    })
 }

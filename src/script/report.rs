@@ -83,7 +83,9 @@ enum Whose {
 impl Report {
     /// Reads all that a script has printed. What a login shell prints before is passed over.
     pub(super) fn read(stdout: &str, now: Time) -> Result<Self, Unreadable> {
-        let mut lines = stdout.split_inclusive('\n').skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
+        let mut lines = stdout
+            .split_inclusive('\n')
+            .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
         lines.next().ok_or(Unreadable::NoBeginning)?;
         let mut draft = Draft::default();
         for line in lines {
@@ -102,14 +104,18 @@ impl Draft {
         if let Some(line) = line.strip_prefix('.') {
             return self.slot(line)?.take(line);
         }
-        let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
+        let (key, value) = line
+            .split_once('=')
+            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
         match key {
             "now" => self.uptime = Some(seconds(line, value)?),
             "boot" => value.clone_into(&mut self.boot),
             "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
             "taken" => {
-                let (port, who) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+                let (port, who) = value
+                    .split_once(' ')
+                    .ok_or_else(|| wrong(line, "is too short"))?;
                 self.taken.insert(number(line, port)?, who.to_owned());
             }
             "machine" => self.machine = Some(value.to_owned()),
@@ -124,7 +130,9 @@ impl Draft {
             "slot" => self.open_slot(line, value)?,
             "process" => self.slot(line)?.process = Some(process(line, value)?),
             "main" => value.clone_into(&mut self.slot(line)?.main),
-            "killed" => self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect(),
+            "killed" => {
+                self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect()
+            }
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
@@ -146,7 +154,9 @@ impl Draft {
     }
 
     fn slot(&mut self, line: &str) -> Result<&mut Record, Unreadable> {
-        self.port.and_then(|port| self.slots.get_mut(&port)).ok_or_else(|| wrong(line, "belongs to no slot"))
+        self.port
+            .and_then(|port| self.slots.get_mut(&port))
+            .ok_or_else(|| wrong(line, "belongs to no slot"))
     }
 
     fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
@@ -169,7 +179,10 @@ impl Draft {
             "stray" => Whose::Stray(word()?.to_owned()),
             _ => return Err(wrong(line, "says neither `own`, `other` nor `stray`")),
         };
-        self.listeners.entry(port).or_default().push(Row { address, whose });
+        self.listeners
+            .entry(port)
+            .or_default()
+            .push(Row { address, whose });
         Ok(())
     }
 
@@ -185,7 +198,10 @@ impl Draft {
                 Some(started) if record.boot == self.boot => uptime.saturating_sub(started),
                 _ => uptime,
             };
-            slots.insert(port, Occupant::Instance(record.instance(port, now - age, listener)?));
+            slots.insert(
+                port,
+                Occupant::Instance(record.instance(port, now - age, listener)?),
+            );
         }
         for (port, rows) in self.listeners {
             let who = rows.into_iter().find_map(|row| match row.whose {
@@ -209,19 +225,32 @@ impl Draft {
             armed: self.armed,
             free_kib: self.free_kib,
             owner: self.owner,
-            identity: self.machine.zip(self.place).map(|(machine, place)| Identity { machine, place }),
+            identity: self
+                .machine
+                .zip(self.place)
+                .map(|(machine, place)| Identity { machine, place }),
             hooks,
         };
-        Ok(Report { end, observation, facts: self.facts, errand })
+        Ok(Report {
+            end,
+            observation,
+            facts: self.facts,
+            errand,
+        })
     }
 }
 
 impl Record {
     /// A line of the slot's own record. A later version may have more to say.
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
-        let (key, value) = line.split_once('=').ok_or_else(|| wrong(line, "is no `key=value`"))?;
+        let (key, value) = line
+            .split_once('=')
+            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
         match key {
-            "name" if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            "name"
+                if value.is_empty()
+                    || value.contains(|c: char| c.is_whitespace() || c.is_control()) =>
+            {
                 return Err(wrong(line, "is no instance's name"));
             }
             "name" => self.name = Some(InstanceId::from(value)),
@@ -234,7 +263,12 @@ impl Record {
         Ok(())
     }
 
-    fn instance(self, port: Port, started: Time, listener: Listener) -> Result<Instance, Unreadable> {
+    fn instance(
+        self,
+        port: Port,
+        started: Time,
+        listener: Listener,
+    ) -> Result<Instance, Unreadable> {
         let lacks = |what: &str| missing(&format!("the {what} of the instance in slot {port}"));
         Ok(Instance {
             name: self.name.ok_or_else(|| lacks("name"))?,
@@ -245,20 +279,32 @@ impl Record {
             restarts: self.restarts,
             listener,
             health: Health::default(),
-            sighting: Sighting { at: Time::default(), process: self.main, failed_liveness: self.killed },
+            sighting: Sighting {
+                at: Time::default(),
+                process: self.main,
+                failed_liveness: self.killed,
+            },
         })
     }
 }
 
-/// Whose the port is. An instance that shares its very address with somebody else cannot be told from them by asking.
+/// Whose the port is. An instance that shares its very address with somebody else cannot be told
+/// from them by asking.
 fn listener(rows: Vec<Row>) -> Listener {
     let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.whose == Whose::Own);
-    let best = own.iter().map(|row| row.address).max_by_key(|address| (address.is_unspecified(), address.is_ipv4()));
-    let other = others.into_iter().find(|row| best.is_none_or(|best| best == row.address));
+    let best = own
+        .iter()
+        .map(|row| row.address)
+        .max_by_key(|address| (address.is_unspecified(), address.is_ipv4()));
+    let other = others
+        .into_iter()
+        .find(|row| best.is_none_or(|best| best == row.address));
     match (other.map(|row| row.whose), best) {
         (Some(Whose::Other(who)), _) => Listener::Other { who },
         (Some(Whose::Stray(who)), _) => Listener::Stray { who },
-        (Some(Whose::Own) | None, Some(address)) => Listener::Own { address: address.to_string() },
+        (Some(Whose::Own) | None, Some(address)) => Listener::Own {
+            address: address.to_string(),
+        },
         (Some(Whose::Own) | None, None) => Listener::Nobody,
     }
 }
@@ -266,7 +312,9 @@ fn listener(rows: Vec<Row>) -> Listener {
 fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
     match value.split_once(' ') {
         None if value == "running" => Ok(Process::Running),
-        Some(("ended", how)) => Ok(Process::Ended { how: how.to_owned() }),
+        Some(("ended", how)) => Ok(Process::Ended {
+            how: how.to_owned(),
+        }),
         _ => Err(wrong(line, "is no state of a process")),
     }
 }
@@ -276,17 +324,25 @@ pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
     match word {
         "done" => Ok(End::Done),
         "failed" => Ok(End::Failed(text.to_owned())),
-        "fenced" => Ok(End::Fenced { seen: epoch(line, text)? }),
-        "late" => Ok(End::Late { taken: ActionId(number(line, text)?) }),
-        "busy" => Ok(End::LockBusy { holder: text.to_owned() }),
+        "fenced" => Ok(End::Fenced {
+            seen: epoch(line, text)?,
+        }),
+        "late" => Ok(End::Late {
+            taken: ActionId(number(line, text)?),
+        }),
+        "busy" => Ok(End::LockBusy {
+            holder: text.to_owned(),
+        }),
         _ => Err(wrong(line, "is no end")),
     }
 }
 
-/// Takes in one line of the record of who deployed last. A later version may have more to say, and a record that makes
-/// no sense is as good as none.
+/// Takes in one line of the record of who deployed last. A later version may have more to say, and
+/// a record that makes no sense is as good as none.
 fn owner(owner: &mut Owner, line: &str) {
-    let Some((key, value)) = line.split_once('=') else { return };
+    let Some((key, value)) = line.split_once('=') else {
+        return;
+    };
     let value: String = value.chars().filter(|c| !c.is_control()).collect();
     match key {
         "fleet" => owner.fleet = value,
@@ -304,27 +360,46 @@ fn owner(owner: &mut Owner, line: &str) {
 pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
     const EPOCH_MAX: u64 = 1 << 62;
     let epoch = number(line, value)?;
-    if epoch < EPOCH_MAX { Ok(Epoch(epoch)) } else { Err(wrong(line, "holds a number that is too large")) }
+    if epoch < EPOCH_MAX {
+        Ok(Epoch(epoch))
+    } else {
+        Err(wrong(line, "holds a number that is too large"))
+    }
 }
 
 /// Seconds with a fraction, as in `/proc/uptime`.
 fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
-    let parsed = value.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let parsed = value
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     parsed.ok_or_else(|| wrong(line, "is no time"))
 }
 
 pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
-    value.parse().map_err(|_| wrong(line, "holds no number, or one that is too large"))
+    value
+        .parse()
+        .map_err(|_| wrong(line, "holds no number, or one that is too large"))
 }
 
 /// A digest may become a part of a path.
 pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
-    let is_digest = value.len() == 64 && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if is_digest { Ok(ReleaseId::from(value)) } else { Err(wrong(line, "holds no digest of 64 hex digits")) }
+    let is_digest = value.len() == 64
+        && value
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest {
+        Ok(ReleaseId::from(value))
+    } else {
+        Err(wrong(line, "holds no digest of 64 hex digits"))
+    }
 }
 
 pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
-    Unreadable::Line { line: line.chars().filter(|c| !c.is_control()).take(200).collect(), why: why.to_owned() }
+    Unreadable::Line {
+        line: line.chars().filter(|c| !c.is_control()).take(200).collect(),
+        why: why.to_owned(),
+    }
 }
 
 fn missing(what: &str) -> Unreadable {

@@ -1,20 +1,25 @@
-//! What a host does by itself when an instance had to go before its successor was there, and nobody says that all is well.
+//! What a host does by itself when an instance had to go before its successor was there, and nobody
+//! says that all is well.
 
 use std::time::Duration;
 
-use super::site::{Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds};
+use super::site::{
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds,
+};
 use super::start::NUMBER_WAIT;
 use super::stop::Halt;
 use super::systemd::exec_word;
 use crate::core::names::Port;
 
-/// How long it waits for the lock, and for systemd to start the process. It is tried again after that.
+/// How long it waits for the lock, and for systemd to start the process. It is tried again after
+/// that.
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// How long it runs hooks: nobody waits for it.
 const HOOK_TIME: Duration = Duration::from_hours(24);
 
-/// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing is done.
+/// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing
+/// is done.
 pub fn disarm(site: &Site, port: Port) -> Script {
     Text::acting(site, "disarm")
         .set("PORT", port)
@@ -49,8 +54,8 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
         .text()
 }
 
-/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host that was armed;
-/// without its last newline.
+/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host
+/// that was armed; without its last newline.
 pub(super) fn unit(site: &Site, port: Port) -> String {
     let service = &site.service;
     let script = format!("{}/armed/{port}/restore", site.root()).replace('%', "%%");
@@ -126,7 +131,10 @@ mod tests {
             hooks: Duration::ZERO,
             restore_after,
         };
-        let (plain, armed) = (stop(&site(), &halt(None)), stop(&site(), &halt(Some(Duration::from_secs(70)))));
+        let (plain, armed) = (
+            stop(&site(), &halt(None)),
+            stop(&site(), &halt(Some(Duration::from_secs(70)))),
+        );
         assert!(!plain.text.contains("systemd-run") && plain.input == Input::default());
         assert!(armed.text.contains("systemd-run") && !armed.input.head.is_empty());
     }

@@ -43,9 +43,14 @@ enum Last {
 
 impl Runs {
     pub(super) fn open_hook(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
-        let (point, rest) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+        let (point, rest) = value
+            .split_once(' ')
+            .ok_or_else(|| wrong(line, "is too short"))?;
         let on = HookPoint::of_word(point).ok_or_else(|| wrong(line, "names no point"))?;
-        self.hooks.push(HookRun { on, run: run(line, rest)? });
+        self.hooks.push(HookRun {
+            on,
+            run: run(line, rest)?,
+        });
         self.last = Some(Last::Hook);
         Ok(())
     }
@@ -72,7 +77,9 @@ impl Runs {
     }
 
     pub(super) fn left(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
-        self.last(line)?.output.push(format!("{STILL_RUNNING}{}", plain(value)));
+        self.last(line)?
+            .output
+            .push(format!("{STILL_RUNNING}{}", plain(value)));
         Ok(())
     }
 
@@ -92,7 +99,9 @@ impl Runs {
 
 /// `0 1230`, `timeout 60000` or `late 0`.
 fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
-    let (how, took_ms) = value.split_once(' ').ok_or_else(|| wrong(line, "is too short"))?;
+    let (how, took_ms) = value
+        .split_once(' ')
+        .ok_or_else(|| wrong(line, "is too short"))?;
     let end = match how {
         "timeout" => RunEnd::TimedOut,
         "late" => RunEnd::NotRun,
@@ -101,10 +110,17 @@ fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
             status => RunEnd::Signal((status - SIGNALS).into()),
         },
     };
-    Ok(Run { end, took: Duration::from_millis(number(line, took_ms)?), output: Vec::new() })
+    Ok(Run {
+        end,
+        took: Duration::from_millis(number(line, took_ms)?),
+        output: Vec::new(),
+    })
 }
 
 /// Without what would move a terminal's cursor or colour it.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\t').take(LINE_CHARS_MAX).collect()
+    text.chars()
+        .filter(|c| !c.is_control() || *c == '\t')
+        .take(LINE_CHARS_MAX)
+        .collect()
 }

@@ -29,11 +29,13 @@ pub struct Site {
     pub host_address: String,
     /// The ports on which to look for strangers.
     pub ports: Vec<Port>,
-    /// The releases that have served on every replica, and when each was deployed: a host marks those that lie there.
+    /// The releases that have served on every replica, and when each was deployed: a host marks
+    /// those that lie there.
     pub proven: BTreeMap<ReleaseId, Time>,
     /// What a host records of who deploys; its fleet is the only one whose orders the host takes.
     pub owner: Owner,
-    /// Whether the scripts may run as another user than the one who called ship: over SSH, or by sudo.
+    /// Whether the scripts may run as another user than the one who called ship: over SSH, or by
+    /// sudo.
     pub is_remote: bool,
 }
 
@@ -59,7 +61,10 @@ pub struct Input {
 
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Input").field("head_bytes", &self.head.len()).field("file", &self.file).finish()
+        f.debug_struct("Input")
+            .field("head_bytes", &self.head.len())
+            .field("file", &self.file)
+            .finish()
     }
 }
 
@@ -73,7 +78,8 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub(super) const WORK: Duration = Duration::from_secs(20);
 
 /// The `PATH` of an instance that sets none: what systemd gives its services.
-pub(super) const SERVICE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const SERVICE_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where an administrator's units live.
 pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
@@ -84,18 +90,22 @@ impl Site {
         format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
     }
 
-    /// What tells names that the whole host shares from those of the same service in another directory; empty in the
-    /// default directory.
+    /// What tells names that the whole host shares from those of the same service in another
+    /// directory; empty in the default directory.
     pub(super) fn suffix(&self) -> String {
         let base_dir = self.base_dir.trim_end_matches('/');
         if base_dir == DEFAULT_BASE_DIR {
             return String::new();
         }
         let digest = Sha256::digest(base_dir);
-        format!("_{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+        format!(
+            "_{:02x}{:02x}{:02x}{:02x}",
+            digest[0], digest[1], digest[2], digest[3]
+        )
     }
 
-    /// The user as which an instance runs; `None` for the one that runs the scripts, unless that is root.
+    /// The user as which an instance runs; `None` for the one that runs the scripts, unless that is
+    /// root.
     fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
         match (user, driver) {
             (Some(user), _) => Some(user.to_owned()),
@@ -141,18 +151,26 @@ impl Text {
     /// Lets it tell a unit of the service in another directory.
     pub(super) fn telling_units(self, site: &Site) -> Self {
         let root = site.root().replace('%', "%%");
-        self.set("UNIT_DIR", UNIT_DIR).set("UNIT_ROOT", root).add(include_str!("sh/elsewhere.sh"))
+        self.set("UNIT_DIR", UNIT_DIR)
+            .set("UNIT_ROOT", root)
+            .add(include_str!("sh/elsewhere.sh"))
     }
 
     /// Lets it mark the releases that are proven, if it is the first of its epoch.
     pub(super) fn marking(self, site: &Site) -> Self {
-        let marks: Vec<_> = site.proven.iter().map(|(release, at)| format!("{release}:{}", at.0)).collect();
+        let marks: Vec<_> = site
+            .proven
+            .iter()
+            .map(|(release, at)| format!("{release}:{}", at.0))
+            .collect();
         self.set("PROVEN", marks.join(" "))
     }
 
     /// A text that only knows where it is.
     pub(super) fn located(site: &Site) -> Self {
-        Self(String::new()).set("ROOT", site.root()).set("SERVICE", &site.service)
+        Self(String::new())
+            .set("ROOT", site.root())
+            .set("SERVICE", &site.service)
     }
 
     /// Assigns a value to a variable.
@@ -164,18 +182,26 @@ impl Text {
 
     /// Adds a text, without its comments.
     pub(super) fn add(mut self, text: &str) -> Self {
-        for line in text.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#')) {
+        for line in text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'))
+        {
             self.0.push_str(line);
             self.0.push('\n');
         }
         self
     }
 
-    /// Tells it as whom the service runs: `RUN_AS`, empty for the user that runs the scripts; `OWN_USER`, set where ship
-    /// makes that user; and `INSTEAD_OF_ROOT`, who the service runs as where `RUN_AS` is empty and root runs the scripts.
+    /// Tells it as whom the service runs: `RUN_AS`, empty for the user that runs the scripts;
+    /// `OWN_USER`, set where ship makes that user; and `INSTEAD_OF_ROOT`, who the service runs as
+    /// where `RUN_AS` is empty and root runs the scripts.
     pub(super) fn running_as(self, site: &Site, driver: Driver, user: Option<&str>) -> Self {
         let run_as = site.run_as(driver, user);
-        let instead_of_root = if run_as.is_none() && site.is_remote { own_user(&site.service) } else { String::new() };
+        let instead_of_root = if run_as.is_none() && site.is_remote {
+            own_user(&site.service)
+        } else {
+            String::new()
+        };
         self.set("OWN_USER", if user.is_none() { "yes" } else { "" })
             .set("RUN_AS", run_as.unwrap_or_default())
             .set("INSTEAD_OF_ROOT", instead_of_root)
@@ -189,13 +215,25 @@ impl Text {
 
     /// The script.
     pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
-        Script { text: self.0, input, deadline }
+        Script {
+            text: self.0,
+            input,
+            deadline,
+        }
     }
 }
 
 /// The record of who deploys, as it lies on a host, without its last newline.
 fn record(site: &Site) -> String {
-    let Owner { fleet, service, history, who, dir, at, .. } = &site.owner;
+    let Owner {
+        fleet,
+        service,
+        history,
+        who,
+        dir,
+        at,
+        ..
+    } = &site.owner;
     let (epoch, at) = (site.epoch.to_string(), at.0.to_string());
     let lines = [
         ("fleet", fleet),
@@ -206,7 +244,9 @@ fn record(site: &Site) -> String {
         ("epoch", &epoch),
         ("at", &at),
     ];
-    lines.map(|(key, value)| format!("{key}={}", one_line(value))).join("\n")
+    lines
+        .map(|(key, value)| format!("{key}={}", one_line(value)))
+        .join("\n")
 }
 
 /// How many lines a script that takes exactly this text from its input has to take.
@@ -234,5 +274,7 @@ pub(super) fn driver_word(driver: Driver) -> &'static str {
 
 /// A value for one line of a record.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

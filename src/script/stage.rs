@@ -24,11 +24,11 @@ pub enum Bytes<'a> {
     Pulled(&'a str),
 }
 
-/// Brings a release to a host: received, verified and unpacked under a temporary name, and renamed when whole. Where
-/// it already is, the input is not read. What earlier attempts have left goes.
+/// Brings a release to a host: received, verified and unpacked under a temporary name, and renamed
+/// when whole. Where it already is, the input is not read. What earlier attempts have left goes.
 ///
-/// `bytes` says where the artifact is that [`Definition::artifact`] describes; `secrets` is the text that has the digest
-/// [`Definition::secrets_sha256`].
+/// `bytes` says where the artifact is that [`Definition::artifact`] describes; `secrets` is the
+/// text that has the digest [`Definition::secrets_sha256`].
 pub fn stage(
     site: &Site,
     definition: &Definition,
@@ -44,7 +44,10 @@ pub fn stage(
     };
     let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
     let whole = serde_json::to_string(definition).unwrap_or_default();
-    let mut input = Input { head: [whole.as_bytes(), b"\n", &secrets.bytes].concat(), file: None };
+    let mut input = Input {
+        head: [whole.as_bytes(), b"\n", &secrets.bytes].concat(),
+        file: None,
+    };
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
     let text = Text::acting(site, "stage").marking(site);
     let text = match bytes {
@@ -56,7 +59,10 @@ pub fn stage(
             input.head.extend(one_word(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
             text.set("PULL", "yes")
-                .set("BLOCKS_MAX", definition.artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
+                .set(
+                    "BLOCKS_MAX",
+                    definition.artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1,
+                )
                 .set("SERVER_WAIT", SERVER_WAIT.as_secs())
                 .set("SERVER_TRIES", SERVER_TRIES)
                 .add(include_str!("sh/pull.sh"))
@@ -68,7 +74,10 @@ pub fn stage(
         .set("STRIP", definition.artifact.strip_components)
         .set("FILE", file)
         .set("TIMES", times)
-        .set("SECRETS_SHA256", definition.secrets_sha256.as_deref().unwrap_or_default())
+        .set(
+            "SECRETS_SHA256",
+            definition.secrets_sha256.as_deref().unwrap_or_default(),
+        )
         .set("SECRETS_LINES", secrets.count)
         .set("SECRETS_END", secrets.end)
         .add(include_str!("sh/take.sh"))
@@ -79,12 +88,23 @@ pub fn stage(
 /// A URL as curl's and wget's files take it: what would end the word is written in digits.
 fn one_word(url: &str) -> String {
     let digits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
-    url.chars().map(|c| if digits(c) && c.is_ascii() { format!("%{:02X}", u32::from(c)) } else { c.into() }).collect()
+    url.chars()
+        .map(|c| {
+            if digits(c) && c.is_ascii() {
+                format!("%{:02X}", u32::from(c))
+            } else {
+                c.into()
+            }
+        })
+        .collect()
 }
 
 /// The last part of a path: a name can lead nowhere else.
 fn plain_name(name: &str) -> &str {
-    Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or("artifact")
+    Path::new(name)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("artifact")
 }
 
 /// Text in the form in which a shell can read exactly this much of it: whole lines, counted.
@@ -103,7 +123,11 @@ impl Lines {
             bytes.push(b'\n');
         }
         let count = bytes.split(|b| *b == b'\n').count() - 1;
-        Self { bytes, count, end: if is_open { "%s" } else { "%s\\n" } }
+        Self {
+            bytes,
+            count,
+            end: if is_open { "%s" } else { "%s\\n" },
+        }
     }
 }
 
@@ -121,15 +145,25 @@ mod tests {
 
     #[test]
     fn a_url_stays_one_word_in_the_files_of_those_who_fetch_it() {
-        assert_eq!(one_word("https://a.org/b?c=%20d[1]{2}"), "https://a.org/b?c=%20d[1]{2}");
-        assert_eq!(one_word("https://a.org/b?c=\"\nurl = \\x"), "https://a.org/b?c=%22%0Aurl%20=%20%5Cx");
+        assert_eq!(
+            one_word("https://a.org/b?c=%20d[1]{2}"),
+            "https://a.org/b?c=%20d[1]{2}"
+        );
+        assert_eq!(
+            one_word("https://a.org/b?c=\"\nurl = \\x"),
+            "https://a.org/b?c=%22%0Aurl%20=%20%5Cx"
+        );
     }
 
     #[test]
     fn lines_are_counted_as_a_shell_reads_them() {
         let lines = |text: &str| {
             let lines = Lines::of(text.as_bytes());
-            (lines.count, lines.end, String::from_utf8(lines.bytes).expect("text"))
+            (
+                lines.count,
+                lines.end,
+                String::from_utf8(lines.bytes).expect("text"),
+            )
         };
         assert_eq!(lines(""), (0, "%s\\n", String::new()));
         assert_eq!(lines("a\nb\n"), (2, "%s\\n", "a\nb\n".into()));

@@ -8,8 +8,8 @@ use super::hooks::{self, SlotHooks, hook_time};
 use super::liveness;
 use super::quote::{quote, quote_all};
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word, line_count,
-    one_line, whole_seconds,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
+    line_count, one_line, whole_seconds,
 };
 use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
@@ -20,8 +20,8 @@ use crate::core::release::{Driver, Liveness};
 /// How long systemd may take at least to start a process.
 const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 
-/// How long a process of the process driver may take until it has noted its number, beyond the time to settle: on a host
-/// that starts many things at once it is not its turn yet.
+/// How long a process of the process driver may take until it has noted its number, beyond the time
+/// to settle: on a host that starts many things at once it is not its turn yet.
 pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
 
 /// What to start, with all templates filled in.
@@ -47,13 +47,15 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// From TERM to KILL.
     pub stop_timeout: Duration,
-    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing again.
+    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing
+    /// again.
     pub liveness: Option<Liveness>,
     /// The user's commands at the points of its life.
     pub hooks: SlotHooks,
     /// How long its supervisor may take to start it.
     pub patience: Duration,
-    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a failure.
+    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a
+    /// failure.
     pub settle: Duration,
 }
 
@@ -62,10 +64,16 @@ pub struct Launch {
 /// Refused if another instance is in the slot, or if somebody else listens on the port.
 pub fn start(site: &Site, launch: &Launch) -> Script {
     let env = env_file(&launch.env);
-    let question = launch.liveness.as_ref().map(|liveness| liveness::question(site, launch, liveness));
+    let question = launch
+        .liveness
+        .as_ref()
+        .map(|liveness| liveness::question(site, launch, liveness));
     let question = question.unwrap_or_default();
     let hooks = hooks::kept(site, launch);
-    let (hooking, undoing) = (hook_time(&launch.hooks.hooks, &HookPoint::ALL), undo_time(launch));
+    let (hooking, undoing) = (
+        hook_time(&launch.hooks.hooks, &HookPoint::ALL),
+        undo_time(launch),
+    );
     let text = Text::acting(site, "start")
         .set("PORT", launch.port)
         .set("NAME", &launch.instance)
@@ -94,10 +102,24 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
             let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
             let text = text
                 .set("RUN", format!("exec {}", quote_all(&launch.argv)))
-                .set("UNIT", unit(site, launch.port, launch.user.as_deref(), launch.stop_timeout))
+                .set(
+                    "UNIT",
+                    unit(
+                        site,
+                        launch.port,
+                        launch.user.as_deref(),
+                        launch.stop_timeout,
+                    ),
+                )
                 .set("SYSTEMD_WAIT_S", whole_seconds(patience));
-            let units = launch.liveness.as_ref().map(|liveness| liveness::units(site, launch, liveness));
-            let askers = launch.liveness.as_ref().map(|liveness| liveness::askers(&liveness.check));
+            let units = launch
+                .liveness
+                .as_ref()
+                .map(|liveness| liveness::units(site, launch, liveness));
+            let askers = launch
+                .liveness
+                .as_ref()
+                .map(|liveness| liveness::askers(&liveness.check));
             let units = units.unwrap_or_default();
             let text = text
                 .set("ASKERS", askers.unwrap_or_default().join(" "))
@@ -109,14 +131,28 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
             (text, patience)
         }
     };
-    let input = Input { head: (env + &question + &hooks).into_bytes(), file: None };
-    text.add(include_str!("sh/start.sh")).script(input, LOCK_WAIT + wait + launch.settle + hooking + undoing + WORK)
+    let input = Input {
+        head: (env + &question + &hooks).into_bytes(),
+        file: None,
+    };
+    text.add(include_str!("sh/start.sh")).script(
+        input,
+        LOCK_WAIT + wait + launch.settle + hooking + undoing + WORK,
+    )
 }
 
 /// What it may take to stop again what a hook objects to.
 fn undo_time(launch: &Launch) -> Duration {
-    let may_object = launch.hooks.hooks.iter().any(|hook| hook.on == HookPoint::AfterStart);
-    if may_object { systemd_wait(launch.stop_timeout) + KILL_WAIT } else { Duration::ZERO }
+    let may_object = launch
+        .hooks
+        .hooks
+        .iter()
+        .any(|hook| hook.on == HookPoint::AfterStart);
+    if may_object {
+        systemd_wait(launch.stop_timeout) + KILL_WAIT
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// The slot's record, but for the user and the moment of the start, which only the host knows.
@@ -132,8 +168,8 @@ fn record(launch: &Launch) -> String {
     .join("\n")
 }
 
-/// The script that becomes the service. It notes its own number and start first, so that nothing runs unrecorded; its
-/// arguments are the words that make it another user's.
+/// The script that becomes the service. It notes its own number and start first, so that nothing
+/// runs unrecorded; its arguments are the words that make it another user's.
 fn run_process(site: &Site, launch: &Launch) -> String {
     let pid = quote(&format!("{}/slots/{}/pid", site.root(), launch.port));
     format!(
@@ -154,7 +190,8 @@ pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> Str
 /// Goes to a release's files and takes on the environment in a file, and the release's secrets.
 pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
     let root = site.root();
-    let [app, secrets] = ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
+    let [app, secrets] =
+        ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
     let env = quote(env);
     format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::restore;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds};
+use super::site::{
+    Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds,
+};
 use crate::core::names::{InstanceId, Port};
 
 /// How long what was killed may take to be gone.
@@ -16,22 +18,26 @@ pub struct Halt {
     pub port: Port,
     /// Exactly this instance: if another is there, nothing is stopped.
     pub instance: InstanceId,
-    /// The stop timeout of the instance's release, which bounds how long the script may take. The host itself goes by
-    /// the timeout that it recorded when it started the instance.
+    /// The stop timeout of the instance's release, which bounds how long the script may take. The
+    /// host itself goes by the timeout that it recorded when it started the instance.
     pub stop_timeout: Duration,
     /// How long its hooks may take together: what is left then is not run.
     pub hooks: Duration,
-    /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where it is not to.
+    /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where
+    /// it is not to.
     pub restore_after: Option<Duration>,
 }
 
-/// Stops an instance with all its processes and empties its slot; its log stays. Where it is not, nothing is done.
+/// Stops an instance with all its processes and empties its slot; its log stays. Where it is not,
+/// nothing is done.
 ///
-/// With [`Halt::restore_after`], the host has made sure before that it brings the instance back by then, unless it is
-/// told to forget it ([`disarm`](super::disarm())).
+/// With [`Halt::restore_after`], the host has made sure before that it brings the instance back by
+/// then, unless it is told to forget it ([`disarm`](super::disarm())).
 pub fn stop(site: &Site, halt: &Halt) -> Script {
     let wait = systemd_wait(halt.stop_timeout);
-    let restore_s = halt.restore_after.map(|after| whole_seconds(after).to_string());
+    let restore_s = halt
+        .restore_after
+        .map(|after| whole_seconds(after).to_string());
     let text = Text::acting(site, "stop")
         .set("PORT", halt.port)
         .set("NAME", &halt.instance)
@@ -50,13 +56,21 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/guard.sh"))
                 .add(include_str!("sh/arm.sh"));
-            (text, Input { head: restore.into_bytes(), file: None })
+            (
+                text,
+                Input {
+                    head: restore.into_bytes(),
+                    file: None,
+                },
+            )
         }
     };
-    text.add(include_str!("sh/stop.sh")).script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + halt.hooks + WORK)
+    text.add(include_str!("sh/stop.sh"))
+        .script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + halt.hooks + WORK)
 }
 
-/// What systemd may take to stop an instance: what it has killed it ends in time of its own, as long again.
+/// What systemd may take to stop an instance: what it has killed it ends in time of its own, as
+/// long again.
 pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
     stop_timeout * 2 + WORK
 }

@@ -1,5 +1,5 @@
-//! The unit that systemd runs an instance by. Each slot has its own, because a release's settings must not reach
-//! the instances of other releases.
+//! The unit that systemd runs an instance by. Each slot has its own, because a release's settings
+//! must not reach the instances of other releases.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::core::release::own_user;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
 ///
-/// The journal's limit is set so high that no line is dropped: systemd before 257 takes a limit of 0 for its default.
+/// The journal's limit is set so high that no line is dropped: systemd before 257 takes a limit of
+/// 0 for its default.
 pub(super) fn unit(site: &Site, port: Port, user: Option<&str>, stop_timeout: Duration) -> String {
     let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
     let user = user.map_or_else(|| own_user(&site.service), |user| user.replace('%', "%%"));
@@ -46,7 +47,12 @@ WantedBy=multi-user.target",
 
 /// One word of an `ExecStart=` line.
 pub(super) fn exec_word(word: &str) -> String {
-    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"))
+    format!(
+        "\"{}\"",
+        word.replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('$', "$$")
+    )
 }
 
 #[cfg(test)]
@@ -100,9 +106,22 @@ mod tests {
 
     #[test]
     fn signs_that_mean_something_to_systemd_are_escaped() {
-        let unit = unit(&site("/srv/50% of $HOME"), 8081, Some("app"), Duration::ZERO);
-        assert!(unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/8081/run\"\n"), "{unit}");
-        assert!(unit.contains("\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/8081/release/app\n"), "{unit}");
+        let unit = unit(
+            &site("/srv/50% of $HOME"),
+            8081,
+            Some("app"),
+            Duration::ZERO,
+        );
+        assert!(
+            unit.contains("\nExecStart=/bin/sh \"/srv/50%% of $$HOME/testpage/slots/8081/run\"\n"),
+            "{unit}"
+        );
+        assert!(
+            unit.contains(
+                "\nWorkingDirectory=/srv/50%% of $HOME/testpage/slots/8081/release/app\n"
+            ),
+            "{unit}"
+        );
         assert!(unit.contains("\nTimeoutStopSec=1\n"), "{unit}");
     }
 }

@@ -33,6 +33,10 @@ impl fmt::Display for Freeze {
             Some(until) => write!(f, " until {}", local(until))?,
             None => f.write_str(" until `ship thaw`")?,
         }
-        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
+        if self.why.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.why)
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::core::time::{Human, Time};
 
-/// A heartbeat older than this means that its owner sleeps or is gone. Its late orders are refused by the hosts, which
-/// see the newer epoch, so taking over from a sleeper does no harm.
+/// A heartbeat older than this means that its owner sleeps or is gone. Its late orders are refused
+/// by the hosts, which see the newer epoch, so taking over from a sleeper does no harm.
 pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
 /// Who holds a lease.
@@ -18,7 +18,8 @@ pub struct Holder {
     pub host: String,
     /// The process there.
     pub pid: u32,
-    /// The clock tick at which that process started, to tell it from a later one of the same number.
+    /// The clock tick at which that process started, to tell it from a later one of the same
+    /// number.
     pub pid_started: u64,
     /// What it does: `deploy 0.9`.
     pub run: String,
@@ -38,7 +39,17 @@ impl Holder {
         let pid = std::process::id();
         let (owner, host, run) = (owner.to_owned(), host.to_owned(), run.to_owned());
         let pid_started = started_ticks(pid).unwrap_or(0);
-        Self { owner, host, pid, pid_started, run, since: now, heartbeat: now, now, token: random_id() }
+        Self {
+            owner,
+            host,
+            pid,
+            pid_started,
+            run,
+            since: now,
+            heartbeat: now,
+            now,
+            token: random_id(),
+        }
     }
 
     /// Whether its process is known to be gone, or has not said that it lives for too long.
@@ -52,7 +63,8 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to end, `ship pause` or \
+            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to \
+             end, `ship pause` or \
              `ship abort` it, or take the lock away with `ship unlock`",
             self.owner,
             self.host,
@@ -69,17 +81,24 @@ impl fmt::Display for Holder {
 pub(super) fn random_id() -> String {
     use std::io::Read;
     let mut bytes = [0; 16];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    read.map(|()| format!("{:032x}", u128::from_ne_bytes(bytes))).unwrap_or_default()
+    let read =
+        std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.map(|()| format!("{:032x}", u128::from_ne_bytes(bytes)))
+        .unwrap_or_default()
 }
 
 /// A moment by the reader's own clock.
 pub(super) fn local(time: Time) -> String {
-    let timestamp = jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();
-    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    let timestamp =
+        jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();
+    timestamp
+        .to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
-/// The start time of a process in clock ticks (field 22 of `/proc/PID/stat`); `None` if there is no such process.
+/// The start time of a process in clock ticks (field 22 of `/proc/PID/stat`); `None` if there is no
+/// such process.
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name may hold spaces and brackets: count from behind the last one.
@@ -99,8 +118,24 @@ mod tests {
     fn a_holder_is_alive_as_long_as_its_very_process_is() {
         let holder = Holder::this_process("anna", "here", "deploy", Time(1000));
         assert!(!holder.is_dead("here", Time(2000)));
-        assert!(Holder { pid_started: holder.pid_started + 1, ..holder.clone() }.is_dead("here", Time(2000)));
-        assert!(!Holder { pid_started: 0, ..holder.clone() }.is_dead("elsewhere", Time(2000)), "not ours to see");
-        assert!(holder.is_dead("elsewhere", Time(31_001)), "half a minute without a heartbeat");
+        assert!(
+            Holder {
+                pid_started: holder.pid_started + 1,
+                ..holder.clone()
+            }
+            .is_dead("here", Time(2000))
+        );
+        assert!(
+            !Holder {
+                pid_started: 0,
+                ..holder.clone()
+            }
+            .is_dead("elsewhere", Time(2000)),
+            "not ours to see"
+        );
+        assert!(
+            holder.is_dead("elsewhere", Time(31_001)),
+            "half a minute without a heartbeat"
+        );
     }
 }

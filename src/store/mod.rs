@@ -1,6 +1,7 @@
 //! Floor 2: revisions, journal and lease, in `SQLite`.
 //!
-//! The engine knows only the [`Store`] trait: a team with several control machines can bring a store that they share.
+//! The engine knows only the [`Store`] trait: a team with several control machines can bring a
+//! store that they share.
 
 mod freeze;
 mod lease;
@@ -104,7 +105,8 @@ pub struct Request {
     pub by: String,
 }
 
-/// How many instances a person asked for by `ship scale`. It holds until the playbook says another number than then.
+/// How many instances a person asked for by `ship scale`. It holds until the playbook says another
+/// number than then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     /// Instances wanted.
@@ -195,25 +197,37 @@ pub enum StoreError {
 fn directory_text(path: &Path, source: &std::io::Error) -> String {
     let failed = format!("cannot use {} for the state: {source}", path.display());
     match source.kind() {
-        std::io::ErrorKind::PermissionDenied => format!("{failed}\nhint: run ship as the user who owns it"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{failed}\nhint: run ship as the user who owns it")
+        }
         _ => failed,
     }
 }
 
 /// What the database said, and what to do about it.
 fn database_text(path: &Path, source: &rusqlite::Error) -> String {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly};
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
+    };
     let shown = path.display();
     let failed = format!("the state database {shown} failed: {source}");
     match source.sqlite_error_code() {
         Some(DatabaseBusy | DatabaseLocked) => {
             let holders = locks::holders(path);
-            let who = if holders.is_empty() { "another process".to_owned() } else { holders.join(" and ") };
-            format!("the state database {shown} is locked by {who}\nhint: wait until that process has ended, or end it")
+            let who = if holders.is_empty() {
+                "another process".to_owned()
+            } else {
+                holders.join(" and ")
+            };
+            format!(
+                "the state database {shown} is locked by {who}\nhint: wait until that process has \
+                 ended, or end it"
+            )
         }
         Some(DiskFull) => format!("{failed}\nhint: make room on the disk"),
         Some(CannotOpen | PermissionDenied | ReadOnly) => format!(
-            "{failed}\nhint: run ship as the user who owns {shown}, on a file system that can be written, or {}",
+            "{failed}\nhint: run ship as the user who owns {shown}, on a file system that can be \
+             written, or {}",
             adopt(path).trim_start_matches("hint: ")
         ),
         _ => format!("{failed}\n{}", adopt(path)),
@@ -224,15 +238,16 @@ fn database_text(path: &Path, source: &rusqlite::Error) -> String {
 fn adopt(path: &Path) -> String {
     let path = crate::script::quote(&path.to_string_lossy());
     format!(
-        "hint: move the database away with `mv {path} {path}.bad`: the next deploy adopts what runs on the hosts and begins \
+        "hint: move the database away with `mv {path} {path}.bad`: the next deploy adopts what \
+         runs on the hosts and begins \
          a new history"
     )
 }
 
 /// Where revisions, events and leases are kept. Every method is durable when it returns.
 pub trait Store: Send {
-    /// All revisions of which a rollout has begun, oldest first: one whose ship died before the first event was durable was
-    /// none.
+    /// All revisions of which a rollout has begun, oldest first: one whose ship died before the
+    /// first event was durable was none.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -242,7 +257,11 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn add_revision(&mut self, subject: &Subject, new: &NewRevision) -> Result<Revision, StoreError>;
+    fn add_revision(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+    ) -> Result<Revision, StoreError>;
 
     /// Forgets all revisions but these.
     ///
@@ -254,8 +273,8 @@ pub trait Store: Send {
         kept: &std::collections::BTreeSet<Revision>,
     ) -> Result<(), StoreError>;
 
-    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`, and another than that
-    /// of any store that knows as much.
+    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`,
+    /// and another than that of any store that knows as much.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -273,12 +292,18 @@ pub trait Store: Send {
     /// If the store cannot be written.
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError>;
 
-    /// Ends a rollout, and says whether that proves its revision: a rollout to no instances succeeds and proves nothing.
+    /// Ends a rollout, and says whether that proves its revision: a rollout to no instances
+    /// succeeds and proves nothing.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn end_rollout(&mut self, rollout: RolloutId, outcome: &Outcome, proven: bool, now: Time)
-    -> Result<(), StoreError>;
+    fn end_rollout(
+        &mut self,
+        rollout: RolloutId,
+        outcome: &Outcome,
+        proven: bool,
+        now: Time,
+    ) -> Result<(), StoreError>;
 
     /// Says that the holder of the lease lives.
     ///
@@ -286,7 +311,8 @@ pub trait Store: Send {
     /// [`StoreError::LeaseLost`] if another has taken it over.
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError>;
 
-    /// Asks something of the process that carries out a rollout. A later request takes the place of an earlier one.
+    /// Asks something of the process that carries out a rollout. A later request takes the place of
+    /// an earlier one.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -302,5 +328,8 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn newest_journal(&self, subject: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
+    fn newest_journal(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
 }

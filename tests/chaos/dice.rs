@@ -11,8 +11,17 @@ pub(crate) struct Dice(u64);
 impl Dice {
     /// Dice with the seed of the environment, or of the clock; says which.
     pub(crate) fn new() -> Self {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into();
-        let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock);
+        let clock = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .subsec_nanos()
+                .into()
+        };
+        let seed = std::env::var(SEED)
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(clock);
         println!("the dice of this run: {SEED}={seed}");
         Self(seed)
     }
@@ -23,6 +32,7 @@ impl Dice {
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        f64::from(u32::try_from((mixed ^ (mixed >> 31)) >> 32).expect("half of the bits")) / f64::from(u32::MAX)
+        f64::from(u32::try_from((mixed ^ (mixed >> 31)) >> 32).expect("half of the bits"))
+            / f64::from(u32::MAX)
     }
 }

@@ -20,8 +20,9 @@ use crate::{REPLICAS, answers, litter, places, three_hosts};
 const BY_CHANCE: u32 = 10;
 /// A command that has ended before its moment was not killed; then there is another round.
 const ROUNDS_MAX: u32 = BY_CHANCE + 10;
-/// More kills come when the command has said something: the first orders are on their way, the first start is done, the
-/// first old instance is being stopped, the next new one is being started, and, last, the last order is on its way.
+/// More kills come when the command has said something: the first orders are on their way, the
+/// first start is done, the first old instance is being stopped, the next new one is being started,
+/// and, last, the last order is on its way.
 const BY_WORDS: [Moment; 6] = [
     Moment::Said(" on tests: ", 1),
     Moment::Said(" started ", 1),
@@ -83,7 +84,11 @@ fn a_deploy_that_is_killed_at_any_moment_is_gone_on_with_or_goes_back() {
         kill_over_and_over(&fleet, &project, "killed-deploying", |round, from| {
             let to = (round + 2).to_string();
             project.release(&to, Behaviour::Good);
-            Move { verb: "deploy", from: from.to_owned(), to }
+            Move {
+                verb: "deploy",
+                from: from.to_owned(),
+                to,
+            }
         });
     });
 }
@@ -97,24 +102,53 @@ fn a_rollback_that_is_killed_at_any_moment_is_gone_on_with() {
         // From 2 back to 1, and, as 2 has been proven too, from 1 back to 2.
         kill_over_and_over(&fleet, &project, "killed-rolling-back", |_, from| {
             let to = if from == "2" { "1" } else { "2" };
-            Move { verb: "rollback", from: from.to_owned(), to: to.to_owned() }
+            Move {
+                verb: "rollback",
+                from: from.to_owned(),
+                to: to.to_owned(),
+            }
         });
     });
 }
 
-fn kill_over_and_over(fleet: &Fleet, project: &Project, fault: &str, next: impl Fn(u32, &str) -> Move) {
+fn kill_over_and_over(
+    fleet: &Fleet,
+    project: &Project,
+    fault: &str,
+    next: impl Fn(u32, &str) -> Move,
+) {
     let (began, mut dice) = (Instant::now(), Dice::new());
-    let present = project.status()["version"].as_str().expect("a version").to_owned();
+    let present = project.status()["version"]
+        .as_str()
+        .expect("a version")
+        .to_owned();
     let traffic = Traffic::begin(places(fleet));
     let undisturbed = next(0, &present);
     let whole = undisturbed.start(project).wait().exits(0).took;
-    let mut kills = Kills { whole, present: undisturbed.to, reached: Vec::new(), sequels: Vec::new() };
+    let mut kills = Kills {
+        whole,
+        present: undisturbed.to,
+        reached: Vec::new(),
+        sequels: Vec::new(),
+    };
     let mut round = 1;
     for part in 0..BY_CHANCE {
         while kills.landed() == part {
-            assert!(round <= ROUNDS_MAX, "only {} of {round} kills came before the end", kills.landed());
-            let moment = kills.whole.mul_f64((f64::from(part) + dice.throw()) / f64::from(BY_CHANCE));
-            kills.round(fleet, project, &next(round, &kills.present), round, Moment::After(moment));
+            assert!(
+                round <= ROUNDS_MAX,
+                "only {} of {round} kills came before the end",
+                kills.landed()
+            );
+            let moment = kills
+                .whole
+                .mul_f64((f64::from(part) + dice.throw()) / f64::from(BY_CHANCE));
+            kills.round(
+                fleet,
+                project,
+                &next(round, &kills.present),
+                round,
+                Moment::After(moment),
+            );
             round += 1;
         }
     }
@@ -126,7 +160,10 @@ fn kill_over_and_over(fleet: &Fleet, project: &Project, fault: &str, next: impl 
     let (landed, when) = (kills.landed(), account(&kills.reached, Reached::words));
     let what_then = account(&kills.sequels, |sequel| sequel.words().to_owned());
     let seen = Seen::new(format!("{landed} kills: {when}. {what_then}"));
-    seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0]).took(began.elapsed()).leave(fault);
+    seen.served(&served, REPLICAS, REPLICAS + 1)
+        .exits(&[0])
+        .took(began.elapsed())
+        .leave(fault);
 }
 
 impl Move {
@@ -135,10 +172,18 @@ impl Move {
             "deploy" => project.start_deploy(&self.to),
             // A bare one right after another is refused.
             "rollback" => {
-                let is_meant = |row: &Value| row["version"] == *self.to && row["outcome"] == "succeeded";
-                let target = project.history().into_iter().find(is_meant).expect("a revision of that version");
+                let is_meant =
+                    |row: &Value| row["version"] == *self.to && row["outcome"] == "succeeded";
+                let target = project
+                    .history()
+                    .into_iter()
+                    .find(is_meant)
+                    .expect("a revision of that version");
                 let revision = target["revision"].to_string();
-                project.start("rollback", &["--to-revision", &revision, "--output", "plain"])
+                project.start(
+                    "rollback",
+                    &["--to-revision", &revision, "--output", "plain"],
+                )
             }
             verb => project.start(verb, &["--output", "plain"]),
         }
@@ -150,7 +195,14 @@ impl Kills {
         u32::try_from(self.reached.len()).expect("few rounds")
     }
 
-    fn round(&mut self, fleet: &Fleet, project: &Project, wanted: &Move, round: u32, moment: Moment) {
+    fn round(
+        &mut self,
+        fleet: &Fleet,
+        project: &Project,
+        wanted: &Move,
+        round: u32,
+        moment: Moment,
+    ) {
         let began = Instant::now();
         let mut victim = wanted.start(project);
         while !moment.has_come(began, &mut victim) && !victim.has_ended() {
@@ -164,14 +216,27 @@ impl Kills {
         }
         let said = victim.wait().stderr;
         let reached = Reached::by(&said);
-        println!("round {round}: {} {} → {}, {moment:?}: {}", wanted.verb, wanted.from, wanted.to, reached.words());
+        println!(
+            "round {round}: {} {} → {}, {moment:?}: {}",
+            wanted.verb,
+            wanted.from,
+            wanted.to,
+            reached.words()
+        );
         if round.is_multiple_of(3) {
             litter::await_quiet();
             assert_status_is_the_truth(fleet, project, wanted, &said, was_killed);
         }
         let sequel = Sequel::of(round, wanted.verb).follow(project, wanted);
-        self.present.clone_from(if sequel == Sequel::Abort { &wanted.from } else { &wanted.to });
-        let versions: Vec<_> = answers(fleet).into_iter().map(|(_, version)| version).collect();
+        self.present.clone_from(if sequel == Sequel::Abort {
+            &wanted.from
+        } else {
+            &wanted.to
+        });
+        let versions: Vec<_> = answers(fleet)
+            .into_iter()
+            .map(|(_, version)| version)
+            .collect();
         assert_eq!(versions, vec![self.present.clone(); REPLICAS]);
         assert_eq!(running(PAGE), REPLICAS);
         litter::assert_none(fleet);
@@ -192,7 +257,8 @@ impl Sequel {
         }
     }
 
-    /// Does it, and says what it came to: where there is nothing to go on with, what was wanted is asked for again.
+    /// Does it, and says what it came to: where there is nothing to go on with, what was wanted is
+    /// asked for again.
     fn follow(self, project: &Project, wanted: &Move) -> Self {
         let (verb, refusal) = match self {
             Self::Resume => ("resume", "is not paused"),
@@ -208,12 +274,19 @@ impl Sequel {
     }
 
     fn repeat(project: &Project, wanted: &Move) -> Self {
-        // Who reads that a rollback is done does not roll back once more: that would lead to yet another version.
-        if wanted.verb == "rollback" && state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone()) {
+        // Who reads that a rollback is done does not roll back once more: that would lead to yet
+        // another version.
+        if wanted.verb == "rollback"
+            && state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone())
+        {
             return Self::None;
         }
         let done = wanted.start(project).wait().exits(0);
-        if done.stderr.contains("nothing to do") { Self::None } else { Self::Same }
+        if done.stderr.contains("nothing to do") {
+            Self::None
+        } else {
+            Self::Same
+        }
     }
 
     fn words(self) -> &'static str {
@@ -230,7 +303,11 @@ impl Sequel {
 fn account<T: Copy + Ord>(all: &[T], words: impl Fn(T) -> String) -> String {
     let kinds: BTreeSet<_> = all.iter().copied().collect();
     let count = |kind: T| all.iter().filter(|one| **one == kind).count();
-    kinds.into_iter().map(|kind| format!("{} {}", count(kind), words(kind))).collect::<Vec<_>>().join(", ")
+    kinds
+        .into_iter()
+        .map(|kind| format!("{} {}", count(kind), words(kind)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Moment {
@@ -245,8 +322,16 @@ impl Moment {
 impl Reached {
     /// Reads what a command has said. What is said is durable already.
     fn by(said: &str) -> Self {
-        let count = |word: &str| said.lines().filter(|line| line.split_whitespace().nth(2) == Some(word)).count();
-        match (said.contains(" on tests: "), count("started"), count("stopped")) {
+        let count = |word: &str| {
+            said.lines()
+                .filter(|line| line.split_whitespace().nth(2) == Some(word))
+                .count()
+        };
+        match (
+            said.contains(" on tests: "),
+            count("started"),
+            count("stopped"),
+        ) {
             (_, _, REPLICAS..) => Self::AllReplaced,
             (false, ..) => Self::Nothing,
             (true, 0, _) => Self::Begun,
@@ -270,29 +355,56 @@ fn state_and_version(status: &Value) -> (String, String) {
 }
 
 /// Holds what `ship status` tells of a rollout that was cut off against what the instances answer.
-fn assert_status_is_the_truth(fleet: &Fleet, project: &Project, wanted: &Move, said: &str, was_killed: bool) {
+fn assert_status_is_the_truth(
+    fleet: &Fleet,
+    project: &Project,
+    wanted: &Move,
+    said: &str,
+    was_killed: bool,
+) {
     let status = project.status();
     let text = project.ship("status", &[]).exits(0).stdout;
     let truth = answers(fleet);
-    let told: BTreeSet<_> = status["instances"].as_array().expect("an array").iter().map(told_instance).collect();
+    let told: BTreeSet<_> = status["instances"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(told_instance)
+        .collect();
     assert_eq!(told, truth, "{status:#}");
-    let updated = truth.iter().filter(|(_, version)| *version == wanted.to).count();
+    let updated = truth
+        .iter()
+        .filter(|(_, version)| *version == wanted.to)
+        .count();
     let has_begun = said.contains(" on tests: ");
     let (state, version) = state_and_version(&status);
     if state != "paused" {
-        // Killed before its beginning was durable, when what is told is how the one before it ended; or after its end.
-        assert!(!has_begun || updated == REPLICAS, "nothing is told of what was under way:\n{text}\n{said}");
+        // Killed before its beginning was durable, when what is told is how the one before it
+        // ended; or after its end.
+        assert!(
+            !has_begun || updated == REPLICAS,
+            "nothing is told of what was under way:\n{text}\n{said}"
+        );
         return;
     }
     assert!(was_killed, "it has ended:\n{text}");
     assert_eq!(version, wanted.to, "{status:#}");
     assert_eq!(status["replicas"]["updated"], updated, "{status:#}");
-    assert!(text.contains(&format!("{} of {} (revision", wanted.verb, wanted.to)), "{text}");
+    assert!(
+        text.contains(&format!("{} of {} (revision", wanted.verb, wanted.to)),
+        "{text}"
+    );
     assert!(text.contains("was cut off"), "{text}");
-    assert!(text.contains(&format!("{updated} of {REPLICAS} replicas updated")), "{text}");
+    assert!(
+        text.contains(&format!("{updated} of {REPLICAS} replicas updated")),
+        "{text}"
+    );
 }
 
 fn told_instance(instance: &Value) -> (String, String) {
     let text = |key: &str| instance[key].as_str().expect("text").to_owned();
-    (format!("{}:{}", text("address"), instance["port"]), text("version"))
+    (
+        format!("{}:{}", text("address"), instance["port"]),
+        text("version"),
+    )
 }

@@ -1,7 +1,8 @@
-//! `ship` on real hosts while things go wrong: killed controllers, rivals, cut networks, full disks, other people's hands.
+//! `ship` on real hosts while things go wrong: killed controllers, rivals, cut networks, full
+//! disks, other people's hands.
 //!
-//! Each scenario boots a fleet of its own, tries a fault, asserts what is promised under it, and leaves a row for
-//! `docs/RELIABILITY.md`.
+//! Each scenario boots a fleet of its own, tries a fault, asserts what is promised under it, and
+//! leaves a row for `docs/RELIABILITY.md`.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -29,8 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// An artifact that takes long enough on its way to be cut off in the middle.
 const LARGE_BYTES: usize = 16 << 20;
 
-/// Three hosts, and a user who wants three instances on them. A page says which process gave it: the same version may
-/// come to the same place twice, and that is no gap in a life.
+/// Three hosts, and a user who wants three instances on them. A page says which process gave it:
+/// the same version may come to the same place twice, and that is no gap in a life.
 fn three_hosts() -> (Fleet, Project) {
     let fleet = Fleet::boot(3);
     let project = project(&fleet);
@@ -61,12 +62,20 @@ fn places(fleet: &Fleet) -> Vec<String> {
 
 /// Every place on some hosts where an instance may be.
 fn places_on<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
-    hosts.into_iter().flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address))).collect()
+    hosts
+        .into_iter()
+        .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)))
+        .collect()
 }
 
 /// Who answers where, by its version.
 fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
-    let version = |page: &str| page.split("is: ").nth(1).and_then(|rest| rest.split(',').next()).map(str::to_owned);
+    let version = |page: &str| {
+        page.split("is: ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next())
+            .map(str::to_owned)
+    };
     let places = places(fleet).into_iter();
     places
         .filter_map(|place| {
@@ -80,5 +89,8 @@ fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
 fn instances(project: &Project) -> BTreeSet<String> {
     let status = project.status();
     let instances = status["instances"].as_array().expect("an array");
-    instances.iter().map(|instance| instance["name"].as_str().expect("text").to_owned()).collect()
+    instances
+        .iter()
+        .map(|instance| instance["name"].as_str().expect("text").to_owned())
+        .collect()
 }

@@ -32,10 +32,15 @@ fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() 
         let (fleet, project) = three_hosts();
         let began = Instant::now();
         project.deploy("1").exits(0);
-        let [lost, others @ ..] = fleet.hosts.as_slice() else { unreachable!("three hosts") };
+        let [lost, others @ ..] = fleet.hosts.as_slice() else {
+            unreachable!("three hosts")
+        };
         let traffic = Traffic::begin(places_on(others));
         lost.cut();
-        project.deploy("2").exits(7).says(&[&lost.name, "nothing was touched"]);
+        project
+            .deploy("2")
+            .exits(7)
+            .says(&[&lost.name, "nothing was touched"]);
         assert_eq!(project.history().len(), 1, "no revision was made");
         lost.mend();
         let served = traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS);
@@ -79,7 +84,8 @@ fn a_host_that_is_found_again_before_the_deadline_is_gone_on_with() {
         let (fleet, project) = three_hosts();
         let began = Instant::now();
         let mut cut = Cut::prepare(&fleet, &project, Phase::NotReady);
-        cut.deploy.await_words_within("lost ", Duration::from_mins(1));
+        cut.deploy
+            .await_words_within("lost ", Duration::from_mins(1));
         cut.lost.mend();
         let (done, served) = cut.end();
         let said = done.exits(0).stderr;
@@ -104,9 +110,13 @@ fn cut_in(phase: Phase) {
     done.exits(0);
     project.assert_settled("2", REPLICAS);
     litter::assert_none(&fleet);
-    let seen = Seen::new(format!("Mended after {} s, it went on", SHORT_CUT.as_secs()));
+    let seen = Seen::new(format!(
+        "Mended after {} s, it went on",
+        SHORT_CUT.as_secs()
+    ));
     let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
-    seen.took(began.elapsed()).leave(&format!("{}-mended", phase.key()));
+    seen.took(began.elapsed())
+        .leave(&format!("{}-mended", phase.key()));
 
     let began = Instant::now();
     let cut = Cut::prepare(&fleet, &project, phase);
@@ -118,7 +128,9 @@ fn cut_in(phase: Phase) {
     assert_eq!(running(PAGE), REPLICAS);
     litter::assert_none(&fleet);
     let seen = Seen::new(gist(&done.stderr));
-    let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[4, 0]);
+    let seen = seen
+        .served(&served, REPLICAS - 1, REPLICAS + 1)
+        .exits(&[4, 0]);
     seen.took(began.elapsed()).leave(phase.key());
 }
 
@@ -130,10 +142,12 @@ struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    /// Brings the fleet to version 1, begins the deploy of version 2, and cuts a host off in a phase of it. The others
-    /// are asked all the while.
+    /// Brings the fleet to version 1, begins the deploy of version 2, and cuts a host off in a
+    /// phase of it. The others are asked all the while.
     fn prepare(fleet: &'a Fleet, project: &Project, phase: Phase) -> Self {
-        let [lost, others @ ..] = fleet.hosts.as_slice() else { unreachable!("three hosts") };
+        let [lost, others @ ..] = fleet.hosts.as_slice() else {
+            unreachable!("three hosts")
+        };
         match phase {
             Phase::Staging => project.large_release("2", LARGE_BYTES),
             Phase::Starting | Phase::NotReady => project.release("2", Behaviour::Late),
@@ -143,19 +157,29 @@ impl<'a> Cut<'a> {
         project.deploy("1").exits(0);
         phase.forget_release(fleet);
         if matches!(phase, Phase::BeforeStaging) {
-            lost.exec("setsid flock /var/lib/ship/page/lock sleep 6 </dev/null >/dev/null 2>&1 &").exits(0);
+            lost.exec("setsid flock /var/lib/ship/page/lock sleep 6 </dev/null >/dev/null 2>&1 &")
+                .exits(0);
         }
         let traffic = Traffic::begin(places_on(others));
         let mut deploy = project.start_deploy("2");
         phase.await_it(lost, &mut deploy);
         lost.cut();
         phase.assert_in_time(lost, &deploy.stderr_so_far());
-        Self { deploy, lost, traffic }
+        Self {
+            deploy,
+            lost,
+            traffic,
+        }
     }
 
     fn end(self) -> (Done, Served) {
         let done = self.deploy.wait();
-        (done, self.traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS + 1))
+        (
+            done,
+            self.traffic
+                .end(REPLICAS - 1)
+                .kept(REPLICAS - 1, REPLICAS + 1),
+        )
     }
 }
 
@@ -185,17 +209,24 @@ impl Phase {
         match self {
             Self::BeforeStaging => deploy.await_words("staging 2"),
             Self::Staging => until("the release is arriving", DEADLINE, || arriving(host)),
-            Self::Starting => until("a fourth instance", DEADLINE, || (running(PAGE) > REPLICAS).then_some(())),
+            Self::Starting => until("a fourth instance", DEADLINE, || {
+                (running(PAGE) > REPLICAS).then_some(())
+            }),
             Self::NotReady => deploy.await_words("started "),
             Self::Stopping => {
                 deploy.await_words("ready ");
-                until("the old one ends", DEADLINE, || (serving_on(host) == 1).then_some(()));
+                until("the old one ends", DEADLINE, || {
+                    (serving_on(host) == 1).then_some(())
+                });
             }
         }
     }
 
     fn assert_in_time(self, host: &Host, said: &str) {
-        let told = |what: &str| said.lines().any(|line| line.contains(&host.name) && line.contains(what));
+        let told = |what: &str| {
+            said.lines()
+                .any(|line| line.contains(&host.name) && line.contains(what))
+        };
         let next = match self {
             Self::BeforeStaging | Self::Staging => "staged",
             Self::Starting => "started",
@@ -208,19 +239,45 @@ impl Phase {
 
 /// Whether a part of a release has arrived.
 pub(crate) fn arriving(host: &Host) -> Option<()> {
-    let entries = fs::read_dir(host.path("/var/lib/ship/page/tmp")).ok()?.flatten();
-    let mut sizes = entries.filter_map(|entry| Some(fs::metadata(entry.path().join("artifact")).ok()?.len()));
+    let entries = fs::read_dir(host.path("/var/lib/ship/page/tmp"))
+        .ok()?
+        .flatten();
+    let mut sizes =
+        entries.filter_map(|entry| Some(fs::metadata(entry.path().join("artifact")).ok()?.len()));
     sizes.any(|size| size > 1 << 20).then_some(())
 }
 
 fn serving_on(host: &Host) -> usize {
-    places_on([host]).iter().filter(|place| ask(place.parse().expect("address:port")).is_ok()).count()
+    places_on([host])
+        .iter()
+        .filter(|place| ask(place.parse().expect("address:port")).is_ok())
+        .count()
 }
 
 /// How a rollout ended, in its own last words: who, what, and why it did not go back.
 fn gist(said: &str) -> String {
-    let line = |label: &str| said.lines().rev().find_map(|line| line.trim_start().strip_prefix(label));
-    let why = line("why ").map(|why| why.trim().splitn(3, ": ").take(2).collect::<Vec<_>>().join(": "));
-    let held = line("held ").map(|held| held.trim().split(", ").next().unwrap_or_default().to_owned());
-    [why, held].into_iter().flatten().collect::<Vec<_>>().join("; held: ")
+    let line = |label: &str| {
+        said.lines()
+            .rev()
+            .find_map(|line| line.trim_start().strip_prefix(label))
+    };
+    let why = line("why ").map(|why| {
+        why.trim()
+            .splitn(3, ": ")
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(": ")
+    });
+    let held = line("held ").map(|held| {
+        held.trim()
+            .split(", ")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    });
+    [why, held]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; held: ")
 }

@@ -56,7 +56,9 @@ fn a_controller_that_slept_while_its_lock_was_taken_away_does_nothing_more() {
         project.ship("unlock", &["--yes"]).exits(0);
         project.deploy("3").exits(0);
         let (served, said) = assert_obsolete(&fleet, &project, sleeper, traffic);
-        let seen = Seen::new(said).served(&served, REPLICAS, REPLICAS + 1).exits(&[6, 0, 0, 6]);
+        let seen = Seen::new(said)
+            .served(&served, REPLICAS, REPLICAS + 1)
+            .exits(&[6, 0, 0, 6]);
         seen.took(began.elapsed()).leave("stopped-and-unlocked");
     });
 }
@@ -77,7 +79,9 @@ fn a_controller_whose_lock_is_taken_away_at_work_stops_where_it_is() {
         project.assert_settled("2", REPLICAS);
         litter::assert_none(&fleet);
         let seen = Seen::new(format!("It said: {}", reason(&told.stderr)));
-        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6, 0]);
+        let seen = seen
+            .served(&served, REPLICAS, REPLICAS + 1)
+            .exits(&[0, 6, 0]);
         seen.took(began.elapsed()).leave("unlocked-at-work");
     });
 }
@@ -99,12 +103,15 @@ fn a_controller_that_slept_without_a_rival_goes_on() {
         project.assert_settled("2", REPLICAS);
         litter::assert_none(&fleet);
         let seen = Seen::new("It went on, and was done");
-        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[done.code.expect("it ended")]);
+        let seen = seen
+            .served(&served, REPLICAS, REPLICAS + 1)
+            .exits(&[done.code.expect("it ended")]);
         seen.took(began.elapsed()).leave("controller-sleeps");
     });
 }
 
-/// A deploy of version 2 that is stopped when its first new instance serves and the rest is to come.
+/// A deploy of version 2 that is stopped when its first new instance serves and the rest is to
+/// come.
 fn stopped_in_the_middle(project: &Project) -> Running {
     let mut deploy = project.start_deploy("2");
     deploy.await_words(" ready ");
@@ -113,25 +120,41 @@ fn stopped_in_the_middle(project: &Project) -> Running {
     deploy
 }
 
-/// Wakes the first controller, after another has brought the fleet to version 3: nothing may change any more. Gives what it
-/// said, too.
-fn assert_obsolete(fleet: &Fleet, by: &Project, sleeper: Running, traffic: Traffic) -> (Served, String) {
+/// Wakes the first controller, after another has brought the fleet to version 3: nothing may change
+/// any more. Gives what it said, too.
+fn assert_obsolete(
+    fleet: &Fleet,
+    by: &Project,
+    sleeper: Running,
+    traffic: Traffic,
+) -> (Served, String) {
     by.assert_settled("3", REPLICAS);
     let before = instances(by);
     sleeper.signal("CONT");
     let told = sleeper.wait().exits(6);
     let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
     by.assert_settled("3", REPLICAS);
-    assert_eq!(instances(by), before, "the fleet stays as the second left it");
+    assert_eq!(
+        instances(by),
+        before,
+        "the fleet stays as the second left it"
+    );
     litter::assert_none(fleet);
-    (served, format!("It woke and said: {}", reason(&told.stderr)))
+    (
+        served,
+        format!("It woke and said: {}", reason(&told.stderr)),
+    )
 }
 
 /// Why a controller did nothing more, in its own words.
 fn reason(said: &str) -> &str {
     fn why(line: &str) -> Option<&str> {
         let labels = ["error: ", "fenced ", " why "];
-        labels.iter().find_map(|label| Some(line.split_once(label)?.1.trim()))
+        labels
+            .iter()
+            .find_map(|label| Some(line.split_once(label)?.1.trim()))
     }
-    said.lines().find_map(why).unwrap_or_else(|| panic!("no reason in\n{said}"))
+    said.lines()
+        .find_map(why)
+        .unwrap_or_else(|| panic!("no reason in\n{said}"))
 }

@@ -24,16 +24,28 @@ fn an_sshd_that_is_killed_while_a_release_arrives_gets_it_again() {
         let mut deploy = project.start_deploy("2");
         let host = &fleet.hosts[0];
         until("the release is arriving", DEADLINE, || arriving(host));
-        host.exec("pkill -KILL -x sshd; systemctl restart ssh").exits(0);
-        assert!(!deploy.stderr_so_far().contains(&format!("{}       staged", host.name)), "it came too late");
+        host.exec("pkill -KILL -x sshd; systemctl restart ssh")
+            .exits(0);
+        assert!(
+            !deploy
+                .stderr_so_far()
+                .contains(&format!("{}       staged", host.name)),
+            "it came too late"
+        );
         let said = deploy.wait().exits(0).stderr;
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         litter::assert_none(&fleet);
         let broke_off = |line: &str| line.contains(&format!("{}       unknown ", host.name));
-        assert!(said.lines().any(broke_off), "nothing happened to the transfer:\n{said}");
+        assert!(
+            said.lines().any(broke_off),
+            "nothing happened to the transfer:\n{said}"
+        );
         let seen = Seen::new("It broke off, ship said so, and sent it again");
-        seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0]).took(began.elapsed()).leave("sshd-killed");
+        seen.served(&served, REPLICAS, REPLICAS + 1)
+            .exits(&[0])
+            .took(began.elapsed())
+            .leave("sshd-killed");
     });
 }
 
@@ -49,7 +61,11 @@ fn a_disk_that_runs_full_while_a_release_arrives_stops_it_before_anything_else()
         project.deploy("1").exits(0);
         let traffic = Traffic::begin(places(&fleet));
         let done = project.deploy("2").exits(3).says(&[&host.name, "space"]);
-        assert!(!done.stderr.contains("started") && !done.stderr.contains("stopped"), "{}", done.stderr);
+        assert!(
+            !done.stderr.contains("started") && !done.stderr.contains("stopped"),
+            "{}",
+            done.stderr
+        );
         project.assert_settled("1", REPLICAS);
         let left = host.exec("ls /var/lib/ship/page/tmp").exits(0).stdout;
         assert_eq!(left, "", "litter");
@@ -57,7 +73,9 @@ fn a_disk_that_runs_full_while_a_release_arrives_stops_it_before_anything_else()
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
         project.assert_settled("3", REPLICAS);
         litter::assert_none(&fleet);
-        let seen = Seen::new("The host and its lack of space were named; a smaller release went through at once");
+        let seen = Seen::new(
+            "The host and its lack of space were named; a smaller release went through at once",
+        );
         let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[3, 0]);
         seen.took(began.elapsed()).leave("disk-full-while-staging");
     });
@@ -69,16 +87,32 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         let (fleet, project) = three_hosts();
         let state = project.path(".ship");
         fs::create_dir(&state).expect("our own directory");
-        world::run("mount", &["-t", "tmpfs", "-o", "mode=700,size=1m", "state", &state.display().to_string()]);
+        world::run(
+            "mount",
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                "mode=700,size=1m",
+                "state",
+                &state.display().to_string(),
+            ],
+        );
         let began = Instant::now();
         project.deploy("1").exits(0);
         let traffic = Traffic::begin(places(&fleet));
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         fill(&state.join("ballast"));
-        deploy.wait().exits(1).says(&["state database", "make room on the disk"]);
+        deploy
+            .wait()
+            .exits(1)
+            .says(&["state database", "make room on the disk"]);
         project.ship("status", &[]).exits(0).says(&["was cut off"]);
-        project.deploy("2").exits(2).says(&["make room on that disk"]);
+        project
+            .deploy("2")
+            .exits(2)
+            .says(&["make room on that disk"]);
         fs::remove_file(state.join("ballast")).expect("our own file");
         project.deploy("2").exits(0);
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
@@ -86,8 +120,11 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         assert_eq!(running(PAGE), REPLICAS);
         litter::assert_none(&fleet);
         world::run("umount", &[&state.display().to_string()]);
-        let seen = Seen::new("It said which disk to make room on; `ship status` could still be asked");
-        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[1, 2, 0]);
+        let seen =
+            Seen::new("It said which disk to make room on; `ship status` could still be asked");
+        let seen = seen
+            .served(&served, REPLICAS, REPLICAS + 1)
+            .exits(&[1, 2, 0]);
         seen.took(began.elapsed()).leave("state-disk-full");
     });
 }

@@ -1,4 +1,5 @@
-//! A control directory that does not know what runs: a fresh checkout, or one that another has overtaken.
+//! A control directory that does not know what runs: a fresh checkout, or one that another has
+//! overtaken.
 
 use std::fs;
 
@@ -18,10 +19,18 @@ fn fresh_checkout() -> Project {
 
 /// Leaves only the hosts, which are local.
 fn forget(project: &Project) {
-    for entry in fs::read_dir(project.path(".ship")).expect("the state").flatten() {
+    for entry in fs::read_dir(project.path(".ship"))
+        .expect("the state")
+        .flatten()
+    {
         if entry.file_name() != "hosts" {
             let path = entry.path();
-            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("our own file");
+            if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            }
+            .expect("our own file");
         }
     }
 }
@@ -42,7 +51,11 @@ another control directory deployed last: [WHO] [TOOK] ago
         .run();
     let status = project.status();
     let instance = &status["instances"][0];
-    assert_eq!((&instance["ready"], &instance["version"]), (&json!(true), &json!("0.8")), "{status:#}");
+    assert_eq!(
+        (&instance["ready"], &instance["version"]),
+        (&json!(true), &json!("0.8")),
+        "{status:#}"
+    );
     project
         .ship(&["history", "inventory.toml"])
         .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
@@ -51,13 +64,34 @@ another control directory deployed last: [WHO] [TOOK] ago
 
 #[test]
 fn failed_deploy_from_a_fresh_checkout_rolls_back_to_what_ran() {
-    let project = fresh_checkout().with("max_surge = 1\nmax_unavailable = 0", "max_surge = 0\nmax_unavailable = 1");
+    let project = fresh_checkout().with(
+        "max_surge = 1\nmax_unavailable = 0",
+        "max_surge = 0\nmax_unavailable = 1",
+    );
     project.release("0.9", Behaviour::Exits);
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    assert!(done.stderr.contains("note: adopted 0.8 from the hosts as revision 1\n"), "{}", done.stderr);
-    assert!(done.stderr.contains("note: another control directory deployed last: tester@"), "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        done.stderr
+            .contains("note: adopted 0.8 from the hosts as revision 1\n"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr
+            .contains("note: another control directory deployed last: tester@"),
+        "{}",
+        done.stderr
+    );
     let status = project.status();
-    assert_eq!((&status["version"], &status["replicas"]["available"]), (&json!("0.8"), &json!(1)), "{status:#}");
+    assert_eq!(
+        (&status["version"], &status["replicas"]["available"]),
+        (&json!("0.8"), &json!(1)),
+        "{status:#}"
+    );
     project
         .ship(&["history"])
         .stdout(str![[r#"
@@ -74,7 +108,11 @@ fn deploy_of_what_runs_does_nothing_in_a_fresh_checkout() {
     let project = fresh_checkout();
     let before = project.status()["instances"][0]["name"].clone();
     let done = project.deploy("0.8");
-    assert!(done.stderr.contains("nothing to do: page 0.8 (revision 1)"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("nothing to do: page 0.8 (revision 1)"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.status()["instances"][0]["name"], before);
 }
 
@@ -84,11 +122,26 @@ fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
     project.deploy("0.8");
     project.deploy("0.9");
     forget(&project);
-    let plan = project.ship(&["plan", "inventory.toml", "--version", "0.8"]).any_stdout().any_stderr().run().stdout;
-    assert!(plan.contains("if it fails: back to 0.9 (revision 2)"), "{plan}");
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    let plan = project
+        .ship(&["plan", "inventory.toml", "--version", "0.8"])
+        .any_stdout()
+        .any_stderr()
+        .run()
+        .stdout;
+    assert!(
+        plan.contains("if it fails: back to 0.9 (revision 2)"),
+        "{plan}"
+    );
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     let status = project.status();
-    assert_eq!((&status["version"], &status["replicas"]["available"]), (&json!("0.8"), &json!(1)), "{status:#}");
+    assert_eq!(
+        (&status["version"], &status["replicas"]["available"]),
+        (&json!("0.8"), &json!(1)),
+        "{status:#}"
+    );
 }
 
 #[test]
@@ -96,10 +149,23 @@ fn release_that_failed_is_no_rollback_target_in_a_fresh_checkout() {
     let project = Project::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     forget(&project);
-    let done = project.ship(&["rollback", "inventory.toml"]).any_stderr().status(2).run();
-    assert!(done.stderr.contains("error: no other revision has been proven healthy"), "{}", done.stderr);
+    let done = project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr
+            .contains("error: no other revision has been proven healthy"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -107,10 +173,16 @@ fn restart_and_scale_work_in_a_fresh_checkout() {
     let project = fresh_checkout();
     let name = || project.status()["instances"][0]["name"].clone();
     let before = name();
-    project.ship(&["restart", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&["restart", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_ne!(name(), before);
     forget(&project);
-    project.ship(&["scale", "inventory.toml", "--replicas", "0"]).any_stderr().run();
+    project
+        .ship(&["scale", "inventory.toml", "--replicas", "0"])
+        .any_stderr()
+        .run();
     assert_eq!(project.status()["replicas"]["total"], 0);
 }
 
@@ -119,26 +191,53 @@ fn control_directory_that_was_overtaken_goes_on_from_what_the_other_deployed() {
     let project = Project::small();
     let elsewhere = project.path("elsewhere");
     let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
-    let inventory = project.inventory("local", &["node1"]).replace("transport =", &format!("{base_dir}transport ="));
+    let inventory = project
+        .inventory("local", &["node1"])
+        .replace("transport =", &format!("{base_dir}transport ="));
     write(&project.path("inventory.toml"), &inventory);
     for file in ["inventory.toml", "playbook.toml"] {
-        write(&elsewhere.join(file), &fs::read_to_string(project.path(file)).expect("our own file"));
+        write(
+            &elsewhere.join(file),
+            &fs::read_to_string(project.path(file)).expect("our own file"),
+        );
     }
     project.release("1.0", Behaviour::Exits);
     for version in ["0.9", "1.0"] {
-        fs::rename(project.path(&format!("page-{version}")), elsewhere.join(format!("page-{version}"))).expect("ours");
+        fs::rename(
+            project.path(&format!("page-{version}")),
+            elsewhere.join(format!("page-{version}")),
+        )
+        .expect("ours");
     }
     fs::create_dir(elsewhere.join(".ship")).expect("a directory of its own");
 
     project.deploy("0.8");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).within(&elsewhere).any_stderr().run();
-    let status = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
-    assert!(status.contains("another control directory deployed last: tester@"), "{status}");
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .within(&elsewhere)
+        .any_stderr()
+        .run();
+    let status = project
+        .ship(&["status", "inventory.toml"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        status.contains("another control directory deployed last: tester@"),
+        "{status}"
+    );
 
     // 1.0 fails: not the 0.8 that was deployed from here is gone back to, but the 0.9 that ran.
     fs::rename(elsewhere.join("page-1.0"), project.path("page-1.0")).expect("ours");
-    project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     assert_eq!(project.status()["version"], "0.9");
-    project.ship(&["rollback", "inventory.toml", "--to-revision", "1"]).any_stderr().run();
+    project
+        .ship(&["rollback", "inventory.toml", "--to-revision", "1"])
+        .any_stderr()
+        .run();
     assert_eq!(project.status()["version"], "0.8");
 }

@@ -57,31 +57,66 @@ async fn a_webhook_is_told_of_a_failure_in_json() {
     let project = told_by("[notify.webhook]\nurl_env = \"HOOK\"\n");
     project.release("0.9", Behaviour::Exits);
     let args = ["deploy", "--version", "0.9", "--cause", "the night's build"];
-    project.ship(&args).env("HOOK", hook(&server)).any_stderr().status(3).run();
+    project
+        .ship(&args)
+        .env("HOOK", hook(&server))
+        .any_stderr()
+        .status(3)
+        .run();
     let told = posted(&server).await;
     assert_eq!(
-        [&told["occasion"], &told["outcome"], &told["service"], &told["fleet"], &told["verb"], &told["version"]],
+        [
+            &told["occasion"],
+            &told["outcome"],
+            &told["service"],
+            &told["fleet"],
+            &told["verb"],
+            &told["version"]
+        ],
         ["failure", "rolled-back", "page", "local", "deploy", "0.9"]
     );
-    assert_eq!([&told["previous_version"], &told["who"].as_str().map(|who| &who[..7]).into()], ["0.8", "tester@"]);
-    assert_eq!([&told["revision"], &told["rollout"], &told["exit_code"]], [2, 2, 3]);
+    assert_eq!(
+        [
+            &told["previous_version"],
+            &told["who"].as_str().map(|who| &who[..7]).into()
+        ],
+        ["0.8", "tester@"]
+    );
+    assert_eq!(
+        [&told["revision"], &told["rollout"], &told["exit_code"]],
+        [2, 2, 3]
+    );
     let page = told["report"].as_str().expect("a path");
-    assert!(fs::read_to_string(page).is_ok_and(|page| page.contains("Failed and rolled back")), "{page}");
+    assert!(
+        fs::read_to_string(page).is_ok_and(|page| page.contains("Failed and rolled back")),
+        "{page}"
+    );
     let summary = project.redacted(told["summary"].as_str().unwrap_or_default());
     assert_eq!(
         summary,
-        "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 1 of 1 available after [TOOK]"
+        "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 1 of 1 available \
+         after [TOOK]"
     );
     let why = project.redacted(told["why"].as_str().unwrap_or_default());
-    assert_eq!(why, "node1:8082: the new instance ended by itself after [TOOK]: exit status 7");
-    assert!(told["duration_s"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told}");
+    assert_eq!(
+        why,
+        "node1:8082: the new instance ended by itself after [TOOK]: exit status 7"
+    );
+    assert!(
+        told["duration_s"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_is_told_in_its_own_form() {
     for shape in ["slack", "teams"] {
         let server = server().await;
-        let project = told_by(&format!("[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"{shape}\"\n"));
+        let project = told_by(&format!(
+            "[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"{shape}\"\n"
+        ));
         write(&project.path("hook.url"), &format!("{}\n", hook(&server)));
         project.deploy("0.9");
         let told = posted(&server).await;
@@ -89,10 +124,17 @@ async fn a_chat_is_told_in_its_own_form() {
             told["text"].as_str().unwrap_or_default().to_owned()
         } else {
             let card = &told["attachments"][0];
-            assert_eq!(card["contentType"], "application/vnd.microsoft.card.adaptive");
+            assert_eq!(
+                card["contentType"],
+                "application/vnd.microsoft.card.adaptive"
+            );
             card["content"]["body"].to_string()
         };
-        for words in ["✓ page 0.9 on local: succeeded", "page 0.9 (revision 2): 1 of 1 available in", "0.8 → 0.9"] {
+        for words in [
+            "✓ page 0.9 on local: succeeded",
+            "page 0.9 (revision 2): 1 of 1 available in",
+            "0.8 → 0.9",
+        ] {
             assert!(text.contains(words), "no {words:?} in {told}");
         }
     }
@@ -101,15 +143,22 @@ async fn a_chat_is_told_in_its_own_form() {
 #[test]
 fn a_mail_is_one_that_any_program_reads() {
     let project = told_by(
-        "[notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \"ship@example.org\"\nsendmail = \"sendmail\"\n",
+        "[notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \
+         \"ship@example.org\"\nsendmail = \"sendmail\"\n",
     );
-    let program_text = format!("#!/bin/sh\necho \"$@\" >{0}/args\ncat >{0}/mail\n", project.root().display());
+    let program_text = format!(
+        "#!/bin/sh\necho \"$@\" >{0}/args\ncat >{0}/mail\n",
+        project.root().display()
+    );
     program(&project.path("sendmail"), &program_text);
     project.deploy("0.9");
     let read = |name: &str| fs::read_to_string(project.path(name)).expect("the mail was sent");
     assert_eq!(read("args"), "-t -i\n");
     let mail = read("mail");
-    assert!(!mail.contains('\r') && mail.lines().all(|line| line.len() <= 78), "{mail}");
+    assert!(
+        !mail.contains('\r') && mail.lines().all(|line| line.len() <= 78),
+        "{mail}"
+    );
     let (head, _) = mail.split_once("\n\n").expect("a head and a body");
     for words in [
         "To: <ops@example.org>, <root>",
@@ -122,11 +171,18 @@ fn a_mail_is_one_that_any_program_reads() {
     }
     // An encoded word: what is no ASCII has no place in a header.
     assert!(head.is_ascii() && head.contains("Subject: =?"), "{head}");
-    let python = "import email, email.policy, sys\nmail = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
+    let python = "import email, email.policy, sys\nmail = email.message_from_file(sys.stdin, \
+                  policy=email.policy.default)\n\
                   print(mail['subject'])\nprint(mail.defects)\nprint(mail.get_content(), end='')";
     let parsed = crate::support::world::run(
         "sh",
-        &["-c", "exec python3 -c \"$1\" <\"$2\"", "sh", python, &project.path("mail").display().to_string()],
+        &[
+            "-c",
+            "exec python3 -c \"$1\" <\"$2\"",
+            "sh",
+            python,
+            &project.path("mail").display().to_string(),
+        ],
     );
     assert_data_eq!(
         project.redacted(&parsed),
@@ -182,15 +238,30 @@ SHIP_WHY=
 fn who_cannot_be_told_is_named_and_changes_nothing() {
     // It takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let hook = format!("http://{}/t0ken-of-the-hook", silent.local_addr().expect("bound"));
+    let hook = format!(
+        "http://{}/t0ken-of-the-hook",
+        silent.local_addr().expect("bound")
+    );
     let project = told_by(&format!(
-        "[notify]\ntimeout = \"300ms\"\ncommand = \"/bin/sh -c 'sleep 600 & sleep 600'\"\n[notify.webhook]\nurl = \"{hook}\"\n\
-         [notify.mail]\nto = [\"ops@example.org\"]\nsendmail = \"sendmail\"\n[metrics]\ntextfile = \"none/page.prom\"\n"
+        "[notify]\ntimeout = \"300ms\"\ncommand = \"/bin/sh -c 'sleep 600 & sleep \
+         600'\"\n[notify.webhook]\nurl = \"{hook}\"\n\
+         [notify.mail]\nto = [\"ops@example.org\"]\nsendmail = \"sendmail\"\n[metrics]\ntextfile \
+         = \"none/page.prom\"\n"
     ));
-    program(&project.path("sendmail"), "#!/bin/sh\necho 'the queue is full' >&2\nexit 75\n");
-    let done = project.ship(&["deploy", "--version", "0.9"]).any_stderr().run();
-    let notes: Vec<_> =
-        done.stderr.lines().filter(|line| line.starts_with("note: ")).map(|line| project.redacted(line)).collect();
+    program(
+        &project.path("sendmail"),
+        "#!/bin/sh\necho 'the queue is full' >&2\nexit 75\n",
+    );
+    let done = project
+        .ship(&["deploy", "--version", "0.9"])
+        .any_stderr()
+        .run();
+    let notes: Vec<_> = done
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("note: "))
+        .map(|line| project.redacted(line))
+        .collect();
     assert_data_eq!(
         notes.join("\n") + "\n",
         str![[r#"
@@ -204,11 +275,9 @@ note: `command` in [notify] told nobody: it took longer than 300ms (`timeout` in
     assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     // Nothing of what was cut off goes on: what is left are two processes of the service.
-    assert!(
-        project.processes().iter().all(|pid| {
-            !fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("sleep"))
-        })
-    );
+    assert!(project.processes().iter().all(|pid| {
+        !fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("sleep"))
+    }));
 }
 
 #[test]
@@ -223,16 +292,28 @@ fn only_what_is_asked_for_is_told() {
     project.deploy("0.8");
     assert!(!project.path("told").exists());
     project.ship(&["restart"]).any_stderr().run();
-    assert_eq!(fs::read_to_string(project.path("told")).expect("it was told"), "told\n");
+    assert_eq!(
+        fs::read_to_string(project.path("told")).expect("it was told"),
+        "told\n"
+    );
 }
 
 #[test]
 fn going_back_where_that_was_asked_for_is_no_failure() {
-    let project =
-        told_by("[notify]\ncommand = \"/bin/sh -c 'echo $SHIP_OCCASION $SHIP_OUTCOME $SHIP_EXIT_CODE >>told'\"\n");
+    let project = told_by(
+        "[notify]\ncommand = \"/bin/sh -c 'echo $SHIP_OCCASION $SHIP_OUTCOME $SHIP_EXIT_CODE \
+         >>told'\"\n",
+    );
     project.release("0.9", Behaviour::Deaf);
-    let args =
-        ["deploy", "--version", "0.9", "--set", "rollout.on_failure=hold", "--set", "rollout.progress_deadline=1s"];
+    let args = [
+        "deploy",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.on_failure=hold",
+        "--set",
+        "rollout.progress_deadline=1s",
+    ];
     project.ship(&args).any_stderr().status(4).run();
     project.ship(&["abort"]).any_stderr().run();
     assert_eq!(
@@ -243,31 +324,62 @@ fn going_back_where_that_was_asked_for_is_no_failure() {
 
 #[test]
 fn no_secret_is_in_what_is_told() {
-    let project =
-        told_by("[notify]\ncommand = \"/bin/sh -c 'env >told; cat >>told'\"\n[metrics]\ntextfile = \"page.prom\"\n")
-            .with("[service.env]\n", "env_file = \"page.env\"\n\n[service.env]\n");
+    let project = told_by(
+        "[notify]\ncommand = \"/bin/sh -c 'env >told; cat >>told'\"\n[metrics]\ntextfile \
+                 = \"page.prom\"\n",
+    )
+    .with(
+        "[service.env]\n",
+        "env_file = \"page.env\"\n\n[service.env]\n",
+    );
     write(&project.path("page.env"), &format!("PASSWORD={PASSWORD}\n"));
     // It says its password to whoever asks, and in its log.
     project.release("0.9", Behaviour::Wrong);
     let file = project.path("page-0.9/page.py");
     let text = fs::read_to_string(&file).expect("our own file");
     let text = text
-        .replace("\"the frobnicator is on fire\\n\"", "os.environ[\"PASSWORD\"] + \" is wrong\\n\"")
-        .replace("print(f\"page {VERSION} starts", "print(f\"{os.environ['PASSWORD']} is known, page {VERSION} starts");
+        .replace(
+            "\"the frobnicator is on fire\\n\"",
+            "os.environ[\"PASSWORD\"] + \" is wrong\\n\"",
+        )
+        .replace(
+            "print(f\"page {VERSION} starts",
+            "print(f\"{os.environ['PASSWORD']} is known, page {VERSION} starts",
+        );
     write(&file, &text);
-    let args = ["deploy", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
+    let args = [
+        "deploy",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    assert!(done.stderr.contains("HTTP 500: … is wrong"), "the test has no secret to look for: {}", done.stderr);
+    assert!(
+        done.stderr.contains("HTTP 500: … is wrong"),
+        "the test has no secret to look for: {}",
+        done.stderr
+    );
     assert!(!done.stderr.contains(PASSWORD), "{}", done.stderr);
-    project.ship(&["report", "--to", "page.html"]).any_stdout().run();
+    project
+        .ship(&["report", "--to", "page.html"])
+        .any_stdout()
+        .run();
     for name in ["told", "page.prom", "page.html", ".ship/runs/2.html"] {
-        let text = fs::read_to_string(project.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let text = fs::read_to_string(project.path(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!text.contains(PASSWORD), "{name}: {text}");
     }
     let page = fs::read_to_string(project.path("page.html")).expect("our own file");
-    assert!(page.contains("HTTP 500: … is wrong") && page.contains("… is known, page 0.9 starts"), "{page}");
+    assert!(
+        page.contains("HTTP 500: … is wrong") && page.contains("… is known, page 0.9 starts"),
+        "{page}"
+    );
     let told = fs::read_to_string(project.path("told")).expect("it was told");
-    assert!(told.contains("the last answer: HTTP 500: … is wrong"), "{told}");
+    assert!(
+        told.contains("the last answer: HTTP 500: … is wrong"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -283,19 +395,42 @@ fn a_monitor_finds_the_last_run_in_a_file_that_is_always_whole() {
         "ship_instances_desired{service=\"page\",fleet=\"local\"} 1",
         "ship_instances_available{service=\"page\",fleet=\"local\"} 1",
     ] {
-        assert!(succeeded.lines().any(|own| own == line), "no {line} in\n{succeeded}");
+        assert!(
+            succeeded.lines().any(|own| own == line),
+            "no {line} in\n{succeeded}"
+        );
     }
-    let mode = fs::metadata(project.path("page.prom")).expect("it is there").permissions().mode() & 0o777;
+    let mode = fs::metadata(project.path("page.prom"))
+        .expect("it is there")
+        .permissions()
+        .mode()
+        & 0o777;
     assert_eq!(mode, 0o644);
     project.release("1.0", Behaviour::Exits);
-    project.ship(&["deploy", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     let value = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in\n{text}"));
         line.rsplit(' ').next().unwrap_or_default().to_owned()
     };
     assert_eq!(value(&read(), "ship_last_run_exit_code"), "3");
     let success = "ship_last_success_timestamp_seconds";
-    assert_eq!(value(&read(), success), value(&succeeded, success), "the last good one stays");
-    let left = fs::read_dir(project.root()).expect("our own directory").flatten();
-    assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".ship-")));
+    assert_eq!(
+        value(&read(), success),
+        value(&succeeded, success),
+        "the last good one stays"
+    );
+    let left = fs::read_dir(project.root())
+        .expect("our own directory")
+        .flatten();
+    assert!(
+        left.into_iter()
+            .all(|entry| !entry.file_name().to_string_lossy().starts_with(".ship-"))
+    );
 }

@@ -29,7 +29,8 @@ impl Numbers {
     /// From now on they say this.
     fn say(&self, error_rate: f64) {
         let document = serde_json::json!({ "errors": { "rate": error_rate } });
-        let answer = Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(document));
+        let answer =
+            Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(document));
         self.runtime.block_on(async {
             self.server.reset().await;
             answer.mount(&self.server).await;
@@ -47,13 +48,20 @@ fn judged_by(url: &str, more: &str) -> Project {
     project.deploy("0.8");
     with_analysis(
         project,
-        &format!("kind = \"http\"\nurl = \"{url}\"\nvalue = \"$.errors.rate\"\nsuccess = \"< 1%\"\n{more}"),
+        &format!(
+            "kind = \"http\"\nurl = \"{url}\"\nvalue = \"$.errors.rate\"\nsuccess = \"< \
+             1%\"\n{more}"
+        ),
     )
 }
 
 fn with_analysis(project: Project, lines: &str) -> Project {
     let mut table = String::new();
-    write!(table, "[[analysis]]\nname = \"errors\"\ninterval = \"100ms\"\n{lines}\n\n[rollout]\n").expect("memory");
+    write!(
+        table,
+        "[[analysis]]\nname = \"errors\"\ninterval = \"100ms\"\n{lines}\n\n[rollout]\n"
+    )
+    .expect("memory");
     project.with("[rollout]\n", &table)
 }
 
@@ -78,8 +86,19 @@ fn a_number_that_is_not_as_it_should_be_rolls_back() {
           next    mend it and deploy again; `ship history` lists what happened
 
 "#]];
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).stderr(told).status(3).run();
-    assert_eq!(project.running().iter().filter(|instance| instance.ends_with(" 0.8")).count(), 3);
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .stderr(told)
+        .status(3)
+        .run();
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|instance| instance.ends_with(" 0.8"))
+            .count(),
+        3
+    );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
 }
 
@@ -88,7 +107,10 @@ fn in_a_dry_run_it_is_only_told() {
     let numbers = Numbers::that_say(0.048);
     let project = judged_by(&numbers.url(), "dry_run = true");
     let said = project.deploy("0.9").stderr;
-    assert!(said.contains("analysis errors (dry run): failed: 4.8% is not < 1%"), "{said}");
+    assert!(
+        said.contains("analysis errors (dry run): failed: 4.8% is not < 1%"),
+        "{said}"
+    );
     assert_eq!(project.history()[0], "2 0.9 succeeded");
     let again = project.deploy("0.9").stderr;
     assert!(again.contains("nothing to do"), "{again}");
@@ -108,14 +130,30 @@ fn numbers_that_cannot_be_had_roll_back_after_so_many_errors_in_a_row() {
 fn it_is_measured_all_the_time_while_a_step_soaks() {
     let numbers = Numbers::that_say(0.001);
     let project = judged_by(&numbers.url(), "");
-    let project = project.with("[rollout]\n", "[rollout]\nsteps = [{ instances = 1, soak = \"1h\" }, \"100%\"]\n");
+    let project = project.with(
+        "[rollout]\n",
+        "[rollout]\nsteps = [{ instances = 1, soak = \"1h\" }, \"100%\"]\n",
+    );
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 2 is reached, with 1 new instance; it soaks for 1h");
     numbers.say(0.02);
     let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
-    assert!(said.contains("analysis errors: passed: 0.1% is < 1%"), "{said}");
-    assert!(said.contains("analysis errors: failed: 2% is not < 1%"), "{said}");
-    assert_eq!(project.running().iter().filter(|instance| instance.ends_with(" 0.8")).count(), 3);
+    assert!(
+        said.contains("analysis errors: passed: 0.1% is < 1%"),
+        "{said}"
+    );
+    assert!(
+        said.contains("analysis errors: failed: 2% is not < 1%"),
+        "{said}"
+    );
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|instance| instance.ends_with(" 0.8"))
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -124,7 +162,8 @@ fn a_step_waits_for_a_number_that_says_something() {
     project.deploy("0.8");
     let number = project.path("number");
     let command = format!("sh -c 'cat {} || exit 2'", number.display());
-    let lines = format!("kind = \"command\"\ncommand = \"{command}\"\nsuccess = \"< 5\"\nerrors = 1000000");
+    let lines =
+        format!("kind = \"command\"\ncommand = \"{command}\"\nsuccess = \"< 5\"\nerrors = 1000000");
     let project = with_analysis(project, &lines);
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 1 is reached");

@@ -1,4 +1,5 @@
-//! One call of `ship`: arguments in, streams and exit code out. What is not expected must not be there.
+//! One call of `ship`: arguments in, streams and exit code out. What is not expected must not be
+//! there.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -26,7 +27,13 @@ impl<'a> Call<'a> {
         let mut command = ship_command(dir, args);
         // One that is killed leaves its temporary files: they go with the project.
         command.env("TMPDIR", dir.join("home"));
-        Self { command, redact, stdout: Some(str![].into_data()), stderr: Some(str![].into_data()), status: 0 }
+        Self {
+            command,
+            redact,
+            stdout: Some(str![].into_data()),
+            stderr: Some(str![].into_data()),
+            status: 0,
+        }
     }
 
     /// In another directory.
@@ -93,7 +100,9 @@ impl<'a> Call<'a> {
 /// The JSON objects of a stream that has one a line.
 #[track_caller]
 pub(crate) fn json_lines(text: &str) -> Vec<Value> {
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
+    let parse = |line| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
+    };
     text.lines().map(parse).collect()
 }
 

@@ -19,7 +19,10 @@ fn from(server: &Web, path: &str) -> Project {
 
 /// The first entry of the history: version and cause.
 fn newest(project: &Project) -> (String, String) {
-    let done = project.ship(&["history", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&["history", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
     let history = json(&done.stdout);
     let text = |key: &str| history[0][key].as_str().expect("a text").to_owned();
     (text("version"), text("cause"))
@@ -27,7 +30,11 @@ fn newest(project: &Project) -> (String, String) {
 
 #[track_caller]
 fn refusal(project: &Project) -> String {
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "nightly"]).any_stderr().status(2).run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "nightly"])
+        .any_stderr()
+        .status(2)
+        .run();
     project.assert_hosts_untouched();
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
     done.stderr.trim_end().to_owned()
@@ -41,13 +48,32 @@ fn a_channel_is_a_version_and_the_history_knows_it_by_that() {
     assert_eq!(server.paths().len(), 0, "a version is not looked up");
     let deploy = ["deploy", "inventory.toml", "--version", "nightly"];
     let done = project.ship(&deploy).any_stderr().run();
-    assert!(done.stderr.starts_with("channel nightly is 0.9\n"), "{}", done.stderr);
-    assert_eq!(newest(&project), ("0.9".to_owned(), "deploy 0.9 (nightly)".to_owned()));
-    assert_eq!(project.running(), ["node1:8081 0.9"].map(|row| row.replace("8081", &port(&project))));
+    assert!(
+        done.stderr.starts_with("channel nightly is 0.9\n"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        newest(&project),
+        ("0.9".to_owned(), "deploy 0.9 (nightly)".to_owned())
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9"].map(|row| row.replace("8081", &port(&project)))
+    );
 
     let again = project.ship(&deploy).any_stderr().run();
-    assert!(again.stderr.contains("nothing to do: page 0.9 (revision 2)"), "{}", again.stderr);
-    let done = project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    assert!(
+        again
+            .stderr
+            .contains("nothing to do: page 0.9 (revision 2)"),
+        "{}",
+        again.stderr
+    );
+    let done = project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert!(!done.stderr.contains("channel"), "{}", done.stderr);
 }
 
@@ -62,16 +88,40 @@ fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
     let url = server.url("latest.json");
     let channel = format!("{{ source = \"{url}\", value = \"$.build.version\" }}");
     let project = with_channel(&channel).with("version = \"0.8\"", "version = \"nightly\"");
-    let plan = project.ship(&["plan", "inventory.toml"]).any_stdout().any_stderr().run();
-    assert!(plan.stdout.starts_with("page 0.9 on local"), "{}", plan.stdout);
-    let dry = project.ship(&["deploy", "inventory.toml", "--dry-run"]).any_stdout().any_stderr().run();
+    let plan = project
+        .ship(&["plan", "inventory.toml"])
+        .any_stdout()
+        .any_stderr()
+        .run();
+    assert!(
+        plan.stdout.starts_with("page 0.9 on local"),
+        "{}",
+        plan.stdout
+    );
+    let dry = project
+        .ship(&["deploy", "inventory.toml", "--dry-run"])
+        .any_stdout()
+        .any_stderr()
+        .run();
     assert_eq!(dry.stdout, plan.stdout);
-    let check = project.ship(&["check", "inventory.toml"]).any_stdout().stderr("channel nightly is 0.9\n").run();
-    assert!(check.stdout.contains("ok      artifact of 0.9 "), "{}", check.stdout);
+    let check = project
+        .ship(&["check", "inventory.toml"])
+        .any_stdout()
+        .stderr("channel nightly is 0.9\n")
+        .run();
+    assert!(
+        check.stdout.contains("ok      artifact of 0.9 "),
+        "{}",
+        check.stdout
+    );
     let cause = ["deploy", "inventory.toml", "--cause", "because"];
     project.ship(&cause).any_stderr().run();
     assert_eq!(newest(&project), ("0.9".to_owned(), "because".to_owned()));
-    let restart = project.ship(&["restart", "inventory.toml"]).any_stderr().any_stdout().run();
+    let restart = project
+        .ship(&["restart", "inventory.toml"])
+        .any_stderr()
+        .any_stdout()
+        .run();
     assert!(!restart.stderr.contains("channel"), "{}", restart.stderr);
 }
 
@@ -79,20 +129,32 @@ fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
 fn the_newest_file_of_a_directory_is_found_by_its_name() {
     let channel = "{ newest = \"builds/page-{{ version }}.done\" }";
     let project = with_channel(channel);
-    for name in ["page-0.8.done", "page-0.10.done", "page-0.10~rc1.done", "page-0.9.done", "page- 1.done", "page-2.tmp"]
-    {
+    for name in [
+        "page-0.8.done",
+        "page-0.10.done",
+        "page-0.10~rc1.done",
+        "page-0.9.done",
+        "page- 1.done",
+        "page-2.tmp",
+    ] {
         fs::create_dir_all(project.path("builds")).expect("our own directory");
         fs::write(project.path("builds").join(name), "").expect("our own directory");
     }
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "nightly"]).any_stderr().status(2).run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "nightly"])
+        .any_stderr()
+        .status(2)
+        .run();
     assert!(
-        done.stderr.starts_with("channel nightly is 0.10\nerror: cannot read the artifact page-0.10: "),
+        done.stderr
+            .starts_with("channel nightly is 0.10\nerror: cannot read the artifact page-0.10: "),
         "{done:?}"
     );
     fs::remove_dir_all(project.path("builds")).expect("our own directory");
     assert_eq!(
         project.redacted(&refusal(&project)),
-        "error: channel nightly has no version: builds: No such file or directory (os error 2); correct the path of the \
+        "error: channel nightly has no version: builds: No such file or directory (os error 2); \
+         correct the path of the \
          channel"
     );
 }
@@ -102,19 +164,30 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
     let page = "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n";
     let prose = "The build\nhas failed.\nSee the log.\n";
     for (reply, why) in [
-        (Reply::status(404), "the server answers 404 Not Found; publish it, or correct the channel"),
+        (
+            Reply::status(404),
+            "the server answers 404 Not Found; publish it, or correct the channel",
+        ),
         (Reply::of(""), "it is empty; see what publishes it"),
-        (Reply::of(page), "it is a page in HTML, and no version; see whether the URL is the right one"),
+        (
+            Reply::of(page),
+            "it is a page in HTML, and no version; see whether the URL is the right one",
+        ),
         (
             Reply::of(prose),
-            "it is no version, but begins with \"The build\\nhas failed.\\nSee the log.\"; it must hold the version, and \
+            "it is no version, but begins with \"The build\\nhas failed.\\nSee the log.\"; it \
+             must hold the version, and \
              no more than a few words behind it",
         ),
         (
             Reply::of("../../0.9"),
-            "what it says is no version: it cannot begin with `.`: `../../0.9`; see what publishes it",
+            "what it says is no version: it cannot begin with `.`: `../../0.9`; see what \
+             publishes it",
         ),
-        (Reply::of(vec![b'1'; 100_000]), "it is larger than 64 KiB; see whether this is the right file"),
+        (
+            Reply::of(vec![b'1'; 100_000]),
+            "it is larger than 64 KiB; see whether this is the right file",
+        ),
         (
             Reply::of(vec![0xff, 0xfe]),
             "it is no text; it must hold the version, and no more than a few words behind it",
@@ -122,14 +195,21 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
         (Reply::of("nightly"), ""),
     ] {
         let server = Web::start(move |_, _| reply.clone());
-        let project = with_channel(&format!("\"http://me:hunter2@{}/latest.txt?token=hunter2\"", server.address()));
+        let project = with_channel(&format!(
+            "\"http://me:hunter2@{}/latest.txt?token=hunter2\"",
+            server.address()
+        ));
         let refusal = refusal(&project);
         if why.is_empty() {
-            let expected = "error: channel nightly leads to nightly, which is a channel; it must say a version";
+            let expected = "error: channel nightly leads to nightly, which is a channel; it must \
+                            say a version";
             assert_eq!(refusal, expected);
         } else {
             let url = server.url("latest.txt");
-            assert_eq!(refusal, format!("error: channel nightly has no version: {url}: {why}"));
+            assert_eq!(
+                refusal,
+                format!("error: channel nightly has no version: {url}: {why}")
+            );
         }
         assert_eq!(project.history(), Vec::<String>::new());
     }
@@ -137,31 +217,47 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
 
 #[test]
 fn a_channel_whose_server_is_gone_or_has_another_document_is_one_line() {
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
     let project = with_channel(&format!("\"http://{closed}/latest.txt\""));
     assert_eq!(
         refusal(&project),
         format!(
-            "error: channel nightly has no version: http://{closed}/latest.txt: Connection refused (os error 111) (3 \
+            "error: channel nightly has no version: http://{closed}/latest.txt: Connection \
+             refused (os error 111) (3 \
              attempts); see whether the server can be reached from here (curl -I), then try again"
         )
     );
     for (body, why) in [
-        ("{\"build\": {}}", "it has no value at /build/version; see whether `value` leads to the version"),
+        (
+            "{\"build\": {}}",
+            "it has no value at /build/version; see whether `value` leads to the version",
+        ),
         (
             "{\"build\": {\"version\": null}}",
             "the value at /build/version is no text; see whether `value` leads to the version",
         ),
         (
             "{\"build\": {\"version\": 0.10}}",
-            "the value at /build/version is a number that may have lost a digit; write it in quotes there",
+            "the value at /build/version is a number that may have lost a digit; write it in \
+             quotes there",
         ),
-        ("<html>", "it is no JSON: expected value at line 1 column 1; see whether `value` leads to the version"),
+        (
+            "<html>",
+            "it is no JSON: expected value at line 1 column 1; see whether `value` leads to the \
+             version",
+        ),
     ] {
         let server = Web::start(move |_, _| Reply::of(body));
         let url = server.url("latest.json");
-        let project = with_channel(&format!("{{ source = \"{url}\", value = \"$.build.version\" }}"));
-        assert_eq!(refusal(&project), format!("error: channel nightly has no version: {url}: {why}"));
+        let project = with_channel(&format!(
+            "{{ source = \"{url}\", value = \"$.build.version\" }}"
+        ));
+        assert_eq!(
+            refusal(&project),
+            format!("error: channel nightly has no version: {url}: {why}")
+        );
     }
 }
 
@@ -171,6 +267,13 @@ fn a_check_says_what_is_wrong_with_a_channel_and_looks_at_the_hosts_all_the_same
     let project = from(&server, "latest.txt");
     let check = ["check", "inventory.toml", "--version", "nightly"];
     let done = project.ship(&check).any_stdout().status(2).run();
-    let expected = format!("FAILED  channel nightly has no version: {}: the server", server.url("latest.txt"));
-    assert!(done.stdout.contains(&expected) && done.stdout.contains("ok      node1: "), "{}", done.stdout);
+    let expected = format!(
+        "FAILED  channel nightly has no version: {}: the server",
+        server.url("latest.txt")
+    );
+    assert!(
+        done.stdout.contains(&expected) && done.stdout.contains("ok      node1: "),
+        "{}",
+        done.stdout
+    );
 }

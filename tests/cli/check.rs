@@ -50,13 +50,21 @@ fn several_problems_are_said_at_once() {
     let project = Project::new().with("driver = \"process\"", "driver = \"systemd\"");
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
     let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
-    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
+    let done = project
+        .ship(&["check", "inventory.toml"])
+        .any_stdout()
+        .status(2)
+        .run();
     let said = project.redacted(&done.stdout);
-    let of_node2: Vec<_> = said.lines().filter(|line| line.contains("node2: port")).collect();
+    let of_node2: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("node2: port"))
+        .collect();
     snapbox::assert_data_eq!(
         of_node2.join("\n"),
         str![
-            "FAILED  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or take the port out of `ports`"
+            "FAILED  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not \
+             start; stop it, or take the port out of `ports`"
         ]
     );
     let of_files: Vec<_> = said.lines().filter(|line| !line.contains("node")).collect();

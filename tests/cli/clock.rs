@@ -7,9 +7,13 @@ use crate::support::world::write;
 
 /// Debian's libfaketime, where it is installed.
 fn faketime() -> Option<PathBuf> {
-    let directories = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    let libraries =
-        directories.chain([Path::new("/usr/lib").to_owned()]).map(|dir| dir.join("faketime/libfaketime.so.1"));
+    let directories = std::fs::read_dir("/usr/lib")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    let libraries = directories
+        .chain([Path::new("/usr/lib").to_owned()])
+        .map(|dir| dir.join("faketime/libfaketime.so.1"));
     libraries.into_iter().find(|library| library.exists())
 }
 

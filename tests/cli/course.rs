@@ -1,4 +1,5 @@
-//! A rollout read from its JSON events: what was done in which order, and how many ran and were ready meanwhile.
+//! A rollout read from its JSON events: what was done in which order, and how many ran and were
+//! ready meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,8 @@ use serde_json::Value;
 pub(crate) struct Course {
     /// `start node4:8081`, `ready node4:8081`, `stop node1:8081`, `stopped node1:8081`, in order.
     pub(crate) steps: Vec<String>,
-    /// The most instances that ran at one time: from the order to start until it is known that it has stopped.
+    /// The most instances that ran at one time: from the order to start until it is known that it
+    /// has stopped.
     pub(crate) most_running: usize,
     /// The fewest that were ready at one time: until the order to stop.
     pub(crate) fewest_ready: usize,
@@ -19,12 +21,20 @@ pub(crate) struct Course {
 impl Course {
     /// Reads events from what was ready before them: the `instances` of a status.
     pub(crate) fn of(before: &Value, events: &[Value]) -> Self {
-        let names = before["instances"].as_array().expect("an array").iter().map(|row| text(&row["name"]));
+        let names = before["instances"]
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(|row| text(&row["name"]));
         let mut ready: BTreeSet<String> = names.collect();
         let mut running = ready.clone();
         let mut stopping = Vec::new();
-        let mut course =
-            Self { steps: Vec::new(), most_running: running.len(), fewest_ready: ready.len(), outcome: String::new() };
+        let mut course = Self {
+            steps: Vec::new(),
+            most_running: running.len(),
+            fewest_ready: ready.len(),
+            outcome: String::new(),
+        };
         for event in events {
             let (id, action) = (&event["id"], &event["action"]);
             match (text(&event["event"]).as_str(), text(&action["do"]).as_str()) {
@@ -43,7 +53,9 @@ impl Course {
                         course.step("stopped", &action["slot"]);
                     }
                 }
-                ("instance_ready", _) if ready.insert(text(&event["instance"])) => course.step("ready", &event["slot"]),
+                ("instance_ready", _) if ready.insert(text(&event["instance"])) => {
+                    course.step("ready", &event["slot"])
+                }
                 ("instance_not_ready", _) => {
                     ready.remove(&text(&event["instance"]));
                 }
@@ -57,7 +69,8 @@ impl Course {
     }
 
     fn step(&mut self, what: &str, slot: &Value) {
-        self.steps.push(format!("{what} {}:{}", text(&slot["host"]), slot["port"]));
+        self.steps
+            .push(format!("{what} {}:{}", text(&slot["host"]), slot["port"]));
     }
 }
 

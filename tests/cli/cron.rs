@@ -11,21 +11,41 @@ use crate::support::world;
 
 /// With the path of `ship` itself left out, which is another on every machine.
 fn printed(project: &Project, args: &[&str]) -> String {
-    let done = project.ship(&[&["cron", "inventory.toml"], args].concat()).any_stdout().run();
+    let done = project
+        .ship(&[&["cron", "inventory.toml"], args].concat())
+        .any_stdout()
+        .run();
     project.redacted(&done.stdout.replace(env!("CARGO_BIN_EXE_ship"), "[SHIP]"))
 }
 
 #[test]
 fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
     let project = Project::new();
-    let text = printed(&project, &["--crontab", "--at", "03:30", "--version", "nightly", "--mail", "ops@example.org"]);
+    let text = printed(
+        &project,
+        &[
+            "--crontab",
+            "--at",
+            "03:30",
+            "--version",
+            "nightly",
+            "--mail",
+            "ops@example.org",
+        ],
+    );
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("# ship: page on local, every night at 03:30 by the clock of this machine"), "{text}");
+    assert!(
+        lines[0].starts_with(
+            "# ship: page on local, every night at 03:30 by the clock of this machine"
+        ),
+        "{text}"
+    );
     assert_eq!(
         lines[2..],
         [
             "MAILTO=ops@example.org",
-            "30 3 * * * [SHIP] deploy [ROOT]/inventory.toml --version nightly --unattended --lock-timeout 10m"
+            "30 3 * * * [SHIP] deploy [ROOT]/inventory.toml --version nightly --unattended \
+             --lock-timeout 10m"
         ]
     );
     assert!(!project.path(".ship").exists(), "something was made");
@@ -34,10 +54,20 @@ fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
 #[test]
 fn without_a_choice_there_is_all_of_it() {
     let project = Project::new();
-    let (crontab, units) = (printed(&project, &["--crontab"]), printed(&project, &["--systemd"]));
+    let (crontab, units) = (
+        printed(&project, &["--crontab"]),
+        printed(&project, &["--systemd"]),
+    );
     assert_eq!(printed(&project, &[]), format!("{crontab}\n\n{units}"));
-    assert!(!crontab.contains("--version") && !units.contains("--version"), "the playbook says which version");
-    project.ship(&["cron", "--crontab", "--systemd", "inventory.toml"]).any_stderr().status(2).run();
+    assert!(
+        !crontab.contains("--version") && !units.contains("--version"),
+        "the playbook says which version"
+    );
+    project
+        .ship(&["cron", "--crontab", "--systemd", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
 }
 
 #[test]
@@ -52,7 +82,10 @@ fn systemd_finds_no_fault_in_the_units() {
         fs::copy(project.path(file), odd.join(file)).expect("our own files");
     }
     let inventory = odd.join("inventory.toml").display().to_string();
-    let done = project.ship(&["cron", &inventory, "--systemd", "--mail", "ops@example.org"]).any_stdout().run();
+    let done = project
+        .ship(&["cron", &inventory, "--systemd", "--mail", "ops@example.org"])
+        .any_stdout()
+        .run();
     let mut files = Vec::new();
     for unit in done.stdout.split("# /etc/systemd/system/").skip(1) {
         let (name, text) = unit.split_once('\n').expect("a name and a unit");
@@ -65,7 +98,10 @@ fn systemd_finds_no_fault_in_the_units() {
     let verified = Running::spawn(verify).wait().exits(0);
     assert_eq!(verified.stderr, "");
     let timer = fs::read_to_string(&files[1]).expect("a timer");
-    let when = timer.lines().find_map(|line| line.strip_prefix("OnCalendar=")).expect("a calendar");
+    let when = timer
+        .lines()
+        .find_map(|line| line.strip_prefix("OnCalendar="))
+        .expect("a calendar");
     let mut calendar = Command::new("systemd-analyze");
     calendar.args(["calendar", when]);
     Running::spawn(calendar).wait().exits(0).says(&["02:00:00"]);

@@ -32,11 +32,27 @@ fn the_first_deploy_does_all_the_set_up_there_is() {
 #[test]
 fn the_first_deploy_starts_all_replicas_on_hosts_of_their_own() {
     let project = Project::new();
-    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
-    let course = Course::of(&serde_json::json!({ "instances": [] }), &json_lines(&done.stdout));
-    let starts: Vec<_> = course.steps.iter().filter(|step| step.starts_with("start ")).collect();
-    assert_eq!(starts, ["start node1:8081", "start node2:8081", "start node3:8081"]);
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
+    let course = Course::of(
+        &serde_json::json!({ "instances": [] }),
+        &json_lines(&done.stdout),
+    );
+    let starts: Vec<_> = course
+        .steps
+        .iter()
+        .filter(|step| step.starts_with("start "))
+        .collect();
+    assert_eq!(
+        starts,
+        ["start node1:8081", "start node2:8081", "start node3:8081"]
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }
 
@@ -72,7 +88,10 @@ fn an_upgrade_reads_like_the_article() {
 
 "#]])
         .run();
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 
@@ -81,7 +100,14 @@ fn an_upgrade_starts_on_the_spare_host_and_stops_nothing_before_its_successor_is
     let project = Project::new();
     project.deploy("0.8");
     let before = project.status();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--output",
+        "json",
+    ];
     let done = project.ship(&args).any_stdout().run();
     let course = Course::of(&before, &json_lines(&done.stdout));
     assert_eq!(
@@ -118,7 +144,12 @@ nothing to do: page 0.8 (revision 1) is available on 3 of 3
 "#]])
         .run();
     let names = |instances: &Value| -> Vec<Value> {
-        instances.as_array().expect("an array").iter().map(|instance| instance["name"].clone()).collect()
+        instances
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(|instance| instance["name"].clone())
+            .collect()
     };
     assert_eq!(names(&project.status()["instances"]), names(&before));
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
@@ -128,20 +159,34 @@ nothing to do: page 0.8 (revision 1) is available on 3 of 3
 fn nothing_to_do_is_an_event_too() {
     let project = Project::small();
     project.deploy("0.8");
-    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
     let events = json_lines(&done.stdout);
-    let [event] = &events[..] else { panic!("{events:?}") };
+    let [event] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!(event["event"], "nothing_to_do");
-    assert_eq!((&event["version"], &event["revision"], &event["replicas"]), (&"0.8".into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&event["version"], &event["revision"], &event["replicas"]),
+        (&"0.8".into(), &1.into(), &1.into())
+    );
 }
 
 #[test]
 fn json_is_on_stdout_a_line_an_event_and_nothing_is_on_stderr() {
     let project = Project::small();
-    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
     let events = json_lines(&done.stdout);
     let (first, last) = (&events[0], &events[events.len() - 1]);
-    assert_eq!((&first["event"], &last["event"]), (&"rollout_started".into(), &"rollout_finished".into()));
+    assert_eq!(
+        (&first["event"], &last["event"]),
+        (&"rollout_started".into(), &"rollout_finished".into())
+    );
     for event in &events {
         assert!(event["at"].is_u64() && event["time"].is_string(), "{event}");
     }
@@ -173,7 +218,16 @@ fn set_overrides_a_key_of_the_playbook() {
     let project = Project::new();
     project.deploy("0.8");
     let before = project.status();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.max_surge=3", "--output", "json"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.max_surge=3",
+        "--output",
+        "json",
+    ];
     let done = project.ship(&args).any_stdout().run();
     let course = Course::of(&before, &json_lines(&done.stdout));
     assert_eq!((course.most_running, course.fewest_ready), (6, 3));
@@ -213,8 +267,15 @@ fn deploy_of_what_runs_starts_again_what_has_died_and_is_an_entry_of_its_own() {
     let project = Project::new();
     project.deploy("0.8");
     project.end_instance("node2", 8081);
-    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
-    assert!(done.stderr.contains("node2:8081  stopped   0.8 (dead: "), "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert!(
+        done.stderr.contains("node2:8081  stopped   0.8 (dead: "),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.pages().len(), 3);
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
 }
@@ -229,12 +290,22 @@ fn a_fresh_control_directory_replaces_what_it_does_not_know() {
     }
     // As an earlier version of ship has left the hosts.
     for node in ["node1", "node2", "node3", "node4"] {
-        for release in std::fs::read_dir(project.path(&format!(".ship/hosts/{node}/page/releases"))).expect("releases")
+        for release in std::fs::read_dir(project.path(&format!(".ship/hosts/{node}/page/releases")))
+            .expect("releases")
         {
-            std::fs::remove_file(release.expect("release").path().join("definition")).expect("definition");
+            std::fs::remove_file(release.expect("release").path().join("definition"))
+                .expect("definition");
         }
     }
     let done = project.deploy("0.9");
-    assert!(done.stderr.contains("note: neither the history nor the hosts tell how"), "{}", done.stderr);
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    assert!(
+        done.stderr
+            .contains("note: neither the history nor the hosts tell how"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
 }

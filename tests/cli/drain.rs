@@ -7,24 +7,53 @@ use crate::support::asker::Asker;
 fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
     let project = Project::new();
     project.deploy("0.8");
-    let asker = Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
+    let asker =
+        Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
     asker.await_answers(20);
     project.drain("node1");
-    let planned = project.ship(&["plan", "inventory.toml", "--version", "0.8"]).any_stdout().run().stdout;
-    assert!(planned.contains("worst case: 3 of 3 available"), "{planned}");
-    let status = || project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
-    assert!(status().contains("node1   is to be drained"), "{}", status());
+    let planned = project
+        .ship(&["plan", "inventory.toml", "--version", "0.8"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        planned.contains("worst case: 3 of 3 available"),
+        "{planned}"
+    );
+    let status = || {
+        project
+            .ship(&["status", "inventory.toml"])
+            .any_stdout()
+            .run()
+            .stdout
+    };
+    assert!(
+        status().contains("node1   is to be drained"),
+        "{}",
+        status()
+    );
     let done = project.deploy("0.8");
-    let order = ["node4:8081  ready", "node1:8081  stopped   0.8 (replaced)"].map(|line| done.stderr.find(line));
+    let order = ["node4:8081  ready", "node1:8081  stopped   0.8 (replaced)"]
+        .map(|line| done.stderr.find(line));
     assert!(order[0].is_some() && order[0] < order[1], "{}", done.stderr);
-    assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]
+    );
     assert_eq!(asker.stop().failures(), Vec::<String>::new());
     // It is an entry of its own, and nothing more is to be done.
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     assert!(project.deploy("0.8").stderr.contains("nothing to do"));
-    assert!(status().contains("node1   is drained: nothing of the service runs there"), "{}", status());
+    assert!(
+        status().contains("node1   is drained: nothing of the service runs there"),
+        "{}",
+        status()
+    );
     project.deploy("0.9");
-    assert_eq!(project.running(), ["node2:8082 0.9", "node3:8082 0.9", "node4:8082 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node2:8082 0.9", "node3:8082 0.9", "node4:8082 0.9"]
+    );
 
     let project = project.on(&["node2", "node3", "node4"]);
     let done = project.deploy("0.8");
@@ -36,8 +65,17 @@ fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
     let project = Project::new().with("[8081, 8082]", "[8081]");
     project.deploy("0.8");
     project.drain("node1");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(2).run();
-    assert!(done.stderr.contains("the fleet offers 3 (3 hosts × 1 port)"), "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.8"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr
+            .contains("the fleet offers 3 (3 hosts × 1 port)"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -45,7 +83,8 @@ fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
     let project = Project::new();
     project.deploy("0.8");
     let project = project.on(&["node2", "node3", "node4"]);
-    let told = "note: node1 is not in the inventory any more, and what ran there was left as it was (0.8 on port 8081)";
+    let told = "note: node1 is not in the inventory any more, and what ran there was left as it \
+                was (0.8 on port 8081)";
     for args in [["plan", "inventory.toml"], ["deploy", "inventory.toml"]] {
         let done = project.ship(&args).any_stdout().any_stderr().run();
         assert!(done.stderr.contains(told), "{}", done.stderr);
@@ -64,9 +103,22 @@ fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
     let project = Project::new().with("replicas = 3\n", "").on(&["node1"]);
     project.deploy("0.8");
     project.drain("node1");
-    let refused = project.ship(&["deploy", "inventory.toml"]).any_stderr().status(2).run();
-    assert!(refused.stderr.contains("every host of the inventory is drained"), "{}", refused.stderr);
+    let refused = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        refused
+            .stderr
+            .contains("every host of the inventory is drained"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(project.versions(), ["0.8"]);
-    project.ship(&["scale", "inventory.toml", "--replicas", "0"]).any_stderr().run();
+    project
+        .ship(&["scale", "inventory.toml", "--replicas", "0"])
+        .any_stderr()
+        .run();
     assert_eq!(project.versions(), Vec::<String>::new());
 }

@@ -9,14 +9,30 @@ use crate::support::asker::Asker;
 fn deploy_broken(project: &Project, behaviour: Behaviour, stderr: impl IntoData) {
     project.release("0.9", behaviour);
     project.deploy("0.8");
-    let asker = Asker::start(["node1", "node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
+    let asker = Asker::start(
+        ["node1", "node2", "node3"].map(|node| format!("{}:8081", project.address(node))),
+    );
     asker.await_answers(20);
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     project.ship(&args).stderr(stderr).status(3).run();
     let answers = asker.stop();
     assert_eq!(answers.failures(), Vec::<String>::new());
-    assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert!(
+        answers.fewest(3) >= 3,
+        "only {} answered for a while",
+        answers.fewest(3)
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
 }
 
@@ -127,13 +143,26 @@ fn a_version_that_answers_with_an_error_is_rolled_back() {
 
 #[test]
 fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
-    let project = Project::small().with("http = \"/\"", "http = \"/\"\nbody = \"the version is: 0.8\"");
+    let project = Project::small().with(
+        "http = \"/\"",
+        "http = \"/\"\nbody = \"the version is: 0.8\"",
+    );
     project.deploy("0.8");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    let answer =
-        r#"answer  body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
-    assert!(project.redacted(&done.stderr).contains(answer), "{}", done.stderr);
+    let answer = r#"answer  body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
+    assert!(
+        project.redacted(&done.stderr).contains(answer),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -141,10 +170,17 @@ fn after_a_failure_the_mended_version_is_deployed_under_the_same_name() {
     let project = Project::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     project.release("0.9", Behaviour::Good);
     project.deploy("0.9");
-    assert_eq!(project.history(), ["3 0.9 succeeded", "2 0.9 rolled-back", "1 0.8 succeeded"]);
+    assert_eq!(
+        project.history(),
+        ["3 0.9 succeeded", "2 0.9 rolled-back", "1 0.8 succeeded"]
+    );
 }
 
 #[test]
@@ -201,7 +237,10 @@ deploy of 0.9 (revision 2) ended [TOOK] ago: held
     assert_eq!(project.history(), ["2 0.9 held", "1 0.8 succeeded"]);
 
     project.ship(&["rollback"]).any_stderr().run();
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
 }
 
 #[test]
@@ -254,7 +293,14 @@ fn a_way_back_that_fails_too_needs_a_person() {
     project.deploy("0.8");
     // From now on 0.8 ends as soon as it is started.
     project.open_gate();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     project
         .ship(&args)
         .stderr(str![[r#"
@@ -285,7 +331,10 @@ fn a_way_back_that_fails_too_needs_a_person() {
 "#]])
         .status(5)
         .run();
-    assert_eq!(project.history(), ["2 0.9 rollback-failed", "1 0.8 succeeded"]);
+    assert_eq!(
+        project.history(),
+        ["2 0.9 rollback-failed", "1 0.8 succeeded"]
+    );
     assert_eq!(project.status()["state"], "failed");
 }
 
@@ -297,11 +346,26 @@ fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
     project.deploy("0.9");
     project.open_gate();
     let place = project.running()[0].clone();
-    let port = place.trim_start_matches("node1:").trim_end_matches(" 0.9").parse().expect("a port");
+    let port = place
+        .trim_start_matches("node1:")
+        .trim_end_matches(" 0.9")
+        .parse()
+        .expect("a port");
     project.end_instance("node1", port);
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(4).run();
-    assert!(done.stderr.contains("0.9 ended by itself"), "{}", done.stderr);
-    assert_eq!(project.history(), ["3 0.9 held", "2 0.9 succeeded", "1 0.8 succeeded"]);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(4)
+        .run();
+    assert!(
+        done.stderr.contains("0.9 ended by itself"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        project.history(),
+        ["3 0.9 held", "2 0.9 succeeded", "1 0.8 succeeded"]
+    );
 }
 
 #[test]
@@ -309,16 +373,28 @@ fn where_the_old_version_fails_too_the_new_one_is_not_blamed() {
     let project = Project::new();
     project.release("0.9", Behaviour::Deaf);
     project.deploy("0.8");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.progress_deadline=3s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     let mut deploy = project.ship(&args).spawn();
     deploy.await_words("node4:8081  started");
     project.end_instance("node2", 8081);
     let done = deploy.wait().exits(4);
-    let held = done.stderr.lines().find(|line| line.contains("  held    ")).expect("it says why");
+    let held = done
+        .stderr
+        .lines()
+        .find(|line| line.contains("  held    "))
+        .expect("it says why");
     snapbox::assert_data_eq!(
         project.redacted(held),
         str![
-            "          held    instances of the old version 0.8 fail too ([INSTANCE]), so the new one may not be to blame"
+            "          held    instances of the old version 0.8 fail too ([INSTANCE]), so the new \
+             one may not be to blame"
         ]
     );
 }
@@ -329,8 +405,17 @@ fn number_of_instances_goes_back_with_the_version() {
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     let project = project.with("replicas = 4", "replicas = 2");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    assert!(done.stderr.contains("rolled back to 0.8 (revision 1): 4 of 4 available"), "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        done.stderr
+            .contains("rolled back to 0.8 (revision 1): 4 of 4 available"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.versions(), ["0.8"; 4]);
     assert_eq!(project.status()["replicas"]["desired"], 4);
 }
@@ -338,17 +423,26 @@ fn number_of_instances_goes_back_with_the_version() {
 #[test]
 fn ports_go_back_with_the_version() {
     let project = Project::small().with("[8081, 8082]", "[8081]");
-    let project = project.with("max_surge = 1", "max_surge = 0").with("max_unavailable = 0", "max_unavailable = 1");
+    let project = project
+        .with("max_surge = 1", "max_surge = 0")
+        .with("max_unavailable = 0", "max_unavailable = 1");
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     let project = project.with("[8081]", "[8091]");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     assert_eq!(project.running(), ["node1:8081 0.8"]);
     // A good version moves there, and a rollback moves it back.
     project.release("1.0", Behaviour::Good);
     project.deploy("1.0");
     assert_eq!(project.running(), ["node1:8091 1.0"]);
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_eq!(project.running(), ["node1:8081 0.8"]);
 }
 
@@ -365,11 +459,31 @@ fn deploy_of_the_proven_version_never_goes_back_past_it() {
     deploy.wait();
     // From now on 0.9 ends as soon as it is started, which is the machine's fault.
     project.open_gate();
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.replicas=4"]);
+    let done = project.ship(&[
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.replicas=4",
+    ]);
     let done = done.any_stderr().status(4).run();
-    assert!(done.stderr.contains("this revision was proven healthy before"), "{}", done.stderr);
-    assert!(!project.versions().contains(&"0.8".to_owned()), "{:?}", project.versions());
-    project.ship(&["abort", "inventory.toml"]).any_stderr().status(2).run();
+    assert!(
+        done.stderr
+            .contains("this revision was proven healthy before"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        !project.versions().contains(&"0.8".to_owned()),
+        "{:?}",
+        project.versions()
+    );
+    project
+        .ship(&["abort", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
 }
 
 #[test]
@@ -382,11 +496,30 @@ fn fleet_is_on_the_version_that_it_was_rolled_back_to_and_not_on_one_that_was_cu
     deploy.await_words("started   0.9");
     deploy.signal("KILL");
     deploy.wait();
-    project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     let status = project.status();
-    assert_eq!((&status["version"], &status["revision"]), (&"0.8".into(), &1.into()), "{status:#}");
-    let refused = project.ship(&["rollback", "inventory.toml"]).any_stderr().status(2).run();
-    assert!(refused.stderr.contains("so revision 1 (0.8) runs"), "{}", refused.stderr);
-    project.ship(&["restart", "inventory.toml"]).any_stderr().run();
+    assert_eq!(
+        (&status["version"], &status["revision"]),
+        (&"0.8".into(), &1.into()),
+        "{status:#}"
+    );
+    let refused = project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        refused.stderr.contains("so revision 1 (0.8) runs"),
+        "{}",
+        refused.stderr
+    );
+    project
+        .ship(&["restart", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_eq!(project.versions(), ["0.8"]);
 }

@@ -1,4 +1,5 @@
-//! What other tools have taught a user, and typing mistakes: each is answered with the command to type.
+//! What other tools have taught a user, and typing mistakes: each is answered with the command to
+//! type.
 
 use std::fs;
 use std::process::Command;
@@ -12,13 +13,28 @@ use crate::support::command::{Running, ship_command};
 fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
     let project = Project::small();
     let cases: [(&[&str], &str); 7] = [
-        (&["deploy", "0.9"], "hint: to deploy version 0.9, run `ship deploy --version 0.9`\n"),
-        (&["deploy", "inventory.toml", "0.9"], "run `ship deploy inventory.toml --version 0.9`\n"),
+        (
+            &["deploy", "0.9"],
+            "hint: to deploy version 0.9, run `ship deploy --version 0.9`\n",
+        ),
+        (
+            &["deploy", "inventory.toml", "0.9"],
+            "run `ship deploy inventory.toml --version 0.9`\n",
+        ),
         (&["undo", "3"], "run `ship undo --to-revision 3`\n"),
-        (&["undo", "inventory.toml", "3"], "run `ship undo inventory.toml --to-revision 3`\n"),
-        (&["scale", "5"], "hint: for 5 instances, run `ship scale --replicas 5`\n"),
+        (
+            &["undo", "inventory.toml", "3"],
+            "run `ship undo inventory.toml --to-revision 3`\n",
+        ),
+        (
+            &["scale", "5"],
+            "hint: for 5 instances, run `ship scale --replicas 5`\n",
+        ),
         (&["rollout", "status"], "hint: run `ship status`\n"),
-        (&["rollout", "undo", "deployment/page"], "hint: run `ship rollback`\n"),
+        (
+            &["rollout", "undo", "deployment/page"],
+            "hint: run `ship rollback`\n",
+        ),
     ];
     for (args, hint) in cases {
         let done = project.ship(args).any_stderr().status(2).run();
@@ -43,7 +59,12 @@ hint: did you mean inventory/local.toml? Run `ship deploy inventory/local.toml -
         .run();
     for word in ["local", "local.toml", "inventory/local"] {
         let done = project.ship(&["status", word]).any_stderr().status(2).run();
-        assert!(done.stderr.ends_with("Run `ship status inventory/local.toml`\n"), "{word}: {}", done.stderr);
+        assert!(
+            done.stderr
+                .ends_with("Run `ship status inventory/local.toml`\n"),
+            "{word}: {}",
+            done.stderr
+        );
     }
     project
         .ship(&["status", "inventory"])
@@ -69,7 +90,11 @@ hint: run `ship deploy inventory.toml`
         .status(2)
         .run();
     fs::create_dir(project.path("inventory")).expect("our own directory");
-    fs::write(project.path("inventory/b.toml"), "playbook = \"../playbook.toml\"\n").expect("our own file");
+    fs::write(
+        project.path("inventory/b.toml"),
+        "playbook = \"../playbook.toml\"\n",
+    )
+    .expect("our own file");
     project
         .ship(&["plan", "./playbook.toml"])
         .stderr(str![[r#"
@@ -86,10 +111,28 @@ hint: name the inventory:
 #[test]
 fn setting_without_its_table_is_answered_with_the_whole_key() {
     let project = Project::small();
-    let done = project.ship(&["plan", "--set", "max_surge=2"]).any_stderr().status(2).run();
-    assert!(done.stderr.contains("did you mean `--set rollout.max_surge=2`?"), "{}", done.stderr);
-    let done = project.ship(&["plan", "--set", "service.interval=2s"]).any_stderr().status(2).run();
-    assert!(done.stderr.contains("did you mean `--set readiness.interval=2s`?"), "{}", done.stderr);
+    let done = project
+        .ship(&["plan", "--set", "max_surge=2"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr
+            .contains("did you mean `--set rollout.max_surge=2`?"),
+        "{}",
+        done.stderr
+    );
+    let done = project
+        .ship(&["plan", "--set", "service.interval=2s"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr
+            .contains("did you mean `--set readiness.interval=2s`?"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -109,11 +152,22 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
     project.deploy("0.8");
     project.deploy("0.9");
     let done = project.ship(&["rollback", "--dry-run"]).any_stdout().run();
-    assert!(done.stdout.starts_with("page 0.8 on local"), "{}", done.stdout);
-    assert!(done.stdout.contains("start  0.8 at node1:"), "{}", done.stdout);
+    assert!(
+        done.stdout.starts_with("page 0.8 on local"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stdout.contains("start  0.8 at node1:"),
+        "{}",
+        done.stdout
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     for (flag, revision) in [("--lock-timeout", "1"), ("--lock-wait", "2")] {
-        project.ship(&["rollback", flag, "1s", "--to-revision", revision]).any_stderr().run();
+        project
+            .ship(&["rollback", flag, "1s", "--to-revision", revision])
+            .any_stderr()
+            .run();
     }
 }
 
@@ -121,8 +175,16 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
 fn nothing_is_announced_that_is_refused() {
     let project = Project::small();
     project.deploy("0.8");
-    let done = project.ship(&["scale", "--replicas", "5"]).any_stderr().status(2).run();
-    assert!(done.stderr.starts_with("error: 5 replicas need 5 slots"), "{}", done.stderr);
+    let done = project
+        .ship(&["scale", "--replicas", "5"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr.starts_with("error: 5 replicas need 5 slots"),
+        "{}",
+        done.stderr
+    );
     assert!(!done.stderr.contains("scaled"), "{}", done.stderr);
 }
 
@@ -130,9 +192,15 @@ fn nothing_is_announced_that_is_refused() {
 fn to_a_full_disk(project: &Project, args: &[&str]) -> crate::support::command::Done {
     let ship = ship_command(project.root(), args);
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(ship.get_program()).args(ship.get_args());
+    command
+        .args(["-c", "exec \"$@\" >/dev/full", "sh"])
+        .arg(ship.get_program())
+        .args(ship.get_args());
     command.current_dir(project.root()).env_clear();
-    command.envs(ship.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.envs(
+        ship.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     Running::spawn(command).wait()
 }
 
@@ -149,30 +217,70 @@ fn output_that_is_lost_is_an_error() {
     ];
     for args in calls {
         let done = to_a_full_disk(&project, args).exits(1);
-        assert!(done.stderr.contains("error: cannot write to stdout: No space left"), "{args:?}: {}", done.stderr);
+        assert!(
+            done.stderr
+                .contains("error: cannot write to stdout: No space left"),
+            "{args:?}: {}",
+            done.stderr
+        );
     }
-    assert_eq!(project.history(), ["1 0.8 succeeded"], "the rollout went on");
+    assert_eq!(
+        project.history(),
+        ["1 0.8 succeeded"],
+        "the rollout went on"
+    );
 }
 
 #[test]
 fn broken_database_is_told_with_the_way_out() {
     let project = Project::small();
     project.deploy("0.8");
-    fs::write(project.path(".ship/ship.db"), "this is no database, and longer than a hundred bytes".repeat(10))
-        .expect("our own file");
-    let done = project.ship(&["status", "inventory.toml"]).any_stderr().status(1).run();
-    assert!(done.stderr.contains("hint: move the database away with `mv "), "{}", done.stderr);
-    assert!(done.stderr.contains("the next deploy adopts what runs on the hosts"), "{}", done.stderr);
+    fs::write(
+        project.path(".ship/ship.db"),
+        "this is no database, and longer than a hundred bytes".repeat(10),
+    )
+    .expect("our own file");
+    let done = project
+        .ship(&["status", "inventory.toml"])
+        .any_stderr()
+        .status(1)
+        .run();
+    assert!(
+        done.stderr
+            .contains("hint: move the database away with `mv "),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr
+            .contains("the next deploy adopts what runs on the hosts"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
 fn host_is_named_once() {
     let project = Project::small();
     let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
-    let remote = inventory.replace("transport = \"local\"", "transport = \"ssh\"\nport = 9\nconnect_timeout = \"1s\"");
+    let remote = inventory.replace(
+        "transport = \"local\"",
+        "transport = \"ssh\"\nport = 9\nconnect_timeout = \"1s\"",
+    );
     fs::write(project.path("inventory.toml"), remote).expect("our own file");
-    for (args, status) in [(&["check"][..], 7), (&["status"], 0), (&["deploy"], 7), (&["plan"], 7), (&["logs"], 7)] {
-        let done = project.ship(args).any_stdout().any_stderr().status(status).run();
+    for (args, status) in [
+        (&["check"][..], 7),
+        (&["status"], 0),
+        (&["deploy"], 7),
+        (&["plan"], 7),
+        (&["logs"], 7),
+    ] {
+        let done = project
+            .ship(args)
+            .any_stdout()
+            .any_stderr()
+            .status(status)
+            .run();
         for line in done.stdout.lines().chain(done.stderr.lines()) {
             assert!(line.matches("node1").count() <= 1, "{args:?}: {line}");
         }

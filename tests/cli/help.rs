@@ -195,11 +195,25 @@ Options:
 #[test]
 fn every_verb_has_help() {
     let project = Project::new();
-    for verb in
-        ["deploy", "plan", "check", "status", "history", "logs", "rollback", "undo", "cron", "completions", "man"]
-    {
+    for verb in [
+        "deploy",
+        "plan",
+        "check",
+        "status",
+        "history",
+        "logs",
+        "rollback",
+        "undo",
+        "cron",
+        "completions",
+        "man",
+    ] {
         let done = project.ship(&[verb, "--help"]).any_stdout().run();
-        assert!(done.stdout.contains("Usage: ship "), "{verb}: {}", done.stdout);
+        assert!(
+            done.stdout.contains("Usage: ship "),
+            "{verb}: {}",
+            done.stdout
+        );
     }
 }
 
@@ -248,8 +262,16 @@ For more information, try '--help'.
 #[test]
 fn completions_are_made_for_each_shell() {
     let project = Project::new();
-    for (shell, mark) in [("bash", "complete -F _ship"), ("zsh", "#compdef ship"), ("fish", "complete -c ship")] {
-        let script = project.ship(&["completions", shell]).any_stdout().run().stdout;
+    for (shell, mark) in [
+        ("bash", "complete -F _ship"),
+        ("zsh", "#compdef ship"),
+        ("fish", "complete -c ship"),
+    ] {
+        let script = project
+            .ship(&["completions", shell])
+            .any_stdout()
+            .run()
+            .stdout;
         assert!(script.contains(mark), "{shell}: {script}");
         for verb in ["deploy", "rollback", "undo", "history"] {
             assert!(script.contains(verb), "{shell} does not know {verb}");
@@ -276,7 +298,15 @@ For more information, try '--help'.
 fn the_manual_page_is_roff_with_every_verb() {
     let page = Project::new().ship(&["man"]).any_stdout().run().stdout;
     assert!(page.contains(".TH ship 1"), "{page}");
-    for verb in ["deploy", "plan", "check", "status", "history", "rollback", "Exit codes"] {
+    for verb in [
+        "deploy",
+        "plan",
+        "check",
+        "status",
+        "history",
+        "rollback",
+        "Exit codes",
+    ] {
         assert!(page.contains(verb), "the manual lacks {verb}");
     }
 }
@@ -286,9 +316,18 @@ fn unread(project: &Project, args: &[&str]) {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
     let mut ship: Command = ship_command(project.root(), args);
-    let output = ship.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().expect("ship runs");
+    let output = ship
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .expect("ship runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{args:?}");
+    assert_eq!(
+        (output.status.code(), stderr.as_ref()),
+        (Some(0), ""),
+        "{args:?}"
+    );
 }
 
 #[test]

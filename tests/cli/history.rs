@@ -16,7 +16,10 @@ nothing was deployed from here yet; `ship status` shows what the hosts run
 
 "#]])
         .run();
-    project.ship(&["history", "inventory.toml", "--output", "json"]).stdout("[]\n").run();
+    project
+        .ship(&["history", "inventory.toml", "--output", "json"])
+        .stdout("[]\n")
+        .run();
 }
 
 #[test]
@@ -24,8 +27,15 @@ fn the_newest_comes_first_with_its_cause_and_its_outcome() {
     let project = Project::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "--version", "0.9", "--cause", "ticket 42"]).any_stderr().run();
-    project.ship(&["deploy", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "--version", "0.9", "--cause", "ticket 42"])
+        .any_stderr()
+        .run();
+    project
+        .ship(&["deploy", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     project
         .ship(&["history"])
         .stdout(str![[r#"
@@ -41,8 +51,17 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
 #[test]
 fn the_keys_for_programs_are_a_contract() {
     let project = Project::small();
-    project.ship(&["deploy", "inventory.toml", "--cause", "ticket 42"]).any_stderr().run();
-    let history = call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout);
+    project
+        .ship(&["deploy", "inventory.toml", "--cause", "ticket 42"])
+        .any_stderr()
+        .run();
+    let history = call::json(
+        &project
+            .ship(&["history", "--output", "json"])
+            .any_stdout()
+            .run()
+            .stdout,
+    );
     let entry = &history[0];
     for (key, value) in [
         ("revision", json!(1)),
@@ -52,9 +71,24 @@ fn the_keys_for_programs_are_a_contract() {
     ] {
         assert_eq!(entry[key], value, "{key}");
     }
-    assert!(entry["digest"].as_str().is_some_and(|digest| digest.len() == 64), "{entry}");
-    assert!(entry["who"].as_str().is_some_and(|who| who.starts_with("tester@")), "{entry}");
-    assert!(entry["when"].as_str().is_some_and(|when| when.ends_with('Z')), "{entry}");
+    assert!(
+        entry["digest"]
+            .as_str()
+            .is_some_and(|digest| digest.len() == 64),
+        "{entry}"
+    );
+    assert!(
+        entry["who"]
+            .as_str()
+            .is_some_and(|who| who.starts_with("tester@")),
+        "{entry}"
+    );
+    assert!(
+        entry["when"]
+            .as_str()
+            .is_some_and(|when| when.ends_with('Z')),
+        "{entry}"
+    );
     assert!(entry["duration_s"].is_f64(), "{entry}");
 }
 
@@ -111,11 +145,24 @@ the fleet is on this release (revision 1 (0.8))
 "#]])
         .run();
     // What the command line has set is part of the release, and in no playbook.
-    let args = ["deploy", "--version", "0.9", "--set", "service.env.MODE=fast", "--set", "service.stop_timeout=9s"];
+    let args = [
+        "deploy",
+        "--version",
+        "0.9",
+        "--set",
+        "service.env.MODE=fast",
+        "--set",
+        "service.stop_timeout=9s",
+    ];
     project.ship(&args).any_stderr().run();
-    let done = project.ship(&["history", "--revision", "1"]).any_stdout().run();
-    let (_, differs) =
-        done.stdout.split_once("the fleet is on revision 2 (0.9), which differs:\n").expect("it differs");
+    let done = project
+        .ship(&["history", "--revision", "1"])
+        .any_stdout()
+        .run();
+    let (_, differs) = done
+        .stdout
+        .split_once("the fleet is on revision 2 (0.9), which differs:\n")
+        .expect("it differs");
     snapbox::assert_data_eq!(
         differs,
         str![[r#"
@@ -131,9 +178,17 @@ the fleet is on this release (revision 1 (0.8))
     let entry = call::json(&project.ship(&args).any_stdout().run().stdout);
     assert_eq!(entry["compared_with"], 2);
     let differs = entry["differs"].as_array().expect("lines");
-    assert!(differs.contains(&json!("+ env.MODE = \"fast\"")), "{differs:?}");
+    assert!(
+        differs.contains(&json!("+ env.MODE = \"fast\"")),
+        "{differs:?}"
+    );
     assert_eq!(entry["proven"], true);
-    assert!(entry["playbook"].as_str().is_some_and(|playbook| playbook.contains("version = \"0.8\"")), "{entry}");
+    assert!(
+        entry["playbook"]
+            .as_str()
+            .is_some_and(|playbook| playbook.contains("version = \"0.8\"")),
+        "{entry}"
+    );
 }
 
 #[test]
@@ -157,31 +212,86 @@ fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
         project.release(version, Behaviour::Good);
         project.deploy(version);
     }
-    assert_eq!(project.history(), ["5 1.2 succeeded", "4 1.1 succeeded", "3 1.0 succeeded"]);
-    let releases = std::fs::read_dir(project.path(".ship/hosts/node1/page/releases")).expect("releases").count();
+    assert_eq!(
+        project.history(),
+        ["5 1.2 succeeded", "4 1.1 succeeded", "3 1.0 succeeded"]
+    );
+    let releases = std::fs::read_dir(project.path(".ship/hosts/node1/page/releases"))
+        .expect("releases")
+        .count();
     assert_eq!(releases, 3);
 }
 
 #[test]
 fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
     let project = Project::new().with("replicas = 3", "replicas = 1");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.8", "--cause", "ticket 42"]).any_stderr().run();
-    let rows = || call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout);
+    project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.8",
+            "--cause",
+            "ticket 42",
+        ])
+        .any_stderr()
+        .run();
+    let rows = || {
+        call::json(
+            &project
+                .ship(&["history", "--output", "json"])
+                .any_stdout()
+                .run()
+                .stdout,
+        )
+    };
     let first = rows()[0].clone();
-    project.ship(&["restart", "--cause", "memory"]).any_stderr().run();
-    project.ship(&["scale", "inventory.toml", "--replicas", "2"]).any_stderr().run();
-    project.ship(&["deploy", "--version", "0.8", "--set", "rollout.replicas=1"]).any_stderr().run();
+    project
+        .ship(&["restart", "--cause", "memory"])
+        .any_stderr()
+        .run();
+    project
+        .ship(&["scale", "inventory.toml", "--replicas", "2"])
+        .any_stderr()
+        .run();
+    project
+        .ship(&["deploy", "--version", "0.8", "--set", "rollout.replicas=1"])
+        .any_stderr()
+        .run();
     let rows = rows();
-    assert_eq!(rows[3], first, "who, when, how long and how it ended are those of the deploy");
-    let told: Vec<_> = rows.as_array().expect("rows").iter().map(|row| json!([row["verb"], row["cause"]])).collect();
-    let verbs = [["deploy", "deploy 0.8"], ["scale", "scale to 2"], ["restart", "memory"], ["deploy", "ticket 42"]];
+    assert_eq!(
+        rows[3], first,
+        "who, when, how long and how it ended are those of the deploy"
+    );
+    let told: Vec<_> = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| json!([row["verb"], row["cause"]]))
+        .collect();
+    let verbs = [
+        ["deploy", "deploy 0.8"],
+        ["scale", "scale to 2"],
+        ["restart", "memory"],
+        ["deploy", "ticket 42"],
+    ];
     assert_eq!(told, verbs.map(|row| json!(row)));
     // None of them is one to go back to.
     project.deploy("0.9");
     let done = project.ship(&["rollback"]).any_stderr().run();
-    assert!(done.stderr.contains("page 0.8 (revision 6)"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("page 0.8 (revision 6)"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(
-        call::json(&project.ship(&["history", "--output", "json"]).any_stdout().run().stdout)[0]["cause"],
+        call::json(
+            &project
+                .ship(&["history", "--output", "json"])
+                .any_stdout()
+                .run()
+                .stdout
+        )[0]["cause"],
         "rollback to revision 4"
     );
 }

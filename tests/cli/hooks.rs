@@ -21,37 +21,74 @@ fn told(lines: &[Value]) -> Vec<String> {
     let hooks = lines.iter().filter(|line| line["event"] == "hook_ran");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let row = |it: &Value| {
-        let said: Vec<_> = it["output"].as_array().expect("an array").iter().map(text).collect();
+        let said: Vec<_> = it["output"]
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(text)
+            .collect();
         let slot = format!("{}:{}", text(&it["slot"]["host"]), it["slot"]["port"]);
-        format!("{slot} {} {}: {}", text(&it["point"]), it["ok"], said.join(" / "))
+        format!(
+            "{slot} {} {}: {}",
+            text(&it["point"]),
+            it["ok"],
+            said.join(" / ")
+        )
     };
     hooks.map(row).collect()
 }
 
 #[test]
 fn each_instance_runs_the_hooks_of_its_own_release() {
-    let say = "echo $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION $SHIP_HOST $SHIP_PORT {{ port }}; ls";
-    let project =
-        with(&[("before_start", say), ("after_start", "echo up"), ("before_stop", say), ("after_stop", "pwd")]);
-    let done = project.ship(&["deploy", "inventory.toml", "--output", "json"]).any_stdout().run();
+    let say = "echo $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION $SHIP_HOST $SHIP_PORT \
+               {{ port }}; ls";
+    let project = with(&[
+        ("before_start", say),
+        ("after_start", "echo up"),
+        ("before_stop", say),
+        ("after_stop", "pwd"),
+    ]);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
     let said = "page local 0.8 1 node1 8081 8081 / behaviour / page.py";
     assert_eq!(
         told(&json_lines(&done.stdout)),
-        [format!("node1:8081 before_start true: {said}"), "node1:8081 after_start true: up".into()]
+        [
+            format!("node1:8081 before_start true: {said}"),
+            "node1:8081 after_start true: up".into()
+        ]
     );
     let project = project.with("$SHIP_SERVICE", "another");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.9",
+            "--output",
+            "json",
+        ])
+        .any_stdout()
+        .run();
     let lines = told(&json_lines(&done.stdout));
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert_eq!(
         lines[..3],
         [
-            "node1:8082 before_start true: another local 0.9 2 node1 8082 8082 / behaviour / page.py".into(),
+            "node1:8082 before_start true: another local 0.9 2 node1 8082 8082 / behaviour / \
+             page.py"
+                .into(),
             "node1:8082 after_start true: up".into(),
             format!("node1:8081 before_stop true: {said}"),
         ]
     );
-    assert!(lines[3].starts_with("node1:8081 after_stop true: /") && lines[3].ends_with("/app"), "{}", lines[3]);
+    assert!(
+        lines[3].starts_with("node1:8081 after_stop true: /") && lines[3].ends_with("/app"),
+        "{}",
+        lines[3]
+    );
 }
 
 #[test]

@@ -13,11 +13,23 @@ fn one_host_at_a_time_is_without_it() {
         .on(&["node1", "node2", "node3"]);
     project.deploy("0.8");
     let before = project.status();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--output",
+        "json",
+    ];
     let done = project.ship(&args).any_stdout().run();
     let course = Course::of(&before, &json_lines(&done.stdout));
-    let of = |node: &str| ["stop", "stopped", "start", "ready"].map(|step| format!("{step} {node}:8081"));
+    let of = |node: &str| {
+        ["stop", "stopped", "start", "ready"].map(|step| format!("{step} {node}:8081"))
+    };
     assert_eq!(course.steps, ["node1", "node2", "node3"].map(of).concat());
     assert_eq!((course.most_running, course.fewest_ready), (3, 2));
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node3:8081 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node3:8081 0.9"]
+    );
 }

@@ -27,17 +27,41 @@ then:
         .run();
     // Everything but the machines and the build is there.
     fs::create_dir(dir.join("build")).expect("our own directory");
-    fs::copy(project.path("page-0.8/page.py"), dir.join("build/my-shop-1.0.tar.gz")).expect("our own files");
-    let said = project.ship(&["plan", "inventory.toml"]).within(&dir).any_stderr().status(2).run().stderr;
-    assert!(said.contains("my-shop-1.0.tar.gz is no whole gzip tar archive"), "{said}");
+    fs::copy(
+        project.path("page-0.8/page.py"),
+        dir.join("build/my-shop-1.0.tar.gz"),
+    )
+    .expect("our own files");
+    let said = project
+        .ship(&["plan", "inventory.toml"])
+        .within(&dir)
+        .any_stderr()
+        .status(2)
+        .run()
+        .stderr;
+    assert!(
+        said.contains("my-shop-1.0.tar.gz is no whole gzip tar archive"),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_is_there_already_stays_as_it_is() {
     let project = Project::new();
     let before = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
-    let said = project.ship(&["init", "other.toml"]).any_stderr().status(2).run().stderr;
-    assert!(said.contains("playbook.toml is there already, and stays as it is"), "{said}");
+    let said = project
+        .ship(&["init", "other.toml"])
+        .any_stderr()
+        .status(2)
+        .run()
+        .stderr;
+    assert!(
+        said.contains("playbook.toml is there already, and stays as it is"),
+        "{said}"
+    );
     assert!(!project.path("other.toml").exists());
-    assert_eq!(fs::read_to_string(project.path("playbook.toml")).expect("our own file"), before);
+    assert_eq!(
+        fs::read_to_string(project.path("playbook.toml")).expect("our own file"),
+        before
+    );
 }

@@ -1,4 +1,5 @@
-//! Files that are wrong: what, where, and what would be right; every problem at once, and nothing is touched.
+//! Files that are wrong: what, where, and what would be right; every problem at once, and nothing
+//! is touched.
 
 use std::fs;
 

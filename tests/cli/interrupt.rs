@@ -32,9 +32,16 @@ deploy of 0.9 (revision 2) began [TOOK] ago and was cut off, with 1 of 3 updated
     project.open_gate();
     let done = project.deploy("0.9");
     // What the killed one has started is not started again.
-    assert!(!done.stderr.contains("node4:8081  started"), "{}", done.stderr);
+    assert!(
+        !done.stderr.contains("node4:8081  started"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
 }
 
 #[test]
@@ -47,7 +54,10 @@ fn a_deploy_that_was_killed_can_be_rolled_back() {
     deploy.signal("KILL");
     assert_eq!(deploy.wait().code, None);
     project.ship(&["rollback"]).any_stderr().run();
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
 }
 
 #[test]
@@ -71,11 +81,17 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
           next    `ship resume` goes on from here, `ship abort` goes back
 "#]]
     );
-    assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.9"]
+    );
     assert_eq!(project.history(), ["2 0.9 interrupted", "1 0.8 succeeded"]);
 
     project.deploy("0.9");
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 
@@ -89,7 +105,12 @@ fn being_told_to_end_is_as_good_as_ctrl_c() {
         deploy.await_words("1 old replicas are pending");
         deploy.signal(signal);
         let done = deploy.wait().exits(130);
-        assert!(done.stderr.contains(&format!("SIG{signal}: nothing new is started")), "{}", done.stderr);
+        assert!(
+            done.stderr
+                .contains(&format!("SIG{signal}: nothing new is started")),
+            "{}",
+            done.stderr
+        );
     }
     project.open_gate();
     project.deploy("0.9");
@@ -121,6 +142,9 @@ fn the_second_ctrl_c_leaves_at_once() {
     project.open_gate();
     project.deploy("0.9");
     let running = project.running();
-    assert!(running.len() == 3 && running.iter().all(|instance| instance.ends_with(" 0.9")), "{running:?}");
+    assert!(
+        running.len() == 3 && running.iter().all(|instance| instance.ends_with(" 0.9")),
+        "{running:?}"
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }

@@ -13,14 +13,20 @@ use crate::support::world::{until, write};
 /// Waits until it has said this on stdout.
 #[track_caller]
 fn await_stdout(running: &mut Running, words: &str) {
-    until(words, PATIENCE, || running.stdout_so_far().contains(words).then_some(()));
+    until(words, PATIENCE, || {
+        running.stdout_so_far().contains(words).then_some(())
+    });
 }
 
 /// Waits until nothing runs in the project's directory but these.
 #[track_caller]
 fn await_only(project: &Project, processes: &[u32]) {
     until("nothing of it is left", PATIENCE, || {
-        project.processes().iter().all(|pid| processes.contains(pid)).then_some(())
+        project
+            .processes()
+            .iter()
+            .all(|pid| processes.contains(pid))
+            .then_some(())
     });
 }
 
@@ -43,14 +49,31 @@ node3:8081  page 0.8 starts, its behaviour is good
 fn an_instance_is_meant_by_its_host_its_slot_or_the_beginning_of_its_name() {
     let project = Project::new();
     project.deploy("0.8");
-    let name = project.status()["instances"][1]["name"].as_str().expect("a name").to_owned();
+    let name = project.status()["instances"][1]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     let digits = &name[..name.len() - 1];
-    for words in [&["node2"][..], &["inventory.toml", "node2"], &["node2:8081"], &["node2:8081", "inventory.toml"]] {
-        let done = project.ship(&[&["logs"], words].concat()).any_stdout().run();
-        assert_eq!(done.stdout, "node2:8081  page 0.8 starts, its behaviour is good\n", "{words:?}");
+    for words in [
+        &["node2"][..],
+        &["inventory.toml", "node2"],
+        &["node2:8081"],
+        &["node2:8081", "inventory.toml"],
+    ] {
+        let done = project
+            .ship(&[&["logs"], words].concat())
+            .any_stdout()
+            .run();
+        assert_eq!(
+            done.stdout, "node2:8081  page 0.8 starts, its behaviour is good\n",
+            "{words:?}"
+        );
     }
     let done = project.ship(&["logs", digits]).any_stdout().run();
-    assert_eq!(done.stdout, "node2:8081  page 0.8 starts, its behaviour is good\n");
+    assert_eq!(
+        done.stdout,
+        "node2:8081  page 0.8 starts, its behaviour is good\n"
+    );
     let done = project.ship(&["logs", "page-"]).any_stdout().run();
     assert_eq!(done.stdout.lines().count(), 3);
 }
@@ -73,29 +96,55 @@ error: no instance, host or slot is meant by node7, node1:80; there is:
 #[test]
 fn no_more_than_the_last_lines_are_shown() {
     let project = Project::small();
-    let chatty = format!("for n in range(300): print('line', n, flush=True)\n{}", include_str!("page.py"));
+    let chatty = format!(
+        "for n in range(300): print('line', n, flush=True)\n{}",
+        include_str!("page.py")
+    );
     write(&project.path("page-0.8/page.py"), &chatty);
     project.deploy("0.8");
-    let lines = |args: &[&str]| project.ship(&[&["logs"], args].concat()).any_stdout().run().stdout;
+    let lines = |args: &[&str]| {
+        project
+            .ship(&[&["logs"], args].concat())
+            .any_stdout()
+            .run()
+            .stdout
+    };
     assert_eq!(lines(&[]).lines().count(), 100);
     assert_eq!(lines(&["--since", "1h"]).lines().count(), 301);
-    assert_eq!(lines(&["-n", "2"]), "node1:8081  line 299\nnode1:8081  page 0.8 starts, its behaviour is good\n");
+    assert_eq!(
+        lines(&["-n", "2"]),
+        "node1:8081  line 299\nnode1:8081  page 0.8 starts, its behaviour is good\n"
+    );
 }
 
 #[test]
 fn what_would_move_the_cursor_is_not_passed_on() {
     let project = Project::small();
-    let rude =
-        format!("print('\\x1b[2J\\x1b[31mred\\x1b[0m\\r\\tnode9:1  forged', flush=True)\n{}", include_str!("page.py"));
+    let rude = format!(
+        "print('\\x1b[2J\\x1b[31mred\\x1b[0m\\r\\tnode9:1  forged', flush=True)\n{}",
+        include_str!("page.py")
+    );
     write(&project.path("page-0.8/page.py"), &rude);
     project.deploy("0.8");
     let done = project.ship(&["logs"]).any_stdout().run();
-    assert_eq!(done.stdout.lines().next(), Some("node1:8081  red  node9:1  forged"));
+    assert_eq!(
+        done.stdout.lines().next(),
+        Some("node1:8081  red  node9:1  forged")
+    );
     // A program gets it as it was.
-    let done = project.ship(&["logs", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&["logs", "--output", "json"])
+        .any_stdout()
+        .run();
     let first = &json_lines(&done.stdout)[0];
-    assert_eq!(first["text"], "\u{1b}[2J\u{1b}[31mred\u{1b}[0m\r\tnode9:1  forged");
-    assert_eq!((first["host"].as_str(), first["port"].as_u64()), (Some("node1"), Some(8081)));
+    assert_eq!(
+        first["text"],
+        "\u{1b}[2J\u{1b}[31mred\u{1b}[0m\r\tnode9:1  forged"
+    );
+    assert_eq!(
+        (first["host"].as_str(), first["port"].as_u64()),
+        (Some("node1"), Some(8081))
+    );
 }
 
 #[test]
@@ -103,7 +152,11 @@ fn what_failed_in_the_night_is_there_in_the_morning() {
     let project = Project::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     project
         .ship(&["logs", "--since", "1h"])
         .stdout(str![[r#"
@@ -152,10 +205,16 @@ fn a_follower_sees_the_next_version_come_and_ends_at_ctrl_c_with_nothing_left() 
     let mut logs = project.ship(&["logs", "--follow"]).spawn();
     await_stdout(&mut logs, "node3:8081  page 0.8 starts");
     project.deploy("0.9");
-    for words in ["node1:8081  page 0.9 starts", "node2:8081  page 0.9 starts", "node4:8081  page 0.9 starts"] {
+    for words in [
+        "node1:8081  page 0.9 starts",
+        "node2:8081  page 0.9 starts",
+        "node4:8081  page 0.9 starts",
+    ] {
         await_stdout(&mut logs, words);
     }
-    let services: Vec<_> = ["node1", "node2", "node4"].map(|node| project.pid(node, 8081)).into();
+    let services: Vec<_> = ["node1", "node2", "node4"]
+        .map(|node| project.pid(node, 8081))
+        .into();
     logs.signal("INT");
     let done = logs.wait().exits(0);
     assert_eq!(done.stderr, "");
@@ -182,17 +241,29 @@ fn a_follower_that_nobody_reads_ends_well() {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
     let mut ship = ship_command(project.root(), &["logs", "-f"]);
-    let ship = ship.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().expect("ship runs");
+    let ship = ship
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ship runs");
     let output = ship.wait_with_output().expect("our own child");
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), b"".as_slice())
+    );
     await_only(&project, &[project.pid("node1", 8081)]);
 }
 
 #[test]
 fn a_follower_waits_for_what_is_not_there_yet() {
     let project = Project::small();
-    let mut logs = project.ship(&["logs", "inventory.toml", "-f", "-n", "1"]).spawn();
-    until("somebody follows", PATIENCE, || (project.processes().len() > 3).then_some(()));
+    let mut logs = project
+        .ship(&["logs", "inventory.toml", "-f", "-n", "1"])
+        .spawn();
+    until("somebody follows", PATIENCE, || {
+        (project.processes().len() > 3).then_some(())
+    });
     project.deploy("0.8");
     await_stdout(&mut logs, "node1:8081  page 0.8 starts");
     logs.signal("TERM");

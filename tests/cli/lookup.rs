@@ -15,9 +15,16 @@ fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
     for args in [&["status"][..], &["history"], &["plan"], &["check"]] {
         project.ship(args).within(&deep).any_stdout().run();
     }
-    project.ship(&["deploy", "--version", "0.9"]).within(&deep).any_stderr().run();
+    project
+        .ship(&["deploy", "--version", "0.9"])
+        .within(&deep)
+        .any_stderr()
+        .run();
     project.ship(&["rollback"]).within(&deep).any_stderr().run();
-    assert_eq!(project.history(), ["3 0.8 succeeded", "2 0.9 succeeded", "1 0.8 succeeded"]);
+    assert_eq!(
+        project.history(),
+        ["3 0.8 succeeded", "2 0.9 succeeded", "1 0.8 succeeded"]
+    );
     assert!(!deep.join(".ship").exists());
 }
 
@@ -26,9 +33,18 @@ fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
     let project = Project::small();
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let inventory = project.path("inventory.toml").display().to_string();
-    project.ship(&["deploy", &inventory]).within(elsewhere.path()).any_stderr().run();
+    project
+        .ship(&["deploy", &inventory])
+        .within(elsewhere.path())
+        .any_stderr()
+        .run();
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
-    assert_eq!(fs::read_dir(elsewhere.path()).expect("our own directory").count(), 0);
+    assert_eq!(
+        fs::read_dir(elsewhere.path())
+            .expect("our own directory")
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -37,10 +53,19 @@ fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
     project.deploy("0.8");
     let below = project.path("below");
     fs::create_dir(&below).expect("our own directory");
-    fs::copy(project.path("inventory.toml"), below.join("inventory.toml")).expect("our own directory");
+    fs::copy(project.path("inventory.toml"), below.join("inventory.toml"))
+        .expect("our own directory");
     for verb in ["deploy", "status"] {
-        let done = project.ship(&[verb]).within(&below).any_stderr().status(2).run();
-        let listed = format!("name one:\n  inventory.toml\n  {}\n", project.path("inventory.toml").display());
+        let done = project
+            .ship(&[verb])
+            .within(&below)
+            .any_stderr()
+            .status(2)
+            .run();
+        let listed = format!(
+            "name one:\n  inventory.toml\n  {}\n",
+            project.path("inventory.toml").display()
+        );
         assert!(done.stderr.ends_with(&listed), "{}", done.stderr);
     }
 }
@@ -48,7 +73,11 @@ fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
 #[test]
 fn of_two_fleets_one_must_be_named() {
     let project = Project::small();
-    fs::write(project.path("staging.toml"), project.inventory("staging", &NODES[3..])).expect("our own directory");
+    fs::write(
+        project.path("staging.toml"),
+        project.inventory("staging", &NODES[3..]),
+    )
+    .expect("our own directory");
     project.deploy("0.8");
     project.ship(&["deploy", "staging.toml"]).any_stderr().run();
     let before = project.processes();

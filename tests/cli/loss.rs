@@ -33,11 +33,18 @@ impl Front {
     fn before(project: &Project) -> Self {
         let places = NODES.iter().flat_map(|node| {
             let address = project.address(node);
-            [8081, 8082].map(|port| format!("{address}:{port}").parse::<SocketAddr>().expect("a place"))
+            [8081, 8082].map(|port| {
+                format!("{address}:{port}")
+                    .parse::<SocketAddr>()
+                    .expect("a place")
+            })
         });
         let places: Vec<_> = places.collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let front = Self { address: listener.local_addr().expect("bound"), shared: Arc::default() };
+        let front = Self {
+            address: listener.local_addr().expect("bound"),
+            shared: Arc::default(),
+        };
         let shared = Arc::clone(&front.shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -101,7 +108,10 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
     };
     let length = body.len();
     // Whoever asked may have gone.
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
 }
 
 /// The last line, which is the one that a user reads.
@@ -112,10 +122,23 @@ fn last_line(stderr: &str) -> &str {
 
 #[track_caller]
 fn assert_nothing_lost(line: &str) {
-    let rest = line.strip_prefix("probe   0 of ").unwrap_or_else(|| panic!("{line}"));
-    let (requests, rest) = rest.split_once(" requests failed (p50 ").unwrap_or_else(|| panic!("{line}"));
-    assert!(requests.replace(',', "").parse::<u64>().is_ok_and(|requests| requests >= 5), "{line}");
-    assert!(rest.ends_with(" ms)") && rest.contains(" ms, p99 "), "{line}");
+    let rest = line
+        .strip_prefix("probe   0 of ")
+        .unwrap_or_else(|| panic!("{line}"));
+    let (requests, rest) = rest
+        .split_once(" requests failed (p50 ")
+        .unwrap_or_else(|| panic!("{line}"));
+    assert!(
+        requests
+            .replace(',', "")
+            .parse::<u64>()
+            .is_ok_and(|requests| requests >= 5),
+        "{line}"
+    );
+    assert!(
+        rest.ends_with(" ms)") && rest.contains(" ms, p99 "),
+        "{line}"
+    );
 }
 
 /// Seldom enough for many tests on two cores.
@@ -137,26 +160,52 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
     let project = Project::small();
     let front = Front::before(&project);
     project.deploy("0.8");
-    let args =
-        ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url(), "--set", "probe.interval=20ms"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--probe",
+        &front.url(),
+        "--set",
+        "probe.interval=20ms",
+    ];
     let done = project.ship(&args).any_stderr().run();
     assert_nothing_lost(last_line(&done.stderr));
     for version in ["0.8", "0.9"] {
-        let said =
-            done.stderr.lines().any(|line| line.contains("  served  ") && line.contains(&format!("by {version}, ")));
+        let said = done
+            .stderr
+            .lines()
+            .any(|line| line.contains("  served  ") && line.contains(&format!("by {version}, ")));
         assert!(said, "{}", done.stderr);
     }
     // Later too it can be read.
     let status = project.ship(&["status"]).any_stdout().run();
     let told = last_line(&status.stdout);
-    assert!(told.starts_with("deploy of 0.9 (revision 2): 0 of "), "{told}");
-    let history = project.ship(&["history", "--revision", "2"]).any_stdout().run();
-    assert!(history.stdout.contains("\nprobe     0 of "), "{}", history.stdout);
-    let history = project.ship(&["history", "--revision", "1"]).any_stdout().run();
+    assert!(
+        told.starts_with("deploy of 0.9 (revision 2): 0 of "),
+        "{told}"
+    );
+    let history = project
+        .ship(&["history", "--revision", "2"])
+        .any_stdout()
+        .run();
+    assert!(
+        history.stdout.contains("\nprobe     0 of "),
+        "{}",
+        history.stdout
+    );
+    let history = project
+        .ship(&["history", "--revision", "1"])
+        .any_stdout()
+        .run();
     assert!(!history.stdout.contains("\nprobe "), "{}", history.stdout);
     let status = project.status();
     assert_eq!(
-        (&status["rollout"]["loss"]["failed"], &status["rollout"]["loss"]["max_failed"]),
+        (
+            &status["rollout"]["loss"]["failed"],
+            &status["rollout"]["loss"]["max_failed"]
+        ),
         (&0.into(), &0.into())
     );
 }
@@ -164,10 +213,20 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
 #[test]
 fn a_first_deploy_is_counted_from_its_first_answer() {
     let (project, _front) = asked();
-    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
-    let early = done.stderr.lines().any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .run();
+    let early = done
+        .stderr
+        .lines()
+        .any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
     assert!(early, "{}", done.stderr);
-    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+    assert!(
+        last_line(&done.stderr).starts_with("probe   0 of "),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -176,9 +235,21 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     // Long enough for a request to reach the first new instance.
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "rollout.min_ready=5s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.min_ready=5s",
+    ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    assert_eq!(done.stderr.matches("  started   0.9").count(), 1, "{}", done.stderr);
+    assert_eq!(
+        done.stderr.matches("  started   0.9").count(),
+        1,
+        "{}",
+        done.stderr
+    );
     let stderr = project.redacted(&done.stderr);
     for words in [
         "          doing   rolling out 0.9, and asking the service all the while\n",
@@ -190,9 +261,15 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
     }
     let last = last_line(&stderr);
-    assert!(last.starts_with("probe   ") && !last.starts_with("probe   0 of "), "{last}");
+    assert!(
+        last.starts_with("probe   ") && !last.starts_with("probe   0 of "),
+        "{last}"
+    );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
 }
 
 #[test]
@@ -205,10 +282,21 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
     deploy.await_words("0.8 (replaced)");
     front.holds(false);
     let done = deploy.wait().exits(3);
-    assert!(!done.stderr.contains("successfully rolled out"), "{}", done.stderr);
-    let (_, after) = done.stderr.rsplit_once("0.8 (replaced)").expect("it said so");
+    assert!(
+        !done.stderr.contains("successfully rolled out"),
+        "{}",
+        done.stderr
+    );
+    let (_, after) = done
+        .stderr
+        .rsplit_once("0.8 (replaced)")
+        .expect("it said so");
     assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
-    assert!(after.contains("now     going back to 0.8"), "{}", done.stderr);
+    assert!(
+        after.contains("now     going back to 0.8"),
+        "{}",
+        done.stderr
+    );
     assert!(project.running()[0].ends_with(" 0.8"));
 }
 
@@ -217,9 +305,20 @@ fn a_budget_allows_for_some() {
     let (project, front) = asked();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", "probe.max_failed=100000"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        "probe.max_failed=100000",
+    ];
     let done = project.ship(&args).any_stderr().run();
-    assert!(!last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+    assert!(
+        !last_line(&done.stderr).starts_with("probe   0 of "),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -230,7 +329,10 @@ fn a_rollback_counts_what_it_loses_and_goes_on() {
     front.loses("the version is: 0.8");
     let done = project.ship(&["rollback"]).any_stderr().run();
     let last = last_line(&done.stderr);
-    assert!(last.starts_with("probe   ") && !last.starts_with("probe   0 of "), "{last}");
+    assert!(
+        last.starts_with("probe   ") && !last.starts_with("probe   0 of "),
+        "{last}"
+    );
     assert!(project.running()[0].ends_with(" 0.8"));
 }
 
@@ -251,7 +353,17 @@ error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:
         .run();
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
     assert!(project.running()[0].ends_with(" 0.8"));
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--probe", "off"]).any_stderr().run();
+    let done = project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.9",
+            "--probe",
+            "off",
+        ])
+        .any_stderr()
+        .run();
     assert!(!done.stderr.contains("probe"), "{}", done.stderr);
 }
 
@@ -260,7 +372,10 @@ fn a_rollout_with_nothing_to_do_asks_nobody() {
     let (project, front) = asked();
     project.deploy("0.8");
     let asked = front.requests();
-    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().run();
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
     assert_eq!(front.requests(), asked);
 }
@@ -269,14 +384,30 @@ fn a_rollout_with_nothing_to_do_asks_nobody() {
 fn a_program_is_told_by_an_event() {
     let (project, _front) = asked();
     project.deploy("0.8");
-    let done = project.ship(&["restart", "--output", "json"]).any_stdout().any_stderr().run();
+    let done = project
+        .ship(&["restart", "--output", "json"])
+        .any_stdout()
+        .any_stderr()
+        .run();
     let events = json_lines(&done.stdout);
-    let [.., probed, finished] = events.as_slice() else { panic!("{}", done.stdout) };
+    let [.., probed, finished] = events.as_slice() else {
+        panic!("{}", done.stdout)
+    };
     assert_eq!(finished["event"], "rollout_finished");
-    assert_eq!((&probed["event"], &probed["failed"]), (&"probed".into(), &0.into()), "{probed}");
+    assert_eq!(
+        (&probed["event"], &probed["failed"]),
+        (&"probed".into(), &0.into()),
+        "{probed}"
+    );
     assert_eq!(probed["answers"][0]["version"], "0.8");
-    let history = project.ship(&["history", "--revision", "2", "--output", "json"]).any_stdout().run();
-    assert_eq!(json(&history.stdout)["loss"]["requests"], probed["requests"]);
+    let history = project
+        .ship(&["history", "--revision", "2", "--output", "json"])
+        .any_stdout()
+        .run();
+    assert_eq!(
+        json(&history.stdout)["loss"]["requests"],
+        probed["requests"]
+    );
 }
 
 #[test]
@@ -285,13 +416,30 @@ fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() 
     project.release("0.9", Behaviour::Gated);
     let front = Front::before(&project);
     project.deploy("0.8");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--probe", &front.url(), "--set", "probe.timeout=10s"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--probe",
+        &front.url(),
+        "--set",
+        "probe.timeout=10s",
+    ];
     let mut deploy = project.ship(&args).spawn();
     deploy.await_words("started   0.9");
     deploy.signal("INT");
     let done = deploy.wait_within(Duration::from_secs(30)).exits(130);
-    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+    assert!(
+        last_line(&done.stderr).starts_with("probe   0 of "),
+        "{}",
+        done.stderr
+    );
     project.open_gate();
     let done = project.ship(&["resume"]).any_stderr().run();
-    assert!(last_line(&done.stderr).starts_with("probe   0 of "), "{}", done.stderr);
+    assert!(
+        last_line(&done.stderr).starts_with("probe   0 of "),
+        "{}",
+        done.stderr
+    );
 }

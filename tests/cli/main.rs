@@ -1,7 +1,10 @@
-//! The whole command line on hosts that are all this machine, without root, sshd or network: what a user types, and
-//! what comes back on stdout, on stderr and as the exit code.
+//! The whole command line on hosts that are all this machine, without root, sshd or network: what a
+//! user types, and what comes back on stdout, on stderr and as the exit code.
 
-#![expect(clippy::needless_raw_string_hashes, reason = "the snapshots are written by a tool")]
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the snapshots are written by a tool"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

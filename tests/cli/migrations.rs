@@ -1,4 +1,5 @@
-//! The stateful half: two versions of a service share a table while both run, and what only the old one needed goes last.
+//! The stateful half: two versions of a service share a table while both run, and what only the old
+//! one needed goes last.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use crate::project::{PATIENCE, Project};
 use crate::support::asker::ask;
 use crate::support::world::{until, write};
 
-/// A service that adds a row and reads it back, for every request. 0.8 knows the column `name`, 0.9 `full_name`.
+/// A service that adds a row and reads it back, for every request. 0.8 knows the column `name`, 0.9
+/// `full_name`.
 const SERVICE: &str = r#"import os, sqlite3
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -67,7 +69,10 @@ commit;
 fn project(contract: &str) -> Project {
     let project = Project::new();
     let db = project.path("people.db").display().to_string();
-    let project = project.with("[service.env]\n", &format!("[service.env]\nDB = \"{db}\"\n"));
+    let project = project.with(
+        "[service.env]\n",
+        &format!("[service.env]\nDB = \"{db}\"\n"),
+    );
     for version in ["0.8", "0.9"] {
         let dir = project.path(&format!("page-{version}"));
         write(&dir.join("page.py"), SERVICE);
@@ -75,14 +80,21 @@ fn project(contract: &str) -> Project {
         write(&dir.join("contract.py"), CONTRACT);
     }
     let made = std::process::Command::new("python3")
-        .args(["-c", "import sqlite3, sys\nsqlite3.connect(sys.argv[1]).executescript('pragma journal_mode = wal; create table people (id integer primary key, name text)')"])
+        .args([
+            "-c",
+            "import sqlite3, sys\nsqlite3.connect(sys.argv[1]).executescript('pragma \
+                      journal_mode = wal; create table people (id integer primary key, name \
+                      text)')",
+        ])
         .arg(&db)
         .status();
     assert!(made.expect("python3").success());
     project.deploy("0.8");
     let both = format!(
-        "[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 expand.py\"\n\n[[migrations]]\nid = \
-         \"drop-name\"\nkind = \"contract\"\ncommand = \"python3 contract.py\"\n{contract}\n\n[rollout]\n"
+        "[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 \
+         expand.py\"\n\n[[migrations]]\nid = \
+         \"drop-name\"\nkind = \"contract\"\ncommand = \"python3 \
+         contract.py\"\n{contract}\n\n[rollout]\n"
     );
     project.with("[rollout]\n", &both)
 }
@@ -91,7 +103,9 @@ fn project(contract: &str) -> Project {
 fn asked_all_the_while(project: &Project, act: impl FnOnce()) -> (usize, Vec<String>) {
     let over = Arc::new(AtomicBool::new(false));
     let places: Vec<_> = (1..=4)
-        .flat_map(|node| [8081, 8082].map(|port| format!("{}:{port}", project.address(&format!("node{node}")))))
+        .flat_map(|node| {
+            [8081, 8082].map(|port| format!("{}:{port}", project.address(&format!("node{node}"))))
+        })
         .collect();
     let asker = thread::spawn({
         let over = Arc::clone(&over);
@@ -102,7 +116,9 @@ fn asked_all_the_while(project: &Project, act: impl FnOnce()) -> (usize, Vec<Str
                     match ask(place.parse().expect("an address")) {
                         Ok(answer) if answer == "well" => well += 1,
                         Ok(answer) => ill.push(format!("{place}: {answer}")),
-                        Err(status) if status.starts_with("HTTP/") => ill.push(format!("{place}: {status}")),
+                        Err(status) if status.starts_with("HTTP/") => {
+                            ill.push(format!("{place}: {status}"))
+                        }
                         // Where nobody listens, or one is just going, nothing was asked.
                         Err(_) => {}
                     }
@@ -121,39 +137,94 @@ fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
     let project = project("by_hand = true");
     let (well, ill) = asked_all_the_while(&project, || {
         let done = project.deploy("0.9");
-        assert!(done.stderr.contains("expand add-full-name: done in "), "{}", done.stderr);
-        // Before the contract there is a way back, and forth again, and what was made is not made again.
-        project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+        assert!(
+            done.stderr.contains("expand add-full-name: done in "),
+            "{}",
+            done.stderr
+        );
+        // Before the contract there is a way back, and forth again, and what was made is not made
+        // again.
+        project
+            .ship(&["rollback", "inventory.toml"])
+            .any_stderr()
+            .run();
         let done = project.deploy("0.9");
         assert!(!done.stderr.contains("expand"), "{}", done.stderr);
-        let status = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
-        assert!(status.contains("contract drop-name waits for `ship contract`"), "{status}");
-        let done = project.ship(&["contract", "inventory.toml"]).any_stderr().run();
-        assert!(done.stderr.contains("contract drop-name: done in "), "{}", done.stderr);
+        let status = project
+            .ship(&["status", "inventory.toml"])
+            .any_stdout()
+            .run()
+            .stdout;
+        assert!(
+            status.contains("contract drop-name waits for `ship contract`"),
+            "{status}"
+        );
+        let done = project
+            .ship(&["contract", "inventory.toml"])
+            .any_stderr()
+            .run();
+        assert!(
+            done.stderr.contains("contract drop-name: done in "),
+            "{}",
+            done.stderr
+        );
     });
     assert_eq!(ill, Vec::<String>::new());
     assert!(well > 50, "only {well} requests were asked");
-    let done = project.ship(&["contract", "inventory.toml"]).any_stderr().run();
-    assert!(done.stderr.contains("nothing to do: no contract of 0.9 is left to be made"), "{}", done.stderr);
+    let done = project
+        .ship(&["contract", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert!(
+        done.stderr
+            .contains("nothing to do: no contract of 0.9 is left to be made"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
 fn past_a_contract_there_is_no_way_back() {
     let project = project("soak = \"500ms\"");
     let done = project.deploy("0.9");
-    assert!(done.stderr.contains("contract drop-name: done in "), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("contract drop-name: done in "),
+        "{}",
+        done.stderr
+    );
     let why = "from before the contract \"drop-name\", which was made with 0.9 (revision 2)";
     for args in [&["rollback"][..], &["rollback", "--to-revision", "1"]] {
-        let args: Vec<_> = [args[0], "inventory.toml"].into_iter().chain(args[1..].iter().copied()).collect();
+        let args: Vec<_> = [args[0], "inventory.toml"]
+            .into_iter()
+            .chain(args[1..].iter().copied())
+            .collect();
         let done = project.ship(&args).any_stderr().status(2).run();
         assert!(done.stderr.contains(why), "{}", done.stderr);
     }
-    let before = project
-        .with("[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 expand.py\"\n\n", "");
-    let before = before.with("[[migrations]]\nid = \"drop-name\"\nkind = \"contract\"\ncommand = \"python3 contract.py\"\nsoak = \"500ms\"\n\n", "");
-    let done = before.ship(&["deploy", "inventory.toml", "--version", "0.8"]).any_stderr().status(2).run();
+    let before = project.with(
+        "[[migrations]]\nid = \"add-full-name\"\nkind = \"expand\"\ncommand = \"python3 \
+               expand.py\"\n\n",
+        "",
+    );
+    let before = before.with(
+        "[[migrations]]\nid = \"drop-name\"\nkind = \"contract\"\ncommand = \
+                              \"python3 contract.py\"\nsoak = \"500ms\"\n\n",
+        "",
+    );
+    let done = before
+        .ship(&["deploy", "inventory.toml", "--version", "0.8"])
+        .any_stderr()
+        .status(2)
+        .run();
     assert!(done.stderr.contains(why), "{}", done.stderr);
-    assert_eq!(before.running().iter().filter(|row| row.ends_with("0.9")).count(), 3);
+    assert_eq!(
+        before
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.9"))
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -161,23 +232,58 @@ fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
     let project = project("by_hand = true");
     project.deploy("0.9");
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
-    database.execute_batch("alter table migrations rename to lost").expect("renamed");
-    for args in [&["rollback", "inventory.toml"][..], &["rollback", "inventory.toml", "--to-revision", "1"]] {
+    database
+        .execute_batch("alter table migrations rename to lost")
+        .expect("renamed");
+    for args in [
+        &["rollback", "inventory.toml"][..],
+        &["rollback", "inventory.toml", "--to-revision", "1"],
+    ] {
         let done = project.ship(args).any_stderr().status(1).run();
-        assert!(done.stderr.contains("no such table: migrations"), "{}", done.stderr);
+        assert!(
+            done.stderr.contains("no such table: migrations"),
+            "{}",
+            done.stderr
+        );
     }
-    assert_eq!(project.running().iter().filter(|row| row.ends_with("0.9")).count(), 3);
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.9"))
+            .count(),
+        3
+    );
 }
 
 #[test]
-fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tried_again_at_night() {
+fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tried_again_at_night()
+{
     let project = project("by_hand = true");
-    write(&project.path("page-0.9/expand.py"), "raise SystemExit('no such table: persons')");
+    write(
+        &project.path("page-0.9/expand.py"),
+        "raise SystemExit('no such table: persons')",
+    );
     let pages = project.pages();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--unattended"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--unattended",
+    ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    assert!(done.stderr.contains("migration expand add-full-name: it ended with exit status 1"), "{}", done.stderr);
-    assert!(done.stderr.contains("no such table: persons"), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("migration expand add-full-name: it ended with exit status 1"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("no such table: persons"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.pages(), pages);
     let done = project.ship(&args).any_stderr().run();
     assert!(done.stderr.contains("quarantined"), "{}", done.stderr);
@@ -190,16 +296,49 @@ fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
     let project = project("soak = \"100ms\"");
     let contract = project.path("page-0.9/contract.py");
     write(&contract, "raise SystemExit('the table is locked')");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(4).run();
-    for words in ["a contract failed", "the table is locked", "what older versions need may be gone"] {
-        assert!(done.stderr.contains(words), "no {words:?} in:\n{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(4)
+        .run();
+    for words in [
+        "a contract failed",
+        "the table is locked",
+        "what older versions need may be gone",
+    ] {
+        assert!(
+            done.stderr.contains(words),
+            "no {words:?} in:\n{}",
+            done.stderr
+        );
     }
-    assert_eq!(project.running().iter().filter(|row| row.ends_with("0.9")).count(), 3, "it serves");
-    let done = project.ship(&["abort", "inventory.toml"]).any_stderr().status(2).run();
-    assert!(done.stderr.contains("there is no way back to revision 1: 0.8 is from before"), "{}", done.stderr);
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.9"))
+            .count(),
+        3,
+        "it serves"
+    );
+    let done = project
+        .ship(&["abort", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(
+        done.stderr
+            .contains("there is no way back to revision 1: 0.8 is from before"),
+        "{}",
+        done.stderr
+    );
     write(&contract, CONTRACT);
     // The release that lies on the hosts has the contract that fails.
-    project.ship(&["resume", "inventory.toml"]).any_stderr().status(4).run();
+    project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .status(4)
+        .run();
     project.deploy("0.9");
     assert_eq!(project.status()["state"], "idle");
 }
@@ -209,7 +348,8 @@ fn a_migration_that_was_made_while_ship_was_killed_is_not_made_twice() {
     let project = project("by_hand = true");
     let (began, go_on) = (project.path("began"), project.path("go-on"));
     let slow = format!(
-        "import os, time\nopen({began:?}, 'a').write('began\\n')\nwhile not os.path.exists({go_on:?}): time.sleep(0.01)\n{EXPAND}"
+        "import os, time\nopen({began:?}, 'a').write('began\\n')\nwhile not \
+         os.path.exists({go_on:?}): time.sleep(0.01)\n{EXPAND}"
     );
     write(&project.path("page-0.9/expand.py"), &slow);
     let mut deploy = project.start_deploy("0.9");
@@ -219,9 +359,18 @@ fn a_migration_that_was_made_while_ship_was_killed_is_not_made_twice() {
     deploy.wait();
     write(&go_on, "");
     project.deploy("0.9");
-    let times = fs::read_to_string(&began).expect("it began").lines().count();
-    let marks = fs::read_dir(project.path(".ship/hosts/node1/page/migrations")).expect("its host remembers").count();
+    let times = fs::read_to_string(&began)
+        .expect("it began")
+        .lines()
+        .count();
+    let marks = fs::read_dir(project.path(".ship/hosts/node1/page/migrations"))
+        .expect("its host remembers")
+        .count();
     assert!((1..=2).contains(&times), "{times}");
     assert_eq!(marks, 1);
-    assert!(project.pages().iter().all(|page| page == "well"), "{:?}", project.pages());
+    assert!(
+        project.pages().iter().all(|page| page == "well"),
+        "{:?}",
+        project.pages()
+    );
 }

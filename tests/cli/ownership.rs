@@ -8,11 +8,15 @@ use snapbox::str;
 use crate::project::Project;
 use crate::support::world::write;
 
-/// A fleet `local` that runs 0.8 on one host, and an inventory `staging.toml` of another fleet on the same host.
+/// A fleet `local` that runs 0.8 on one host, and an inventory `staging.toml` of another fleet on
+/// the same host.
 fn shared_host() -> Project {
     let project = Project::small();
     project.deploy("0.8");
-    write(&project.path("staging.toml"), &project.inventory("staging", &["node1"]));
+    write(
+        &project.path("staging.toml"),
+        &project.inventory("staging", &["node1"]),
+    );
     project
 }
 
@@ -31,9 +35,17 @@ error: 1 host of 1 cannot be used; nothing was touched
         .status(2)
         .run();
     for verb in ["plan", "check", "logs"] {
-        let done = project.ship(&[verb, "staging.toml"]).any_stdout().any_stderr().status(2).run();
+        let done = project
+            .ship(&[verb, "staging.toml"])
+            .any_stdout()
+            .any_stderr()
+            .status(2)
+            .run();
         let said = done.stdout + &done.stderr;
-        assert!(said.contains("carries the service page of the fleet local"), "{verb}: {said}");
+        assert!(
+            said.contains("carries the service page of the fleet local"),
+            "{verb}: {said}"
+        );
     }
     project
         .ship(&["status", "staging.toml"])
@@ -44,7 +56,10 @@ node1   not counted: carries the service page of the fleet local, last deployed 
 "#]])
         .run();
     let after = project.status()["instances"][0].clone();
-    assert_eq!((&after["name"], &after["ready"]), (&before["name"], &json!(true)));
+    assert_eq!(
+        (&after["name"], &after["ready"]),
+        (&before["name"], &json!(true))
+    );
 }
 
 #[test]
@@ -52,10 +67,17 @@ fn host_is_moved_to_another_fleet_once_its_record_is_removed() {
     let project = shared_host();
     let record = project.path(".ship/hosts/node1/page/owner");
     fs::remove_file(&record).expect("the record that the refusal names");
-    project.ship(&["deploy", "staging.toml", "--version", "0.9"]).any_stderr().run();
+    project
+        .ship(&["deploy", "staging.toml", "--version", "0.9"])
+        .any_stderr()
+        .run();
     let owner = fs::read_to_string(&record).expect("the record");
     assert!(owner.contains("fleet=staging\nservice=page\n"), "{owner}");
-    project.ship(&["deploy", "inventory.toml"]).any_stderr().status(2).run();
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
 }
 
 #[test]
@@ -63,7 +85,10 @@ fn machine_listed_twice_is_refused_by_deploy_and_check() {
     let project = Project::new().with("replicas = 3", "replicas = 2");
     let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
     let inventory = project.inventory("local", &["node1", "node2"]);
-    write(&project.path("inventory.toml"), &inventory.replace("transport =", &format!("{base_dir}transport =")));
+    write(
+        &project.path("inventory.toml"),
+        &inventory.replace("transport =", &format!("{base_dir}transport =")),
+    );
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
@@ -75,14 +100,31 @@ error: 1 host of 2 cannot be used; nothing was touched
         .status(2)
         .run();
     assert!(!project.path("hosts").exists(), "something was touched");
-    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
-    assert!(done.stdout.contains("FAILED  node2: is the same machine as node1: both keep"), "{}", done.stdout);
+    let done = project
+        .ship(&["check", "inventory.toml"])
+        .any_stdout()
+        .status(2)
+        .run();
+    assert!(
+        done.stdout
+            .contains("FAILED  node2: is the same machine as node1: both keep"),
+        "{}",
+        done.stdout
+    );
 
     // The second name of a machine that runs an instance does not count it again.
-    let one = project.inventory("local", &["node1"]).replace("transport =", &format!("{base_dir}transport ="));
+    let one = project
+        .inventory("local", &["node1"])
+        .replace("transport =", &format!("{base_dir}transport ="));
     write(&project.path("one.toml"), &one);
-    project.ship(&["deploy", "one.toml", "--set", "rollout.replicas=1"]).any_stderr().run();
-    let done = project.ship(&["status", "inventory.toml", "--output", "json"]).any_stdout().run();
+    project
+        .ship(&["deploy", "one.toml", "--set", "rollout.replicas=1"])
+        .any_stderr()
+        .run();
+    let done = project
+        .ship(&["status", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .run();
     let status = crate::call::json(&done.stdout);
     assert_eq!(status["replicas"]["total"], 1, "{status:#}");
     assert_eq!(status["holds"][0]["host"], "node2", "{status:#}");
@@ -91,16 +133,41 @@ error: 1 host of 2 cannot be used; nothing was touched
 #[test]
 fn two_fleets_of_one_service_share_a_host_in_directories_of_their_own() {
     let project = shared_host();
-    let staging = project.inventory("staging", &["node1"]).replace("playbook.toml", "staging-page.toml");
-    write(&project.path("staging.toml"), &format!("{staging}base_dir = \"{}\"\n", project.path("other").display()));
+    let staging = project
+        .inventory("staging", &["node1"])
+        .replace("playbook.toml", "staging-page.toml");
+    write(
+        &project.path("staging.toml"),
+        &format!(
+            "{staging}base_dir = \"{}\"\n",
+            project.path("other").display()
+        ),
+    );
     let playbook = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
-    write(&project.path("staging-page.toml"), &playbook.replace("[8081, 8082]", "[8083, 8084]"));
-    for (inventory, version) in [("staging.toml", "0.9"), ("inventory.toml", "0.9"), ("staging.toml", "0.8")] {
-        project.ship(&["deploy", inventory, "--version", version]).any_stderr().run();
+    write(
+        &project.path("staging-page.toml"),
+        &playbook.replace("[8081, 8082]", "[8083, 8084]"),
+    );
+    for (inventory, version) in [
+        ("staging.toml", "0.9"),
+        ("inventory.toml", "0.9"),
+        ("staging.toml", "0.8"),
+    ] {
+        project
+            .ship(&["deploy", inventory, "--version", version])
+            .any_stderr()
+            .run();
     }
     for (inventory, version) in [("staging.toml", "0.8"), ("inventory.toml", "0.9")] {
-        let done = project.ship(&["status", inventory, "--output", "json"]).any_stdout().run();
+        let done = project
+            .ship(&["status", inventory, "--output", "json"])
+            .any_stdout()
+            .run();
         let status = crate::call::json(&done.stdout);
-        assert_eq!((&status["version"], &status["replicas"]["available"]), (&json!(version), &json!(1)), "{status:#}");
+        assert_eq!(
+            (&status["version"], &status["replicas"]["available"]),
+            (&json!(version), &json!(1)),
+            "{status:#}"
+        );
     }
 }

@@ -40,12 +40,20 @@ deployment "page" paused; `ship resume` goes on, `ship abort` goes back
     assert_eq!(status["state"], "paused");
     assert_eq!(status["rollout"]["outcome"]["outcome"], "paused");
     assert!(status["rollout"]["outcome"]["since"].is_u64(), "{status:#}");
-    let said = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
-    let line = said.lines().find(|line| line.contains("is paused for")).expect("it says so");
+    let said = project
+        .ship(&["status", "inventory.toml"])
+        .any_stdout()
+        .run()
+        .stdout;
+    let line = said
+        .lines()
+        .find(|line| line.contains("is paused for"))
+        .expect("it says so");
     snapbox::assert_data_eq!(
         project.redacted(line),
         str![
-            "deploy of 0.9 (revision 2) is paused for [TOOK], by [WHO] with 1 of 3 updated and 3 available; `ship resume` goes on, `ship abort` goes back"
+            "deploy of 0.9 (revision 2) is paused for [TOOK], by [WHO] with 1 of 3 updated and 3 \
+             available; `ship resume` goes on, `ship abort` goes back"
         ]
     );
     project
@@ -66,9 +74,19 @@ error: you cannot rollback a paused deployment; resume it first with `ship resum
         .run();
 
     project.open_gate();
-    let done = project.ship(&["resume", "inventory.toml"]).any_stderr().run();
-    assert!(done.stderr.starts_with("deployment \"page\" resumed\n"), "{}", done.stderr);
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    let done = project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert!(
+        done.stderr.starts_with("deployment \"page\" resumed\n"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     project
         .ship(&["resume", "inventory.toml"])
@@ -93,7 +111,10 @@ deployment "page" rolled back
         .run();
     let done = deploy.wait().exits(3);
     assert!(done.stderr.contains("aborted by "), "{}", done.stderr);
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
 }
 
@@ -103,13 +124,26 @@ fn what_was_killed_on_its_way_is_aborted_too_and_with_its_settings() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let set = "rollout.progress_deadline=77s";
-    let mut deploy = project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--set", set]).spawn();
+    let mut deploy = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9", "--set", set])
+        .spawn();
     deploy.await_words("node4:8081  started");
     deploy.signal("KILL");
     deploy.wait();
-    let done = project.ship(&["abort", "inventory.toml", "--output", "json"]).any_stdout().any_stderr().run();
-    assert!(done.stdout.contains(set), "the settings of the first go on: {}", done.stdout);
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    let done = project
+        .ship(&["abort", "inventory.toml", "--output", "json"])
+        .any_stdout()
+        .any_stderr()
+        .run();
+    assert!(
+        done.stdout.contains(set),
+        "the settings of the first go on: {}",
+        done.stdout
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
 }
 
@@ -134,21 +168,35 @@ error: there is no other revision proven healthy that this deploy could go back 
 #[test]
 fn a_way_back_that_was_cut_off_is_gone_on_with_in_its_direction() {
     let project = Project::new();
-    // An instance of 0.8 that is told to end goes on until the gate is opened: the turn happens meanwhile.
+    // An instance of 0.8 that is told to end goes on until the gate is opened: the turn happens
+    // meanwhile.
     project.release("0.8", Behaviour::Lingers);
     project.deploy("0.8");
     let deploy = project.start_deploy("0.9");
     project.await_status("node1", "Stopping");
     let abort = project.ship(&["abort", "inventory.toml"]).spawn();
-    until("the turn", PATIENCE, || (project.status()["rollout"]["failure"]["kind"] == "aborted").then_some(()));
+    until("the turn", PATIENCE, || {
+        (project.status()["rollout"]["failure"]["kind"] == "aborted").then_some(())
+    });
     deploy.signal("KILL");
     abort.signal("KILL");
     deploy.wait();
     abort.wait();
     project.open_gate();
-    let done = project.ship(&["resume", "inventory.toml"]).any_stderr().status(3).run();
-    assert!(done.stderr.contains("rolled back to 0.8"), "{}", done.stderr);
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    let done = project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        done.stderr.contains("rolled back to 0.8"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
 }
 
 #[test]
@@ -158,13 +206,21 @@ fn a_restart_makes_every_instance_anew_and_is_in_the_history() {
     let names = |project: &Project| {
         let status = project.status();
         let rows = status["instances"].as_array().expect("an array").clone();
-        rows.iter().map(|row| row["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| row["name"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
     let before = names(&project);
-    project.ship(&["restart", "inventory.toml", "--cause", "a leak"]).any_stderr().run();
+    project
+        .ship(&["restart", "inventory.toml", "--cause", "a leak"])
+        .any_stderr()
+        .run();
     let after = names(&project);
     assert_eq!(after.len(), 3);
-    assert!(after.iter().all(|name| !before.contains(name)), "{before:?} {after:?}");
+    assert!(
+        after.iter().all(|name| !before.contains(name)),
+        "{before:?} {after:?}"
+    );
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     // What was restarted is what the playbook wants.
     let done = project.deploy("0.8");
@@ -193,23 +249,52 @@ unlocked: the lock of [WHO] (pid [PID], deploy 0.9) is gone, and hosts refuse it
     // Ready now, 0.9 would be rolled out further by the other; it is not, and says why.
     project.open_gate();
     let done = deploy.wait().exits(6);
-    assert!(done.stderr.contains("taken over by another ship"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("taken over by another ship"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(
         project.running(),
-        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.9"],
+        [
+            "node1:8081 0.8",
+            "node2:8081 0.8",
+            "node3:8081 0.8",
+            "node4:8081 0.9"
+        ],
         "as it was when the lock was taken"
     );
-    project.ship(&["resume", "inventory.toml"]).any_stderr().run();
-    assert_eq!(project.running(), ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]);
+    project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.9", "node2:8081 0.9", "node4:8081 0.9"]
+    );
 }
 
 #[test]
 fn a_ship_that_another_calls_goes_on_under_its_lock() {
     let (project, deploy) = under_way();
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
-    let token: String = database.query_row("select token from leases", [], |row| row.get(0)).expect("a lease");
-    project.ship(&["deploy", "inventory.toml"]).env("SHIP_LEASE", "wrong").any_stderr().status(6).run();
-    project.ship(&["deploy", "inventory.toml"]).env("SHIP_LEASE", token).any_stderr().run();
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    let token: String = database
+        .query_row("select token from leases", [], |row| row.get(0))
+        .expect("a lease");
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .env("SHIP_LEASE", "wrong")
+        .any_stderr()
+        .status(6)
+        .run();
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .env("SHIP_LEASE", token)
+        .any_stderr()
+        .run();
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     deploy.wait().exits(6);
 }

@@ -88,9 +88,19 @@ fn a_dry_run_is_the_same_as_a_plan() {
     let project = Project::new();
     project.deploy("0.8");
     for output in [&[][..], &["--output", "json"]] {
-        let plan = project.ship(&[&["plan", "inventory.toml", "--version", "0.9"], output].concat()).any_stdout().run();
-        let args = [&["deploy", "inventory.toml", "--version", "0.9", "--dry-run"], output].concat();
-        project.ship(&args).stdout(project.redacted(&plan.stdout) + "\n").run();
+        let plan = project
+            .ship(&[&["plan", "inventory.toml", "--version", "0.9"], output].concat())
+            .any_stdout()
+            .run();
+        let args = [
+            &["deploy", "inventory.toml", "--version", "0.9", "--dry-run"],
+            output,
+        ]
+        .concat();
+        project
+            .ship(&args)
+            .stdout(project.redacted(&plan.stdout) + "\n")
+            .run();
     }
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }
@@ -99,17 +109,39 @@ fn a_dry_run_is_the_same_as_a_plan() {
 fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
     let project = Project::new();
     project.deploy("0.8");
-    let args = ["plan", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let args = [
+        "plan",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--output",
+        "json",
+    ];
     let plan = call::json(&project.ship(&args).any_stdout().run().stdout);
     let actions = |batch: &Value| batch["actions"].as_array().expect("an array").clone();
-    let steps: Vec<_> = plan["batches"].as_array().expect("an array").iter().flat_map(actions).collect();
+    let steps: Vec<_> = plan["batches"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .flat_map(actions)
+        .collect();
     let step = |action: &Value| {
-        let place = action["slot"]["host"].as_str().or(action["host"].as_str()).unwrap_or_default();
+        let place = action["slot"]["host"]
+            .as_str()
+            .or(action["host"].as_str())
+            .unwrap_or_default();
         format!("{} {place}", action["do"].as_str().unwrap_or_default())
     };
     let steps: Vec<_> = steps.iter().map(step).collect();
     let staged = ["stage node1", "stage node2", "stage node3", "stage node4"];
-    let moved = ["start node4", "stop node1", "start node1", "stop node2", "start node2", "stop node3"];
+    let moved = [
+        "start node4",
+        "stop node1",
+        "start node1",
+        "stop node2",
+        "start node2",
+        "stop node3",
+    ];
     assert_eq!(steps, [&staged[..], &moved].concat());
     for (key, value) in [
         ("service", json!("page")),
@@ -123,7 +155,12 @@ fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
     ] {
         assert_eq!(plan[key], value, "{key}");
     }
-    let holds: Vec<_> = plan["holds"].as_array().expect("an array").iter().map(|hold| hold["host"].clone()).collect();
+    let holds: Vec<_> = plan["holds"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|hold| hold["host"].clone())
+        .collect();
     assert_eq!(holds, Vec::<Value>::new());
 }
 
@@ -143,9 +180,19 @@ nothing to do
 
 #[test]
 fn in_place_the_old_one_stops_first() {
-    let project = Project::new().with("[8081, 8082]", "[8081]").on(&["node1", "node2", "node3"]);
-    let set = ["--set", "rollout.max_surge=0", "--set", "rollout.max_unavailable=1"];
-    project.ship(&[&["deploy", "inventory.toml"][..], &set].concat()).any_stderr().run();
+    let project = Project::new()
+        .with("[8081, 8082]", "[8081]")
+        .on(&["node1", "node2", "node3"]);
+    let set = [
+        "--set",
+        "rollout.max_surge=0",
+        "--set",
+        "rollout.max_unavailable=1",
+    ];
+    project
+        .ship(&[&["deploy", "inventory.toml"][..], &set].concat())
+        .any_stderr()
+        .run();
     project
         .ship(&[&["plan", "inventory.toml", "--version", "0.9"][..], &set].concat())
         .stdout(str![[r#"
@@ -183,7 +230,9 @@ if it fails: back to 0.8 (revision 1)
 
 #[test]
 fn a_plan_that_cannot_work_is_refused_with_the_arithmetic() {
-    let project = Project::new().with("[8081, 8082]", "[8081]").on(&["node1", "node2", "node3"]);
+    let project = Project::new()
+        .with("[8081, 8082]", "[8081]")
+        .on(&["node1", "node2", "node3"]);
     for verb in ["plan", "deploy"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
 error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port), and max_unavailable resolves to 0

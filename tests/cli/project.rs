@@ -1,4 +1,5 @@
-//! What a user has: a directory with an inventory of four hosts that are all this machine, a playbook, two versions.
+//! What a user has: a directory with an inventory of four hosts that are all this machine, a
+//! playbook, two versions.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -95,8 +96,17 @@ impl Project {
         let gate = dir.path().join("gate");
         let playbook = PLAYBOOK.replace("{gate}", &gate.display().to_string());
         let redact = Redact::new(dir.path(), &net);
-        let project = Self { dir, net, redact, playbook, _reserved: reserved };
-        write(&project.path("inventory.toml"), &project.inventory("local", &NODES));
+        let project = Self {
+            dir,
+            net,
+            redact,
+            playbook,
+            _reserved: reserved,
+        };
+        write(
+            &project.path("inventory.toml"),
+            &project.inventory("local", &NODES),
+        );
         write(&project.path("playbook.toml"), &project.playbook);
         project.release("0.8", Behaviour::Good);
         project.release("0.9", Behaviour::Good);
@@ -105,7 +115,9 @@ impl Project {
 
     /// One host with one replica: enough where it does not matter how many there are.
     pub(crate) fn small() -> Self {
-        Self::new().with("replicas = 3", "replicas = 1").on(&["node1"])
+        Self::new()
+            .with("replicas = 3", "replicas = 1")
+            .on(&["node1"])
     }
 
     /// An inventory of these hosts.
@@ -113,15 +125,21 @@ impl Project {
         let mut text = format!("playbook = \"playbook.toml\"\n\n[fleet]\nname = \"{fleet}\"\n");
         for node in nodes {
             let address = self.address(node);
-            write!(text, "\n[[hosts]]\nname = \"{node}\"\naddress = \"{address}\"\ntransport = \"local\"\n")
-                .expect("memory");
+            write!(
+                text,
+                "\n[[hosts]]\nname = \"{node}\"\naddress = \"{address}\"\ntransport = \"local\"\n"
+            )
+            .expect("memory");
         }
         text
     }
 
     /// With no more hosts than these.
     pub(crate) fn on(self, nodes: &[&str]) -> Self {
-        write(&self.path("inventory.toml"), &self.inventory("local", nodes));
+        write(
+            &self.path("inventory.toml"),
+            &self.inventory("local", nodes),
+        );
         self
     }
 
@@ -131,7 +149,10 @@ impl Project {
         let inventory = fs::read_to_string(&path).expect("our own file");
         let named = format!("name = \"{node}\"\n");
         assert!(inventory.contains(&named), "the inventory has no {node}");
-        write(&path, &inventory.replace(&named, &format!("{named}drain = true\n")));
+        write(
+            &path,
+            &inventory.replace(&named, &format!("{named}drain = true\n")),
+        );
     }
 
     /// With a part of the playbook changed, which must be there.
@@ -193,27 +214,52 @@ impl Project {
     /// Deploys a version, which must work.
     #[track_caller]
     pub(crate) fn deploy(&self, version: &str) -> Done {
-        self.ship(&["deploy", "inventory.toml", "--version", version]).any_stderr().run()
+        self.ship(&["deploy", "inventory.toml", "--version", version])
+            .any_stderr()
+            .run()
     }
 
     /// Starts to deploy a version.
     pub(crate) fn start_deploy(&self, version: &str) -> Running {
-        self.ship(&["deploy", "inventory.toml", "--version", version]).spawn()
+        self.ship(&["deploy", "inventory.toml", "--version", version])
+            .spawn()
     }
 
     /// What `ship status --output json` prints.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        json(&self.ship(&["status", "inventory.toml", "--output", "json"]).any_stdout().run().stdout)
+        json(
+            &self
+                .ship(&["status", "inventory.toml", "--output", "json"])
+                .any_stdout()
+                .run()
+                .stdout,
+        )
     }
 
-    /// What `ship history --output json` prints, newest first: revision, version and outcome of each.
+    /// What `ship history --output json` prints, newest first: revision, version and outcome of
+    /// each.
     #[track_caller]
     pub(crate) fn history(&self) -> Vec<String> {
-        let done = self.ship(&["history", "inventory.toml", "--output", "json"]).any_stdout().run();
+        let done = self
+            .ship(&["history", "inventory.toml", "--output", "json"])
+            .any_stdout()
+            .run();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let row = |row: &Value| format!("{} {} {}", row["revision"], text(&row["version"]), text(&row["outcome"]));
-        json(&done.stdout).as_array().expect("an array").iter().map(row).collect()
+        let row = |row: &Value| {
+            format!(
+                "{} {} {}",
+                row["revision"],
+                text(&row["version"]),
+                text(&row["outcome"])
+            )
+        };
+        json(&done.stdout)
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(row)
+            .collect()
     }
 
     /// Which version answers where: `node1:8081 0.8`, by what the hosts themselves say.
@@ -221,8 +267,20 @@ impl Project {
     pub(crate) fn running(&self) -> Vec<String> {
         let status = self.status();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let row = |row: &Value| format!("{}:{} {}", text(&row["host"]), row["port"], text(&row["version"]));
-        status["instances"].as_array().expect("an array").iter().map(row).collect()
+        let row = |row: &Value| {
+            format!(
+                "{}:{} {}",
+                text(&row["host"]),
+                row["port"],
+                text(&row["version"])
+            )
+        };
+        status["instances"]
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(row)
+            .collect()
     }
 
     /// The version of each instance, in the order of the hosts.
@@ -237,10 +295,19 @@ impl Project {
     pub(crate) fn pages(&self) -> Vec<String> {
         let status = self.status();
         let page = |row: &Value| {
-            let place = format!("{}:{}", row["address"].as_str().unwrap_or_default(), row["port"]);
-            ask(place.parse().expect("an address and a port")).unwrap_or_else(|error| panic!("{place}: {error}"))
+            let place = format!(
+                "{}:{}",
+                row["address"].as_str().unwrap_or_default(),
+                row["port"]
+            );
+            ask(place.parse().expect("an address and a port"))
+                .unwrap_or_else(|error| panic!("{place}: {error}"))
         };
-        let pages = status["instances"].as_array().expect("an array").iter().map(page);
+        let pages = status["instances"]
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(page);
         pages.map(|page| self.redacted(&page)).collect()
     }
 
@@ -250,7 +317,9 @@ impl Project {
         until(word, PATIENCE, || {
             let status = self.status();
             let rows = status["instances"].as_array().expect("an array");
-            rows.iter().any(|row| row["host"] == node && row["status"] == word).then_some(())
+            rows.iter()
+                .any(|row| row["host"] == node && row["status"] == word)
+                .then_some(())
         });
     }
 
@@ -264,7 +333,10 @@ impl Project {
     pub(crate) fn pid(&self, node: &str, port: u16) -> u32 {
         let file = self.path(&format!(".ship/hosts/{node}/page/slots/{port}/pid"));
         let text = fs::read_to_string(file).expect("the instance was started");
-        text.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process id")
+        text.split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .expect("a process id")
     }
 
     /// Ends an instance behind ship's back, and waits until it is gone.
@@ -272,21 +344,32 @@ impl Project {
     pub(crate) fn end_instance(&self, node: &str, port: u16) {
         let pid = self.pid(node, port);
         end(pid);
-        until("the end of an instance", PATIENCE, || (!self.processes().contains(&pid)).then_some(()));
+        until("the end of an instance", PATIENCE, || {
+            (!self.processes().contains(&pid)).then_some(())
+        });
     }
 
     /// Asserts that no host has anything of ship's.
     #[track_caller]
     pub(crate) fn assert_hosts_untouched(&self) {
-        assert!(!self.path(".ship/hosts").exists(), "something was made on a host");
+        assert!(
+            !self.path(".ship/hosts").exists(),
+            "something was made on a host"
+        );
     }
 
     /// The processes that work in the directory: services, and `ship` itself.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let pids = fs::read_dir("/proc").expect("procfs").flatten().filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            fs::read_link(entry.path().join("cwd")).ok()?.starts_with(self.root()).then_some(pid)
-        });
+        let pids = fs::read_dir("/proc")
+            .expect("procfs")
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                fs::read_link(entry.path().join("cwd"))
+                    .ok()?
+                    .starts_with(self.root())
+                    .then_some(pid)
+            });
         pids.collect()
     }
 }
@@ -310,7 +393,9 @@ fn addresses() -> (String, TcpListener) {
     const ATTEMPTS: u32 = 1000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..ATTEMPTS {
-        let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = std::process::id()
+            .wrapping_mul(37)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let net = format!("127.{}.{}", 100 + number / 100 % 100, 100 + number % 100);
         if let Ok(listener) = TcpListener::bind(format!("{net}.1:8080")) {
             return (net, listener);

@@ -19,10 +19,17 @@ enum ToHosts {
 
 /// A project whose two hosts pull from a server, and how that is told what to do.
 fn project() -> (Project, Web, Arc<AtomicU8>) {
-    let project = Project::new().on(&["node1", "node2"]).with("replicas = 3", "replicas = 2");
+    let project = Project::new()
+        .on(&["node1", "node2"])
+        .with("replicas = 3", "replicas = 2");
     let pack = |version: &str| {
         let dir = project.path(&format!("page-{version}"));
-        let packed = Command::new("tar").args(["-cz", "-C"]).arg(dir).arg(".").output().expect("tar");
+        let packed = Command::new("tar")
+            .args(["-cz", "-C"])
+            .arg(dir)
+            .arg(".")
+            .output()
+            .expect("tar");
         assert!(packed.status.success());
         packed.stdout
     };
@@ -31,28 +38,44 @@ fn project() -> (Project, Web, Arc<AtomicU8>) {
     let server = {
         let mode = Arc::clone(&mode);
         Web::start(move |request, _| {
-            let mode = if is_host(request) { mode.load(Ordering::SeqCst) } else { ToHosts::Good as u8 };
+            let mode = if is_host(request) {
+                mode.load(Ordering::SeqCst)
+            } else {
+                ToHosts::Good as u8
+            };
             match request.path.as_str() {
                 _ if mode == ToHosts::Gone as u8 => Reply::status(404),
                 "page-0.8.tar.gz?token=hunter2" => Reply::of(old.clone()),
-                "page-0.9.tar.gz?token=hunter2" if mode == ToHosts::AnotherArtifact as u8 => Reply::of("another"),
+                "page-0.9.tar.gz?token=hunter2" if mode == ToHosts::AnotherArtifact as u8 => {
+                    Reply::of("another")
+                }
                 "page-0.9.tar.gz?token=hunter2" => Reply::of(new.clone()),
                 _ => Reply::status(404),
             }
         })
     };
     let url = server.url("page-{{ version }}.tar.gz?token=hunter2");
-    let project = project.with("source = \"page-{{ version }}\"", &format!("source = \"{url}\"\nfetch = \"pull\""));
+    let project = project.with(
+        "source = \"page-{{ version }}\"",
+        &format!("source = \"{url}\"\nfetch = \"pull\""),
+    );
     (project, server, mode)
 }
 
 fn is_host(request: &Request) -> bool {
-    !request.header("user-agent").unwrap_or_default().starts_with("ship/")
+    !request
+        .header("user-agent")
+        .unwrap_or_default()
+        .starts_with("ship/")
 }
 
 /// Who has asked for an artifact until now: the control machine, and hosts.
 fn askers(server: &Web) -> (usize, usize) {
-    let asked: Vec<_> = server.asked().into_iter().filter(|request| request.path.starts_with("page-")).collect();
+    let asked: Vec<_> = server
+        .asked()
+        .into_iter()
+        .filter(|request| request.path.starts_with("page-"))
+        .collect();
     let hosts = asked.iter().filter(|request| is_host(request)).count();
     (asked.len() - hosts, hosts)
 }
@@ -67,22 +90,38 @@ fn each_host_downloads_the_artifact_and_a_rollback_needs_no_server() {
     mode.store(ToHosts::Gone as u8, Ordering::SeqCst);
     for host in ["node1", "node2"] {
         let releases = project.path(&format!(".ship/hosts/{host}/page/releases"));
-        std::fs::read_dir(&releases).expect("releases").flatten().for_each(|release| {
-            let used = std::fs::read_to_string(release.path().join("app/behaviour")).is_ok();
-            assert!(used, "a host has what it pulled, unpacked");
-        });
+        std::fs::read_dir(&releases)
+            .expect("releases")
+            .flatten()
+            .for_each(|release| {
+                let used = std::fs::read_to_string(release.path().join("app/behaviour")).is_ok();
+                assert!(used, "a host has what it pulled, unpacked");
+            });
     }
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_eq!(askers(&server), (0, 0));
-    let versions: Vec<_> = project.running().iter().map(|row| row.split(' ').nth(1).map(str::to_owned)).collect();
+    let versions: Vec<_> = project
+        .running()
+        .iter()
+        .map(|row| row.split(' ').nth(1).map(str::to_owned))
+        .collect();
     assert_eq!(versions, [Some("0.8".to_owned()), Some("0.8".to_owned())]);
 }
 
 #[test]
 fn what_the_hosts_cannot_pull_fails_as_any_staging_does_and_the_old_version_serves() {
     for (to_hosts, why) in [
-        (ToHosts::Gone, "the artifact could not be pulled: curl: (22) The requested URL returned error: 404"),
-        (ToHosts::AnotherArtifact, "what the URL leads to, which should have"),
+        (
+            ToHosts::Gone,
+            "the artifact could not be pulled: curl: (22) The requested URL returned error: 404",
+        ),
+        (
+            ToHosts::AnotherArtifact,
+            "what the URL leads to, which should have",
+        ),
     ] {
         let (project, _server, mode) = project();
         project.deploy("0.8");
@@ -100,10 +139,15 @@ fn what_the_hosts_cannot_pull_fails_as_any_staging_does_and_the_old_version_serv
 fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_the_url() {
     let (project, server, _mode) = project();
     let address = server.address();
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "7"]).any_stderr().status(2).run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "7"])
+        .any_stderr()
+        .status(2)
+        .run();
     assert_eq!(
         done.stderr.replace(&address, "SERVER"),
-        "error: cannot download http://SERVER/page-7.tar.gz: the server answers 404 Not Found\n--> playbook.toml:17:10\n \
+        "error: cannot download http://SERVER/page-7.tar.gz: the server answers 404 Not \
+         Found\n--> playbook.toml:17:10\n \
          = help: correct the URL in `source`, or publish this version first\n"
     );
     project.assert_hosts_untouched();
@@ -113,12 +157,19 @@ fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_th
 fn a_host_over_ssh_pulls_too_and_what_it_cannot_pull_leaves_the_old_version_there() {
     let (project, server, mode) = project();
     let address = project.address("node1");
-    let Some(sshd) = Sshd::start(&format!("ListenAddress {address}")) else { return };
-    sshd.write("ssh_config", &format!("Host *\nHostKeyAlias [127.0.0.1]:{}\n", sshd.port()));
+    let Some(sshd) = Sshd::start(&format!("ListenAddress {address}")) else {
+        return;
+    };
+    sshd.write(
+        "ssh_config",
+        &format!("Host *\nHostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
+    );
     let file = |name: &str| sshd.file(name).display().to_string();
     let inventory = format!(
-        "playbook = \"playbook.toml\"\n[fleet]\nname = \"far\"\n[ssh]\nport = {}\nidentity_file = \"{}\"\nconfig = \
-         \"{}\"\nknown_hosts = \"{}\"\n[[hosts]]\nname = \"node1\"\naddress = \"{address}\"\nbase_dir = \"{}\"\n",
+        "playbook = \"playbook.toml\"\n[fleet]\nname = \"far\"\n[ssh]\nport = {}\nidentity_file = \
+         \"{}\"\nconfig = \
+         \"{}\"\nknown_hosts = \"{}\"\n[[hosts]]\nname = \"node1\"\naddress = \
+         \"{address}\"\nbase_dir = \"{}\"\n",
         sshd.port(),
         file("id"),
         file("ssh_config"),
@@ -130,7 +181,15 @@ fn a_host_over_ssh_pulls_too_and_what_it_cannot_pull_leaves_the_old_version_ther
     project.deploy("0.8");
     assert_eq!(askers(&server), (1, 1));
     mode.store(ToHosts::Gone as u8, Ordering::SeqCst);
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    assert!(done.stderr.contains("the artifact could not be pulled"), "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        done.stderr.contains("the artifact could not be pulled"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(project.running(), ["node1:8081 0.8"]);
 }

@@ -7,20 +7,34 @@ use crate::support::world::write;
 fn answer_to(readiness: &str) -> String {
     let project = Project::small().with("http = \"/\"", readiness);
     let done = project.deploy("0.8");
-    let ready = done.stderr.lines().find(|line| line.contains(" ready ")).expect("it became ready");
+    let ready = done
+        .stderr
+        .lines()
+        .find(|line| line.contains(" ready "))
+        .expect("it became ready");
     let ready = project.redacted(ready);
-    ready.split_once(" after [TOOK]").expect("a duration").1.to_owned()
+    ready
+        .split_once(" after [TOOK]")
+        .expect("a duration")
+        .1
+        .to_owned()
 }
 
 #[test]
 fn by_http() {
-    assert_eq!(answer_to("http = \"/\""), ": \"I am: [NET].11, the version is: 0.8\"");
+    assert_eq!(
+        answer_to("http = \"/\""),
+        ": \"I am: [NET].11, the version is: 0.8\""
+    );
 }
 
 #[test]
 fn by_http_with_a_status_and_a_text() {
     let readiness = "http = \"/\"\nstatus = 200\nbody = \"the version is: {{ version }}\"";
-    assert_eq!(answer_to(readiness), ": \"I am: [NET].11, the version is: 0.8\"");
+    assert_eq!(
+        answer_to(readiness),
+        ": \"I am: [NET].11, the version is: 0.8\""
+    );
 }
 
 #[test]
@@ -30,19 +44,36 @@ fn by_tcp() {
 
 #[test]
 fn by_a_command_that_has_the_environment_of_the_service() {
-    assert_eq!(answer_to("command = \"/bin/sh -c 'echo $VERSION at $PORT'\""), ": \"0.8 at 8081\"");
+    assert_eq!(
+        answer_to("command = \"/bin/sh -c 'echo $VERSION at $PORT'\""),
+        ": \"0.8 at 8081\""
+    );
 }
 
 #[test]
 fn through_the_connection_to_the_host() {
-    assert_eq!(answer_to("http = \"/\"\nvia = \"ssh\""), ": \"I am: [NET].11, the version is: 0.8\"");
-    assert_eq!(answer_to("tcp = true\nvia = \"ssh\""), ": \"listens on [NET].11\"");
+    assert_eq!(
+        answer_to("http = \"/\"\nvia = \"ssh\""),
+        ": \"I am: [NET].11, the version is: 0.8\""
+    );
+    assert_eq!(
+        answer_to("tcp = true\nvia = \"ssh\""),
+        ": \"listens on [NET].11\""
+    );
 }
 
 #[test]
 fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
-    let project = Project::small().with("http = \"/\"", "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"");
-    let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=2s"];
+    let project = Project::small().with(
+        "http = \"/\"",
+        "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"",
+    );
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--set",
+        "rollout.progress_deadline=2s",
+    ];
     let done = project.ship(&args).any_stderr().status(4).run();
     assert!(done.stderr.contains("the cache is cold"), "{}", done.stderr);
 }
@@ -52,9 +83,11 @@ fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
     const SERVICE: &str = "import http.server, os\n\
         class Page(http.server.BaseHTTPRequestHandler):\n    \
             def do_GET(self):\n        \
-                self.send_response(200 if self.headers['Host'] == 'www.example.org' else 400)\n        \
+                self.send_response(200 if self.headers['Host'] == 'www.example.org' else \
+                400)\n        \
                 self.end_headers()\n\
-        http.server.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Page).serve_forever()\n";
+        http.server.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), \
+        Page).serve_forever()\n";
     for via in ["direct", "ssh"] {
         let asked = format!("http = \"/\"\nhost_header = \"www.example.org\"\nvia = \"{via}\"");
         let project = Project::small().with("http = \"/\"", &asked);
@@ -81,13 +114,27 @@ fn worker_that_dies_after_its_first_pass_replaces_nobody() {
     let project = Project::small()
         .with("http = \"/\"", "command = \"/bin/true\"")
         .with("[rollout]", "[rollout]\nmin_ready = \"2s\"");
-    write(&project.path("page-0.8/page.py"), "import time\ntime.sleep(3600)\n");
+    write(
+        &project.path("page-0.8/page.py"),
+        "import time\ntime.sleep(3600)\n",
+    );
     project.deploy("0.8");
     let old = project.pid("node1", 8081);
     project.release("0.9", Behaviour::Good);
-    write(&project.path("page-0.9/page.py"), "import sys, time\ntime.sleep(1)\nsys.exit(7)\n");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    assert!(done.stderr.contains("0.9 ended by itself"), "{}", done.stderr);
+    write(
+        &project.path("page-0.9/page.py"),
+        "import sys, time\ntime.sleep(1)\nsys.exit(7)\n",
+    );
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        done.stderr.contains("0.9 ended by itself"),
+        "{}",
+        done.stderr
+    );
     assert!(!done.stderr.contains("0.8 (replaced)"), "{}", done.stderr);
     assert_eq!(project.pid("node1", 8081), old);
     assert!(project.processes().contains(&old));
@@ -97,12 +144,25 @@ fn worker_that_dies_after_its_first_pass_replaces_nobody() {
 fn child_that_leaves_its_session_is_named_and_ends_with_the_instance() {
     let project = Project::small();
     let page = std::fs::read_to_string(project.path("page-0.8/page.py")).expect("our own file");
-    let launcher = "import os, time\nif os.fork():\n    while True:\n        time.sleep(1)\nos.setsid()\n";
-    write(&project.path("page-0.8/page.py"), &format!("{launcher}{page}"));
-    let args = ["deploy", "inventory.toml", "--set", "rollout.progress_deadline=3s"];
+    let launcher =
+        "import os, time\nif os.fork():\n    while True:\n        time.sleep(1)\nos.setsid()\n";
+    write(
+        &project.path("page-0.8/page.py"),
+        &format!("{launcher}{page}"),
+    );
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--set",
+        "rollout.progress_deadline=3s",
+    ];
     let done = project.ship(&args).any_stderr().status(4).run();
-    let told = "(python3), a child of the instance, in a session of its own: run it in the foreground";
+    let told =
+        "(python3), a child of the instance, in a session of its own: run it in the foreground";
     assert!(done.stderr.contains(told), "{}", done.stderr);
-    project.ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"]).any_stderr().run();
+    project
+        .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"])
+        .any_stderr()
+        .run();
     assert_eq!(project.processes(), Vec::<u32>::new());
 }

@@ -5,7 +5,8 @@ use std::fs;
 use crate::project::{Behaviour, Project};
 use crate::support::world::write;
 
-const NOTE: &str = "note: the playbook is wrong (`ship check` says how); it is read as revision 2 has it\n";
+const NOTE: &str =
+    "note: the playbook is wrong (`ship check` says how); it is read as revision 2 has it\n";
 
 #[test]
 fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_new() {
@@ -13,20 +14,46 @@ fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_ne
     project.deploy("0.8");
     project.deploy("0.9");
     let playbook = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
-    write(&project.path("playbook.toml"), &playbook.replace("[readiness]", "[readyness"));
+    write(
+        &project.path("playbook.toml"),
+        &playbook.replace("[readiness]", "[readyness"),
+    );
     for verb in ["status", "history", "report", "logs"] {
-        let done = project.ship(&[verb, "inventory.toml"]).any_stdout().any_stderr().run();
+        let done = project
+            .ship(&[verb, "inventory.toml"])
+            .any_stdout()
+            .any_stderr()
+            .run();
         assert_eq!(done.stderr, NOTE, "{verb}");
     }
-    for args in [&["deploy"][..], &["plan"], &["check"], &["restart"], &["scale", "--replicas", "1"]] {
+    for args in [
+        &["deploy"][..],
+        &["plan"],
+        &["check"],
+        &["restart"],
+        &["scale", "--replicas", "1"],
+    ] {
         let args = [&args[..1], &["inventory.toml"], &args[1..]].concat();
-        let said = project.ship(&args).any_stdout().any_stderr().status(2).run().stderr;
+        let said = project
+            .ship(&args)
+            .any_stdout()
+            .any_stderr()
+            .status(2)
+            .run()
+            .stderr;
         assert!(said.contains("--> playbook.toml:"), "{args:?}: {said}");
     }
-    let done = project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    let done = project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert!(done.stderr.starts_with(NOTE), "{}", done.stderr);
     write(&project.path("playbook.toml"), &playbook);
-    assert!(project.running().iter().all(|row| row.ends_with("0.8")), "{:?}", project.running());
+    assert!(
+        project.running().iter().all(|row| row.ends_with("0.8")),
+        "{:?}",
+        project.running()
+    );
 }
 
 #[test]
@@ -38,11 +65,22 @@ fn with_a_broken_playbook_a_rollout_can_be_paused_and_aborted() {
     deploy.await_words("started   0.9");
     let playbook = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
     write(&project.path("playbook.toml"), "version = ");
-    project.ship(&["pause", "inventory.toml"]).any_stdout().any_stderr().run();
+    project
+        .ship(&["pause", "inventory.toml"])
+        .any_stdout()
+        .any_stderr()
+        .run();
     deploy.wait().exits(8);
-    project.ship(&["abort", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&["abort", "inventory.toml"])
+        .any_stderr()
+        .run();
     write(&project.path("playbook.toml"), &playbook);
-    assert!(project.running().iter().all(|row| row.ends_with("0.8")), "{:?}", project.running());
+    assert!(
+        project.running().iter().all(|row| row.ends_with("0.8")),
+        "{:?}",
+        project.running()
+    );
 }
 
 #[test]
@@ -50,6 +88,12 @@ fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_loo
     let project = Project::new();
     project.deploy("0.8");
     let project = project.with("version = \"0.8\"\n", "");
-    project.ship(&["status", "inventory.toml"]).any_stdout().run();
-    project.ship(&["history", "inventory.toml"]).any_stdout().run();
+    project
+        .ship(&["status", "inventory.toml"])
+        .any_stdout()
+        .run();
+    project
+        .ship(&["history", "inventory.toml"])
+        .any_stdout()
+        .run();
 }

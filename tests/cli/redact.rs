@@ -15,12 +15,21 @@ const RULES: [(&str, &str); 15] = [
     (r"pid \d+ \((cli-|python3)[^)]*\)", "pid [PID] (COMMAND)"),
     (r"\bpid \d+", "pid [PID]"),
     (r"tester@[^\s()]+", "[WHO]"),
-    (r"reached as [^,]+, \d+ MiB free", "reached as [USER], [SIZE] MiB free"),
+    (
+        r"reached as [^,]+, \d+ MiB free",
+        "reached as [USER], [SIZE] MiB free",
+    ),
     (r"\(\d+ bytes\)", "([SIZE] bytes)"),
     // Durations where they are measured; those that a user wrote stay.
-    (r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b", "$1 [TOOK]"),
+    (
+        r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b",
+        "$1 [TOOK]",
+    ),
     (r"(?m)^(duration|          waited) ( *)\S+$", "$1 $2[TOOK]"),
-    (r"(of|(?:by|last:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago", "$1 [TOOK] ago"),
+    (
+        r"(of|(?:by|last:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
+        "$1 [TOOK] ago",
+    ),
     // In a table: the age, and how long it took.
     (r"( {3}\d+ {3,})\d+[smh]( +\[NET])", "$1[AGE]$2"),
     (r"(\[WHEN] {3})\S+", "$1[TOOK]"),
@@ -37,7 +46,10 @@ impl Redact {
     pub(crate) fn new(root: &Path, net: &str) -> Self {
         let rules = RULES.map(|(pattern, by)| (Regex::new(pattern).expect("our own pattern"), by));
         Self {
-            literals: [(root.display().to_string(), "[ROOT]"), (net.to_owned(), "[NET]")],
+            literals: [
+                (root.display().to_string(), "[ROOT]"),
+                (net.to_owned(), "[NET]"),
+            ],
             rules: rules.into_iter().collect(),
         }
     }
@@ -58,21 +70,35 @@ impl Redact {
     }
 }
 
-/// Rows of a table with their columns as close as they can be: how wide a column is depends on what is redacted.
+/// Rows of a table with their columns as close as they can be: how wide a column is depends on what
+/// is redacted.
 fn narrow(line: &str) -> String {
     const TABLE_COLUMNS_MIN: usize = 6;
-    let cells: Vec<_> = line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    if cells.len() < TABLE_COLUMNS_MIN { line.to_owned() } else { cells.join("   ") }
+    let cells: Vec<_> = line
+        .split("   ")
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty())
+        .collect();
+    if cells.len() < TABLE_COLUMNS_MIN {
+        line.to_owned()
+    } else {
+        cells.join("   ")
+    }
 }
 
-/// Hosts work at the same time. Neighbouring lines that say the same of several hosts are told in the hosts' order; and
-/// an order counts at once but is told when it was carried out, so sentences come before what was started meanwhile.
+/// Hosts work at the same time. Neighbouring lines that say the same of several hosts are told in
+/// the hosts' order; and an order counts at once but is told when it was carried out, so sentences
+/// come before what was started meanwhile.
 fn in_order(mut lines: Vec<String>) -> Vec<String> {
     for run in lines.chunk_by_mut(|one, next| event(one).is_some() && event(one) == event(next)) {
         run.sort();
     }
     let is_start = |line: &str| event(line) == Some("started");
-    for run in lines.chunk_by_mut(|one, next| [one, next].iter().all(|line| is_start(line) || is_sentence(line))) {
+    for run in lines.chunk_by_mut(|one, next| {
+        [one, next]
+            .iter()
+            .all(|line| is_start(line) || is_sentence(line))
+    }) {
         run.sort_by_key(|line| is_start(line));
     }
     lines

@@ -8,7 +8,11 @@ use snapbox::str;
 use crate::project::Project;
 
 fn deploy_is_refused(project: &Project, stderr: impl snapbox::IntoData) {
-    project.ship(&["deploy", "inventory.toml"]).stderr(stderr).status(2).run();
+    project
+        .ship(&["deploy", "inventory.toml"])
+        .stderr(stderr)
+        .status(2)
+        .run();
     project.assert_hosts_untouched();
     assert_eq!(project.history(), Vec::<String>::new());
 }
@@ -109,7 +113,10 @@ error: this rollout cannot work; nothing was touched
 
 #[test]
 fn a_secret_that_is_not_there() {
-    let project = Project::new().with("[service.env]\n", "secrets = [\"TOKEN\"]\n\n[service.env]\n");
+    let project = Project::new().with(
+        "[service.env]\n",
+        "secrets = [\"TOKEN\"]\n\n[service.env]\n",
+    );
     deploy_is_refused(
         &project,
         str![[r#"
@@ -130,7 +137,10 @@ fn a_host_whose_directory_cannot_be_made_is_unusable() {
     let project = Project::new();
     let inventory = project.inventory("local", &["node1"]);
     fs::write(project.path("not-a-directory"), "").expect("our own directory");
-    let base_dir = format!("{inventory}base_dir = \"{}/base\"\n", project.path("not-a-directory").display());
+    let base_dir = format!(
+        "{inventory}base_dir = \"{}/base\"\n",
+        project.path("not-a-directory").display()
+    );
     fs::write(project.path("inventory.toml"), base_dir).expect("our own directory");
     let project = project.with("replicas = 3", "replicas = 1");
     project

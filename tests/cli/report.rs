@@ -20,11 +20,46 @@ fn gallery() -> PathBuf {
 
 /// What a person's phone and a person's desk show, in the light, in the dark and without colours.
 const LOOKS: [(&str, Look); 5] = [
-    ("phone", Look { width: 375, dark: false, grey: false }),
-    ("phone-dark", Look { width: 375, dark: true, grey: false }),
-    ("desk", Look { width: 1100, dark: false, grey: false }),
-    ("desk-dark", Look { width: 1100, dark: true, grey: false }),
-    ("desk-grey", Look { width: 1100, dark: false, grey: true }),
+    (
+        "phone",
+        Look {
+            width: 375,
+            dark: false,
+            grey: false,
+        },
+    ),
+    (
+        "phone-dark",
+        Look {
+            width: 375,
+            dark: true,
+            grey: false,
+        },
+    ),
+    (
+        "desk",
+        Look {
+            width: 1100,
+            dark: false,
+            grey: false,
+        },
+    ),
+    (
+        "desk-dark",
+        Look {
+            width: 1100,
+            dark: true,
+            grey: false,
+        },
+    ),
+    (
+        "desk-grey",
+        Look {
+            width: 1100,
+            dark: false,
+            grey: true,
+        },
+    ),
 ];
 
 /// The page of a rollout, looked at in these ways, and pictures of it.
@@ -32,8 +67,8 @@ fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Look)
     for (how, look) in looks {
         measure(browser, page, &format!("{name} on a {how}"), *look);
         // A picture of thousands of lines would take its time.
-        let fold =
-            "document.querySelectorAll('.events').forEach(it => it.closest('details').open = it.rows.length < 200)";
+        let fold = "document.querySelectorAll('.events').forEach(it => it.closest('details').open \
+                    = it.rows.length < 200)";
         browser.evaluate(fold);
         browser.picture(&gallery().join(format!("{name}-{how}.png")));
     }
@@ -43,14 +78,23 @@ fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Look)
 fn measure(browser: &mut Browser, page: &Path, what: &str, look: Look) {
     browser.open(page, look);
     browser.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)");
-    assert_eq!(browser.evaluate("document.scrollingElement.scrollWidth"), look.width, "{what}");
+    assert_eq!(
+        browser.evaluate("document.scrollingElement.scrollWidth"),
+        look.width,
+        "{what}"
+    );
     let wide = "[...document.querySelectorAll('body *')].filter(it => !it.closest('svg') && \
                 it.getBoundingClientRect().right > innerWidth + 1).map(it => it.outerHTML).join()";
     assert_eq!(browser.evaluate(wide), "", "{what}");
-    let small = "[...document.querySelectorAll('body *')].filter(it => !it.closest('svg') && it.textContent.trim() \
+    let small = "[...document.querySelectorAll('body *')].filter(it => !it.closest('svg') && \
+                 it.textContent.trim() \
                  && parseFloat(getComputedStyle(it).fontSize) < 12).map(it => it.outerHTML).join()";
     assert_eq!(browser.evaluate(small), "", "{what}");
-    assert_eq!(browser.evaluate("performance.getEntriesByType('resource').length"), 0, "{what}");
+    assert_eq!(
+        browser.evaluate("performance.getEntriesByType('resource').length"),
+        0,
+        "{what}"
+    );
     assert_eq!(browser.evaluate("document.scripts.length"), 0, "{what}");
 }
 
@@ -118,9 +162,17 @@ fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
         night.probed(3);
         night.end(&Outcome::Succeeded, &project);
         let page = project.path("page.html");
-        project.ship(&["report", "--to", "page.html"]).stdout("page.html\n").run();
+        project
+            .ship(&["report", "--to", "page.html"])
+            .stdout("page.html\n")
+            .run();
         look_at(&mut browser, &page, &format!("{hosts}-hosts"), looks);
-        measure(&mut browser, &page, &format!("{hosts} hosts on a phone"), LOOKS[0].1);
+        measure(
+            &mut browser,
+            &page,
+            &format!("{hosts} hosts on a phone"),
+            LOOKS[0].1,
+        );
     }
 }
 
@@ -132,10 +184,27 @@ fn what_a_service_has_logged_cannot_take_the_page_over() {
     let project = large(4);
     let mut night = Night::of(4);
     night.start("web001");
-    night.fail("web001", Then::Hold { why: HOSTILE[1].to_owned() });
-    night.end(&Outcome::Held { why: HOSTILE[1].to_owned() }, &project);
-    let html = project.ship(&["report", "--to", "-"]).any_stdout().run().stdout;
-    assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<svg/"), "{html}");
+    night.fail(
+        "web001",
+        Then::Hold {
+            why: HOSTILE[1].to_owned(),
+        },
+    );
+    night.end(
+        &Outcome::Held {
+            why: HOSTILE[1].to_owned(),
+        },
+        &project,
+    );
+    let html = project
+        .ship(&["report", "--to", "-"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        !html.contains("<script") && !html.contains("<img") && !html.contains("<svg/"),
+        "{html}"
+    );
     assert!(html.contains("{{ 7 * 7 }}"), "a log is no template: {html}");
     let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
     assert!(html.chars().all(harmless), "{html:?}");
@@ -168,38 +237,75 @@ fn the_newest_rollout_has_a_page_and_so_has_every_other() {
         .run();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Exits);
-    project.ship(&["deploy", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     let read = |name: &str| fs::read_to_string(project.path(name)).expect("a page");
     assert_eq!(headline(&read(".ship/runs/1.html")), "Succeeded");
     let began = "0 of 1 wanted instances served when it began, 1 when it ended";
-    assert!(read(".ship/runs/1.html").contains(began), "a first deploy has nothing to keep");
-    assert_eq!(headline(&read(".ship/runs/2.html")), "Failed and rolled back");
+    assert!(
+        read(".ship/runs/1.html").contains(began),
+        "a first deploy has nothing to keep"
+    );
+    assert_eq!(
+        headline(&read(".ship/runs/2.html")),
+        "Failed and rolled back"
+    );
     fs::remove_dir_all(project.path(".ship/runs")).expect("our own directory");
 
-    project.ship(&["report"]).stdout("[ROOT]/.ship/runs/2.html\n").run();
-    assert_eq!(headline(&read(".ship/runs/2.html")), "Failed and rolled back");
-    project.ship(&["report", "--rollout", "1", "--to", "one.html"]).stdout("one.html\n").run();
+    project
+        .ship(&["report"])
+        .stdout("[ROOT]/.ship/runs/2.html\n")
+        .run();
+    assert_eq!(
+        headline(&read(".ship/runs/2.html")),
+        "Failed and rolled back"
+    );
+    project
+        .ship(&["report", "--rollout", "1", "--to", "one.html"])
+        .stdout("one.html\n")
+        .run();
     assert_eq!(headline(&read("one.html")), "Succeeded");
-    let printed = project.ship(&["report", "--to", "-"]).any_stdout().run().stdout;
+    let printed = project
+        .ship(&["report", "--to", "-"])
+        .any_stdout()
+        .run()
+        .stdout;
     assert_eq!(headline(&printed), "Failed and rolled back");
     project
         .ship(&["report", "--rollout", "7"])
         .stderr("error: the history has no rollout 7 of page on local; it has 1, 2\n")
         .status(2)
         .run();
-    project.ship(&["report", "--to", "none/page.html/"]).any_stderr().status(1).run();
+    project
+        .ship(&["report", "--to", "none/page.html/"])
+        .any_stderr()
+        .status(1)
+        .run();
 }
 
 #[test]
 fn what_is_promised_is_told_as_it_was_then() {
     let project = Project::new();
     project.deploy("0.8");
-    let args = ["deploy", "--version", "0.9", "--set", "rollout.max_unavailable=2"];
+    let args = [
+        "deploy",
+        "--version",
+        "0.9",
+        "--set",
+        "rollout.max_unavailable=2",
+    ];
     project.ship(&args).any_stderr().run();
     let written = fs::read_to_string(project.path(".ship/runs/2.html")).expect("a page");
     assert!(written.contains("; at least 1 were promised"), "{written}");
     let project = project.with("max_surge = 1", "max_surge = 2");
-    let again = project.ship(&["report", "--to", "-"]).any_stdout().run().stdout;
+    let again = project
+        .ship(&["report", "--to", "-"])
+        .any_stdout()
+        .run()
+        .stdout;
     assert_eq!(again, written, "it is the same page whenever it is written");
 }
 
@@ -210,9 +316,18 @@ fn pages_go_with_the_history() {
     for version in ["0.8", "0.9", "0.8", "0.9"] {
         project.deploy(version);
     }
-    let names = fs::read_dir(project.path(".ship/runs")).expect("pages").flatten();
-    let pages = names.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "html"));
-    let mut names: Vec<_> = pages.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let names = fs::read_dir(project.path(".ship/runs"))
+        .expect("pages")
+        .flatten();
+    let pages = names.filter(|entry| {
+        entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "html")
+    });
+    let mut names: Vec<_> = pages
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     // The present one, and two to go back to.
     assert_eq!(names, ["2.html", "3.html", "4.html", "notes.html"]);
@@ -223,7 +338,14 @@ fn a_page_that_cannot_be_written_is_a_note_and_no_failure() {
     let project = Project::small();
     write(&project.path(".ship/runs"), "in the way");
     let done = project.deploy("0.8");
-    let notes: Vec<_> = done.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
+    let notes: Vec<_> = done
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("note: "))
+        .collect();
     let note = project.redacted(&notes.join("\n"));
-    assert_eq!(note, "note: cannot write the page: [ROOT]/.ship/runs: File exists (os error 17)");
+    assert_eq!(
+        note,
+        "note: cannot write the page: [ROOT]/.ship/runs: File exists (os error 17)"
+    );
 }

@@ -34,7 +34,10 @@ fn bare_it_goes_back_to_the_newest_other_revision_that_was_healthy() {
 
 "#]])
         .run();
-    assert_eq!(project.running(), ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
+    );
     project
         .ship(&["history"])
         .stdout(str![[r#"
@@ -53,9 +56,19 @@ fn it_keeps_to_the_same_rule_of_capacity() {
     project.deploy("0.8");
     project.deploy("0.9");
     let before = project.status();
-    let done = project.ship(&["rollback", "--output", "json"]).any_stdout().run();
+    let done = project
+        .ship(&["rollback", "--output", "json"])
+        .any_stdout()
+        .run();
     let course = Course::of(&before, &json_lines(&done.stdout));
-    assert_eq!((course.most_running, course.fewest_ready, course.outcome.as_str()), (4, 3, "succeeded"));
+    assert_eq!(
+        (
+            course.most_running,
+            course.fewest_ready,
+            course.outcome.as_str()
+        ),
+        (4, 3, "succeeded")
+    );
 }
 
 #[test]
@@ -64,7 +77,11 @@ fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() 
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.deploy("0.9");
-    project.ship(&["deploy", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     project
         .ship(&["rollback"])
         .stderr(str![[r#"
@@ -78,8 +95,17 @@ hint: `ship rollback --to-revision 1` goes further back, to 0.8
     // A restart is no deploy, and the answer stays.
     project.ship(&["restart"]).any_stderr().run();
     let refused = project.ship(&["rollback"]).any_stderr().status(2).run();
-    assert!(refused.stderr.contains("revision 3 (1.0) failed and was rolled back"), "{}", refused.stderr);
-    project.ship(&["rollback", "--to-revision", "1"]).any_stderr().run();
+    assert!(
+        refused
+            .stderr
+            .contains("revision 3 (1.0) failed and was rolled back"),
+        "{}",
+        refused.stderr
+    );
+    project
+        .ship(&["rollback", "--to-revision", "1"])
+        .any_stderr()
+        .run();
     assert_eq!(project.versions(), ["0.8"]);
 }
 
@@ -136,8 +162,8 @@ fn rollback_restores_the_number_that_the_deploy_has_changed() {
     project.deploy("0.9");
     assert_eq!(project.versions(), ["0.9"]);
     let done = project.ship(&["rollback"]).any_stderr().run();
-    let says =
-        "3 replicas are wanted again, as when 0.8 (revision 1) ran; --set rollout.replicas=1 keeps the present number";
+    let says = "3 replicas are wanted again, as when 0.8 (revision 1) ran; --set \
+                rollout.replicas=1 keeps the present number";
     assert!(done.stderr.contains(says), "{}", done.stderr);
     assert_eq!(project.versions(), ["0.8", "0.8", "0.8"]);
     // So does a restart: the playbook's number is for the next deploy.
@@ -151,7 +177,10 @@ fn number_that_was_scaled_since_stays_in_a_rollback() {
     let project = Project::new().with("replicas = 3", "replicas = 1");
     project.deploy("0.8");
     project.deploy("0.9");
-    project.ship(&["scale", "inventory.toml", "--replicas", "2"]).any_stderr().run();
+    project
+        .ship(&["scale", "inventory.toml", "--replicas", "2"])
+        .any_stderr()
+        .run();
     project.ship(&["rollback"]).any_stderr().run();
     assert_eq!(project.versions(), ["0.8", "0.8"]);
 }
@@ -163,9 +192,16 @@ fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another()
     project.deploy("0.9");
     project.release("1.0", Behaviour::Exits);
     let project = project.with("replicas = 3", "replicas = 1");
-    project.ship(&["deploy", "inventory.toml", "--version", "1.0"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "1.0"])
+        .any_stderr()
+        .status(3)
+        .run();
     assert_eq!(project.versions(), ["0.9", "0.9", "0.9"]);
-    project.ship(&["rollback", "--to-revision", "1"]).any_stderr().run();
+    project
+        .ship(&["rollback", "--to-revision", "1"])
+        .any_stderr()
+        .run();
     assert_eq!(project.versions(), ["0.8", "0.8", "0.8"]);
 }
 
@@ -173,10 +209,19 @@ fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another()
 fn verb_that_is_refused_gives_the_lock_back() {
     let project = Project::small();
     project.deploy("0.8");
-    for refused in [&["promote"][..], &["resume"], &["abort"], &["rollback", "--to-revision", "77"]] {
+    for refused in [
+        &["promote"][..],
+        &["resume"],
+        &["abort"],
+        &["rollback", "--to-revision", "77"],
+    ] {
         project.ship(refused).any_stderr().status(2).run();
         let done = project.ship(&["unlock"]).any_stdout().run();
-        assert!(done.stdout.contains("not locked"), "{refused:?}: {}", done.stdout);
+        assert!(
+            done.stdout.contains("not locked"),
+            "{refused:?}: {}",
+            done.stdout
+        );
     }
 }
 
@@ -187,7 +232,14 @@ fn undo_goes_to_a_given_revision() {
     for version in ["0.8", "0.9", "1.0"] {
         project.deploy(version);
     }
-    let args = ["undo", "inventory.toml", "--to-revision", "1", "--cause", "it was better"];
+    let args = [
+        "undo",
+        "inventory.toml",
+        "--to-revision",
+        "1",
+        "--cause",
+        "it was better",
+    ];
     project
         .ship(&args)
         .stderr(str![[r#"
@@ -269,9 +321,15 @@ error: nothing was deployed yet, so there is nothing to roll back; `ship deploy`
 fn configuration_goes_back_with_the_code() {
     let project = Project::small();
     project.deploy("0.8");
-    let project = project.with("VERSION = \"{{ version }}\"", "VERSION = \"{{ version }}-blue\"");
+    let project = project.with(
+        "VERSION = \"{{ version }}\"",
+        "VERSION = \"{{ version }}-blue\"",
+    );
     project.deploy("0.8");
-    assert_eq!(project.pages(), ["I am: [NET].11, the version is: 0.8-blue"]);
+    assert_eq!(
+        project.pages(),
+        ["I am: [NET].11, the version is: 0.8-blue"]
+    );
     project.ship(&["rollback"]).any_stderr().run();
     assert_eq!(project.pages(), ["I am: [NET].11, the version is: 0.8"]);
 }
@@ -308,5 +366,9 @@ fn a_rollback_that_fails_exits_with_5() {
 "#]])
         .status(5)
         .run();
-    assert!(project.running().contains(&"node1:8082 0.9".to_owned()), "{:?}", project.running());
+    assert!(
+        project.running().contains(&"node1:8082 0.9".to_owned()),
+        "{:?}",
+        project.running()
+    );
 }

@@ -18,9 +18,17 @@ fn log(project: &Project, rollout: u32) -> Vec<Value> {
 
 /// What is in the directory of the logs, but for the pages.
 fn logs(project: &Project) -> Vec<String> {
-    let files = fs::read_dir(project.path(".ship/runs")).expect("our own directory").flatten();
-    let files = files.filter(|file| file.path().extension().is_none_or(|extension| extension != "html"));
-    let mut names: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    let files = fs::read_dir(project.path(".ship/runs"))
+        .expect("our own directory")
+        .flatten();
+    let files = files.filter(|file| {
+        file.path()
+            .extension()
+            .is_none_or(|extension| extension != "html")
+    });
+    let mut names: Vec<_> = files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -30,7 +38,11 @@ fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
     let project = Project::new();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    let done = project.ship(&["deploy", "--version", "0.9", "-o", "json"]).any_stdout().status(3).run();
+    let done = project
+        .ship(&["deploy", "--version", "0.9", "-o", "json"])
+        .any_stdout()
+        .status(3)
+        .run();
     let lines = log(&project, 2);
     let without = |line: &Value, keys: &[&str]| {
         let mut line = line.clone();
@@ -39,16 +51,35 @@ fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
         }
         line
     };
-    let told: Vec<_> = json_lines(&done.stdout).iter().map(|line| without(line, &["time"])).collect();
+    let told: Vec<_> = json_lines(&done.stdout)
+        .iter()
+        .map(|line| without(line, &["time"]))
+        .collect();
     let events = lines.iter().filter(|line| line.get("event").is_some());
-    let events: Vec<_> = events.map(|line| without(line, &["time", "level", "message"])).collect();
+    let events: Vec<_> = events
+        .map(|line| without(line, &["time", "level", "message"]))
+        .collect();
     assert_eq!(events, told);
-    let others: Vec<_> = lines.iter().filter(|line| line.get("event").is_none()).collect();
-    assert!(others.iter().all(|line| line["module"].as_str().is_some_and(|module| module.starts_with("ship::"))));
+    let others: Vec<_> = lines
+        .iter()
+        .filter(|line| line.get("event").is_none())
+        .collect();
+    assert!(others.iter().all(|line| {
+        line["module"]
+            .as_str()
+            .is_some_and(|module| module.starts_with("ship::"))
+    }));
     // From before the rollout had a number.
-    assert!(others.iter().any(|line| line["module"] == "ship::remote::connector" && line["host"] == "node4"));
+    assert!(
+        others
+            .iter()
+            .any(|line| line["module"] == "ship::remote::connector" && line["host"] == "node4")
+    );
     let path = project.path(".ship/runs/2.jsonl");
-    assert_eq!(fs::metadata(path).expect("a log").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(path).expect("a log").permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -56,34 +87,73 @@ fn it_reads_as_a_story() {
     let project = Project::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "--version", "0.9"]).any_stderr().status(3).run();
-    let done = project.ship(&["logs", "--rollout", "last"]).any_stdout().run();
+    project
+        .ship(&["deploy", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    let done = project
+        .ship(&["logs", "--rollout", "last"])
+        .any_stdout()
+        .run();
     for words in [
         "  INFO   page 0.9 (revision 2) on local: 1 replica (now 1 on 0.8)\n",
         "  DEBUG  order 2: start ",
-        "  ERROR  node1:8082  FAILED    0.9 ended by itself\n                     doing   starting 0.9",
+        "  ERROR  node1:8082  FAILED    0.9 ended by itself\n                     doing   \
+         starting 0.9",
         "                       | fatal: the frobnicator is missing\n",
         "  ERROR  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)",
     ] {
-        assert!(done.stdout.contains(words), "no {words:?} in\n{}", done.stdout);
+        assert!(
+            done.stdout.contains(words),
+            "no {words:?} in\n{}",
+            done.stdout
+        );
     }
-    let last = project.ship(&["logs", "--rollout", "2", "-n", "1"]).any_stdout().run().stdout;
-    assert!(done.stdout.ends_with(&last) && last.contains("rolled back to"), "{last}");
-    let json = project.ship(&["logs", "--rollout", "1", "-o", "json"]).any_stdout().run().stdout;
+    let last = project
+        .ship(&["logs", "--rollout", "2", "-n", "1"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        done.stdout.ends_with(&last) && last.contains("rolled back to"),
+        "{last}"
+    );
+    let json = project
+        .ship(&["logs", "--rollout", "1", "-o", "json"])
+        .any_stdout()
+        .run()
+        .stdout;
     assert_eq!(json_lines(&json), log(&project, 1));
-    assert!(!project.ship(&["logs", "--rollout", "1"]).any_stdout().run().stdout.contains("FAILED"));
+    assert!(
+        !project
+            .ship(&["logs", "--rollout", "1"])
+            .any_stdout()
+            .run()
+            .stdout
+            .contains("FAILED")
+    );
 }
 
 #[test]
 fn a_rollout_that_is_not_known_is_refused_with_those_that_are() {
     let project = Project::small();
-    project.ship(&["logs", "inventory.toml", "--rollout", "last"]).any_stderr().status(2).run();
+    project
+        .ship(&["logs", "inventory.toml", "--rollout", "last"])
+        .any_stderr()
+        .status(2)
+        .run();
     project.deploy("0.8");
     for which in ["7", "newest"] {
         let stderr = format!(
-            "error: no rollout {which} of page is known; there is:\n  1: 0.8 (revision 1), begun [WHEN], succeeded\n"
+            "error: no rollout {which} of page is known; there is:\n  1: 0.8 (revision 1), begun \
+             [WHEN], succeeded\n"
         );
-        project.ship(&["logs", "--rollout", which]).stderr(stderr).status(2).run();
+        project
+            .ship(&["logs", "--rollout", which])
+            .stderr(stderr)
+            .status(2)
+            .run();
     }
     fs::remove_file(project.path(".ship/runs/1.jsonl")).expect("a log");
     project
@@ -104,11 +174,22 @@ fn a_follower_sees_a_rollout_to_its_end() {
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("node1:8082  started");
     let mut logs = project.ship(&["logs", "--rollout", "last", "-f"]).spawn();
-    until("a probe that fails", PATIENCE, || logs.stdout_so_far().contains("asked whether it is ready").then_some(()));
+    until("a probe that fails", PATIENCE, || {
+        logs.stdout_so_far()
+            .contains("asked whether it is ready")
+            .then_some(())
+    });
     project.open_gate();
     deploy.wait().exits(0);
     let done = logs.wait().exits(0);
-    assert!(done.stdout.lines().last().is_some_and(|line| line.contains("1 of 1 available")), "{}", done.stdout);
+    assert!(
+        done.stdout
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("1 of 1 available")),
+        "{}",
+        done.stdout
+    );
 }
 
 #[test]
@@ -119,7 +200,12 @@ fn of_a_ship_that_is_killed_every_line_is_whole_and_a_follower_is_told() {
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("node1:8082  started");
     let mut follower = project.ship(&["logs", "--rollout", "2", "-f"]).spawn();
-    until("the start", PATIENCE, || follower.stdout_so_far().contains("node1:8082  started").then_some(()));
+    until("the start", PATIENCE, || {
+        follower
+            .stdout_so_far()
+            .contains("node1:8082  started")
+            .then_some(())
+    });
     deploy.signal("KILL");
     assert_eq!(deploy.wait().code, None);
     let done = follower.wait().exits(0);
@@ -127,7 +213,11 @@ fn of_a_ship_that_is_killed_every_line_is_whole_and_a_follower_is_told() {
         done.stderr,
         "nobody carries it out any more, and it has not ended; `ship status` shows how it stands\n"
     );
-    assert!(log(&project, 2).iter().any(|line| line["event"] == "action_done"));
+    assert!(
+        log(&project, 2)
+            .iter()
+            .any(|line| line["event"] == "action_done")
+    );
     // It goes on under a number of its own.
     project.open_gate();
     project.ship(&["resume"]).any_stderr().run();
@@ -152,7 +242,12 @@ fn a_log_that_cannot_be_written_keeps_no_rollout_from_going_on() {
     fs::create_dir(project.path(".ship")).expect("our own directory");
     fs::write(project.path(".ship/runs"), "in the way").expect("our own directory");
     let done = project.deploy("0.8");
-    assert!(done.stderr.starts_with("the log of this rollout cannot be written ("), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("the log of this rollout cannot be written ("),
+        "{}",
+        done.stderr
+    );
     fs::remove_file(project.path(".ship/runs")).expect("our own file");
     fs::create_dir_all(project.path(".ship/runs/2.jsonl")).expect("our own directory");
     project.deploy("0.9");
@@ -166,7 +261,12 @@ fn no_secret_is_in_it() {
     project.release("0.9", Behaviour::Exits);
     for (version, status) in [("0.8", 0), ("0.9", 3)] {
         let args = ["deploy", "inventory.toml", "--version", version];
-        project.ship(&args).env("TOKEN", "s3cret-of-the-environment").any_stderr().status(status).run();
+        project
+            .ship(&args)
+            .env("TOKEN", "s3cret-of-the-environment")
+            .any_stderr()
+            .status(status)
+            .run();
     }
     for name in logs(&project) {
         let text = fs::read_to_string(project.path(&format!(".ship/runs/{name}"))).expect("a log");
@@ -178,7 +278,15 @@ fn no_secret_is_in_it() {
 #[test]
 fn with_verbose_an_event_is_said_once() {
     let project = Project::small();
-    let done = project.ship(&["deploy", "inventory.toml", "-v"]).any_stderr().run();
-    assert_eq!(done.stderr.matches("successfully rolled out").count(), 1, "{}", done.stderr);
+    let done = project
+        .ship(&["deploy", "inventory.toml", "-v"])
+        .any_stderr()
+        .run();
+    assert_eq!(
+        done.stderr.matches("successfully rolled out").count(),
+        1,
+        "{}",
+        done.stderr
+    );
     assert!(done.stderr.contains("connected in"), "{}", done.stderr);
 }

@@ -1,4 +1,5 @@
-//! Artifacts that are not what they should be: exit code 2, one message, and no host has anything of ship's.
+//! Artifacts that are not what they should be: exit code 2, one message, and no host has anything
+//! of ship's.
 
 use std::fs;
 use std::process::Command;
@@ -17,18 +18,34 @@ const SOURCE: &str = "source = \"page-{{ version }}\"";
 fn packed(lines: &str) -> Project {
     let project = Project::small();
     for version in ["0.8", "0.9"] {
-        let (dir, file) = (project.path(&format!("page-{version}")), project.path(&format!("page-{version}.tar.gz")));
-        let done = Command::new("tar").arg("-czf").arg(file).arg("-C").arg(dir).arg(".").status();
+        let (dir, file) = (
+            project.path(&format!("page-{version}")),
+            project.path(&format!("page-{version}.tar.gz")),
+        );
+        let done = Command::new("tar")
+            .arg("-czf")
+            .arg(file)
+            .arg("-C")
+            .arg(dir)
+            .arg(".")
+            .status();
         assert!(done.expect("tar").success());
     }
-    project.with(SOURCE, &format!("source = \"page-{{{{ version }}}}.tar.gz\"\n{lines}"))
+    project.with(
+        SOURCE,
+        &format!("source = \"page-{{{{ version }}}}.tar.gz\"\n{lines}"),
+    )
 }
 
 #[test]
 fn an_unsigned_artifact_never_reaches_a_host_where_a_key_is_configured() {
     let keys = KeyPair::generate_unencrypted_keypair().expect("chance");
     let project = packed("minisign_key = \"ci.pub\"");
-    fs::write(project.path("ci.pub"), keys.pk.to_box().expect("a key").into_string()).expect("our own directory");
+    fs::write(
+        project.path("ci.pub"),
+        keys.pk.to_box().expect("a key").into_string(),
+    )
+    .expect("our own directory");
     let deploy = ["deploy", "inventory.toml"];
     project
         .ship(&deploy)
@@ -45,7 +62,9 @@ error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.m
         .status(2)
         .run();
     let sign = |bytes: &[u8]| {
-        let signature = minisign::sign(None, &keys.sk, bytes, None, None).expect("a key").into_string();
+        let signature = minisign::sign(None, &keys.sk, bytes, None, None)
+            .expect("a key")
+            .into_string();
         fs::write(project.path("page-0.8.tar.gz.minisig"), signature).expect("our own directory");
     };
     sign(b"another artifact");
@@ -72,7 +91,11 @@ error: the artifact page-0.8.tar.gz is not signed as it must be (page-0.8.tar.gz
 #[test]
 fn an_artifact_that_is_not_what_its_list_says_is_refused() {
     let project = packed("");
-    fs::write(project.path("SHA256SUMS"), format!("{}  page-0.8.tar.gz\n", "0".repeat(64))).expect("our own directory");
+    fs::write(
+        project.path("SHA256SUMS"),
+        format!("{}  page-0.8.tar.gz\n", "0".repeat(64)),
+    )
+    .expect("our own directory");
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
@@ -106,14 +129,29 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
                 _ => reply,
             };
             let is_known = request.header("if-none-match") == Some("\"one\"");
-            let reply = if is_known { Reply::status(304) } else { reply.header("ETag", "\"one\"") };
+            let reply = if is_known {
+                Reply::status(304)
+            } else {
+                reply.header("ETag", "\"one\"")
+            };
             let room = part - request.from().unwrap_or(0);
-            if is_mended.load(Ordering::SeqCst) { reply } else { reply.breaking_after(room) }
+            if is_mended.load(Ordering::SeqCst) {
+                reply
+            } else {
+                reply.breaking_after(room)
+            }
         })
     };
     let url = server.url("page-{{ version }}.tar.gz");
-    let project = project.with("source = \"page-{{ version }}.tar.gz\"", &format!("source = \"{url}\""));
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(2).run();
+    let project = project.with(
+        "source = \"page-{{ version }}.tar.gz\"",
+        &format!("source = \"{url}\""),
+    );
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(2)
+        .run();
     let expected = format!("(6 attempts); {part} bytes have come so far");
     assert!(done.stderr.contains(&expected), "{}", done.stderr);
     assert_eq!(project.running(), ["node1:8081 0.8"]);
@@ -122,15 +160,30 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
     is_mended.store(true, Ordering::SeqCst);
     project.deploy("0.9");
     let asked = server.asked();
-    assert_eq!(asked.iter().map(crate::support::web::Request::from).collect::<Vec<_>>(), [Some(part)]);
+    assert_eq!(
+        asked
+            .iter()
+            .map(crate::support::web::Request::from)
+            .collect::<Vec<_>>(),
+        [Some(part)]
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     assert!(length > part);
 
     // The next night nothing is new: one small question, and nothing is done.
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .run();
     assert!(done.stderr.contains("nothing to do"), "{}", done.stderr);
     let asked = server.asked();
-    assert_eq!(asked.iter().map(|request| request.header("if-none-match")).collect::<Vec<_>>(), [Some("\"one\"")]);
+    assert_eq!(
+        asked
+            .iter()
+            .map(|request| request.header("if-none-match"))
+            .collect::<Vec<_>>(),
+        [Some("\"one\"")]
+    );
 }
 
 /// An https server with a certificate of its own, which redirects to an http one.
@@ -160,8 +213,24 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     let pem = project.path("home.pem");
     let (key, certificate) = (project.path("key.pem"), project.path("certificate.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+        ])
         .arg(&key)
         .arg("-out")
         .arg(&certificate)
@@ -181,7 +250,9 @@ fn a_redirect_from_https_to_http_is_not_followed() {
         .spawn()
         .expect("python3");
     let mut port = String::new();
-    BufReader::new(tls.stdout.take().expect("a pipe")).read_line(&mut port).expect("a port");
+    BufReader::new(tls.stdout.take().expect("a pipe"))
+        .read_line(&mut port)
+        .expect("a port");
     let url = format!("https://127.0.0.1:{}/latest.txt", port.trim());
     let project = project.with(SOURCE, &format!("{SOURCE}\nchannels.nightly = \"{url}\""));
     let done = project
@@ -195,7 +266,8 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(
         done.stderr,
         format!(
-            "error: channel nightly has no version: {url}: it is redirected from https to http, which is not followed; \
+            "error: channel nightly has no version: {url}: it is redirected from https to http, \
+             which is not followed; \
              give the URL to which it leads in the end\n"
         )
     );
@@ -226,7 +298,9 @@ fn an_s3_url_is_asked_with_a_signature_from_the_usual_variables() {
         .env("AWS_ENDPOINT_URL", server.url(""))
         .run();
     let asked = server.paths();
-    let [sums, artifact] = asked.as_slice() else { panic!("{asked:?}") };
+    let [sums, artifact] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
     assert!(sums.starts_with("builds/nightly/SHA256SUMS?"), "{sums}");
     for part in [
         "builds/nightly/page-0.8.tar.gz?",

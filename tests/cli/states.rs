@@ -22,7 +22,14 @@ fn project() -> Project {
 /// Deploys 0.9, which is to fail before long.
 fn fail(project: &Project, on_failure: &str, status: i32) {
     let on_failure = format!("rollout.on_failure={on_failure}");
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--set", &on_failure];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--set",
+        &on_failure,
+    ];
     project.ship(&args).any_stderr().status(status).run();
 }
 
@@ -59,7 +66,10 @@ fn in_state(state: &str) -> (Project, Option<Running>) {
             match state {
                 "running" => return (project, Some(deploy)),
                 "paused" => {
-                    project.ship(&["pause", "inventory.toml"]).any_stdout().run();
+                    project
+                        .ship(&["pause", "inventory.toml"])
+                        .any_stdout()
+                        .run();
                     deploy.wait().exits(8);
                 }
                 "cut off" => {
@@ -79,7 +89,17 @@ fn call(verb: &str) -> (Vec<&str>, bool) {
         "deploy" => vec!["deploy", "inventory.toml", "--version", "1.0"],
         "deploy --unattended" => {
             let soak = ["--set", "unattended.soak=0s"];
-            [&["deploy", "inventory.toml", "--version", "1.0", "--unattended"][..], &soak].concat()
+            [
+                &[
+                    "deploy",
+                    "inventory.toml",
+                    "--version",
+                    "1.0",
+                    "--unattended",
+                ][..],
+                &soak,
+            ]
+            .concat()
         }
         "scale" => vec!["scale", "inventory.toml", "--replicas", "1"],
         "unlock" => vec!["unlock", "inventory.toml", "--yes"],
@@ -90,36 +110,57 @@ fn call(verb: &str) -> (Vec<&str>, bool) {
 
 /// The rows of the table: a verb, and its cells.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
-    let lines = TABLE.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    let lines = TABLE
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"));
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
 }
 
 /// Tries every verb in one state, each in a project of its own; what differs from the table.
 fn differences(state: &'static str) -> Vec<String> {
     let states = rows().next().expect("a head");
-    let column = states.iter().position(|name| *name == state).expect("a column");
+    let column = states
+        .iter()
+        .position(|name| *name == state)
+        .expect("a column");
     let cells: Vec<_> = rows().skip(1).map(|row| (row[0], row[column])).collect();
-    let tries: Vec<_> =
-        cells.into_iter().map(|(verb, cell)| thread::spawn(move || difference(state, verb, cell))).collect();
-    tries.into_iter().filter_map(|each| each.join().expect("no cell panics")).collect()
+    let tries: Vec<_> = cells
+        .into_iter()
+        .map(|(verb, cell)| thread::spawn(move || difference(state, verb, cell)))
+        .collect();
+    tries
+        .into_iter()
+        .filter_map(|each| each.join().expect("no cell panics"))
+        .collect()
 }
 
 fn difference(state: &str, verb: &str, cell: &str) -> Option<String> {
     let (project, deploy) = in_state(state);
     if verb == "`status` says" {
-        let said = project.status()["state"].as_str().unwrap_or_default().to_owned();
+        let said = project.status()["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         return (said != cell).then(|| format!("{state}: status says {said}, not {cell}"));
     }
     let verb = verb.trim_matches('`');
-    let expected: i32 = cell.split(' ').next().and_then(|code| code.parse().ok()).expect("an exit code");
+    let expected: i32 = cell
+        .split(' ')
+        .next()
+        .and_then(|code| code.parse().ok())
+        .expect("an exit code");
     let (args, opens) = call(verb);
     if opens && state != "stuck" {
         project.open_gate();
     }
     let done = project.ship(&args).spawn().wait();
     drop(deploy);
-    (done.code != Some(expected))
-        .then(|| format!("{verb} when {state}: exit {:?}, not {expected}\n{}{}", done.code, done.stdout, done.stderr))
+    (done.code != Some(expected)).then(|| {
+        format!(
+            "{verb} when {state}: exit {:?}, not {expected}\n{}{}",
+            done.code, done.stdout, done.stderr
+        )
+    })
 }
 
 macro_rules! states {

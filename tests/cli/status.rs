@@ -74,7 +74,12 @@ fn the_keys_for_programs_are_a_contract() {
     ] {
         assert_eq!(instance[key], value, "{key}");
     }
-    assert!(instance["name"].as_str().is_some_and(|name| name.starts_with("page-")), "{instance}");
+    assert!(
+        instance["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("page-")),
+        "{instance}"
+    );
     assert!(instance["age_s"].is_u64(), "{instance}");
 }
 
@@ -83,7 +88,11 @@ fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
     let project = Project::new();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     project
         .ship(&["status", "inventory.toml"])
         .stdout(str![[r#"
@@ -99,7 +108,10 @@ deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back
 "#]])
         .run();
     let status = project.status();
-    assert_eq!((&status["state"], &status["version"]), (&json!("failed"), &json!("0.8")));
+    assert_eq!(
+        (&status["state"], &status["version"]),
+        (&json!("failed"), &json!("0.8"))
+    );
 }
 
 #[test]
@@ -126,13 +138,20 @@ deployment "page" was rolled out; 2 of 3 replicas are available now
 fn watched_it_is_shown_again_and_again_until_ctrl_c() {
     let project = Project::small();
     project.deploy("0.8");
-    let mut watch = project.ship(&["status", "--watch", "--output", "json"]).spawn();
-    until("a second look", PATIENCE, || (watch.stdout_so_far().lines().count() >= 2).then_some(()));
+    let mut watch = project
+        .ship(&["status", "--watch", "--output", "json"])
+        .spawn();
+    until("a second look", PATIENCE, || {
+        (watch.stdout_so_far().lines().count() >= 2).then_some(())
+    });
     watch.signal("INT");
     let done = watch.wait().exits(0);
     assert_eq!(done.stderr, "");
     for look in json_lines(&done.stdout) {
-        assert_eq!((&look["version"], &look["replicas"]["available"]), (&json!("0.8"), &json!(1)));
+        assert_eq!(
+            (&look["version"], &look["replicas"]["available"]),
+            (&json!("0.8"), &json!(1))
+        );
     }
 }
 
@@ -140,8 +159,12 @@ fn watched_it_is_shown_again_and_again_until_ctrl_c() {
 fn status_watch_shows_a_release_deployed_after_it_started() {
     let project = Project::small();
     project.deploy("0.8");
-    let mut watch = project.ship(&["status", "--watch", "--output", "json"]).spawn();
-    until("a first look", PATIENCE, || watch.stdout_so_far().contains('\n').then_some(()));
+    let mut watch = project
+        .ship(&["status", "--watch", "--output", "json"])
+        .spawn();
+    until("a first look", PATIENCE, || {
+        watch.stdout_so_far().contains('\n').then_some(())
+    });
     project.release("0.9", Behaviour::Good);
     project.deploy("0.9");
     until("the new release", PATIENCE, || {
@@ -149,7 +172,8 @@ fn status_watch_shows_a_release_deployed_after_it_started() {
         let (whole, _) = shown.rsplit_once('\n')?;
         let status = json(whole.lines().last()?);
         let instance = &status["instances"][0];
-        let is_shown = status["version"] == "0.9" && instance["version"] == "0.9" && instance["ready"] == true;
+        let is_shown =
+            status["version"] == "0.9" && instance["version"] == "0.9" && instance["ready"] == true;
         is_shown.then_some(())
     });
     watch.signal("INT");
@@ -161,11 +185,34 @@ fn neither_deploy_nor_status_says_success_before_the_rollout_has_ended() {
     let project = Project::small();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Good);
-    let project = project.with("[rollout]", "[[hooks]]\non = \"after_all\"\ncommand = \"/bin/false\"\n\n[rollout]");
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
-    assert!(!done.stderr.contains("successfully rolled out"), "{}", done.stderr);
-    assert!(done.stderr.contains("deployment \"page\" successfully rolled back"), "{}", done.stderr);
-    let status = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
-    assert!(status.contains("deployment \"page\" successfully rolled back"), "{status}");
+    let project = project.with(
+        "[rollout]",
+        "[[hooks]]\non = \"after_all\"\ncommand = \"/bin/false\"\n\n[rollout]",
+    );
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        !done.stderr.contains("successfully rolled out"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr
+            .contains("deployment \"page\" successfully rolled back"),
+        "{}",
+        done.stderr
+    );
+    let status = project
+        .ship(&["status", "inventory.toml"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        status.contains("deployment \"page\" successfully rolled back"),
+        "{status}"
+    );
     assert!(!status.contains("successfully rolled out"), "{status}");
 }

@@ -1,4 +1,5 @@
-//! Steps and `ship promote`: so many new instances first, and a person says when there are to be more.
+//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
+//! more.
 
 use snapbox::str;
 
@@ -6,8 +7,10 @@ use crate::project::{Behaviour, Project};
 
 /// Release 0.9 comes by one instance, at which a person is asked.
 fn one_first() -> Project {
-    let project = Project::new()
-        .with("[rollout]\n", "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n");
+    let project = Project::new().with(
+        "[rollout]\n",
+        "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n",
+    );
     project.release("0.9", Behaviour::Good);
     project.deploy("0.8");
     project
@@ -16,7 +19,10 @@ fn one_first() -> Project {
 fn versions(project: &Project) -> Vec<String> {
     let status = project.status();
     let instances = status["instances"].as_array().expect("instances");
-    instances.iter().map(|instance| instance["version"].as_str().expect("a version").to_owned()).collect()
+    instances
+        .iter()
+        .map(|instance| instance["version"].as_str().expect("a version").to_owned())
+        .collect()
 }
 
 #[test]
@@ -24,7 +30,13 @@ fn a_deploy_waits_at_its_step_until_somebody_promotes_it() {
     let project = one_first();
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("then it waits for `ship promote`");
-    assert_eq!(versions(&project).iter().filter(|version| *version == "0.9").count(), 1);
+    assert_eq!(
+        versions(&project)
+            .iter()
+            .filter(|version| *version == "0.9")
+            .count(),
+        1
+    );
     project
         .ship(&["promote", "inventory.toml"])
         .stdout(str![[r#"
@@ -34,35 +46,86 @@ deployment "page" promoted
         .run();
     let said = deploy.wait().exits(0).stderr;
     assert!(said.contains("promoted by "), "{said}");
-    assert!(said.contains("step 2 of 2 is reached, with 3 new instances"), "{said}");
+    assert!(
+        said.contains("step 2 of 2 is reached, with 3 new instances"),
+        "{said}"
+    );
     assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
 }
 
 #[test]
 fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
     let project = one_first();
-    let said =
-        project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().status(8).run();
-    assert!(said.stderr.contains("the gate of step 1 of 2, which waits for `ship promote`"), "{}", said.stderr);
+    let said = project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.9",
+            "--unattended",
+        ])
+        .any_stderr()
+        .status(8)
+        .run();
+    assert!(
+        said.stderr
+            .contains("the gate of step 1 of 2, which waits for `ship promote`"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(project.status()["state"], "paused");
-    assert_eq!(versions(&project).iter().filter(|version| *version == "0.9").count(), 1);
-    project.ship(&["promote", "inventory.toml"]).any_stderr().run();
+    assert_eq!(
+        versions(&project)
+            .iter()
+            .filter(|version| *version == "0.9")
+            .count(),
+        1
+    );
+    project
+        .ship(&["promote", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
     assert_eq!(project.status()["state"], "idle");
 }
 
 #[test]
 fn unattended_a_step_is_passed_where_the_playbook_says_so() {
-    let project = one_first().with("[rollout]\n", "[unattended]\ngate = \"promote\"\n\n[rollout]\n");
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().run();
+    let project = one_first().with(
+        "[rollout]\n",
+        "[unattended]\ngate = \"promote\"\n\n[rollout]\n",
+    );
+    project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.9",
+            "--unattended",
+        ])
+        .any_stderr()
+        .run();
     assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
 }
 
 #[test]
 fn from_its_step_a_deploy_can_be_aborted() {
     let project = one_first();
-    project.ship(&["deploy", "inventory.toml", "--version", "0.9", "--unattended"]).any_stderr().status(8).run();
-    project.ship(&["abort", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&[
+            "deploy",
+            "inventory.toml",
+            "--version",
+            "0.9",
+            "--unattended",
+        ])
+        .any_stderr()
+        .status(8)
+        .run();
+    project
+        .ship(&["abort", "inventory.toml"])
+        .any_stderr()
+        .run();
     assert_eq!(versions(&project), ["0.8", "0.8", "0.8"]);
 }
 

@@ -46,7 +46,10 @@ deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 
         .run();
     assert_eq!(project.status()["state"], "running");
     assert_eq!(project.history(), ["2 0.9 running", "1 0.8 succeeded"]);
-    project.ship(&["plan", "--version", "0.8"]).any_stdout().run();
+    project
+        .ship(&["plan", "--version", "0.8"])
+        .any_stdout()
+        .run();
     project.open_gate();
     deploy.wait().exits(0);
     assert_eq!(project.status()["state"], "idle");
@@ -58,11 +61,16 @@ fn services_of_one_fleet_do_not_wait_for_each_other() {
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let other = std::fs::read_to_string(project.path("playbook.toml")).expect("our own file");
-    let other = other.replace("name = \"page\"", "name = \"other\"").replace("[8081, 8082]", "[9081, 9082]");
+    let other = other
+        .replace("name = \"page\"", "name = \"other\"")
+        .replace("[8081, 8082]", "[9081, 9082]");
     std::fs::write(project.path("other.toml"), other).expect("our own file");
     let inventory = std::fs::read_to_string(project.path("inventory.toml")).expect("our own file");
-    std::fs::write(project.path("others.toml"), inventory.replace("playbook.toml", "other.toml"))
-        .expect("our own file");
+    std::fs::write(
+        project.path("others.toml"),
+        inventory.replace("playbook.toml", "other.toml"),
+    )
+    .expect("our own file");
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("node4:8081  started");
     project.ship(&["deploy", "others.toml"]).any_stderr().run();

@@ -1,4 +1,5 @@
-//! Behind a real balancer: who gets requests when, what is said of it, and what happens when it is gone.
+//! Behind a real balancer: who gets requests when, what is said of it, and what happens when it is
+//! gone.
 
 use std::fs;
 
@@ -21,34 +22,63 @@ fn behind_haproxy() -> Option<(Project, Haproxy)> {
     let socket = haproxy.socket().display().to_string();
     let project = project.with(
         "[readiness]",
-        &format!("[traffic]\ndriver = \"haproxy\"\nsocket = \"{socket}\"\nbackend = \"web\"\n\n[readiness]"),
+        &format!(
+            "[traffic]\ndriver = \"haproxy\"\nsocket = \"{socket}\"\nbackend = \
+                  \"web\"\n\n[readiness]"
+        ),
     );
-    let inventory = project.inventory("local", &NODES) + "\n[[balancers]]\nname = \"lb1\"\ntransport = \"local\"\n";
+    let inventory = project.inventory("local", &NODES)
+        + "\n[[balancers]]\nname = \"lb1\"\ntransport = \"local\"\n";
     write(&project.path("inventory.toml"), &inventory);
     Some((project, haproxy))
 }
 
 /// The receipts of the newest rollout, as its JSON lines tell.
 fn receipts(events: &str) -> Vec<Value> {
-    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-    events.filter_map(|event| event.get("receipt").filter(|receipt| !receipt.is_null()).cloned()).collect()
+    let events = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    events
+        .filter_map(|event| {
+            event
+                .get("receipt")
+                .filter(|receipt| !receipt.is_null())
+                .cloned()
+        })
+        .collect()
 }
 
 #[test]
 fn a_deploy_admits_and_drains_and_no_request_is_lost() {
-    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let Some((project, haproxy)) = behind_haproxy() else {
+        return;
+    };
     project.deploy("0.8");
     let asker = Asker::start([haproxy.front().to_string()]);
     asker.await_answers(20);
-    let deploy = &["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let deploy = &[
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--output",
+        "json",
+    ];
     let done = project.ship(deploy).any_stdout().any_stderr().run();
     asker.await_answers(20);
     let answers = asker.stop();
     assert_eq!(answers.failures(), Vec::<String>::new());
     let receipts = receipts(&done.stdout);
     assert_eq!(receipts.len(), 3, "{}", done.stdout);
-    assert!(receipts.iter().all(|receipt| receipt["cut"] == 0), "{receipts:?}");
-    assert!(ask(haproxy.front()).expect("an answer").contains("version is: 0.9"));
+    assert!(
+        receipts.iter().all(|receipt| receipt["cut"] == 0),
+        "{receipts:?}"
+    );
+    assert!(
+        ask(haproxy.front())
+            .expect("an answer")
+            .contains("version is: 0.9")
+    );
     project
         .ship(&["check", "inventory.toml", "--version", "0.9"])
         .stdout(str![[r#"
@@ -67,46 +97,89 @@ ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
 
 #[test]
 fn a_host_is_drained_and_no_request_is_lost() {
-    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let Some((project, haproxy)) = behind_haproxy() else {
+        return;
+    };
     project.deploy("0.8");
     project.drain("node1");
     let asker = Asker::start([haproxy.front().to_string()]);
     asker.await_answers(20);
-    let deploy = &["deploy", "inventory.toml", "--version", "0.8", "--output", "json"];
+    let deploy = &[
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.8",
+        "--output",
+        "json",
+    ];
     let done = project.ship(deploy).any_stdout().any_stderr().run();
     asker.await_answers(20);
     assert_eq!(asker.stop().failures(), Vec::<String>::new());
     assert_eq!(receipts(&done.stdout).len(), 1, "{}", done.stdout);
-    assert_eq!(project.running(), ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]);
+    assert_eq!(
+        project.running(),
+        ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]
+    );
 }
 
 #[test]
 fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
-    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let Some((project, haproxy)) = behind_haproxy() else {
+        return;
+    };
     project.release("0.9", Behaviour::Leaky);
     project.deploy("0.8");
-    let judged = "[[analysis]]\nname = \"beside\"\nkind = \"compare\"\ninterval = \"500ms\"\n\n[rollout]\n\
+    let judged = "[[analysis]]\nname = \"beside\"\nkind = \"compare\"\ninterval = \
+                  \"500ms\"\n\n[rollout]\n\
                   steps = [{ instances = 1, soak = \"1h\" }]\n";
     let project = project.with("[rollout]\n", judged);
-    let askers: Vec<_> = (0..4).map(|_| Asker::start([haproxy.front().to_string()])).collect();
-    let done = project.ship(&["deploy", "inventory.toml", "--version", "0.9"]).any_stderr().status(3).run();
+    let askers: Vec<_> = (0..4)
+        .map(|_| Asker::start([haproxy.front().to_string()]))
+        .collect();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
     let answers: Vec<_> = askers.into_iter().map(Asker::stop).collect();
     // Clients saw nothing but what the canary leaks, one of twenty of its own share.
     let broken: Vec<_> = answers.iter().flat_map(Answers::broken).collect();
-    assert!(broken.iter().all(|why| why.ends_with(" 500 Internal Server Error")), "{broken:?}");
+    assert!(
+        broken
+            .iter()
+            .all(|why| why.ends_with(" 500 Internal Server Error")),
+        "{broken:?}"
+    );
     let served: usize = answers.iter().map(Answers::count).sum();
-    assert!(!broken.is_empty() && broken.len() * 100 <= served * 5, "{} of {served}", broken.len());
-    let found = done.stderr.lines().find(|line| line.contains("analysis beside: failed: ")).expect("a line");
-    assert!(found.contains(" requests failed, against 0.0 % of "), "{found}");
+    assert!(
+        !broken.is_empty() && broken.len() * 100 <= served * 5,
+        "{} of {served}",
+        broken.len()
+    );
+    let found = done
+        .stderr
+        .lines()
+        .find(|line| line.contains("analysis beside: failed: "))
+        .expect("a line");
+    assert!(
+        found.contains(" requests failed, against 0.0 % of "),
+        "{found}"
+    );
     assert_eq!(project.history()[0], "2 0.9 rolled-back");
 }
 
 #[test]
 fn a_balancer_that_is_down_at_the_start_is_refused_and_nothing_is_touched() {
-    let Some((project, mut haproxy)) = behind_haproxy() else { return };
+    let Some((project, mut haproxy)) = behind_haproxy() else {
+        return;
+    };
     haproxy.kill();
     let socket = haproxy.socket().display().to_string();
-    let done = project.ship(&["deploy", "inventory.toml"]).any_stderr().status(7).run();
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .status(7)
+        .run();
     snapbox::assert_data_eq!(
         project.redacted(&done.stderr).replace(&socket, "[SOCKET]"),
         str![[r#"
@@ -115,19 +188,31 @@ error: 1 of 1 balancers cannot be used; nothing was touched
 "#]]
     );
     assert_eq!(project.history(), Vec::<String>::new());
-    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(7).run();
-    let line = done.stdout.lines().find(|line| line.contains("lb1")).expect("it says so");
+    let done = project
+        .ship(&["check", "inventory.toml"])
+        .any_stdout()
+        .status(7)
+        .run();
+    let line = done
+        .stdout
+        .lines()
+        .find(|line| line.contains("lb1"))
+        .expect("it says so");
     snapbox::assert_data_eq!(
         line.replace(&socket, "[SOCKET]"),
         str![
-            "FAILED  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats socket` line names this socket, and that who logs in may use it (Connection refused (os error 111))"
+            "FAILED  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats \
+             socket` line names this socket, and that who logs in may use it (Connection refused \
+             (os error 111))"
         ]
     );
 }
 
 #[test]
 fn a_balancer_that_is_killed_is_waited_for() {
-    let Some((project, mut haproxy)) = behind_haproxy() else { return };
+    let Some((project, mut haproxy)) = behind_haproxy() else {
+        return;
+    };
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -138,27 +223,52 @@ fn a_balancer_that_is_killed_is_waited_for() {
     // What is ready is not admitted, and nothing is stopped, while nobody knows who gets requests.
     deploy.await_words("node4:8081  ready");
     until("three of the old version", PATIENCE, || {
-        (project.running().iter().filter(|row| row.ends_with("0.8")).count() == 3).then_some(())
+        (project
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.8"))
+            .count()
+            == 3)
+            .then_some(())
     });
     haproxy.run();
     let done = deploy.wait().exits(0);
-    assert!(done.stderr.contains("lb1         found     again after"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("lb1         found     again after"),
+        "{}",
+        done.stderr
+    );
     assert!(project.running().iter().all(|row| row.ends_with("0.9")));
 }
 
 #[test]
 fn check_says_what_a_balancer_lacks() {
-    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let Some((project, haproxy)) = behind_haproxy() else {
+        return;
+    };
     let config = haproxy.socket().with_file_name("haproxy.cfg");
-    let text = fs::read_to_string(&config).expect("our own file").replace("level admin", "level operator");
-    let kept: Vec<_> = text.lines().filter(|line| !line.contains("node3-") && !line.contains("node4-8082")).collect();
+    let text = fs::read_to_string(&config)
+        .expect("our own file")
+        .replace("level admin", "level operator");
+    let kept: Vec<_> = text
+        .lines()
+        .filter(|line| !line.contains("node3-") && !line.contains("node4-8082"))
+        .collect();
     write(&config, &(kept.join("\n") + "\n"));
     let mut haproxy = haproxy;
     haproxy.kill();
     haproxy.run();
-    let done = project.ship(&["check", "inventory.toml"]).any_stdout().status(2).run();
+    let done = project
+        .ship(&["check", "inventory.toml"])
+        .any_stdout()
+        .status(2)
+        .run();
     let socket = haproxy.socket().display().to_string();
-    let lines: Vec<_> = done.stdout.lines().filter(|line| line.contains("lb1")).collect();
+    let lines: Vec<_> = done
+        .stdout
+        .lines()
+        .filter(|line| line.contains("lb1"))
+        .collect();
     snapbox::assert_data_eq!(
         lines.join("\n").replace(&socket, "[SOCKET]"),
         str![[r#"
@@ -170,11 +280,22 @@ FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 
 
 #[test]
 fn what_is_scaled_down_is_drained_once_and_what_is_scaled_up_is_admitted() {
-    let Some((project, haproxy)) = behind_haproxy() else { return };
+    let Some((project, haproxy)) = behind_haproxy() else {
+        return;
+    };
     project.deploy("0.8");
     let asker = Asker::start([haproxy.front().to_string()]);
     asker.await_answers(20);
-    let scale = |replicas| ["scale", "inventory.toml", "--replicas", replicas, "--output", "json"];
+    let scale = |replicas| {
+        [
+            "scale",
+            "inventory.toml",
+            "--replicas",
+            replicas,
+            "--output",
+            "json",
+        ]
+    };
     let done = project.ship(&scale("1")).any_stdout().any_stderr().run();
     assert_eq!(receipts(&done.stdout).len(), 2, "{}", done.stdout);
     assert_eq!(project.running().len(), 1);

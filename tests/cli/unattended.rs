@@ -1,4 +1,5 @@
-//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what happens at night is decided by day.
+//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what happens at night is decided by
+//! day.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,20 +10,34 @@ use crate::support::command::{Running, ship_command};
 
 /// Three replicas of 0.8; the first instance of what comes is not watched for long.
 fn at_night() -> Project {
-    let project = Project::new().with("[rollout]\n", "[unattended]\nsoak = \"200ms\"\n\n[rollout]\n");
+    let project = Project::new().with(
+        "[rollout]\n",
+        "[unattended]\nsoak = \"200ms\"\n\n[rollout]\n",
+    );
     project.deploy("0.8");
     project
 }
 
 /// What cron calls.
 fn nightly(version: &str) -> [&str; 5] {
-    ["deploy", "inventory.toml", "--version", version, "--unattended"]
+    [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        version,
+        "--unattended",
+    ]
 }
 
 /// Deploys at night; what it said.
 #[track_caller]
 fn tonight(project: &Project, version: &str, more: &[&str], status: i32) -> String {
-    project.ship(&[&nightly(version)[..], more].concat()).any_stderr().status(status).run().stderr
+    project
+        .ship(&[&nightly(version)[..], more].concat())
+        .any_stderr()
+        .status(status)
+        .run()
+        .stderr
 }
 
 #[track_caller]
@@ -36,7 +51,13 @@ fn says(said: &str, words: &[&str]) {
 fn one_instance_comes_first_and_is_watched() {
     let project = at_night();
     let said = tonight(&project, "0.9", &[], 0);
-    says(&said, &["step 1 of 2 is reached, with 1 new instance; it soaks for 200ms", "rolled out"]);
+    says(
+        &said,
+        &[
+            "step 1 of 2 is reached, with 1 new instance; it soaks for 200ms",
+            "rolled out",
+        ],
+    );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 
@@ -59,10 +80,27 @@ fn what_has_failed_is_skipped_until_there_is_a_new_build_or_somebody_insists() {
     project.release("0.9", Behaviour::Exits);
     tonight(&project, "0.9", &[], 3);
     let said = tonight(&project, "0.9", &[], 0);
-    says(&said, &["skipped: 0.9 is quarantined since it failed as revision 2 (", "`ship deploy --force`"]);
-    assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"], "nothing was tried");
-    let told = project.ship(&[&nightly("0.9")[..], &["--output", "json"]].concat()).any_stdout().run().stdout;
-    says(&told, &["\"event\":\"skipped\"", "\"why\":\"0.9 is quarantined"]);
+    says(
+        &said,
+        &[
+            "skipped: 0.9 is quarantined since it failed as revision 2 (",
+            "`ship deploy --force`",
+        ],
+    );
+    assert_eq!(
+        project.history(),
+        ["2 0.9 rolled-back", "1 0.8 succeeded"],
+        "nothing was tried"
+    );
+    let told = project
+        .ship(&[&nightly("0.9")[..], &["--output", "json"]].concat())
+        .any_stdout()
+        .run()
+        .stdout;
+    says(
+        &told,
+        &["\"event\":\"skipped\"", "\"why\":\"0.9 is quarantined"],
+    );
     tonight(&project, "0.9", &["--force"], 3);
     assert_eq!(project.history().len(), 3);
     // By day a person tries what he likes; by night a new build is tried.
@@ -75,8 +113,14 @@ fn what_has_failed_is_skipped_until_there_is_a_new_build_or_somebody_insists() {
 fn what_a_person_went_back_from_does_not_come_back_at_night() {
     let project = at_night();
     project.deploy("0.9");
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
-    says(&tonight(&project, "0.9", &[], 0), &["skipped: 0.9 is quarantined since revision 2 was gone back from"]);
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
+    says(
+        &tonight(&project, "0.9", &[], 0),
+        &["skipped: 0.9 is quarantined since revision 2 was gone back from"],
+    );
     project.release("1.0", Behaviour::Good);
     tonight(&project, "1.0", &[], 0);
 }
@@ -86,7 +130,13 @@ fn a_fleet_that_is_not_well_gets_no_new_version_but_its_own_again() {
     let project = at_night();
     project.end_instance("node1", 8081);
     let said = tonight(&project, "0.9", &[], 2);
-    says(&said, &["the fleet is not healthy to begin with: 2 of 3 replicas are available", "nothing was touched"]);
+    says(
+        &said,
+        &[
+            "the fleet is not healthy to begin with: 2 of 3 replicas are available",
+            "nothing was touched",
+        ],
+    );
     assert_eq!(project.history().len(), 1);
     tonight(&project, "0.8", &[], 0);
     assert_eq!(project.running().len(), 3);
@@ -97,28 +147,72 @@ fn a_fleet_that_is_not_well_gets_no_new_version_but_its_own_again() {
 fn what_waits_for_a_person_is_left_to_one() {
     let project = at_night();
     project.release("0.9", Behaviour::Wrong);
-    let hold = ["--set", "rollout.on_failure=hold", "--set", "rollout.progress_deadline=2s"];
+    let hold = [
+        "--set",
+        "rollout.on_failure=hold",
+        "--set",
+        "rollout.progress_deadline=2s",
+    ];
     tonight(&project, "0.9", &hold, 4);
     let said = tonight(&project, "0.8", &[], 2);
-    says(&said, &["the last rollout is held", "a person is needed", "`ship abort`"]);
+    says(
+        &said,
+        &[
+            "the last rollout is held",
+            "a person is needed",
+            "`ship abort`",
+        ],
+    );
 }
 
 #[test]
 fn a_frozen_fleet_gets_nothing_new_until_it_is_thawed() {
     let project = at_night();
     project.deploy("0.9");
-    let frozen = project.ship(&["freeze", "inventory.toml", "--until", "3d", "--why", "the sale"]).any_stdout().run();
-    says(&frozen.stdout, &["deployment \"page\" frozen by ", " until ", " (the sale); `ship thaw` ends it"]);
+    let frozen = project
+        .ship(&[
+            "freeze",
+            "inventory.toml",
+            "--until",
+            "3d",
+            "--why",
+            "the sale",
+        ])
+        .any_stdout()
+        .run();
+    says(
+        &frozen.stdout,
+        &[
+            "deployment \"page\" frozen by ",
+            " until ",
+            " (the sale); `ship thaw` ends it",
+        ],
+    );
     project.release("1.0", Behaviour::Good);
     for more in [&[][..], &["--unattended"]] {
         let args = [&["deploy", "inventory.toml", "--version", "1.0"], more].concat();
         let said = project.ship(&args).any_stderr().status(6).run().stderr;
-        says(&said, &["is frozen by ", "(the sale)", "nothing was touched", "--force goes ahead"]);
+        says(
+            &said,
+            &[
+                "is frozen by ",
+                "(the sale)",
+                "nothing was touched",
+                "--force goes ahead",
+            ],
+        );
     }
-    let status = project.ship(&["status", "inventory.toml"]).any_stdout().run().stdout;
+    let status = project
+        .ship(&["status", "inventory.toml"])
+        .any_stdout()
+        .run()
+        .stdout;
     says(&status, &["frozen by ", "(the sale)"]);
     // To go back is always right.
-    project.ship(&["rollback", "inventory.toml"]).any_stderr().run();
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
     tonight(&project, "1.0", &["--force"], 0);
     project
         .ship(&["thaw", "inventory.toml"])
@@ -144,40 +238,88 @@ fn a_freeze_in_the_middle_lets_end_what_was_begun_and_the_next_deploy_goes_on() 
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("started   0.9");
-    project.ship(&["freeze", "inventory.toml", "--until", "1h"]).any_stdout().run();
+    project
+        .ship(&["freeze", "inventory.toml", "--until", "1h"])
+        .any_stdout()
+        .run();
     deploy.await_words("nothing new is begun");
     project.open_gate();
     let said = deploy.wait().exits(6).stderr;
-    says(&said, &["has stopped after ", "1 of 3 updated, 3 of 3 available", "the next deploy goes on from here"]);
+    says(
+        &said,
+        &[
+            "has stopped after ",
+            "1 of 3 updated, 3 of 3 available",
+            "the next deploy goes on from here",
+        ],
+    );
     assert_eq!(project.status()["state"], "paused");
-    assert_eq!(project.running().iter().filter(|row| row.ends_with("0.9")).count(), 1);
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.9"))
+            .count(),
+        1
+    );
     project.ship(&["thaw", "inventory.toml"]).any_stdout().run();
     project.deploy("0.9");
-    assert_eq!(project.running().iter().filter(|row| row.ends_with("0.9")).count(), 3);
+    assert_eq!(
+        project
+            .running()
+            .iter()
+            .filter(|row| row.ends_with("0.9"))
+            .count(),
+        3
+    );
 }
 
 #[test]
 fn moments_that_are_none_are_refused() {
     let project = at_night();
-    for (until, why) in [("someday", "no such moment; say for how long"), ("2020-01-01", "has passed already")] {
-        let done = project.ship(&["freeze", "inventory.toml", "--until", until]).any_stderr().status(2).run();
+    for (until, why) in [
+        ("someday", "no such moment; say for how long"),
+        ("2020-01-01", "has passed already"),
+    ] {
+        let done = project
+            .ship(&["freeze", "inventory.toml", "--until", until])
+            .any_stderr()
+            .status(2)
+            .run();
         says(&done.stderr, &[why]);
     }
 }
 
 /// A window of two hours that begins so many hours from now.
 fn window(hours_ahead: u64) -> String {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now_s = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
     let clock = |at_s: u64| format!("{:02}:{:02}", at_s / 3600 % 24, at_s / 60 % 60);
     let from_s = now_s + hours_ahead * 3600 - 60;
-    format!("windows = \"{}-{}\"\ntime_zone = \"UTC\"\n", clock(from_s), clock(from_s + 7200))
+    format!(
+        "windows = \"{}-{}\"\ntime_zone = \"UTC\"\n",
+        clock(from_s),
+        clock(from_s + 7200)
+    )
 }
 
 #[test]
 fn outside_of_its_windows_nothing_begins() {
-    let project = at_night().with("soak = \"200ms\"\n", &format!("soak = \"200ms\"\n{}", window(5)));
+    let project = at_night().with(
+        "soak = \"200ms\"\n",
+        &format!("soak = \"200ms\"\n{}", window(5)),
+    );
     let said = tonight(&project, "0.9", &[], 6);
-    says(&said, &["it is outside of the windows; ", " UTC opens in 4h5", "nothing was touched"]);
+    says(
+        &said,
+        &[
+            "it is outside of the windows; ",
+            " UTC opens in 4h5",
+            "nothing was touched",
+        ],
+    );
     // Who is there decides himself when it is time.
     project.deploy("0.9");
     tonight(&project, "0.8", &["--force"], 0);
@@ -185,9 +327,19 @@ fn outside_of_its_windows_nothing_begins() {
 
 #[test]
 fn within_its_window_what_can_end_in_time_begins_and_what_cannot_does_not() {
-    let project = at_night().with("soak = \"200ms\"\n", &format!("soak = \"200ms\"\n{}", window(0)));
+    let project = at_night().with(
+        "soak = \"200ms\"\n",
+        &format!("soak = \"200ms\"\n{}", window(0)),
+    );
     let said = tonight(&project, "0.9", &["--set", "unattended.soak=3h"], 6);
-    says(&said, &[" UTC closes in 1h5", "what would begin now takes 3h at least", "nothing was touched"]);
+    says(
+        &said,
+        &[
+            " UTC closes in 1h5",
+            "what would begin now takes 3h at least",
+            "nothing was touched",
+        ],
+    );
     assert_eq!(project.history().len(), 1);
     tonight(&project, "0.9", &[], 0);
 }
@@ -200,7 +352,9 @@ fn two_at_once_wait_for_one_another_and_deploy_once() {
     first.await_words("started   0.9");
     let said = tonight(&project, "0.9", &["--lock-wait", "100ms"], 6);
     says(&said, &["locked by ", "waiting for up to 100ms"]);
-    let mut second = project.ship(&[&nightly("0.9")[..], &["--lock-wait", "1m"]].concat()).spawn();
+    let mut second = project
+        .ship(&[&nightly("0.9")[..], &["--lock-wait", "1m"]].concat())
+        .spawn();
     second.await_words("waiting for up to 1m");
     project.open_gate();
     first.wait().exits(0);
@@ -230,9 +384,21 @@ fn what_was_cut_off_goes_on_the_next_night() {
 #[test]
 fn what_was_cut_off_goes_back_the_next_night_where_the_playbook_says_so() {
     let project = cut_off();
-    let said = tonight(&project, "0.9", &["--set", "unattended.interrupted=abort"], 3);
-    says(&said, &["the deploy of 0.9 was left unfinished, and goes back"]);
-    assert!(project.running().iter().all(|row| row.ends_with("0.8")), "{:?}", project.running());
+    let said = tonight(
+        &project,
+        "0.9",
+        &["--set", "unattended.interrupted=abort"],
+        3,
+    );
+    says(
+        &said,
+        &["the deploy of 0.9 was left unfinished, and goes back"],
+    );
+    assert!(
+        project.running().iter().all(|row| row.ends_with("0.8")),
+        "{:?}",
+        project.running()
+    );
     assert_eq!(project.running().len(), 3);
 }
 

@@ -22,14 +22,21 @@ fn read(lines: &str) -> Analysis {
 #[test]
 fn nothing_is_measured_unless_told_to() {
     let playbook = files().project().playbook;
-    assert_eq!((playbook.analyses, playbook.rollout.steps), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (playbook.analyses, playbook.rollout.steps),
+        (Vec::new(), Vec::new())
+    );
 }
 
 #[test]
 fn new_and_old_instances_are_compared_without_any_further_key() {
     let percent = |number| Number::new(number).expect("a number");
     let tolerance = |errors, latency, min_requests| {
-        Way::Compare(Tolerance { error_points: percent(errors), latency_percent: percent(latency), min_requests })
+        Way::Compare(Tolerance {
+            error_points: percent(errors),
+            latency_percent: percent(latency),
+            min_requests,
+        })
     };
     let defaults = Analysis {
         name: "beside".into(),
@@ -78,8 +85,15 @@ fn numbers_come_by_http_from_prometheus_or_from_a_command() {
         ("value = \"/errors/0/rate\"\n", "/errors/0/rate"),
     ] {
         assert_eq!(
-            way(&format!("kind = \"http\"\nurl = \"http://m.example/{{{{ version }}}}\"\n{value}success = \"< 5%\"")),
-            Way::Http { url: "http://m.example/0.8".into(), pointer: pointer.into(), success: bound("< 5%") },
+            way(&format!(
+                "kind = \"http\"\nurl = \"http://m.example/{{{{ version }}}}\"\n{value}success = \
+                 \"< 5%\""
+            )),
+            Way::Http {
+                url: "http://m.example/0.8".into(),
+                pointer: pointer.into(),
+                success: bound("< 5%")
+            },
             "{value}"
         );
     }
@@ -96,9 +110,18 @@ success = "<= 0.01""#),
     );
     let words = ["./judge", "0.8", "two words"].map(String::from).to_vec();
     let command = "kind = \"command\"\ncommand = \"./judge {{ version }} 'two words'\"\n";
-    assert_eq!(way(command), Way::Command { words: words.clone(), success: None });
+    assert_eq!(
+        way(command),
+        Way::Command {
+            words: words.clone(),
+            success: None
+        }
+    );
     let success = Some(bound("== 0"));
-    assert_eq!(way(&format!("{command}success = \"== 0\"")), Way::Command { words, success });
+    assert_eq!(
+        way(&format!("{command}success = \"== 0\"")),
+        Way::Command { words, success }
+    );
 }
 
 #[test]

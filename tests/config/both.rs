@@ -102,7 +102,9 @@ error: `on_failure` must be "rollback" or "hold", not `rollbak`
 
 #[test]
 fn a_broken_inventory_does_not_hide_what_is_wrong_in_the_playbook() {
-    let files = files().inventory("[[hosts]]", "[[hosts]").playbook("max_surge = 1", r#"max_surge = "1.5""#);
+    let files = files()
+        .inventory("[[hosts]]", "[[hosts]")
+        .playbook("max_surge = 1", r#"max_surge = "1.5""#);
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -147,7 +149,9 @@ error: cannot read wbe.toml: entity not found
 #[test]
 fn a_file_that_is_no_text_is_refused() {
     let read = |_: &Path| Ok(b"playbook = \"a\"\nfleet = \"\xff\"".to_vec());
-    let report = load_with(Path::new("fleet.toml"), &Overrides::default(), read).unwrap_err().to_string();
+    let report = load_with(Path::new("fleet.toml"), &Overrides::default(), read)
+        .unwrap_err()
+        .to_string();
     assert_data_eq!(
         report,
         str![[r#"
@@ -161,7 +165,9 @@ error: the file is not UTF-8 text here
 
 #[test]
 fn an_inventory_that_is_not_there_is_refused() {
-    let report = load(Path::new("no/such/fleet.toml"), &Overrides::default()).unwrap_err().to_string();
+    let report = load(Path::new("no/such/fleet.toml"), &Overrides::default())
+        .unwrap_err()
+        .to_string();
     assert_data_eq!(
         report,
         str![[r#"
@@ -183,14 +189,26 @@ fn a_report_in_colour_says_the_same() {
     let wrong = load_with(Path::new("fleet.toml"), &files.overrides, read).unwrap_err();
     assert!(wrong.render(true).contains("\u{1b}["));
     assert!(!wrong.render(false).contains('\u{1b}'));
-    let found: Vec<_> = wrong.iter().map(|it| (it.path(), it.line_and_column(), it.message())).collect();
-    assert_eq!(found, [("web.toml", Some((13, 1)), "unknown key `max_surg` in [rollout]")]);
+    let found: Vec<_> = wrong
+        .iter()
+        .map(|it| (it.path(), it.line_and_column(), it.message()))
+        .collect();
+    assert_eq!(
+        found,
+        [(
+            "web.toml",
+            Some((13, 1)),
+            "unknown key `max_surg` in [rollout]"
+        )]
+    );
 }
 
 #[test]
 fn a_thousand_mistakes_make_a_report_of_bearable_length() {
     let hosts = "[[hosts]]\nname = \"-\"\n".repeat(1000);
-    let report = files().inventory("[[hosts]]", &format!("{hosts}[[hosts]]")).report();
+    let report = files()
+        .inventory("[[hosts]]", &format!("{hosts}[[hosts]]"))
+        .report();
     assert_eq!(report.matches("error: ").count(), 50);
     assert!(report.ends_with("... and 950 more"));
 }

@@ -62,9 +62,15 @@ error: unknown key `max_surge` in the playbook
         .raw()
     );
     let report = self::files().set("service.http=/healthz").report();
-    assert!(report.contains("did you mean `--set readiness.http=/healthz`?"), "{report}");
+    assert!(
+        report.contains("did you mean `--set readiness.http=/healthz`?"),
+        "{report}"
+    );
     let report = self::files().set("address=web1").report();
-    assert!(!report.contains("did you mean `--set"), "the inventory cannot be set: {report}");
+    assert!(
+        !report.contains("did you mean `--set"),
+        "the inventory cannot be set: {report}"
+    );
 }
 
 #[test]
@@ -133,15 +139,25 @@ fn the_command_line_goes_before_the_playbook() {
         .project();
     assert_eq!(project.playbook.version, "0.9");
     assert_eq!(project.playbook.rollout.max_surge, Amount::Percent(25));
-    assert_eq!(project.playbook.rollout.replicas, Some(2), "the last of two holds");
+    assert_eq!(
+        project.playbook.rollout.replicas,
+        Some(2),
+        "the last of two holds"
+    );
     assert_eq!(project.playbook.rollout.min_ready, Duration::from_secs(5));
     assert_eq!(project.playbook.service.env["NOTE"], "half # of \"it\"");
     assert_eq!(project.playbook.service.env["QUOTED"], "a b");
     assert_eq!(project.playbook.service.ports, [9001, 9002]);
-    assert_eq!(project.playbook.artifact.source, Source::Path(PathBuf::from("web-0.9.tar.gz")));
+    assert_eq!(
+        project.playbook.artifact.source,
+        Source::Path(PathBuf::from("web-0.9.tar.gz"))
+    );
 }
 
 #[test]
 fn a_number_on_the_command_line_may_stand_for_text() {
-    assert_eq!(files().set("version=0.90").project().playbook.version, "0.90");
+    assert_eq!(
+        files().set("version=0.90").project().playbook.version,
+        "0.90"
+    );
 }

@@ -3,28 +3,61 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ship::config::{Overrides, Project, RolloutConfig, SlotVars, Source, Transport, load, load_with, render};
+use ship::config::{
+    Overrides, Project, RolloutConfig, SlotVars, Source, Transport, load, load_with, render,
+};
 use ship::core::names::HostId;
 use ship::core::release::{Check, Driver};
 
 fn example(inventory: &str) -> Project {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory").join(inventory);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("inventory")
+        .join(inventory);
     load(&path, &Overrides::default()).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
 #[test]
 fn the_local_example_is_four_hosts_and_three_replicas_of_the_testpage() {
-    let Project { inventory, playbook } = example("local.toml");
-    let hosts: Vec<_> = inventory.hosts.iter().map(|host| (host.name.as_str(), host.address.as_str())).collect();
-    let expected = [("node1", "127.0.0.11"), ("node2", "127.0.0.12"), ("node3", "127.0.0.13"), ("node4", "127.0.0.14")];
+    let Project {
+        inventory,
+        playbook,
+    } = example("local.toml");
+    let hosts: Vec<_> = inventory
+        .hosts
+        .iter()
+        .map(|host| (host.name.as_str(), host.address.as_str()))
+        .collect();
+    let expected = [
+        ("node1", "127.0.0.11"),
+        ("node2", "127.0.0.12"),
+        ("node3", "127.0.0.13"),
+        ("node4", "127.0.0.14"),
+    ];
     assert_eq!(hosts, expected);
-    assert!(inventory.hosts.iter().all(|host| host.transport == Transport::Local));
-    assert_eq!((playbook.version.as_str(), playbook.service.driver), ("0.8", Driver::Process));
+    assert!(
+        inventory
+            .hosts
+            .iter()
+            .all(|host| host.transport == Transport::Local)
+    );
+    assert_eq!(
+        (playbook.version.as_str(), playbook.service.driver),
+        ("0.8", Driver::Process)
+    );
     assert_eq!(playbook.rollout.amounts(4).replicas, 3);
-    let Source::Path(source) = playbook.artifact.source else { panic!("a directory") };
+    let Source::Path(source) = playbook.artifact.source else {
+        panic!("a directory")
+    };
     assert!(source.join("testpage.py").is_file());
 
-    let Check::Http { path, body: Some(body), .. } = playbook.readiness.check else { panic!("http") };
+    let Check::Http {
+        path,
+        body: Some(body),
+        ..
+    } = playbook.readiness.check
+    else {
+        panic!("http")
+    };
     let vars = SlotVars {
         version: "0.8",
         port: 8081,
@@ -34,24 +67,54 @@ fn the_local_example_is_four_hosts_and_three_replicas_of_the_testpage() {
         fleet: "local",
         labels: &BTreeMap::new(),
     };
-    assert_eq!((path.as_str(), render(&body, &vars)), ("/", Ok("the version is: 0.8".to_owned())));
+    assert_eq!(
+        (path.as_str(), render(&body, &vars)),
+        ("/", Ok("the version is: 0.8".to_owned()))
+    );
 }
 
 #[test]
 fn the_examples_for_real_machines_run_the_same_testpage_under_systemd() {
     let local = example("local.toml").playbook;
     for inventory in ["vagrant.toml", "production.toml"] {
-        let Project { inventory, playbook } = example(inventory);
-        assert!(inventory.hosts.iter().all(|host| host.ssh.sudo && host.ssh.user.is_some()));
+        let Project {
+            inventory,
+            playbook,
+        } = example(inventory);
+        assert!(
+            inventory
+                .hosts
+                .iter()
+                .all(|host| host.ssh.sudo && host.ssh.user.is_some())
+        );
         assert_eq!(playbook.service.driver, Driver::Systemd);
         assert_eq!(playbook.version, local.version);
         assert_eq!(playbook.service.env, local.service.env);
         assert_eq!(playbook.service.ports, local.service.ports);
         // The local one soaks for a moment, so that a person can watch.
-        assert_eq!(RolloutConfig { min_ready: local.rollout.min_ready, ..playbook.rollout }, local.rollout);
+        assert_eq!(
+            RolloutConfig {
+                min_ready: local.rollout.min_ready,
+                ..playbook.rollout
+            },
+            local.rollout
+        );
     }
-    let vagrant: Vec<_> = example("vagrant.toml").inventory.hosts.into_iter().map(|host| host.address).collect();
-    assert_eq!(vagrant, ["192.168.56.11", "192.168.56.12", "192.168.56.13", "192.168.56.14"]);
+    let vagrant: Vec<_> = example("vagrant.toml")
+        .inventory
+        .hosts
+        .into_iter()
+        .map(|host| host.address)
+        .collect();
+    assert_eq!(
+        vagrant,
+        [
+            "192.168.56.11",
+            "192.168.56.12",
+            "192.168.56.13",
+            "192.168.56.14"
+        ]
+    );
 }
 
 #[test]
@@ -59,10 +122,19 @@ fn the_service_with_a_fixed_port_is_replaced_in_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| {
         let text = std::fs::read_to_string(path)?;
-        Ok(text.replace("../playbooks/testpage.toml", "../playbooks/in-place.toml").into_bytes())
+        Ok(text
+            .replace("../playbooks/testpage.toml", "../playbooks/in-place.toml")
+            .into_bytes())
     };
-    let project = load_with(&root.join("inventory/production.toml"), &Overrides::default(), read)
-        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    let project = load_with(
+        &root.join("inventory/production.toml"),
+        &Overrides::default(),
+        read,
+    )
+    .unwrap_or_else(|wrong| panic!("{wrong}"));
     let budget = project.playbook.rollout.amounts(3).resolve(3, 1).unwrap();
-    assert_eq!((budget.replicas, budget.surge, budget.unavailable), (3, 0, 1));
+    assert_eq!(
+        (budget.replicas, budget.surge, budget.unavailable),
+        (3, 0, 1)
+    );
 }

@@ -1,4 +1,5 @@
-//! Whatever is in the files, reading them ends with a project or a report, soon; and what is accepted keeps the rules.
+//! Whatever is in the files, reading them ends with a project or a report, soon; and what is
+//! accepted keeps the rules.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +16,11 @@ const SOON: Duration = Duration::from_secs(10);
 fn read_and_report(inventory: &[u8], playbook: &[u8], overrides: &Overrides) {
     let began = Instant::now();
     let read = |path: &Path| {
-        let text = if path == Path::new("fleet.toml") { inventory } else { playbook };
+        let text = if path == Path::new("fleet.toml") {
+            inventory
+        } else {
+            playbook
+        };
         Ok(text.to_vec())
     };
     match load_with(Path::new("fleet.toml"), overrides, read) {
@@ -34,17 +39,36 @@ fn keeps_the_rules(project: &Project) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
         !name.is_empty() && name.chars().all(plain) && !name.starts_with(['.', '-'])
     };
-    let Project { inventory, playbook } = project;
-    assert!(is_name(&inventory.fleet) && is_name(&playbook.service.name), "{project:?}");
+    let Project {
+        inventory,
+        playbook,
+    } = project;
+    assert!(
+        is_name(&inventory.fleet) && is_name(&playbook.service.name),
+        "{project:?}"
+    );
     assert!(!inventory.hosts.is_empty());
     for host in &inventory.hosts {
         assert!(is_name(host.name.as_str()), "{host:?}");
-        let is_argument = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
-        assert!(is_argument(&host.address) && host.ssh.user.as_deref().is_none_or(is_argument), "{host:?}");
-        assert!(host.base_dir.as_deref().is_none_or(|dir| !dir.contains(char::is_control)), "{host:?}");
+        let is_argument = |text: &str| {
+            !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control)
+        };
+        assert!(
+            is_argument(&host.address) && host.ssh.user.as_deref().is_none_or(is_argument),
+            "{host:?}"
+        );
+        assert!(
+            host.base_dir
+                .as_deref()
+                .is_none_or(|dir| !dir.contains(char::is_control)),
+            "{host:?}"
+        );
         assert!(host.ssh.connect_timeout > Duration::ZERO, "{host:?}");
     }
-    assert!(!playbook.service.ports.is_empty() && !playbook.service.ports.contains(&0), "{playbook:?}");
+    assert!(
+        !playbook.service.ports.is_empty() && !playbook.service.ports.contains(&0),
+        "{playbook:?}"
+    );
 }
 
 const INVENTORIES: [&str; 3] = [
@@ -52,8 +76,10 @@ const INVENTORIES: [&str; 3] = [
     include_str!("../../inventory/local.toml"),
     include_str!("../../inventory/vagrant.toml"),
 ];
-const PLAYBOOKS: [&str; 2] =
-    [include_str!("../../playbooks/testpage.toml"), include_str!("../../playbooks/in-place.toml")];
+const PLAYBOOKS: [&str; 2] = [
+    include_str!("../../playbooks/testpage.toml"),
+    include_str!("../../playbooks/in-place.toml"),
+];
 
 /// Templates that ask for too much, or for nonsense.
 const TEMPLATES: [&str; 17] = [
@@ -69,7 +95,8 @@ const TEMPLATES: [&str; 17] = [
     "{{ 'x' | replace('', 'y' * 100000) }}",
     "{{ range(0, 9223372036854775807) | list }}",
     "{{ '%1000000000s' | format('x') }}",
-    "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor \
+     %}",
     "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}",
     "{{ [1] * 9223372036854775807 }}",
     "{{ 'abc'[9223372036854775807:-9223372036854775807:-1] }}",
@@ -93,7 +120,8 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(inventory in "\\PC{0,80}", playbook in "([a-z\\[\\]{}=\"'., \n\r\té\u{1F600}]){0,80}") {
+    fn no_text_makes_it_panic(inventory in "\\PC{0,80}", playbook in "([a-z\\[\\]{}=\"'., \
+                                                                      \n\r\té\u{1F600}]){0,80}") {
         read_and_report(inventory.as_bytes(), PLAYBOOKS[0].as_bytes(), &Overrides::default());
         read_and_report(INVENTORIES[0].as_bytes(), playbook.as_bytes(), &Overrides::default());
     }

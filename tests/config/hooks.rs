@@ -30,12 +30,16 @@ fn words(words: &[&str]) -> Vec<String> {
 #[test]
 fn nothing_runs_unless_told_to() {
     let playbook = files().project().playbook;
-    assert_eq!((playbook.hooks, playbook.migrations), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (playbook.hooks, playbook.migrations),
+        (Vec::new(), Vec::new())
+    );
 }
 
 #[test]
 fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
-    let lines = "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }} 'a b'\"\n";
+    let lines =
+        "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }} 'a b'\"\n";
     let expected = Hook {
         on: HookPoint::BeforeStart,
         at: HookSite::Host,
@@ -47,9 +51,23 @@ fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
 
 #[test]
 fn a_hook_of_the_whole_rollout_knows_the_version_and_runs_here_or_on_a_host() {
-    let hook = |on, at, word: &str| Hook { on, at, command: words(&["./tell", word]), timeout: Duration::from_secs(5) };
-    let lines = ["before_all", "after_all\"\nat = \"host", "on_success", "on_failure"]
-        .map(|on| format!("[[hooks]]\non = \"{on}\"\ncommand = \"./tell {{{{ version }}}}\"\ntimeout = \"5s\"\n"));
+    let hook = |on, at, word: &str| Hook {
+        on,
+        at,
+        command: words(&["./tell", word]),
+        timeout: Duration::from_secs(5),
+    };
+    let lines = [
+        "before_all",
+        "after_all\"\nat = \"host",
+        "on_success",
+        "on_failure",
+    ]
+    .map(|on| {
+        format!(
+            "[[hooks]]\non = \"{on}\"\ncommand = \"./tell {{{{ version }}}}\"\ntimeout = \"5s\"\n"
+        )
+    });
     assert_eq!(
         hooks(&lines.concat()),
         [
@@ -210,9 +228,19 @@ by_hand = true
         migrations(lines),
         [
             expand.clone(),
-            Migration { timeout: hour, soak: Some(hour / 3), ..drop_mail },
-            Migration { soak: Some(hour / 60), ..contract("b", &["b"]) },
-            Migration { by_hand: true, ..contract("c", &["c"]) },
+            Migration {
+                timeout: hour,
+                soak: Some(hour / 3),
+                ..drop_mail
+            },
+            Migration {
+                soak: Some(hour / 60),
+                ..contract("b", &["b"])
+            },
+            Migration {
+                by_hand: true,
+                ..contract("c", &["c"])
+            },
         ]
     );
 }
@@ -317,16 +345,24 @@ error: there are two migrations by the id `c`
 
 #[test]
 fn hooks_and_migrations_are_part_of_what_a_release_is() {
-    let artifact =
-        || Artifact { form: ArtifactForm::TarGz, sha256: "ab".repeat(32), size_bytes: 7, strip_components: 0 };
+    let artifact = || Artifact {
+        form: ArtifactForm::TarGz,
+        sha256: "ab".repeat(32),
+        size_bytes: 7,
+        strip_components: 0,
+    };
     let released = |files: &Files| definition(&files.project().playbook, artifact(), None);
     let hook = with("[[hooks]]\non = \"before_all\"\ncommand = \"a\"\n");
-    let migration = with("[[migrations]]\nid = \"a\"\nkind = \"contract\"\nby_hand = true\ncommand = \"a\"\n");
+    let migration =
+        with("[[migrations]]\nid = \"a\"\nkind = \"contract\"\nby_hand = true\ncommand = \"a\"\n");
     let [plain, hook, migration] = [&files(), &hook, &migration].map(released);
     let [a, b, c] = [&plain, &hook, &migration].map(release_id);
     assert!(a != b && b != c && a != c);
     for definition in [hook, migration] {
         let json = serde_json::to_string(&definition).expect("JSON");
-        assert_eq!(serde_json::from_str::<Definition>(&json).expect("a definition"), definition);
+        assert_eq!(
+            serde_json::from_str::<Definition>(&json).expect("a definition"),
+            definition
+        );
     }
 }

@@ -28,7 +28,8 @@ error: unknown key `usr` in [ssh]
 #[test]
 fn an_inventory_without_hosts_is_refused() {
     let files = files().inventory(
-        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
+         \"web2\"\naddress = \"10.0.0.2\"\n",
         "",
     );
     assert_data_eq!(
@@ -51,7 +52,13 @@ error: there is no [[hosts]] in the inventory
 
 #[test]
 fn an_empty_list_of_hosts_is_refused() {
-    let files = files().inventory("[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n", "").inventory("[fleet]", "hosts = []\n[fleet]");
+    let files = files()
+        .inventory(
+            "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
+                                   }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+            "",
+        )
+        .inventory("[fleet]", "hosts = []\n[fleet]");
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -72,7 +79,13 @@ error: `hosts` must not be empty
 
 #[test]
 fn hosts_that_are_no_tables_are_refused() {
-    let files = files().inventory("[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n", "").inventory("[fleet]", "hosts = [\"web1\"]\n[fleet]");
+    let files = files()
+        .inventory(
+            "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
+                                   }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+            "",
+        )
+        .inventory("[fleet]", "hosts = [\"web1\"]\n[fleet]");
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -92,11 +105,28 @@ error: `hosts` must be a table, not a string
 fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
     let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
     let project = drained().load().expect("it is right");
-    let carriers: Vec<_> = project.inventory.carriers().map(|host| host.name.to_string()).collect();
-    assert_eq!((carriers, project.inventory.hosts.len()), (vec!["web2".to_owned()], 2));
-    let report = drained().inventory("drain = true", "drain = \"yes\"").report();
-    assert!(report.contains("`drain` must be true or false, not a string"), "{report}");
-    let balancer = files().inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\ndrain = true\n[[hosts]]").report();
+    let carriers: Vec<_> = project
+        .inventory
+        .carriers()
+        .map(|host| host.name.to_string())
+        .collect();
+    assert_eq!(
+        (carriers, project.inventory.hosts.len()),
+        (vec!["web2".to_owned()], 2)
+    );
+    let report = drained()
+        .inventory("drain = true", "drain = \"yes\"")
+        .report();
+    assert!(
+        report.contains("`drain` must be true or false, not a string"),
+        "{report}"
+    );
+    let balancer = files()
+        .inventory(
+            "[[hosts]]",
+            "[[balancers]]\nname = \"lb1\"\ndrain = true\n[[hosts]]",
+        )
+        .report();
     assert!(balancer.contains("unknown key `drain`"), "{balancer}");
 }
 
@@ -125,7 +155,10 @@ error: two hosts are named `web1`
 fn two_local_hosts_of_one_address_are_refused() {
     let files = files()
         .inventory(r#"name = "web1""#, "name = \"web1\"\ntransport = \"local\"")
-        .inventory(r#"address = "10.0.0.2""#, "transport = \"local\"\naddress = \"127.0.0.1\"");
+        .inventory(
+            r#"address = "10.0.0.2""#,
+            "transport = \"local\"\naddress = \"127.0.0.1\"",
+        );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -193,7 +226,10 @@ error: `user` cannot begin with `-`: `-l`
 #[test]
 fn a_base_directory_must_be_absolute_and_must_not_climb() {
     let files = files()
-        .inventory(r#"name = "web1""#, "name = \"web1\"\nbase_dir = \"var/ship\"")
+        .inventory(
+            r#"name = "web1""#,
+            "name = \"web1\"\nbase_dir = \"var/ship\"",
+        )
         .inventory(r#"address = "10.0.0.2""#, r#"base_dir = "/var/../ship""#);
     assert_data_eq!(
         files.report(),
@@ -239,7 +275,8 @@ error: `transport` must be "ssh" or "local", not `locale`
 #[test]
 fn hosts_in_a_table_of_their_own_are_refused() {
     let files = files().inventory(
-        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
+         \"web2\"\naddress = \"10.0.0.2\"\n",
         "[hosts]\nweb1 = \"10.0.0.1\"\n",
     );
     assert_data_eq!(
@@ -263,7 +300,10 @@ error: `hosts` must be written as [[hosts]], not as a table
 #[test]
 fn an_empty_inventory_says_what_belongs_there() {
     let files = files();
-    let files = Files { inventory: String::new(), ..files };
+    let files = Files {
+        inventory: String::new(),
+        ..files
+    };
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -305,18 +345,31 @@ fn a_host_overrides_the_ssh_defaults_key_by_key() {
     let project = files()
         .inventory(
             "user = \"deploy\"",
-            "user = \"deploy\"\nport = 22\nsudo = true\nidentity_file = \"keys/id\"\nconnect_timeout = \"3s\"",
+            "user = \"deploy\"\nport = 22\nsudo = true\nidentity_file = \
+             \"keys/id\"\nconnect_timeout = \"3s\"",
         )
         .inventory(
             "address = \"10.0.0.2\"",
-            "user = \"root\"\nsudo = false\nport = 2222\nconfig = \"/etc/ssh/mine\"\nknown_hosts = \"~/hosts\"",
+            "user = \"root\"\nsudo = false\nport = 2222\nconfig = \"/etc/ssh/mine\"\nknown_hosts \
+             = \"~/hosts\"",
         )
         .project();
-    let [web1, web2] = project.inventory.hosts.as_slice() else { panic!("two hosts") };
-    assert_eq!((web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo), (Some("deploy"), Some(22), true));
-    assert_eq!((web2.ssh.user.as_deref(), web2.ssh.port, web2.ssh.sudo), (Some("root"), Some(2222), false));
+    let [web1, web2] = project.inventory.hosts.as_slice() else {
+        panic!("two hosts")
+    };
+    assert_eq!(
+        (web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo),
+        (Some("deploy"), Some(22), true)
+    );
+    assert_eq!(
+        (web2.ssh.user.as_deref(), web2.ssh.port, web2.ssh.sudo),
+        (Some("root"), Some(2222), false)
+    );
     assert_eq!(web2.ssh.identity_file, Some(PathBuf::from("keys/id")));
     assert_eq!(web2.ssh.connect_timeout, Duration::from_secs(3));
     assert_eq!(web2.ssh.config, Some(PathBuf::from("/etc/ssh/mine")));
-    assert_eq!(web2.ssh.known_hosts, std::env::home_dir().map(|home| home.join("hosts")));
+    assert_eq!(
+        web2.ssh.known_hosts,
+        std::env::home_dir().map(|home| home.join("hosts"))
+    );
 }

@@ -30,10 +30,16 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
     };
     assert_eq!(liveness("tcp = true"), defaults);
     let http = LivenessCheck::Http("/healthz?deep=1".into());
-    assert_eq!(liveness(r#"http = "/healthz?deep=1""#), Liveness { check: http, ..defaults.clone() });
+    assert_eq!(
+        liveness(r#"http = "/healthz?deep=1""#),
+        Liveness {
+            check: http,
+            ..defaults.clone()
+        }
+    );
     let command = LivenessCheck::Command(["./alive", "{{ port }}"].map(String::from).to_vec());
-    let all =
-        "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailures = 1\ninitial_delay = \"1m\"";
+    let all = "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailures = \
+               1\ninitial_delay = \"1m\"";
     let second = Duration::from_secs(1);
     let expected = Liveness {
         check: command,
@@ -48,14 +54,38 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
 
 #[test]
 fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
-    let named = |lines| with(lines).project().playbook.liveness.expect("a table").host_header;
-    assert_eq!(named("http = \"/\"\nhost_header = \"www.example.org:80\"").as_deref(), Some("www.example.org:80"));
+    let named = |lines| {
+        with(lines)
+            .project()
+            .playbook
+            .liveness
+            .expect("a table")
+            .host_header
+    };
+    assert_eq!(
+        named("http = \"/\"\nhost_header = \"www.example.org:80\"").as_deref(),
+        Some("www.example.org:80")
+    );
     let report = with("http = \"/\"\nhost_header = \"https://www.example.org\"").report();
-    assert!(report.contains("`host_header` is no host's name"), "{report}");
+    assert!(
+        report.contains("`host_header` is no host's name"),
+        "{report}"
+    );
     let report = with("tcp = true\nhost_header = \"www.example.org\"").report();
-    assert!(report.contains("`host_header` has a meaning with `http` only"), "{report}");
-    let readiness = files().playbook(r#"http = "/healthz""#, "tcp = true\nhost_header = \"www.example.org\"").report();
-    assert!(readiness.contains("`host_header` has a meaning with `http` only"), "{readiness}");
+    assert!(
+        report.contains("`host_header` has a meaning with `http` only"),
+        "{report}"
+    );
+    let readiness = files()
+        .playbook(
+            r#"http = "/healthz""#,
+            "tcp = true\nhost_header = \"www.example.org\"",
+        )
+        .report();
+    assert!(
+        readiness.contains("`host_header` has a meaning with `http` only"),
+        "{readiness}"
+    );
 }
 
 #[test]
@@ -134,7 +164,8 @@ error: unknown key `status` in [liveness]
 
 #[test]
 fn all_that_is_wrong_with_liveness_is_said_at_once() {
-    let lines = "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailures = 0";
+    let lines =
+        "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailures = 0";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"

@@ -1,6 +1,9 @@
 //! The user's files: what is right loads, and what is wrong is said with its place and its remedy.
 
-#![expect(clippy::needless_raw_string_hashes, reason = "the snapshots are written by a tool")]
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the snapshots are written by a tool"
+)]
 
 mod analysis;
 mod artifact;
@@ -67,7 +70,11 @@ struct Files {
 
 /// The two files as they are right.
 fn files() -> Files {
-    Files { inventory: INVENTORY.to_owned(), playbook: PLAYBOOK.to_owned(), overrides: Overrides::default() }
+    Files {
+        inventory: INVENTORY.to_owned(),
+        playbook: PLAYBOOK.to_owned(),
+        overrides: Overrides::default(),
+    }
 }
 
 impl Files {
@@ -107,6 +114,7 @@ impl Files {
     }
 
     fn report(&self) -> String {
-        self.load().expect_err("something is wrong with these files")
+        self.load()
+            .expect_err("something is wrong with these files")
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ship::config::{MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl};
+use ship::config::{
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl,
+};
 use ship::core::notice::Occasion;
 use snapbox::{IntoData, assert_data_eq, str};
 
@@ -14,7 +16,11 @@ fn with(tables: &str) -> Files {
 }
 
 fn notify(tables: &str) -> NotifyConfig {
-    with(tables).project().playbook.notify.expect("somebody is told")
+    with(tables)
+        .project()
+        .playbook
+        .notify
+        .expect("somebody is told")
 }
 
 #[test]
@@ -30,32 +36,82 @@ fn what_is_left_out_has_a_value() {
     assert_eq!(told.timeout, Duration::from_secs(10));
     assert_eq!((told.mail, told.command), (None, None));
     let url = WebhookUrl::Env("HOOK".to_owned());
-    assert_eq!(told.webhook, Some(WebhookConfig { url, shape: WebhookShape::Json }));
+    assert_eq!(
+        told.webhook,
+        Some(WebhookConfig {
+            url,
+            shape: WebhookShape::Json
+        })
+    );
     let mail = notify("[notify.mail]\nto = [\"ops@example.org\"]").mail;
     let sendmail = PathBuf::from("/usr/sbin/sendmail");
-    assert_eq!(mail, Some(MailConfig { to: vec!["ops@example.org".to_owned()], from: None, sendmail }));
+    assert_eq!(
+        mail,
+        Some(MailConfig {
+            to: vec!["ops@example.org".to_owned()],
+            from: None,
+            sendmail
+        })
+    );
 }
 
 #[test]
 fn all_that_can_be_said_is_read() {
     let told = notify(
-        "[notify]\non = [\"failure\", \"skipped\"]\ntimeout = \"3s\"\ncommand = \"./tell 'two words'\"\n\
+        "[notify]\non = [\"failure\", \"skipped\"]\ntimeout = \"3s\"\ncommand = \"./tell 'two \
+         words'\"\n\
          [notify.webhook]\nurl = \"https://hooks.example.org/x?y\"\nshape = \"teams\"\n\
-         [notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \"ship+page@example.org\"\nsendmail = \"bin/sendmail\"",
+         [notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \
+         \"ship+page@example.org\"\nsendmail = \"bin/sendmail\"",
     );
     assert_eq!(told.on, [Occasion::Failure, Occasion::Skipped].into());
     assert_eq!(told.timeout, Duration::from_secs(3));
-    assert_eq!(told.command, Some(vec!["./tell".to_owned(), "two words".to_owned()]));
+    assert_eq!(
+        told.command,
+        Some(vec!["./tell".to_owned(), "two words".to_owned()])
+    );
     let url = WebhookUrl::Literal("https://hooks.example.org/x?y".to_owned());
-    assert_eq!(told.webhook, Some(WebhookConfig { url, shape: WebhookShape::Teams }));
-    assert!(!format!("{told:?}").contains("hooks.example.org"), "the URL is a secret");
+    assert_eq!(
+        told.webhook,
+        Some(WebhookConfig {
+            url,
+            shape: WebhookShape::Teams
+        })
+    );
+    assert!(
+        !format!("{told:?}").contains("hooks.example.org"),
+        "the URL is a secret"
+    );
     let mail = told.mail.expect("a mail");
-    assert_eq!((mail.from.as_deref(), mail.sendmail), (Some("ship+page@example.org"), PathBuf::from("bin/sendmail")));
-    assert!(notify("[notify]\non = []\ncommand = \"./tell\"").on.is_empty());
-    let url = notify("[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"slack\"").webhook.expect("a webhook");
-    assert_eq!(url, WebhookConfig { url: WebhookUrl::File("hook.url".into()), shape: WebhookShape::Slack });
-    let metrics = with("[metrics]\ntextfile = \"/var/lib/page.prom\"").project().playbook.metrics;
-    assert_eq!(metrics, Some(MetricsConfig { textfile: "/var/lib/page.prom".into() }));
+    assert_eq!(
+        (mail.from.as_deref(), mail.sendmail),
+        (Some("ship+page@example.org"), PathBuf::from("bin/sendmail"))
+    );
+    assert!(
+        notify("[notify]\non = []\ncommand = \"./tell\"")
+            .on
+            .is_empty()
+    );
+    let url = notify("[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"slack\"")
+        .webhook
+        .expect("a webhook");
+    assert_eq!(
+        url,
+        WebhookConfig {
+            url: WebhookUrl::File("hook.url".into()),
+            shape: WebhookShape::Slack
+        }
+    );
+    let metrics = with("[metrics]\ntextfile = \"/var/lib/page.prom\"")
+        .project()
+        .playbook
+        .metrics;
+    assert_eq!(
+        metrics,
+        Some(MetricsConfig {
+            textfile: "/var/lib/page.prom".into()
+        })
+    );
 }
 
 #[test]

@@ -69,7 +69,9 @@ error: `version` must be a string, not a number with a fraction
 #[test]
 fn service_whose_user_would_have_too_long_a_name_is_refused_unless_it_names_a_user() {
     let name = "customer-notification-svc-v2";
-    let named = |name: &str, more: &str| files().playbook("name = \"web\"", &format!("name = \"{name}\"{more}"));
+    let named = |name: &str, more: &str| {
+        files().playbook("name = \"web\"", &format!("name = \"{name}\"{more}"))
+    };
     assert_data_eq!(
         named(name, "").report(),
         str![[r#"
@@ -83,7 +85,11 @@ error: the service's user `ship-customer-notification-svc-v2` would have 33 char
 "#]]
         .raw()
     );
-    for fine in [named(&name[..26], ""), named(name, "\nuser = \"app\""), named(name, "\ndriver = \"process\"")] {
+    for fine in [
+        named(&name[..26], ""),
+        named(name, "\nuser = \"app\""),
+        named(name, "\ndriver = \"process\""),
+    ] {
         fine.project();
     }
 }
@@ -228,7 +234,10 @@ error: `ports` holds what is no port: it must be a whole number, not a string
 
 #[test]
 fn a_duration_without_a_unit_is_refused() {
-    let files = files().playbook("max_surge = 1", "min_ready = 5\nprogress_deadline = \"10 minutes\"");
+    let files = files().playbook(
+        "max_surge = 1",
+        "min_ready = 5\nprogress_deadline = \"10 minutes\"",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -254,7 +263,10 @@ error: `progress_deadline` is no duration: `10 minutes`
 
 #[test]
 fn a_command_with_an_open_quote_is_refused() {
-    let files = files().playbook(r#""./web --port {{ port }}""#, r#""./web --title 'two words""#);
+    let files = files().playbook(
+        r#""./web --port {{ port }}""#,
+        r#""./web --title 'two words""#,
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -309,7 +321,10 @@ error: `source` cannot be fetched by `ftp`
 #[test]
 fn an_empty_playbook_says_what_belongs_there() {
     let files = files();
-    let files = Files { playbook: String::new(), ..files };
+    let files = Files {
+        playbook: String::new(),
+        ..files
+    };
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -365,7 +380,9 @@ error: `driver` must be "systemd" or "process", not `docker`
 
 #[test]
 fn rollout_that_is_no_table_is_refused() {
-    let files = files().playbook("[rollout]\nmax_surge = 1\n", "").playbook("[service]", "rollout = 1\n[service]");
+    let files = files()
+        .playbook("[rollout]\nmax_surge = 1\n", "")
+        .playbook("[service]", "rollout = 1\n[service]");
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -383,32 +400,66 @@ error: `rollout` must be a table, not a whole number
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let project =
-        files().playbook("[rollout]\nmax_surge = 1\n", "").playbook("[readiness]\nhttp = \"/healthz\"\n", "").project();
-    let [web1, web2] = project.inventory.hosts.as_slice() else { panic!("two hosts") };
-    assert_eq!((web1.name.as_str(), web1.address.as_str()), ("web1", "web1"));
-    assert_eq!((web2.name.as_str(), web2.address.as_str()), ("web2", "10.0.0.2"));
-    assert_eq!((web1.transport, web1.base_dir.as_deref()), (Transport::Ssh, None));
-    assert_eq!((web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo), (Some("deploy"), None, false));
+    let project = files()
+        .playbook("[rollout]\nmax_surge = 1\n", "")
+        .playbook("[readiness]\nhttp = \"/healthz\"\n", "")
+        .project();
+    let [web1, web2] = project.inventory.hosts.as_slice() else {
+        panic!("two hosts")
+    };
+    assert_eq!(
+        (web1.name.as_str(), web1.address.as_str()),
+        ("web1", "web1")
+    );
+    assert_eq!(
+        (web2.name.as_str(), web2.address.as_str()),
+        ("web2", "10.0.0.2")
+    );
+    assert_eq!(
+        (web1.transport, web1.base_dir.as_deref()),
+        (Transport::Ssh, None)
+    );
+    assert_eq!(
+        (web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo),
+        (Some("deploy"), None, false)
+    );
     assert_eq!(web1.ssh.connect_timeout, Duration::from_secs(10));
 
     let playbook = project.playbook;
-    assert_eq!((playbook.service.driver, playbook.service.user), (Driver::Systemd, None));
+    assert_eq!(
+        (playbook.service.driver, playbook.service.user),
+        (Driver::Systemd, None)
+    );
     assert_eq!(playbook.service.stop_timeout, Duration::from_secs(30));
-    assert_eq!((playbook.readiness.check, playbook.readiness.via), (Check::Tcp, Via::Direct));
+    assert_eq!(
+        (playbook.readiness.check, playbook.readiness.via),
+        (Check::Tcp, Via::Direct)
+    );
     assert_eq!(
         (playbook.readiness.interval, playbook.readiness.timeout),
         (Duration::from_secs(1), Duration::from_secs(1))
     );
-    assert_eq!((playbook.readiness.successes, playbook.readiness.failures), (1, 3));
+    assert_eq!(
+        (playbook.readiness.successes, playbook.readiness.failures),
+        (1, 3)
+    );
     assert_eq!(playbook.readiness.initial_delay, Duration::ZERO);
-    assert_eq!((playbook.rollout.max_surge, playbook.rollout.max_unavailable), (Amount::Count(1), Amount::Count(0)));
+    assert_eq!(
+        (playbook.rollout.max_surge, playbook.rollout.max_unavailable),
+        (Amount::Count(1), Amount::Count(0))
+    );
     assert_eq!(playbook.rollout.amounts(2).replicas, 2, "one a host");
     assert_eq!(
-        (playbook.rollout.min_ready, playbook.rollout.progress_deadline),
+        (
+            playbook.rollout.min_ready,
+            playbook.rollout.progress_deadline
+        ),
         (Duration::ZERO, Duration::from_mins(10))
     );
-    assert_eq!((playbook.rollout.history_limit, playbook.rollout.on_failure), (10, OnFailure::RollBack));
+    assert_eq!(
+        (playbook.rollout.history_limit, playbook.rollout.on_failure),
+        (10, OnFailure::RollBack)
+    );
 }
 
 #[test]
@@ -416,35 +467,73 @@ fn paths_are_found_from_the_file_that_names_them() {
     let inventory = INVENTORY
         .replace("\"web.toml\"", "\"../books/web.toml\"")
         .replace("user = \"deploy\"", "identity_file = \"id\"")
-        .replace("name = \"web2\"", "name = \"web2\"\ntransport = \"local\"\nbase_dir = \"state\"");
+        .replace(
+            "name = \"web2\"",
+            "name = \"web2\"\ntransport = \"local\"\nbase_dir = \"state\"",
+        );
     let playbook = PLAYBOOK.replace("[service]", "[service]\nenv_file = \"web.env\"");
     let read = |path: &Path| match path.to_str() {
         Some("there/is/no/fleet.toml") => Ok(inventory.clone().into_bytes()),
         Some("there/is/no/../books/web.toml") => Ok(playbook.clone().into_bytes()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    let project = load_with(Path::new("there/is/no/fleet.toml"), &Overrides::default(), read).unwrap();
+    let project = load_with(
+        Path::new("there/is/no/fleet.toml"),
+        &Overrides::default(),
+        read,
+    )
+    .unwrap();
     let host = &project.inventory.hosts[1];
-    assert_eq!(host.ssh.identity_file, Some(PathBuf::from("there/is/no/id")));
+    assert_eq!(
+        host.ssh.identity_file,
+        Some(PathBuf::from("there/is/no/id"))
+    );
     let base_dir = std::env::current_dir().unwrap().join("there/is/no/state");
     assert_eq!(host.base_dir.as_deref(), base_dir.to_str());
-    assert_eq!(project.playbook.artifact.source, Source::Path(PathBuf::from("there/is/no/../books/web-0.8.tar.gz")));
-    let env_file = project.playbook.service.secrets.env_file.map(|file| file.value);
-    assert_eq!(env_file, Some(PathBuf::from("there/is/no/../books/web.env")));
+    assert_eq!(
+        project.playbook.artifact.source,
+        Source::Path(PathBuf::from("there/is/no/../books/web-0.8.tar.gz"))
+    );
+    let env_file = project
+        .playbook
+        .service
+        .secrets
+        .env_file
+        .map(|file| file.value);
+    assert_eq!(
+        env_file,
+        Some(PathBuf::from("there/is/no/../books/web.env"))
+    );
 }
 
 #[test]
 fn a_command_is_split_into_words_and_a_template_stays_in_its_word() {
     let command = r#"command = '''./web --port={{ port }} "{{ labels['zone'] | default("a b") }}" 'it''s' a\ b''' "#;
-    let project = files().playbook("command = \"./web --port {{ port }}\"", command).project();
-    let words = ["./web", "--port={{ port }}", "{{ labels['zone'] | default(\"a b\") }}", "its", "a b"];
+    let project = files()
+        .playbook("command = \"./web --port {{ port }}\"", command)
+        .project();
+    let words = [
+        "./web",
+        "--port={{ port }}",
+        "{{ labels['zone'] | default(\"a b\") }}",
+        "its",
+        "a b",
+    ];
     assert_eq!(project.playbook.service.command, words);
 }
 
 #[test]
 fn what_can_be_told_only_later_still_has_its_place() {
-    let project = files().playbook("[readiness]", &format!("sha256 = \"{}\"\n[readiness]", "AB".repeat(32))).project();
+    let project = files()
+        .playbook(
+            "[readiness]",
+            &format!("sha256 = \"{}\"\n[readiness]", "AB".repeat(32)),
+        )
+        .project();
     assert_eq!(project.playbook.artifact.sha256, Some("ab".repeat(32)));
     let place = project.playbook.artifact.places.source.unwrap();
-    assert_eq!((place.path(), place.line(), place.column()), ("web.toml", 9, 10));
+    assert_eq!(
+        (place.path(), place.line(), place.column()),
+        ("web.toml", 9, 10)
+    );
 }

@@ -15,7 +15,13 @@ fn with(lines: &str) -> Files {
 #[test]
 fn nobody_asks_unless_told_to() {
     assert_eq!(files().project().playbook.probe, None);
-    assert_eq!(with("url = \"off\"\ntimeout = \"1s\"").project().playbook.probe, None);
+    assert_eq!(
+        with("url = \"off\"\ntimeout = \"1s\"")
+            .project()
+            .playbook
+            .probe,
+        None
+    );
 }
 
 #[test]
@@ -30,8 +36,12 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
         connections: 2,
         version_header: None,
     };
-    assert_eq!(probe(with("url = \"http://lb.example:8080/healthz\"")), defaults);
-    let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = 3\n\
+    assert_eq!(
+        probe(with("url = \"http://lb.example:8080/healthz\"")),
+        defaults
+    );
+    let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = \
+               3\n\
                expect_status = 204\nconnections = 5\nversion_header = \"X-Build\"";
     let expected = Probing {
         url: "https://lb.example/".to_owned(),
@@ -46,13 +56,21 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     let set = files().set("probe.url=http://lb.example:8080/healthz?a=b#c");
     let url = "http://lb.example:8080/healthz?a=b#c".to_owned();
     assert_eq!(probe(set), Probing { url, ..defaults });
-    assert_eq!(with("url = \"http://lb.example/\"").set("probe.url=off").project().playbook.probe, None);
+    assert_eq!(
+        with("url = \"http://lb.example/\"")
+            .set("probe.url=off")
+            .project()
+            .playbook
+            .probe,
+        None
+    );
 }
 
 #[test]
 fn all_that_is_wrong_is_said_with_its_place() {
     let files = with(
-        "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nexpect_status = 42\nconnections = 0\n\
+        "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nexpect_status = \
+         42\nconnections = 0\n\
          version_header = \"X Build\"\nmax_fail = 1",
     );
     assert_data_eq!(

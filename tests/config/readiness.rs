@@ -48,7 +48,10 @@ error: `failures` must be a number from 1 to 1000000
 
 #[test]
 fn readiness_asked_in_two_ways_is_refused() {
-    let files = files().playbook(r#"http = "/healthz""#, "http = \"/healthz\"\ncommand = \"true\"");
+    let files = files().playbook(
+        r#"http = "/healthz""#,
+        "http = \"/healthz\"\ncommand = \"true\"",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -122,7 +125,10 @@ error: `http` must begin with `/`
 
 #[test]
 fn a_label_in_a_readiness_body_is_checked_as_well() {
-    let files = files().playbook(r#"http = "/healthz""#, "http = \"/healthz\"\nbody = \"{{ lables.zone }}\"");
+    let files = files().playbook(
+        r#"http = "/healthz""#,
+        "http = \"/healthz\"\nbody = \"{{ lables.zone }}\"",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -140,7 +146,15 @@ error: unknown variable `lables`
 
 #[test]
 fn readiness_by_command_is_split_as_well() {
-    let project = files().playbook("http = \"/healthz\"", "command = \"./check {{ port }}\"\nvia = \"ssh\"").project();
-    assert_eq!(project.playbook.readiness.check, Check::Command(vec!["./check".to_owned(), "{{ port }}".to_owned()]));
+    let project = files()
+        .playbook(
+            "http = \"/healthz\"",
+            "command = \"./check {{ port }}\"\nvia = \"ssh\"",
+        )
+        .project();
+    assert_eq!(
+        project.playbook.readiness.check,
+        Check::Command(vec!["./check".to_owned(), "{{ port }}".to_owned()])
+    );
     assert_eq!(project.playbook.readiness.via, Via::Ssh);
 }

@@ -6,7 +6,10 @@ use crate::files;
 
 #[test]
 fn more_than_all_is_no_percentage() {
-    let files = files().playbook("max_surge = 1", "max_surge = \"101%\"\nmax_unavailable = \"many\"");
+    let files = files().playbook(
+        "max_surge = 1",
+        "max_surge = \"101%\"\nmax_unavailable = \"many\"",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -121,10 +124,16 @@ error: no instance can be available within progress_deadline (5s): it takes at l
 "#]]
         .raw()
     );
-    let repeated = files().playbook("[readiness]", "[readiness]\ninterval = \"3s\"\nsuccesses = 5");
+    let repeated = files().playbook(
+        "[readiness]",
+        "[readiness]\ninterval = \"3s\"\nsuccesses = 5",
+    );
     let report = repeated.set("rollout.min_ready=1s").report();
     let words = "it takes at least 13s (4 × interval 3s for 5 successes + min_ready 1s)";
-    assert!(report.contains(words) && report.contains("lower `successes` or shorten `interval`"), "{report}");
+    assert!(
+        report.contains(words) && report.contains("lower `successes` or shorten `interval`"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -156,14 +165,26 @@ error: no instance can be available within progress_deadline (10m): it takes at 
 #[test]
 fn steps_are_amounts_or_tables_that_say_more() {
     use ship::core::budget::Amount;
-    let steps =
-        "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" }, \"100%\"]\nsoak = \"1m\"";
-    let haproxy = "[traffic]\ndriver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\n[rollout]";
-    let files = files().playbook("max_surge = 1", steps).playbook("[rollout]", haproxy);
+    let steps = "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" \
+                 }, \"100%\"]\nsoak = \"1m\"";
+    let haproxy =
+        "[traffic]\ndriver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\n[rollout]";
+    let files = files()
+        .playbook("max_surge = 1", steps)
+        .playbook("[rollout]", haproxy);
     let files = files.inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]");
     let steps = files.load().expect("it is right").playbook.rollout.steps;
-    let told: Vec<_> =
-        steps.iter().map(|step| (step.instances, step.soak.as_secs(), step.pause, step.weight_percent)).collect();
+    let told: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            (
+                step.instances,
+                step.soak.as_secs(),
+                step.pause,
+                step.weight_percent,
+            )
+        })
+        .collect();
     assert_eq!(
         told,
         [
@@ -176,8 +197,10 @@ fn steps_are_amounts_or_tables_that_say_more() {
 
 #[test]
 fn what_is_no_step_is_refused_where_it_stands() {
-    let files =
-        files().playbook("max_surge = 1", "steps = [0, { soak = \"5m\", paus = true }, { instances = 1, weight = 5 }]");
+    let files = files().playbook(
+        "max_surge = 1",
+        "steps = [0, { soak = \"5m\", paus = true }, { instances = 1, weight = 5 }]",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"

@@ -9,7 +9,10 @@ use crate::{INVENTORY, PLAYBOOK, files};
 
 #[test]
 fn a_secret_that_is_in_the_environment_as_well_is_refused() {
-    let files = files().playbook("ports = [8081, 8082]", "ports = [8081, 8082]\nsecrets = [\"VERSION\"]");
+    let files = files().playbook(
+        "ports = [8081, 8082]",
+        "ports = [8081, 8082]\nsecrets = [\"VERSION\"]",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -30,7 +33,10 @@ error: variable `VERSION` is given twice
 
 #[test]
 fn a_secret_that_no_shell_could_have_is_refused() {
-    let files = files().playbook("ports = [8081, 8082]", "ports = [8081, 8082]\nsecrets = [\"A B\"]");
+    let files = files().playbook(
+        "ports = [8081, 8082]",
+        "ports = [8081, 8082]\nsecrets = [\"A B\"]",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -46,30 +52,50 @@ error: `secrets` cannot hold ` `: `A B`
     );
 }
 
-/// Secrets of the playbook with `keys` in its service, from `env_file` and an environment that holds TOKEN alone.
+/// Secrets of the playbook with `keys` in its service, from `env_file` and an environment that
+/// holds TOKEN alone.
 fn secrets(keys: &str, env_file: &str) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("secrets.env"), env_file).unwrap();
     std::fs::write(directory.path().join("fleet.toml"), INVENTORY).unwrap();
-    std::fs::write(directory.path().join("web.toml"), PLAYBOOK.replace("[service]", &format!("[service]\n{keys}")))
-        .unwrap();
-    let project =
-        load(&directory.path().join("fleet.toml"), &Overrides::default()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    std::fs::write(
+        directory.path().join("web.toml"),
+        PLAYBOOK.replace("[service]", &format!("[service]\n{keys}")),
+    )
+    .unwrap();
+    let project = load(&directory.path().join("fleet.toml"), &Overrides::default())
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
     let variable = |name: &str| (name == "TOKEN").then(|| "t0ken $x".into());
-    let report =
-        |wrong: ship::config::Diagnostics| wrong.to_string().replace(&format!("{}/", directory.path().display()), "");
-    read_secrets(&project.playbook.service, variable).map(|secrets| secrets.expose().clone()).map_err(report)
+    let report = |wrong: ship::config::Diagnostics| {
+        wrong
+            .to_string()
+            .replace(&format!("{}/", directory.path().display()), "")
+    };
+    read_secrets(&project.playbook.service, variable)
+        .map(|secrets| secrets.expose().clone())
+        .map_err(report)
 }
 
 #[test]
 fn secrets_come_from_a_file_and_from_the_environment() {
-    let found =
-        secrets("env_file = \"secrets.env\"\nsecrets = [\"TOKEN\"]", "# one\n\nDB_PASSWORD = no\n").unwrap_err();
+    let found = secrets(
+        "env_file = \"secrets.env\"\nsecrets = [\"TOKEN\"]",
+        "# one\n\nDB_PASSWORD = no\n",
+    )
+    .unwrap_err();
     assert!(!found.contains("no\n"), "{found}");
-    let found =
-        secrets("env_file = \"secrets.env\"\nsecrets = [\"TOKEN\"]", "# one\n\nDB_PASSWORD=it's # $1\n").unwrap();
+    let found = secrets(
+        "env_file = \"secrets.env\"\nsecrets = [\"TOKEN\"]",
+        "# one\n\nDB_PASSWORD=it's # $1\n",
+    )
+    .unwrap();
     let expected = [("DB_PASSWORD", "it's # $1"), ("TOKEN", "t0ken $x")];
-    assert_eq!(found, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    assert_eq!(
+        found,
+        expected
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    );
     assert_eq!(secrets("", "").unwrap(), BTreeMap::new());
 }
 

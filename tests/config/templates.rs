@@ -42,7 +42,10 @@ error: not a valid template: unexpected end of input, expected end of variable b
 
 #[test]
 fn a_label_that_not_every_host_has_is_refused() {
-    let files = files().playbook(r#"VERSION = "{{ version }}""#, r#"ZONE = "{{ labels.zone }}""#);
+    let files = files().playbook(
+        r#"VERSION = "{{ version }}""#,
+        r#"ZONE = "{{ labels.zone }}""#,
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"

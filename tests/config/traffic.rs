@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ship::config::{
-    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig, TrafficDriver,
+    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig,
+    TrafficDriver,
 };
 use snapbox::{IntoData, assert_data_eq, str};
 
@@ -11,7 +12,8 @@ use crate::{Files, files};
 
 const HAPROXY: &str = "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"";
 
-/// The files with a balancer, and a `[traffic]` table that holds these lines, from line 12 of the playbook on.
+/// The files with a balancer, and a `[traffic]` table that holds these lines, from line 12 of the
+/// playbook on.
 fn with(lines: &str) -> Files {
     without_balancer(lines).inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]")
 }
@@ -21,7 +23,12 @@ fn without_balancer(lines: &str) -> Files {
 }
 
 fn driver(lines: &str) -> TrafficDriver {
-    with(lines).project().playbook.traffic.expect("a table").driver
+    with(lines)
+        .project()
+        .playbook
+        .traffic
+        .expect("a table")
+        .driver
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -31,7 +38,10 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn without_a_table_nothing_stands_there() {
     let project = files().project();
-    assert_eq!((project.playbook.traffic, project.inventory.balancers), (None, Vec::new()));
+    assert_eq!(
+        (project.playbook.traffic, project.inventory.balancers),
+        (None, Vec::new())
+    );
 }
 
 #[test]
@@ -43,26 +53,43 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
         servers: Servers::Static,
         server_options: String::new(),
     };
-    let traffic =
-        TrafficConfig { driver: TrafficDriver::Haproxy(haproxy.clone()), drain_timeout: Duration::from_secs(30) };
+    let traffic = TrafficConfig {
+        driver: TrafficDriver::Haproxy(haproxy.clone()),
+        drain_timeout: Duration::from_secs(30),
+    };
     let project = with(HAPROXY).project();
     assert_eq!(project.playbook.traffic, Some(traffic));
-    let [balancer] = &project.inventory.balancers[..] else { panic!("one balancer") };
-    assert_eq!((balancer.name.as_str(), balancer.ssh.user.as_deref()), ("lb1", Some("deploy")));
+    let [balancer] = &project.inventory.balancers[..] else {
+        panic!("one balancer")
+    };
+    assert_eq!(
+        (balancer.name.as_str(), balancer.ssh.user.as_deref()),
+        ("lb1", Some("deploy"))
+    );
 
     let all = "driver = \"haproxy\"\nsocket = \"127.0.0.1:9999\"\nbackend = \"pages\"\n\
-               server = \"{{ labels.zone }}_{{ host }}_{{ port }}\"\nservers = \"dynamic\"\ndrain_timeout = \"1m\"\n\
+               server = \"{{ labels.zone }}_{{ host }}_{{ port }}\"\nservers = \
+               \"dynamic\"\ndrain_timeout = \"1m\"\n\
                server_options = \"maxconn 100 send-proxy\"";
-    let labelled = with(all).inventory("name = \"web2\"", "name = \"web2\"\nlabels = { zone = \"b\" }");
+    let labelled = with(all).inventory(
+        "name = \"web2\"",
+        "name = \"web2\"\nlabels = { zone = \"b\" }",
+    );
     let traffic = labelled.project().playbook.traffic.expect("a table");
     let expected = HaproxyConfig {
-        socket: AdminSocket::Port { address: "127.0.0.1".into(), port: 9999 },
+        socket: AdminSocket::Port {
+            address: "127.0.0.1".into(),
+            port: 9999,
+        },
         backend: "pages".into(),
         server: "{{ labels.zone }}_{{ host }}_{{ port }}".into(),
         servers: Servers::Dynamic,
         server_options: "maxconn 100 send-proxy".into(),
     };
-    assert_eq!((traffic.driver, traffic.drain_timeout.as_secs()), (TrafficDriver::Haproxy(expected), 60));
+    assert_eq!(
+        (traffic.driver, traffic.drain_timeout.as_secs()),
+        (TrafficDriver::Haproxy(expected), 60)
+    );
 
     let nginx = NginxConfig {
         include: "/etc/nginx/ship/web.conf".into(),
@@ -73,10 +100,13 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
     let lines = "driver = \"nginx\"\ninclude = \"/etc/nginx/ship/web.conf\"";
     assert_eq!(driver(lines), TrafficDriver::Nginx(nginx));
 
-    let lines = "driver = \"command\"\nadmit = \"lb add {{ host }}:{{ port }}\"\ndrain = \"lb del {{ host }}\"\n\
+    let lines = "driver = \"command\"\nadmit = \"lb add {{ host }}:{{ port }}\"\ndrain = \"lb del \
+                 {{ host }}\"\n\
                  remaining = \"lb count {{ host }}\"\ncut = \"lb cut\"";
     let command = CommandConfig {
-        admit: ["lb", "add", "{{ host }}:{{ port }}"].map(str::to_owned).to_vec(),
+        admit: ["lb", "add", "{{ host }}:{{ port }}"]
+            .map(str::to_owned)
+            .to_vec(),
         drain: ["lb", "del", "{{ host }}"].map(str::to_owned).to_vec(),
         remaining: ["lb", "count", "{{ host }}"].map(str::to_owned).to_vec(),
         cut: Some(words("lb cut")),
@@ -85,7 +115,10 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
 
     let files = without_balancer("driver = \"nftables\"\nport = 80");
     let nftables = files.project().playbook.traffic.expect("a table").driver;
-    assert_eq!(nftables, TrafficDriver::Nftables(NftablesConfig { port: 80 }));
+    assert_eq!(
+        nftables,
+        TrafficDriver::Nftables(NftablesConfig { port: 80 })
+    );
 }
 
 #[test]
@@ -196,8 +229,10 @@ error: there are balancers, but by this driver each host is its own
 
 #[test]
 fn a_balancer_has_a_name_of_its_own() {
-    let twice = with(HAPROXY)
-        .inventory("name = \"lb1\"", "name = \"web2\"\n[[balancers]]\nname = \"lb2\"\n[[balancers]]\nname = \"lb2\"");
+    let twice = with(HAPROXY).inventory(
+        "name = \"lb1\"",
+        "name = \"web2\"\n[[balancers]]\nname = \"lb2\"\n[[balancers]]\nname = \"lb2\"",
+    );
     assert_data_eq!(
         twice.report(),
         str![[r#"
@@ -282,7 +317,10 @@ error: unknown variable `hots`
 
 #[test]
 fn a_share_needs_a_balancer_that_can_give_one() {
-    let files = files().playbook("max_surge = 1", "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]");
+    let files = files().playbook(
+        "max_surge = 1",
+        "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]",
+    );
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -300,7 +338,8 @@ error: a step has a `weight`, but nothing here can give one
 
 #[test]
 fn with_one_public_port_a_host_there_is_one_instance_a_host() {
-    let files = without_balancer("driver = \"nftables\"\nport = 80").playbook("[rollout]", "[rollout]\nreplicas = 5");
+    let files = without_balancer("driver = \"nftables\"\nport = 80")
+        .playbook("[rollout]", "[rollout]\nreplicas = 5");
     assert_data_eq!(
         files.report(),
         str![[r#"
@@ -327,7 +366,16 @@ error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
 #[test]
 fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
     let report = with(&format!("{HAPROXY}\nserver_options = \"maxconn 3\"")).report();
-    assert!(report.contains("`server_options` is for servers that ship adds, and here it adds none"), "{report}");
-    let report = with(&format!("{HAPROXY}\nservers = \"dynamic\"\nserver_options = \"maxconn 3; show info\"")).report();
-    assert!(report.contains("`server_options` cannot hold `;`"), "{report}");
+    assert!(
+        report.contains("`server_options` is for servers that ship adds, and here it adds none"),
+        "{report}"
+    );
+    let report = with(&format!(
+        "{HAPROXY}\nservers = \"dynamic\"\nserver_options = \"maxconn 3; show info\""
+    ))
+    .report();
+    assert!(
+        report.contains("`server_options` cannot hold `;`"),
+        "{report}"
+    );
 }

@@ -31,7 +31,8 @@ fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
 fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
     assert_eq!(read("windows = \"02:00-05:00\"").windows.len(), 1);
     let unattended = read(
-        "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \"America/New_York\"\n\
+        "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \
+         \"America/New_York\"\n\
          interrupted = \"abort\"\nsoak = \"0s\"",
     );
     let shown: Vec<_> = unattended.windows.iter().map(ToString::to_string).collect();
@@ -44,7 +45,8 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
 
 #[test]
 fn what_is_no_window_and_no_place_is_told_with_its_place() {
-    let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \"Europe/Zuerich\"\ninterrupted = \"retry\"";
+    let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \
+                 \"Europe/Zuerich\"\ninterrupted = \"retry\"";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"

@@ -1,4 +1,5 @@
-//! A rollout that goes wrong: the old version serves all along, and the message says what a person needs.
+//! A rollout that goes wrong: the old version serves all along, and the message says what a person
+//! needs.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::support::project::{Behaviour, PAGE};
 use crate::support::world;
 use crate::{ask_all, four_hosts, places};
 
-/// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer noticed.
+/// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer
+/// noticed.
 fn deploy_broken(behaviour: Behaviour) -> Done {
     let (fleet, project) = four_hosts();
     let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"8s\"");
@@ -18,13 +20,25 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
     let done = project.deploy("2").exits(3);
     let (answers, most) = (asker.stop(), counter.most());
     assert_eq!(answers.failures(), Vec::<String>::new());
-    assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
-    assert!(answers.pages().iter().all(|page| page.ends_with("is: 1")), "{:?}", answers.pages());
+    assert!(
+        answers.fewest(3) >= 3,
+        "only {} answered for a while",
+        answers.fewest(3)
+    );
+    assert!(
+        answers.pages().iter().all(|page| page.ends_with("is: 1")),
+        "{:?}",
+        answers.pages()
+    );
     assert!(most <= 4, "{most} ran at one time");
     project.assert_settled("1", 3);
     assert_eq!(running(PAGE), 3);
     let newest = &project.history()[0];
-    assert_ne!(newest["outcome"], project.history().last().expect("the first")["outcome"], "{newest:#}");
+    assert_ne!(
+        newest["outcome"],
+        project.history().last().expect("the first")["outcome"],
+        "{newest:#}"
+    );
     // Three are taken; the fourth host is the spare one.
     done.says(&["h4"])
 }
@@ -61,7 +75,11 @@ fn on_failure_hold_leaves_mixed_versions_for_a_person() {
         project.deploy("2").exits(4);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert_eq!(project.status()["state"], "held");
     });
 }
@@ -76,16 +94,24 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
             .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
-        let others = places(&fleet).into_iter().filter(|place| !place.starts_with(&lost.address));
+        let others = places(&fleet)
+            .into_iter()
+            .filter(|place| !place.starts_with(&lost.address));
         let asker = Asker::start(others);
         asker.await_answers(20);
         let deploy = project.start_deploy("2");
-        world::until("a fifth instance runs", Duration::from_secs(30), || (running(PAGE) == 5).then_some(()));
+        world::until("a fifth instance runs", Duration::from_secs(30), || {
+            (running(PAGE) == 5).then_some(())
+        });
         lost.cut();
         deploy.wait().exits(4).says(&[&lost.name]);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         let held = project.status();
         assert!(held["holds"].to_string().contains(&lost.name), "{held:#}");
 
@@ -111,7 +137,11 @@ fn a_full_disk_changes_nothing() {
         project.deploy("2").exits(3).says(&["space"]);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert_eq!(running(PAGE), 3);
         for host in &fleet.hosts {
             host.free_disk(disk);

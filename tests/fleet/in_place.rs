@@ -1,5 +1,5 @@
-//! A service with a fixed port: the old instance goes before the new one is there, and the host itself brings it back
-//! where nobody finishes the work.
+//! A service with a fixed port: the old instance goes before the new one is there, and the host
+//! itself brings it back where nobody finishes the work.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -32,7 +32,8 @@ fn in_place(hosts: usize, driver: &str) -> (Fleet, Project) {
 
 /// What the host itself hears on the service's port: it may be cut off from everybody else.
 fn page(host: &Host) -> String {
-    host.exec(&format!("curl -sS -m 2 http://{}:8081/", host.address)).stdout
+    host.exec(&format!("curl -sS -m 2 http://{}:8081/", host.address))
+        .stdout
 }
 
 fn await_version(host: &Host, version: &str, within: Duration) {
@@ -41,30 +42,45 @@ fn await_version(host: &Host, version: &str, within: Duration) {
 }
 
 fn armed(host: &Host) -> String {
-    host.exec("ls /var/lib/ship/page/armed; systemctl list-timers --all --no-legend 'ship-page*'").stdout
+    host.exec("ls /var/lib/ship/page/armed; systemctl list-timers --all --no-legend 'ship-page*'")
+        .stdout
 }
 
-/// Starts a deploy of a version, and returns when the host is about to stop the old instance. That takes a while: somebody
-/// keeps a connection open.
+/// Starts a deploy of a version, and returns when the host is about to stop the old instance. That
+/// takes a while: somebody keeps a connection open.
 fn deploy_until_stopping(project: &Project, host: &Host, version: &str) -> (Running, TcpStream) {
     let client = TcpStream::connect(format!("{}:8081", host.address)).expect("the page");
     let deploy = project.start_deploy(version);
-    let is_armed = || (host.exec("test -e /var/lib/ship/page/armed/8081/due").code == Some(0)).then_some(());
+    let is_armed =
+        || (host.exec("test -e /var/lib/ship/page/armed/8081/due").code == Some(0)).then_some(());
     world::until("the host is armed", Duration::from_secs(30), is_armed);
     (deploy, client)
 }
 
 fn await_empty_slot(host: &Host) {
-    let is_empty = || (host.exec("test -e /var/lib/ship/page/slots/8081/instance").code == Some(1)).then_some(());
-    world::until("the old instance is gone", Duration::from_secs(10), is_empty);
+    let is_empty = || {
+        (host
+            .exec("test -e /var/lib/ship/page/slots/8081/instance")
+            .code
+            == Some(1))
+        .then_some(())
+    };
+    world::until(
+        "the old instance is gone",
+        Duration::from_secs(10),
+        is_empty,
+    );
 }
 
 /// Starts a deploy of a version that never listens, and kills ship when it runs.
 fn deploy_deaf(project: &Project, host: &Host) {
     project.release("2", Behaviour::Deaf);
     let deploy = project.start_deploy("2");
-    let starts = || host.exec("pgrep -f '[p]age.py' | xargs -I{} cat /proc/{}/environ | grep -z VERSION=2");
-    world::until("version 2 runs", Duration::from_secs(30), || (starts().code == Some(0)).then_some(()));
+    let starts =
+        || host.exec("pgrep -f '[p]age.py' | xargs -I{} cat /proc/{}/environ | grep -z VERSION=2");
+    world::until("version 2 runs", Duration::from_secs(30), || {
+        (starts().code == Some(0)).then_some(())
+    });
     deploy.signal("KILL");
     drop(deploy);
 }
@@ -81,7 +97,10 @@ fn a_host_cut_off_without_its_instance_brings_it_back() {
         drop(client);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
         let took = began.elapsed();
-        assert!(took + Duration::from_secs(5) > RESTORE_AFTER, "not before its time: {took:?}");
+        assert!(
+            took + Duration::from_secs(5) > RESTORE_AFTER,
+            "not before its time: {took:?}"
+        );
         let done = deploy.wait();
         assert_ne!(done.code, Some(0), "{done:?}");
 
@@ -89,7 +108,8 @@ fn a_host_cut_off_without_its_instance_brings_it_back() {
         project.deploy("2").exits(0);
         project.assert_settled("2", 2);
         assert_eq!([&fleet.hosts[0], &fleet.hosts[1]].map(armed), ["", ""]);
-        host.exec("journalctl --no-pager --output=cat").says(&["is back on port 8081"]);
+        host.exec("journalctl --no-pager --output=cat")
+            .says(&["is back on port 8081"]);
     });
 }
 
@@ -125,7 +145,9 @@ fn a_host_that_is_restarted_meanwhile_brings_it_back_at_once() {
         host.mend();
         host.boot_again();
         await_version(host, "1", Duration::from_secs(30));
-        world::until("nothing is armed", Duration::from_secs(10), || armed(host).is_empty().then_some(()));
+        world::until("nothing is armed", Duration::from_secs(10), || {
+            armed(host).is_empty().then_some(())
+        });
         project.deploy("2").exits(0);
         project.assert_settled("2", 1);
     });
@@ -140,8 +162,11 @@ fn a_successor_that_comes_up_with_the_host_has_its_time_anew() {
         host.exec("sync").exits(0);
         host.kill();
         host.boot_again();
-        host.exec("systemctl is-active ship-page@8081").says(&["active"]);
-        world::until("the time runs", Duration::from_secs(10), || armed(host).contains(".timer").then_some(()));
+        host.exec("systemctl is-active ship-page@8081")
+            .says(&["active"]);
+        world::until("the time runs", Duration::from_secs(10), || {
+            armed(host).contains(".timer").then_some(())
+        });
         await_version(host, "1", RESTORE_AFTER + MARGIN);
         assert_eq!((running(PAGE), armed(host).as_str()), (1, ""));
     });
@@ -176,7 +201,11 @@ fn who_finishes_the_work_leaves_nothing_armed() {
         project.assert_settled("2", 2);
         for host in &fleet.hosts {
             assert_eq!(armed(host), "");
-            assert_eq!(host.exec("ls /etc/systemd/system/multi-user.target.wants | grep restore").stdout, "");
+            assert_eq!(
+                host.exec("ls /etc/systemd/system/multi-user.target.wants | grep restore")
+                    .stdout,
+                ""
+            );
             assert_eq!(host.exec("ls /var/lib/ship/page/tmp").stdout, "");
         }
     });

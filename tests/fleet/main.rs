@@ -29,7 +29,11 @@ fn four_hosts() -> (Fleet, Project) {
 /// Every place where an instance may be.
 fn places(fleet: &Fleet) -> Vec<String> {
     let ports = [8081, 8082];
-    fleet.hosts.iter().flat_map(|host| ports.map(|port| format!("{}:{port}", host.address))).collect()
+    fleet
+        .hosts
+        .iter()
+        .flat_map(|host| ports.map(|port| format!("{}:{port}", host.address)))
+        .collect()
 }
 
 /// Asks every place, and has had an answer when it returns.

@@ -19,8 +19,16 @@ fn a_host_that_cannot_be_reached_stops_a_deploy_before_it_begins() {
         project.deploy("2").exits(7).says(&["h3", "10.80.0.13"]);
         fleet.hosts[2].mend();
         let answers = asker.stop();
-        assert!(answers.pages().iter().all(|page| page.ends_with("is: 1")), "{:?}", answers.pages());
-        assert_eq!(on_disk(&fleet), before, "nothing was touched, nothing was sent");
+        assert!(
+            answers.pages().iter().all(|page| page.ends_with("is: 1")),
+            "{:?}",
+            answers.pages()
+        );
+        assert_eq!(
+            on_disk(&fleet),
+            before,
+            "nothing was touched, nothing was sent"
+        );
     });
 }
 
@@ -30,7 +38,11 @@ fn a_frozen_host_is_a_host_that_cannot_be_reached() {
         let (fleet, project) = four_hosts();
         fleet.hosts[1].freeze();
         let done = project.deploy("1").exits(7).says(&["h2"]);
-        assert!(done.took < Duration::from_secs(20), "it took {:?} to say so", done.took);
+        assert!(
+            done.took < Duration::from_secs(20),
+            "it took {:?} to say so",
+            done.took
+        );
         fleet.hosts[1].thaw();
         assert_eq!(running(PAGE), 0);
     });
@@ -41,12 +53,21 @@ fn an_unknown_host_key_is_refused_with_advice() {
     world::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let known = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
-        let others: Vec<_> = known.lines().filter(|line| !line.starts_with("10.80.0.12 ")).collect();
+        let others: Vec<_> = known
+            .lines()
+            .filter(|line| !line.starts_with("10.80.0.12 "))
+            .collect();
         world::write(&fleet.known_hosts(), &format!("{}\n", others.join("\n")));
-        project.deploy("1").exits(7).says(&["h2", "key", "known_hosts"]);
+        project
+            .deploy("1")
+            .exits(7)
+            .says(&["h2", "key", "known_hosts"]);
         assert_eq!(running(PAGE), 0);
         let after = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
-        assert!(!after.contains("10.80.0.12 "), "nobody accepted it in silence");
+        assert!(
+            !after.contains("10.80.0.12 "),
+            "nobody accepted it in silence"
+        );
     });
 }
 
@@ -66,11 +87,22 @@ fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
     world::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let host = &fleet.hosts[1];
-        host.exec("systemd-run --unit=stranger /usr/bin/python3 -m http.server 8081").exits(0);
-        let listens = || host.exec("ss -Htln sport = :8081").stdout.contains("8081").then_some(());
+        host.exec("systemd-run --unit=stranger /usr/bin/python3 -m http.server 8081")
+            .exits(0);
+        let listens = || {
+            host.exec("ss -Htln sport = :8081")
+                .stdout
+                .contains("8081")
+                .then_some(())
+        };
         world::until("the stranger listens", Duration::from_secs(20), listens);
-        let pid = host.exec("systemctl show --property=MainPID --value stranger").stdout;
-        project.deploy("1").exits(2).says(&["h2", "8081", pid.trim()]);
+        let pid = host
+            .exec("systemctl show --property=MainPID --value stranger")
+            .stdout;
+        project
+            .deploy("1")
+            .exits(2)
+            .says(&["h2", "8081", pid.trim()]);
         assert_eq!(running(PAGE), 0);
         host.exec("systemctl is-active stranger").exits(0);
     });
@@ -82,9 +114,15 @@ fn an_artifact_with_another_checksum_is_not_deployed() {
         let (fleet, project) = four_hosts();
         let wrong = format!("[artifact]\nsha256 = \"{}\"\n", "0".repeat(64));
         let project = project.with("[artifact]\n", &wrong);
-        project.deploy("1").exits(2).says(&["sha256", &"0".repeat(64)]);
+        project
+            .deploy("1")
+            .exits(2)
+            .says(&["sha256", &"0".repeat(64)]);
         assert_eq!(running(PAGE), 0);
-        assert!(on_disk(&fleet).iter().all(String::is_empty), "nothing was sent");
+        assert!(
+            on_disk(&fleet).iter().all(String::is_empty),
+            "nothing was sent"
+        );
     });
 }
 

@@ -17,7 +17,10 @@ fn first_deploy_brings_three_replicas_up() {
         project.assert_settled("1", 3);
         assert_eq!(running(PAGE), 3);
         for instance in project.status()["instances"].as_array().expect("an array") {
-            let (address, port) = (instance["address"].as_str().expect("text"), &instance["port"]);
+            let (address, port) = (
+                instance["address"].as_str().expect("text"),
+                &instance["port"],
+            );
             let page = ask(format!("{address}:{port}").parse().expect("an address"));
             assert_eq!(page, Ok(format!("I am: {address}, the version is: 1")));
         }
@@ -33,7 +36,11 @@ fn an_upgrade_loses_no_answer_and_keeps_to_its_bounds() {
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert!(most <= 4, "{most} ran at one time");
         project.assert_settled("2", 3);
         assert_eq!(running(PAGE), 3);
@@ -50,7 +57,11 @@ fn a_surge_of_two_runs_five_and_no_more() {
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert_eq!(most, 5, "two more than the three");
     });
 }
@@ -77,11 +88,19 @@ fn rollback_returns_to_the_newest_proven_revision() {
         project.ship("rollback", &[]).exits(0);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         project.assert_settled("1", 3);
         let history = project.history();
         assert_eq!(history[0]["version"], "1");
-        assert_eq!(history[0]["digest"], history.last().expect("the first")["digest"], "the very release of before");
+        assert_eq!(
+            history[0]["digest"],
+            history.last().expect("the first")["digest"],
+            "the very release of before"
+        );
     });
 }
 
@@ -99,7 +118,11 @@ fn a_service_with_a_fixed_port_is_replaced_in_place() {
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(4) >= 3, "only {} answered for a while", answers.fewest(4));
+        assert!(
+            answers.fewest(4) >= 3,
+            "only {} answered for a while",
+            answers.fewest(4)
+        );
         assert!(most <= 4, "{most} ran at one time");
         project.assert_settled("2", 4);
     });
@@ -115,7 +138,11 @@ fn the_process_driver_serves_on_hosts_with_systemd_too() {
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert!(most <= 4, "{most} ran at one time");
         project.assert_settled("2", 3);
     });
@@ -128,13 +155,20 @@ fn the_process_driver_needs_neither_root_nor_sudo() {
         let project = Project::new(|playbook| fleet.inventory(playbook));
         let project = project.with("driver = \"systemd\"", "driver = \"process\"");
         project.deploy("1").exits(0);
-        let places = fleet.hosts.iter().flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
+        let places = fleet
+            .hosts
+            .iter()
+            .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
         let (asker, counter) = (Asker::start(places), Counter::start(PAGE));
         asker.await_answers(20);
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert!(most <= 4, "{most} ran at one time");
         project.ship("rollback", &[]).exits(0);
         project.assert_settled("1", 3);
@@ -164,7 +198,9 @@ fn a_dry_run_and_a_plan_touch_nothing() {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let (history, before) = (project.history(), on_disk(&fleet));
-        project.ship("deploy", &["--version", "2", "--dry-run"]).exits(0);
+        project
+            .ship("deploy", &["--version", "2", "--dry-run"])
+            .exits(0);
         project.ship("plan", &["--version", "2"]).exits(0);
         project.ship("check", &[]).exits(0);
         assert_eq!(on_disk(&fleet), before);
@@ -181,13 +217,19 @@ fn a_deploy_after_the_controller_was_killed_finishes_the_work() {
         project.deploy("1").exits(0);
         let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
         let deploy = project.start_deploy("2");
-        world::until("a fourth instance runs", Duration::from_secs(30), || (running(PAGE) == 4).then_some(()));
+        world::until("a fourth instance runs", Duration::from_secs(30), || {
+            (running(PAGE) == 4).then_some(())
+        });
         deploy.signal("KILL");
         drop(deploy);
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert!(answers.fewest(3) >= 3, "only {} answered for a while", answers.fewest(3));
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
         assert!(most <= 4, "{most} ran at one time");
         project.assert_settled("2", 3);
     });
@@ -196,11 +238,18 @@ fn a_deploy_after_the_controller_was_killed_finishes_the_work() {
 fn names(project: &Project) -> Vec<String> {
     let status = project.status();
     let instances = status["instances"].as_array().expect("an array");
-    instances.iter().map(|instance| instance["name"].as_str().expect("text").to_owned()).collect()
+    instances
+        .iter()
+        .map(|instance| instance["name"].as_str().expect("text").to_owned())
+        .collect()
 }
 
 /// What ship keeps on the hosts, but for the locks that even a look may touch.
 pub(crate) fn on_disk(fleet: &Fleet) -> Vec<String> {
     let list = "find /var/lib/ship -not -name '*lock*' 2>/dev/null | sort";
-    fleet.hosts.iter().map(|host| host.exec(list).stdout).collect()
+    fleet
+        .hosts
+        .iter()
+        .map(|host| host.exec(list).stdout)
+        .collect()
 }

@@ -14,8 +14,8 @@ use ship::probe::{Client, Question, Route, ask};
 use crate::mutation::{cases, mutated_text};
 
 const DEADLINE: Duration = Duration::from_millis(150);
-/// What a busy machine may add to that: a flood of small answers is taken in by the piece, and a piece may take seconds
-/// where nothing is optimized. What does not end takes for ever.
+/// What a busy machine may add to that: a flood of small answers is taken in by the piece, and a
+/// piece may take seconds where nothing is optimized. What does not end takes for ever.
 const SOON: Duration = Duration::from_secs(30);
 
 /// What follows the first words.
@@ -41,7 +41,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (answers, receiver) = channel();
-        Self { port, answers: Some(answers), thread: Some(thread::spawn(move || serve(&listener, &receiver))) }
+        Self {
+            port,
+            answers: Some(answers),
+            thread: Some(thread::spawn(move || serve(&listener, &receiver))),
+        }
     }
 }
 
@@ -57,7 +61,9 @@ impl Drop for Server {
 fn serve(listener: &TcpListener, answers: &Receiver<(Vec<u8>, After)>) {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
-        let Ok((words, after)) = answers.recv() else { return };
+        let Ok((words, after)) = answers.recv() else {
+            return;
+        };
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(&words);
         let rest = &words[words.len().saturating_sub(40)..];
@@ -116,6 +122,7 @@ proptest! {
         drop(runtime);
         let (Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text)) = &verdict;
         prop_assert!(!text.is_empty() && text.chars().count() < 500 && !text.contains(char::is_control), "{text:?}");
-        prop_assert!(!matches!(verdict, Verdict::Error(_)), "whatever it answers, it is the instance's: {text}");
+        prop_assert!(!matches!(verdict, Verdict::Error(_)), "whatever it answers, it is the \
+                                                             instance's: {text}");
     }
 }

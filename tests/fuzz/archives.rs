@@ -43,8 +43,20 @@ const NAMES: [&[u8]; 20] = [
     b"d/",
     b"\xff\n",
 ];
-const TARGETS: [&[u8]; 12] =
-    [b"a", b"a/b", b"../a", b"../../x", b"d/l", b"l", b".", b"..", b"/etc/hosts", b"", b"./d/../..", b"../../../x"];
+const TARGETS: [&[u8]; 12] = [
+    b"a",
+    b"a/b",
+    b"../a",
+    b"../../x",
+    b"d/l",
+    b"l",
+    b".",
+    b"..",
+    b"/etc/hosts",
+    b"",
+    b"./d/../..",
+    b"../../../x",
+];
 /// Where the absolute one among them leads.
 const ELSEWHERE: &str = "/etc/hosts";
 const KINDS: &[u8] = b"000000012225567gLKxSVMDA\0";
@@ -65,14 +77,28 @@ struct Block {
 
 fn block() -> impl Strategy<Value = Block> {
     let name = select(NAMES.to_vec());
-    let magic = select(vec![&b"ustar\x0000"[..], b"ustar  \0", b"ustar  \0", b"\0\0\0\0\0\0\0\0", b"ustar\x0099"]);
+    let magic = select(vec![
+        &b"ustar\x0000"[..],
+        b"ustar  \0",
+        b"ustar  \0",
+        b"\0\0\0\0\0\0\0\0",
+        b"ustar\x0099",
+    ]);
     let size = prop_oneof![
         12 => Just(None),
         1 => select(vec![Some(0), Some(512), Some(1 << 33), Some(u64::MAX)]),
     ];
     let prefix = select(vec![&b""[..], b"", b"", b"p", b".."]);
-    (name, select(TARGETS.to_vec()), select(KINDS.to_vec()), magic, any::<Index>(), size, prefix).prop_flat_map(
-        |(name, target, kind, magic, content, size, prefix)| {
+    (
+        name,
+        select(TARGETS.to_vec()),
+        select(KINDS.to_vec()),
+        magic,
+        any::<Index>(),
+        size,
+        prefix,
+    )
+        .prop_flat_map(|(name, target, kind, magic, content, size, prefix)| {
             content_of(kind, content).prop_map(move |content| Block {
                 name,
                 target,
@@ -82,8 +108,7 @@ fn block() -> impl Strategy<Value = Block> {
                 size,
                 prefix,
             })
-        },
-    )
+        })
 }
 
 /// What fits the kind: a name, attributes, or bytes.
@@ -92,9 +117,21 @@ fn content_of(kind: u8, pick: Index) -> BoxedStrategy<Vec<u8>> {
     match kind {
         b'L' | b'K' => name.prop_map(|name| [name, &b"\0"[..]].concat()).boxed(),
         b'x' | b'g' => {
-            let key = select(vec!["path", "linkpath", "size", "comment", "GNU.sparse.name", "mtime"]);
+            let key = select(vec![
+                "path",
+                "linkpath",
+                "size",
+                "comment",
+                "GNU.sparse.name",
+                "mtime",
+            ]);
             prop::collection::vec((key, name), 1..3)
-                .prop_map(|records| records.into_iter().flat_map(|(key, value)| record(key, value)).collect())
+                .prop_map(|records| {
+                    records
+                        .into_iter()
+                        .flat_map(|(key, value)| record(key, value))
+                        .collect()
+                })
                 .boxed()
         }
         b'1'..=b'6' => prop_oneof![9 => Just(Vec::new()), 1 => Just(vec![b'x'; 10])].boxed(),
@@ -105,7 +142,10 @@ fn content_of(kind: u8, pick: Index) -> BoxedStrategy<Vec<u8>> {
 /// `LENGTH KEY=VALUE`, where the length counts its own digits.
 fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let length = (1..4).map(|digits| rest + digits).find(|length| length.to_string().len() + rest == *length).unwrap();
+    let length = (1..4)
+        .map(|digits| rest + digits)
+        .find(|length| length.to_string().len() + rest == *length)
+        .unwrap();
     [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 
@@ -154,8 +194,13 @@ fn accepts(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
     gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap();
     let source = Source::Path(source);
-    let config = ArtifactConfig { strip_components, ..ArtifactConfig::of(source) };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let config = ArtifactConfig {
+        strip_components,
+        ..ArtifactConfig::of(source)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let began = Instant::now();
     let prepared = runtime.block_on(prepare(&config, &dir.join("cache")));
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -166,8 +211,15 @@ fn accepts(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
 fn tars() -> Vec<Vec<&'static str>> {
     let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
     let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
-    let all = ["tar --no-same-permissions", "busybox tar --no-same-permissions", "tar --absolute-names"];
-    all.map(words).into_iter().filter(|words| has(words[0])).collect()
+    let all = [
+        "tar --no-same-permissions",
+        "busybox tar --no-same-permissions",
+        "tar --absolute-names",
+    ];
+    all.map(words)
+        .into_iter()
+        .filter(|words| has(words[0]))
+        .collect()
 }
 
 /// Unpacks an archive as a host does, in a directory of a directory, and looks at both.
@@ -176,28 +228,50 @@ fn unpack(tar: &[&str], archive: &Path, strip_components: u32) {
     let app = around.path().join("one/two/app");
     fs::create_dir_all(&app).unwrap();
     let mut command = Command::new(tar[0]);
-    command.args(&tar[1..]).arg("-xzof").arg(archive).arg("-C").arg(&app);
+    command
+        .args(&tar[1..])
+        .arg("-xzof")
+        .arg(archive)
+        .arg("-C")
+        .arg(&app);
     command.arg(format!("--strip-components={strip_components}"));
     let before = state_of(ELSEWHERE);
     // That a host cannot unpack it is not what is asked here.
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let _ = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
     for (dir, only) in [("", "one"), ("one", "two"), ("one/two", "app")] {
-        let names: Vec<_> =
-            fs::read_dir(around.path().join(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> = fs::read_dir(around.path().join(dir))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(names, [only], "{tar:?} has written outside");
     }
-    assert_eq!(state_of(ELSEWHERE), before, "{tar:?} has changed {ELSEWHERE} through a link");
+    assert_eq!(
+        state_of(ELSEWHERE),
+        before,
+        "{tar:?} has changed {ELSEWHERE} through a link"
+    );
     look(tar, &app, 0);
 }
 
 /// What would be another after a write, a change of mode, or a link to the file.
 fn state_of(file: &str) -> (u64, u32, u64, i64, i64) {
     let metadata = fs::metadata(file).unwrap();
-    (metadata.ino(), metadata.mode(), metadata.nlink(), metadata.ctime(), metadata.ctime_nsec())
+    (
+        metadata.ino(),
+        metadata.mode(),
+        metadata.nlink(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    )
 }
 
-/// Asserts that there are only files, directories, and symbolic links. A relative one stays within; an absolute one names
-/// a place of the host, and may.
+/// Asserts that there are only files, directories, and symbolic links. A relative one stays within;
+/// an absolute one names a place of the host, and may.
 fn look(tar: &[&str], dir: &Path, depth: usize) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -215,7 +289,12 @@ fn look(tar: &[&str], dir: &Path, depth: usize) {
                     Component::ParentDir => -1,
                     Component::RootDir | Component::Prefix(_) => isize::MIN / 2,
                 };
-                assert!(level >= 0, "{tar:?}: {} leads to {}", path.display(), target.display());
+                assert!(
+                    level >= 0,
+                    "{tar:?}: {} leads to {}",
+                    path.display(),
+                    target.display()
+                );
             }
         } else if kind.is_dir() {
             look(tar, &path, depth + 1);

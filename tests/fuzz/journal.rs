@@ -17,7 +17,11 @@ use ship::core::time::Time;
 use crate::mutation::{cases, mutated_text};
 
 fn generation(revision: u32, release: &str) -> Generation {
-    Generation { revision: Revision(revision), release: release.into(), version: format!("0.{revision}") }
+    Generation {
+        revision: Revision(revision),
+        release: release.into(),
+        version: format!("0.{revision}"),
+    }
 }
 
 fn failure() -> Failure {
@@ -41,17 +45,42 @@ fn start() -> RolloutStart {
         fallback_replicas: Some(2),
         epoch: Epoch(7),
         is_proven: false,
-        scaling: Some(Scaling { shares: [("aa".into(), 2)].into(), then: Box::new(Outcome::Interrupted) }),
+        scaling: Some(Scaling {
+            shares: [("aa".into(), 2)].into(),
+            then: Box::new(Outcome::Interrupted),
+        }),
         set: vec!["rollout.replicas=3".to_owned()],
     }
 }
 
 fn loss() -> LossReport {
     let mut tally = Tally::new(0);
-    tally.take(Time(1), Answer::Unmade { why: "no network".to_owned() });
-    tally.take(Time(2), Answer::Served { took: Duration::from_millis(3), version: Some("0.8".to_owned()) });
-    tally.take(Time(3), Answer::Served { took: Duration::from_millis(3), version: None });
-    tally.take(Time(4), Answer::Lost { why: "HTTP 500".to_owned() });
+    tally.take(
+        Time(1),
+        Answer::Unmade {
+            why: "no network".to_owned(),
+        },
+    );
+    tally.take(
+        Time(2),
+        Answer::Served {
+            took: Duration::from_millis(3),
+            version: Some("0.8".to_owned()),
+        },
+    );
+    tally.take(
+        Time(3),
+        Answer::Served {
+            took: Duration::from_millis(3),
+            version: None,
+        },
+    );
+    tally.take(
+        Time(4),
+        Answer::Lost {
+            why: "HTTP 500".to_owned(),
+        },
+    );
     tally.report()
 }
 
@@ -68,10 +97,35 @@ fn lines() -> Vec<String> {
     let (sick, sick_release, sick_answer) = ready();
     let events = vec![
         Event::RolloutStarted(start()),
-        Event::RolloutStarted(RolloutStart { fallback: None, scaling: None, set: Vec::new(), ..start() }),
-        started(1, Action::Claim { host: "web1".into() }, None),
-        started(2, Action::Stage { host: "web1".into(), release: "aa".into() }, None),
-        started(3, Action::Start { slot: slot(), release: "aa".into() }, Some("page-aa-1")),
+        Event::RolloutStarted(RolloutStart {
+            fallback: None,
+            scaling: None,
+            set: Vec::new(),
+            ..start()
+        }),
+        started(
+            1,
+            Action::Claim {
+                host: "web1".into(),
+            },
+            None,
+        ),
+        started(
+            2,
+            Action::Stage {
+                host: "web1".into(),
+                release: "aa".into(),
+            },
+            None,
+        ),
+        started(
+            3,
+            Action::Start {
+                slot: slot(),
+                release: "aa".into(),
+            },
+            Some("page-aa-1"),
+        ),
         started(
             4,
             Action::Stop {
@@ -84,13 +138,36 @@ fn lines() -> Vec<String> {
             None,
         ),
         started(5, Action::Disarm { slot: slot() }, None),
-        started(6, Action::Prune { host: "web1".into(), releases: ["cc".into()].into() }, None),
+        started(
+            6,
+            Action::Prune {
+                host: "web1".into(),
+                releases: ["cc".into()].into(),
+            },
+            None,
+        ),
         Event::ActionDone { id: ActionId(1) },
         Event::ActionDone { id: ActionId(2) },
-        Event::ActionFailed { id: ActionId(3), error: "no space".to_owned() },
-        Event::ActionUnknown { id: ActionId(4), why: "the connection broke".to_owned() },
-        Event::InstanceReady { slot: slot(), instance, release, answer },
-        Event::InstanceNotReady { slot: slot(), instance: sick, release: sick_release, answer: sick_answer },
+        Event::ActionFailed {
+            id: ActionId(3),
+            error: "no space".to_owned(),
+        },
+        Event::ActionUnknown {
+            id: ActionId(4),
+            why: "the connection broke".to_owned(),
+        },
+        Event::InstanceReady {
+            slot: slot(),
+            instance,
+            release,
+            answer,
+        },
+        Event::InstanceNotReady {
+            slot: slot(),
+            instance: sick,
+            release: sick_release,
+            answer: sick_answer,
+        },
         Event::HookRan {
             point: HookPoint::BeforeStart,
             slot: Some(slot()),
@@ -119,22 +196,68 @@ fn lines() -> Vec<String> {
             available: 3,
             total: 4,
         }),
-        Event::HostLost { host: "web1".into(), why: "no route".to_owned() },
-        Event::HostFound { host: "web1".into() },
-        Event::RolloutFailed { failure: failure(), log: vec!["fatal".to_owned()], then: Then::RollBack },
-        Event::RolloutFailed { failure: failure(), log: Vec::new(), then: Then::Hold { why: "both fail".to_owned() } },
-        Event::Fenced { host: "web1".into(), seen: Epoch(8) },
-        Event::HostQuarantined { failure: failure(), log: Vec::new() },
+        Event::HostLost {
+            host: "web1".into(),
+            why: "no route".to_owned(),
+        },
+        Event::HostFound {
+            host: "web1".into(),
+        },
+        Event::RolloutFailed {
+            failure: failure(),
+            log: vec!["fatal".to_owned()],
+            then: Then::RollBack,
+        },
+        Event::RolloutFailed {
+            failure: failure(),
+            log: Vec::new(),
+            then: Then::Hold {
+                why: "both fail".to_owned(),
+            },
+        },
+        Event::Fenced {
+            host: "web1".into(),
+            seen: Epoch(8),
+        },
+        Event::HostQuarantined {
+            failure: failure(),
+            log: Vec::new(),
+        },
         Event::Probed(loss()),
-        Event::Interrupted { by: "SIGINT".to_owned() },
-        Event::Paused { by: "anna".to_owned() },
-        Event::Aborted { by: "anna".to_owned() },
-        Event::RolloutFinished { outcome: Outcome::Succeeded },
-        Event::RolloutFinished { outcome: Outcome::Held { why: "a person is needed".to_owned() } },
-        Event::RolloutFinished { outcome: Outcome::RollbackFailed { failure: failure() } },
-        Event::RolloutFinished { outcome: Outcome::Paused { by: "anna".to_owned(), since: Time(5) } },
+        Event::Interrupted {
+            by: "SIGINT".to_owned(),
+        },
+        Event::Paused {
+            by: "anna".to_owned(),
+        },
+        Event::Aborted {
+            by: "anna".to_owned(),
+        },
+        Event::RolloutFinished {
+            outcome: Outcome::Succeeded,
+        },
+        Event::RolloutFinished {
+            outcome: Outcome::Held {
+                why: "a person is needed".to_owned(),
+            },
+        },
+        Event::RolloutFinished {
+            outcome: Outcome::RollbackFailed { failure: failure() },
+        },
+        Event::RolloutFinished {
+            outcome: Outcome::Paused {
+                by: "anna".to_owned(),
+                since: Time(5),
+            },
+        },
     ];
-    let entry = |(at, event): (u64, Event)| serde_json::to_string(&Entry { at: Time(1000 + at), event }).unwrap();
+    let entry = |(at, event): (u64, Event)| {
+        serde_json::to_string(&Entry {
+            at: Time(1000 + at),
+            event,
+        })
+        .unwrap()
+    };
     (0..).zip(events).map(entry).collect()
 }
 
@@ -145,7 +268,8 @@ fn journal() -> impl Strategy<Value = Vec<String>> {
         1 => mutated_text(lines()),
     ];
     let first = prop_oneof![3 => Just(lines()[0].clone()), 1 => mutated_text(lines())];
-    (first, prop::collection::vec(entry, 0..20)).prop_map(|(first, rest)| [vec![first], rest].concat())
+    (first, prop::collection::vec(entry, 0..20))
+        .prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
 #[test]
@@ -159,8 +283,12 @@ fn every_entry_is_read_as_it_was_written() {
 #[test]
 fn an_order_may_have_the_largest_number() {
     let largest = lines()[2].replace("\"id\":1", &format!("\"id\":{}", u64::MAX));
-    let journal = [lines()[0].clone(), largest].map(|line| serde_json::from_str::<Entry>(&line).unwrap());
-    assert_eq!(Rollout::of(&journal).unwrap().next_action_id(), ActionId(u64::MAX));
+    let journal =
+        [lines()[0].clone(), largest].map(|line| serde_json::from_str::<Entry>(&line).unwrap());
+    assert_eq!(
+        Rollout::of(&journal).unwrap().next_action_id(),
+        ActionId(u64::MAX)
+    );
 }
 
 proptest! {

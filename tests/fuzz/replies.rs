@@ -1,4 +1,5 @@
-//! What a host answers, changed on its way: genuine transcripts of the real scripts, with a few changes.
+//! What a host answers, changed on its way: genuine transcripts of the real scripts, with a few
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,8 +13,9 @@ use ship::core::names::{ActionId, Epoch};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    End, Errand, ErrandEnd, Halt, LogQuery, Mark, Needs, Question, check, claim, errand, logs, observe, probe_command,
-    prune, read_answer, read_check, read_errand, read_log_tail, read_reply, start, stop,
+    End, Errand, ErrandEnd, Halt, LogQuery, Mark, Needs, Question, check, claim, errand, logs,
+    observe, probe_command, prune, read_answer, read_check, read_errand, read_log_tail, read_reply,
+    start, stop,
 };
 
 use crate::host::{Host, Release};
@@ -39,10 +41,14 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     let says = |on| Hook {
         on,
         at: HookSite::Host,
-        command: ["sh", "-c", "echo one; echo; printf '\\033[2J'"].map(str::to_owned).into(),
+        command: ["sh", "-c", "echo one; echo; printf '\\033[2J'"]
+            .map(str::to_owned)
+            .into(),
         timeout: Duration::from_secs(5),
     };
-    launch.hooks.hooks = [HookPoint::BeforeStart, HookPoint::BeforeStop].map(says).into();
+    launch.hooks.hooks = [HookPoint::BeforeStart, HookPoint::BeforeStop]
+        .map(says)
+        .into();
     let unstarted = host.launch("page-other", &other);
     let mut replies = Vec::new();
     let mut run = |host: &Host, script| replies.push(host.run(&script).stdout);
@@ -54,7 +60,13 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     run(&host, start(&host.site, &launch));
     run(&host, start(&host.site, &unstarted));
     run(&host, observe(&host.site));
-    run(&host, prune(&host.site, &BTreeSet::from([one.id.clone(), other.id.clone()])));
+    run(
+        &host,
+        prune(
+            &host.site,
+            &BTreeSet::from([one.id.clone(), other.id.clone()]),
+        ),
+    );
     let question = Question {
         port: host.port,
         release: one.id.clone(),
@@ -63,12 +75,17 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         argv: ["sh", "-c", "echo ready; exit 3"].map(str::to_owned).into(),
         timeout: Duration::from_secs(5),
     };
-    let mark = Some(Mark { id: "add-email".to_owned(), note: "revision 7".to_owned() });
+    let mark = Some(Mark {
+        id: "add-email".to_owned(),
+        note: "revision 7".to_owned(),
+    });
     let migration = Errand {
         release: one.id.clone(),
         driver: Driver::Process,
         user: None,
-        argv: ["sh", "-c", "echo altered; echo; echo done"].map(str::to_owned).into(),
+        argv: ["sh", "-c", "echo altered; echo; echo done"]
+            .map(str::to_owned)
+            .into(),
         env: BTreeMap::new(),
         ship_env: BTreeMap::new(),
         timeout: Duration::from_secs(5),
@@ -76,17 +93,47 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     };
     run(&host, errand(&host.site, &migration));
     run(&host, errand(&host.site, &migration));
-    run(&host, errand(&host.site, &Errand { argv: vec!["false".to_owned()], mark: None, ..migration }));
+    run(
+        &host,
+        errand(
+            &host.site,
+            &Errand {
+                argv: vec!["false".to_owned()],
+                mark: None,
+                ..migration
+            },
+        ),
+    );
     let answer = host.run(&probe_command(&host.site, &question)).stdout;
-    let query = LogQuery { past: [host.port].into(), lines_max: 10, since: None };
+    let query = LogQuery {
+        past: [host.port].into(),
+        lines_max: 10,
+        since: None,
+    };
     let said = host.run(&logs(&host.site, &query)).stdout;
     host.site.epoch = Epoch(host.site.epoch.0 - 1);
     run(&host, claim(&host.site));
     host.site.epoch = Epoch(host.site.epoch.0 + 1);
     let instance = "page-one".into();
     let (stop_timeout, hooks) = (Duration::from_secs(10), Duration::from_secs(20));
-    run(&host, stop(&host.site, &Halt { port: host.port, instance, stop_timeout, hooks, restore_after: None }));
-    Transcripts { replies, answer, tail: said }
+    run(
+        &host,
+        stop(
+            &host.site,
+            &Halt {
+                port: host.port,
+                instance,
+                stop_timeout,
+                hooks,
+                restore_after: None,
+            },
+        ),
+    );
+    Transcripts {
+        replies,
+        answer,
+        tail: said,
+    }
 });
 
 fn replies() -> Vec<String> {
@@ -95,12 +142,27 @@ fn replies() -> Vec<String> {
 
 /// What others rely on, when they make paths, orders and tables of it.
 fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
-    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    prop_assert!(observation.epoch.0 < 1 << 62, "there is no epoch after {:?}", observation.epoch);
-    prop_assert!(observation.releases.iter().all(|release| is_digest(release.as_str())), "{observation:?}");
+    let is_digest =
+        |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    prop_assert!(
+        observation.epoch.0 < 1 << 62,
+        "there is no epoch after {:?}",
+        observation.epoch
+    );
+    prop_assert!(
+        observation
+            .releases
+            .iter()
+            .all(|release| is_digest(release.as_str())),
+        "{observation:?}"
+    );
     for occupant in observation.slots.values() {
-        let Occupant::Instance(instance) = occupant else { continue };
-        let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        let Occupant::Instance(instance) = occupant else {
+            continue;
+        };
+        let is_word = |text: &str| {
+            !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        };
         prop_assert!(is_word(instance.name.as_str()), "{instance:?}");
         prop_assert!(is_digest(instance.release.as_str()), "{instance:?}");
         prop_assert!(instance.started <= NOW, "{instance:?}");
@@ -123,7 +185,9 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
 /// What the user's commands said goes into the journal and onto a terminal.
 fn is_a_run(run: &Run) -> Result<(), TestCaseError> {
     prop_assert!(run.output.len() <= 50, "{run:?}");
-    let is_plain = |line: &String| line.len() < 10_000 && !line.contains(|c: char| c.is_control() && c != '\t');
+    let is_plain = |line: &String| {
+        line.len() < 10_000 && !line.contains(|c: char| c.is_control() && c != '\t')
+    };
     prop_assert!(run.output.iter().all(is_plain), "{run:?}");
     Ok(())
 }
@@ -133,27 +197,68 @@ fn the_transcripts_are_genuine() {
     for reply in replies() {
         read_reply(&reply, NOW).unwrap_or_else(|error| panic!("{error}:\n{reply}"));
     }
-    let ends: Vec<_> = replies().iter().map(|reply| read_reply(reply, NOW).unwrap().end).collect();
-    assert!(ends.iter().any(|end| matches!(end, End::Fenced { .. })), "{ends:?}");
-    assert!(ends.iter().any(|end| matches!(end, End::Failed(_))), "{ends:?}");
-    assert!(replies().iter().any(|reply| reply.contains("\nlisten=") && reply.contains("\nslot=")));
-    let hooks = replies().iter().map(|reply| read_reply(reply, NOW).unwrap().observation.hooks.len()).sum::<usize>();
+    let ends: Vec<_> = replies()
+        .iter()
+        .map(|reply| read_reply(reply, NOW).unwrap().end)
+        .collect();
+    assert!(
+        ends.iter().any(|end| matches!(end, End::Fenced { .. })),
+        "{ends:?}"
+    );
+    assert!(
+        ends.iter().any(|end| matches!(end, End::Failed(_))),
+        "{ends:?}"
+    );
+    assert!(
+        replies()
+            .iter()
+            .any(|reply| reply.contains("\nlisten=") && reply.contains("\nslot="))
+    );
+    let hooks = replies()
+        .iter()
+        .map(|reply| read_reply(reply, NOW).unwrap().observation.hooks.len())
+        .sum::<usize>();
     assert_eq!(hooks, 2, "one before the start, one before the stop");
-    let errands: Vec<_> =
-        replies().iter().filter_map(|reply| read_errand(reply, NOW).ok()).map(|(end, _)| end).collect();
-    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::Done(_))), "{errands:?}");
-    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::AlreadyDone { .. })), "{errands:?}");
-    assert!(errands.iter().any(|end| matches!(end, ErrandEnd::Failed { run: Some(_), .. })), "{errands:?}");
+    let errands: Vec<_> = replies()
+        .iter()
+        .filter_map(|reply| read_errand(reply, NOW).ok())
+        .map(|(end, _)| end)
+        .collect();
+    assert!(
+        errands.iter().any(|end| matches!(end, ErrandEnd::Done(_))),
+        "{errands:?}"
+    );
+    assert!(
+        errands
+            .iter()
+            .any(|end| matches!(end, ErrandEnd::AlreadyDone { .. })),
+        "{errands:?}"
+    );
+    assert!(
+        errands
+            .iter()
+            .any(|end| matches!(end, ErrandEnd::Failed { run: Some(_), .. })),
+        "{errands:?}"
+    );
     assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
     assert!(!read_log_tail(&TRANSCRIPTS.tail, 10).is_empty());
 }
 
 #[test]
 fn a_name_that_would_move_the_cursor_is_none() {
-    let named = replies().into_iter().find(|reply| reply.contains(".name=page-one\n")).unwrap();
+    let named = replies()
+        .into_iter()
+        .find(|reply| reply.contains(".name=page-one\n"))
+        .unwrap();
     for name in ["", "page one", "\0page", "page\u{1b}[2J", "page\u{85}"] {
         let reply = named.replace(".name=page-one\n", &format!(".name={name}\n"));
-        assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("is no instance's name"), "{name:?}");
+        assert!(
+            read_reply(&reply, NOW)
+                .unwrap_err()
+                .to_string()
+                .contains("is no instance's name"),
+            "{name:?}"
+        );
     }
 }
 
@@ -164,7 +269,13 @@ fn an_epoch_after_which_there_is_none_is_refused() {
     let end = at + reply[at..].find('\n').unwrap();
     for epoch in [1_u64 << 62, u64::MAX] {
         let reply = format!("{}epoch={epoch}{}", &reply[..at], &reply[end..]);
-        assert!(read_reply(&reply, NOW).unwrap_err().to_string().contains("too large"), "{epoch}");
+        assert!(
+            read_reply(&reply, NOW)
+                .unwrap_err()
+                .to_string()
+                .contains("too large"),
+            "{epoch}"
+        );
     }
 }
 
@@ -173,14 +284,21 @@ fn an_epoch_after_which_there_is_none_is_refused() {
 fn what_breaks_off_is_never_taken_for_whole() {
     for reply in replies() {
         for length in 0..reply.len() {
-            let Some(part) = reply.get(..length) else { continue };
+            let Some(part) = reply.get(..length) else {
+                continue;
+            };
             assert!(read_reply(part, NOW).is_err(), "{part}");
             assert!(read_check(part, NOW).is_err(), "{part}");
             assert!(read_errand(part, NOW).is_err(), "{part}");
         }
     }
     for length in 0..TRANSCRIPTS.answer.len() {
-        assert!(TRANSCRIPTS.answer.get(..length).is_none_or(|part| read_answer(part).is_err()));
+        assert!(
+            TRANSCRIPTS
+                .answer
+                .get(..length)
+                .is_none_or(|part| read_answer(part).is_err())
+        );
     }
 }
 
@@ -232,7 +350,8 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ -~]{0,20}\n){0,20}(end=done\n)?") {
+    fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ \
+                                   -~]{0,20}\n){0,20}(end=done\n)?") {
         let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_log_tail(&noise, 9));
     }
 }

@@ -16,7 +16,10 @@ pub(crate) const KEPT: [Release; 2] = [Release::Old, Release::New];
 
 /// A small fleet, a rollout, and how hostile the environment is.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own"
+)]
 pub(crate) struct Config {
     pub(crate) name: &'static str,
     pub(crate) hosts: usize,
@@ -67,12 +70,18 @@ impl Config {
     }
 
     pub(crate) fn host_ids(&self) -> Vec<HostId> {
-        (1..=self.hosts).map(|n| HostId::from(format!("h{n}"))).collect()
+        (1..=self.hosts)
+            .map(|n| HostId::from(format!("h{n}")))
+            .collect()
     }
 
     /// Serving instances that the environment may have taken away so far.
     pub(crate) fn harm_done(&self, state: &State) -> usize {
-        let serving_at_first = self.initial.iter().filter(|(.., life)| *life == Life::Ready).count();
+        let serving_at_first = self
+            .initial
+            .iter()
+            .filter(|(.., life)| *life == Life::Ready)
+            .count();
         let lacking_at_first = self.floor().saturating_sub(serving_at_first);
         lacking_at_first + self.adversity.harm() - state.left.harm()
     }
@@ -93,7 +102,10 @@ impl Config {
                 unavailable: small(self.unavailable),
             },
             release_ports: if self.own_ports {
-                Release::ALL.iter().map(|release| (release_id(*release), self.ports_of(*release))).collect()
+                Release::ALL
+                    .iter()
+                    .map(|release| (release_id(*release), self.ports_of(*release)))
+                    .collect()
             } else {
                 std::collections::BTreeMap::new()
             },
@@ -102,7 +114,10 @@ impl Config {
             progress_deadline: Duration::from_mins(10),
             max_failures: small(self.max_failures),
             on_failure: self.on_failure,
-            thresholds: Release::ALL.iter().map(|release| (release_id(*release), THRESHOLDS)).collect(),
+            thresholds: Release::ALL
+                .iter()
+                .map(|release| (release_id(*release), THRESHOLDS))
+                .collect(),
             waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
@@ -115,12 +130,24 @@ impl Config {
     }
 
     pub(crate) fn first_state(&self, minds: &mut Controllers) -> State {
-        let staged = self.staged.iter().fold(0, |mask, release| mask | release.bit());
-        let machine = Machine { up: true, epoch: 0, releases: staged, slots: [None; PORTS] };
+        let staged = self
+            .staged
+            .iter()
+            .fold(0, |mask, release| mask | release.bit());
+        let machine = Machine {
+            up: true,
+            epoch: 0,
+            releases: staged,
+            slots: [None; PORTS],
+        };
         let mut machines = [machine; HOSTS];
         for (host, port, release, life) in &self.initial {
             let name = Name::new(*host, *port, *release, 0, 0);
-            machines[*host].slots[*port] = Some(Instance { name, release: *release, life: *life });
+            machines[*host].slots[*port] = Some(Instance {
+                name,
+                release: *release,
+                life: *life,
+            });
             machines[*host].releases |= release.bit();
         }
         let (goal, fallback) = self.goals[0];

@@ -1,7 +1,8 @@
-//! The controller under test: the real `plan`, `Rollout` and `Fleet`, driven as the engine drives them.
+//! The controller under test: the real `plan`, `Rollout` and `Fleet`, driven as the engine drives
+//! them.
 //!
-//! What it has seen is kept as a small value ([`View`]) and turned into a real `Fleet` to plan; no time passes but by
-//! an explicit step, so that equal situations are equal values.
+//! What it has seen is kept as a small value ([`View`]) and turned into a real `Fleet` to plan; no
+//! time passes but by an explicit step, so that equal situations are equal values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -49,7 +50,8 @@ struct Seen {
     release: Release,
     runs: bool,
     health: Asked,
-    /// Whether a look found it running a moment ago. Where instances listen, their answers show that.
+    /// Whether a look found it running a moment ago. Where instances listen, their answers show
+    /// that.
     is_fresh: bool,
 }
 
@@ -75,7 +77,12 @@ pub(crate) struct Controllers<'a> {
 }
 
 impl<'a> Controllers<'a> {
-    pub(crate) fn new(spec: Spec, ids: Vec<HostId>, workers: bool, planner: &'a Planner<'a>) -> Self {
+    pub(crate) fn new(
+        spec: Spec,
+        ids: Vec<HostId>,
+        workers: bool,
+        planner: &'a Planner<'a>,
+    ) -> Self {
         Self {
             spec,
             planner,
@@ -97,7 +104,9 @@ impl<'a> Controllers<'a> {
 
     /// Whether a rollout has left a host behind, for good or until it is back.
     pub(crate) fn is_left_behind(&self, controller: &Controller, host: usize) -> bool {
-        self.ids.get(host).is_some_and(|id| self.rollout(controller).quarantined.contains_key(id))
+        self.ids
+            .get(host)
+            .is_some_and(|id| self.rollout(controller).quarantined.contains_key(id))
     }
 
     /// A new controller, which knows the history and what it sees.
@@ -121,9 +130,21 @@ impl<'a> Controllers<'a> {
             scaling: None,
             set: Vec::new(),
         });
-        let rollout = Rollout::begin(&Entry { at: NOW, event: started }).expect("a rollout begins so");
-        let blank = View { lost: false, epoch: 0, releases: 0, slots: [None; PORTS] };
-        let mut controller = Controller { rollout: self.number(rollout), view: [blank; HOSTS] };
+        let rollout = Rollout::begin(&Entry {
+            at: NOW,
+            event: started,
+        })
+        .expect("a rollout begins so");
+        let blank = View {
+            lost: false,
+            epoch: 0,
+            releases: 0,
+            slots: [None; PORTS],
+        };
+        let mut controller = Controller {
+            rollout: self.number(rollout),
+            view: [blank; HOSTS],
+        };
         for (host, machine) in machines.iter().enumerate().take(self.ids.len()) {
             self.observe(&mut controller, host, machine);
         }
@@ -145,12 +166,18 @@ impl<'a> Controllers<'a> {
         for event in events {
             rollout.apply(&Entry { at: NOW, event });
         }
-        // There are no windows here, and nothing is done once: what these go by tells no two situations apart.
+        // There are no windows here, and nothing is done once: what these go by tells no two
+        // situations apart.
         (rollout.begun, rollout.complete_since) = (None, None);
         rollout.unsettled_since.clear();
-        // The pause before a start is tried again is over at once, but for one that was tried often enough.
+        // The pause before a start is tried again is over at once, but for one that was tried often
+        // enough.
         for attempts in rollout.attempts.values_mut() {
-            attempts.last = if attempts.count < ATTEMPTS_MAX { Time(0) } else { Time(u64::MAX) };
+            attempts.last = if attempts.count < ATTEMPTS_MAX {
+                Time(0)
+            } else {
+                Time(u64::MAX)
+            };
             attempts.ended = None;
         }
         controller.rollout = self.number(rollout);
@@ -177,8 +204,13 @@ impl<'a> Controllers<'a> {
         self.plans.get(controller).map(Rc::as_ref)
     }
 
-    /// Records the intents of a plan and returns the commands to send, by host; or turns, or ends, the rollout.
-    pub(crate) fn carry_on(&mut self, controller: &mut Controller, plan: &Plan) -> Vec<(usize, Command)> {
+    /// Records the intents of a plan and returns the commands to send, by host; or turns, or ends,
+    /// the rollout.
+    pub(crate) fn carry_on(
+        &mut self,
+        controller: &mut Controller,
+        plan: &Plan,
+    ) -> Vec<(usize, Command)> {
         let mut commands = Vec::new();
         for action in &plan.actions {
             let host = self.index(action.host());
@@ -187,9 +219,17 @@ impl<'a> Controllers<'a> {
                 Order::Start { name, .. } => Some(instance_id(name)),
                 _ => None,
             };
-            // A host has one order at a time, hence its number will do for the order: equal situations stay equal.
+            // A host has one order at a time, hence its number will do for the order: equal
+            // situations stay equal.
             let id = action_id(host);
-            self.record(controller, [Event::ActionStarted { id, action: action.clone(), instance }]);
+            self.record(
+                controller,
+                [Event::ActionStarted {
+                    id,
+                    action: action.clone(),
+                    instance,
+                }],
+            );
             commands.push((host, command));
         }
         match &plan.next {
@@ -198,17 +238,33 @@ impl<'a> Controllers<'a> {
                     Then::RollBack => Then::RollBack,
                     Then::Hold { .. } => Then::Hold { why: "held".into() },
                 };
-                let event = Event::RolloutFailed { failure: some_failure(), log: Vec::new(), then };
+                let event = Event::RolloutFailed {
+                    failure: some_failure(),
+                    log: Vec::new(),
+                    then,
+                };
                 self.record(controller, [event]);
             }
             Next::Quarantine(failure) => {
                 let host = failure.host.clone();
-                let failure = Failure { host, kind: failure.kind, ..some_failure() };
-                self.record(controller, [Event::HostQuarantined { failure, log: Vec::new() }]);
+                let failure = Failure {
+                    host,
+                    kind: failure.kind,
+                    ..some_failure()
+                };
+                self.record(
+                    controller,
+                    [Event::HostQuarantined {
+                        failure,
+                        log: Vec::new(),
+                    }],
+                );
             }
             Next::Finish(outcome) => {
                 let outcome = match outcome {
-                    Outcome::RollbackFailed { .. } => Outcome::RollbackFailed { failure: some_failure() },
+                    Outcome::RollbackFailed { .. } => Outcome::RollbackFailed {
+                        failure: some_failure(),
+                    },
                     other => other.clone(),
                 };
                 self.record(controller, [Event::RolloutFinished { outcome }]);
@@ -227,26 +283,50 @@ impl<'a> Controllers<'a> {
             // Disarming changes nothing that the model knows.
             Action::Claim { .. } | Action::Disarm { .. } => Order::Claim,
             Action::Stage { release, .. } => Order::Stage(release_of(release)),
-            Action::Admit { .. } | Action::Drain { .. } => unreachable!("nothing stands before the instances here"),
+            Action::Admit { .. } | Action::Drain { .. } => {
+                unreachable!("nothing stands before the instances here")
+            }
             Action::Prune { releases, .. } => Order::Prune(mask(releases)),
-            Action::Stop { slot, instance, .. } => Order::Stop { port: port_index(slot.port), name: name_of(instance) },
+            Action::Stop { slot, instance, .. } => Order::Stop {
+                port: port_index(slot.port),
+                name: name_of(instance),
+            },
             Action::Start { slot, release } => {
                 let (port, release) = (port_index(slot.port), release_of(release));
-                let attempt = rollout.attempts.get(slot).map_or(1, |tried| tried.count + 1);
-                Order::Start { port, release, name: Name::new(host, port.into(), release, epoch, attempt) }
+                let attempt = rollout
+                    .attempts
+                    .get(slot)
+                    .map_or(1, |tried| tried.count + 1);
+                Order::Start {
+                    port,
+                    release,
+                    name: Name::new(host, port.into(), release, epoch, attempt),
+                }
             }
         };
         Command { epoch, order }
     }
 
     /// An order has ended, and its host says how it stands now.
-    pub(crate) fn report(&mut self, controller: &mut Controller, host: usize, machine: &Machine, answer: Answer) {
+    pub(crate) fn report(
+        &mut self,
+        controller: &mut Controller,
+        host: usize,
+        machine: &Machine,
+        answer: Answer,
+    ) {
         self.observe(controller, host, machine);
         let id = action_id(host);
         let event = match answer {
             Answer::Done => Event::ActionDone { id },
-            Answer::Failed => Event::ActionFailed { id, error: "refused".into() },
-            Answer::Fenced => Event::Fenced { host: self.ids[host].clone(), seen: Epoch(machine.epoch.into()) },
+            Answer::Failed => Event::ActionFailed {
+                id,
+                error: "refused".into(),
+            },
+            Answer::Fenced => Event::Fenced {
+                host: self.ids[host].clone(),
+                seen: Epoch(machine.epoch.into()),
+            },
         };
         self.record(controller, [event]);
     }
@@ -254,24 +334,41 @@ impl<'a> Controllers<'a> {
     /// The host does not answer; what was ordered may or may not have been done.
     pub(crate) fn lose(&mut self, controller: &mut Controller, host: usize, in_flight: bool) {
         let mut fleet = Fleet::default();
-        fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
+        fleet.hosts.insert(
+            self.ids[host].clone(),
+            self.decode(host, &controller.view[host]),
+        );
         fleet.lose(&self.ids[host], NOW, "timed out");
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let why = String::from("timed out");
-        let unknown = in_flight.then(|| Event::ActionUnknown { id: action_id(host), why: why.clone() });
-        let lost = Event::HostLost { host: self.ids[host].clone(), why };
+        let unknown = in_flight.then(|| Event::ActionUnknown {
+            id: action_id(host),
+            why: why.clone(),
+        });
+        let lost = Event::HostLost {
+            host: self.ids[host].clone(),
+            why,
+        };
         self.record(controller, unknown.into_iter().chain([lost]));
     }
 
     /// The host answers again.
     pub(crate) fn find(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
         self.observe(controller, host, machine);
-        self.record(controller, [Event::HostFound { host: self.ids[host].clone() }]);
+        self.record(
+            controller,
+            [Event::HostFound {
+                host: self.ids[host].clone(),
+            }],
+        );
     }
 
     fn observe(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
         let mut fleet = Fleet::default();
-        fleet.hosts.insert(self.ids[host].clone(), self.decode(host, &controller.view[host]));
+        fleet.hosts.insert(
+            self.ids[host].clone(),
+            self.decode(host, &controller.view[host]),
+        );
         let sickened = fleet.observe(&self.ids[host], observation(machine), NOW);
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let in_flight = self.rollout(controller).in_flight.get(&action_id(host));
@@ -279,7 +376,9 @@ impl<'a> Controllers<'a> {
             Some(Action::Stop { instance, .. }) => Some(instance.clone()),
             _ => None,
         };
-        let by_itself = sickened.into_iter().filter(|(_, instance)| stopped.as_ref() != Some(&instance.name));
+        let by_itself = sickened
+            .into_iter()
+            .filter(|(_, instance)| stopped.as_ref() != Some(&instance.name));
         let events = by_itself.map(|(slot, instance)| Event::InstanceNotReady {
             slot,
             instance: instance.name,
@@ -293,23 +392,50 @@ impl<'a> Controllers<'a> {
     }
 
     /// Looks at a host (where no order is under way) and asks its instances.
-    pub(crate) fn look(&mut self, controller: &mut Controller, host: usize, machine: &Machine, busy: bool) {
+    pub(crate) fn look(
+        &mut self,
+        controller: &mut Controller,
+        host: usize,
+        machine: &Machine,
+        busy: bool,
+    ) {
         if !busy {
             self.observe(controller, host, machine);
         }
         let mut seen = self.decode(host, &controller.view[host]);
         let mut events = Vec::new();
         for (port, occupant) in &mut seen.slots {
-            let Occupant::Instance(instance) = occupant else { continue };
+            let Occupant::Instance(instance) = occupant else {
+                continue;
+            };
             let port_at = usize::from(port_index(*port));
             let (seen, is) = (controller.view[host].slots[port_at], machine.slots[port_at]);
-            let Some(verdict) = verdict(seen, is, self.workers) else { continue };
-            let slot = Slot { host: self.ids[host].clone(), port: *port };
-            let (name, release, answer) = (instance.name.clone(), instance.release.clone(), String::new());
+            let Some(verdict) = verdict(seen, is, self.workers) else {
+                continue;
+            };
+            let slot = Slot {
+                host: self.ids[host].clone(),
+                port: *port,
+            };
+            let (name, release, answer) = (
+                instance.name.clone(),
+                instance.release.clone(),
+                String::new(),
+            );
             match instance.health.record(verdict, NOW, NOW, &THRESHOLDS) {
-                Some(Change::Ready) => events.push(Event::InstanceReady { slot, instance: name, release, answer }),
+                Some(Change::Ready) => events.push(Event::InstanceReady {
+                    slot,
+                    instance: name,
+                    release,
+                    answer,
+                }),
                 Some(Change::NotReady) => {
-                    events.push(Event::InstanceNotReady { slot, instance: name, release, answer });
+                    events.push(Event::InstanceNotReady {
+                        slot,
+                        instance: name,
+                        release,
+                        answer,
+                    });
                 }
                 None => {}
             }
@@ -320,7 +446,8 @@ impl<'a> Controllers<'a> {
 
     /// Whether the plan made last wants a host to be looked at.
     pub(crate) fn wants_look(&self, controller: &Controller, host: usize) -> bool {
-        self.planned(controller).is_some_and(|plan| plan.looks.contains(&self.ids[host]))
+        self.planned(controller)
+            .is_some_and(|plan| plan.looks.contains(&self.ids[host]))
     }
 
     /// Time passes until the progress deadline is behind.
@@ -337,29 +464,57 @@ impl<'a> Controllers<'a> {
     fn fleet(&self, controller: &Controller) -> Fleet {
         let hosts = self.ids.iter().enumerate();
         Fleet {
-            hosts: hosts.map(|(at, id)| (id.clone(), self.decode(at, &controller.view[at]))).collect(),
+            hosts: hosts
+                .map(|(at, id)| (id.clone(), self.decode(at, &controller.view[at])))
+                .collect(),
             ..Fleet::default()
         }
     }
 
     pub(crate) fn index(&self, host: &HostId) -> usize {
-        self.ids.iter().position(|id| id == host).expect("only known hosts are ordered")
+        self.ids
+            .iter()
+            .position(|id| id == host)
+            .expect("only known hosts are ordered")
     }
 
     fn decode(&self, host: usize, view: &View) -> Host {
-        let reach = if view.lost { Reach::Lost { since: NOW, why: "timed out".into() } } else { Reach::Reachable };
+        let reach = if view.lost {
+            Reach::Lost {
+                since: NOW,
+                why: "timed out".into(),
+            }
+        } else {
+            Reach::Reachable
+        };
         debug_assert!(host < self.ids.len());
         let slots = view.slots.iter().enumerate().filter_map(|(port, seen)| {
             let seen = (*seen)?;
             let mut instance = real_instance(seen.name, seen.release, seen.runs);
             if !self.workers {
-                instance.listener = Listener::Own { address: "0.0.0.0".into() };
+                instance.listener = Listener::Own {
+                    address: "0.0.0.0".into(),
+                };
             }
-            instance.sighting.at = if self.workers && !seen.is_fresh { Time(0) } else { NOW };
+            instance.sighting.at = if self.workers && !seen.is_fresh {
+                Time(0)
+            } else {
+                NOW
+            };
             instance.health = match seen.health {
                 Asked::Never => Health::default(),
-                Asked::Passes => Health { passes: 1, failures: 0, ready_since: Some(NOW), last: Some((NOW, pass())) },
-                Asked::Fails => Health { passes: 0, failures: 1, ready_since: None, last: Some((NOW, fail())) },
+                Asked::Passes => Health {
+                    passes: 1,
+                    failures: 0,
+                    ready_since: Some(NOW),
+                    last: Some((NOW, pass())),
+                },
+                Asked::Fails => Health {
+                    passes: 0,
+                    failures: 1,
+                    ready_since: None,
+                    last: Some((NOW, fail())),
+                },
             };
             Some((port_number(port), Occupant::Instance(instance)))
         });
@@ -378,7 +533,8 @@ impl View {
     pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool, workers: bool) -> bool {
         let stale = |port: usize| {
             let (seen, is) = (self.slots[port], machine.slots[port]);
-            let moved = seen.map(|seen| (seen.name, seen.runs)) != is.map(|is| (is.name, is.runs()));
+            let moved =
+                seen.map(|seen| (seen.name, seen.runs)) != is.map(|is| (is.name, is.runs()));
             (moved && !busy) || verdict(seen, is, workers).is_some()
         };
         let differs = self.epoch != machine.epoch || self.releases != machine.releases;
@@ -392,8 +548,13 @@ impl View {
 
     /// The instances that the controller takes for ready.
     pub(crate) fn believed_ready(&self) -> impl Iterator<Item = Name> + '_ {
-        let ready = |seen: &&Seen| !self.lost && seen.runs && seen.is_fresh && seen.health == Asked::Passes;
-        self.slots.iter().flatten().filter(ready).map(|seen| seen.name)
+        let ready =
+            |seen: &&Seen| !self.lost && seen.runs && seen.is_fresh && seen.health == Asked::Passes;
+        self.slots
+            .iter()
+            .flatten()
+            .filter(ready)
+            .map(|seen| seen.name)
     }
 
     /// Whether a look found something running a moment ago.
@@ -403,21 +564,35 @@ impl View {
 
     /// Time passes: what was seen may have ended since.
     pub(crate) fn lapse(&mut self) {
-        self.slots.iter_mut().flatten().for_each(|seen| seen.is_fresh = false);
+        self.slots
+            .iter_mut()
+            .flatten()
+            .for_each(|seen| seen.is_fresh = false);
     }
 
     /// The instances whose last answer was a failure.
     pub(crate) fn found_failing(&self) -> impl Iterator<Item = Name> + '_ {
         let failing = |seen: &&Seen| !self.lost && (!seen.runs || seen.health == Asked::Fails);
-        self.slots.iter().flatten().filter(failing).map(|seen| seen.name)
+        self.slots
+            .iter()
+            .flatten()
+            .filter(failing)
+            .map(|seen| seen.name)
     }
 }
 
-pub(crate) const THRESHOLDS: Thresholds =
-    Thresholds { successes: 1, failures: 1, stale_after: Duration::from_secs(10) };
+pub(crate) const THRESHOLDS: Thresholds = Thresholds {
+    successes: 1,
+    failures: 1,
+    stale_after: Duration::from_secs(10),
+};
 
 /// What a probe would say now, if it is news.
-fn verdict(seen: Option<Seen>, is: Option<super::world::Instance>, workers: bool) -> Option<Verdict> {
+fn verdict(
+    seen: Option<Seen>,
+    is: Option<super::world::Instance>,
+    workers: bool,
+) -> Option<Verdict> {
     let seen = seen.filter(|seen| seen.runs)?;
     let passes = |life| life == Life::Ready || workers && life == Life::Dead;
     let ready = is.is_some_and(|is| is.name == seen.name && passes(is.life));
@@ -444,7 +619,9 @@ fn encode(host: &Host) -> View {
         slots: [None; PORTS],
     };
     for (port, occupant) in &host.slots {
-        let Occupant::Instance(instance) = occupant else { continue };
+        let Occupant::Instance(instance) = occupant else {
+            continue;
+        };
         view.slots[usize::from(port_index(*port))] = Some(Seen {
             name: name_of(&instance.name),
             release: release_of(&instance.release),
@@ -463,7 +640,10 @@ fn encode(host: &Host) -> View {
 fn observation(machine: &Machine) -> Observation {
     let slots = machine.slots.iter().enumerate().filter_map(|(port, is)| {
         let is = (*is)?;
-        Some((port_number(port), Occupant::Instance(real_instance(is.name, is.release, is.runs()))))
+        Some((
+            port_number(port),
+            Occupant::Instance(real_instance(is.name, is.release, is.runs())),
+        ))
     });
     Observation {
         hooks: Vec::new(),
@@ -483,7 +663,13 @@ fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet:
         release: release_id(release),
         revision: generation(release).revision,
         started: NOW,
-        process: if runs { Process::Running } else { Process::Ended { how: "exit status 1".into() } },
+        process: if runs {
+            Process::Running
+        } else {
+            Process::Ended {
+                how: "exit status 1".into(),
+            }
+        },
         restarts: 0,
         listener: Listener::default(),
         health: Health::default(),
@@ -497,11 +683,21 @@ fn generation(release: Release) -> Generation {
         Release::Old => 2,
         Release::New => 3,
     };
-    Generation { revision: Revision(number), release: release_id(release), version: format!("0.{number}") }
+    Generation {
+        revision: Revision(number),
+        release: release_id(release),
+        version: format!("0.{number}"),
+    }
 }
 
 fn some_failure() -> Failure {
-    Failure { kind: FailureKind::Stuck, host: None, slot: None, detail: String::new(), waited: Duration::ZERO }
+    Failure {
+        kind: FailureKind::Stuck,
+        host: None,
+        slot: None,
+        detail: String::new(),
+        waited: Duration::ZERO,
+    }
 }
 
 pub(crate) fn release_id(release: Release) -> ReleaseId {
@@ -509,11 +705,18 @@ pub(crate) fn release_id(release: Release) -> ReleaseId {
 }
 
 pub(crate) fn release_of(id: &ReleaseId) -> Release {
-    *Release::ALL.iter().find(|release| release.word() == id.as_str()).expect("a known release")
+    *Release::ALL
+        .iter()
+        .find(|release| release.word() == id.as_str())
+        .expect("a known release")
 }
 
 fn releases(mask: u8) -> BTreeSet<ReleaseId> {
-    Release::ALL.iter().filter(|release| mask & release.bit() != 0).map(|release| release_id(*release)).collect()
+    Release::ALL
+        .iter()
+        .filter(|release| mask & release.bit() != 0)
+        .map(|release| release_id(*release))
+        .collect()
 }
 
 fn mask(ids: &BTreeSet<ReleaseId>) -> u8 {

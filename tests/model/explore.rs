@@ -53,7 +53,11 @@ pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, 
     };
     let transitions = explorer.run()?;
     explorer.everything_ends()?;
-    Ok(Report { states: explorer.states.len(), transitions, sometimes: explorer.sometimes })
+    Ok(Report {
+        states: explorer.states.len(),
+        transitions,
+        sometimes: explorer.sometimes,
+    })
 }
 
 impl Explorer<'_> {
@@ -64,9 +68,12 @@ impl Explorer<'_> {
             let state = self.states[at];
             let from = small_index(at);
             steps.clear();
-            self.steps(&state, &mut steps).map_err(|what| self.violation(what, from, None))?;
+            self.steps(&state, &mut steps)
+                .map_err(|what| self.violation(what, from, None))?;
             for step in &steps {
-                let next = self.take(&state, *step).map_err(|what| self.violation(what, from, Some(*step)))?;
+                let next = self
+                    .take(&state, *step)
+                    .map_err(|what| self.violation(what, from, Some(*step)))?;
                 transitions += 1;
                 if let Entry::Vacant(new) = self.numbers.entry(next) {
                     new.insert(small_index(self.states.len()));
@@ -87,7 +94,10 @@ impl Explorer<'_> {
             return Ok(());
         }
         let left = state.left;
-        let finished = state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some());
+        let finished = state
+            .controller
+            .as_ref()
+            .is_some_and(|it| self.minds.outcome(it).is_some());
         for at in 0..self.config.hosts {
             let (host, machine) = (small(at), &state.machines[at]);
             if let Some(command) = state.flights[at] {
@@ -98,11 +108,16 @@ impl Explorer<'_> {
                     steps.push(Step::LoseReport(host));
                 }
                 let may_go_wrong = match command.order {
-                    Order::Start { release, .. } => !self.config.only_new_is_bad || release == Release::New,
+                    Order::Start { release, .. } => {
+                        !self.config.only_new_is_bad || release == Release::New
+                    }
                     _ => false,
                 };
                 if machine.up && left.bad_starts > 0 && may_go_wrong {
-                    steps.extend([Fate::Refused, Fate::Dies, Fate::NeverReady].map(|fate| Step::BadStart(host, fate)));
+                    steps.extend(
+                        [Fate::Refused, Fate::Dies, Fate::NeverReady]
+                            .map(|fate| Step::BadStart(host, fate)),
+                    );
                 }
             }
             if state.limbo[at].is_some() {
@@ -136,11 +151,19 @@ impl Explorer<'_> {
                     _ => {}
                 }
             }
-            for (port, instance) in machine.slots.iter().enumerate().filter(|_| machine.up && !finished) {
+            for (port, instance) in machine
+                .slots
+                .iter()
+                .enumerate()
+                .filter(|_| machine.up && !finished)
+            {
                 match instance.map(|instance| instance.life) {
                     Some(Life::Starting) => steps.push(Step::GetReady(host, small(port))),
                     Some(Life::Ready) if left.sickenings > 0 => {
-                        steps.extend([Step::Sicken(host, small(port)), Step::Die(host, small(port))]);
+                        steps.extend([
+                            Step::Sicken(host, small(port)),
+                            Step::Die(host, small(port)),
+                        ]);
                     }
                     _ => {}
                 }
@@ -160,7 +183,11 @@ impl Explorer<'_> {
                 let idle = !steps.iter().any(|step| {
                     matches!(
                         step,
-                        Step::Carry(_) | Step::Look(_) | Step::GetReady(..) | Step::Notice(_) | Step::Find(_)
+                        Step::Carry(_)
+                            | Step::Look(_)
+                            | Step::GetReady(..)
+                            | Step::Notice(_)
+                            | Step::Find(_)
                     )
                 });
                 if (idle || left.delays > 0) && !self.minds.is_expired(controller) {
@@ -174,12 +201,18 @@ impl Explorer<'_> {
 
     /// Whether planning now does anything.
     fn may_plan(&mut self, state: &State) -> Result<bool, String> {
-        let Some(controller) = &state.controller else { return Ok(false) };
+        let Some(controller) = &state.controller else {
+            return Ok(false);
+        };
         if self.minds.outcome(controller).is_some() {
             return Ok(false);
         }
         let plan = self.minds.plan(controller)?;
-        Ok(!plan.actions.is_empty() || matches!(plan.next, Next::Fail(..) | Next::Quarantine(_) | Next::Finish(_)))
+        Ok(!plan.actions.is_empty()
+            || matches!(
+                plan.next,
+                Next::Fail(..) | Next::Quarantine(_) | Next::Finish(_)
+            ))
     }
 
     fn take(&mut self, state: &State, step: Step) -> Result<State, String> {
@@ -205,7 +238,9 @@ impl Explorer<'_> {
             }
             Step::LateLands(host, index) => {
                 let at = usize::from(host);
-                let command = next.late[at][usize::from(index)].take().ok_or("nothing is late")?;
+                let command = next.late[at][usize::from(index)]
+                    .take()
+                    .ok_or("nothing is late")?;
                 let before = next.machines[at];
                 let answer = next.machines[at].obey(command, Fate::Fine, self.config.fence);
                 check::landing(self.config, state, &next, at, command.order)?;
@@ -224,32 +259,52 @@ impl Explorer<'_> {
             Step::Reboot(host) => {
                 let machine = &mut next.machines[usize::from(host)];
                 machine.up = true;
-                machine.slots.iter_mut().flatten().for_each(|instance| instance.life = Life::Dead);
+                machine
+                    .slots
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|instance| instance.life = Life::Dead);
             }
             Step::Find(host) => {
                 let at = usize::from(host);
-                let releases: BTreeSet<_> = next.machines[at].instances().map(|instance| instance.release).collect();
+                let releases: BTreeSet<_> = next.machines[at]
+                    .instances()
+                    .map(|instance| instance.release)
+                    .collect();
                 if releases.len() > 1 {
                     self.saw("a host that returned with both versions");
                 }
-                self.minds.find(controller.ok_or("no controller")?, at, &next.machines[at]);
+                self.minds
+                    .find(controller.ok_or("no controller")?, at, &next.machines[at]);
             }
             Step::Sicken(host, port) | Step::Die(host, port) => {
                 next.left.sickenings -= 1;
-                let life = if matches!(step, Step::Sicken(..)) { Life::Sick } else { Life::Dead };
+                let life = if matches!(step, Step::Sicken(..)) {
+                    Life::Sick
+                } else {
+                    Life::Dead
+                };
                 next.set_life(host, port, life);
             }
             Step::GetReady(host, port) => next.set_life(host, port, Life::Ready),
             Step::Look(host) => {
                 let at = usize::from(host);
                 let busy = next.flights[at].is_some();
-                self.minds.look(controller.ok_or("no controller")?, at, &next.machines[at], busy);
+                self.minds.look(
+                    controller.ok_or("no controller")?,
+                    at,
+                    &next.machines[at],
+                    busy,
+                );
             }
             Step::Crash => {
                 next.left.crashes -= 1;
                 next.controller = None;
                 for at in 0..HOSTS {
-                    for last in [next.limbo[at].take(), next.flights[at].take()].into_iter().flatten() {
+                    for last in [next.limbo[at].take(), next.flights[at].take()]
+                        .into_iter()
+                        .flatten()
+                    {
                         if let Some(free) = next.late[at].iter_mut().find(|late| late.is_none()) {
                             *free = Some(last);
                         }
@@ -259,9 +314,14 @@ impl Explorer<'_> {
             Step::Restart(goal) => {
                 next.epoch += 1;
                 let (goal, fallback) = self.config.goals[usize::from(goal)];
-                next.controller = Some(self.minds.start(next.epoch, goal, fallback, &next.machines));
+                next.controller =
+                    Some(self.minds.start(next.epoch, goal, fallback, &next.machines));
             }
-            Step::Lapse => controller.ok_or("no controller")?.view.iter_mut().for_each(View::lapse),
+            Step::Lapse => controller
+                .ok_or("no controller")?
+                .view
+                .iter_mut()
+                .for_each(View::lapse),
             Step::Expire => {
                 let busy = next.flights.iter().any(Option::is_some);
                 next.left.delays = next.left.delays.saturating_sub(u8::from(busy));
@@ -282,7 +342,10 @@ impl Explorer<'_> {
         if !plan.actions.is_empty() {
             let again = self.minds.plan(controller)?;
             if !again.actions.is_empty() {
-                return Err(format!("nothing has changed, and yet more is ordered: {:?}", again.actions));
+                return Err(format!(
+                    "nothing has changed, and yet more is ordered: {:?}",
+                    again.actions
+                ));
             }
         }
         Ok(())
@@ -295,10 +358,20 @@ impl Explorer<'_> {
         if let Next::Quarantine(_) = &plan.next {
             self.saw("a host left behind");
         }
-        let unhealthy = |action: &Action| matches!(action, Action::Stop { why: StopReason::OldAndUnhealthy, .. });
+        let unhealthy = |action: &Action| {
+            matches!(
+                action,
+                Action::Stop {
+                    why: StopReason::OldAndUnhealthy,
+                    ..
+                }
+            )
+        };
         let healthy = state.machines.iter().flat_map(Machine::instances);
         if plan.actions.iter().any(unhealthy)
-            && healthy.filter(|is| is.release == Release::Old).any(|is| is.life == Life::Ready)
+            && healthy
+                .filter(|is| is.release == Release::Old)
+                .any(|is| is.life == Life::Ready)
         {
             self.saw("an unhealthy old instance stopped before a healthy one");
         }
@@ -309,7 +382,13 @@ impl Explorer<'_> {
     }
 
     /// A command of the live controller takes effect, and its host reports.
-    fn land(&mut self, before: &State, next: &mut State, host: u8, fate: Fate) -> Result<(), String> {
+    fn land(
+        &mut self,
+        before: &State,
+        next: &mut State,
+        host: u8,
+        fate: Fate,
+    ) -> Result<(), String> {
         let at = usize::from(host);
         let command = next.flights[at].take().ok_or("nothing in flight")?;
         let answer = next.machines[at].obey(command, fate, self.config.fence);
@@ -317,7 +396,8 @@ impl Explorer<'_> {
         next.limbo[at] = None;
         check::landing(self.config, before, next, at, command.order)?;
         let controller = next.controller.as_mut().ok_or("no controller")?;
-        self.minds.report(controller, at, &next.machines[at], answer);
+        self.minds
+            .report(controller, at, &next.machines[at], answer);
         Ok(())
     }
 
@@ -339,18 +419,31 @@ impl Explorer<'_> {
             while !ends[here] {
                 if trail.len() > 400 || trail.contains(&here) {
                     let from = small_index(at);
-                    return Err(self.violation("from here the rollout never ends".into(), from, None));
+                    return Err(self.violation(
+                        "from here the rollout never ends".into(),
+                        from,
+                        None,
+                    ));
                 }
                 trail.push(here);
                 let state = self.states[here];
-                let Some(step) = self.kind_step(&state) else { break };
+                let Some(step) = self.kind_step(&state) else {
+                    break;
+                };
                 let next = self.take(&state, step).and_then(|next| {
-                    self.numbers.get(&next).copied().ok_or_else(|| format!("{step:?} leads out of what was explored"))
+                    self.numbers
+                        .get(&next)
+                        .copied()
+                        .ok_or_else(|| format!("{step:?} leads out of what was explored"))
                 });
-                here = next.map_err(|what| self.violation(what, small_index(here), Some(step)))? as usize;
+                here = next.map_err(|what| self.violation(what, small_index(here), Some(step)))?
+                    as usize;
             }
             let state = self.states[here];
-            let finished = state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some());
+            let finished = state
+                .controller
+                .as_ref()
+                .is_some_and(|it| self.minds.outcome(it).is_some());
             if !ends[here] && !finished {
                 let from = small_index(here);
                 return Err(self.violation(
@@ -369,7 +462,11 @@ impl Explorer<'_> {
     /// The next thing that a kind environment and a live controller do.
     fn kind_step(&mut self, state: &State) -> Option<Step> {
         let mut steps = Vec::new();
-        if state.controller.as_ref().is_some_and(|it| self.minds.outcome(it).is_some()) {
+        if state
+            .controller
+            .as_ref()
+            .is_some_and(|it| self.minds.outcome(it).is_some())
+        {
             return None;
         }
         self.steps(state, &mut steps).ok()?;
@@ -384,7 +481,11 @@ impl Explorer<'_> {
             Step::Expire => Some(7),
             _ => None,
         };
-        steps.into_iter().filter_map(|step| Some((rank(&step)?, step))).min_by_key(|(rank, _)| *rank).map(|it| it.1)
+        steps
+            .into_iter()
+            .filter_map(|step| Some((rank(&step)?, step)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|it| it.1)
     }
 
     fn violation(&self, what: String, at: u32, last: Option<Step>) -> Violation {
@@ -395,18 +496,32 @@ impl Explorer<'_> {
             way.push((step, here));
             here = from;
         }
-        let mut path = format!("{}: {what}\n    at first: {}\n", self.config.name, self.picture(&self.states[0]));
+        let mut path = format!(
+            "{}: {what}\n    at first: {}\n",
+            self.config.name,
+            self.picture(&self.states[0])
+        );
         for (number, (step, to)) in way.into_iter().rev().enumerate() {
             let state = &self.states[to as usize];
             let from = &self.states[self.came[to as usize].0 as usize];
-            let _ = writeln!(path, "{:>3} {}\n       {}", number + 1, step.words(from, state), self.picture(state));
+            let _ = writeln!(
+                path,
+                "{:>3} {}\n       {}",
+                number + 1,
+                step.words(from, state),
+                self.picture(state)
+            );
         }
         if let Some(step) = last {
             let state = &self.states[at as usize];
             let _ = writeln!(path, "  ! {}", step.words(state, state));
-            if let (Step::Plan, Some(plan)) =
-                (step, state.controller.as_ref().and_then(|controller| self.minds.planned(controller)))
-            {
+            if let (Step::Plan, Some(plan)) = (
+                step,
+                state
+                    .controller
+                    .as_ref()
+                    .and_then(|controller| self.minds.planned(controller)),
+            ) {
                 plan.actions.iter().for_each(|action| {
                     let _ = writeln!(path, "      order: {action}");
                 });
@@ -418,7 +533,9 @@ impl Explorer<'_> {
 
     fn picture(&self, state: &State) -> String {
         let machines = state.machines.iter().take(self.config.hosts).enumerate();
-        let each: Vec<String> = machines.map(|(at, machine)| format!("h{}{machine}", at + 1)).collect();
+        let each: Vec<String> = machines
+            .map(|(at, machine)| format!("h{}{machine}", at + 1))
+            .collect();
         each.join(" ")
     }
 }

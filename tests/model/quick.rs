@@ -1,4 +1,5 @@
-//! A map for millions of small keys: the standard hasher is safe against malice, of which there is none here, and slow.
+//! A map for millions of small keys: the standard hasher is safe against malice, of which there is
+//! none here, and slow.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -9,8 +9,8 @@ pub(crate) struct State {
     pub(crate) machines: [Machine; HOSTS],
     /// Commands whose end the controller awaits.
     pub(crate) flights: [Option<Command>; HOSTS],
-    /// Commands that it has lost sight of: they may land until a later one has been carried out on the same host. A
-    /// look proves nothing, as it does not wait for the host's lock.
+    /// Commands that it has lost sight of: they may land until a later one has been carried out on
+    /// the same host. A look proves nothing, as it does not wait for the host's lock.
     pub(crate) limbo: [Option<Command>; HOSTS],
     /// Commands of controllers that are dead: they may land at any later time.
     pub(crate) late: [[Option<Command>; 2]; HOSTS],
@@ -66,26 +66,49 @@ pub(crate) enum Step {
 
 impl Step {
     pub(crate) fn words(self, from: &State, to: &State) -> String {
-        let order = |command: Option<Command>| command.map_or(String::new(), |command| command.order.to_string());
+        let order = |command: Option<Command>| {
+            command.map_or(String::new(), |command| command.order.to_string())
+        };
         let at = |host: u8| format!("h{}", host + 1);
         match self {
             Step::Plan => {
-                let given = (0..HOSTS).filter(|at| from.flights[*at].is_none() && to.flights[*at].is_some());
-                let given: Vec<_> = given.map(|host| format!("h{}: {}", host + 1, order(to.flights[host]))).collect();
+                let given = (0..HOSTS)
+                    .filter(|at| from.flights[*at].is_none() && to.flights[*at].is_some());
+                let given: Vec<_> = given
+                    .map(|host| format!("h{}: {}", host + 1, order(to.flights[host])))
+                    .collect();
                 format!(
                     "the controller plans: {}",
-                    if given.is_empty() { "no orders".into() } else { given.join(", ") }
+                    if given.is_empty() {
+                        "no orders".into()
+                    } else {
+                        given.join(", ")
+                    }
                 )
             }
-            Step::Carry(host) => format!("{} carries out: {}", at(host), order(from.flights[usize::from(host)])),
+            Step::Carry(host) => format!(
+                "{} carries out: {}",
+                at(host),
+                order(from.flights[usize::from(host)])
+            ),
             Step::BadStart(host, fate) => format!("{}: the start goes wrong ({fate:?})", at(host)),
-            Step::LoseReport(host) => format!("{}: nobody hears what became of the order", at(host)),
+            Step::LoseReport(host) => {
+                format!("{}: nobody hears what became of the order", at(host))
+            }
             Step::LimboLands(host) => {
-                format!("{} carries out unseen: {}", at(host), order(from.limbo[usize::from(host)]))
+                format!(
+                    "{} carries out unseen: {}",
+                    at(host),
+                    order(from.limbo[usize::from(host)])
+                )
             }
             Step::LateLands(host, index) => {
                 let late = from.late[usize::from(host)][usize::from(index)];
-                format!("{}: a dead controller's command arrives: {}", at(host), order(late))
+                format!(
+                    "{}: a dead controller's command arrives: {}",
+                    at(host),
+                    order(late)
+                )
             }
             Step::Vanish(host) => format!("{} vanishes", at(host)),
             Step::Notice(host) => format!("the controller learns that {} is lost", at(host)),

@@ -1,4 +1,5 @@
-//! The true state of things: machines, what runs on them, commands on their way. It shares no code with the planner.
+//! The true state of things: machines, what runs on them, commands on their way. It shares no code
+//! with the planner.
 
 use std::fmt;
 
@@ -39,7 +40,9 @@ impl Name {
     pub(crate) fn new(host: usize, port: usize, release: Release, epoch: u8, attempt: u32) -> Self {
         let attempt = u16::try_from(attempt).expect("attempts are few");
         let [host, port] = [host, port].map(|n| u16::try_from(n).expect("hosts and ports are few"));
-        Self(host | port << 2 | u16::from(release as u8) << 3 | u16::from(epoch) << 5 | attempt << 8)
+        Self(
+            host | port << 2 | u16::from(release as u8) << 3 | u16::from(epoch) << 5 | attempt << 8,
+        )
     }
 }
 
@@ -79,8 +82,15 @@ pub(crate) struct Machine {
 pub(crate) enum Order {
     Claim,
     Stage(Release),
-    Start { port: u8, release: Release, name: Name },
-    Stop { port: u8, name: Name },
+    Start {
+        port: u8,
+        release: Release,
+        name: Name,
+    },
+    Stop {
+        port: u8,
+        name: Name,
+    },
     Prune(u8),
 }
 
@@ -146,7 +156,11 @@ impl Machine {
                     *slot = None;
                 }
             }
-            Order::Start { port, release, name } => {
+            Order::Start {
+                port,
+                release,
+                name,
+            } => {
                 let free = self.slots[usize::from(port)].is_none();
                 if !free || !self.holds(release) || fate == Fate::Refused {
                     return Answer::Failed;
@@ -156,7 +170,11 @@ impl Machine {
                     Fate::NeverReady => Life::Sick,
                     Fate::Dies | Fate::Refused => Life::Dead,
                 };
-                self.slots[usize::from(port)] = Some(Instance { name, release, life });
+                self.slots[usize::from(port)] = Some(Instance {
+                    name,
+                    release,
+                    life,
+                });
             }
         }
         Answer::Done
@@ -169,10 +187,20 @@ impl fmt::Display for Machine {
             .slots
             .iter()
             .flatten()
-            .map(|instance| format!("{} {:?}", instance.release.word(), instance.life).to_lowercase())
+            .map(|instance| {
+                format!("{} {:?}", instance.release.word(), instance.life).to_lowercase()
+            })
             .collect();
         let down = if self.up { "" } else { "down: " };
-        write!(f, "[{down}{}]", if slots.is_empty() { "-".into() } else { slots.join(", ") })
+        write!(
+            f,
+            "[{down}{}]",
+            if slots.is_empty() {
+                "-".into()
+            } else {
+                slots.join(", ")
+            }
+        )
     }
 }
 
@@ -181,7 +209,9 @@ impl fmt::Display for Order {
         match self {
             Order::Claim => write!(f, "claim"),
             Order::Stage(release) => write!(f, "stage {}", release.word()),
-            Order::Start { port, release, .. } => write!(f, "start {} at port {port}", release.word()),
+            Order::Start { port, release, .. } => {
+                write!(f, "start {} at port {port}", release.word())
+            }
             Order::Stop { port, .. } => write!(f, "stop port {port}"),
             Order::Prune(_) => write!(f, "prune"),
         }
@@ -208,6 +238,8 @@ pub(crate) struct Adversity {
 impl Adversity {
     /// Events that may have taken away serving instances.
     pub(crate) fn harm(self) -> usize {
-        usize::from(self.bad_starts) + usize::from(self.sickenings) + PORTS * usize::from(self.losses)
+        usize::from(self.bad_starts)
+            + usize::from(self.sickenings)
+            + PORTS * usize::from(self.losses)
     }
 }

@@ -34,7 +34,10 @@ fn rollback_restores_the_ports_of_the_old_release() {
 #[test]
 fn deploy_to_other_ports_starts_beside_the_old_instances_and_drains_their_slots() {
     let setup = moved(fleet_of(2).budget(2, 1, 0), &[8081], &[9081]);
-    let mut it = setup.running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]).deploy("0.9");
+    let mut it = setup
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .behind(&["lb1"])
+        .deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     for (host, last) in [("h1", false), ("h2", true)] {
         let (old, new) = (format!("{host}:8081"), format!("{host}:9081"));
@@ -43,7 +46,10 @@ fn deploy_to_other_ports_starts_beside_the_old_instances_and_drains_their_slots(
         it.does(&[&format!("admit {host}-0.9 at {new}")]);
         it.does(&[&format!("drain {host}-0.8 at {old}")]);
         it.does(&[&format!("stop {host}-0.8 at {old} (replaced)")]);
-        assert_eq!(matches!(it.plan().next, Next::Finish(Outcome::Succeeded)), last);
+        assert_eq!(
+            matches!(it.plan().next, Next::Finish(Outcome::Succeeded)),
+            last
+        );
     }
 }
 
@@ -74,7 +80,8 @@ fn instance_on_a_port_that_its_release_no_longer_has_is_moved() {
 
 #[test]
 fn stranger_on_a_port_of_the_old_release_is_no_obstacle_to_the_new_one() {
-    let setup = moved(fleet_of(1).budget(1, 1, 0), &[8081], &[9081]).stranger("h1:8081", "pid 7 (nginx)");
+    let setup =
+        moved(fleet_of(1).budget(1, 1, 0), &[8081], &[9081]).stranger("h1:8081", "pid 7 (nginx)");
     assert!(setup.spec.obstacles(&"0.9".into(), &setup.fleet).is_empty());
     assert_eq!(setup.spec.obstacles(&"0.8".into(), &setup.fleet).len(), 1);
 }
@@ -82,12 +89,24 @@ fn stranger_on_a_port_of_the_old_release_is_no_obstacle_to_the_new_one() {
 #[test]
 fn rollback_restores_the_number_of_instances_of_the_old_release() {
     let mut setup = fleet_of(4).ports(&[8081, 8082]).budget(2, 1, 0);
-    setup.spec.budget_back = Some(Budget { replicas: 4, surge: 1, unavailable: 0 });
+    setup.spec.budget_back = Some(Budget {
+        replicas: 4,
+        surge: 1,
+        unavailable: 0,
+    });
     let number = |start: &mut RolloutStart| start.fallback_replicas = Some(4);
     let setup = setup.running("0.8", &["h1:8081", "h2:8081", "h3:8081", "h4:8081"]);
     let mut it = setup.begin("0.9", Some("0.8"), number);
-    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3", "stage 0.9 on h4"]);
-    it.does(&["stop h1-0.8 at h1:8081 (replaced)", "stop h2-0.8 at h2:8081 (replaced)"]);
+    it.does(&[
+        "stage 0.9 on h1",
+        "stage 0.9 on h2",
+        "stage 0.9 on h3",
+        "stage 0.9 on h4",
+    ]);
+    it.does(&[
+        "stop h1-0.8 at h1:8081 (replaced)",
+        "stop h2-0.8 at h2:8081 (replaced)",
+    ]);
     it.does(&["start 0.9 at h1:8081"]);
     it.exits("h1:8081", "exit status 1");
     assert_eq!(it.turns().1, Then::RollBack);
@@ -102,13 +121,22 @@ fn rollback_restores_the_number_of_instances_of_the_old_release() {
 
 #[test]
 fn last_host_is_not_left_behind() {
-    let mut it = fleet_of(2).budget(2, 1, 0).max_failures(2).deploy_without_fallback("0.9");
+    let mut it = fleet_of(2)
+        .budget(2, 1, 0)
+        .max_failures(2)
+        .deploy_without_fallback("0.9");
     let orders = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.fails(&orders[0], "no space left on device");
     it.leaves_behind();
     it.fails(&orders[1], "no space left on device");
-    assert!(matches!(it.turns().1, Then::Hold { .. }), "nobody would serve");
-    let mut it = fleet_of(1).budget(1, 1, 0).max_failures(1).deploy_without_fallback("0.9");
+    assert!(
+        matches!(it.turns().1, Then::Hold { .. }),
+        "nobody would serve"
+    );
+    let mut it = fleet_of(1)
+        .budget(1, 1, 0)
+        .max_failures(1)
+        .deploy_without_fallback("0.9");
     it.loses("h1");
     let failure = ship::core::failure::Failure {
         kind: ship::core::failure::FailureKind::Stage,
@@ -117,6 +145,13 @@ fn last_host_is_not_left_behind() {
         detail: "no space left on device".into(),
         waited: std::time::Duration::ZERO,
     };
-    it.record(Event::HostQuarantined { failure, log: Vec::new() });
-    assert!(!matches!(it.plan().next, Next::Finish(Outcome::Succeeded)), "{:?}", it.plan());
+    it.record(Event::HostQuarantined {
+        failure,
+        log: Vec::new(),
+    });
+    assert!(
+        !matches!(it.plan().next, Next::Finish(Outcome::Succeeded)),
+        "{:?}",
+        it.plan()
+    );
 }

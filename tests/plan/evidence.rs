@@ -8,7 +8,8 @@ fn side_by_side() -> Setup {
     fleet_of(3).ports(&[8081, 8082]).running("0.8", &olds)
 }
 
-/// A rollout of workers to 0.9 that has started its first: the probe is a command, and nobody listens.
+/// A rollout of workers to 0.9 that has started its first: the probe is a command, and nobody
+/// listens.
 fn with_a_new_worker(setup: Setup) -> Story {
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
@@ -41,7 +42,10 @@ fn rollout_fails_when_a_worker_that_passed_is_found_dead() {
     it.exits("h1:8082", "exit status 0");
     it.does_nothing();
     let (why, _) = it.turns();
-    assert_eq!(why, "h1:8082: the new instance ended by itself after 1s: exit status 0");
+    assert_eq!(
+        why,
+        "h1:8082: the new instance ended by itself after 1s: exit status 0"
+    );
 }
 
 #[test]
@@ -93,7 +97,10 @@ fn one_restart_of_a_new_instance_fails_the_rollout_though_it_is_ready_again() {
         it.later(3);
         it.restarts("h1:8082");
         let (why, _) = it.turns();
-        assert_eq!(why, "h1:8082: the new instance ended by itself after 3s: systemd restarted it once");
+        assert_eq!(
+            why,
+            "h1:8082: the new instance ended by itself after 3s: systemd restarted it once"
+        );
     }
 }
 
@@ -107,7 +114,10 @@ fn restart_of_an_old_instance_does_not_fail_the_rollout() {
 
 #[test]
 fn rollout_is_complete_only_after_a_look_at_every_new_process() {
-    let mut it = fleet_of(1).ports(&[8081, 8082]).running("0.8", &["h1:8081"]).deploy("0.9");
+    let mut it = fleet_of(1)
+        .ports(&[8081, 8082])
+        .running("0.8", &["h1:8081"])
+        .deploy("0.9");
     it.does(&["stage 0.9 on h1"]);
     it.does(&["start 0.9 at h1:8082"]);
     it.later_by_answers(1);

@@ -17,18 +17,30 @@ fn closes_after(seconds: u64, turn_s: u64) -> Hours {
         window: "02:00-05:00".into(),
     };
     let turn = Duration::from_secs(turn_s);
-    Hours { openings: vec![opening], are_limited: true, turn, usual: Duration::ZERO }
+    Hours {
+        openings: vec![opening],
+        are_limited: true,
+        turn,
+        usual: Duration::ZERO,
+    }
 }
 
 /// Three replicas and a spare host.
 fn within(hours: Hours) -> Story {
-    let mut setup = fleet_of(4).budget(3, 1, 0).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
+    let mut setup = fleet_of(4)
+        .budget(3, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
     setup.spec.hours = hours;
     setup.deploy("0.9")
 }
 
 fn stages(it: &mut Story) {
-    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3", "stage 0.9 on h4"]);
+    it.does(&[
+        "stage 0.9 on h1",
+        "stage 0.9 on h2",
+        "stage 0.9 on h3",
+        "stage 0.9 on h4",
+    ]);
 }
 
 fn closed(it: &Story) -> String {
@@ -42,7 +54,10 @@ fn closed(it: &Story) -> String {
 fn what_cannot_end_within_the_window_does_not_begin() {
     // Three replacements, one after the other.
     let it = within(closes_after(299, 100));
-    assert_eq!(closed(&it), "window 02:00-05:00 closes in 4m59s, and what would begin now takes 5m at least");
+    assert_eq!(
+        closed(&it),
+        "window 02:00-05:00 closes in 4m59s, and what would begin now takes 5m at least"
+    );
     let mut it = within(closes_after(300, 100));
     stages(&mut it);
 }
@@ -81,7 +96,9 @@ fn how_long_the_first_one_took_tells_what_the_next_one_takes() {
 
 #[test]
 fn in_place_too_what_was_begun_ends() {
-    let mut setup = fleet_of(3).budget(3, 0, 1).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
+    let mut setup = fleet_of(3)
+        .budget(3, 0, 1)
+        .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
     setup.spec.hours = closes_after(300, 100);
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
@@ -98,7 +115,9 @@ fn a_freeze_lets_end_what_was_begun_and_says_whose_it_is() {
     let mut it = within(Hours::default());
     stages(&mut it);
     it.does(&["start 0.9 at h4:8081"]);
-    it.record(Event::Frozen { freeze: "frozen by anna@laptop until noon".into() });
+    it.record(Event::Frozen {
+        freeze: "frozen by anna@laptop until noon".into(),
+    });
     it.does_nothing();
     it.answers("h4:8081");
     assert_eq!(it.hold("h2"), "waits: frozen by anna@laptop until noon");
@@ -111,7 +130,9 @@ fn the_way_back_knows_no_hours() {
     let mut it = within(closes_after(300, 100));
     stages(&mut it);
     it.does(&["start 0.9 at h4:8081"]);
-    it.record(Event::Aborted { by: "anna@laptop".into() });
+    it.record(Event::Aborted {
+        by: "anna@laptop".into(),
+    });
     it.turns();
     it.later(400);
     it.does(&["stop h4-0.9 at h4:8081 (replaced)"]);

@@ -10,13 +10,28 @@ use crate::scenario::{Setup, Story, fleet_of};
 /// So many requests fail of which one may, after one that did not.
 fn loses(it: &mut Story, failures: u64) {
     let mut tally = Tally::new(1);
-    tally.take(Time(0), Answer::Served { took: std::time::Duration::ZERO, version: None });
-    (1..=failures).for_each(|at| tally.take(Time(at * 1000), Answer::Lost { why: "connection reset".into() }));
+    tally.take(
+        Time(0),
+        Answer::Served {
+            took: std::time::Duration::ZERO,
+            version: None,
+        },
+    );
+    (1..=failures).for_each(|at| {
+        tally.take(
+            Time(at * 1000),
+            Answer::Lost {
+                why: "connection reset".into(),
+            },
+        )
+    });
     it.record(Event::Probed(tally.report()));
 }
 
 fn setup() -> Setup {
-    fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"])
+    fleet_of(3)
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"])
 }
 
 /// A deploy of 0.9 whose first instance is being started.
@@ -27,7 +42,8 @@ fn under_way() -> Story {
     it
 }
 
-const WHY: &str = "requests were lost: 2 of 3 requests failed, at most 1 may; the first: connection reset";
+const WHY: &str =
+    "requests were lost: 2 of 3 requests failed, at most 1 may; the first: connection reset";
 
 #[test]
 fn as_many_as_may_fail_change_nothing() {
@@ -49,7 +65,9 @@ fn one_more_turns_the_rollout_back_and_on_the_way_back_they_are_only_counted() {
 
 #[test]
 fn it_is_not_too_late_when_all_is_in_place() {
-    let mut it = setup().running("0.9", &["h1:8081", "h2:8081"]).deploy("0.9");
+    let mut it = setup()
+        .running("0.9", &["h1:8081", "h2:8081"])
+        .deploy("0.9");
     it.does(&["claim h1", "claim h2", "claim h3"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
     loses(&mut it, 2);
@@ -63,7 +81,10 @@ fn what_explains_it_is_told_in_its_place() {
     it.exits("h3:8081", "exit status 1");
     let (why, then) = it.turns();
     assert_eq!(then, Then::RollBack);
-    assert!(why.starts_with("h3:8081: the new instance ended by itself"), "{why}");
+    assert!(
+        why.starts_with("h3:8081: the new instance ended by itself"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -38,15 +38,28 @@ pub(crate) struct Story {
 /// Hosts `h1` to `hN`, reachable and empty, with one port; one replica a host, surge 1.
 pub(crate) fn fleet_of(hosts: u32) -> Setup {
     let hosts: Vec<HostId> = (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect();
-    let reachable = Host { reach: Reach::Reachable, ..Host::default() };
+    let reachable = Host {
+        reach: Reach::Reachable,
+        ..Host::default()
+    };
     let replicas = u32::try_from(hosts.len()).expect("a small fleet");
     Setup {
-        fleet: Fleet { hosts: hosts.iter().map(|id| (id.clone(), reachable.clone())).collect(), ..Fleet::default() },
+        fleet: Fleet {
+            hosts: hosts
+                .iter()
+                .map(|id| (id.clone(), reachable.clone()))
+                .collect(),
+            ..Fleet::default()
+        },
         spec: Spec {
             service: "testpage".into(),
             hosts,
             ports: vec![8081],
-            budget: Budget { replicas, surge: 1, unavailable: 0 },
+            budget: Budget {
+                replicas,
+                surge: 1,
+                unavailable: 0,
+            },
             release_ports: BTreeMap::new(),
             budget_back: None,
             min_ready: Duration::ZERO,
@@ -73,7 +86,11 @@ impl Setup {
     }
 
     pub(crate) fn budget(mut self, replicas: u32, surge: u32, unavailable: u32) -> Self {
-        self.spec.budget = Budget { replicas, surge, unavailable };
+        self.spec.budget = Budget {
+            replicas,
+            surge,
+            unavailable,
+        };
         self
     }
 
@@ -89,7 +106,9 @@ impl Setup {
 
     /// These hosts are drained.
     pub(crate) fn drained(mut self, hosts: &[&str]) -> Self {
-        self.spec.hosts.retain(|host| !hosts.contains(&host.as_str()));
+        self.spec
+            .hosts
+            .retain(|host| !hosts.contains(&host.as_str()));
         self
     }
 
@@ -111,10 +130,17 @@ impl Setup {
                 last: Some((START, Verdict::Pass("ok".into()))),
             };
             let name = format!("{}-{version}", slot.host);
-            let sighting = Sighting { at: START, ..Sighting::default() };
+            let sighting = Sighting {
+                at: START,
+                ..Sighting::default()
+            };
             host.slots.insert(
                 slot.port,
-                Occupant::Instance(Instance { health, sighting, ..instance(&name, version, since) }),
+                Occupant::Instance(Instance {
+                    health,
+                    sighting,
+                    ..instance(&name, version, since)
+                }),
             );
         }
         self
@@ -123,11 +149,28 @@ impl Setup {
     /// Behind these balancers; what runs gets requests.
     pub(crate) fn behind(mut self, balancers: &[&str]) -> Self {
         let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
-        let open = || slots.iter().map(|slot| (slot.clone(), server(Gate::Open))).collect();
-        let seen = || Balancer { reach: Reach::Reachable, view: View { servers: open(), ..View::default() } };
-        self.fleet.balancers = balancers.iter().map(|balancer| (HostId::from(*balancer), seen())).collect();
+        let open = || {
+            slots
+                .iter()
+                .map(|slot| (slot.clone(), server(Gate::Open)))
+                .collect()
+        };
+        let seen = || Balancer {
+            reach: Reach::Reachable,
+            view: View {
+                servers: open(),
+                ..View::default()
+            },
+        };
+        self.fleet.balancers = balancers
+            .iter()
+            .map(|balancer| (HostId::from(*balancer), seen()))
+            .collect();
         let balancers = Balancers::Shared(self.fleet.balancers.keys().cloned().collect());
-        self.spec.traffic = Some(Traffic { balancers, drain_timeout: Duration::from_secs(30) });
+        self.spec.traffic = Some(Traffic {
+            balancers,
+            drain_timeout: Duration::from_secs(30),
+        });
         self
     }
 
@@ -137,17 +180,31 @@ impl Setup {
         for host in self.fleet.hosts.keys() {
             let own = slots.iter().filter(|slot| slot.host == *host);
             let servers = own.map(|slot| (slot.clone(), server(Gate::Open))).collect();
-            let seen = Balancer { reach: Reach::Reachable, view: View { servers, ..View::default() } };
+            let seen = Balancer {
+                reach: Reach::Reachable,
+                view: View {
+                    servers,
+                    ..View::default()
+                },
+            };
             self.fleet.balancers.insert(host.clone(), seen);
         }
-        self.spec.traffic = Some(Traffic { balancers: Balancers::OnHosts, drain_timeout: Duration::from_secs(30) });
+        self.spec.traffic = Some(Traffic {
+            balancers: Balancers::OnHosts,
+            drain_timeout: Duration::from_secs(30),
+        });
         self
     }
 
     /// Somebody else listens there.
     pub(crate) fn stranger(mut self, slot: &str, who: &str) -> Self {
         let slot = slot_of(slot);
-        self.fleet.hosts.entry(slot.host).or_default().slots.insert(slot.port, Occupant::Stranger(who.into()));
+        self.fleet
+            .hosts
+            .entry(slot.host)
+            .or_default()
+            .slots
+            .insert(slot.port, Occupant::Stranger(who.into()));
         self
     }
 
@@ -165,7 +222,12 @@ impl Setup {
     }
 
     /// Begins a rollout to `version`, with more to be said of its start.
-    pub(crate) fn begin(self, version: &str, fallback: Option<&str>, say: impl FnOnce(&mut RolloutStart)) -> Story {
+    pub(crate) fn begin(
+        self,
+        version: &str,
+        fallback: Option<&str>,
+        say: impl FnOnce(&mut RolloutStart),
+    ) -> Story {
         let mut start = RolloutStart {
             verb: Verb::Deploy,
             service: self.spec.service.clone(),
@@ -181,8 +243,14 @@ impl Setup {
         };
         say(&mut start);
         let event = Event::RolloutStarted(start);
-        let rollout = Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
-        Story { spec: self.spec, fleet: self.fleet, rollout, now: START }
+        let rollout =
+            Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
+        Story {
+            spec: self.spec,
+            fleet: self.fleet,
+            rollout,
+            now: START,
+        }
     }
 }
 
@@ -192,23 +260,43 @@ impl Story {
     }
 
     pub(crate) fn record(&mut self, event: Event) {
-        self.rollout.apply(&Entry { at: self.now, event });
+        self.rollout.apply(&Entry {
+            at: self.now,
+            event,
+        });
     }
 
     /// The orders that are due, in words.
     pub(crate) fn orders(&self) -> Vec<String> {
-        self.plan().actions.iter().map(ToString::to_string).collect()
+        self.plan()
+            .actions
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Asserts the orders that are due, and gives them; they stay in flight.
     #[track_caller]
     pub(crate) fn gives(&mut self, orders: &[&str]) -> Vec<Action> {
         let plan = self.plan();
-        assert_eq!(plan.actions.iter().map(ToString::to_string).collect::<Vec<_>>(), orders);
+        assert_eq!(
+            plan.actions
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            orders
+        );
         for action in &plan.actions {
             let id = self.rollout.next_action_id();
-            let instance = action.slot().filter(|_| action.verb() == "start").map(|slot| self.name_at(slot, action));
-            self.record(Event::ActionStarted { id, action: action.clone(), instance });
+            let instance = action
+                .slot()
+                .filter(|_| action.verb() == "start")
+                .map(|slot| self.name_at(slot, action));
+            self.record(Event::ActionStarted {
+                id,
+                action: action.clone(),
+                instance,
+            });
         }
         plan.actions
     }
@@ -236,8 +324,14 @@ impl Story {
             Action::Stage { release, .. } => {
                 host.releases.insert(release.clone());
             }
-            Action::Prune { releases, .. } => host.releases.retain(|release| !releases.contains(release)),
-            Action::Stop { slot, restore_after, .. } => {
+            Action::Prune { releases, .. } => {
+                host.releases.retain(|release| !releases.contains(release))
+            }
+            Action::Stop {
+                slot,
+                restore_after,
+                ..
+            } => {
                 host.slots.remove(&slot.port);
                 if restore_after.is_some() {
                     host.armed.insert(slot.port);
@@ -250,7 +344,11 @@ impl Story {
             Action::Drain { slot, instance, .. } => {
                 self.is_switched(slot, Gate::Closed);
                 let (slot, instance) = (slot.clone(), instance.clone());
-                self.record(Event::Drained { slot, instance, receipt: Receipt::default() });
+                self.record(Event::Drained {
+                    slot,
+                    instance,
+                    receipt: Receipt::default(),
+                });
             }
             Action::Start { slot, release } => {
                 let name = name.expect("a start has a slot");
@@ -264,25 +362,45 @@ impl Story {
 
     /// Every balancer of a slot does so with it.
     pub(crate) fn is_switched(&mut self, slot: &Slot, gate: Gate) {
-        let traffic = self.spec.traffic.as_ref().expect("something stands before the instances");
+        let traffic = self
+            .spec
+            .traffic
+            .as_ref()
+            .expect("something stands before the instances");
         for balancer in traffic.balancers_of(slot) {
-            self.fleet.balancers.get_mut(balancer).expect("known").switch(slot, gate, &traffic.balancers);
+            self.fleet
+                .balancers
+                .get_mut(balancer)
+                .expect("known")
+                .switch(slot, gate, &traffic.balancers);
         }
     }
 
     /// A balancer does not answer any more.
     pub(crate) fn loses_balancer(&mut self, balancer: &str) {
         let now = self.now;
-        self.fleet.lose_balancer(&balancer.into(), now, &format!("{balancer}: no route to host"));
+        self.fleet.lose_balancer(
+            &balancer.into(),
+            now,
+            &format!("{balancer}: no route to host"),
+        );
     }
 
     /// An order in flight is refused.
     pub(crate) fn fails(&mut self, action: &Action, error: &str) {
-        self.ends(action, |id| Event::ActionFailed { id, error: error.into() });
+        self.ends(action, |id| Event::ActionFailed {
+            id,
+            error: error.into(),
+        });
     }
 
     fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::names::ActionId) -> Event) {
-        let id = self.rollout.in_flight.iter().find(|(_, flight)| flight.action == *action).map(|(id, _)| *id);
+        let id = self
+            .rollout
+            .in_flight
+            .iter()
+            .find(|(_, flight)| flight.action == *action)
+            .map(|(id, _)| *id);
         self.record(event(id.expect("the order is in flight")));
     }
 
@@ -291,8 +409,16 @@ impl Story {
             Action::Start { release, .. } => release.as_str(),
             _ => "",
         };
-        let again = self.rollout.attempts.get(slot).map_or(0, |attempts| attempts.count);
-        let again = if again > 1 { format!("-{again}") } else { String::new() };
+        let again = self
+            .rollout
+            .attempts
+            .get(slot)
+            .map_or(0, |attempts| attempts.count);
+        let again = if again > 1 {
+            format!("-{again}")
+        } else {
+            String::new()
+        };
         InstanceId::from(format!("{}-{release}{again}", slot.host))
     }
 
@@ -303,8 +429,13 @@ impl Story {
 
     /// The instance is seen to listen there.
     pub(crate) fn listens(&mut self, slot: &str, address: Option<&str>) {
-        let instance = self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there");
-        instance.listener = address.map_or(Listener::Nobody, |address| Listener::Own { address: address.to_owned() });
+        let instance = self
+            .fleet
+            .instance_mut(&slot_of(slot))
+            .expect("an instance is there");
+        instance.listener = address.map_or(Listener::Nobody, |address| Listener::Own {
+            address: address.to_owned(),
+        });
     }
 
     /// The instance fails as many probes as it takes.
@@ -318,12 +449,24 @@ impl Story {
         let (now, at) = (self.now, slot_of(slot));
         let instance = self.fleet.instance_mut(&at).expect("an instance is there");
         let (name, release) = (instance.name.clone(), instance.release.clone());
-        let change = instance.health.record(verdict.clone(), now, now, &Thresholds::default());
+        let change = instance
+            .health
+            .record(verdict.clone(), now, now, &Thresholds::default());
         let answer = instance.health.last_answer().unwrap_or_default().to_owned();
         match change {
-            Some(Change::Ready) => self.record(Event::InstanceReady { slot: at, instance: name, release, answer }),
+            Some(Change::Ready) => self.record(Event::InstanceReady {
+                slot: at,
+                instance: name,
+                release,
+                answer,
+            }),
             Some(Change::NotReady) => {
-                self.record(Event::InstanceNotReady { slot: at, instance: name, release, answer });
+                self.record(Event::InstanceNotReady {
+                    slot: at,
+                    instance: name,
+                    release,
+                    answer,
+                });
             }
             None => {}
         }
@@ -331,14 +474,19 @@ impl Story {
 
     /// The instance's process ends.
     pub(crate) fn exits(&mut self, slot: &str, how: &str) {
-        self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there").process =
-            Process::Ended { how: how.into() };
+        self.fleet
+            .instance_mut(&slot_of(slot))
+            .expect("an instance is there")
+            .process = Process::Ended { how: how.into() };
     }
 
     pub(crate) fn loses(&mut self, host: &str) {
         let host = HostId::from(host);
         self.fleet.lose(&host, self.now, "timed out after 10s");
-        self.record(Event::HostLost { host, why: "timed out after 10s".into() });
+        self.record(Event::HostLost {
+            host,
+            why: "timed out after 10s".into(),
+        });
     }
 
     /// The host answers again, and has seen this epoch last.
@@ -352,7 +500,11 @@ impl Story {
 
     /// The host has seen this rollout's epoch.
     pub(crate) fn claims(&mut self, host: &str) {
-        self.fleet.hosts.entry(HostId::from(host)).or_default().epoch = EPOCH;
+        self.fleet
+            .hosts
+            .entry(HostId::from(host))
+            .or_default()
+            .epoch = EPOCH;
     }
 
     /// Asserts that a host is left behind now, and leaves it; why.
@@ -361,11 +513,15 @@ impl Story {
         let Next::Quarantine(failure) = self.plan().next else {
             panic!("no host is left behind: {:?}", self.plan());
         };
-        self.record(Event::HostQuarantined { failure: failure.clone(), log: Vec::new() });
+        self.record(Event::HostQuarantined {
+            failure: failure.clone(),
+            log: Vec::new(),
+        });
         failure.to_string()
     }
 
-    /// Time passes; whoever was asked before still answers the same, and every host is looked at again.
+    /// Time passes; whoever was asked before still answers the same, and every host is looked at
+    /// again.
     pub(crate) fn later(&mut self, seconds: u64) {
         self.later_by_answers(seconds);
         let hosts: Vec<_> = self.fleet.hosts.keys().cloned().collect();
@@ -376,7 +532,11 @@ impl Story {
 
     /// A look at a host finds what runs there still running.
     pub(crate) fn looks_at(&mut self, host: &str) {
-        let host = self.fleet.hosts.get_mut(&HostId::from(host)).expect("a host of the fleet");
+        let host = self
+            .fleet
+            .hosts
+            .get_mut(&HostId::from(host))
+            .expect("a host of the fleet");
         for occupant in host.slots.values_mut() {
             if let Occupant::Instance(instance) = occupant
                 && instance.is_running()
@@ -388,7 +548,10 @@ impl Story {
 
     /// The instance has ended and was started again since.
     pub(crate) fn restarts(&mut self, slot: &str) {
-        self.fleet.instance_mut(&slot_of(slot)).expect("an instance is there").restarts += 1;
+        self.fleet
+            .instance_mut(&slot_of(slot))
+            .expect("an instance is there")
+            .restarts += 1;
     }
 
     /// Hosts that are to be looked at now.
@@ -400,9 +563,21 @@ impl Story {
     pub(crate) fn later_by_answers(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
         let now = self.now;
-        let occupants = self.fleet.hosts.values_mut().flat_map(|host| host.slots.values_mut());
+        let occupants = self
+            .fleet
+            .hosts
+            .values_mut()
+            .flat_map(|host| host.slots.values_mut());
         for occupant in occupants {
-            if let Occupant::Instance(Instance { health: Health { last: Some((at, _)), .. }, .. }) = occupant {
+            if let Occupant::Instance(Instance {
+                health:
+                    Health {
+                        last: Some((at, _)),
+                        ..
+                    },
+                ..
+            }) = occupant
+            {
                 *at = now;
             }
         }
@@ -411,7 +586,11 @@ impl Story {
     /// Why nothing is done about a host, in words.
     #[track_caller]
     pub(crate) fn hold(&self, host: &str) -> String {
-        self.plan().holds.get(&HostId::from(host)).expect("the host has a hold").to_string()
+        self.plan()
+            .holds
+            .get(&HostId::from(host))
+            .expect("the host has a hold")
+            .to_string()
     }
 
     /// Asserts that the rollout fails now, and turns it; returns why, and what follows.
@@ -420,7 +599,11 @@ impl Story {
         let Next::Fail(failure, then) = self.plan().next else {
             panic!("the rollout does not fail: {:?}", self.plan());
         };
-        self.record(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: then.clone() });
+        self.record(Event::RolloutFailed {
+            failure: failure.clone(),
+            log: Vec::new(),
+            then: then.clone(),
+        });
         (failure.to_string(), then)
     }
 
@@ -453,14 +636,23 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         started,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own { address: "0.0.0.0".into() },
+        listener: Listener::Own {
+            address: "0.0.0.0".into(),
+        },
         health: Health::default(),
-        sighting: Sighting { at: started, ..Sighting::default() },
+        sighting: Sighting {
+            at: started,
+            ..Sighting::default()
+        },
     }
 }
 
 fn generation(revision: u32, version: &str) -> Generation {
-    Generation { revision: Revision(revision), release: version.into(), version: version.into() }
+    Generation {
+        revision: Revision(revision),
+        release: version.into(),
+        version: version.into(),
+    }
 }
 
 /// The failure of a rollback, in words.
@@ -472,5 +664,9 @@ pub(crate) fn why_rollback_failed(outcome: &Outcome) -> String {
 }
 
 fn server(gate: Gate) -> Server {
-    Server { gate, is_up: Some(true), ..Server::default() }
+    Server {
+        gate,
+        is_up: Some(true),
+        ..Server::default()
+    }
 }

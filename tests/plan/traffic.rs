@@ -1,4 +1,5 @@
-//! Behind balancers: an instance gets requests only when it is ready, and stops only when it has none.
+//! Behind balancers: an instance gets requests only when it is ready, and stops only when it has
+//! none.
 
 use std::time::Duration;
 
@@ -11,7 +12,11 @@ use ship::core::step::Step;
 use ship::core::traffic::Gate;
 
 fn behind_one() -> Story {
-    fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]).deploy("0.9")
+    fleet_of(3)
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .behind(&["lb1"])
+        .deploy("0.9")
 }
 
 /// Up to the moment at which the first new instance is ready.
@@ -89,15 +94,23 @@ fn what_a_reload_closes_is_admitted_again() {
 
 #[test]
 fn while_a_balancer_is_out_of_reach_nothing_starts_and_nothing_stops() {
-    let mut it =
-        fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1", "lb2"]).deploy("0.9");
+    let mut it = fleet_of(3)
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .behind(&["lb1", "lb2"])
+        .deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.loses_balancer("lb2");
     it.does_nothing();
     assert_eq!(it.hold("h1"), "waits for balancer lb2: no route to host");
     it.later(600);
-    let Next::Fail(failure, Then::Hold { why }) = it.plan().next else { panic!("{:?}", it.plan().next) };
-    assert!(failure.to_string().contains("lb2: no route to host"), "{failure}");
+    let Next::Fail(failure, Then::Hold { why }) = it.plan().next else {
+        panic!("{:?}", it.plan().next)
+    };
+    assert!(
+        failure.to_string().contains("lb2: no route to host"),
+        "{failure}"
+    );
     assert!(why.contains("no way back"), "{why}");
 }
 
@@ -115,7 +128,10 @@ fn on_the_way_back_the_old_that_was_drained_and_still_runs_is_admitted_again() {
 
 #[test]
 fn a_hosts_own_port_goes_over_to_the_new_instance_in_one_step() {
-    let mut it = fleet_of(2).ports(&[8081, 8082]).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]);
+    let mut it = fleet_of(2)
+        .ports(&[8081, 8082])
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"]);
     it = it.behind_own_ports();
     let mut it = it.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
@@ -132,9 +148,13 @@ fn a_hosts_own_port_goes_over_to_the_new_instance_in_one_step() {
     assert_eq!(it.ending(), Outcome::Succeeded);
 }
 
-/// The first new instance is admitted with a fifth of the weight by a balancer that counts in weights.
+/// The first new instance is admitted with a fifth of the weight by a balancer that counts in
+/// weights.
 fn with_a_share(coarse: u32) -> Story {
-    let mut setup = fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]);
+    let mut setup = fleet_of(3)
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .behind(&["lb1"]);
     let step = |instances: &str, weight_percent| Step {
         instances: instances.parse().expect("an amount"),
         soak: Duration::from_mins(1),
@@ -152,8 +172,16 @@ fn with_a_share(coarse: u32) -> Story {
 }
 
 fn weighs(it: &mut Story, percent: u32) {
-    let seen = it.fleet.balancers.get_mut(&HostId::from("lb1")).expect("known");
-    seen.view.servers.get_mut(&slot_of("h3:8081")).expect("known").weight_percent = Some(percent);
+    let seen = it
+        .fleet
+        .balancers
+        .get_mut(&HostId::from("lb1"))
+        .expect("known");
+    seen.view
+        .servers
+        .get_mut(&slot_of("h3:8081"))
+        .expect("known")
+        .weight_percent = Some(percent);
 }
 
 #[test]
@@ -161,7 +189,10 @@ fn a_step_gives_its_share_and_a_reload_that_forgets_it_is_told_again() {
     let mut it = with_a_share(25);
     it.does(&["drain h1-0.8 at h1:8081"]);
     weighs(&mut it, 100);
-    it.does(&["stop h1-0.8 at h1:8081 (replaced)", "admit h3-0.9 at h3:8081 with 25 % of the weight"]);
+    it.does(&[
+        "stop h1-0.8 at h1:8081 (replaced)",
+        "admit h3-0.9 at h3:8081 with 25 % of the weight",
+    ]);
 }
 
 #[test]
@@ -170,14 +201,26 @@ fn a_balancer_that_comes_as_near_as_it_can_is_not_told_without_end() {
     it.does(&["drain h1-0.8 at h1:8081"]);
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
     it.does_nothing();
-    assert!(matches!(it.plan().next, Next::StepReached(..)), "{:?}", it.plan().next);
+    assert!(
+        matches!(it.plan().next, Next::StepReached(..)),
+        "{:?}",
+        it.plan().next
+    );
 }
 
 #[test]
 fn what_is_left_behind_gets_nothing_when_it_comes_back() {
-    let setup = fleet_of(4).budget(3, 1, 0).running("0.8", &["h1:8081", "h2:8081", "h3:8081"]).max_failures(1);
+    let setup = fleet_of(4)
+        .budget(3, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081", "h3:8081"])
+        .max_failures(1);
     let mut it = setup.behind(&["lb1"]).deploy("0.9");
-    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3", "stage 0.9 on h4"]);
+    it.does(&[
+        "stage 0.9 on h1",
+        "stage 0.9 on h2",
+        "stage 0.9 on h3",
+        "stage 0.9 on h4",
+    ]);
     it.does(&["start 0.9 at h4:8081"]);
     it.answers("h4:8081");
     it.does(&["admit h4-0.9 at h4:8081"]);
@@ -189,8 +232,16 @@ fn what_is_left_behind_gets_nothing_when_it_comes_back() {
 
 #[test]
 fn a_drain_has_its_own_deadline_and_its_end_is_progress() {
-    let mut setup = fleet_of(3).budget(2, 1, 0).running("0.8", &["h1:8081", "h2:8081"]).behind(&["lb1"]);
-    setup.spec.traffic.as_mut().expect("a balancer").drain_timeout = Duration::from_hours(1);
+    let mut setup = fleet_of(3)
+        .budget(2, 1, 0)
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .behind(&["lb1"]);
+    setup
+        .spec
+        .traffic
+        .as_mut()
+        .expect("a balancer")
+        .drain_timeout = Duration::from_hours(1);
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.does(&["start 0.9 at h3:8081"]);
@@ -199,30 +250,50 @@ fn a_drain_has_its_own_deadline_and_its_end_is_progress() {
     let drains = it.gives(&["drain h1-0.8 at h1:8081"]);
     it.later(3600);
     it.does_nothing();
-    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
+    assert!(
+        matches!(it.plan().next, Next::Wake(_)),
+        "{:?}",
+        it.plan().next
+    );
     it.is_done(&drains[0]);
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan().next);
+    assert!(
+        matches!(it.plan().next, Next::Wake(_)),
+        "{:?}",
+        it.plan().next
+    );
 }
 
 #[test]
 fn what_is_too_much_is_drained_and_stays_so_until_it_stops() {
-    let setup = fleet_of(3).budget(1, 1, 0).running("0.9", &["h1:8081", "h2:8081", "h3:8081"]).behind(&["lb1"]);
+    let setup = fleet_of(3)
+        .budget(1, 1, 0)
+        .running("0.9", &["h1:8081", "h2:8081", "h3:8081"])
+        .behind(&["lb1"]);
     let mut it = setup.deploy("0.9");
     it.does(&["claim h1", "claim h2", "claim h3"]);
     it.does(&["drain h2-0.9 at h2:8081", "drain h3-0.9 at h3:8081"]);
-    it.does(&["stop h2-0.9 at h2:8081 (surplus)", "stop h3-0.9 at h3:8081 (surplus)"]);
+    it.does(&[
+        "stop h2-0.9 at h2:8081 (surplus)",
+        "stop h3-0.9 at h3:8081 (surplus)",
+    ]);
     assert_eq!(it.ending(), Outcome::Succeeded);
 }
 
 #[test]
 fn where_the_spread_is_evened_out_the_new_one_is_let_in_and_another_goes() {
-    let setup = fleet_of(2).ports(&[8081, 8082]).budget(2, 1, 0).running("0.9", &["h1:8081", "h1:8082"]);
+    let setup = fleet_of(2)
+        .ports(&[8081, 8082])
+        .budget(2, 1, 0)
+        .running("0.9", &["h1:8081", "h1:8082"]);
     let mut it = setup.behind(&["lb1"]).deploy("0.9");
     it.does(&["claim h1", "stage 0.9 on h2"]);
     it.does(&["start 0.9 at h2:8081"]);
     it.answers("h2:8081");
     it.does(&["admit h2-0.9 at h2:8081"]);
     let drained = it.orders();
-    assert!(drained.len() == 1 && drained[0].starts_with("drain h1-0.9 at h1:"), "{drained:?}");
+    assert!(
+        drained.len() == 1 && drained[0].starts_with("drain h1-0.9 at h1:"),
+        "{drained:?}"
+    );
 }

@@ -11,7 +11,9 @@ use ship::core::fleet::{Listener, Occupant, Process};
 use ship::core::names::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
-use ship::script::{Launch, LogQuery, Question, logs, probe_command, read_answer, read_log_tail, start};
+use ship::script::{
+    Launch, LogQuery, Question, logs, probe_command, read_answer, read_log_tail, start,
+};
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
 
@@ -27,18 +29,38 @@ fn an_instance_lives_from_staging_to_stop_under_every_shell() {
         let before = now();
         let instance = host.start(&host.launch("testpage-a", &release));
         assert_eq!(instance.name, InstanceId::from("testpage-a"));
-        assert_eq!((&instance.release, instance.revision, instance.restarts), (&release.id, Revision(3), 0));
+        assert_eq!(
+            (&instance.release, instance.revision, instance.restarts),
+            (&release.id, Revision(3), 0)
+        );
         assert_eq!(instance.process, Process::Running);
-        assert_eq!(instance.listener, Listener::Own { address: host.site.host_address.clone() }, "{shell:?}");
+        assert_eq!(
+            instance.listener,
+            Listener::Own {
+                address: host.site.host_address.clone()
+            },
+            "{shell:?}"
+        );
         // The host counts in 1/100 s.
-        assert!(instance.started + Duration::from_millis(20) >= before && instance.started <= now(), "{shell:?}");
+        assert!(
+            instance.started + Duration::from_millis(20) >= before && instance.started <= now(),
+            "{shell:?}"
+        );
         assert_eq!(host.instance(host.observe()).listener, instance.listener);
-        assert_eq!(fs::read_link(format!("/proc/{}/cwd", host.pid())).expect("cwd").file_name(), Some("app".as_ref()));
+        assert_eq!(
+            fs::read_link(format!("/proc/{}/cwd", host.pid()))
+                .expect("cwd")
+                .file_name(),
+            Some("app".as_ref())
+        );
 
         let pid = host.pid().to_string();
         let before = Instant::now();
         let observation = host.stop("testpage-a");
-        assert!(before.elapsed() < Duration::from_secs(5), "a quick end is seen quickly");
+        assert!(
+            before.elapsed() < Duration::from_secs(5),
+            "a quick end is seen quickly"
+        );
         assert!(observation.slots.is_empty(), "{observation:?}");
         assert!(session_members(&pid).is_empty());
         assert_eq!(observation.releases.len(), 1, "its release stays");
@@ -53,14 +75,23 @@ fn an_instance_outlives_the_script_and_holds_nothing_of_it_open() {
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let open = |pid: &str| -> Vec<_> {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("open files");
-        files.filter_map(|file| fs::read_link(file.expect("file").path()).ok()).collect()
+        files
+            .filter_map(|file| fs::read_link(file.expect("file").path()).ok())
+            .collect()
     };
     let log = fs::canonicalize(host.slot().join("log")).expect("log");
     // What this process has inherited itself is none of the script's.
     let inherited = open("self");
     let targets = open(&host.pid().to_string());
-    assert_eq!(targets.iter().filter(|target| **target == log).count(), 2, "{targets:?}");
-    let more: Vec<_> = targets.iter().filter(|target| **target != log && !inherited.contains(target)).collect();
+    assert_eq!(
+        targets.iter().filter(|target| **target == log).count(),
+        2,
+        "{targets:?}"
+    );
+    let more: Vec<_> = targets
+        .iter()
+        .filter(|target| **target != log && !inherited.contains(target))
+        .collect();
     assert!(more.is_empty() || more == ["/dev/null"], "{more:?}");
 }
 
@@ -83,7 +114,10 @@ fn a_start_that_ended_at_once_is_not_tried_again_by_the_same_order() {
     let launch = host.launch_sh("a", &release, "echo started; exit 3");
     host.start(&launch);
     host.start(&launch);
-    assert_eq!(fs::read_to_string(host.slot().join("log")).expect("log"), "started\n");
+    assert_eq!(
+        fs::read_to_string(host.slot().join("log")).expect("log"),
+        "started\n"
+    );
 }
 
 #[test]
@@ -94,8 +128,14 @@ fn a_slot_that_holds_another_instance_is_refused() {
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let pid = host.pid();
     let refused = host.run(&start(&host.site, &host.launch("b", &release)));
-    assert_eq!(refused.failure(), format!("slot {} still holds a", host.port));
-    assert_eq!(host.instance(refused.reply().observation).name, InstanceId::from("a"));
+    assert_eq!(
+        refused.failure(),
+        format!("slot {} still holds a", host.port)
+    );
+    assert_eq!(
+        host.instance(refused.reply().observation).name,
+        InstanceId::from("a")
+    );
     assert_eq!(host.pid(), pid);
 }
 
@@ -105,11 +145,14 @@ fn a_port_taken_by_a_stranger_is_refused_by_name() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let _stranger = TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
+        let _stranger =
+            TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
         let refused = host.run(&start(&host.site, &host.launch("a", &release)));
         let who = format!("pid {} (", std::process::id());
         assert!(
-            refused.failure().starts_with(&format!("port {} is taken by {who}", host.port)),
+            refused
+                .failure()
+                .starts_with(&format!("port {} is taken by {who}", host.port)),
             "{shell:?}: {}",
             refused.failure()
         );
@@ -126,11 +169,23 @@ fn a_listener_at_another_loopback_address_is_no_stranger() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    let other = format!("127.99.{}", host.site.host_address.splitn(3, '.').nth(2).expect("address"));
+    let other = format!(
+        "127.99.{}",
+        host.site
+            .host_address
+            .splitn(3, '.')
+            .nth(2)
+            .expect("address")
+    );
     let _neighbour = TcpListener::bind((other.as_str(), host.port)).expect("bind");
     assert!(host.observe().slots.is_empty());
     let instance = host.start(&host.launch("a", &release));
-    assert_eq!(instance.listener, Listener::Own { address: host.site.host_address.clone() });
+    assert_eq!(
+        instance.listener,
+        Listener::Own {
+            address: host.site.host_address.clone()
+        }
+    );
 }
 
 #[test]
@@ -142,7 +197,10 @@ fn a_process_on_the_port_that_is_not_the_instances_is_told_apart() {
     assert_eq!(host.instance(host.observe()).listener, Listener::Nobody);
     let _stranger = TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
     match host.instance(host.observe()).listener {
-        Listener::Other { who } => assert!(who.starts_with(&format!("pid {} (", std::process::id())), "{who}"),
+        Listener::Other { who } => assert!(
+            who.starts_with(&format!("pid {} (", std::process::id())),
+            "{who}"
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -153,11 +211,20 @@ fn a_child_of_the_service_that_listens_is_the_service() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let serve = format!("python3 -m http.server --bind {} {} & wait", host.site.host_address, host.port);
+        let serve = format!(
+            "python3 -m http.server --bind {} {} & wait",
+            host.site.host_address, host.port
+        );
         let mut launch = host.launch_sh("a", &release, &serve);
         launch.settle = Duration::from_secs(10);
         let instance = host.start(&launch);
-        assert_eq!(instance.listener, Listener::Own { address: host.site.host_address.clone() }, "{shell:?}");
+        assert_eq!(
+            instance.listener,
+            Listener::Own {
+                address: host.site.host_address.clone()
+            },
+            "{shell:?}"
+        );
     }
 }
 
@@ -167,18 +234,41 @@ fn a_service_that_ends_at_once_is_reported_with_its_status_and_its_last_words() 
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let instance = host.start(&host.launch_sh("a", &release, "echo cannot find my config >&2; exit 3"));
-        assert_eq!(instance.process, Process::Ended { how: "exit status 3".into() }, "{shell:?}");
-        assert_eq!(host.instance(host.observe()).process, instance.process, "and so it stays");
+        let instance =
+            host.start(&host.launch_sh("a", &release, "echo cannot find my config >&2; exit 3"));
+        assert_eq!(
+            instance.process,
+            Process::Ended {
+                how: "exit status 3".into()
+            },
+            "{shell:?}"
+        );
+        assert_eq!(
+            host.instance(host.observe()).process,
+            instance.process,
+            "and so it stays"
+        );
         assert_eq!(last_lines(&host, host.port, 5), ["cannot find my config"]);
 
         host.stop("a");
         let instance = host.start(&host.launch_sh("b", &release, "kill -KILL $$"));
-        assert_eq!(instance.process, Process::Ended { how: "signal 9".into() }, "{shell:?}");
+        assert_eq!(
+            instance.process,
+            Process::Ended {
+                how: "signal 9".into()
+            },
+            "{shell:?}"
+        );
         let mut missing = host.launch("c", &release);
         missing.argv = vec!["./no-such-program".into()];
         host.stop("b");
-        assert_eq!(host.start(&missing).process, Process::Ended { how: "exit status 127".into() }, "{shell:?}");
+        assert_eq!(
+            host.start(&missing).process,
+            Process::Ended {
+                how: "exit status 127".into()
+            },
+            "{shell:?}"
+        );
     }
 }
 
@@ -188,7 +278,10 @@ fn a_service_that_is_slow_to_listen_is_no_failure() {
     let release = Release::new("hello");
     host.stage(&release);
     let instance = host.start(&host.launch_sh("a", &release, "exec sleep 60"));
-    assert_eq!((instance.process, instance.listener), (Process::Running, Listener::Nobody));
+    assert_eq!(
+        (instance.process, instance.listener),
+        (Process::Running, Listener::Nobody)
+    );
 }
 
 #[test]
@@ -200,7 +293,11 @@ fn a_process_that_a_busy_host_lets_wait_is_no_failure() {
         let mut script = start(&host.site, &host.launch_sh("a", &release, "exec sleep 60"));
         // Longer than the time to settle.
         script.text = script.text.replacen("note() {", "sleep 1; note() {", 1);
-        assert_eq!(host.instance(host.order(&script)).process, Process::Running, "{shell:?}");
+        assert_eq!(
+            host.instance(host.order(&script)).process,
+            Process::Running,
+            "{shell:?}"
+        );
     }
 }
 
@@ -212,7 +309,10 @@ fn only_the_instance_that_is_named_is_stopped() {
     host.stop("a");
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let left = host.instance(host.stop("b"));
-    assert_eq!((left.name, left.process), (InstanceId::from("a"), Process::Running));
+    assert_eq!(
+        (left.name, left.process),
+        (InstanceId::from("a"), Process::Running)
+    );
 }
 
 #[test]
@@ -221,15 +321,25 @@ fn a_service_that_ignores_term_is_killed_with_its_children() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let launch = host.launch_sh("a", &release, "trap '' TERM; sleep 60 & echo up; while :; do sleep 0.05; done");
-        host.start(&Launch { stop_timeout: Duration::from_millis(300), ..launch });
+        let launch = host.launch_sh(
+            "a",
+            &release,
+            "trap '' TERM; sleep 60 & echo up; while :; do sleep 0.05; done",
+        );
+        host.start(&Launch {
+            stop_timeout: Duration::from_millis(300),
+            ..launch
+        });
         host.wait_for_log("up");
         let pid = host.pid().to_string();
         let before = Instant::now();
         // The timeout of its own release counts, whatever the order assumes.
         host.order(&host.halt("a", Duration::from_mins(10)));
         let took = before.elapsed();
-        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{shell:?}: {took:?}");
+        assert!(
+            took >= Duration::from_millis(300) && took < Duration::from_secs(5),
+            "{shell:?}: {took:?}"
+        );
         assert!(session_members(&pid).is_empty(), "{shell:?}");
     }
 }
@@ -239,20 +349,28 @@ fn all_children_are_gone_after_a_stop_even_when_their_parent_went_first() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    let script = "(trap 'sleep 0.3; echo bye; exit' TERM; echo up; while :; do sleep 0.05; done) & wait";
+    let script =
+        "(trap 'sleep 0.3; echo bye; exit' TERM; echo up; while :; do sleep 0.05; done) & wait";
     host.start(&host.launch_sh("a", &release, script));
     host.wait_for_log("up");
     let pid = host.pid().to_string();
     assert!(session_members(&pid).len() >= 2);
     host.stop("a");
     assert!(session_members(&pid).is_empty());
-    assert!(fs::read_to_string(host.slot().join("log")).expect("log").contains("bye"), "it was given time to end");
+    assert!(
+        fs::read_to_string(host.slot().join("log"))
+            .expect("log")
+            .contains("bye"),
+        "it was given time to end"
+    );
 }
 
-/// A shell script whose child, in a session of its own, listens in its stead; `then` is what the parent does meanwhile.
+/// A shell script whose child, in a session of its own, listens in its stead; `then` is what the
+/// parent does meanwhile.
 fn with_a_stray(host: &Host, then: &str) -> String {
     format!(
-        "setsid sh -c 'trap \"echo bye; kill %1; exit\" TERM; python3 -m http.server --bind {} {} & \
+        "setsid sh -c 'trap \"echo bye; kill %1; exit\" TERM; python3 -m http.server --bind {} {} \
+         & \
          while :; do sleep 0.05; done' & {then}",
         host.site.host_address, host.port
     )
@@ -265,7 +383,9 @@ fn look_tells_a_child_in_a_session_of_its_own_from_strangers() {
         let release = Release::new("hello");
         host.stage(&release);
         host.start(&host.launch_sh("a", &release, &with_a_stray(&host, "exec sleep 60")));
-        wait_for("the child", || host.instance(host.observe()).listener != Listener::Nobody);
+        wait_for("the child", || {
+            host.instance(host.observe()).listener != Listener::Nobody
+        });
         match host.instance(host.observe()).listener {
             Listener::Stray { who } => assert!(who.contains("(python3)"), "{shell:?}: {who}"),
             other => panic!("{shell:?}: {other:?}"),
@@ -286,10 +406,18 @@ fn stop_ends_children_in_sessions_of_their_own() {
                 std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok()
             });
             assert!(host.stop("a").slots.is_empty(), "{shell:?}: {then}");
-            let refused = std::net::TcpStream::connect((host.site.host_address.as_str(), host.port));
-            assert!(refused.is_err(), "{shell:?}: {then}: nobody listens any more");
+            let refused =
+                std::net::TcpStream::connect((host.site.host_address.as_str(), host.port));
+            assert!(
+                refused.is_err(),
+                "{shell:?}: {then}: nobody listens any more"
+            );
             let log = fs::read_to_string(host.slot().join("log")).expect("log");
-            assert_eq!(log.matches("bye").count(), 1, "{shell:?}: {then}: it was told to end once: {log}");
+            assert_eq!(
+                log.matches("bye").count(),
+                1,
+                "{shell:?}: {then}: it was told to end once: {log}"
+            );
         }
     }
 }
@@ -301,10 +429,15 @@ fn stop_leaves_the_child_of_another_slot_alone() {
     for host in &hosts {
         host.stage(&release);
         host.start(&host.launch_sh("a", &release, &with_a_stray(host, "exec sleep 60")));
-        wait_for("the child", || std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok());
+        wait_for("the child", || {
+            std::net::TcpStream::connect((host.site.host_address.as_str(), host.port)).is_ok()
+        });
     }
     hosts[0].stop("a");
-    assert!(matches!(hosts[1].instance(hosts[1].observe()).listener, Listener::Stray { .. }));
+    assert!(matches!(
+        hosts[1].instance(hosts[1].observe()).listener,
+        Listener::Stray { .. }
+    ));
     hosts[1].stop("a");
 }
 
@@ -315,15 +448,36 @@ fn a_process_that_has_got_the_number_of_an_old_one_is_let_alone() {
     host.stage(&release);
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let pid = host.pid();
-    let mut bystander = Command::new("setsid").args(["sleep", "60"]).spawn().expect("sleep");
-    fs::write(host.slot().join("pid"), format!("{} 12345\n", bystander.id())).expect("pid");
-    assert_eq!(host.instance(host.observe()).process, Process::Ended { how: "exited".into() });
+    let mut bystander = Command::new("setsid")
+        .args(["sleep", "60"])
+        .spawn()
+        .expect("sleep");
+    fs::write(
+        host.slot().join("pid"),
+        format!("{} 12345\n", bystander.id()),
+    )
+    .expect("pid");
+    assert_eq!(
+        host.instance(host.observe()).process,
+        Process::Ended {
+            how: "exited".into()
+        }
+    );
     assert!(host.stop("a").slots.is_empty());
-    assert!(bystander.try_wait().expect("status").is_none(), "the bystander lives");
+    assert!(
+        bystander.try_wait().expect("status").is_none(),
+        "the bystander lives"
+    );
     bystander.kill().expect("kill");
     bystander.wait().expect("wait");
     // What the test itself has hidden from the stop.
-    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
 }
 
 #[test]
@@ -337,7 +491,12 @@ fn an_instance_from_before_the_hosts_restart_has_ended() {
     let (head, _) = text.split_once("boot=").expect("boot");
     fs::write(&record, format!("{head}boot=another\n")).expect("record");
     let ended = host.instance(host.observe());
-    assert_eq!(ended.process, Process::Ended { how: "when the host was restarted".into() });
+    assert_eq!(
+        ended.process,
+        Process::Ended {
+            how: "when the host was restarted".into()
+        }
+    );
     assert!(ended.started > Time(0));
 }
 
@@ -348,9 +507,17 @@ fn an_order_that_died_before_the_service_began_is_carried_out_the_next_time() {
     host.stage(&release);
     let launch = host.launch_sh("a", &release, "exec sleep 60");
     host.start(&launch);
-    assert!(Command::new("kill").args(["-KILL", &host.pid().to_string()]).status().expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &host.pid().to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
     fs::remove_file(host.slot().join("pid")).expect("pid");
-    let lost = Process::Ended { how: "never started".into() };
+    let lost = Process::Ended {
+        how: "never started".into(),
+    };
     assert_eq!(host.instance(host.observe()).process, lost);
     assert_eq!(host.start(&launch).process, Process::Running);
 }
@@ -359,7 +526,8 @@ fn an_order_that_died_before_the_service_began_is_carried_out_the_next_time() {
 fn a_service_sees_exactly_the_environment_that_it_was_given() {
     for shell in shells() {
         let host = Host::with(shell);
-        let release = Release::new("hello").with_secrets("TOKEN=\"from the secrets\"\nLAST=\"line\"\n");
+        let release =
+            Release::new("hello").with_secrets("TOKEN=\"from the secrets\"\nLAST=\"line\"\n");
         host.stage(&release);
         let values = [
             "plain",
@@ -372,21 +540,44 @@ fn a_service_sees_exactly_the_environment_that_it_was_given() {
             "a=b#c;d&e|f*",
         ];
         let mut launch = host.launch_sh("a", &release, "env -0; exec sleep 60");
-        launch.env = values.iter().enumerate().map(|(n, value)| (format!("V{n}"), (*value).to_owned())).collect();
-        launch.env.insert("TOKEN".into(), "from the playbook".into());
+        launch.env = values
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (format!("V{n}"), (*value).to_owned()))
+            .collect();
+        launch
+            .env
+            .insert("TOKEN".into(), "from the playbook".into());
         host.start(&launch);
         host.wait_for_log("V7=");
         let log = fs::read_to_string(host.slot().join("log")).expect("log");
-        let seen: BTreeMap<_, _> = log.split('\0').filter_map(|entry| entry.split_once('=')).collect();
+        let seen: BTreeMap<_, _> = log
+            .split('\0')
+            .filter_map(|entry| entry.split_once('='))
+            .collect();
         for (key, value) in &launch.env {
-            let expected = if key == "TOKEN" { "from the secrets" } else { value };
+            let expected = if key == "TOKEN" {
+                "from the secrets"
+            } else {
+                value
+            };
             assert_eq!(seen.get(key.as_str()), Some(&expected), "{shell:?} {key}");
         }
         assert_eq!(seen["LAST"], "line");
-        assert_eq!(seen["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let more: Vec<_> = seen.keys().filter(|key| !launch.env.contains_key(**key)).collect();
+        assert_eq!(
+            seen["PATH"],
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        );
+        let more: Vec<_> = seen
+            .keys()
+            .filter(|key| !launch.env.contains_key(**key))
+            .collect();
         let of_shells = ["LAST", "PATH", "PWD", "OLDPWD", "SHLVL", "_"];
-        assert!(more.iter().all(|key| **key == "SHIP_SLOT" || of_shells.contains(key)), "{more:?}");
+        assert!(
+            more.iter()
+                .all(|key| **key == "SHIP_SLOT" || of_shells.contains(key)),
+            "{more:?}"
+        );
     }
 }
 
@@ -401,18 +592,38 @@ fn secrets_are_in_files_of_their_own_and_nowhere_else() {
     for script in [&stage, &start] {
         assert!(!script.text.contains("s3cr3t") && !format!("{script:?}").contains("s3cr3t"));
         let ran = host.run(script);
-        assert!(!ran.stdout.contains("s3cr3t") && !ran.stderr.contains("s3cr3t"), "{ran:?}");
+        assert!(
+            !ran.stdout.contains("s3cr3t") && !ran.stderr.contains("s3cr3t"),
+            "{ran:?}"
+        );
     }
     for process in fs::read_dir("/proc").expect("/proc").flatten() {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains("s3cr3t"), "{}", String::from_utf8_lossy(&line));
+        assert!(
+            !String::from_utf8_lossy(&line).contains("s3cr3t"),
+            "{}",
+            String::from_utf8_lossy(&line)
+        );
     }
-    let secrets = host.root().join("releases").join(release.id.as_str()).join("secrets");
-    assert_eq!(fs::read_to_string(&secrets).expect("secrets"), "TOKEN=\"s3cr3t-t0k3n\"\n");
-    assert_eq!((mode(&secrets), mode(&host.slot().join("env"))), (0o600, 0o600));
+    let secrets = host
+        .root()
+        .join("releases")
+        .join(release.id.as_str())
+        .join("secrets");
+    assert_eq!(
+        fs::read_to_string(&secrets).expect("secrets"),
+        "TOKEN=\"s3cr3t-t0k3n\"\n"
+    );
+    assert_eq!(
+        (mode(&secrets), mode(&host.slot().join("env"))),
+        (0o600, 0o600)
+    );
     assert_eq!(mode(&host.slot().join("log")), 0o640);
     assert!(!host.slot().join("env").exists() || host.stop("a").slots.is_empty());
-    assert!(!host.slot().join("env").exists(), "the environment goes with the instance");
+    assert!(
+        !host.slot().join("env").exists(),
+        "the environment goes with the instance"
+    );
 }
 
 #[test]
@@ -421,9 +632,16 @@ fn an_environment_that_breaks_off_starts_nothing() {
     let release = Release::new("hello");
     host.stage(&release);
     let mut launch = host.launch("a", &release);
-    launch.env = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2".to_owned())].into();
+    launch.env = [
+        ("A".to_owned(), "1".to_owned()),
+        ("B".to_owned(), "2".to_owned()),
+    ]
+    .into();
     let refused = host.run_with(&start(&host.site, &launch), b"A=\"1\"\nB=\"");
-    assert_eq!(refused.failure(), "the environment did not arrive whole, or could not be written");
+    assert_eq!(
+        refused.failure(),
+        "the environment did not arrive whole, or could not be written"
+    );
     assert!(refused.reply().observation.slots.is_empty());
 }
 
@@ -435,7 +653,10 @@ fn a_release_that_is_not_staged_is_not_started() {
     assert_eq!(refused.failure(), "the release is not on this host");
     let mut launch = host.launch("a", &release);
     launch.release = ReleaseId::from("../../../etc");
-    assert_eq!(host.run(&start(&host.site, &launch)).failure(), "not a release: ../../../etc");
+    assert_eq!(
+        host.run(&start(&host.site, &launch)).failure(),
+        "not a release: ../../../etc"
+    );
 }
 
 #[test]
@@ -447,13 +668,20 @@ fn the_log_of_the_instance_before_is_kept_beside_its_own() {
     host.stop("a");
     host.start(&host.launch_sh("b", &release, "echo one; echo two; echo three"));
     let log = |name: &str| fs::read_to_string(host.slot().join(name)).expect("log");
-    assert_eq!((log("log"), log("log.1")), ("one\ntwo\nthree\n".into(), "first\n".into()));
+    assert_eq!(
+        (log("log"), log("log.1")),
+        ("one\ntwo\nthree\n".into(), "first\n".into())
+    );
     assert_eq!(last_lines(&host, host.port, 2), ["two", "three"]);
     assert_eq!(last_lines(&host, 1, 2), Vec::<String>::new());
 }
 
 fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
-    let query = LogQuery { past: [port].into(), lines_max, since: None };
+    let query = LogQuery {
+        past: [port].into(),
+        lines_max,
+        since: None,
+    };
     read_log_tail(&host.run(&logs(&host.site, &query)).stdout, lines_max)
 }
 
@@ -470,13 +698,32 @@ fn a_command_asks_from_within_the_release_and_with_the_instances_environment() {
             let argv = ["sh", "-c", script].map(String::from).to_vec();
             let timeout = Duration::from_secs(1);
             let release = release.id.clone();
-            let question = Question { port: host.port, release, driver: Driver::Process, user: None, argv, timeout };
-            let answer = read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("answer");
+            let question = Question {
+                port: host.port,
+                release,
+                driver: Driver::Process,
+                user: None,
+                argv,
+                timeout,
+            };
+            let answer = read_answer(&host.run(&probe_command(&host.site, &question)).stdout)
+                .expect("answer");
             (answer.status, answer.line)
         };
-        assert_eq!(ask(r#"echo "$(cat index.html), $COLOUR, $TOKEN""#), (0, "hello, deep blue, t".into()), "{shell:?}");
-        assert_eq!(ask("echo not yet >&2; echo more; exit 4"), (4, "not yet".into()));
-        assert_eq!(ask("yes | head -c 1000000; exit 5"), (5, "y".into()), "{shell:?}");
+        assert_eq!(
+            ask(r#"echo "$(cat index.html), $COLOUR, $TOKEN""#),
+            (0, "hello, deep blue, t".into()),
+            "{shell:?}"
+        );
+        assert_eq!(
+            ask("echo not yet >&2; echo more; exit 4"),
+            (4, "not yet".into())
+        );
+        assert_eq!(
+            ask("yes | head -c 1000000; exit 5"),
+            (5, "y".into()),
+            "{shell:?}"
+        );
         let (status, _) = ask("sleep 60");
         assert!([124, 137, 143].contains(&status), "{shell:?}: {status}");
     }
@@ -498,14 +745,25 @@ fn a_service_of_another_user_runs_as_that_user_and_is_seen_and_stopped() {
     let mut launch = host.launch("a", &release);
     launch.user = Some("nobody".into());
     let instance = host.start(&launch);
-    assert_eq!(instance.listener, Listener::Own { address: host.site.host_address.clone() });
+    assert_eq!(
+        instance.listener,
+        Listener::Own {
+            address: host.site.host_address.clone()
+        }
+    );
     let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("status");
-    assert!(status.contains("\nUid:\t65534\t65534\t65534\t65534\n"), "{status}");
+    assert!(
+        status.contains("\nUid:\t65534\t65534\t65534\t65534\n"),
+        "{status}"
+    );
     assert!(host.stop("a").slots.is_empty());
 
     launch.user = Some("no-such-user".into());
     let refused = host.run(&start(&host.site, &launch)).failure();
-    assert!(refused.starts_with("there is no user no-such-user on this host"), "{refused}");
+    assert!(
+        refused.starts_with("there is no user no-such-user on this host"),
+        "{refused}"
+    );
     assert!(!host.slot().join("instance").exists());
 }
 
@@ -515,8 +773,22 @@ fn a_service_that_dies_later_is_seen_as_ended() {
     let release = Release::new("hello");
     host.stage(&release);
     host.start(&host.launch("a", &release));
-    assert!(Command::new("kill").args(["-KILL", &host.pid().to_string()]).status().expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &host.pid().to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
     wait_for("the end", || !host.instance(host.observe()).is_running());
     let ended = host.instance(host.observe());
-    assert_eq!((ended.process, ended.listener), (Process::Ended { how: "exited".into() }, Listener::Nobody));
+    assert_eq!(
+        (ended.process, ended.listener),
+        (
+            Process::Ended {
+                how: "exited".into()
+            },
+            Listener::Nobody
+        )
+    );
 }

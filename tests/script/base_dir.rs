@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ship::core::release::Driver;
 use ship::script::{
-    End, Needs, Question, Unreadable, check, claim, observe, probe_command, read_answer, read_check, read_reply, start,
+    End, Needs, Question, Unreadable, check, claim, observe, probe_command, read_answer,
+    read_check, read_reply, start,
 };
 
 use crate::host::{Host, Release, Shell, mode, now, shells};
@@ -25,7 +26,8 @@ fn is_root() -> bool {
     is_root
 }
 
-/// Makes directory `name` of the host's own directory, with this mode, and moves `base_dir` below it.
+/// Makes directory `name` of the host's own directory, with this mode, and moves `base_dir` below
+/// it.
 fn base_dir_below(host: &mut Host, name: &str, mode: u32) -> PathBuf {
     let dir = host.dir.path().join(name);
     fs::create_dir_all(&dir).expect("directory");
@@ -46,9 +48,15 @@ fn refusal(host: &Host) -> String {
         other => panic!("{other:?}"),
     };
     let looked = host.run(&observe(&host.site)).stdout;
-    assert_eq!(read_reply(&looked, now()), Err(Unreadable::Refused(why.clone())));
+    assert_eq!(
+        read_reply(&looked, now()),
+        Err(Unreadable::Refused(why.clone()))
+    );
     let checked = host.run(&check(&host.site, &Needs::NONE)).stdout;
-    assert_eq!(read_check(&checked, now()).expect("facts").0.problems, [why.as_str()]);
+    assert_eq!(
+        read_check(&checked, now()).expect("facts").0.problems,
+        [why.as_str()]
+    );
     let question = Question {
         port: host.port,
         release: Release::new("hello").id,
@@ -57,7 +65,8 @@ fn refusal(host: &Host) -> String {
         argv: vec!["true".into()],
         timeout: Duration::from_secs(5),
     };
-    let answer = read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer =
+        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
     assert_eq!((answer.status, answer.line), (126, why.clone()));
     why
 }
@@ -68,9 +77,19 @@ fn base_dir_is_refused_where_every_user_can_write_to_a_parent() {
         let mut host = Host::with(shell);
         let open = base_dir_below(&mut host, "open", 0o777);
         let why = refusal(&host);
-        let said = format!("is not safe: {} can be written to by every user", open.display());
-        assert!(why.contains(&said) && why.ends_with("or set another base_dir"), "{shell:?}: {why}");
-        assert_eq!(fs::read_dir(&open).expect("directory").count(), 0, "nothing is made there");
+        let said = format!(
+            "is not safe: {} can be written to by every user",
+            open.display()
+        );
+        assert!(
+            why.contains(&said) && why.ends_with("or set another base_dir"),
+            "{shell:?}: {why}"
+        );
+        assert_eq!(
+            fs::read_dir(&open).expect("directory").count(),
+            0,
+            "nothing is made there"
+        );
         fs::set_permissions(&open, Permissions::from_mode(0o1777)).expect("mode");
         host.order(&claim(&host.site));
         host.observe();
@@ -87,11 +106,18 @@ fn base_dir_is_refused_where_another_user_owns_a_part_of_the_path() {
     let theirs = dir.parent().expect("parent");
     give(theirs, NOBODY, NOBODY);
     let why = refusal(&host);
-    assert!(why.contains(&format!("{} belongs to user nobody", theirs.display())), "{why}");
+    assert!(
+        why.contains(&format!("{} belongs to user nobody", theirs.display())),
+        "{why}"
+    );
 
     // The user who logged in and called sudo could do as much anyway.
     let script = observe(&host.site);
-    let output = host.command(&script).env("SUDO_UID", NOBODY.to_string()).stdin(Stdio::null()).output();
+    let output = host
+        .command(&script)
+        .env("SUDO_UID", NOBODY.to_string())
+        .stdin(Stdio::null())
+        .output();
     let looked = String::from_utf8(output.expect("a shell").stdout).expect("text");
     assert!(read_reply(&looked, now()).is_ok(), "{looked}");
 
@@ -114,7 +140,13 @@ fn base_dir_is_refused_where_a_group_with_others_in_it_can_write() {
     let dir = base_dir_below(&mut host, "shared", 0o775);
     give(&dir, 0, NOBODY);
     let why = refusal(&host);
-    assert!(why.contains(&format!("{} can be written to by group {NOBODY}", dir.display())), "{why}");
+    assert!(
+        why.contains(&format!(
+            "{} can be written to by group {NOBODY}",
+            dir.display()
+        )),
+        "{why}"
+    );
     give(&dir, 0, 0);
     host.order(&claim(&host.site));
 }
@@ -144,7 +176,10 @@ fn base_dir_is_judged_by_where_its_links_lead_and_who_can_change_them() {
     symlink("round", closed.join("round")).expect("link");
     host.site.base_dir = closed.join("round/ship").to_str().expect("path").into();
     let why = host.run(&claim(&host.site)).failure();
-    assert!(why.ends_with("/closed/round is a symbolic link that leads nowhere"), "{why}");
+    assert!(
+        why.ends_with("/closed/round is a symbolic link that leads nowhere"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -163,7 +198,8 @@ fn lock_and_state_are_private_also_where_an_earlier_version_left_them_readable()
         // What the service's user has to get through.
         modes(&[("", 0o755), ("slots", 0o755), ("releases", 0o755)]);
         for (name, bits) in [("lock", 0o644), ("epoch", 0o644), ("tmp", 0o755)] {
-            fs::set_permissions(host.root().join(name), Permissions::from_mode(bits)).expect("mode");
+            fs::set_permissions(host.root().join(name), Permissions::from_mode(bits))
+                .expect("mode");
         }
         host.observe();
         modes(&[("lock", 0o644)]);
@@ -210,7 +246,11 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
     host.site.is_remote = true;
     host.start(&launch);
     host.wait_for_log("65534");
-    assert!(fs::read_to_string(&calls).expect("calls").ends_with(" ship-testpage\n"));
+    assert!(
+        fs::read_to_string(&calls)
+            .expect("calls")
+            .ends_with(" ship-testpage\n")
+    );
     let record = fs::read_to_string(host.slot().join("instance")).expect("record");
     assert!(record.contains("\nuser=ship-testpage\n"), "{record}");
     let question = Question {
@@ -221,14 +261,16 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
         argv: ["sh", "-c", "id -u"].map(String::from).to_vec(),
         timeout: Duration::from_secs(5),
     };
-    let answer = read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer =
+        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
     assert_eq!((answer.status, answer.line.as_str()), (0, "65534"));
 }
 
 /// What a check of the host finds, as the service's user would.
 fn checked(host: &Host, needs: &Needs<'_>) -> (Vec<String>, Vec<String>) {
     let ran = host.run(&moved(host, check(&host.site, needs)));
-    let (facts, _) = read_check(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let (facts, _) =
+        read_check(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     (facts.problems, facts.warnings)
 }
 
@@ -238,23 +280,54 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         return;
     }
     // Busybox has a setpriv that cannot become another user: there the directory is not tried.
-    for shell in shells().into_iter().filter(|shell| *shell != Shell::Busybox) {
+    for shell in shells()
+        .into_iter()
+        .filter(|shell| *shell != Shell::Busybox)
+    {
         let mut host = Host::with(shell);
         fs::set_permissions(host.dir.path(), Permissions::from_mode(0o755)).expect("mode");
         let barred = base_dir_below(&mut host, "barred", 0o700);
-        let needs = Needs { driver: Driver::Systemd, instances: true, ..Needs::NONE };
+        let needs = Needs {
+            driver: Driver::Systemd,
+            instances: true,
+            ..Needs::NONE
+        };
         let said = |user: &str| {
             format!(
-                "user {user} cannot enter {0}; let it in with chmod o+x {0}, or set another base_dir",
+                "user {user} cannot enter {0}; let it in with chmod o+x {0}, or set another \
+                 base_dir",
                 barred.display()
             )
         };
-        assert_eq!(checked(&host, &needs).0, [said("ship-testpage")], "{shell:?}: a user that is still to be made");
-        let nobody = Needs { user: Some("nobody"), ..needs };
+        assert_eq!(
+            checked(&host, &needs).0,
+            [said("ship-testpage")],
+            "{shell:?}: a user that is still to be made"
+        );
+        let nobody = Needs {
+            user: Some("nobody"),
+            ..needs
+        };
         assert_eq!(checked(&host, &nobody).0, [said("nobody")], "{shell:?}");
-        assert_eq!(checked(&host, &Needs { user: Some("root"), ..needs }).0, Vec::<String>::new());
-        let missing = Needs { user: Some("no-such-user"), ..needs };
-        assert_eq!(checked(&host, &missing).0, ["there is no user no-such-user here; create it, or name another user"]);
+        assert_eq!(
+            checked(
+                &host,
+                &Needs {
+                    user: Some("root"),
+                    ..needs
+                }
+            )
+            .0,
+            Vec::<String>::new()
+        );
+        let missing = Needs {
+            user: Some("no-such-user"),
+            ..needs
+        };
+        assert_eq!(
+            checked(&host, &missing).0,
+            ["there is no user no-such-user here; create it, or name another user"]
+        );
         fs::set_permissions(&barred, Permissions::from_mode(0o711)).expect("mode");
         assert_eq!(checked(&host, &needs).0, Vec::<String>::new());
     }
@@ -267,7 +340,12 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
         fs::set_permissions(host.dir.path(), Permissions::from_mode(0o755)).expect("mode");
         let units = host.dir.path().join("units");
         fs::create_dir(&units).expect("directory");
-        let needs = Needs { driver: Driver::Systemd, user: Some("root"), instances: true, ..Needs::NONE };
+        let needs = Needs {
+            driver: Driver::Systemd,
+            user: Some("root"),
+            instances: true,
+            ..Needs::NONE
+        };
         host.site.ports = vec![8081, 40000, 40001];
         let run = |needs: &Needs<'_>, mounts: &str, reserved: &str| {
             let file = |name: &str, text: &str| {
@@ -277,29 +355,53 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
             };
             let mut script = moved(&host, check(&host.site, needs));
             for (place, file) in [
-                ("/proc/sys/net/ipv4/ip_local_port_range", file("range", "32768\t60999\n")),
-                ("/proc/sys/net/ipv4/ip_local_reserved_ports", file("reserved", reserved)),
+                (
+                    "/proc/sys/net/ipv4/ip_local_port_range",
+                    file("range", "32768\t60999\n"),
+                ),
+                (
+                    "/proc/sys/net/ipv4/ip_local_reserved_ports",
+                    file("reserved", reserved),
+                ),
                 ("/proc/self/mounts", file("mounts", mounts)),
             ] {
-                script.text = script.text.replace(&format!("<{place}"), &format!("<{file}"));
+                script.text = script
+                    .text
+                    .replace(&format!("<{place}"), &format!("<{file}"));
             }
             let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
             (facts.problems, facts.warnings)
         };
-        let mounts = format!("a / ext4 rw,noexec 0 0\nb {} ext4 rw 0 0\n", host.dir.path().display());
-        let program = Needs { executes: Some("./server"), ..needs };
+        let mounts = format!(
+            "a / ext4 rw,noexec 0 0\nb {} ext4 rw 0 0\n",
+            host.dir.path().display()
+        );
+        let program = Needs {
+            executes: Some("./server"),
+            ..needs
+        };
         let (problems, warnings) = run(&program, &mounts, "1-7,40001\n");
         assert_eq!(problems, Vec::<String>::new(), "{shell:?}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with("port 40000 is one that this host may give to any outgoing connection (32768"));
+        assert!(warnings[0].starts_with(
+            "port 40000 is one that this host may give to any outgoing connection (32768"
+        ));
 
-        let mounts = format!("a / ext4 rw 0 0\nb {} ext4 rw,noexec 0 0\n", host.dir.path().display());
+        let mounts = format!(
+            "a / ext4 rw 0 0\nb {} ext4 rw,noexec 0 0\n",
+            host.dir.path().display()
+        );
         let said = format!(
-            "{} is mounted noexec, and ./server is executed there; mount it with exec, or set another base_dir",
+            "{} is mounted noexec, and ./server is executed there; mount it with exec, or set \
+             another base_dir",
             host.dir.path().display()
         );
         assert_eq!(run(&program, &mounts, "\n").0, [said]);
-        assert_eq!(run(&needs, &mounts, "\n").0, Vec::<String>::new(), "nothing is executed there");
+        assert_eq!(
+            run(&needs, &mounts, "\n").0,
+            Vec::<String>::new(),
+            "nothing is executed there"
+        );
 
         let unit = "ship-testpage@8081.service";
         symlink("/dev/null", units.join(unit)).expect("link");
@@ -317,12 +419,27 @@ fn start_leaves_a_masked_unit_alone() {
     fs::create_dir(&units).expect("directory");
     host.fake("useradd", "");
     host.fake("systemctl", "");
-    for unit in ["ship-testpage@.service".to_owned(), format!("ship-testpage@{}.service", host.port)] {
+    for unit in [
+        "ship-testpage@.service".to_owned(),
+        format!("ship-testpage@{}.service", host.port),
+    ] {
         symlink("/dev/null", units.join(&unit)).expect("link");
-        let launch = ship::script::Launch { driver: Driver::Systemd, ..host.launch("a", &release) };
+        let launch = ship::script::Launch {
+            driver: Driver::Systemd,
+            ..host.launch("a", &release)
+        };
         let refused = host.run(&moved(&host, start(&host.site, &launch)));
-        assert!(refused.failure().starts_with(&format!("the unit {unit} is masked on this host")), "{refused:?}");
-        assert!(fs::symlink_metadata(units.join(&unit)).expect("link").is_symlink());
+        assert!(
+            refused
+                .failure()
+                .starts_with(&format!("the unit {unit} is masked on this host")),
+            "{refused:?}"
+        );
+        assert!(
+            fs::symlink_metadata(units.join(&unit))
+                .expect("link")
+                .is_symlink()
+        );
         fs::remove_file(units.join(&unit)).expect("link");
     }
 }

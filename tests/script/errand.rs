@@ -18,7 +18,11 @@ fn order(release: &Release, script: &str) -> Errand {
         driver: Driver::Process,
         user: None,
         argv: ["sh", "-c", script].map(String::from).to_vec(),
-        env: [pair(("COLOUR", "deep $blue")), pair(("SHIP_VERSION", "none"))].into(),
+        env: [
+            pair(("COLOUR", "deep $blue")),
+            pair(("SHIP_VERSION", "none")),
+        ]
+        .into(),
         ship_env: BTreeMap::from([pair(("SHIP_VERSION", "0.8"))]),
         timeout: Duration::from_mins(1),
         mark: None,
@@ -26,15 +30,25 @@ fn order(release: &Release, script: &str) -> Errand {
 }
 
 fn marked(release: &Release, script: &str, note: &str) -> Errand {
-    Errand { mark: Some(Mark { id: "2026-11-add-email".into(), note: note.into() }), ..order(release, script) }
+    Errand {
+        mark: Some(Mark {
+            id: "2026-11-add-email".into(),
+            note: note.into(),
+        }),
+        ..order(release, script)
+    }
 }
 
 fn run(host: &Host, order: &Errand) -> ErrandEnd {
     let ran = host.run(&errand(&host.site, order));
     assert_eq!(ran.stderr, "");
-    let (end, observation) = read_errand(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let (end, observation) =
+        read_errand(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     assert!(observation.epoch <= Epoch(8) && observation.hooks.is_empty());
-    assert_eq!(fs::read_dir(host.root().join("tmp")).expect("tmp").count(), 0);
+    assert_eq!(
+        fs::read_dir(host.root().join("tmp")).expect("tmp").count(),
+        0
+    );
     end
 }
 
@@ -52,7 +66,11 @@ fn an_errand_runs_in_its_release_with_its_environment_and_secrets() {
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
         host.stage(&release);
         let script = "cat index.html; echo; echo $COLOUR $TOKEN $SHIP_VERSION >&2; cat";
-        assert_eq!(done(run(&host, &order(&release, script))).output, ["hello", "deep $blue t 0.8"], "{shell:?}");
+        assert_eq!(
+            done(run(&host, &order(&release, script))).output,
+            ["hello", "deep $blue t 0.8"],
+            "{shell:?}"
+        );
     }
 }
 
@@ -63,12 +81,29 @@ fn what_is_marked_is_made_once() {
         let release = Release::new("hello");
         host.stage(&release);
         let script = "echo made >>../../../made; echo now";
-        assert_eq!(done(run(&host, &marked(&release, script, "revision 7"))).output, ["now"], "{shell:?}");
+        assert_eq!(
+            done(run(&host, &marked(&release, script, "revision 7"))).output,
+            ["now"],
+            "{shell:?}"
+        );
         let again = run(&host, &marked(&release, script, "revision 8"));
-        assert_eq!(again, ErrandEnd::AlreadyDone { note: "revision 7".into() }, "{shell:?}");
-        assert_eq!(fs::read_to_string(host.root().join("made")).expect("made"), "made\n");
+        assert_eq!(
+            again,
+            ErrandEnd::AlreadyDone {
+                note: "revision 7".into()
+            },
+            "{shell:?}"
+        );
+        assert_eq!(
+            fs::read_to_string(host.root().join("made")).expect("made"),
+            "made\n"
+        );
         done(run(&host, &order(&release, script)));
-        assert_eq!(fs::read_to_string(host.root().join("made")).expect("made"), "made\nmade\n", "what is not, is not");
+        assert_eq!(
+            fs::read_to_string(host.root().join("made")).expect("made"),
+            "made\nmade\n",
+            "what is not, is not"
+        );
     }
 }
 
@@ -78,10 +113,27 @@ fn what_fails_is_said_and_not_remembered() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let failed = run(&host, &marked(&release, "echo one; echo no such table; exit 3", "revision 7"));
-        let ErrandEnd::Failed { why, run: Some(ran) } = failed else { panic!("{failed:?}") };
+        let failed = run(
+            &host,
+            &marked(
+                &release,
+                "echo one; echo no such table; exit 3",
+                "revision 7",
+            ),
+        );
+        let ErrandEnd::Failed {
+            why,
+            run: Some(ran),
+        } = failed
+        else {
+            panic!("{failed:?}")
+        };
         assert_eq!(why, "it ended with exit status 3: no such table");
-        assert_eq!((ran.end, ran.output), (RunEnd::Exit(3), vec!["one".into(), "no such table".into()]), "{shell:?}");
+        assert_eq!(
+            (ran.end, ran.output),
+            (RunEnd::Exit(3), vec!["one".into(), "no such table".into()]),
+            "{shell:?}"
+        );
         done(run(&host, &marked(&release, "true", "revision 8")));
     }
 }
@@ -92,10 +144,30 @@ fn what_takes_too_long_is_ended() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let order = marked(&release, "trap '' TERM; echo began; sleep 50 & sleep 50", "revision 7");
-        let end = run(&host, &Errand { timeout: Duration::from_secs(1), ..order });
-        let ErrandEnd::Failed { why, run: Some(run) } = end else { panic!("{end:?}") };
-        assert_eq!((why.as_str(), run.end), ("it did not end within 1 s: began", RunEnd::TimedOut), "{shell:?}");
+        let order = marked(
+            &release,
+            "trap '' TERM; echo began; sleep 50 & sleep 50",
+            "revision 7",
+        );
+        let end = run(
+            &host,
+            &Errand {
+                timeout: Duration::from_secs(1),
+                ..order
+            },
+        );
+        let ErrandEnd::Failed {
+            why,
+            run: Some(run),
+        } = end
+        else {
+            panic!("{end:?}")
+        };
+        assert_eq!(
+            (why.as_str(), run.end),
+            ("it did not end within 1 s: began", RunEnd::TimedOut),
+            "{shell:?}"
+        );
         assert!(!host.root().join("migrations/2026-11-add-email").exists());
     }
 }
@@ -106,7 +178,13 @@ fn what_is_not_on_the_host_cannot_be_run() {
     let (release, other) = (Release::new("hello"), Release::new("other"));
     host.stage(&release);
     let end = run(&host, &order(&other, "true"));
-    assert_eq!(end, ErrandEnd::Failed { why: "the release is not on this host".into(), run: None });
+    assert_eq!(
+        end,
+        ErrandEnd::Failed {
+            why: "the release is not on this host".into(),
+            run: None
+        }
+    );
 }
 
 #[test]
@@ -142,5 +220,10 @@ fn an_errand_whose_controller_is_gone_is_made_to_its_end() {
     wait_for("its begin", || host.root().join("begun").exists());
     fs::write(host.root().join("go"), "").expect("file");
     child.wait().expect("wait");
-    assert_eq!(run(&host, &order), ErrandEnd::AlreadyDone { note: "revision 7".into() });
+    assert_eq!(
+        run(&host, &order),
+        ErrandEnd::AlreadyDone {
+            note: "revision 7".into()
+        }
+    );
 }

@@ -35,9 +35,18 @@ fn a_newer_epoch_is_stored_and_an_older_one_refused() {
         ];
         for order in orders {
             let reply = host.ask(&order);
-            assert_eq!(reply.end, End::Fenced { seen: Epoch(1 << 40) }, "{shell:?}");
+            assert_eq!(
+                reply.end,
+                End::Fenced {
+                    seen: Epoch(1 << 40)
+                },
+                "{shell:?}"
+            );
             assert_eq!(reply.observation.releases, [release.id.clone()].into());
-            assert!(host.instance(reply.observation).is_running(), "it reports, but does nothing");
+            assert!(
+                host.instance(reply.observation).is_running(),
+                "it reports, but does nothing"
+            );
         }
         assert_eq!(epoch_file(&host).trim_end(), format!("{} 1", 1_u64 << 40));
         assert_eq!(host.observe().epoch, Epoch(1 << 40), "looking is free");
@@ -64,8 +73,13 @@ fn host_refuses_orders_for_another_fleet_than_its_record_names() {
         ];
         for order in orders {
             let reply = host.ask(&order);
-            let End::Failed(why) = reply.end else { panic!("{shell:?}: {:?}", reply.end) };
-            assert!(why.ends_with("belongs to the fleet production, not to staging: nothing was done"), "{why}");
+            let End::Failed(why) = reply.end else {
+                panic!("{shell:?}: {:?}", reply.end)
+            };
+            assert!(
+                why.ends_with("belongs to the fleet production, not to staging: nothing was done"),
+                "{why}"
+            );
             assert_eq!(
                 (reply.observation.epoch, reply.observation.owner.clone()),
                 (Epoch(7), Some(owner("production")))
@@ -75,7 +89,14 @@ fn host_refuses_orders_for_another_fleet_than_its_record_names() {
 
         fs::remove_file(host.root().join("owner")).expect("the record");
         let taken = host.order(&claim(&host.site)).owner;
-        assert_eq!(taken, Some(Owner { epoch: Epoch(9), ..owner("staging") }), "a host without a record is free");
+        assert_eq!(
+            taken,
+            Some(Owner {
+                epoch: Epoch(9),
+                ..owner("staging")
+            }),
+            "a host without a record is free"
+        );
     }
 }
 
@@ -94,7 +115,9 @@ fn a_rollout_that_took_over_during_a_transfer_fences_its_end() {
     let release = Release::new("hello");
     let mut sender = host.spawn(&host.stage_script(&release));
     let tmp = host.root().join("tmp");
-    wait_for("the sender", || fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0));
+    wait_for("the sender", || {
+        fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0)
+    });
     host.site.epoch = Epoch(8);
     host.stop("nothing");
     let bytes = fs::read(&release.path).expect("artifact");
@@ -125,12 +148,24 @@ fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
         host.order(&claim(&host.site));
         for order in late {
             let reply = host.ask(&order);
-            assert_eq!(reply.end, End::Late { taken: ActionId(10) }, "{shell:?}");
+            assert_eq!(
+                reply.end,
+                End::Late {
+                    taken: ActionId(10)
+                },
+                "{shell:?}"
+            );
             assert_eq!(reply.observation.releases, [release.id.clone()].into());
-            assert!(host.instance(reply.observation).is_running(), "it reports, but does nothing");
+            assert!(
+                host.instance(reply.observation).is_running(),
+                "it reports, but does nothing"
+            );
         }
         assert_eq!(epoch_file(&host).trim_end(), "7 10");
-        assert!(host.stop("a").slots.is_empty(), "the same order again is carried out");
+        assert!(
+            host.stop("a").slots.is_empty(),
+            "the same order again is carried out"
+        );
 
         // The numbers of another rollout begin anew.
         host.site.epoch = Epoch(8);
@@ -147,7 +182,9 @@ fn a_transfer_whose_rollout_has_gone_on_without_it_ends_late() {
     let script = host.stage_script(&release);
     let mut sender = host.spawn(&script);
     let tmp = host.root().join("tmp");
-    wait_for("the sender", || fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0));
+    wait_for("the sender", || {
+        fs::read_dir(&tmp).is_ok_and(|dir| dir.count() > 0)
+    });
     host.site.order = ActionId(2);
     host.order(&claim(&host.site));
     let mut bytes = script.input.head;
@@ -169,7 +206,10 @@ fn an_epoch_stored_before_orders_had_numbers_is_read() {
         host.order(&claim(&host.site));
         assert_eq!(epoch_file(&host).trim_end(), "7 1", "{shell:?}");
         fs::write(host.root().join("epoch"), "8\n").expect("epoch");
-        assert_eq!(host.ask(&claim(&host.site)).end, End::Fenced { seen: Epoch(8) });
+        assert_eq!(
+            host.ask(&claim(&host.site)).end,
+            End::Fenced { seen: Epoch(8) }
+        );
         host.site.epoch = Epoch(8);
         assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
     }
@@ -183,7 +223,10 @@ fn an_epoch_that_is_no_number_lets_nobody_in() {
         fs::write(host.root().join("epoch"), wrong).expect("epoch");
         let ran = host.run(&host.halt("a", Duration::ZERO));
         let why = "/epoch holds no number";
-        assert!(ran.stdout.contains("end=failed ") && ran.stdout.contains(why), "{wrong:?}: {ran:?}");
+        assert!(
+            ran.stdout.contains("end=failed ") && ran.stdout.contains(why),
+            "{wrong:?}: {ran:?}"
+        );
     }
 }
 
@@ -193,20 +236,38 @@ fn a_script_that_waits_in_vain_says_for_whom() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        host.start(&host.launch_sh("a", &release, "trap '' TERM; echo up; while :; do sleep 0.05; done"));
+        host.start(&host.launch_sh(
+            "a",
+            &release,
+            "trap '' TERM; echo up; while :; do sleep 0.05; done",
+        ));
         host.wait_for_log("up");
         let mut holder = host.spawn(&host.halt("a", Duration::from_secs(5)));
         let lock = host.root().join("lock");
         let expected = format!("stop, epoch 7, order 1, pid {}", holder.id());
-        wait_for("the lock", || fs::read_to_string(&lock).is_ok_and(|lock| lock.contains(&expected)));
+        wait_for("the lock", || {
+            fs::read_to_string(&lock).is_ok_and(|lock| lock.contains(&expected))
+        });
 
         let reply = host.ask(&impatient(prune(&host.site, &[release.id.clone()].into())));
-        assert_eq!(reply.end, End::LockBusy { holder: format!("{expected}, for 0 s") }, "{shell:?}");
+        assert_eq!(
+            reply.end,
+            End::LockBusy {
+                holder: format!("{expected}, for 0 s")
+            },
+            "{shell:?}"
+        );
         assert_eq!(reply.observation.releases.len(), 1);
         // Looking takes no lock.
         assert!(host.instance(host.observe()).is_running());
         let pid = host.pid().to_string();
-        assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args(["-KILL", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
         assert!(holder.wait().expect("status").success());
     }
 }
@@ -223,12 +284,28 @@ fn process_that_holds_the_lock_without_a_note_is_named() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("flock");
-    wait_for("the lock", || !Command::new("flock").arg("-n").arg(&lock).arg("true").status().expect("flock").success());
+    wait_for("the lock", || {
+        !Command::new("flock")
+            .arg("-n")
+            .arg(&lock)
+            .arg("true")
+            .status()
+            .expect("flock")
+            .success()
+    });
     let reply = host.ask(&impatient(claim(&host.site)));
     drop(holder.stdin.take());
     holder.wait().expect("flock");
-    let End::LockBusy { holder: said } = reply.end else { panic!("{reply:?}") };
-    assert_eq!(said, format!("pid {} (flock), which is not a script of ship's", holder.id()));
+    let End::LockBusy { holder: said } = reply.end else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(
+        said,
+        format!(
+            "pid {} (flock), which is not a script of ship's",
+            holder.id()
+        )
+    );
 }
 
 #[test]
@@ -237,8 +314,16 @@ fn a_service_does_not_inherit_the_lock() {
     let release = Release::new("hello");
     host.stage(&release);
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
-    assert_eq!(host.ask(&impatient(host.halt("another", Duration::ZERO))).end, End::Done);
-    let free = Command::new("flock").arg("-n").arg(host.root().join("lock")).arg("true").status();
+    assert_eq!(
+        host.ask(&impatient(host.halt("another", Duration::ZERO)))
+            .end,
+        End::Done
+    );
+    let free = Command::new("flock")
+        .arg("-n")
+        .arg(host.root().join("lock"))
+        .arg("true")
+        .status();
     assert!(free.expect("flock").success());
 }
 
@@ -248,7 +333,10 @@ fn a_directory_that_cannot_be_made_is_a_failure_in_words() {
     fs::write(host.dir.path().join("file"), "").expect("file");
     host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
     let why = host.run(&host.halt("a", Duration::ZERO)).failure();
-    assert!(why.contains("mkdir") && why.contains("Not a directory"), "{why}");
+    assert!(
+        why.contains("mkdir") && why.contains("Not a directory"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -257,7 +345,10 @@ fn a_script_whose_reader_has_gone_still_finishes_its_work() {
     let release = Release::new("hello");
     host.stage(&release);
     let mut child = host
-        .command(&start(&host.site, &host.launch_sh("a", &release, "exec sleep 60")))
+        .command(&start(
+            &host.site,
+            &host.launch_sh("a", &release, "exec sleep 60"),
+        ))
         .stdin(Stdio::null())
         .spawn()
         .expect("a shell");
@@ -269,7 +360,9 @@ fn a_script_whose_reader_has_gone_still_finishes_its_work() {
 
 /// The script, with hardly any patience for the lock.
 fn impatient(script: Script) -> Script {
-    let text = script.text.replace("LOCK_WAIT_CS='1000'", "LOCK_WAIT_CS='5'");
+    let text = script
+        .text
+        .replace("LOCK_WAIT_CS='1000'", "LOCK_WAIT_CS='5'");
     assert_ne!(text, script.text);
     Script { text, ..script }
 }

@@ -4,11 +4,15 @@ use std::fs;
 
 use ship::core::names::{ActionId, Epoch, Slot};
 use ship::core::traffic::{Gate, Server, View};
-use ship::script::{End, Gatekeeper, Script, Turn, look_at_gatekeepers, read_view, switch_gatekeeper};
+use ship::script::{
+    End, Gatekeeper, Script, Turn, look_at_gatekeepers, read_view, switch_gatekeeper,
+};
 
 use crate::host::{Host, Shell, shells};
 
-const OPEN: Turn = Turn::Open { weight_percent: None };
+const OPEN: Turn = Turn::Open {
+    weight_percent: None,
+};
 
 /// A balancer of two slots: what it is told it notes, and what remains to each slot is in a file.
 struct Balancer {
@@ -54,7 +58,9 @@ impl Balancer {
     }
 
     fn told(&self) -> String {
-        fs::read_to_string(self.host.dir.path().join("told")).unwrap_or_default().replace("it's ", "")
+        fs::read_to_string(self.host.dir.path().join("told"))
+            .unwrap_or_default()
+            .replace("it's ", "")
     }
 
     fn run(&self, script: &Script) -> (End, View) {
@@ -64,7 +70,12 @@ impl Balancer {
     }
 
     fn turn(&self, number: usize, turn: Turn) -> (End, View) {
-        self.run(&switch_gatekeeper(&self.host.site, &self.all, &self.all[number], turn))
+        self.run(&switch_gatekeeper(
+            &self.host.site,
+            &self.all,
+            &self.all[number],
+            turn,
+        ))
     }
 
     fn look(&self) -> View {
@@ -84,15 +95,37 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
         let balancer = Balancer::with(shell);
         assert_eq!(balancer.look(), View::default(), "{shell:?}");
         let (end, view) = balancer.turn(0, OPEN);
-        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server { gate: Gate::Open, ..Server::default() }));
-        assert_eq!((view.servers.len(), view.epoch), (1, Some(balancer.host.site.epoch)));
+        assert_eq!(
+            (end, balancer.server(&view, 0)),
+            (
+                End::Done,
+                Server {
+                    gate: Gate::Open,
+                    ..Server::default()
+                }
+            )
+        );
+        assert_eq!(
+            (view.servers.len(), view.epoch),
+            (1, Some(balancer.host.site.epoch))
+        );
         let (end, view) = balancer.turn(0, Turn::Close);
-        let closed = Server { in_flight: 2, ..Server::default() };
+        let closed = Server {
+            in_flight: 2,
+            ..Server::default()
+        };
         assert_eq!((end, balancer.server(&view, 0)), (End::Done, closed));
         balancer.write("left-8081", "0\n");
         let (end, view) = balancer.turn(0, Turn::Cut);
-        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server::default()));
-        assert_eq!(balancer.told(), "admit 8081\ndrain 8081\ncut 8081\n", "{shell:?}");
+        assert_eq!(
+            (end, balancer.server(&view, 0)),
+            (End::Done, Server::default())
+        );
+        assert_eq!(
+            balancer.told(),
+            "admit 8081\ndrain 8081\ncut 8081\n",
+            "{shell:?}"
+        );
         assert_eq!(balancer.look(), view);
     }
 }
@@ -105,7 +138,11 @@ fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
         balancer.remove("left-8081");
         balancer.host.site.epoch = Epoch(8);
         let (end, view) = balancer.turn(1, OPEN);
-        assert_eq!((end, balancer.server(&view, 0)), (End::Done, Server::default()), "{shell:?}");
+        assert_eq!(
+            (end, balancer.server(&view, 0)),
+            (End::Done, Server::default()),
+            "{shell:?}"
+        );
     }
 }
 
@@ -115,21 +152,35 @@ fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
         let balancer = Balancer::with(shell);
         balancer.remove("admit-8081");
         let (end, view) = balancer.turn(0, OPEN);
-        assert!(matches!(&end, End::Failed(why) if why.contains("No such file")), "{shell:?} {end:?}");
+        assert!(
+            matches!(&end, End::Failed(why) if why.contains("No such file")),
+            "{shell:?} {end:?}"
+        );
         assert_eq!(balancer.server(&view, 0).gate, Gate::Closed);
         assert_eq!(balancer.told(), "admit 8081\ndrain 8081\n");
 
         balancer.remove("drain-8081");
         let (end, view) = balancer.turn(0, OPEN);
         assert!(matches!(end, End::Failed(_)));
-        let half = Server { gate: Gate::Open, weight_percent: Some(0), ..Server::default() };
-        assert_eq!(balancer.server(&view, 0), half, "nobody knows: it may get requests, and is not to be counted on");
+        let half = Server {
+            gate: Gate::Open,
+            weight_percent: Some(0),
+            ..Server::default()
+        };
+        assert_eq!(
+            balancer.server(&view, 0),
+            half,
+            "nobody knows: it may get requests, and is not to be counted on"
+        );
         let (end, view) = balancer.turn(0, Turn::Close);
         assert!(matches!(end, End::Failed(_)));
         assert_eq!(balancer.server(&view, 0), half);
         balancer.write("admit-8081", "");
         let (end, view) = balancer.turn(0, OPEN);
-        assert_eq!((end, balancer.server(&view, 0).weight_percent), (End::Done, None));
+        assert_eq!(
+            (end, balancer.server(&view, 0).weight_percent),
+            (End::Done, None)
+        );
     }
 }
 
@@ -141,8 +192,16 @@ fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
         balancer.host.site.order = ActionId(9);
         assert_eq!(balancer.turn(0, OPEN).0, End::Done);
         balancer.host.site.order = ActionId(5);
-        assert_eq!(balancer.turn(1, OPEN).0, End::Done, "orders for different slots come in any order");
-        assert_eq!(balancer.turn(0, Turn::Close).0, End::Late { taken: ActionId(9) }, "{shell:?}");
+        assert_eq!(
+            balancer.turn(1, OPEN).0,
+            End::Done,
+            "orders for different slots come in any order"
+        );
+        assert_eq!(
+            balancer.turn(0, Turn::Close).0,
+            End::Late { taken: ActionId(9) },
+            "{shell:?}"
+        );
         balancer.host.site.epoch = Epoch(epoch.0 - 1);
         balancer.host.site.order = ActionId(10);
         assert_eq!(balancer.turn(0, Turn::Close).0, End::Fenced { seen: epoch });
@@ -156,11 +215,18 @@ fn what_prints_no_number_is_said() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
         balancer.write("left-8081", "a\nfew\n");
-        let ran =
-            balancer.host.run(&switch_gatekeeper(&balancer.host.site, &balancer.all, &balancer.all[0], Turn::Close));
-        let why = read_view(&ran.stdout).expect_err("nobody knows what remains").to_string();
+        let ran = balancer.host.run(&switch_gatekeeper(
+            &balancer.host.site,
+            &balancer.all,
+            &balancer.all[0],
+            Turn::Close,
+        ));
+        let why = read_view(&ran.stdout)
+            .expect_err("nobody knows what remains")
+            .to_string();
         assert!(
-            why.contains("what remains to web1:8081 printed no number") && why.contains("a few (status 0)"),
+            why.contains("what remains to web1:8081 printed no number")
+                && why.contains("a few (status 0)"),
             "{why}"
         );
     }

@@ -33,8 +33,11 @@ impl Guarded {
         };
         guarded.host.stage(&guarded.old);
         guarded.host.stage(&guarded.new);
-        let mut launch =
-            guarded.host.launch_sh("old", &guarded.old, "echo up: $(cat index.html) $COLOUR $TOKEN; exec sleep 60");
+        let mut launch = guarded.host.launch_sh(
+            "old",
+            &guarded.old,
+            "echo up: $(cat index.html) $COLOUR $TOKEN; exec sleep 60",
+        );
         launch.env.insert("COLOUR".into(), "deep blue".into());
         guarded.host.start(&launch);
         guarded.host.wait_for_log("up: old deep blue t");
@@ -54,7 +57,11 @@ impl Guarded {
     }
 
     fn start_new(&self) {
-        self.host.start(&self.host.launch_sh("new", &self.new, "echo up: $(cat index.html); exec sleep 60"));
+        self.host.start(&self.host.launch_sh(
+            "new",
+            &self.new,
+            "echo up: $(cat index.html); exec sleep 60",
+        ));
         self.host.wait_for_log("up: new");
     }
 
@@ -63,13 +70,20 @@ impl Guarded {
     }
 
     fn kept(&self) -> PathBuf {
-        self.host.root().join("armed").join(self.host.port.to_string())
+        self.host
+            .root()
+            .join("armed")
+            .join(self.host.port.to_string())
     }
 
     /// What the timer runs, as it is kept now.
     fn restore(&self) -> Script {
         let text = fs::read_to_string(self.kept().join("restore")).expect("the script");
-        Script { text, input: Input::default(), deadline: Duration::from_secs(30) }
+        Script {
+            text,
+            input: Input::default(),
+            deadline: Duration::from_secs(30),
+        }
     }
 
     /// Lets the time be over for a script that is run by hand.
@@ -86,21 +100,36 @@ impl Guarded {
     }
 
     fn end_waiting(&self) {
-        for pid in self.waiting().iter().flat_map(|waiting| session_members(waiting)) {
-            let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+        for pid in self
+            .waiting()
+            .iter()
+            .flat_map(|waiting| session_members(waiting))
+        {
+            let _ = Command::new("kill")
+                .args(["-KILL", &pid])
+                .stderr(Stdio::null())
+                .status();
         }
     }
 
     fn present(&self) -> Option<String> {
         let record = fs::read_to_string(self.host.slot().join("instance")).ok()?;
-        record.lines().find_map(|line| line.strip_prefix("name=")).map(str::to_owned)
+        record
+            .lines()
+            .find_map(|line| line.strip_prefix("name="))
+            .map(str::to_owned)
     }
 
     /// Waits until the old instance runs again, and gives the session of its process.
     fn await_old(&self) -> String {
-        wait_for("the old instance", || self.host.observe().armed.is_empty() && self.present().is_some());
+        wait_for("the old instance", || {
+            self.host.observe().armed.is_empty() && self.present().is_some()
+        });
         let instance = self.host.instance(self.host.observe());
-        assert_eq!((instance.name, instance.process), (InstanceId::from("old"), Process::Running));
+        assert_eq!(
+            (instance.name, instance.process),
+            (InstanceId::from("old"), Process::Running)
+        );
         assert_eq!(instance.release, self.old.id);
         self.host.pid().to_string()
     }
@@ -113,8 +142,14 @@ impl Guarded {
 
     fn start_by_systemd(&self, name: &str, release: &Release, stop_timeout: Duration) {
         let launch = self.host.launch(name, release);
-        let launch = Launch { driver: Driver::Systemd, stop_timeout, settle: Duration::ZERO, ..launch };
-        self.host.order(&moved(&self.host, start(&self.host.site, &launch)));
+        let launch = Launch {
+            driver: Driver::Systemd,
+            stop_timeout,
+            settle: Duration::ZERO,
+            ..launch
+        };
+        self.host
+            .order(&moved(&self.host, start(&self.host.site, &launch)));
     }
 
     /// An order to stop, on the host of the test's own.
@@ -122,13 +157,30 @@ impl Guarded {
         let script = self.halt(restore_after);
         let dir = self.host.dir.path().join("units");
         let head = String::from_utf8(script.input.head.clone()).expect("text");
-        let head = head.replace("UNIT_DIR='/etc/systemd/system'", &format!("UNIT_DIR='{}'", dir.display()));
-        moved(&self.host, Script { input: Input { head: head.into_bytes(), file: None }, ..script })
+        let head = head.replace(
+            "UNIT_DIR='/etc/systemd/system'",
+            &format!("UNIT_DIR='{}'", dir.display()),
+        );
+        moved(
+            &self.host,
+            Script {
+                input: Input {
+                    head: head.into_bytes(),
+                    file: None,
+                },
+                ..script
+            },
+        )
     }
 
     fn unit(&self) -> String {
-        fs::read_to_string(self.host.dir.path().join(format!("units/ship-testpage@{}.service", self.host.port)))
-            .expect("unit")
+        fs::read_to_string(
+            self.host
+                .dir
+                .path()
+                .join(format!("units/ship-testpage@{}.service", self.host.port)),
+        )
+        .expect("unit")
     }
 }
 
@@ -142,23 +194,41 @@ impl Drop for Guarded {
 fn an_instance_that_nobody_replaces_is_back_in_time() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
-        let (before, pid) = (guarded.host.instance(guarded.host.observe()), guarded.host.pid());
+        let (before, pid) = (
+            guarded.host.instance(guarded.host.observe()),
+            guarded.host.pid(),
+        );
         let began = Instant::now();
         let stopped = guarded.host.order(&guarded.halt(Duration::from_secs(1)));
-        assert_eq!((stopped.slots.len(), stopped.armed), (0, [guarded.host.port].into()), "{shell:?}");
+        assert_eq!(
+            (stopped.slots.len(), stopped.armed),
+            (0, [guarded.host.port].into()),
+            "{shell:?}"
+        );
         assert!(session_members(&pid.to_string()).is_empty());
         let waiting = guarded.waiting().expect("a process");
         guarded.await_old();
         assert!(began.elapsed() >= Duration::from_secs(1), "{shell:?}");
         let after = guarded.host.instance(guarded.host.observe());
-        assert!(after.started >= before.started + Duration::from_secs(1), "its age counts from now");
-        assert_eq!((after.revision, guarded.host.pid() == pid), (before.revision, false));
+        assert!(
+            after.started >= before.started + Duration::from_secs(1),
+            "its age counts from now"
+        );
+        assert_eq!(
+            (after.revision, guarded.host.pid() == pid),
+            (before.revision, false)
+        );
         // In its own release and with its own environment; a person finds out why.
         guarded.host.wait_for_log("up: old deep blue t");
         guarded.host.wait_for_log("ship: old is back on port");
-        wait_for("the end of the timer", || session_members(&waiting).is_empty());
+        wait_for("the end of the timer", || {
+            session_members(&waiting).is_empty()
+        });
         assert!(!guarded.kept().exists());
-        assert!(guarded.host.stop("old").slots.is_empty(), "it is an instance like any other");
+        assert!(
+            guarded.host.stop("old").slots.is_empty(),
+            "it is an instance like any other"
+        );
     }
 }
 
@@ -182,16 +252,28 @@ fn a_successor_that_is_confirmed_stays() {
         let guarded = Guarded::new(shell);
         guarded.host.order(&guarded.halt(LONG));
         guarded.start_new();
-        let (pid, waiting, late) = (guarded.host.pid(), guarded.waiting().expect("a process"), guarded.restore());
+        let (pid, waiting, late) = (
+            guarded.host.pid(),
+            guarded.waiting().expect("a process"),
+            guarded.restore(),
+        );
         assert!(!session_members(&waiting).is_empty());
         assert!(guarded.disarm().armed.is_empty(), "{shell:?}");
         assert!(!guarded.kept().exists());
-        wait_for("the end of the timer", || session_members(&waiting).is_empty());
-        assert!(guarded.disarm().armed.is_empty(), "twice is as good as once");
+        wait_for("the end of the timer", || {
+            session_members(&waiting).is_empty()
+        });
+        assert!(
+            guarded.disarm().armed.is_empty(),
+            "twice is as good as once"
+        );
         // One that fires for all that.
         let ran = guarded.host.run(&late);
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
-        assert_eq!((guarded.present().as_deref(), guarded.host.pid()), (Some("new"), pid));
+        assert_eq!(
+            (guarded.present().as_deref(), guarded.host.pid()),
+            (Some("new"), pid)
+        );
     }
 }
 
@@ -212,7 +294,9 @@ fn it_waits_for_whoever_is_at_work() {
     let lock = fs::File::open(guarded.host.root().join("lock")).expect("the lock");
     lock.lock().expect("nobody else is there");
     // This test has it open as well.
-    wait_for("the timer", || openers(&guarded.host.root().join("lock")).len() > 1);
+    wait_for("the timer", || {
+        openers(&guarded.host.root().join("lock")).len() > 1
+    });
     assert_eq!(guarded.present(), None);
     lock.unlock().expect("ours");
     guarded.await_old();
@@ -261,7 +345,13 @@ fn fired_twice_it_comes_back_once() {
     let pid = guarded.await_old();
     guarded.host.run(&restore);
     assert_eq!(guarded.host.pid().to_string(), pid);
-    assert_eq!(fs::read_to_string(guarded.host.slot().join("log")).expect("log").matches("up: old").count(), 1);
+    assert_eq!(
+        fs::read_to_string(guarded.host.slot().join("log"))
+            .expect("log")
+            .matches("up: old")
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -276,7 +366,11 @@ fn disarmed_while_it_fires_it_is_one_or_the_other() {
         assert!(guarded.disarm().armed.is_empty());
         let present = guarded.present().expect("an instance");
         assert!(fires.wait().expect("status").success());
-        assert_eq!(guarded.present().as_ref(), Some(&present), "after the answer nothing changes any more");
+        assert_eq!(
+            guarded.present().as_ref(),
+            Some(&present),
+            "after the answer nothing changes any more"
+        );
         let instance = guarded.host.instance(guarded.host.observe());
         assert!(instance.is_running(), "{instance:?}");
     }
@@ -307,7 +401,11 @@ fn an_order_that_died_before_it_stopped_anything_leaves_the_instance_alone() {
         guarded.host.run(&Script { text, ..script });
         assert_eq!(guarded.host.observe().armed, [guarded.host.port].into());
         guarded.fire();
-        assert_eq!((guarded.await_old(), guarded.kept().exists()), (pid.to_string(), false), "{shell:?}");
+        assert_eq!(
+            (guarded.await_old(), guarded.kept().exists()),
+            (pid.to_string(), false),
+            "{shell:?}"
+        );
     }
 }
 
@@ -319,39 +417,70 @@ fn the_same_order_again_arms_and_stops_what_is_still_there() {
     guarded.host.run(&Script { text, ..script });
     let first = guarded.waiting().expect("a process");
     assert!(guarded.host.order(&guarded.halt(LONG)).slots.is_empty());
-    wait_for("the end of the first timer", || session_members(&first).is_empty());
+    wait_for("the end of the first timer", || {
+        session_members(&first).is_empty()
+    });
     assert!(!session_members(&guarded.waiting().expect("a process")).is_empty());
     let again = guarded.host.order(&guarded.halt(LONG));
-    assert_eq!((again.slots.len(), again.armed.len()), (0, 1), "nothing is left to be done");
+    assert_eq!(
+        (again.slots.len(), again.armed.len()),
+        (0, 1),
+        "nothing is left to be done"
+    );
 }
 
 #[test]
 fn what_cannot_be_brought_back_is_not_stopped() {
     let guarded = Guarded::new(Shell::Sh);
     let pid = guarded.host.pid();
-    guarded.host.fake("cp", "echo 'cp: No space left on device' >&2; exit 1");
+    guarded
+        .host
+        .fake("cp", "echo 'cp: No space left on device' >&2; exit 1");
     let refused = guarded.host.run(&guarded.halt(LONG));
-    assert_eq!(refused.failure(), "the instance could not be kept: cp: No space left on device");
+    assert_eq!(
+        refused.failure(),
+        "the instance could not be kept: cp: No space left on device"
+    );
     let cut = guarded.host.run_with(&guarded.halt(LONG), b"ROOT=\n");
-    assert_eq!(cut.failure(), "what brings the instance back did not arrive whole, or could not be written");
+    assert_eq!(
+        cut.failure(),
+        "what brings the instance back did not arrive whole, or could not be written"
+    );
     let observation = cut.reply().observation;
     assert!(observation.armed.is_empty());
     assert!(guarded.host.instance(observation).is_running());
     assert_eq!(guarded.host.pid(), pid);
-    assert_eq!(fs::read_dir(guarded.host.root().join("tmp")).expect("tmp").count(), 0);
+    assert_eq!(
+        fs::read_dir(guarded.host.root().join("tmp"))
+            .expect("tmp")
+            .count(),
+        0
+    );
 }
 
 #[test]
 fn what_is_kept_is_nobody_elses_to_read_and_its_release_stays() {
     let guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(LONG));
-    assert_eq!((mode(&guarded.kept()), mode(&guarded.kept().join("env"))), (0o700, 0o600));
+    assert_eq!(
+        (mode(&guarded.kept()), mode(&guarded.kept().join("env"))),
+        (0o700, 0o600)
+    );
     let old = [guarded.old.id.clone()].into();
     let kept = guarded.host.ask(&prune(&guarded.host.site, &old));
-    assert_eq!(kept.end, End::Failed(format!("kept, because a slot needs it: {}", guarded.old.id)));
+    assert_eq!(
+        kept.end,
+        End::Failed(format!("kept, because a slot needs it: {}", guarded.old.id))
+    );
     assert_eq!(kept.observation.releases.len(), 2);
     guarded.disarm();
-    assert_eq!(guarded.host.order(&prune(&guarded.host.site, &old)).releases, [guarded.new.id.clone()].into());
+    assert_eq!(
+        guarded
+            .host
+            .order(&prune(&guarded.host.site, &old))
+            .releases,
+        [guarded.new.id.clone()].into()
+    );
 }
 
 #[test]
@@ -362,7 +491,10 @@ fn an_order_that_is_too_old_does_not_disarm() {
     guarded.host.site.epoch = Epoch(8);
     guarded.host.order(&claim(&guarded.host.site));
     let refused = guarded.host.ask(&late);
-    assert_eq!((refused.end, refused.observation.armed.len()), (End::Fenced { seen: Epoch(8) }, 1));
+    assert_eq!(
+        (refused.end, refused.observation.armed.len()),
+        (End::Fenced { seen: Epoch(8) }, 1)
+    );
 }
 
 #[test]
@@ -375,7 +507,10 @@ fn a_service_of_another_user_comes_back_as_that_user() {
     let guarded = Guarded::new(Shell::Sh);
     fs::set_permissions(guarded.host.dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     guarded.host.stop("old");
-    let launch = Launch { user: Some("nobody".into()), ..guarded.host.launch_sh("old", &guarded.old, "exec sleep 60") };
+    let launch = Launch {
+        user: Some("nobody".into()),
+        ..guarded.host.launch_sh("old", &guarded.old, "exec sleep 60")
+    };
     guarded.host.start(&launch);
     guarded.host.order(&guarded.halt(LONG));
     guarded.fire();
@@ -388,7 +523,11 @@ fn a_service_of_another_user_comes_back_as_that_user() {
 
 /// A host where systemd seems to run: what it is told is written down.
 fn with_systemd(shell: Shell) -> Guarded {
-    let guarded = Guarded { host: Host::with(shell), old: Release::new("old"), new: Release::new("new") };
+    let guarded = Guarded {
+        host: Host::with(shell),
+        old: Release::new("old"),
+        new: Release::new("new"),
+    };
     let host = &guarded.host;
     host.stage(&guarded.old);
     host.stage(&guarded.new);
@@ -401,13 +540,17 @@ fn with_systemd(shell: Shell) -> Guarded {
         std::process::id()
     );
     let text = format!(
-        "echo \"$*\" >>'{0}'\ncase \"$*\" in show*) printf '{shown}\\n' ;; *is-active*) [ -e '{0}.active' ] ;; esac",
+        "echo \"$*\" >>'{0}'\ncase \"$*\" in show*) printf '{shown}\\n' ;; *is-active*) [ -e \
+         '{0}.active' ] ;; esac",
         calls.display()
     );
     host.fake("systemctl", &text);
     host.fake(
         "systemd-run",
-        &format!("echo \"run $*\" >>'{0}'; [ ! -e '{0}.refuse' ] || {{ echo no; exit 1; }}", calls.display()),
+        &format!(
+            "echo \"run $*\" >>'{0}'; [ ! -e '{0}.refuse' ] || {{ echo no; exit 1; }}",
+            calls.display()
+        ),
     );
     guarded.start_by_systemd("old", &guarded.old, Duration::from_secs(10));
     guarded
@@ -418,14 +561,22 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
     for shell in shells() {
         let guarded = with_systemd(shell);
         let (host, port) = (&guarded.host, guarded.host.port);
-        let (unit, restore) = (format!("ship-testpage@{port}.service"), format!("ship-testpage.restore@{port}"));
-        let enabled = host.dir.path().join("units/multi-user.target.wants").join(format!("{restore}.service"));
+        let (unit, restore) = (
+            format!("ship-testpage@{port}.service"),
+            format!("ship-testpage.restore@{port}"),
+        );
+        let enabled = host
+            .dir
+            .path()
+            .join("units/multi-user.target.wants")
+            .join(format!("{restore}.service"));
         let since = calls(host).len();
         host.order(&guarded.moved_halt(Duration::from_millis(69_001)));
         let expected = [
             "daemon-reload".to_owned(),
             format!(
-                "run --quiet --no-ask-password --unit={restore}.service --on-active=70 --timer-property=AccuracySec=100ms"
+                "run --quiet --no-ask-password --unit={restore}.service --on-active=70 \
+                 --timer-property=AccuracySec=100ms"
             ),
             format!("--no-ask-password stop {unit}"),
         ];
@@ -438,7 +589,12 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         assert_ne!(guarded.unit(), old_unit);
         let since = calls(host).len();
         let said = guarded.fire().stdout;
-        assert_eq!(said, format!("old is back on port {port}: nobody has said in time that its successor is well\n"));
+        assert_eq!(
+            said,
+            format!(
+                "old is back on port {port}: nobody has said in time that its successor is well\n"
+            )
+        );
         // The successor is stopped with the settings of its own unit.
         let expected = [
             format!("--no-ask-password stop {unit}"),
@@ -447,9 +603,15 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
             format!("--no-ask-password stop {restore}.timer"),
         ];
         assert_eq!(calls(host)[since..], expected, "{shell:?}");
-        assert_eq!((guarded.present().as_deref(), guarded.unit()), (Some("old"), old_unit));
+        assert_eq!(
+            (guarded.present().as_deref(), guarded.unit()),
+            (Some("old"), old_unit)
+        );
         assert!(host.slot().join("release/app/index.html").exists());
-        assert_eq!(fs::read_to_string(host.slot().join("release/app/index.html")).expect("page"), "old");
+        assert_eq!(
+            fs::read_to_string(host.slot().join("release/app/index.html")).expect("page"),
+            "old"
+        );
         assert!(fs::symlink_metadata(&enabled).is_err() && !guarded.kept().exists());
 
         // The second time systemd knows the unit already.
@@ -458,7 +620,10 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         assert!(calls(host)[since].starts_with("run "), "{shell:?}");
         let since = calls(host).len();
         host.order(&moved(host, disarm(&host.site, port)));
-        assert_eq!(calls(host)[since..], [format!("--no-ask-password stop {restore}.timer")]);
+        assert_eq!(
+            calls(host)[since..],
+            [format!("--no-ask-password stop {restore}.timer")]
+        );
         assert!(fs::symlink_metadata(&enabled).is_err() && !guarded.kept().exists());
     }
 }
@@ -474,29 +639,47 @@ fn restore_gives_the_slot_its_own_unit_where_the_instance_ran_from_a_template() 
     fs::write(units.join("ship-testpage@.service"), &template).expect("units");
     host.order(&guarded.moved_halt(LONG));
     guarded.start_by_systemd("new", &guarded.new, Duration::from_secs(99));
-    assert!(!units.join("ship-testpage@.service").exists(), "no instance runs from it any more");
+    assert!(
+        !units.join("ship-testpage@.service").exists(),
+        "no instance runs from it any more"
+    );
     guarded.fire();
-    assert_eq!((guarded.present().as_deref(), guarded.unit()), (Some("old"), template));
+    assert_eq!(
+        (guarded.present().as_deref(), guarded.unit()),
+        (Some("old"), template)
+    );
 }
 
 #[test]
 fn a_host_that_starts_brings_it_back_unless_its_successor_has_come_up() {
     let guarded = with_systemd(Shell::Sh);
     let host = &guarded.host;
-    let restart = || fs::write(guarded.kept().join("due"), "another-boot 99999999999\n").expect("file");
+    let restart =
+        || fs::write(guarded.kept().join("due"), "another-boot 99999999999\n").expect("file");
     host.order(&guarded.moved_halt(LONG));
     guarded.start_by_systemd("new", &guarded.new, Duration::from_secs(10));
     restart();
     let since = calls(host).len();
     assert_eq!(host.run(&guarded.restore()).stdout, "");
-    assert!(calls(host)[since].starts_with("run ") && calls(host).len() == since + 1, "the time begins anew");
+    assert!(
+        calls(host)[since].starts_with("run ") && calls(host).len() == since + 1,
+        "the time begins anew"
+    );
     assert_eq!(guarded.present().as_deref(), Some("new"));
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
-    assert!(fs::read_to_string(guarded.kept().join("due")).expect("file").starts_with(boot.trim()));
+    assert!(
+        fs::read_to_string(guarded.kept().join("due"))
+            .expect("file")
+            .starts_with(boot.trim())
+    );
 
     host.order(&moved(host, host.halt("new", Duration::from_secs(1))));
     restart();
-    assert!(host.run(&guarded.restore()).stdout.starts_with("old is back on port"));
+    assert!(
+        host.run(&guarded.restore())
+            .stdout
+            .starts_with("old is back on port")
+    );
     assert_eq!(guarded.present().as_deref(), Some("old"));
 
     // An order that died before it stopped anything.
@@ -506,7 +689,10 @@ fn a_host_that_starts_brings_it_back_unless_its_successor_has_come_up() {
     restart();
     fs::write(host.dir.path().join("calls.active"), "").expect("file");
     assert_eq!(host.run(&guarded.restore()).stdout, "");
-    assert_eq!((guarded.present().as_deref(), guarded.kept().exists()), (Some("old"), false));
+    assert_eq!(
+        (guarded.present().as_deref(), guarded.kept().exists()),
+        (Some("old"), false)
+    );
 }
 
 #[test]
@@ -514,20 +700,34 @@ fn without_a_timer_nothing_is_stopped() {
     let guarded = with_systemd(Shell::Sh);
     fs::write(guarded.host.dir.path().join("calls.refuse"), "").expect("file");
     let refused = guarded.host.run(&guarded.moved_halt(LONG));
-    assert_eq!(refused.failure(), "no timer could be set to bring the instance back: no");
+    assert_eq!(
+        refused.failure(),
+        "no timer could be set to bring the instance back: no"
+    );
     assert!(refused.reply().observation.armed.is_empty());
     assert_eq!(guarded.present().as_deref(), Some("old"));
-    assert!(calls(&guarded.host).iter().all(|call| !call.contains("stop ship-testpage@")));
+    assert!(
+        calls(&guarded.host)
+            .iter()
+            .all(|call| !call.contains("stop ship-testpage@"))
+    );
 }
 
 #[test]
 fn the_question_for_its_liveness_comes_back_with_it() {
     for shell in shells() {
         let guarded = with_systemd(shell);
-        let (host, timer) = (&guarded.host, format!("ship-testpage.liveness@{}.timer", guarded.host.port));
+        let (host, timer) = (
+            &guarded.host,
+            format!("ship-testpage.liveness@{}.timer", guarded.host.port),
+        );
         let units = host.dir.path().join("units");
         host.order(&moved(host, host.halt("old", Duration::from_secs(1))));
-        let launch = Launch { driver: Driver::Systemd, settle: Duration::ZERO, ..host.launch("old", &guarded.old) };
+        let launch = Launch {
+            driver: Driver::Systemd,
+            settle: Duration::ZERO,
+            ..host.launch("old", &guarded.old)
+        };
         let second = Duration::from_secs(1);
         let check = LivenessCheck::Command(vec!["true".into()]);
         let liveness = Liveness {
@@ -538,9 +738,21 @@ fn the_question_for_its_liveness_comes_back_with_it() {
             initial_delay: second,
             host_header: None,
         };
-        host.order(&moved(host, start(&host.site, &Launch { liveness: Some(liveness), ..launch })));
+        host.order(&moved(
+            host,
+            start(
+                &host.site,
+                &Launch {
+                    liveness: Some(liveness),
+                    ..launch
+                },
+            ),
+        ));
         let read = |name: &str| fs::read_to_string(host.slot().join(name)).expect("a file");
-        let (question, text) = (read("liveness"), fs::read_to_string(units.join(&timer)).expect("timer"));
+        let (question, text) = (
+            read("liveness"),
+            fs::read_to_string(units.join(&timer)).expect("timer"),
+        );
 
         host.order(&guarded.moved_halt(LONG));
         guarded.start_by_systemd("new", &guarded.new, Duration::from_secs(10));
@@ -550,7 +762,10 @@ fn the_question_for_its_liveness_comes_back_with_it() {
         assert_eq!(read("liveness"), question, "{shell:?}");
         assert_eq!(fs::read_to_string(units.join(&timer)).expect("timer"), text);
         assert!(units.join("timers.target.wants").join(&timer).exists());
-        let started = format!("--no-ask-password start {timer} ship-testpage@{}.service", host.port);
+        let started = format!(
+            "--no-ask-password start {timer} ship-testpage@{}.service",
+            host.port
+        );
         assert!(calls(host)[since..].contains(&started), "{shell:?}");
     }
 }

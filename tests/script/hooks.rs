@@ -23,12 +23,16 @@ fn hooks(scripts: &[(HookPoint, &str)]) -> SlotHooks {
         timeout: MINUTE,
     };
     let env = [("SHIP_VERSION".to_owned(), "0.8 \"it's\"".to_owned())].into();
-    SlotHooks { hooks: scripts.iter().map(hook).collect(), env }
+    SlotHooks {
+        hooks: scripts.iter().map(hook).collect(),
+        env,
+    }
 }
 
 /// The service, which runs for a minute, with hooks.
 fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> Launch {
-    let serve = "trap 'echo ended >>../../../told; exit' TERM; echo begun >>../../../told; sleep 60 & wait";
+    let serve =
+        "trap 'echo ended >>../../../told; exit' TERM; echo begun >>../../../told; sleep 60 & wait";
     let mut launch = host.launch_sh(name, release, serve);
     launch.hooks = hooks;
     launch.env.insert("COLOUR".into(), "deep blue".into());
@@ -39,7 +43,16 @@ fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> Launc
 fn halt(host: &Host, name: &str, hooks: &SlotHooks) -> Script {
     let instance = InstanceId::from(name);
     let (stop_timeout, hooks) = (Duration::from_secs(10), hook_time(&hooks.hooks, &STOPS));
-    stop(&host.site, &Halt { port: host.port, instance, stop_timeout, hooks, restore_after: None })
+    stop(
+        &host.site,
+        &Halt {
+            port: host.port,
+            instance,
+            stop_timeout,
+            hooks,
+            restore_after: None,
+        },
+    )
 }
 
 /// What the service and its hooks have written down, line by line.
@@ -49,14 +62,23 @@ fn told(host: &Host) -> Vec<String> {
 }
 
 fn ran(observation: &Observation) -> Vec<(HookPoint, RunEnd)> {
-    observation.hooks.iter().map(|hook| (hook.on, hook.run.end)).collect()
+    observation
+        .hooks
+        .iter()
+        .map(|hook| (hook.on, hook.run.end))
+        .collect()
 }
 
 /// A script that writes down its point, and more.
 const TELL: &str = "echo $SHIP_HOOK >>../../../told";
 
 fn four() -> SlotHooks {
-    let points = [HookPoint::BeforeStart, HookPoint::AfterStart, HookPoint::BeforeStop, HookPoint::AfterStop];
+    let points = [
+        HookPoint::BeforeStart,
+        HookPoint::AfterStart,
+        HookPoint::BeforeStop,
+        HookPoint::AfterStop,
+    ];
     hooks(&points.map(|point| (point, TELL)))
 }
 
@@ -69,17 +91,42 @@ fn an_instances_life_is_told_in_order_under_every_shell() {
         let launch = launch(&host, &release, "a", four());
         let started = host.order(&start(&host.site, &launch));
         let done = RunEnd::Exit(0);
-        assert_eq!(ran(&started), [(HookPoint::BeforeStart, done), (HookPoint::AfterStart, done)], "{shell:?}");
+        assert_eq!(
+            ran(&started),
+            [
+                (HookPoint::BeforeStart, done),
+                (HookPoint::AfterStart, done)
+            ],
+            "{shell:?}"
+        );
         let again = host.order(&start(&host.site, &launch));
         assert_eq!(ran(&again), [], "given twice, it runs them once: {shell:?}");
         let stopped = host.order(&halt(&host, "a", &launch.hooks));
-        assert_eq!(ran(&stopped), [(HookPoint::BeforeStop, done), (HookPoint::AfterStop, done)], "{shell:?}");
-        let order = ["before_start", "begun", "after_start", "before_stop", "ended", "after_stop"];
+        assert_eq!(
+            ran(&stopped),
+            [(HookPoint::BeforeStop, done), (HookPoint::AfterStop, done)],
+            "{shell:?}"
+        );
+        let order = [
+            "before_start",
+            "begun",
+            "after_start",
+            "before_stop",
+            "ended",
+            "after_stop",
+        ];
         assert_eq!(told(&host), order, "{shell:?}");
         assert!(stopped.slots.is_empty());
-        let left: Vec<_> = fs::read_dir(host.slot()).expect("slot").map(|it| it.expect("entry").file_name()).collect();
+        let left: Vec<_> = fs::read_dir(host.slot())
+            .expect("slot")
+            .map(|it| it.expect("entry").file_name())
+            .collect();
         assert_eq!(left, ["log"], "{shell:?}");
-        assert_eq!(fs::read_dir(host.root().join("tmp")).expect("tmp").count(), 0, "{shell:?}");
+        assert_eq!(
+            fs::read_dir(host.root().join("tmp")).expect("tmp").count(),
+            0,
+            "{shell:?}"
+        );
     }
 }
 
@@ -89,11 +136,24 @@ fn a_hook_finds_what_its_instance_does_and_more_and_says_what_it_likes() {
         let host = Host::with(shell);
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
         host.stage(&release);
-        let script =
-            "cat index.html; echo; echo \"$COLOUR, $TOKEN, $SHIP_VERSION\" >&2; cat; printf 'red\\033[31m \\n\\nlast'";
-        let started =
-            host.order(&start(&host.site, &launch(&host, &release, "a", hooks(&[(HookPoint::BeforeStart, script)]))));
-        let said = ["hello", "deep blue, t, 0.8 \"it's\"", "red[31m ", "", "last"];
+        let script = "cat index.html; echo; echo \"$COLOUR, $TOKEN, $SHIP_VERSION\" >&2; cat; \
+                      printf 'red\\033[31m \\n\\nlast'";
+        let started = host.order(&start(
+            &host.site,
+            &launch(
+                &host,
+                &release,
+                "a",
+                hooks(&[(HookPoint::BeforeStart, script)]),
+            ),
+        ));
+        let said = [
+            "hello",
+            "deep blue, t, 0.8 \"it's\"",
+            "red[31m ",
+            "",
+            "last",
+        ];
         assert_eq!(started.hooks[0].run.output, said, "{shell:?}");
     }
 }
@@ -105,10 +165,21 @@ fn of_much_output_the_end_is_reported() {
         let release = Release::new("hello");
         host.stage(&release);
         let script = "i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); echo \"line $i\"; done";
-        let started =
-            host.order(&start(&host.site, &launch(&host, &release, "a", hooks(&[(HookPoint::BeforeStart, script)]))));
+        let started = host.order(&start(
+            &host.site,
+            &launch(
+                &host,
+                &release,
+                "a",
+                hooks(&[(HookPoint::BeforeStart, script)]),
+            ),
+        ));
         let said = &started.hooks[0].run.output;
-        assert_eq!((said.len(), said[0].as_str(), said[49].as_str()), (50, "line 29951", "line 30000"), "{shell:?}");
+        assert_eq!(
+            (said.len(), said[0].as_str(), said[49].as_str()),
+            (50, "line 29951", "line 30000"),
+            "{shell:?}"
+        );
     }
 }
 
@@ -119,20 +190,45 @@ fn what_fails_before_the_start_leaves_an_empty_slot_and_is_said() {
         let release = Release::new("hello");
         host.stage(&release);
         let scripts = [
-            (HookPoint::BeforeStart, "echo one; echo 'no database'; echo; exit 3"),
+            (
+                HookPoint::BeforeStart,
+                "echo one; echo 'no database'; echo; exit 3",
+            ),
             (HookPoint::BeforeStart, TELL),
             (HookPoint::AfterStart, TELL),
             (HookPoint::AfterStop, TELL),
         ];
-        let failed = host.run(&start(&host.site, &launch(&host, &release, "a", hooks(&scripts))));
-        assert_eq!(failed.failure(), "the before_start hook ended with exit status 3: no database", "{shell:?}");
+        let failed = host.run(&start(
+            &host.site,
+            &launch(&host, &release, "a", hooks(&scripts)),
+        ));
+        assert_eq!(
+            failed.failure(),
+            "the before_start hook ended with exit status 3: no database",
+            "{shell:?}"
+        );
         let observation = failed.reply().observation;
-        assert_eq!(ran(&observation), [(HookPoint::BeforeStart, RunEnd::Exit(3))], "{shell:?}");
+        assert_eq!(
+            ran(&observation),
+            [(HookPoint::BeforeStart, RunEnd::Exit(3))],
+            "{shell:?}"
+        );
         assert_eq!(observation.hooks[0].run.output, ["one", "no database", ""]);
-        assert!(observation.slots.is_empty() && told(&host).is_empty(), "{shell:?}");
-        assert_eq!(fs::read_dir(host.slot()).expect("slot").count(), 0, "{shell:?}");
+        assert!(
+            observation.slots.is_empty() && told(&host).is_empty(),
+            "{shell:?}"
+        );
+        assert_eq!(
+            fs::read_dir(host.slot()).expect("slot").count(),
+            0,
+            "{shell:?}"
+        );
         host.order(&start(&host.site, &launch(&host, &release, "b", four())));
-        assert_eq!(told(&host), ["before_start", "begun", "after_start"], "the next one is not in its way");
+        assert_eq!(
+            told(&host),
+            ["before_start", "begun", "after_start"],
+            "the next one is not in its way"
+        );
     }
 }
 
@@ -147,16 +243,27 @@ fn what_fails_after_the_start_ends_the_instance_as_every_stop_does() {
             (HookPoint::BeforeStop, TELL),
             (HookPoint::AfterStop, TELL),
         ];
-        let failed = host.run(&start(&host.site, &launch(&host, &release, "a", hooks(&scripts))));
+        let failed = host.run(&start(
+            &host.site,
+            &launch(&host, &release, "a", hooks(&scripts)),
+        ));
         let why = "the after_start hook ended with exit status 137: too cold; it was stopped again";
         assert_eq!(failed.failure(), why, "{shell:?}");
         assert_eq!(failed.stderr, "", "{shell:?}");
         let observation = failed.reply().observation;
         let [end, done] = [RunEnd::Signal(9), RunEnd::Exit(0)];
-        let all = [(HookPoint::AfterStart, end), (HookPoint::BeforeStop, done), (HookPoint::AfterStop, done)];
+        let all = [
+            (HookPoint::AfterStart, end),
+            (HookPoint::BeforeStop, done),
+            (HookPoint::AfterStop, done),
+        ];
         assert_eq!(ran(&observation), all, "{shell:?}");
         assert!(observation.slots.is_empty(), "{shell:?}");
-        assert_eq!(told(&host), ["begun", "before_stop", "ended", "after_stop"], "{shell:?}");
+        assert_eq!(
+            told(&host),
+            ["begun", "before_stop", "ended", "after_stop"],
+            "{shell:?}"
+        );
     }
 }
 
@@ -166,10 +273,14 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_has_begun_and_the_stop_goes_on() 
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let hang = "echo $$ >../../../hanging; trap '' TERM; echo waiting; sleep 50 & sleep 50; sleep 50";
+        let hang =
+            "echo $$ >../../../hanging; trap '' TERM; echo waiting; sleep 50 & sleep 50; sleep 50";
         let mut hooks = hooks(&[(HookPoint::BeforeStop, hang), (HookPoint::AfterStop, TELL)]);
         hooks.hooks[0].timeout = Duration::from_secs(1);
-        host.order(&start(&host.site, &launch(&host, &release, "a", hooks.clone())));
+        host.order(&start(
+            &host.site,
+            &launch(&host, &release, "a", hooks.clone()),
+        ));
         let before = Instant::now();
         let stopped = host.order(&halt(&host, "a", &hooks));
         assert!(
@@ -177,7 +288,13 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_has_begun_and_the_stop_goes_on() 
             "{:?}",
             before.elapsed()
         );
-        assert_eq!(ran(&stopped), [(HookPoint::BeforeStop, RunEnd::TimedOut), (HookPoint::AfterStop, RunEnd::Exit(0))]);
+        assert_eq!(
+            ran(&stopped),
+            [
+                (HookPoint::BeforeStop, RunEnd::TimedOut),
+                (HookPoint::AfterStop, RunEnd::Exit(0))
+            ]
+        );
         assert_eq!(stopped.hooks[0].run.output, ["waiting"], "{shell:?}");
         assert_eq!(told(&host), ["begun", "ended", "after_stop"], "{shell:?}");
         let pid = fs::read_to_string(host.root().join("hanging")).expect("pid");
@@ -190,13 +307,23 @@ fn what_fails_at_a_stop_is_said_and_changes_nothing() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    let scripts =
-        [(HookPoint::BeforeStop, "echo no; exit 3"), (HookPoint::BeforeStop, TELL), (HookPoint::AfterStop, "exit 4")];
+    let scripts = [
+        (HookPoint::BeforeStop, "echo no; exit 3"),
+        (HookPoint::BeforeStop, TELL),
+        (HookPoint::AfterStop, "exit 4"),
+    ];
     let hooks = hooks(&scripts);
-    host.order(&start(&host.site, &launch(&host, &release, "a", hooks.clone())));
+    host.order(&start(
+        &host.site,
+        &launch(&host, &release, "a", hooks.clone()),
+    ));
     let stopped = host.order(&halt(&host, "a", &hooks));
     let [three, done, four] = [3, 0, 4].map(RunEnd::Exit);
-    let all = [(HookPoint::BeforeStop, three), (HookPoint::BeforeStop, done), (HookPoint::AfterStop, four)];
+    let all = [
+        (HookPoint::BeforeStop, three),
+        (HookPoint::BeforeStop, done),
+        (HookPoint::AfterStop, four),
+    ];
     assert_eq!(ran(&stopped), all);
     assert!(stopped.slots.is_empty());
     assert_eq!(told(&host), ["begun", "before_stop", "ended"]);
@@ -210,7 +337,10 @@ fn a_stop_that_has_no_time_for_hooks_goes_on_without_them() {
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
     let stopped = host.stop("a");
     assert_eq!(ran(&stopped), STOPS.map(|point| (point, RunEnd::NotRun)));
-    assert_eq!(told(&host), ["before_start", "begun", "after_start", "ended"]);
+    assert_eq!(
+        told(&host),
+        ["before_start", "begun", "after_start", "ended"]
+    );
 }
 
 #[test]
@@ -219,17 +349,33 @@ fn what_a_hook_leaves_behind_ends_with_it_and_what_has_left_its_session_holds_no
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let leaves = "sleep 50 & echo $! >../../../left; setsid sh -c 'echo $$ >../../../gone; exec sleep 50' & \
+        let leaves = "sleep 50 & echo $! >../../../left; setsid sh -c 'echo $$ >../../../gone; \
+                      exec sleep 50' & \
                       while [ ! -s ../../../gone ]; do sleep 0.01; done; echo said";
         let hooks = hooks(&[(HookPoint::BeforeStart, leaves)]);
         let before = Instant::now();
         let started = host.order(&start(&host.site, &launch(&host, &release, "a", hooks)));
         assert!(before.elapsed() < Duration::from_secs(20));
-        assert_eq!(ran(&started), [(HookPoint::BeforeStart, RunEnd::Exit(0))], "{shell:?}");
+        assert_eq!(
+            ran(&started),
+            [(HookPoint::BeforeStart, RunEnd::Exit(0))],
+            "{shell:?}"
+        );
         let output = &started.hooks[0].run.output;
-        assert!(output[0].contains("still holds its output open"), "{shell:?}");
-        let pid = |file: &str| fs::read_to_string(host.root().join(file)).expect("pid").trim().to_owned();
-        let expected = format!("still running after the command: sleep (pid {})", pid("gone"));
+        assert!(
+            output[0].contains("still holds its output open"),
+            "{shell:?}"
+        );
+        let pid = |file: &str| {
+            fs::read_to_string(host.root().join(file))
+                .expect("pid")
+                .trim()
+                .to_owned()
+        };
+        let expected = format!(
+            "still running after the command: sleep (pid {})",
+            pid("gone")
+        );
         assert_eq!(output[1..], [expected], "{shell:?}");
         assert!(!lives(&pid("left")), "{shell:?}");
         assert!(lives(&pid("gone")), "{shell:?}");
@@ -249,12 +395,22 @@ fn a_hook_ends_with_its_script() {
         let release = Release::new("hello");
         host.stage(&release);
         let hang = "echo $$ >../../../hanging; trap '' TERM HUP INT; sleep 50; sleep 50";
-        let script = start(&host.site, &launch(&host, &release, "a", hooks(&[(HookPoint::BeforeStart, hang)])));
+        let script = start(
+            &host.site,
+            &launch(
+                &host,
+                &release,
+                "a",
+                hooks(&[(HookPoint::BeforeStart, hang)]),
+            ),
+        );
         let mut child = host.spawn(&script);
         let mut stdin = child.stdin.take().expect("stdin");
         std::io::Write::write_all(&mut stdin, &script.input.head).expect("input");
         let file = host.root().join("hanging");
-        wait_for("the hook", || fs::read_to_string(&file).is_ok_and(|pid| pid.ends_with('\n')));
+        wait_for("the hook", || {
+            fs::read_to_string(&file).is_ok_and(|pid| pid.ends_with('\n'))
+        });
         let pid = fs::read_to_string(&file).expect("pid").trim().to_owned();
         child.kill().expect("kill");
         child.wait().expect("wait");
@@ -285,10 +441,17 @@ fn what_an_earlier_ship_has_left_of_another_instance_is_not_run() {
     host.stage(&release);
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
     let record = fs::read_to_string(host.slot().join("instance")).expect("record");
-    fs::write(host.slot().join("instance"), record.replace("name=a\n", "name=b\n")).expect("record");
+    fs::write(
+        host.slot().join("instance"),
+        record.replace("name=a\n", "name=b\n"),
+    )
+    .expect("record");
     let stopped = host.order(&halt(&host, "b", &four()));
     assert_eq!(ran(&stopped), []);
-    assert_eq!(told(&host), ["before_start", "begun", "after_start", "ended"]);
+    assert_eq!(
+        told(&host),
+        ["before_start", "begun", "after_start", "ended"]
+    );
 }
 
 #[test]
@@ -296,7 +459,10 @@ fn an_instance_that_ends_at_once_gets_no_hook_after_its_start() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    let launch = Launch { hooks: four(), ..host.launch_sh("a", &release, "exit 3") };
+    let launch = Launch {
+        hooks: four(),
+        ..host.launch_sh("a", &release, "exit 3")
+    };
     let instance = host.start(&launch);
     assert!(matches!(instance.process, Process::Ended { .. }));
     assert_eq!(told(&host), ["before_start"]);
@@ -313,7 +479,10 @@ fn a_hook_becomes_the_services_user() {
     host.stage(&release);
     open_to_all(&host);
     let hooks = hooks(&[(HookPoint::BeforeStart, "id -un")]);
-    let launch = Launch { user: Some("nobody".into()), ..launch(&host, &release, "a", hooks) };
+    let launch = Launch {
+        user: Some("nobody".into()),
+        ..launch(&host, &release, "a", hooks)
+    };
     let started = host.order(&start(&host.site, &launch));
     assert_eq!(started.hooks[0].run.output, ["nobody"]);
 }
@@ -330,13 +499,20 @@ fn a_host_without_the_tools_says_so_before_anything_is_done() {
     let release = Release::new("hello");
     host.stage(&release);
     let mut script = start(&host.site, &launch(&host, &release, "a", four()));
-    script.text = script.text.replace("for tool in mkfifo setsid;", "for tool in mkfifo setsid-of-tomorrow;");
+    script.text = script.text.replace(
+        "for tool in mkfifo setsid;",
+        "for tool in mkfifo setsid-of-tomorrow;",
+    );
     let refused = host.run(&script);
-    assert_eq!(refused.failure(), "setsid-of-tomorrow is missing on this host: it is needed to run commands apart");
+    assert_eq!(
+        refused.failure(),
+        "setsid-of-tomorrow is missing on this host: it is needed to run commands apart"
+    );
     assert!(matches!(refused.reply().end, End::Failed(_)) && told(&host).is_empty());
 }
 
-/// The old instance goes before its successor is there, and nobody says that all is well: each runs its own hooks.
+/// The old instance goes before its successor is there, and nobody says that all is well: each runs
+/// its own hooks.
 #[test]
 fn what_a_host_brings_back_by_itself_runs_its_hooks() {
     for shell in shells() {
@@ -347,9 +523,21 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
         let script = |name: &str| format!("echo {name} $SHIP_HOOK >>../../../told");
         let all = |name: &str| {
             let script = script(name);
-            hooks(&four().hooks.iter().map(|hook| (hook.on, script.as_str())).collect::<Vec<_>>())
+            hooks(
+                &four()
+                    .hooks
+                    .iter()
+                    .map(|hook| (hook.on, script.as_str()))
+                    .collect::<Vec<_>>(),
+            )
         };
-        host.order(&start(&host.site, &Launch { hooks: all("old"), ..host.launch_sh("old", &old, "exec sleep 60") }));
+        host.order(&start(
+            &host.site,
+            &Launch {
+                hooks: all("old"),
+                ..host.launch_sh("old", &old, "exec sleep 60")
+            },
+        ));
         let halt = Halt {
             port: host.port,
             instance: InstanceId::from("old"),
@@ -361,7 +549,13 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
         // What fails keeps it from nothing.
         let mut failing = all("new");
         failing.hooks[2].command = ["sh", "-c", "echo no; exit 3"].map(String::from).to_vec();
-        host.order(&start(&host.site, &Launch { hooks: failing, ..host.launch_sh("new", &new, "exec sleep 60") }));
+        host.order(&start(
+            &host.site,
+            &Launch {
+                hooks: failing,
+                ..host.launch_sh("new", &new, "exec sleep 60")
+            },
+        ));
         let kept = host.root().join("armed").join(host.port.to_string());
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
         fs::write(kept.join("due"), format!("{} 0\n", boot.trim())).expect("file");
@@ -370,10 +564,22 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();
         }
         let text = fs::read_to_string(kept.join("restore")).expect("the script");
-        let ran = host.run(&Script { text, input: ship::script::Input::default(), deadline: MINUTE });
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{shell:?}");
+        let ran = host.run(&Script {
+            text,
+            input: ship::script::Input::default(),
+            deadline: MINUTE,
+        });
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.as_str()),
+            ("", ""),
+            "{shell:?}"
+        );
         let instance = host.instance(host.observe());
-        assert_eq!((instance.name, instance.process), (InstanceId::from("old"), Process::Running), "{shell:?}");
+        assert_eq!(
+            (instance.name, instance.process),
+            (InstanceId::from("old"), Process::Running),
+            "{shell:?}"
+        );
         let life = [
             "old before_start",
             "old after_start",

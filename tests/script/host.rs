@@ -16,7 +16,10 @@ use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::owner::Owner;
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
-use ship::script::{Bytes, End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start, stop};
+use ship::script::{
+    Bytes, End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start,
+    stop,
+};
 use tempfile::TempDir;
 
 /// A shell that may be a host's `/bin/sh`, with the tools that come with it.
@@ -38,8 +41,17 @@ pub(crate) fn shells() -> Vec<Shell> {
 
 /// The record of a controller that deploys for this fleet.
 pub(crate) fn owner(fleet: &str) -> Owner {
-    let [service, history, who, dir] = ["testpage", "0f", "anna@laptop", "/srv/x"].map(str::to_owned);
-    Owner { fleet: fleet.to_owned(), service, history, who, dir, epoch: Epoch(7), at: Time(1000) }
+    let [service, history, who, dir] =
+        ["testpage", "0f", "anna@laptop", "/srv/x"].map(str::to_owned);
+    Owner {
+        fleet: fleet.to_owned(),
+        service,
+        history,
+        who,
+        dir,
+        epoch: Epoch(7),
+        at: Time(1000),
+    }
 }
 
 /// The one host of a test. What runs on it ends with it.
@@ -68,8 +80,17 @@ impl Host {
     pub(crate) fn with(shell: Shell) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let [_, _, a, b] = std::process::id().to_be_bytes();
-        let address = format!("127.{}.{}.{}", a % 100 + 100, b, NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = TcpListener::bind((address.as_str(), 0)).expect("bind").local_addr().expect("address").port();
+        let address = format!(
+            "127.{}.{}.{}",
+            a % 100 + 100,
+            b,
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let port = TcpListener::bind((address.as_str(), 0))
+            .expect("bind")
+            .local_addr()
+            .expect("address")
+            .port();
         let dir = TempDir::new().expect("directory");
         let site = Site {
             service: "testpage".into(),
@@ -83,7 +104,13 @@ impl Host {
             owner: owner("production"),
             is_remote: false,
         };
-        let host = Self { dir, site, port, shell, is_bare: false };
+        let host = Self {
+            dir,
+            site,
+            port,
+            shell,
+            is_bare: false,
+        };
         fs::create_dir(host.bin()).expect("bin");
         if shell == Shell::Busybox {
             host.link_busybox();
@@ -93,8 +120,14 @@ impl Host {
 
     /// A directory in which all tools that busybox has are busybox's.
     fn link_busybox(&self) {
-        let list = Command::new("busybox").arg("--list").output().expect("busybox");
-        let path = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("busybox");
+        let list = Command::new("busybox")
+            .arg("--list")
+            .output()
+            .expect("busybox");
+        let path = Command::new("sh")
+            .args(["-c", "command -v busybox"])
+            .output()
+            .expect("busybox");
         let busybox = String::from_utf8(path.stdout).expect("path");
         for applet in String::from_utf8(list.stdout).expect("list").lines() {
             std::os::unix::fs::symlink(busybox.trim_end(), self.bin().join(applet)).expect("link");
@@ -140,7 +173,11 @@ impl Host {
     /// The shell under the watch that is kept on every script: after so many seconds it is ended.
     pub(crate) fn watched(&self, script: &Script, seconds: u32) -> Command {
         let seconds = seconds.to_string();
-        let watch: &[&str] = if self.shell == Shell::Busybox { &["busybox", "timeout"] } else { &["timeout"] };
+        let watch: &[&str] = if self.shell == Shell::Busybox {
+            &["busybox", "timeout"]
+        } else {
+            &["timeout"]
+        };
         self.command_after(&[watch, &["-k", "5", &seconds]].concat(), script)
     }
 
@@ -155,7 +192,10 @@ impl Host {
         command.args(&words[1..]);
         let others = if self.is_bare { "" } else { ":/usr/bin:/bin" };
         command.env("PATH", format!("{}{others}", self.bin().display()));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -179,9 +219,16 @@ impl Host {
         // A script need not read it all.
         let _ = child.stdin.take().expect("stdin").write_all(input);
         let output = child.wait_with_output().expect("output");
-        assert!(before.elapsed() < script.deadline, "longer than its deadline of {:?}", script.deadline);
+        assert!(
+            before.elapsed() < script.deadline,
+            "longer than its deadline of {:?}",
+            script.deadline
+        );
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Ran { stdout: text(output.stdout), stderr: text(output.stderr) }
+        Ran {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Runs a script that reports.
@@ -208,7 +255,13 @@ impl Host {
     }
 
     pub(crate) fn stage_script(&self, release: &Release) -> Script {
-        stage(&self.site, &release.definition, &release.id, Bytes::Pushed(&release.path), release.secrets.as_deref())
+        stage(
+            &self.site,
+            &release.definition,
+            &release.id,
+            Bytes::Pushed(&release.path),
+            release.secrets.as_deref(),
+        )
     }
 
     /// What starts the testpage in the host's slot.
@@ -222,9 +275,17 @@ impl Host {
             version: "0.8".into(),
             driver: Driver::Process,
             user: None,
-            argv: ["/usr/bin/env", "python3", "-m", "http.server", "--bind", &self.site.host_address, &port]
-                .map(String::from)
-                .to_vec(),
+            argv: [
+                "/usr/bin/env",
+                "python3",
+                "-m",
+                "http.server",
+                "--bind",
+                &self.site.host_address,
+                &port,
+            ]
+            .map(String::from)
+            .to_vec(),
             env: BTreeMap::new(),
             stop_timeout: Duration::from_secs(10),
             liveness: None,
@@ -237,7 +298,11 @@ impl Host {
     /// What runs a shell script as the service, which is not waited for long.
     pub(crate) fn launch_sh(&self, name: &str, release: &Release, script: &str) -> Launch {
         let argv = ["sh", "-c", script].map(String::from).to_vec();
-        Launch { argv, settle: Duration::from_millis(300), ..self.launch(name, release) }
+        Launch {
+            argv,
+            settle: Duration::from_millis(300),
+            ..self.launch(name, release)
+        }
     }
 
     /// Stages a release and starts an instance of it, which has to be running then.
@@ -247,7 +312,16 @@ impl Host {
 
     pub(crate) fn halt(&self, name: &str, stop_timeout: Duration) -> Script {
         let instance = InstanceId::from(name);
-        stop(&self.site, &Halt { port: self.port, instance, stop_timeout, hooks: Duration::ZERO, restore_after: None })
+        stop(
+            &self.site,
+            &Halt {
+                port: self.port,
+                instance,
+                stop_timeout,
+                hooks: Duration::ZERO,
+                restore_after: None,
+            },
+        )
     }
 
     pub(crate) fn stop(&self, name: &str) -> Observation {
@@ -265,23 +339,36 @@ impl Host {
     /// The number of the service's first process.
     pub(crate) fn pid(&self) -> u32 {
         let pid = fs::read_to_string(self.slot().join("pid")).expect("pid");
-        pid.split_once(' ').expect("two words").0.parse().expect("number")
+        pid.split_once(' ')
+            .expect("two words")
+            .0
+            .parse()
+            .expect("number")
     }
 
     /// Waits until the service has written a line to its log.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        wait_for(text, || fs::read_to_string(self.slot().join("log")).is_ok_and(|log| log.contains(text)));
+        wait_for(text, || {
+            fs::read_to_string(self.slot().join("log")).is_ok_and(|log| log.contains(text))
+        });
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let Ok(slots) = fs::read_dir(self.root().join("slots")) else { return };
+        let Ok(slots) = fs::read_dir(self.root().join("slots")) else {
+            return;
+        };
         for slot in slots.flatten() {
-            let Ok(pid) = fs::read_to_string(slot.path().join("pid")) else { continue };
+            let Ok(pid) = fs::read_to_string(slot.path().join("pid")) else {
+                continue;
+            };
             let session = pid.split(' ').next().unwrap_or_default();
             for pid in session_members(session) {
-                let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+                let _ = Command::new("kill")
+                    .args(["-KILL", &pid])
+                    .stderr(Stdio::null())
+                    .status();
             }
         }
     }
@@ -322,11 +409,21 @@ impl Release {
         fs::create_dir(dir.path().join("top")).expect("directory");
         let index = dir.path().join("top/index.html");
         fs::write(&index, page).expect("page");
-        fs::File::options().write(true).open(&index).and_then(|file| file.set_modified(changed)).expect("time");
+        fs::File::options()
+            .write(true)
+            .open(&index)
+            .and_then(|file| file.set_modified(changed))
+            .expect("time");
         // As somebody with a strict umask packs it.
         fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).expect("mode");
         let path = dir.path().join("artifact.tar.gz");
-        let packed = Command::new("tar").arg("-czf").arg(&path).arg("-C").arg(dir.path()).arg("top").status();
+        let packed = Command::new("tar")
+            .arg("-czf")
+            .arg(&path)
+            .arg("-C")
+            .arg(dir.path())
+            .arg("top")
+            .status();
         assert!(packed.expect("tar").success());
         Self::of(dir, path, ArtifactForm::TarGz)
     }
@@ -364,10 +461,21 @@ impl Release {
             liveness: None,
             hooks: Vec::new(),
             migrations: Vec::new(),
-            artifact: Artifact { form, sha256: sha256.clone(), size_bytes: bytes.len() as u64, strip_components: 1 },
+            artifact: Artifact {
+                form,
+                sha256: sha256.clone(),
+                size_bytes: bytes.len() as u64,
+                strip_components: 1,
+            },
             secrets_sha256: None,
         };
-        Self { id: ReleaseId::from(sha256), definition, path, secrets: None, _dir: dir }
+        Self {
+            id: ReleaseId::from(sha256),
+            definition,
+            path,
+            secrets: None,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn with_secrets(mut self, secrets: &str) -> Self {
@@ -378,12 +486,16 @@ impl Release {
 }
 
 pub(crate) fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// This machine's time, in the core's terms.
 pub(crate) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     Time(u64::try_from(since.as_millis()).expect("before the year 500 million"))
 }
 
@@ -402,7 +514,12 @@ pub(crate) fn session_members(session: &str) -> Vec<String> {
     processes
         .filter(|process| {
             let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-            let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+            let fields: Vec<_> = stat
+                .rsplit(") ")
+                .next()
+                .unwrap_or_default()
+                .split(' ')
+                .collect();
             fields.get(3) == Some(&session) && fields.first() != Some(&"Z")
         })
         .map(|process| process.file_name().to_string_lossy().into_owned())
@@ -411,12 +528,23 @@ pub(crate) fn session_members(session: &str) -> Vec<String> {
 
 /// The processes that have something below a directory open, which may be gone.
 pub(crate) fn openers(dir: &Path) -> Vec<String> {
-    let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|process| process.path());
+    let processes = fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .map(|process| process.path());
     let opens = |process: &PathBuf| {
-        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.starts_with(dir))
+        let files = fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .filter_map(|file| fs::read_link(file.path()).ok())
+            .any(|file| file.starts_with(dir))
     };
-    processes.filter(opens).map(|process| process.display().to_string()).collect()
+    processes
+        .filter(opens)
+        .map(|process| process.display().to_string())
+        .collect()
 }
 
 pub(crate) fn mode(path: &Path) -> u32 {

@@ -11,8 +11,8 @@ use ship::script::{Input, Launch, Needs, Script, check, read_check, start};
 use crate::host::{Host, Ran, Release, Shell, now, shells, wait_for};
 use crate::systemd::{calls, moved};
 
-/// A service on the host's port that the test itself runs, where systemd is none: the fake one knows it as the unit's
-/// first process, and kills it when told to.
+/// A service on the host's port that the test itself runs, where systemd is none: the fake one
+/// knows it as the unit's first process, and kills it when told to.
 struct Watched {
     host: Host,
     release: Release,
@@ -30,7 +30,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 class Server(http.server.HTTPServer):
-    address_family = http.server.socket.AF_INET6 if ':' in sys.argv[1] else http.server.socket.AF_INET
+    address_family = http.server.socket.AF_INET6 if ':' in sys.argv[1] else \
+    http.server.socket.AF_INET
 server = Server((sys.argv[1], int(sys.argv[2])), Handler)
 print('up', flush=True)
 server.serve_forever()
@@ -58,7 +59,10 @@ fn http(path: &str) -> Liveness {
 }
 
 fn command(script: &str) -> Liveness {
-    Liveness { check: LivenessCheck::Command(["sh", "-c", script].map(String::from).to_vec()), ..http("") }
+    Liveness {
+        check: LivenessCheck::Command(["sh", "-c", script].map(String::from).to_vec()),
+        ..http("")
+    }
 }
 
 impl Watched {
@@ -69,14 +73,24 @@ impl Watched {
         Self::on(host, service, &[&address], |_| {}, liveness)
     }
 
-    fn on(host: Host, service: &str, args: &[&str], change: impl Fn(&mut Launch), liveness: Liveness) -> Self {
+    fn on(
+        host: Host,
+        service: &str,
+        args: &[&str],
+        change: impl Fn(&mut Launch),
+        liveness: Liveness,
+    ) -> Self {
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
         host.stage(&release);
         let (address, more) = args.split_first().expect("an address");
         let service = serve(service, address, host.port, more);
         fs::create_dir(host.dir.path().join("units")).expect("directory");
         host.fake("useradd", "");
-        let watched = Self { host, release, service };
+        let watched = Self {
+            host,
+            release,
+            service,
+        };
         watched.fake_systemctl();
         let mut launch = watched.launch(liveness);
         change(&mut launch);
@@ -87,7 +101,8 @@ impl Watched {
 
     /// The service has passed its probe before.
     fn passes(&self) {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.service.id())).expect("a process");
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.service.id())).expect("a process");
         let (_, fields) = stat.rsplit_once(')').expect("a name");
         let started = fields.split_whitespace().nth(19).expect("its start");
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
@@ -98,7 +113,14 @@ impl Watched {
     /// How often the service has failed since its last pass, as its host has noted.
     fn failures(&self) -> Option<String> {
         let noted = fs::read_to_string(self.host.slot().join("liveness.failures")).ok()?;
-        Some(noted.trim().rsplit_once(' ').expect("a number").1.to_owned())
+        Some(
+            noted
+                .trim()
+                .rsplit_once(' ')
+                .expect("a number")
+                .1
+                .to_owned(),
+        )
     }
 
     fn launch(&self, liveness: Liveness) -> Launch {
@@ -114,16 +136,22 @@ impl Watched {
         }
     }
 
-    /// Starts the instance, whose port is taken already, by what systemd is about to say it has started.
+    /// Starts the instance, whose port is taken already, by what systemd is about to say it has
+    /// started.
     fn start(&self, launch: &Launch) {
         let script = moved(&self.host, start(&self.host.site, launch));
-        let text = script.text.replace("'') [ -z \"$other\" ] ||", "'') true ||");
+        let text = script
+            .text
+            .replace("'') [ -z \"$other\" ] ||", "'') true ||");
         assert_ne!(text, script.text);
         self.host.order(&Script { text, ..script });
     }
 
     fn fake_systemctl(&self) {
-        let (unit, pid) = (format!("ship-testpage@{}.service", self.host.port), self.service.id());
+        let (unit, pid) = (
+            format!("ship-testpage@{}.service", self.host.port),
+            self.service.id(),
+        );
         let calls = self.host.dir.path().join("calls");
         let text = format!(
             "echo \"$*\" >>'{}'\ncase $1 in\n\
@@ -146,11 +174,18 @@ impl Watched {
     fn ask_without(&self, missing: &[&str]) -> String {
         let mut text = fs::read_to_string(self.host.slot().join("liveness")).expect("the question");
         for program in missing {
-            let less = text.replace(&format!("command -v {program} "), "command -v no-such-program ");
+            let less = text.replace(
+                &format!("command -v {program} "),
+                "command -v no-such-program ",
+            );
             assert_ne!(text, less, "{program}");
             text = less;
         }
-        let script = Script { text, input: Input::default(), deadline: Duration::from_secs(20) };
+        let script = Script {
+            text,
+            input: Input::default(),
+            deadline: Duration::from_secs(20),
+        };
         let Ran { stdout, stderr } = self.host.run(&script);
         assert_eq!(stderr, "");
         stdout
@@ -162,9 +197,12 @@ impl Watched {
 
     /// The signals that the service was sent.
     fn signals(&self) -> Vec<String> {
-        let kills =
-            calls(&self.host).into_iter().filter_map(|call| Some(call.strip_prefix("kill --signal=")?.to_owned()));
-        kills.map(|call| call.split(' ').next().expect("a word").to_owned()).collect()
+        let kills = calls(&self.host)
+            .into_iter()
+            .filter_map(|call| Some(call.strip_prefix("kill --signal=")?.to_owned()));
+        kills
+            .map(|call| call.split(' ').next().expect("a word").to_owned())
+            .collect()
     }
 
     fn lives(&mut self) -> bool {
@@ -182,10 +220,19 @@ impl Drop for Watched {
 /// Starts a service, which listens when this returns.
 fn serve(service: &str, address: &str, port: u16, more: &[&str]) -> Child {
     let mut python = Command::new("python3");
-    python.args(["-c", service, address, &port.to_string()]).args(more).stdin(Stdio::null()).stdout(Stdio::piped());
+    python
+        .args(["-c", service, address, &port.to_string()])
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut child = python.spawn().expect("python3");
     let mut up = [0; 3];
-    child.stdout.take().expect("stdout").read_exact(&mut up).expect("a service that listens");
+    child
+        .stdout
+        .take()
+        .expect("stdout")
+        .read_exact(&mut up)
+        .expect("a service that listens");
     child
 }
 
@@ -193,8 +240,17 @@ fn serve(service: &str, address: &str, port: u16, more: &[&str]) -> Child {
 fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
     for shell in shells() {
         for (liveness, hosts) in [
-            (http("/302"), &[&[][..], &["curl"], &["curl", "bash"], &["ss"]][..]),
-            (Liveness { check: LivenessCheck::Tcp, ..http("") }, &[&[]]),
+            (
+                http("/302"),
+                &[&[][..], &["curl"], &["curl", "bash"], &["ss"]][..],
+            ),
+            (
+                Liveness {
+                    check: LivenessCheck::Tcp,
+                    ..http("")
+                },
+                &[&[]],
+            ),
             (command("true"), &[&[]]),
         ] {
             let mut watched = Watched::new(shell, SERVER, liveness.clone());
@@ -211,10 +267,17 @@ fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
 #[test]
 fn an_instance_that_answers_to_its_own_name_alone_is_asked_by_it() {
     for shell in shells() {
-        let named = Liveness { host_header: Some("www.example.org:80".into()), ..http("/named/200") };
+        let named = Liveness {
+            host_header: Some("www.example.org:80".into()),
+            ..http("/named/200")
+        };
         let watched = Watched::new(shell, SERVER, named);
         for missing in [&[][..], &["curl"], &["curl", "bash"]] {
-            assert_eq!(watched.ask_without(missing), "", "{shell:?} without {missing:?}");
+            assert_eq!(
+                watched.ask_without(missing),
+                "",
+                "{shell:?} without {missing:?}"
+            );
         }
     }
     let said = Watched::new(Shell::Sh, SERVER, http("/named/200")).ask();
@@ -226,7 +289,11 @@ fn an_instance_is_asked_where_it_listens() {
     for address in ["0.0.0.0", "::", "::1"] {
         let watched = Watched::on(Host::new(), SERVER, &[address], |_| {}, http("/200"));
         for missing in [&[][..], &["curl"], &["ss"], &["ss", "curl"]] {
-            assert_eq!(watched.ask_without(missing), "", "{address} without {missing:?}");
+            assert_eq!(
+                watched.ask_without(missing),
+                "",
+                "{address} without {missing:?}"
+            );
         }
         assert_eq!(watched.failures().as_deref(), Some("0"), "{address}");
     }
@@ -236,12 +303,24 @@ fn an_instance_is_asked_where_it_listens() {
 fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
     for shell in shells() {
         let mut watched = Watched::new(shell, STUCK, http("/"));
-        assert_eq!(watched.ask(), "a: no answer within 1 s (1 of 3)\n", "{shell:?}");
-        assert_eq!(watched.ask_without(&["curl"]), "a: no answer within 1 s (2 of 3)\n", "{shell:?}");
+        assert_eq!(
+            watched.ask(),
+            "a: no answer within 1 s (1 of 3)\n",
+            "{shell:?}"
+        );
+        assert_eq!(
+            watched.ask_without(&["curl"]),
+            "a: no answer within 1 s (2 of 3)\n",
+            "{shell:?}"
+        );
         assert!(watched.lives() && watched.signals().is_empty());
         let said = watched.ask_without(&["curl", "bash"]);
         let end = "a: it does not answer as it should, and is ended: systemd starts it again\n";
-        assert_eq!(said, format!("a: no answer within 1 s (3 of 3)\n{end}"), "{shell:?}");
+        assert_eq!(
+            said,
+            format!("a: no answer within 1 s (3 of 3)\n{end}"),
+            "{shell:?}"
+        );
         assert_eq!(watched.signals(), ["TERM"]);
         assert!(!watched.lives());
         assert_eq!(watched.failures(), None);
@@ -252,26 +331,47 @@ fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
 fn a_failure_is_told_in_words() {
     let watched = Watched::new(Shell::Sh, SERVER, http("/503"));
     assert_eq!(watched.ask(), "a: it answered with status 503 (1 of 3)\n");
-    assert_eq!(watched.ask_without(&["curl"]), "a: it answered with status 503 (2 of 3)\n");
-    let watched = Watched::new(Shell::Sh, SERVER, command("echo the queue is full >&2; echo more; exit 4"));
-    assert_eq!(watched.ask(), "a: the command ended with 4: the queue is full (1 of 3)\n");
+    assert_eq!(
+        watched.ask_without(&["curl"]),
+        "a: it answered with status 503 (2 of 3)\n"
+    );
+    let watched = Watched::new(
+        Shell::Sh,
+        SERVER,
+        command("echo the queue is full >&2; echo more; exit 4"),
+    );
+    assert_eq!(
+        watched.ask(),
+        "a: the command ended with 4: the queue is full (1 of 3)\n"
+    );
     let mut watched = Watched::new(Shell::Sh, SERVER, http("/200"));
     watched.start_again("print('up', flush=True); import time; time.sleep(60)");
     watched.passes();
-    assert_eq!(watched.ask(), format!("a: it does not listen on port {} (1 of 3)\n", watched.host.port));
+    assert_eq!(
+        watched.ask(),
+        format!(
+            "a: it does not listen on port {} (1 of 3)\n",
+            watched.host.port
+        )
+    );
 }
 
 #[test]
 fn a_command_asks_from_within_the_release_and_is_ended_when_it_hangs() {
     for shell in shells() {
         let script = r#"[ "$(cat index.html), $COLOUR, $TOKEN" = "hello, deep blue, t" ] || exit 3; sleep 60"#;
-        let change = |launch: &mut Launch| drop(launch.env.insert("COLOUR".into(), "deep blue".into()));
+        let change =
+            |launch: &mut Launch| drop(launch.env.insert("COLOUR".into(), "deep blue".into()));
         let host = Host::with(shell);
         let address = host.site.host_address.clone();
         let watched = Watched::on(host, SERVER, &[&address], change, command(script));
         fs::create_dir_all(watched.host.slot()).expect("slot");
         let before = Instant::now();
-        assert_eq!(watched.ask(), "a: no answer within 1 s (1 of 3)\n", "{shell:?}");
+        assert_eq!(
+            watched.ask(),
+            "a: no answer within 1 s (1 of 3)\n",
+            "{shell:?}"
+        );
         assert!(before.elapsed() < Duration::from_secs(10), "{shell:?}");
     }
 }
@@ -285,10 +385,18 @@ fn only_failures_in_a_row_of_one_process_count() {
     fs::write(&alive, "").expect("file");
     assert_eq!(watched.ask(), "");
     fs::remove_file(&alive).expect("file");
-    assert_eq!([watched.ask(), watched.ask()], [failed(1), failed(2)], "an answer in between begins anew");
+    assert_eq!(
+        [watched.ask(), watched.ask()],
+        [failed(1), failed(2)],
+        "an answer in between begins anew"
+    );
     watched.start_again(SERVER);
     watched.passes();
-    assert_eq!([watched.ask(), watched.ask()], [failed(1), failed(2)], "and so does another process");
+    assert_eq!(
+        [watched.ask(), watched.ask()],
+        [failed(1), failed(2)],
+        "and so does another process"
+    );
     assert!(watched.lives() && watched.signals().is_empty());
     assert!(watched.ask().starts_with(&failed(3)));
     assert_eq!(watched.signals(), ["TERM"]);
@@ -308,45 +416,93 @@ fn process_is_not_ended_before_its_first_pass() {
         fs::write(&alive, "").expect("file");
         assert_eq!(watched.ask(), "", "{shell:?}");
         fs::remove_file(&alive).expect("file");
-        assert_eq!(watched.ask(), "a: the command ended with 1:  (1 of 3)\n", "{shell:?}");
+        assert_eq!(
+            watched.ask(),
+            "a: the command ended with 1:  (1 of 3)\n",
+            "{shell:?}"
+        );
     }
 }
 
 #[test]
 fn look_tells_that_the_liveness_probe_ended_the_process() {
     for shell in shells() {
-        let mut watched = Watched::new(shell, SERVER, Liveness { failures: 1, ..http("/503") });
-        let seen = || watched.host.instance(watched.host.observe()).sighting.failed_liveness;
+        let mut watched = Watched::new(
+            shell,
+            SERVER,
+            Liveness {
+                failures: 1,
+                ..http("/503")
+            },
+        );
+        let seen = || {
+            watched
+                .host
+                .instance(watched.host.observe())
+                .sighting
+                .failed_liveness
+        };
         assert_eq!(seen(), "", "{shell:?}");
         watched.ask();
         assert_eq!(seen(), "it answered with status 503 (1 of 1)", "{shell:?}");
         watched.start_again(SERVER);
-        let seen = || watched.host.instance(watched.host.observe()).sighting.failed_liveness;
-        assert_eq!(seen(), "it answered with status 503 (1 of 1)", "{shell:?}: systemd has started it again");
-        watched.host.order(&moved(&watched.host, watched.host.halt("a", Duration::from_secs(1))));
-        assert_eq!(fs::read_dir(watched.host.slot()).expect("slot").count(), 0, "{shell:?}");
+        let seen = || {
+            watched
+                .host
+                .instance(watched.host.observe())
+                .sighting
+                .failed_liveness
+        };
+        assert_eq!(
+            seen(),
+            "it answered with status 503 (1 of 1)",
+            "{shell:?}: systemd has started it again"
+        );
+        watched.host.order(&moved(
+            &watched.host,
+            watched.host.halt("a", Duration::from_secs(1)),
+        ));
+        assert_eq!(
+            fs::read_dir(watched.host.slot()).expect("slot").count(),
+            0,
+            "{shell:?}"
+        );
     }
 }
 
 #[test]
 fn a_process_is_not_asked_before_its_delay_is_over() {
-    let after = |initial_delay| Liveness { initial_delay, failures: 1, ..http("/500") };
+    let after = |initial_delay| Liveness {
+        initial_delay,
+        failures: 1,
+        ..http("/500")
+    };
     let patient = Watched::new(Shell::Sh, SERVER, after(Duration::from_hours(1)));
     assert_eq!(patient.ask(), "");
     let watched = Watched::new(Shell::Sh, SERVER, after(Duration::from_secs(1)));
     wait_for("the delay", || !watched.ask().is_empty());
-    assert_eq!((watched.signals(), patient.signals()), (vec!["TERM".to_owned()], vec![]));
+    assert_eq!(
+        (watched.signals(), patient.signals()),
+        (vec!["TERM".to_owned()], vec![])
+    );
 }
 
 #[test]
 fn an_instance_that_ignores_term_is_killed_after_its_time() {
     let host = Host::new();
     let address = host.site.host_address.clone();
-    let impatient = Liveness { failures: 1, ..http("/") };
+    let impatient = Liveness {
+        failures: 1,
+        ..http("/")
+    };
     let mut watched = Watched::on(host, STUCK, &[&address, "deaf"], |_| {}, impatient);
     let before = Instant::now();
     watched.ask();
-    assert!(before.elapsed() >= Duration::from_millis(1300), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() >= Duration::from_millis(1300),
+        "{:?}",
+        before.elapsed()
+    );
     assert_eq!(watched.signals(), ["TERM", "KILL"]);
     assert!(!watched.lives());
 }
@@ -368,7 +524,9 @@ fn an_instance_that_has_ended_is_not_asked() {
     watched.service.kill().expect("kill");
     // Not even one that nobody has waited for yet.
     wait_for("the end", || {
-        !fs::read_to_string(format!("/proc/{}/stat", watched.service.id())).expect("a zombie").contains(") S ")
+        !fs::read_to_string(format!("/proc/{}/stat", watched.service.id()))
+            .expect("a zombie")
+            .contains(") S ")
     });
     assert_eq!(watched.ask(), "");
     watched.service.wait().expect("wait");
@@ -388,7 +546,10 @@ fn a_start_installs_the_question_and_a_stop_ends_it_first() {
         let enabled = units.join("timers.target.wants").join(&timer);
         assert_eq!(
             calls(host),
-            ["daemon-reload".to_owned(), format!("--no-ask-password start {timer} {unit}")],
+            [
+                "daemon-reload".to_owned(),
+                format!("--no-ask-password start {timer} {unit}")
+            ],
             "{shell:?}"
         );
         assert_eq!(fs::read_link(&enabled).expect("link"), units.join(&timer));
@@ -398,22 +559,43 @@ fn a_start_installs_the_question_and_a_stop_ends_it_first() {
         fs::write(host.slot().join("liveness.failures"), "x 2\n").expect("file");
         let halt = host.halt("a", Duration::from_secs(1));
         host.order(&moved(host, halt));
-        let stops = [format!("--no-ask-password stop {timer} {question}"), format!("--no-ask-password stop {unit}")];
+        let stops = [
+            format!("--no-ask-password stop {timer} {question}"),
+            format!("--no-ask-password stop {unit}"),
+        ];
         assert_eq!(calls(host)[count..], stops, "{shell:?}");
-        assert!(fs::symlink_metadata(&enabled).is_err(), "nobody asks after a restart of the host");
-        assert_eq!(fs::read_dir(host.slot()).expect("slot").count(), 0, "{shell:?}");
+        assert!(
+            fs::symlink_metadata(&enabled).is_err(),
+            "nobody asks after a restart of the host"
+        );
+        assert_eq!(
+            fs::read_dir(host.slot()).expect("slot").count(),
+            0,
+            "{shell:?}"
+        );
 
         // The same units again need no reading; a slot without liveness keeps none.
         let mut launch = watched.launch(http("/other"));
         let count = calls(host).len();
         watched.start(&launch);
-        assert_eq!(calls(host)[count..], [format!("--no-ask-password start {timer} {unit}")], "{shell:?}");
+        assert_eq!(
+            calls(host)[count..],
+            [format!("--no-ask-password start {timer} {unit}")],
+            "{shell:?}"
+        );
         host.order(&moved(host, host.halt("a", Duration::from_secs(1))));
         let count = calls(host).len();
         launch.liveness = None;
         watched.start(&launch);
-        assert_eq!(calls(host)[count..], [format!("--no-ask-password start {unit}")], "{shell:?}");
-        assert!(!units.join(&timer).exists() && !units.join(&question).exists(), "{shell:?}");
+        assert_eq!(
+            calls(host)[count..],
+            [format!("--no-ask-password start {unit}")],
+            "{shell:?}"
+        );
+        assert!(
+            !units.join(&timer).exists() && !units.join(&question).exists(),
+            "{shell:?}"
+        );
         assert!(!host.slot().join("liveness").exists());
     }
 }
@@ -426,21 +608,49 @@ fn a_host_that_cannot_ask_is_told_so_beforehand() {
     host.fake("useradd", "");
     host.fake("systemctl", "");
     fs::create_dir(host.dir.path().join("units")).expect("directory");
-    let launch = |liveness| Launch { driver: Driver::Systemd, liveness: Some(liveness), ..host.launch("a", &release) };
+    let launch = |liveness| Launch {
+        driver: Driver::Systemd,
+        liveness: Some(liveness),
+        ..host.launch("a", &release)
+    };
     let without = |script: Script| {
         let text = script.text.replace("command -v \"$tool\"", "false");
         assert_ne!(text, script.text);
         moved(&host, Script { text, ..script })
     };
     let refused = host.run(&without(start(&host.site, &launch(http("/")))));
-    assert_eq!(refused.failure(), "to ask for liveness this host needs one of these programs: curl bash wget");
+    assert_eq!(
+        refused.failure(),
+        "to ask for liveness this host needs one of these programs: curl bash wget"
+    );
     assert!(refused.reply().observation.slots.is_empty());
-    let script =
-        check(&host.site, &Needs { driver: Driver::Systemd, liveness: Some(&LivenessCheck::Tcp), ..Needs::NONE });
+    let script = check(
+        &host.site,
+        &Needs {
+            driver: Driver::Systemd,
+            liveness: Some(&LivenessCheck::Tcp),
+            ..Needs::NONE
+        },
+    );
     let (facts, _) = read_check(&host.run(&without(script)).stdout, now()).expect("facts");
-    assert_eq!(facts.missing.last().map(String::as_str), Some("one of bash to ask for liveness"));
-    let script =
-        check(&host.site, &Needs { driver: Driver::Systemd, liveness: Some(&LivenessCheck::Tcp), ..Needs::NONE });
+    assert_eq!(
+        facts.missing.last().map(String::as_str),
+        Some("one of bash to ask for liveness")
+    );
+    let script = check(
+        &host.site,
+        &Needs {
+            driver: Driver::Systemd,
+            liveness: Some(&LivenessCheck::Tcp),
+            ..Needs::NONE
+        },
+    );
     let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
-    assert!(facts.missing.iter().all(|missing| !missing.contains("liveness")), "{facts:?}");
+    assert!(
+        facts
+            .missing
+            .iter()
+            .all(|missing| !missing.contains("liveness")),
+        "{facts:?}"
+    );
 }

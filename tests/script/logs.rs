@@ -29,15 +29,21 @@ fn write(host: &Host, port: Port, name: &str, text: &str) {
 }
 
 fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
-    LogQuery { past: [FIRST, SECOND].into(), lines_max, since }
+    LogQuery {
+        past: [FIRST, SECOND].into(),
+        lines_max,
+        since,
+    }
 }
 
 /// `8081 text` of each line that the script has printed.
 fn said(stdout: &str) -> Vec<String> {
-    let lines = stdout.lines().filter_map(|line| match read_log_line(line)? {
-        LogLine::Said(said) => Some(format!("{} {}", said.port.expect("a port"), said.text)),
-        LogLine::Begun | LogLine::Live => None,
-    });
+    let lines = stdout
+        .lines()
+        .filter_map(|line| match read_log_line(line)? {
+            LogLine::Said(said) => Some(format!("{} {}", said.port.expect("a port"), said.text)),
+            LogLine::Begun | LogLine::Live => None,
+        });
     lines.collect()
 }
 
@@ -61,8 +67,16 @@ fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_si
         write(&host, FIRST, "log", "now\n");
         let told = |since| said(&host.run(&logs(&host.site, &query(9, since))).stdout);
         assert_eq!(told(None), ["8081 now"], "{shell:?}");
-        assert_eq!(told(Some(Time(1000))), ["8081 before", "8081 now"], "{shell:?}");
-        assert_eq!(told(Some(Time(4_102_444_800_000))), Vec::<String>::new(), "{shell:?}");
+        assert_eq!(
+            told(Some(Time(1000))),
+            ["8081 before", "8081 now"],
+            "{shell:?}"
+        );
+        assert_eq!(
+            told(Some(Time(4_102_444_800_000))),
+            Vec::<String>::new(),
+            "{shell:?}"
+        );
     }
 }
 
@@ -87,25 +101,50 @@ impl Follower {
     fn start(host: &Host, lines_max: u32, silence: Duration) -> Self {
         let slots: BTreeSet<_> = [FIRST, SECOND].into();
         let drivers = ["process"].into();
-        let script = follow(&host.site, &query(lines_max, None), &Follow { slots, drivers, resume: None, silence });
+        let script = follow(
+            &host.site,
+            &query(lines_max, None),
+            &Follow {
+                slots,
+                drivers,
+                resume: None,
+                silence,
+            },
+        );
         // As on a host: all that it begins is in a group of its own.
-        let mut child = host.command(&script).process_group(0).spawn().expect("a shell");
+        let mut child = host
+            .command(&script)
+            .process_group(0)
+            .spawn()
+            .expect("a shell");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
-        let mut follower = Self { child, stdin, stdout };
+        let mut follower = Self {
+            child,
+            stdin,
+            stdout,
+        };
         follower.beat();
         follower
     }
 
     fn beat(&mut self) {
-        self.stdin.as_mut().expect("stdin").write_all(b".").expect("it listens");
+        self.stdin
+            .as_mut()
+            .expect("stdin")
+            .write_all(b".")
+            .expect("it listens");
     }
 
     /// The next line that was said by an instance.
     fn next(&mut self) -> String {
         loop {
             let mut line = String::new();
-            assert_ne!(self.stdout.read_line(&mut line).expect("text"), 0, "it has ended");
+            assert_ne!(
+                self.stdout.read_line(&mut line).expect("text"),
+                0,
+                "it has ended"
+            );
             if let Some(line) = said(&line).pop() {
                 return line;
             }
@@ -115,7 +154,9 @@ impl Follower {
     /// Waits until it has ended, and all that it began.
     fn await_end(mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.child.try_wait().expect("our own child").is_none() || test_kill_process_group(self.group()).is_ok() {
+        while self.child.try_wait().expect("our own child").is_none()
+            || test_kill_process_group(self.group()).is_ok()
+        {
             assert!(Instant::now() < deadline, "something of it runs on");
             std::thread::sleep(Duration::from_millis(10));
         }

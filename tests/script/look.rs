@@ -15,8 +15,10 @@ const DIGEST: &str = "515849216a515849216a515849216a515849216a515849216a51584921
 fn report() -> String {
     format!(
         "\nship=1\nnow=100.50\nboot=b\nepoch=7\nfree=2048\nstaged={DIGEST}\nslot=8081\n.name=testpage-a\n\
-         .release={DIGEST}\n.revision=3\n.version=0.8 beta\n.driver=process\n.started=40.50\n.boot=b\n\
-         process=running\nlisten=8081 0B00007F own\nlisten=8082 00000000 other pid 4711 (nginx)\nend=done\n"
+         .release={DIGEST}\n.revision=3\n.version=0.8 \
+         beta\n.driver=process\n.started=40.50\n.boot=b\n\
+         process=running\nlisten=8081 0B00007F own\nlisten=8082 00000000 other pid 4711 \
+         (nginx)\nend=done\n"
     )
 }
 
@@ -31,41 +33,80 @@ fn complaint(text: &str) -> String {
 #[test]
 fn a_report_is_read_whole() {
     let reply = read(&report()).expect("a report");
-    assert_eq!((reply.end, reply.observation.epoch, reply.observation.free_kib), (End::Done, Epoch(7), Some(2048)));
+    assert_eq!(
+        (
+            reply.end,
+            reply.observation.epoch,
+            reply.observation.free_kib
+        ),
+        (End::Done, Epoch(7), Some(2048))
+    );
     let slots = reply.observation.slots;
     match slots.get(&8081) {
         Some(Occupant::Instance(instance)) => {
-            assert_eq!(instance.started, Time(940_000), "the ages agree, whatever the clocks say");
-            assert_eq!(instance.listener, Listener::Own { address: "127.0.0.11".into() });
+            assert_eq!(
+                instance.started,
+                Time(940_000),
+                "the ages agree, whatever the clocks say"
+            );
+            assert_eq!(
+                instance.listener,
+                Listener::Own {
+                    address: "127.0.0.11".into()
+                }
+            );
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(slots.get(&8082), Some(&Occupant::Stranger("pid 4711 (nginx)".into())));
+    assert_eq!(
+        slots.get(&8082),
+        Some(&Occupant::Stranger("pid 4711 (nginx)".into()))
+    );
 }
 
 #[test]
 fn what_a_login_shell_prints_first_is_passed_over() {
-    assert_eq!(read(&format!("Welcome!\nnow=1{}", report())), read(&report()));
+    assert_eq!(
+        read(&format!("Welcome!\nnow=1{}", report())),
+        read(&report())
+    );
 }
 
 #[test]
 fn every_end_is_told_from_a_lost_connection() {
     let ended = |end: &str| read(&report().replace("end=done", end)).map(|reply| reply.end);
-    assert_eq!(ended("end=failed no space"), Ok(End::Failed("no space".into())));
+    assert_eq!(
+        ended("end=failed no space"),
+        Ok(End::Failed("no space".into()))
+    );
     assert_eq!(ended("end=failed"), Ok(End::Failed(String::new())));
     assert_eq!(ended("end=fenced 9"), Ok(End::Fenced { seen: Epoch(9) }));
-    assert_eq!(ended("end=busy stop, epoch 7"), Ok(End::LockBusy { holder: "stop, epoch 7".into() }));
+    assert_eq!(
+        ended("end=busy stop, epoch 7"),
+        Ok(End::LockBusy {
+            holder: "stop, epoch 7".into()
+        })
+    );
     for cut in 1..report().len() {
         assert!(read(&report()[..cut]).is_err(), "cut at {cut}");
     }
-    assert_eq!(complaint(""), "the host's answer does not begin as ship's scripts do");
-    assert_eq!(complaint("\nship=1\nnow=1\n"), "the host's answer breaks off before its end");
+    assert_eq!(
+        complaint(""),
+        "the host's answer does not begin as ship's scripts do"
+    );
+    assert_eq!(
+        complaint("\nship=1\nnow=1\n"),
+        "the host's answer breaks off before its end"
+    );
 }
 
 #[test]
 fn a_host_that_cannot_say_what_runs_is_not_an_empty_host() {
     let said = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
-    assert_eq!(said, "the host could not say what runs on it: systemctl show: Failed to connect to bus");
+    assert_eq!(
+        said,
+        "the host could not say what runs on it: systemctl show: Failed to connect to bus"
+    );
 }
 
 #[test]
@@ -76,7 +117,13 @@ fn nothing_of_what_a_host_says_is_taken_on_trust() {
         complaint(&text.replacen(from, to, 1))
     };
     assert!(with(&format!("staged={DIGEST}"), "staged=../../etc").contains("no digest"));
-    assert!(with(&format!(".release={DIGEST}"), &format!(".release={}", DIGEST.to_uppercase())).contains("no digest"));
+    assert!(
+        with(
+            &format!(".release={DIGEST}"),
+            &format!(".release={}", DIGEST.to_uppercase())
+        )
+        .contains("no digest")
+    );
     assert!(with("slot=8081", "slot=98081").contains("too large"));
     assert!(with("epoch=7", "epoch=").contains("holds no number"));
     assert!(with(".name=testpage-a", ".name=a b").contains("is no instance's name"));
@@ -97,7 +144,9 @@ fn nothing_of_what_a_host_says_is_taken_on_trust() {
 fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_most() {
     let reply = read(&report().replacen(".boot=b", ".boot=a", 1)).expect("a report");
     match reply.observation.slots.get(&8081) {
-        Some(Occupant::Instance(instance)) => assert_eq!(instance.started, Time(1_000_000 - 100_500)),
+        Some(Occupant::Instance(instance)) => {
+            assert_eq!(instance.started, Time(1_000_000 - 100_500))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -105,20 +154,43 @@ fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_m
 #[test]
 fn a_port_that_somebody_else_shares_is_not_the_instances() {
     let listener = |rows: &str| {
-        let reply = read(&report().replacen("listen=8081 0B00007F own\n", rows, 1)).expect("a report");
+        let reply =
+            read(&report().replacen("listen=8081 0B00007F own\n", rows, 1)).expect("a report");
         match reply.observation.slots.get(&8081) {
             Some(Occupant::Instance(instance)) => instance.listener.clone(),
             other => panic!("{other:?}"),
         }
     };
-    let other = || Listener::Other { who: "pid 1 (old)".into() };
-    let own = |address: &str| Listener::Own { address: address.into() };
+    let other = || Listener::Other {
+        who: "pid 1 (old)".into(),
+    };
+    let own = |address: &str| Listener::Own {
+        address: address.into(),
+    };
     assert_eq!(listener(""), Listener::Nobody);
-    assert_eq!(listener("listen=8081 0B00007F other pid 1 (old)\n"), other());
-    assert_eq!(listener("listen=8081 0B00007F own\nlisten=8081 0B00007F other pid 1 (old)\n"), other());
-    assert_eq!(listener("listen=8081 0B00007F own\nlisten=8081 0C00007F other pid 1 (old)\n"), own("127.0.0.11"));
-    assert_eq!(listener(&format!("listen=8081 {} own\nlisten=8081 00000000 own\n", "0".repeat(32))), own("0.0.0.0"));
-    assert_eq!(listener(&format!("listen=8081 {} own\n", "0".repeat(32))), own("::"));
+    assert_eq!(
+        listener("listen=8081 0B00007F other pid 1 (old)\n"),
+        other()
+    );
+    assert_eq!(
+        listener("listen=8081 0B00007F own\nlisten=8081 0B00007F other pid 1 (old)\n"),
+        other()
+    );
+    assert_eq!(
+        listener("listen=8081 0B00007F own\nlisten=8081 0C00007F other pid 1 (old)\n"),
+        own("127.0.0.11")
+    );
+    assert_eq!(
+        listener(&format!(
+            "listen=8081 {} own\nlisten=8081 00000000 own\n",
+            "0".repeat(32)
+        )),
+        own("0.0.0.0")
+    );
+    assert_eq!(
+        listener(&format!("listen=8081 {} own\n", "0".repeat(32))),
+        own("::")
+    );
 }
 
 #[test]
@@ -127,7 +199,11 @@ fn a_check_says_what_is_missing_and_creates_nothing() {
         let mut host = Host::with(shell);
         let ran = host.run(&check(&host.site, &Needs::NONE));
         let (facts, observation) = read_check(&ran.stdout, now()).expect("facts");
-        assert_eq!((facts.missing, facts.problems), (vec![], vec![]), "{shell:?}");
+        assert_eq!(
+            (facts.missing, facts.problems),
+            (vec![], vec![]),
+            "{shell:?}"
+        );
         assert!(!facts.user.is_empty() && observation.free_kib.is_some());
         assert!(!host.root().exists());
 
@@ -137,7 +213,12 @@ fn a_check_says_what_is_missing_and_creates_nothing() {
         script.text = script.text.replace(" wc'", " wc no-such-tool'");
         let (facts, _) = read_check(&host.run(&script).stdout, now()).expect("facts");
         assert_eq!(facts.missing, ["no-such-tool"]);
-        assert!(facts.problems.iter().any(|why| why.ends_with("/file is not a directory")));
+        assert!(
+            facts
+                .problems
+                .iter()
+                .any(|why| why.ends_with("/file is not a directory"))
+        );
     }
 }
 
@@ -146,11 +227,23 @@ fn what_only_commands_of_the_playbooks_need_is_asked_for_where_there_are_any() {
     let host = Host::with(shells()[0]);
     let asks_for = |tool: &str, needs| {
         let text = check(&host.site, &needs).text;
-        text.lines().any(|line| line.starts_with("TOOLS=") && line.contains(&format!(" {tool} ")))
+        text.lines()
+            .any(|line| line.starts_with("TOOLS=") && line.contains(&format!(" {tool} ")))
     };
-    let commands = Needs { runs_commands: true, ..Needs::NONE };
+    let commands = Needs {
+        runs_commands: true,
+        ..Needs::NONE
+    };
     assert!(asks_for("mkfifo", commands) && !asks_for("mkfifo", Needs::NONE));
-    assert!(asks_for("setpriv", Needs { driver: Driver::Systemd, ..commands }) && !asks_for("setpriv", commands));
+    assert!(
+        asks_for(
+            "setpriv",
+            Needs {
+                driver: Driver::Systemd,
+                ..commands
+            }
+        ) && !asks_for("setpriv", commands)
+    );
 }
 
 proptest! {
@@ -186,9 +279,17 @@ fn host_is_told_from_others_by_machine_and_directory_whatever_the_path() {
         let link = host.dir.path().join("link");
         std::os::unix::fs::symlink(&base_dir, &link).expect("link");
         host.site.base_dir = link.to_str().expect("path").into();
-        assert_eq!(identity(&host), after, "{shell:?}: the same directory by another path");
+        assert_eq!(
+            identity(&host),
+            after,
+            "{shell:?}: the same directory by another path"
+        );
         host.site.base_dir = format!("{base_dir}/other");
         assert_eq!(identity(&host).machine, after.machine);
-        assert_ne!(identity(&host).place, after.place, "{shell:?}: another directory");
+        assert_ne!(
+            identity(&host).place,
+            after.place,
+            "{shell:?}: another directory"
+        );
     }
 }

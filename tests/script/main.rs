@@ -1,4 +1,5 @@
-//! The scripts, run for real by the shells of this machine: nothing here needs root, sshd or systemd.
+//! The scripts, run for real by the shells of this machine: nothing here needs root, sshd or
+//! systemd.
 
 mod act;
 mod base_dir;

@@ -14,8 +14,10 @@ proptest! {
     }
 
     #[test]
-    fn signs_of_the_shell_mean_nothing_when_quoted(text in "['\"\\\\$`!*?~#&|;<>(){}\\[\\]\n\t =%^-]{0,20}") {
-        // Twice: as an argument within a command line that is quoted itself, as it travels over SSH.
+    fn signs_of_the_shell_mean_nothing_when_quoted(text in "['\"\\\\$`!*?~#&|;<>(){}\\[\\]\n\t \
+                                                            =%^-]{0,20}") {
+        // Twice: as an argument within a command line that is quoted itself, as it travels over
+        // SSH.
         let inner = format!("printf %s {}", quote(&text));
         let outer = format!("exec /bin/sh -c {}", quote(&inner));
         let output = Command::new("/bin/sh").arg("-c").arg(outer).output().expect("sh");

@@ -17,7 +17,13 @@ use crate::host::{Host, Release, mode, openers, shells, wait_for};
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir)
         .expect("directory")
-        .map(|entry| entry.expect("entry").file_name().into_string().expect("name"))
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .into_string()
+                .expect("name")
+        })
         .collect();
     names.sort();
     names
@@ -45,23 +51,35 @@ fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
 fn host_tells_the_definitions_of_its_releases_and_which_were_proven() {
     for shell in shells() {
         let mut host = Host::with(shell);
-        let kept = |host: &Host| read_releases(&host.run(&releases(&host.site)).stdout).expect("releases");
+        let kept =
+            |host: &Host| read_releases(&host.run(&releases(&host.site)).stdout).expect("releases");
         assert_eq!(kept(&host), []);
         let (release, other) = (Release::new("hello"), Release::new("other"));
         host.stage(&release);
         host.site.order = ActionId(2);
         host.stage(&other);
-        assert_eq!(mode(&release_dir(&host, &release).join("definition")), 0o600);
+        assert_eq!(
+            mode(&release_dir(&host, &release).join("definition")),
+            0o600
+        );
         host.site.epoch = Epoch(8);
-        host.site.proven = [(release.id.clone(), Time(17)), (ReleaseId::from("0".repeat(64)), Time(1))].into();
+        host.site.proven = [
+            (release.id.clone(), Time(17)),
+            (ReleaseId::from("0".repeat(64)), Time(1)),
+        ]
+        .into();
         host.order(&claim(&host.site));
-        let expected = [(&release, Some(Time(17))), (&other, None)].map(|(release, proven)| KeptRelease {
-            id: release.id.clone(),
-            proven,
-            definition: serde_json::to_string(&release.definition).expect("JSON"),
-        });
+        let expected =
+            [(&release, Some(Time(17))), (&other, None)].map(|(release, proven)| KeptRelease {
+                id: release.id.clone(),
+                proven,
+                definition: serde_json::to_string(&release.definition).expect("JSON"),
+            });
         let found = kept(&host);
-        assert!(found.len() == 2 && expected.iter().all(|kept| found.contains(kept)), "{shell:?}: {found:?}");
+        assert!(
+            found.len() == 2 && expected.iter().all(|kept| found.contains(kept)),
+            "{shell:?}: {found:?}"
+        );
     }
 }
 
@@ -71,7 +89,10 @@ fn what_was_a_directory_is_as_old_as_its_unpacking_and_an_archives_files_are_as_
         let host = Host::with(shell);
         let old = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
         let before = SystemTime::now() - Duration::from_secs(2);
-        for (form, page) in [(ArtifactForm::Directory, "packed"), (ArtifactForm::TarGz, "brought")] {
+        for (form, page) in [
+            (ArtifactForm::Directory, "packed"),
+            (ArtifactForm::TarGz, "brought"),
+        ] {
             let mut release = Release::dated(page, old);
             release.definition.artifact.form = form;
             host.stage(&release);
@@ -96,13 +117,26 @@ fn prune_keeps_a_release_in_which_something_is_mounted() {
         let mounts = host.dir.path().join("mounts");
         // As the kernel writes it.
         let written = place.to_str().expect("path").replace(' ', "\\040");
-        fs::write(&mounts, format!("proc /proc proc rw 0 0\n/dev/sda1 {written} ext4 rw 0 0\n")).expect("mounts");
+        fs::write(
+            &mounts,
+            format!("proc /proc proc rw 0 0\n/dev/sda1 {written} ext4 rw 0 0\n"),
+        )
+        .expect("mounts");
         let mut script = prune(&host.site, &[mounted.id.clone(), other.id.clone()].into());
-        script.text = script.text.replace("/proc/self/mounts", &format!("'{}'", mounts.display()));
+        script.text = script
+            .text
+            .replace("/proc/self/mounts", &format!("'{}'", mounts.display()));
         let ran = host.run(&script);
-        let said = format!("release {} was kept, because something is mounted at {}", mounted.id, place.display());
+        let said = format!(
+            "release {} was kept, because something is mounted at {}",
+            mounted.id,
+            place.display()
+        );
         assert_eq!(ran.failure(), said, "{shell:?}");
-        assert_eq!(ran.reply().observation.releases, [mounted.id.clone()].into());
+        assert_eq!(
+            ran.reply().observation.releases,
+            [mounted.id.clone()].into()
+        );
         assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
     }
 }
@@ -112,8 +146,13 @@ fn prune_says_what_could_not_be_deleted() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    host.fake("rm", "echo 'rm: cannot remove x: Operation not permitted' >&2; exit 1");
-    let why = host.run(&prune(&host.site, &[release.id.clone()].into())).failure();
+    host.fake(
+        "rm",
+        "echo 'rm: cannot remove x: Operation not permitted' >&2; exit 1",
+    );
+    let why = host
+        .run(&prune(&host.site, &[release.id.clone()].into()))
+        .failure();
     assert!(
         why.contains("/tmp/out.")
             && why.ends_with(" could not be deleted: rm: cannot remove x: Operation not permitted"),
@@ -127,7 +166,13 @@ fn a_single_file_becomes_a_program() {
     let release = Release::program("serve it", "#!/bin/sh\n");
     host.stage(&release);
     let program = release_dir(&host, &release).join("app/serve it");
-    assert_eq!((mode(&program), fs::read_to_string(&program).expect("program")), (0o755, "#!/bin/sh\n".into()));
+    assert_eq!(
+        (
+            mode(&program),
+            fs::read_to_string(&program).expect("program")
+        ),
+        (0o755, "#!/bin/sh\n".into())
+    );
 }
 
 #[test]
@@ -152,9 +197,19 @@ fn a_wrong_checksum_is_refused_and_nothing_is_left() {
         let mut release = Release::new("hello");
         release.definition.artifact.sha256 = "0".repeat(64);
         let refused = host.run(&host.stage_script(&release));
-        assert!(refused.failure().contains(&format!("sha256 {} instead of 000", release.id)), "{}", refused.failure());
+        assert!(
+            refused
+                .failure()
+                .contains(&format!("sha256 {} instead of 000", release.id)),
+            "{}",
+            refused.failure()
+        );
         assert!(refused.reply().observation.releases.is_empty());
-        assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new(), "{shell:?}");
+        assert_eq!(
+            names(&host.root().join("tmp")),
+            Vec::<String>::new(),
+            "{shell:?}"
+        );
     }
 }
 
@@ -167,9 +222,18 @@ fn an_input_that_breaks_off_is_refused_with_what_came() {
     whole.extend(fs::read(&release.path).expect("artifact"));
     let cut = host.run_with(&script, &whole[..whole.len() - 5]).failure();
     let size = release.definition.artifact.size_bytes;
-    assert!(cut.starts_with(&format!("the artifact, of {size} bytes, arrived damaged: {} bytes", size - 5)), "{cut}");
+    assert!(
+        cut.starts_with(&format!(
+            "the artifact, of {size} bytes, arrived damaged: {} bytes",
+            size - 5
+        )),
+        "{cut}"
+    );
     let cut = host.run_with(&script, &whole[..script.input.head.len() - 3]);
-    assert_eq!(cut.failure(), "the secrets did not arrive whole, or could not be written");
+    assert_eq!(
+        cut.failure(),
+        "the secrets did not arrive whole, or could not be written"
+    );
     assert!(cut.reply().observation.releases.is_empty());
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
 }
@@ -181,7 +245,10 @@ fn what_is_no_archive_is_refused_in_the_tools_words() {
     release.definition.artifact.form = ArtifactForm::TarGz;
     let refused = host.run(&host.stage_script(&release));
     let why = refused.failure();
-    assert!(why.starts_with("the artifact could not be unpacked:") && why.contains("gzip"), "{why}");
+    assert!(
+        why.starts_with("the artifact could not be unpacked:") && why.contains("gzip"),
+        "{why}"
+    );
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
 }
 
@@ -192,11 +259,19 @@ fn a_full_disk_is_refused_in_the_tools_words() {
     host.stage(&Release::new("another"));
     let script = host.stage_script(&release);
     // As if every write to the file that is received met a full disk.
-    let full = script.text.replace(">\"$litter/artifact\" 2>", ">/dev/full 2>");
+    let full = script
+        .text
+        .replace(">\"$litter/artifact\" 2>", ">/dev/full 2>");
     assert_ne!(full, script.text);
-    let refused = host.run(&ship::script::Script { text: full, ..script });
+    let refused = host.run(&ship::script::Script {
+        text: full,
+        ..script
+    });
     let why = refused.failure();
-    assert!(why.contains("could not be received") && why.contains("No space left on device"), "{why}");
+    assert!(
+        why.contains("could not be received") && why.contains("No space left on device"),
+        "{why}"
+    );
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
     assert_eq!(refused.reply().observation.releases.len(), 1);
 }
@@ -207,7 +282,12 @@ fn what_an_interrupted_attempt_has_left_goes_with_the_next() {
     let release = Release::new("hello");
     let script = host.stage_script(&release);
     let mut child = host.spawn(&script);
-    child.stdin.as_mut().expect("stdin").write_all(b"the first half").expect("write");
+    child
+        .stdin
+        .as_mut()
+        .expect("stdin")
+        .write_all(b"the first half")
+        .expect("write");
     let tmp = host.root().join("tmp");
     wait_for("the first half", || tmp.exists() && !names(&tmp).is_empty());
     child.kill().expect("kill");
@@ -253,7 +333,11 @@ fn what_an_older_rollout_has_left_goes_when_a_newer_one_enters() {
         fs::create_dir(tmp.join("out.4712")).expect("directory");
         host.site.order = ActionId(2);
         host.order(&claim(&host.site));
-        assert_eq!(names(&tmp), ["in.4711", "out.4712"], "somebody of this rollout may be at it");
+        assert_eq!(
+            names(&tmp),
+            ["in.4711", "out.4712"],
+            "somebody of this rollout may be at it"
+        );
         host.site.epoch = Epoch(8);
         host.order(&claim(&host.site));
         assert_eq!(names(&tmp), Vec::<String>::new(), "{shell:?}");
@@ -280,7 +364,11 @@ fn secrets_without_a_last_newline_arrive_as_they_are() {
         let release = Release::new("hello").with_secrets("A='%s \\n'\n\n  B=\"2\"");
         host.stage(&release);
         let secrets = release_dir(&host, &release).join("secrets");
-        assert_eq!(fs::read_to_string(&secrets).expect("secrets"), "A='%s \\n'\n\n  B=\"2\"", "{shell:?}");
+        assert_eq!(
+            fs::read_to_string(&secrets).expect("secrets"),
+            "A='%s \\n'\n\n  B=\"2\"",
+            "{shell:?}"
+        );
         assert_eq!(mode(&secrets), 0o600);
     }
 }
@@ -291,7 +379,10 @@ fn secrets_with_a_wrong_checksum_are_refused() {
     let mut release = Release::new("hello").with_secrets("A=\"1\"\n");
     release.definition.secrets_sha256 = Some("0".repeat(64));
     let why = host.run(&host.stage_script(&release)).failure();
-    assert!(why.starts_with("the secrets arrived damaged: 6 bytes"), "{why}");
+    assert!(
+        why.starts_with("the secrets arrived damaged: 6 bytes"),
+        "{why}"
+    );
     assert!(host.observe().releases.is_empty());
 }
 
@@ -302,15 +393,26 @@ fn a_release_that_a_slot_runs_is_never_pruned() {
     host.stage(&old);
     host.stage(&running);
     host.start(&host.launch_sh("a", &running, "exec sleep 60"));
-    let all = [old.id.clone(), running.id.clone(), ReleaseId::from("e".repeat(64))].into();
+    let all = [
+        old.id.clone(),
+        running.id.clone(),
+        ReleaseId::from("e".repeat(64)),
+    ]
+    .into();
     let reply = host.ask(&prune(&host.site, &all));
-    assert_eq!(reply.end, End::Failed(format!("kept, because a slot needs it: {}", running.id)));
+    assert_eq!(
+        reply.end,
+        End::Failed(format!("kept, because a slot needs it: {}", running.id))
+    );
     assert_eq!(reply.observation.releases, [running.id.clone()].into());
     assert!(!release_dir(&host, &old).exists());
 
     host.stop("a");
     assert!(host.order(&prune(&host.site, &all)).releases.is_empty());
-    assert!(host.order(&prune(&host.site, &all)).releases.is_empty(), "twice is as good as once");
+    assert!(
+        host.order(&prune(&host.site, &all)).releases.is_empty(),
+        "twice is as good as once"
+    );
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
 }
 

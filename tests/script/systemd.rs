@@ -10,14 +10,17 @@ use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::names::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
-    Halt, Launch, LogQuery, Needs, Script, Unreadable, check, disarm, logs, observe, read_log_tail, read_reply, start,
-    stop,
+    Halt, Launch, LogQuery, Needs, Script, Unreadable, check, disarm, logs, observe, read_log_tail,
+    read_reply, start, stop,
 };
 
 use crate::host::{Host, Release, Shell, now, shells};
 
 fn launch(host: &Host, release: &Release) -> Launch {
-    Launch { driver: Driver::Systemd, ..host.launch("a", release) }
+    Launch {
+        driver: Driver::Systemd,
+        ..host.launch("a", release)
+    }
 }
 
 #[test]
@@ -27,19 +30,42 @@ fn every_shell_understands_the_scripts() {
         let release = Release::new("hello");
         let second = Duration::from_secs(1);
         let instance = InstanceId::from("a");
-        let halt = Halt { port: host.port, instance, stop_timeout: second, hooks: second, restore_after: Some(second) };
+        let halt = Halt {
+            port: host.port,
+            instance,
+            stop_timeout: second,
+            hooks: second,
+            restore_after: Some(second),
+        };
         let scripts = [
             observe(&host.site),
             start(&host.site, &launch(&host, &release)),
             stop(&host.site, &halt),
             disarm(&host.site, host.port),
-            logs(&host.site, &LogQuery { past: [host.port].into(), lines_max: 5, since: None }),
-            check(&host.site, &Needs { driver: Driver::Systemd, user: Some("app"), ..Needs::NONE }),
+            logs(
+                &host.site,
+                &LogQuery {
+                    past: [host.port].into(),
+                    lines_max: 5,
+                    since: None,
+                },
+            ),
+            check(
+                &host.site,
+                &Needs {
+                    driver: Driver::Systemd,
+                    user: Some("app"),
+                    ..Needs::NONE
+                },
+            ),
         ];
         for mut script in scripts {
             script.text.insert_str(0, "set -n\n");
             let output = host.command(&script).output().expect("a shell");
-            assert!(output.status.success() && output.stderr.is_empty(), "{shell:?}: {output:?}");
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{shell:?}: {output:?}"
+            );
         }
     }
 }
@@ -50,25 +76,42 @@ fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        let (units, other) = (host.dir.path().join("units"), host.dir.path().join("other/testpage"));
+        let (units, other) = (
+            host.dir.path().join("units"),
+            host.dir.path().join("other/testpage"),
+        );
         fs::create_dir_all(other.join("slots")).expect("directory");
         fs::create_dir(&units).expect("directory");
         let name = format!("ship-testpage@{}.service", host.port);
-        let text = format!("[Unit]\nConditionPathExists={}/slots/{}/instance\n", other.display(), host.port);
+        let text = format!(
+            "[Unit]\nConditionPathExists={}/slots/{}/instance\n",
+            other.display(),
+            host.port
+        );
         fs::write(units.join(&name), &text).expect("unit");
         fake_systemctl(&host, "");
 
         let seen = host.order(&moved(&host, observe(&host.site)));
         let who = format!("the unit {name} of {}", other.display());
-        assert_eq!(seen.slots.get(&host.port), Some(&Occupant::Stranger(who)), "{shell:?}");
+        assert_eq!(
+            seen.slots.get(&host.port),
+            Some(&Occupant::Stranger(who)),
+            "{shell:?}"
+        );
         let refused = host.run(&moved(&host, start(&host.site, &launch(&host, &release))));
-        let why = format!("the unit {name} belongs to {}: choose other ports", other.display());
+        let why = format!(
+            "the unit {name} belongs to {}: choose other ports",
+            other.display()
+        );
         assert_eq!(refused.failure(), why);
         assert_eq!(fs::read_to_string(units.join(&name)).expect("unit"), text);
 
         fs::remove_dir_all(&other).expect("directory");
         let seen = host.order(&moved(&host, observe(&host.site)));
-        assert!(seen.slots.is_empty(), "{shell:?}: what is left of a directory that is gone is in nobody's way");
+        assert!(
+            seen.slots.is_empty(),
+            "{shell:?}: what is left of a directory that is gone is in nobody's way"
+        );
     }
 }
 
@@ -90,8 +133,16 @@ fn without_systemd_a_start_is_refused_with_advice() {
 /// Where the script looks for systemd and its units, moved to a directory of the test's.
 pub(crate) fn moved(host: &Host, script: Script) -> Script {
     let run = host.dir.path().to_str().expect("path");
-    let text = script.text.replace("[ -d /run/systemd/system ]", &format!("[ -d '{run}' ]"));
-    Script { text: text.replace("UNIT_DIR='/etc/systemd/system'", &format!("UNIT_DIR='{run}/units'")), ..script }
+    let text = script
+        .text
+        .replace("[ -d /run/systemd/system ]", &format!("[ -d '{run}' ]"));
+    Script {
+        text: text.replace(
+            "UNIT_DIR='/etc/systemd/system'",
+            &format!("UNIT_DIR='{run}/units'"),
+        ),
+        ..script
+    }
 }
 
 fn start_moved(host: &Host, launch: &Launch) -> Instance {
@@ -100,13 +151,20 @@ fn start_moved(host: &Host, launch: &Launch) -> Instance {
 
 pub(crate) fn calls(host: &Host) -> Vec<String> {
     let calls = fs::read_to_string(host.dir.path().join("calls")).unwrap_or_default();
-    calls.lines().filter(|call| !call.starts_with("show ")).map(String::from).collect()
+    calls
+        .lines()
+        .filter(|call| !call.starts_with("show "))
+        .map(String::from)
+        .collect()
 }
 
 /// A `systemctl` that writes down how it was called; asked to show, it prints `shown`.
 fn fake_systemctl(host: &Host, shown: &str) {
     let calls = host.dir.path().join("calls");
-    let text = format!("echo \"$*\" >>'{}'\n[ \"$1\" != show ] || printf '%s\\n' '{shown}'", calls.display());
+    let text = format!(
+        "echo \"$*\" >>'{}'\n[ \"$1\" != show ] || printf '%s\\n' '{shown}'",
+        calls.display()
+    );
     host.fake("systemctl", &text);
 }
 
@@ -118,7 +176,13 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         host.stage(&release);
         let units = host.dir.path().join("units");
         fs::create_dir(&units).expect("directory");
-        host.fake("useradd", &format!("echo \"useradd $*\" >>'{}'", host.dir.path().join("calls").display()));
+        host.fake(
+            "useradd",
+            &format!(
+                "echo \"useradd $*\" >>'{}'",
+                host.dir.path().join("calls").display()
+            ),
+        );
         let unit = format!("ship-testpage@{}.service", host.port);
         let shown = |state: &str| format!("Id={unit}\nNRestarts=0\nControlGroup=\n{state}");
         fake_systemctl(&host, &shown(&format!("MainPID={}", std::process::id())));
@@ -130,36 +194,71 @@ fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
         assert_eq!(instance.process, Process::Running);
         let started = format!("--no-ask-password start {unit}");
         let useradd = calls(&host).remove(0);
-        assert!(useradd.starts_with("useradd --system ") && useradd.ends_with(" ship-testpage"), "{useradd}");
-        assert_eq!(calls(&host)[1..], ["daemon-reload".to_owned(), started], "{shell:?}");
+        assert!(
+            useradd.starts_with("useradd --system ") && useradd.ends_with(" ship-testpage"),
+            "{useradd}"
+        );
+        assert_eq!(
+            calls(&host)[1..],
+            ["daemon-reload".to_owned(), started],
+            "{shell:?}"
+        );
         let text = fs::read_to_string(units.join(&unit)).expect("unit");
-        assert!(text.contains("\nUser=ship-testpage\n") && text.ends_with("\nWantedBy=multi-user.target\n"), "{text}");
+        assert!(
+            text.contains("\nUser=ship-testpage\n")
+                && text.ends_with("\nWantedBy=multi-user.target\n"),
+            "{text}"
+        );
         let wanted = units.join("multi-user.target.wants").join(&unit);
         assert_eq!(fs::read_link(&wanted).expect("link"), units.join(&unit));
         assert!(host.slot().join("release/app/index.html").exists());
-        assert_eq!(fs::read_to_string(host.slot().join("env")).expect("env"), "A=\"it's\"\n");
-        assert!(fs::read_to_string(host.slot().join("run")).expect("run").starts_with("exec '/usr/bin/env' 'python3'"));
+        assert_eq!(
+            fs::read_to_string(host.slot().join("env")).expect("env"),
+            "A=\"it's\"\n"
+        );
+        assert!(
+            fs::read_to_string(host.slot().join("run"))
+                .expect("run")
+                .starts_with("exec '/usr/bin/env' 'python3'")
+        );
 
         let count = calls(&host).len();
         start_moved(&host, &launch);
-        assert_eq!(calls(&host).len(), count, "given twice, the second changes nothing");
+        assert_eq!(
+            calls(&host).len(),
+            count,
+            "given twice, the second changes nothing"
+        );
 
         let halt = host.halt("a", Duration::from_secs(1));
         let observation = host.order(&moved(&host, halt));
         assert!(observation.slots.is_empty());
-        assert_eq!(calls(&host)[count..], [format!("--no-ask-password stop {unit}")], "{shell:?}");
-        assert!(fs::symlink_metadata(&wanted).is_err(), "it does not come back with the host");
-        let left: Vec<PathBuf> = fs::read_dir(host.slot()).expect("slot").map(|e| e.expect("entry").path()).collect();
+        assert_eq!(
+            calls(&host)[count..],
+            [format!("--no-ask-password stop {unit}")],
+            "{shell:?}"
+        );
+        assert!(
+            fs::symlink_metadata(&wanted).is_err(),
+            "it does not come back with the host"
+        );
+        let left: Vec<PathBuf> = fs::read_dir(host.slot())
+            .expect("slot")
+            .map(|e| e.expect("entry").path())
+            .collect();
         assert!(left.is_empty(), "{left:?}");
 
         start_moved(&host, &launch);
-        let reloads = calls(&host).iter().filter(|call| *call == "daemon-reload").count();
+        let reloads = calls(&host)
+            .iter()
+            .filter(|call| *call == "daemon-reload")
+            .count();
         assert_eq!(reloads, 1, "a unit that is as it should be is left alone");
     }
 }
 
-/// A host with a second slot, systemd's directories and a fake `systemctl`, which shows both slots' units as running and
-/// `more` with them.
+/// A host with a second slot, systemd's directories and a fake `systemctl`, which shows both slots'
+/// units as running and `more` with them.
 fn host_with_units(more: &str) -> (Host, Release, PathBuf) {
     let (mut host, release) = (Host::new(), Release::new("hello"));
     host.stage(&release);
@@ -168,10 +267,15 @@ fn host_with_units(more: &str) -> (Host, Release, PathBuf) {
     host.fake("useradd", "");
     host.site.ports.push(SECOND_PORT);
     let own = format!("ship-testpage@{}.service", host.port);
-    let more = more.replace("UNITS", units.to_str().expect("path")).replace("OWN", &own);
+    let more = more
+        .replace("UNITS", units.to_str().expect("path"))
+        .replace("OWN", &own);
     let running = format!("MainPID={}\nNRestarts=0\nControlGroup=", std::process::id());
     let second = format!("ship-testpage@{SECOND_PORT}.service");
-    fake_systemctl(&host, &format!("Id={own}\n{running}\n{more}\n\nId={second}\n{running}"));
+    fake_systemctl(
+        &host,
+        &format!("Id={own}\n{running}\n{more}\n\nId={second}\n{running}"),
+    );
     (host, release, units)
 }
 
@@ -179,15 +283,23 @@ fn host_with_units(more: &str) -> (Host, Release, PathBuf) {
 const SECOND_PORT: u16 = 1;
 
 fn reloads(host: &Host) -> usize {
-    calls(host).iter().filter(|call| *call == "daemon-reload").count()
+    calls(host)
+        .iter()
+        .filter(|call| *call == "daemon-reload")
+        .count()
 }
 
 #[test]
 fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_others() {
     let (host, release, units) = host_with_units("");
-    let first = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+    let first = Launch {
+        settle: Duration::ZERO,
+        ..launch(&host, &release)
+    };
     host.order(&moved(&host, start(&host.site, &first)));
-    let unit = |port: u16| fs::read_to_string(units.join(format!("ship-testpage@{port}.service"))).expect("unit");
+    let unit = |port: u16| {
+        fs::read_to_string(units.join(format!("ship-testpage@{port}.service"))).expect("unit")
+    };
     let before = unit(host.port);
     let second = Launch {
         port: SECOND_PORT,
@@ -198,25 +310,44 @@ fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_ot
     };
     host.order(&moved(&host, start(&host.site, &second)));
     assert_eq!(unit(host.port), before);
-    assert!(before.contains("\nUser=ship-testpage\n") && before.contains("\nTimeoutStopSec=10\n"), "{before}");
+    assert!(
+        before.contains("\nUser=ship-testpage\n") && before.contains("\nTimeoutStopSec=10\n"),
+        "{before}"
+    );
     let second = unit(SECOND_PORT);
-    assert!(second.contains("\nUser=root\n") && second.contains("\nTimeoutStopSec=1\n"), "{second}");
+    assert!(
+        second.contains("\nUser=root\n") && second.contains("\nTimeoutStopSec=1\n"),
+        "{second}"
+    );
     assert!(!units.join("ship-testpage@.service").exists());
 }
 
 #[test]
 fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_it() {
     let (host, release, units) = host_with_units("");
-    let launch = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+    let launch = Launch {
+        settle: Duration::ZERO,
+        ..launch(&host, &release)
+    };
     let template = units.join("ship-testpage@.service");
-    let text = format!("[Service]\nWorkingDirectory={}/slots/%i/release/app\n", host.root().display());
-    fs::write(&template, "[Service]\nWorkingDirectory=/elsewhere/testpage/slots/%i/release/app\n").expect("template");
+    let text = format!(
+        "[Service]\nWorkingDirectory={}/slots/%i/release/app\n",
+        host.root().display()
+    );
+    fs::write(
+        &template,
+        "[Service]\nWorkingDirectory=/elsewhere/testpage/slots/%i/release/app\n",
+    )
+    .expect("template");
     start_moved(&host, &launch);
     host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
     assert!(template.exists(), "it is that of another directory");
     fs::write(&template, text).expect("template");
     fs::create_dir_all(host.root().join("slots/1")).expect("slot");
-    let record = format!("name=old\nrelease={}\nrevision=1\ndriver=systemd\n", release.id);
+    let record = format!(
+        "name=old\nrelease={}\nrevision=1\ndriver=systemd\n",
+        release.id
+    );
     fs::write(host.root().join("slots/1/instance"), record).expect("record");
     start_moved(&host, &launch);
     assert!(template.exists(), "an instance still runs from it");
@@ -237,15 +368,35 @@ fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_
 
 #[test]
 fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
-    let shown = |unit: &str, reload: &str| format!("FragmentPath=UNITS/{unit}\nNeedDaemonReload={reload}");
+    let shown =
+        |unit: &str, reload: &str| format!("FragmentPath=UNITS/{unit}\nNeedDaemonReload={reload}");
     for (what, shown, want) in [
-        ("a new unit that systemd reads by itself", shown("OWN", "no"), 0),
-        ("a new unit that was loaded from another file", shown("OWN", "yes"), 1),
-        ("a new unit that was loaded from the template", shown("ship-testpage@.service", "no"), 1),
-        ("a new unit that systemd does not find", "FragmentPath=".into(), 1),
+        (
+            "a new unit that systemd reads by itself",
+            shown("OWN", "no"),
+            0,
+        ),
+        (
+            "a new unit that was loaded from another file",
+            shown("OWN", "yes"),
+            1,
+        ),
+        (
+            "a new unit that was loaded from the template",
+            shown("ship-testpage@.service", "no"),
+            1,
+        ),
+        (
+            "a new unit that systemd does not find",
+            "FragmentPath=".into(),
+            1,
+        ),
     ] {
         let (host, release, _) = host_with_units(&shown);
-        let launch = Launch { settle: Duration::ZERO, ..launch(&host, &release) };
+        let launch = Launch {
+            settle: Duration::ZERO,
+            ..launch(&host, &release)
+        };
         start_moved(&host, &launch);
         assert_eq!(reloads(&host), want, "{what}");
 
@@ -254,15 +405,31 @@ fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
         assert_eq!(reloads(&host), want, "{what}: the same unit again");
 
         host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
-        start_moved(&host, &Launch { user: Some("root".into()), ..launch.clone() });
+        start_moved(
+            &host,
+            &Launch {
+                user: Some("root".into()),
+                ..launch.clone()
+            },
+        );
         assert_eq!(reloads(&host), want + 1, "{what}: a unit that differs");
         assert!(!host.root().join("unread").exists());
 
         // A script that died between the two.
         fs::write(host.root().join("unread"), "").expect("file");
         host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
-        start_moved(&host, &Launch { user: Some("root".into()), ..launch });
-        assert_eq!(reloads(&host), want + 2, "{what}: a unit that systemd may not have read");
+        start_moved(
+            &host,
+            &Launch {
+                user: Some("root".into()),
+                ..launch
+            },
+        );
+        assert_eq!(
+            reloads(&host),
+            want + 2,
+            "{what}: a unit that systemd may not have read"
+        );
     }
 }
 
@@ -277,7 +444,10 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
         for port in 1..=4 {
             let slot = host.root().join(format!("slots/{port}"));
             fs::create_dir(&slot).expect("slot");
-            let record = format!("name=i{port}\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00", release.id);
+            let record = format!(
+                "name=i{port}\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00",
+                release.id
+            );
             fs::write(slot.join("instance"), format!("{record}\nboot={boot}")).expect("record");
         }
         let block = |port: u16, rest: &str| format!("Id=ship-testpage@{port}.service\n{rest}");
@@ -286,9 +456,18 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
                 1,
                 "SubState=running\nMainPID=1\nNRestarts=2\nControlGroup=/no/such\nExecMainCode=0\nExecMainStatus=0",
             ),
-            block(2, "SubState=auto-restart\nMainPID=0\nNRestarts=7\nExecMainCode=1\nExecMainStatus=3"),
-            block(3, "SubState=failed\nMainPID=0\nNRestarts=0\nExecMainCode=2\nExecMainStatus=9"),
-            block(4, "SubState=dead\nMainPID=0\nNRestarts=0\nExecMainCode=0\nExecMainStatus=0"),
+            block(
+                2,
+                "SubState=auto-restart\nMainPID=0\nNRestarts=7\nExecMainCode=1\nExecMainStatus=3",
+            ),
+            block(
+                3,
+                "SubState=failed\nMainPID=0\nNRestarts=0\nExecMainCode=2\nExecMainStatus=9",
+            ),
+            block(
+                4,
+                "SubState=dead\nMainPID=0\nNRestarts=0\nExecMainCode=0\nExecMainStatus=0",
+            ),
         ];
         fake_systemctl(&host, &shown.join("\n\n"));
         let slots = host.observe().slots;
@@ -297,12 +476,24 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
             other => panic!("{other:?}"),
         };
         assert_eq!(seen(1), ("running".into(), 2), "{shell:?}");
-        assert_eq!(seen(2), ("ended (exit status 3; systemd starts it again)".into(), 7));
+        assert_eq!(
+            seen(2),
+            ("ended (exit status 3; systemd starts it again)".into(), 7)
+        );
         assert_eq!(seen(3), ("ended (signal 9)".into(), 0));
         assert_eq!(seen(4), ("ended (not started)".into(), 0));
-        assert_eq!(fs::read_to_string(host.dir.path().join("calls")).expect("calls").lines().count(), 1);
+        assert_eq!(
+            fs::read_to_string(host.dir.path().join("calls"))
+                .expect("calls")
+                .lines()
+                .count(),
+            1
+        );
 
-        host.fake("systemctl", "echo 'Failed to connect to bus: No such file or directory' >&2; exit 1");
+        host.fake(
+            "systemctl",
+            "echo 'Failed to connect to bus: No such file or directory' >&2; exit 1",
+        );
         let unseen = read_reply(&host.run(&observe(&host.site)).stdout, now());
         let why = "systemctl show: Failed to connect to bus: No such file or directory";
         assert_eq!(unseen, Err(Unreadable::Unseen(why.into())));
@@ -311,26 +502,56 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
 
 #[test]
 fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_directory() {
-    let is_root = std::process::Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
-    if !is_root || std::process::Command::new("setpriv").arg("--version").output().is_err() {
+    let is_root = std::process::Command::new("id")
+        .arg("-u")
+        .output()
+        .expect("id")
+        .stdout
+        == b"0\n";
+    if !is_root
+        || std::process::Command::new("setpriv")
+            .arg("--version")
+            .output()
+            .is_err()
+    {
         eprintln!("not run: becoming another user takes root and setpriv");
         return;
     }
     // Busybox has a setpriv that cannot become another user: there the directory is not tried.
-    for shell in shells().into_iter().filter(|shell| *shell != Shell::Busybox) {
+    for shell in shells()
+        .into_iter()
+        .filter(|shell| *shell != Shell::Busybox)
+    {
         let host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
         fs::create_dir_all(host.slot()).expect("slot");
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
-        let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nuser=nobody\nstarted=1.00", release.id);
-        fs::write(host.slot().join("instance"), format!("{record}\nboot={boot}")).expect("record");
-        let state = "SubState=auto-restart\nMainPID=0\nNRestarts=7\nExecMainCode=1\nExecMainStatus=200";
-        fake_systemctl(&host, &format!("Id=ship-testpage@{}.service\n{state}", host.port));
+        let record = format!(
+            "name=a\nrelease={}\nrevision=3\ndriver=systemd\nuser=nobody\nstarted=1.00",
+            release.id
+        );
+        fs::write(
+            host.slot().join("instance"),
+            format!("{record}\nboot={boot}"),
+        )
+        .expect("record");
+        let state =
+            "SubState=auto-restart\nMainPID=0\nNRestarts=7\nExecMainCode=1\nExecMainStatus=200";
+        fake_systemctl(
+            &host,
+            &format!("Id=ship-testpage@{}.service\n{state}", host.port),
+        );
         fs::set_permissions(host.dir.path(), fs::Permissions::from_mode(0o700)).expect("mode");
         let barred = host.dir.path().display();
-        let said = format!("ended (exit status 200: user nobody cannot enter {barred}; systemd starts it again)");
-        assert_eq!(host.instance(host.observe()).process.to_string(), said, "{shell:?}");
+        let said = format!(
+            "ended (exit status 200: user nobody cannot enter {barred}; systemd starts it again)"
+        );
+        assert_eq!(
+            host.instance(host.observe()).process.to_string(),
+            said,
+            "{shell:?}"
+        );
     }
 }
 
@@ -342,7 +563,10 @@ fn a_main_process_that_listens_is_the_instance() {
     fs::create_dir(host.dir.path().join("units")).expect("directory");
     host.fake("useradd", "");
     let state = format!("MainPID={}\nNRestarts=0\nControlGroup=", std::process::id());
-    fake_systemctl(&host, &format!("Id=ship-testpage@{}.service\n{state}", host.port));
+    fake_systemctl(
+        &host,
+        &format!("Id=ship-testpage@{}.service\n{state}", host.port),
+    );
     let starting = launch(&host, &release);
     let own = host.site.host_address.clone();
     let address = (own.as_str(), host.port);
@@ -351,14 +575,21 @@ fn a_main_process_that_listens_is_the_instance() {
         // Only once the script has looked for strangers.
         crate::host::wait_for("the record", || host.slot().join("instance").exists());
         let _listener = std::net::TcpListener::bind(address).expect("bind");
-        assert_eq!(started.join().expect("started").listener, Listener::Own { address: own.clone() });
+        assert_eq!(
+            started.join().expect("started").listener,
+            Listener::Own {
+                address: own.clone()
+            }
+        );
     });
 }
 
 /// The same script where control groups are mounted below a directory of the test's.
 fn with_groups(host: &Host, script: Script) -> Script {
     let groups = host.dir.path().join("groups");
-    let text = script.text.replace("/sys/fs/cgroup", groups.to_str().expect("path"));
+    let text = script
+        .text
+        .replace("/sys/fs/cgroup", groups.to_str().expect("path"));
     assert_ne!(text, script.text);
     Script { text, ..script }
 }
@@ -367,7 +598,11 @@ fn with_groups(host: &Host, script: Script) -> Script {
 fn fill_group(host: &Host, path: &str, pid: Option<u32>) {
     let group = host.dir.path().join("groups").join(path);
     fs::create_dir_all(&group).expect("group");
-    fs::write(group.join("cgroup.procs"), pid.map(|pid| format!("{pid}\n")).unwrap_or_default()).expect("processes");
+    fs::write(
+        group.join("cgroup.procs"),
+        pid.map(|pid| format!("{pid}\n")).unwrap_or_default(),
+    )
+    .expect("processes");
 }
 
 #[test]
@@ -377,24 +612,41 @@ fn process_in_a_control_group_below_the_units_is_the_instances() {
             for mounted in ["", "systemd/"] {
                 let host = Host::with(shell);
                 let release = Release::new("hello");
-                let record =
-                    format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
+                let record = format!(
+                    "name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x",
+                    release.id
+                );
                 fs::create_dir_all(host.slot()).expect("slot");
                 fs::write(host.slot().join("instance"), record).expect("record");
                 let mut main = Command::new("sleep").arg("60").spawn().expect("sleep");
                 let state = format!("MainPID={}\nNRestarts=0\nControlGroup=/unit", main.id());
-                fake_systemctl(&host, &format!("Id=ship-testpage@{}.service\n{state}", host.port));
+                fake_systemctl(
+                    &host,
+                    &format!("Id=ship-testpage@{}.service\n{state}", host.port),
+                );
                 fill_group(&host, &format!("{mounted}unit"), Some(main.id()));
-                fill_group(&host, &format!("{mounted}unit/{below}"), Some(std::process::id()));
-                for between in ["payload", "payload/deeper"].iter().filter(|between| **between != below) {
+                fill_group(
+                    &host,
+                    &format!("{mounted}unit/{below}"),
+                    Some(std::process::id()),
+                );
+                for between in ["payload", "payload/deeper"]
+                    .iter()
+                    .filter(|between| **between != below)
+                {
                     fill_group(&host, &format!("{mounted}unit/{between}"), None);
                 }
                 let own = host.site.host_address.clone();
-                let _listener = std::net::TcpListener::bind((own.as_str(), host.port)).expect("bind");
+                let _listener =
+                    std::net::TcpListener::bind((own.as_str(), host.port)).expect("bind");
                 let seen = host.order(&with_groups(&host, observe(&host.site)));
                 main.kill().and_then(|()| main.wait()).expect("kill");
                 let what = format!("{shell:?}: {mounted}unit/{below}");
-                assert_eq!(host.instance(seen).listener, Listener::Own { address: own }, "{what}");
+                assert_eq!(
+                    host.instance(seen).listener,
+                    Listener::Own { address: own },
+                    "{what}"
+                );
             }
         }
     }
@@ -405,22 +657,37 @@ fn stop_ends_what_systemd_has_left_in_the_control_group() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
-        let record = format!("name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x", release.id);
+        let record = format!(
+            "name=a\nrelease={}\nrevision=3\ndriver=systemd\nstarted=1.00\nboot=x",
+            release.id
+        );
         fs::create_dir_all(host.slot()).expect("slot");
         fs::create_dir_all(host.root().join("tmp")).expect("directory");
         fs::create_dir_all(host.root().join("releases")).expect("directory");
         fs::write(host.slot().join("instance"), record).expect("record");
         fake_systemctl(&host, "ActiveState=failed\nControlGroup=/unit\nMainPID=0");
-        let mut leftovers = ["exec sleep 60", "trap '' TERM; while :; do sleep 0.05; done"]
-            .map(|script| Command::new("sh").args(["-c", script]).spawn().expect("sh"));
+        let mut leftovers = [
+            "exec sleep 60",
+            "trap '' TERM; while :; do sleep 0.05; done",
+        ]
+        .map(|script| Command::new("sh").args(["-c", script]).spawn().expect("sh"));
         fill_group(&host, "unit", Some(leftovers[0].id()));
         fill_group(&host, "unit/below", Some(leftovers[1].id()));
-        let halt = with_groups(&host, moved(&host, host.halt("a", Duration::from_millis(300))));
+        let halt = with_groups(
+            &host,
+            moved(&host, host.halt("a", Duration::from_millis(300))),
+        );
         assert!(host.order(&halt).slots.is_empty(), "{shell:?}");
-        let ends = leftovers.each_mut().map(|leftover| leftover.try_wait().expect("status"));
+        let ends = leftovers
+            .each_mut()
+            .map(|leftover| leftover.try_wait().expect("status"));
         assert!(ends.iter().all(Option::is_some), "{shell:?}: {ends:?}");
         let unit = format!("ship-testpage@{}.service", host.port);
-        assert_eq!(calls(&host).last(), Some(&format!("reset-failed {unit}")), "{shell:?}");
+        assert_eq!(
+            calls(&host).last(),
+            Some(&format!("reset-failed {unit}")),
+            "{shell:?}"
+        );
     }
 }
 
@@ -430,14 +697,33 @@ fn the_journal_is_asked_for_what_the_instance_itself_has_said() {
     let slot = host.slot();
     fs::create_dir_all(&slot).expect("slot");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
-    fs::write(slot.join("instance"), format!("driver=systemd\nstarted=1.00\nboot={boot}")).expect("record");
+    fs::write(
+        slot.join("instance"),
+        format!("driver=systemd\nstarted=1.00\nboot={boot}"),
+    )
+    .expect("record");
     host.fake("journalctl", "printf '8081 %s\\n' \"$@\"");
-    let query = LogQuery { past: [host.port].into(), lines_max: 9, since: None };
+    let query = LogQuery {
+        past: [host.port].into(),
+        lines_max: 9,
+        since: None,
+    };
     let script = logs(&host.site, &query);
     let printed = host.run(&moved(&host, script)).stdout;
     let asked = read_log_tail(&printed, 99);
     // Journals of systemd before 254 count lines from the beginning, but for a reversed list.
-    assert!(asked.contains(&"--reverse".to_owned()) && asked.contains(&"--lines=9".to_owned()), "{asked:?}");
-    assert!(asked.contains(&format!("--unit=ship-testpage@{}.service", host.port)), "{asked:?}");
-    assert!(asked.iter().any(|word| word.starts_with("--since=-") && word.ends_with("0ms")), "{asked:?}");
+    assert!(
+        asked.contains(&"--reverse".to_owned()) && asked.contains(&"--lines=9".to_owned()),
+        "{asked:?}"
+    );
+    assert!(
+        asked.contains(&format!("--unit=ship-testpage@{}.service", host.port)),
+        "{asked:?}"
+    );
+    assert!(
+        asked
+            .iter()
+            .any(|word| word.starts_with("--since=-") && word.ends_with("0ms")),
+        "{asked:?}"
+    );
 }

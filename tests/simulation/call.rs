@@ -1,5 +1,5 @@
-//! One call of `ship`, from the lease to the last word, as the verbs in `cli/` and `cli/rollout` make it: the preflight,
-//! the planner and the engine are the real ones.
+//! One call of `ship`, from the lease to the last word, as the verbs in `cli/` and `cli/rollout`
+//! make it: the preflight, the planner and the engine are the real ones.
 
 use ship::core::step::AtGate;
 use std::collections::BTreeMap;
@@ -56,7 +56,9 @@ impl Exit {
         match (verb, outcome) {
             (_, Outcome::Succeeded) => Exit::Done,
             (_, Outcome::RolledBack) => Exit::RolledBack,
-            (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => Exit::RollbackFailed,
+            (Verb::Rollback, Outcome::Held { .. }) | (_, Outcome::RollbackFailed { .. }) => {
+                Exit::RollbackFailed
+            }
             (_, Outcome::Held { .. }) => Exit::Held,
             (_, Outcome::Fenced { .. } | Outcome::Closed { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
@@ -116,12 +118,21 @@ struct Session {
 /// Makes the call.
 pub(crate) async fn call(ledger: Ledger, interrupts: Interrupts, call: Call) -> Exit {
     let (sim, process) = (Arc::clone(&ledger.sim), Arc::clone(&ledger.process));
-    let mut session = Session { sim, process, ledger, replicas: 0, revisions: Vec::new() };
+    let mut session = Session {
+        sim,
+        process,
+        ledger,
+        replicas: 0,
+        revisions: Vec::new(),
+    };
     let goal = match session.begin(call) {
         Ok(goal) => goal,
         Err(exit) => return exit,
     };
-    session.carry_out(interrupts, goal).await.unwrap_or_else(|exit| exit)
+    session
+        .carry_out(interrupts, goal)
+        .await
+        .unwrap_or_else(|exit| exit)
 }
 
 /// The newest rollout, as its journal tells.
@@ -135,13 +146,19 @@ pub(crate) fn standing(store: &dyn Shelf) -> Standing {
 }
 
 fn journal(store: &dyn Shelf) -> Vec<Entry> {
-    store.newest_journal(&subject()).ok().flatten().map(|(_, journal)| journal).unwrap_or_default()
+    store
+        .newest_journal(&subject())
+        .ok()
+        .flatten()
+        .map(|(_, journal)| journal)
+        .unwrap_or_default()
 }
 
 impl Session {
     /// The verbs' own parts.
     fn begin(&mut self, call: Call) -> Result<Goal, Exit> {
-        self.ledger.acquire_lease(&subject(), &format!("{call:?}"))?;
+        self.ledger
+            .acquire_lease(&subject(), &format!("{call:?}"))?;
         self.revisions = self.ledger.revisions(&subject())?;
         let standing = standing(&*self.ledger.shelf);
         if standing.refusal(call.ask(), SERVICE).is_some() {
@@ -159,13 +176,23 @@ impl Session {
             Call::Deploy { release, replicas } => {
                 self.replicas = replicas;
                 let definition = self.sim.scene.definition(release);
-                Ok(Goal { verb: Verb::Deploy, release: release_id(release), definition, earlier: None })
+                Ok(Goal {
+                    verb: Verb::Deploy,
+                    release: release_id(release),
+                    definition,
+                    earlier: None,
+                })
             }
             Call::Rollback { replicas } => {
                 self.replicas = replicas;
                 let present = current.ok_or(Exit::Refused)?;
-                let back = history::rollback_target(&self.past(), &present.release).ok_or(Exit::Refused)?.revision;
-                Ok(of(Verb::Rollback, self.revision(back).cloned().ok_or(Exit::Refused)?))
+                let back = history::rollback_target(&self.past(), &present.release)
+                    .ok_or(Exit::Refused)?
+                    .revision;
+                Ok(of(
+                    Verb::Rollback,
+                    self.revision(back).cloned().ok_or(Exit::Refused)?,
+                ))
             }
             Call::Restart { replicas } => {
                 self.replicas = replicas;
@@ -188,13 +215,23 @@ impl Session {
                     return Err(Exit::Refused);
                 }
                 self.replicas = self.begun_with();
-                self.go_on(rollout, if call == Call::Abort { GoOn::Back } else { GoOn::Onward })
+                self.go_on(
+                    rollout,
+                    if call == Call::Abort {
+                        GoOn::Back
+                    } else {
+                        GoOn::Onward
+                    },
+                )
             }
         }
     }
 
     fn begun_with(&self) -> u32 {
-        match journal(&*self.ledger.shelf).first().map(|entry| &entry.event) {
+        match journal(&*self.ledger.shelf)
+            .first()
+            .map(|entry| &entry.event)
+        {
             Some(Event::RolloutStarted(start)) => start.replicas,
             _ => 0,
         }
@@ -211,12 +248,23 @@ impl Session {
     }
 
     async fn carry_out(mut self, interrupts: Interrupts, goal: Goal) -> Result<Exit, Exit> {
-        let mut definitions: BTreeMap<_, _> =
-            self.revisions.iter().map(|record| (record.release.clone(), record.definition.clone())).collect();
+        let mut definitions: BTreeMap<_, _> = self
+            .revisions
+            .iter()
+            .map(|record| (record.release.clone(), record.definition.clone()))
+            .collect();
         definitions.insert(goal.release.clone(), goal.definition.clone());
-        let spec = self.spec(&definitions, &goal.release).ok_or(Exit::Refused)?;
-        self.sim.lock().judge.allow(self.process.number, spec.budget);
-        let world = Arc::new(Hands { sim: Arc::clone(&self.sim), process: Arc::clone(&self.process) });
+        let spec = self
+            .spec(&definitions, &goal.release)
+            .ok_or(Exit::Refused)?;
+        self.sim
+            .lock()
+            .judge
+            .allow(self.process.number, spec.budget);
+        let world = Arc::new(Hands {
+            sim: Arc::clone(&self.sim),
+            process: Arc::clone(&self.process),
+        });
         let found = preflight(&world, &spec.hosts, None, &definitions, &*self.sim).await;
         if found.unusable.len() > spec.max_failures as usize {
             return Err(Exit::Unreachable);
@@ -232,8 +280,16 @@ impl Session {
             Some(revision) => revision,
             None => self.ledger.add_revision(&subject(), &new_revision(&goal))?,
         };
-        let seen = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
-        let (id, epoch) = self.ledger.begin_rollout(&subject(), revision, seen, self.sim.now())?;
+        let seen = found
+            .fleet
+            .hosts
+            .values()
+            .map(|host| host.epoch)
+            .max()
+            .unwrap_or_default();
+        let (id, epoch) = self
+            .ledger
+            .begin_rollout(&subject(), revision, seen, self.sim.now())?;
         let opening = self.opening(&found, &goal, revision, epoch);
         let mut fleet = found.fleet;
         if self.sim.broken == Broken::SeemsClaimed {
@@ -242,11 +298,19 @@ impl Session {
         let engine = Engine {
             world,
             store: self.ledger,
-            reporter: Box::new(Watcher { sim: Arc::clone(&self.sim), number: self.process.number, id }),
+            reporter: Box::new(Watcher {
+                sim: Arc::clone(&self.sim),
+                number: self.process.number,
+                id,
+            }),
             clock: Arc::clone(&self.sim) as Arc<dyn Clock>,
             interrupts,
             fleet_name: FLEET.into(),
-            addresses: spec.hosts.iter().map(|host| (host.clone(), host.to_string())).collect(),
+            addresses: spec
+                .hosts
+                .iter()
+                .map(|host| (host.clone(), host.to_string()))
+                .collect(),
             spec: self.sim.broken.spec(spec),
             definitions,
             fleet,
@@ -266,11 +330,16 @@ impl Session {
     }
 
     fn current(&self) -> Option<&RevisionRecord> {
-        self.revisions.iter().rev().find(|record| record.outcome != Some(Outcome::RolledBack))
+        self.revisions
+            .iter()
+            .rev()
+            .find(|record| record.outcome != Some(Outcome::RolledBack))
     }
 
     fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
-        self.revisions.iter().find(|record| record.revision == number)
+        self.revisions
+            .iter()
+            .find(|record| record.revision == number)
     }
 
     fn reused(&self, goal: &Goal) -> Option<Revision> {
@@ -284,13 +353,26 @@ impl Session {
         current.map(|current| current.revision)
     }
 
-    fn spec(&self, definitions: &BTreeMap<ReleaseId, Definition>, goal: &ReleaseId) -> Option<Spec> {
+    fn spec(
+        &self,
+        definitions: &BTreeMap<ReleaseId, Definition>,
+        goal: &ReleaseId,
+    ) -> Option<Spec> {
         let scene = &self.sim.scene;
         let mut past = self.past();
-        let mut newest = past.iter().map(|entry| entry.revision).max().unwrap_or_default();
+        let mut newest = past
+            .iter()
+            .map(|entry| entry.revision)
+            .max()
+            .unwrap_or_default();
         if past.last().is_none_or(|last| last.release != *goal) {
             newest = Revision(newest.0 + 1);
-            past.push(Past { revision: newest, release: goal.clone(), verb: Verb::Deploy, proven: true });
+            past.push(Past {
+                revision: newest,
+                release: goal.clone(),
+                verb: Verb::Deploy,
+                proven: true,
+            });
         }
         let retained = history::retained(&past, newest, HISTORY_LIMIT);
         Some(Spec {
@@ -308,7 +390,10 @@ impl Session {
                 .iter()
                 .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
                 .collect(),
-            waits: definitions.iter().map(|(release, definition)| (release.clone(), definition.waits())).collect(),
+            waits: definitions
+                .iter()
+                .map(|(release, definition)| (release.clone(), definition.waits()))
+                .collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
             hours: ship::core::calendar::Hours::default(),
@@ -320,27 +405,52 @@ impl Session {
     }
 
     fn is_settled(&self, spec: &Spec, found: &Preflight, goal: &Goal) -> bool {
-        let recorded = self
-            .current()
-            .is_some_and(|current| current.release == goal.release && current.outcome == Some(Outcome::Succeeded));
-        let epoch = found.fleet.hosts.values().map(|host| host.epoch).max().unwrap_or_default();
+        let recorded = self.current().is_some_and(|current| {
+            current.release == goal.release && current.outcome == Some(Outcome::Succeeded)
+        });
+        let epoch = found
+            .fleet
+            .hosts
+            .values()
+            .map(|host| host.epoch)
+            .max()
+            .unwrap_or_default();
         let revision = self.reused(goal).unwrap_or_default();
         let at = self.sim.now();
-        let opening = self.opening(found, goal, revision, Epoch(epoch.0 + 1)).into_iter();
+        let opening = self
+            .opening(found, goal, revision, Epoch(epoch.0 + 1))
+            .into_iter();
         let opening: Vec<_> = opening.map(|event| Entry { at, event }).collect();
-        let Some(rollout) = Rollout::of(&opening) else { return false };
+        let Some(rollout) = Rollout::of(&opening) else {
+            return false;
+        };
         let Plan { actions, next, .. } = plan(spec, &rollout, &found.fleet, at);
-        let only_tidies = || actions.iter().all(|action| matches!(action, Action::Claim { .. } | Action::Prune { .. }));
-        let complete = next == Next::Finish(Outcome::Succeeded) || next == Next::AwaitInFlight && only_tidies();
+        let only_tidies = || {
+            actions
+                .iter()
+                .all(|action| matches!(action, Action::Claim { .. } | Action::Prune { .. }))
+        };
+        let complete = next == Next::Finish(Outcome::Succeeded)
+            || next == Next::AwaitInFlight && only_tidies();
         let makes_nothing_new = goal.earlier.is_none() && goal.verb != Verb::Restart;
         let newest = Account::of(&journal(&*self.ledger.shelf));
         let owes_nothing = newest.is_none_or(|account| account.left_behind.is_empty());
         makes_nothing_new && owes_nothing && recorded && complete
     }
 
-    fn opening(&self, found: &Preflight, goal: &Goal, revision: Revision, epoch: Epoch) -> Vec<Event> {
+    fn opening(
+        &self,
+        found: &Preflight,
+        goal: &Goal,
+        revision: Revision,
+        epoch: Epoch,
+    ) -> Vec<Event> {
         let earlier = goal.earlier.as_ref();
-        let target = Generation { revision, release: goal.release.clone(), version: goal.definition.version.clone() };
+        let target = Generation {
+            revision,
+            release: goal.release.clone(),
+            version: goal.definition.version.clone(),
+        };
         let fallback = match earlier {
             Some(earlier) => earlier.rollout.fallback.clone(),
             None => self.fallback(goal),
@@ -353,7 +463,8 @@ impl Session {
                 || fallback.is_none() && history::is_proven(&self.past(), &goal.release),
                 |earlier| earlier.rollout.is_proven,
             ),
-            scaling: earlier.and_then(|earlier| self.scaling(found, &target, fallback.as_ref(), &earlier.then)),
+            scaling: earlier
+                .and_then(|earlier| self.scaling(found, &target, fallback.as_ref(), &earlier.then)),
             target,
             fallback,
             replicas: self.replicas,
@@ -361,34 +472,47 @@ impl Session {
             epoch,
             set: Vec::new(),
         });
-        let turn = earlier.and_then(|earlier| match (&earlier.then, &earlier.rollout.direction) {
-            (_, Direction::Back(failure)) => {
-                Some(Event::RolloutFailed { failure: failure.clone(), log: Vec::new(), then: Then::RollBack })
-            }
-            (GoOn::Back, _) => Some(Event::Aborted { by: "anna@here".into() }),
-            (_, Direction::Forward) => earlier.rollout.aborted.clone().map(|by| Event::Aborted { by }),
-            (_, Direction::Held { .. }) => None,
-        });
-        let lost = found.unusable.iter().map(|(host, unusable)| Event::HostQuarantined {
-            failure: Failure {
-                kind: FailureKind::HostLost,
-                host: Some(host.clone()),
-                slot: None,
-                detail: unusable.why.clone(),
-                waited: Duration::ZERO,
+        let turn = earlier.and_then(
+            |earlier| match (&earlier.then, &earlier.rollout.direction) {
+                (_, Direction::Back(failure)) => Some(Event::RolloutFailed {
+                    failure: failure.clone(),
+                    log: Vec::new(),
+                    then: Then::RollBack,
+                }),
+                (GoOn::Back, _) => Some(Event::Aborted {
+                    by: "anna@here".into(),
+                }),
+                (_, Direction::Forward) => earlier
+                    .rollout
+                    .aborted
+                    .clone()
+                    .map(|by| Event::Aborted { by }),
+                (_, Direction::Held { .. }) => None,
             },
-            log: Vec::new(),
-        });
+        );
+        let lost = found
+            .unusable
+            .iter()
+            .map(|(host, unusable)| Event::HostQuarantined {
+                failure: Failure {
+                    kind: FailureKind::HostLost,
+                    host: Some(host.clone()),
+                    slot: None,
+                    detail: unusable.why.clone(),
+                    waited: Duration::ZERO,
+                },
+                log: Vec::new(),
+            });
         [start].into_iter().chain(turn).chain(lost).collect()
     }
 
     fn fallback(&self, goal: &Goal) -> Option<Generation> {
         let back = match goal.verb {
-            Verb::Deploy => {
-                history::fallback(&self.past(), &goal.release).and_then(|back| self.revision(back.revision))
-            }
+            Verb::Deploy => history::fallback(&self.past(), &goal.release)
+                .and_then(|back| self.revision(back.revision)),
             Verb::Rollback => self.current().filter(|current| {
-                current.release != goal.release && history::is_proven(&self.past(), &current.release)
+                current.release != goal.release
+                    && history::is_proven(&self.past(), &current.release)
             }),
             Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract => None,
         };
@@ -406,10 +530,23 @@ impl Session {
         fallback: Option<&Generation>,
         then: &GoOn,
     ) -> Option<Scaling> {
-        let GoOn::Scaled(outcome) = then else { return None };
-        let known = [Some(target), fallback].into_iter().flatten().map(|generation| &generation.release);
-        let shares = scaling::shares(&found.fleet, &known.collect::<Vec<_>>(), &target.release, self.replicas);
-        Some(Scaling { shares, then: Box::new(outcome.clone()) })
+        let GoOn::Scaled(outcome) = then else {
+            return None;
+        };
+        let known = [Some(target), fallback]
+            .into_iter()
+            .flatten()
+            .map(|generation| &generation.release);
+        let shares = scaling::shares(
+            &found.fleet,
+            &known.collect::<Vec<_>>(),
+            &target.release,
+            self.replicas,
+        );
+        Some(Scaling {
+            shares,
+            then: Box::new(outcome.clone()),
+        })
     }
 }
 
@@ -436,14 +573,19 @@ fn new_revision(goal: &Goal) -> NewRevision {
 
 fn trim(ledger: &mut Ledger, current: Revision) -> Result<(), StoreError> {
     let past = past(&ledger.revisions(&subject())?);
-    ledger.retain_revisions(&subject(), &history::retained(&past, current, HISTORY_LIMIT))
+    ledger.retain_revisions(
+        &subject(),
+        &history::retained(&past, current, HISTORY_LIMIT),
+    )
 }
 
 impl Broken {
     /// The spec as a broken planner takes it.
     fn spec(self, mut spec: Spec) -> Spec {
         match self {
-            Broken::LowerFloor => spec.budget.unavailable = (spec.budget.unavailable + 1).min(spec.budget.replicas),
+            Broken::LowerFloor => {
+                spec.budget.unavailable = (spec.budget.unavailable + 1).min(spec.budget.replicas)
+            }
             Broken::HigherCeiling => spec.budget.surge += 1,
             Broken::NoSoak => spec.min_ready = Duration::ZERO,
             Broken::FewerReplicas => {
@@ -473,7 +615,10 @@ impl Reporter for Watcher {
     }
 
     fn tick(&mut self, status: &Status, now: ship::core::time::Time) {
-        self.sim.lock().judge.shown(self.number, self.id.0, status, now);
+        self.sim
+            .lock()
+            .judge
+            .shown(self.number, self.id.0, status, now);
     }
 }
 

@@ -28,7 +28,8 @@ impl Dice {
 
     /// As [`Dice::within`], for counts.
     pub(crate) fn count(&mut self, range: RangeInclusive<u32>) -> u32 {
-        u32::try_from(self.within(u64::from(*range.start())..=u64::from(*range.end()))).expect("it is in the range")
+        u32::try_from(self.within(u64::from(*range.start())..=u64::from(*range.end())))
+            .expect("it is in the range")
     }
 
     /// A time from the range, in milliseconds.

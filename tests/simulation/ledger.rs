@@ -1,4 +1,5 @@
-//! Where the simulated ships keep their state: in memory, or in a real `SQLite` file; with a trap at any write.
+//! Where the simulated ships keep their state: in memory, or in a real `SQLite` file; with a trap
+//! at any write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,7 +11,9 @@ use ship::core::failure::Outcome;
 use ship::core::names::{Epoch, Revision};
 use ship::core::time::Time;
 use ship::engine::Clock;
-use ship::store::{Holder, NewRevision, Request, RevisionRecord, RolloutId, Sqlite, Store, StoreError, Subject};
+use ship::store::{
+    Holder, NewRevision, Request, RevisionRecord, RolloutId, Sqlite, Store, StoreError, Subject,
+};
 
 use super::broken::Broken;
 use super::judge::Judge;
@@ -36,7 +39,7 @@ impl Shelf for Sqlite {
     }
 }
 
-// ── in memory ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── in memory ────────────────────────────────────────────────────────────────────────────────────
 
 /// What the real store keeps in its tables. Of one subject: a simulation has no other.
 #[derive(Debug, Default)]
@@ -66,7 +69,10 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn open(tables: &Arc<Mutex<Tables>>) -> Self {
-        Self { tables: Arc::clone(tables), held: None }
+        Self {
+            tables: Arc::clone(tables),
+            held: None,
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Tables) -> T) -> T {
@@ -81,13 +87,21 @@ fn is_same(one: &Holder, other: &Holder) -> bool {
 impl Shelf for Memory {
     fn acquire_lease(&mut self, _: &Subject, holder: Holder) -> Result<(), StoreError> {
         self.with(|tables| {
-            // Processes of the simulation are never found on a real machine: one of the same machine is gone.
-            let is_alive =
-                |present: &Holder| present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES;
+            // Processes of the simulation are never found on a real machine: one of the same
+            // machine is gone.
+            let is_alive = |present: &Holder| {
+                present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES
+            };
             if let Some(present) = tables.lease.clone().filter(is_alive) {
-                return Err(StoreError::Held(Box::new(Holder { now: holder.now, ..present })));
+                return Err(StoreError::Held(Box::new(Holder {
+                    now: holder.now,
+                    ..present
+                })));
             }
-            tables.lease = Some(Holder { heartbeat: holder.now, ..holder.clone() });
+            tables.lease = Some(Holder {
+                heartbeat: holder.now,
+                ..holder.clone()
+            });
             Ok(())
         })?;
         self.held = Some(holder);
@@ -95,8 +109,15 @@ impl Shelf for Memory {
     }
 
     fn release_lease(&mut self) -> Result<(), StoreError> {
-        let Some(held) = self.held.take() else { return Ok(()) };
-        self.with(|tables| tables.lease = tables.lease.take().filter(|present| !is_same(present, &held)));
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        self.with(|tables| {
+            tables.lease = tables
+                .lease
+                .take()
+                .filter(|present| !is_same(present, &held))
+        });
         Ok(())
     }
 }
@@ -105,14 +126,27 @@ impl Store for Memory {
     fn revisions(&self, _: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
         self.with(|tables| {
             // What was there before the scene has ended, and left no events.
-            let has_begun = |rollout: &&Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
+            let has_begun =
+                |rollout: &&Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
             let newest_of = |revision: Revision| {
-                tables.rollouts.values().rev().filter(has_begun).find(|rollout| rollout.revision == revision)
+                tables
+                    .rollouts
+                    .values()
+                    .rev()
+                    .filter(has_begun)
+                    .find(|rollout| rollout.revision == revision)
             };
             let first_of = |revision: Revision| {
-                tables.rollouts.values().filter(has_begun).find(|rollout| rollout.revision == revision)
+                tables
+                    .rollouts
+                    .values()
+                    .filter(has_begun)
+                    .find(|rollout| rollout.revision == revision)
             };
-            let begun = tables.revisions.iter().filter(|(revision, _)| newest_of(**revision).is_some());
+            let begun = tables
+                .revisions
+                .iter()
+                .filter(|(revision, _)| newest_of(**revision).is_some());
             let records = begun.map(|(revision, (new, proven))| {
                 let newest = newest_of(*revision);
                 let ended = newest.and_then(|rollout| rollout.ended.clone());
@@ -124,7 +158,9 @@ impl Store for Memory {
                     who: new.who.clone(),
                     cause: new.cause.clone(),
                     verb: new.verb,
-                    began: first_of(*revision).map(|rollout| rollout.began).unwrap_or_default(),
+                    began: first_of(*revision)
+                        .map(|rollout| rollout.began)
+                        .unwrap_or_default(),
                     ended: ended.as_ref().map(|(at, _)| *at),
                     outcome: ended.map(|(_, outcome)| outcome),
                     proven: *proven,
@@ -137,15 +173,25 @@ impl Store for Memory {
     fn add_revision(&mut self, _: &Subject, new: &NewRevision) -> Result<Revision, StoreError> {
         self.with(|tables| {
             tables.revision.0 += 1;
-            tables.revisions.insert(tables.revision, (new.clone(), false));
+            tables
+                .revisions
+                .insert(tables.revision, (new.clone(), false));
             Ok(tables.revision)
         })
     }
 
-    fn retain_revisions(&mut self, _: &Subject, kept: &BTreeSet<Revision>) -> Result<(), StoreError> {
+    fn retain_revisions(
+        &mut self,
+        _: &Subject,
+        kept: &BTreeSet<Revision>,
+    ) -> Result<(), StoreError> {
         self.with(|tables| {
-            tables.revisions.retain(|revision, _| kept.contains(revision));
-            tables.rollouts.retain(|_, rollout| kept.contains(&rollout.revision));
+            tables
+                .revisions
+                .retain(|revision, _| kept.contains(revision));
+            tables
+                .rollouts
+                .retain(|_, rollout| kept.contains(&rollout.revision));
             Ok(())
         })
     }
@@ -161,7 +207,13 @@ impl Store for Memory {
             tables.epoch = Epoch(tables.epoch.max(seen).0 + 1);
             // As SQLite numbers its rows: after the largest there is.
             tables.rollout = tables.rollouts.last_key_value().map_or(0, |(id, _)| *id) + 1;
-            let rollout = Rollout { revision, began: now, ended: None, entries: Vec::new(), request: None };
+            let rollout = Rollout {
+                revision,
+                began: now,
+                ended: None,
+                entries: Vec::new(),
+                request: None,
+            };
             tables.rollouts.insert(tables.rollout, rollout);
             Ok((RolloutId(tables.rollout), tables.epoch))
         })
@@ -185,7 +237,9 @@ impl Store for Memory {
         now: Time,
     ) -> Result<(), StoreError> {
         self.with(|tables| {
-            let Some(rollout) = tables.rollouts.get_mut(&rollout.0) else { return Ok(()) };
+            let Some(rollout) = tables.rollouts.get_mut(&rollout.0) else {
+                return Ok(());
+            };
             rollout.ended = Some((now, outcome.clone()));
             if proven && let Some((_, proven)) = tables.revisions.get_mut(&rollout.revision) {
                 *proven = true;
@@ -195,13 +249,21 @@ impl Store for Memory {
     }
 
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
-        let Some(held) = &self.held else { return Ok(()) };
-        self.with(|tables| match tables.lease.as_mut().filter(|present| is_same(present, held)) {
-            Some(present) => {
-                present.heartbeat = now;
-                Ok(())
+        let Some(held) = &self.held else {
+            return Ok(());
+        };
+        self.with(|tables| {
+            match tables
+                .lease
+                .as_mut()
+                .filter(|present| is_same(present, held))
+            {
+                Some(present) => {
+                    present.heartbeat = now;
+                    Ok(())
+                }
+                None => Err(StoreError::LeaseLost),
             }
-            None => Err(StoreError::LeaseLost),
         })
     }
 
@@ -216,13 +278,23 @@ impl Store for Memory {
     }
 
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
-        self.with(|tables| Ok(tables.rollouts.get(&rollout.0).and_then(|rollout| rollout.request.clone())))
+        self.with(|tables| {
+            Ok(tables
+                .rollouts
+                .get(&rollout.0)
+                .and_then(|rollout| rollout.request.clone()))
+        })
     }
 
     fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.with(|tables| {
-            let has_begun = |rollout: &Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
-            let newest = tables.rollouts.iter().rev().find(|(_, rollout)| has_begun(rollout));
+            let has_begun =
+                |rollout: &Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
+            let newest = tables
+                .rollouts
+                .iter()
+                .rev()
+                .find(|(_, rollout)| has_begun(rollout));
             Ok(newest.map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
         })
     }
@@ -233,11 +305,15 @@ fn foreign_key() -> StoreError {
 }
 
 fn database(code: i32, text: &str) -> StoreError {
-    let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(text.to_owned()));
-    StoreError::Database { path: PathBuf::from("ship.db"), source }
+    let source =
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(text.to_owned()));
+    StoreError::Database {
+        path: PathBuf::from("ship.db"),
+        source,
+    }
 }
 
-// ── as a process has it ────────────────────────────────────────────────────────────────────────────────────────────
+// ── as a process has it ──────────────────────────────────────────────────────────────────────────
 
 /// The store in the hands of one process. The judge sees what has become durable.
 pub(crate) struct Ledger {
@@ -249,7 +325,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Writes, unless something happens at this very write. `seen` tells the judge what has become durable.
+    /// Writes, unless something happens at this very write. `seen` tells the judge what has become
+    /// durable.
     fn write<T>(
         &mut self,
         act: impl FnOnce(&mut dyn Shelf) -> Result<T, StoreError>,
@@ -314,11 +391,19 @@ impl Store for Ledger {
         self.shelf.revisions(subject)
     }
 
-    fn add_revision(&mut self, subject: &Subject, new: &NewRevision) -> Result<Revision, StoreError> {
+    fn add_revision(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+    ) -> Result<Revision, StoreError> {
         self.write(|shelf| shelf.add_revision(subject, new), |_, _| ())
     }
 
-    fn retain_revisions(&mut self, subject: &Subject, kept: &BTreeSet<Revision>) -> Result<(), StoreError> {
+    fn retain_revisions(
+        &mut self,
+        subject: &Subject,
+        kept: &BTreeSet<Revision>,
+    ) -> Result<(), StoreError> {
         self.write(|shelf| shelf.retain_revisions(subject, kept), |_, ()| ())
     }
 
@@ -367,7 +452,10 @@ impl Store for Ledger {
 
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
         let number = self.process.number;
-        self.write(|shelf| shelf.renew_lease(now), |judge, ()| judge.is_alive(number, now))
+        self.write(
+            |shelf| shelf.renew_lease(now),
+            |judge, ()| judge.is_alive(number, now),
+        )
     }
 
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
@@ -378,7 +466,10 @@ impl Store for Ledger {
         self.shelf.request(rollout)
     }
 
-    fn newest_journal(&self, subject: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+    fn newest_journal(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.shelf.newest_journal(subject)
     }
 }

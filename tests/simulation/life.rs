@@ -27,26 +27,55 @@ pub(crate) struct Being {
 /// Starts the process of the instance in a slot.
 pub(crate) fn launch(sim: &Arc<Sim>, state: &mut State, host: &HostId, port: Port, cause: &Cause) {
     let process = state.number();
-    let Some(record) = state.record(host, port) else { return };
-    record.life = Life::Running(Running { process, listens: false, answers: Answers::Well, is_ending: false });
+    let Some(record) = state.record(host, port) else {
+        return;
+    };
+    record.life = Life::Running(Running {
+        process,
+        listens: false,
+        answers: Answers::Well,
+        is_ending: false,
+    });
     let quality = sim.scene.quality(&record.release);
     let name = record.name.clone();
     state.tell(host, format_args!("{name} runs at port {port}"));
     state.changed(host, cause);
-    let being = Being { sim: Arc::clone(sim), host: host.clone(), port, process };
+    let being = Being {
+        sim: Arc::clone(sim),
+        host: host.clone(),
+        port,
+        process,
+    };
     tokio::spawn(async move { being.live(quality).await });
 }
 
 /// Ends a process, if it is still there. What is enabled is started again.
-pub(crate) fn end(sim: &Arc<Sim>, state: &mut State, host: &HostId, port: Port, process: u64, how: &'static str) {
-    let Some(record) = state.record(host, port).filter(|record| is_process(&record.life, process)) else { return };
+pub(crate) fn end(
+    sim: &Arc<Sim>,
+    state: &mut State,
+    host: &HostId,
+    port: Port,
+    process: u64,
+    how: &'static str,
+) {
+    let Some(record) = state
+        .record(host, port)
+        .filter(|record| is_process(&record.life, process))
+    else {
+        return;
+    };
     record.life = Life::Ended { how };
     let (name, is_enabled) = (record.name.clone(), record.is_enabled);
     state.tell(host, format_args!("{name} ends ({how})"));
     state.changed(host, &Cause::World);
     if is_enabled && sim.scene.driver == Driver::Systemd {
         let boot = state.machine(host).boot;
-        let being = Being { sim: Arc::clone(sim), host: host.clone(), port, process };
+        let being = Being {
+            sim: Arc::clone(sim),
+            host: host.clone(),
+            port,
+            process,
+        };
         tokio::spawn(async move {
             sleep(RESTART_AFTER).await;
             being.start_again(boot, 1);
@@ -63,14 +92,25 @@ pub(crate) fn boot(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
     let boot = machine.boot;
     for (port, armed) in &machine.armed {
         // Its timer is gone: where nothing has taken its place, it comes back with the others.
-        let record = Record { life: Life::Ended { how: "not started" }, is_enabled: true, ..armed.record.clone() };
+        let record = Record {
+            life: Life::Ended { how: "not started" },
+            is_enabled: true,
+            ..armed.record.clone()
+        };
         machine.slots.entry(*port).or_insert(record);
     }
-    machine.armed.retain(|port, armed| machine.slots[port].name != armed.record.name);
+    machine
+        .armed
+        .retain(|port, armed| machine.slots[port].name != armed.record.name);
     let ports: Vec<Port> = machine.slots.keys().copied().collect();
     for port in ports {
         let wait = state.dice.millis(100..=4000);
-        let being = Being { sim: Arc::clone(sim), host: host.clone(), port, process: 0 };
+        let being = Being {
+            sim: Arc::clone(sim),
+            host: host.clone(),
+            port,
+            process: 0,
+        };
         tokio::spawn(async move {
             sleep(wait).await;
             being.start_again(boot, 0);
@@ -78,11 +118,14 @@ pub(crate) fn boot(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
     }
 }
 
-/// Counts the time until a host brings an instance back; it is disarmed before, or the host goes down.
+/// Counts the time until a host brings an instance back; it is disarmed before, or the host goes
+/// down.
 pub(crate) fn arm(sim: &Arc<Sim>, state: &mut State, host: &HostId, port: Port, after: Duration) {
     let number = state.number();
     let machine = state.machine(host);
-    let Some(record) = machine.slots.get(&port).cloned() else { return };
+    let Some(record) = machine.slots.get(&port).cloned() else {
+        return;
+    };
     machine.armed.insert(port, Armed { number, record });
     let boot = machine.boot;
     state.count("a host is armed to bring an instance back");
@@ -96,7 +139,12 @@ pub(crate) fn arm(sim: &Arc<Sim>, state: &mut State, host: &HostId, port: Port, 
 /// Brings back what is armed, under the lock; whatever instance is in the slot goes first.
 async fn restore(sim: &Arc<Sim>, host: &HostId, port: Port, number: u64, boot: u64) {
     let is_due = |machine: &Machine| {
-        machine.is_on && machine.boot == boot && machine.armed.get(&port).is_some_and(|armed| armed.number == number)
+        machine.is_on
+            && machine.boot == boot
+            && machine
+                .armed
+                .get(&port)
+                .is_some_and(|armed| armed.number == number)
     };
     loop {
         {
@@ -127,8 +175,16 @@ async fn restore(sim: &Arc<Sim>, host: &HostId, port: Port, number: u64, boot: u
     }
     let (now, machine) = (state.now, state.machine(host));
     machine.lock = None;
-    let Some(Armed { record, .. }) = machine.armed.remove(&port) else { return };
-    let record = Record { started: now, restarts: 0, is_enabled: true, life: Life::Unborn, ..record };
+    let Some(Armed { record, .. }) = machine.armed.remove(&port) else {
+        return;
+    };
+    let record = Record {
+        started: now,
+        restarts: 0,
+        is_enabled: true,
+        life: Life::Unborn,
+        ..record
+    };
     machine.slots.insert(port, record);
     state.count("a host brings an instance back by itself");
     state.changed(host, &Cause::World);
@@ -146,7 +202,9 @@ impl Being {
         if !machine.is_on || machine.boot != boot {
             return;
         }
-        let Some(record) = machine.slots.get_mut(&self.port) else { return };
+        let Some(record) = machine.slots.get_mut(&self.port) else {
+            return;
+        };
         if !record.is_enabled || !matches!(record.life, Life::Ended { .. }) {
             return;
         }
@@ -197,24 +255,43 @@ impl Being {
 
     fn is_there(&self) -> bool {
         let mut state = self.sim.lock();
-        state.record(&self.host, self.port).is_some_and(|record| is_process(&record.life, self.process))
+        state
+            .record(&self.host, self.port)
+            .is_some_and(|record| is_process(&record.life, self.process))
     }
 
     fn listen(&self, answers: Answers) {
         let mut state = self.sim.lock();
         if state.machine(&self.host).strangers.contains(&self.port) {
-            return end(&self.sim, &mut state, &self.host, self.port, self.process, "the port is in use");
+            return end(
+                &self.sim,
+                &mut state,
+                &self.host,
+                self.port,
+                self.process,
+                "the port is in use",
+            );
         }
-        let Some(process) = self.process(&mut state).filter(|process| !process.is_ending) else { return };
+        let Some(process) = self
+            .process(&mut state)
+            .filter(|process| !process.is_ending)
+        else {
+            return;
+        };
         (process.listens, process.answers) = (true, answers);
         state.changed(&self.host, &Cause::World);
     }
 
     fn answer(&self, answers: Answers) {
         let mut state = self.sim.lock();
-        let Some(process) = self.process(&mut state) else { return };
+        let Some(process) = self.process(&mut state) else {
+            return;
+        };
         process.answers = answers;
-        state.tell(&self.host, format_args!("port {} now answers {answers:?}", self.port));
+        state.tell(
+            &self.host,
+            format_args!("port {} now answers {answers:?}", self.port),
+        );
         state.changed(&self.host, &Cause::World);
     }
 
@@ -224,6 +301,13 @@ impl Being {
 
     fn end(&self, how: &'static str) {
         let mut state = self.sim.lock();
-        end(&self.sim, &mut state, &self.host, self.port, self.process, how);
+        end(
+            &self.sim,
+            &mut state,
+            &self.host,
+            self.port,
+            self.process,
+            how,
+        );
     }
 }

@@ -103,7 +103,9 @@ impl Record {
 impl Machine {
     /// Whether an instance serves its users.
     pub(crate) fn serves(&self, record: &Record) -> bool {
-        let Life::Running(running) = &record.life else { return false };
+        let Life::Running(running) = &record.life else {
+            return false;
+        };
         self.is_on && running.listens && running.answers == Answers::Well
     }
 
@@ -114,7 +116,9 @@ impl Machine {
             slots.insert(*port, Occupant::Instance(self.instance(*port, record)));
         }
         for port in &self.strangers {
-            slots.entry(*port).or_insert_with(|| Occupant::Stranger("pid 4711 (nginx)".into()));
+            slots
+                .entry(*port)
+                .or_insert_with(|| Occupant::Stranger("pid 4711 (nginx)".into()));
         }
         Observation {
             hooks: Vec::new(),
@@ -130,8 +134,12 @@ impl Machine {
 
     fn instance(&self, port: Port, record: &Record) -> Instance {
         let listener = match &record.life {
-            Life::Running(running) if running.listens => Listener::Own { address: "0.0.0.0".into() },
-            _ if self.strangers.contains(&port) => Listener::Other { who: "pid 4711 (nginx)".into() },
+            Life::Running(running) if running.listens => Listener::Own {
+                address: "0.0.0.0".into(),
+            },
+            _ if self.strangers.contains(&port) => Listener::Other {
+                who: "pid 4711 (nginx)".into(),
+            },
             _ => Listener::Nobody,
         };
         Instance {
@@ -140,7 +148,9 @@ impl Machine {
             revision: record.revision,
             started: record.started,
             process: match &record.life {
-                Life::Unborn => Process::Ended { how: "never started".into() },
+                Life::Unborn => Process::Ended {
+                    how: "never started".into(),
+                },
                 Life::Running(_) => Process::Running,
                 Life::Ended { how } => Process::Ended { how: (*how).into() },
             },

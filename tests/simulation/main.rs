@@ -1,12 +1,13 @@
-//! The real engine, preflight, planner and store in a simulated world, on simulated time: thousands of rollouts against
-//! everything that can go wrong, each drawn from a seed and the same every time.
+//! The real engine, preflight, planner and store in a simulated world, on simulated time: thousands
+//! of rollouts against everything that can go wrong, each drawn from a seed and the same every
+//! time.
 //!
-//! Every call of the world may be slow, fail, get lost or land late; hosts vanish, instances die; controllers are killed
-//! at any write or wait, stopped and continued, interrupted, rivalled. A judge that shares no code with the planner
-//! watches what truly is.
+//! Every call of the world may be slow, fail, get lost or land late; hosts vanish, instances die;
+//! controllers are killed at any write or wait, stopped and continued, interrupted, rivalled. A
+//! judge that shares no code with the planner watches what truly is.
 //!
-//! A failure prints its seed and its story; `SHIP_SEED=123 cargo test --test simulation replay -- --nocapture` tells it
-//! again. `SHIP_LONG=1` runs many more seeds.
+//! A failure prints its seed and its story; `SHIP_SEED=123 cargo test --test simulation replay --
+//! --nocapture` tells it again. `SHIP_LONG=1` runs many more seeds.
 
 mod broken;
 mod call;
@@ -97,7 +98,11 @@ fn run(seed: u64, broken: Broken, disk: Disk, tells: bool) -> Run {
         let mut state = sim.lock();
         let violation = state.judge.violation().map(str::to_owned);
         let trace = state.take_trace();
-        Run { tally: std::mem::take(&mut state.tally), violation, trace }
+        Run {
+            tally: std::mem::take(&mut state.tally),
+            violation,
+            trace,
+        }
     })
 }
 
@@ -108,15 +113,19 @@ fn in_memory() -> Disk {
 /// What a failure prints.
 fn story(seed: u64, broken: Broken) -> String {
     let told = run(seed, broken, in_memory(), true);
-    let violation = told.violation.unwrap_or_else(|| "nothing, when told".into());
+    let violation = told
+        .violation
+        .unwrap_or_else(|| "nothing, when told".into());
     let scene = Scene::draw(&mut Dice::new(seed));
     format!(
-        "{scene:#?}\n{}\nseed {seed}: {violation}\nSHIP_SEED={seed} cargo test --test simulation replay -- --nocapture",
+        "{scene:#?}\n{}\nseed {seed}: {violation}\nSHIP_SEED={seed} cargo test --test simulation \
+         replay -- --nocapture",
         told.trace
     )
 }
 
-/// Runs the seeds on every core; gives the tallies in one and the seed of the first objection, if there was one.
+/// Runs the seeds on every core; gives the tallies in one and the seed of the first objection, if
+/// there was one.
 fn run_all(seeds: std::ops::Range<u64>, broken: Broken) -> (Tally, Option<(u64, String)>) {
     let next = AtomicU64::new(seeds.start);
     let found: Mutex<(Tally, Option<(u64, String)>)> = Mutex::default();
@@ -146,14 +155,21 @@ fn run_all(seeds: std::ops::Range<u64>, broken: Broken) -> (Tally, Option<(u64, 
 
 #[test]
 fn nothing_that_can_happen_breaks_a_promise() {
-    let seeds = if std::env::var_os("SHIP_LONG").is_some() { LONG_SEEDS } else { SEEDS };
+    let seeds = if std::env::var_os("SHIP_LONG").is_some() {
+        LONG_SEEDS
+    } else {
+        SEEDS
+    };
     let (tally, objection) = run_all(1..seeds + 1, Broken::Nothing);
     if let Some((seed, _)) = objection {
         panic!("{}", story(seed, Broken::Nothing));
     }
     println!("{seeds} seeds; met: {tally:#?}");
     for what in MET {
-        assert!(tally.get(what).is_some_and(|times| *times > 0), "never met: {what}");
+        assert!(
+            tally.get(what).is_some_and(|times| *times > 0),
+            "never met: {what}"
+        );
     }
 }
 
@@ -161,7 +177,9 @@ fn nothing_that_can_happen_breaks_a_promise() {
 fn with_the_real_store_it_is_the_same() {
     for seed in 1..=10 {
         let dir = tempfile::tempdir().expect("a directory");
-        let disk = Disk::Sqlite(Place { dir: dir.path().join(".ship") });
+        let disk = Disk::Sqlite(Place {
+            dir: dir.path().join(".ship"),
+        });
         let violation = run(seed, Broken::Nothing, disk, false).violation;
         assert_eq!(violation, None, "seed {seed}");
     }
@@ -171,8 +189,8 @@ fn with_the_real_store_it_is_the_same() {
 #[test]
 fn whatever_is_broken_is_seen() {
     use Broken::{
-        AlwaysPasses, FewerReplicas, HigherCeiling, JournalComesLate, LowerFloor, NoFence, NoLease, NoOrderFence,
-        NoSoak, SeemsClaimed, UnknownIsFailed,
+        AlwaysPasses, FewerReplicas, HigherCeiling, JournalComesLate, LowerFloor, NoFence, NoLease,
+        NoOrderFence, NoSoak, SeemsClaimed, UnknownIsFailed,
     };
     let all = [
         NoFence,
@@ -195,7 +213,12 @@ fn whatever_is_broken_is_seen() {
 
 #[test]
 fn replay() {
-    let Some(seed) = std::env::var("SHIP_SEED").ok().and_then(|seed| seed.parse().ok()) else { return };
+    let Some(seed) = std::env::var("SHIP_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    else {
+        return;
+    };
     println!("{}", story(seed, Broken::Nothing));
 }
 

@@ -1,4 +1,5 @@
-//! The people and their machines: they call `ship`, and its processes are killed, stopped, interrupted and rivalled.
+//! The people and their machines: they call `ship`, and its processes are killed, stopped,
+//! interrupted and rivalled.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,7 +61,9 @@ impl Disk {
     fn open(&self) -> Box<dyn Shelf> {
         match self {
             Disk::Memory(tables) => Box::new(Memory::open(tables)),
-            Disk::Sqlite(place) => Box::new(Sqlite::open(place).expect("a database in a directory of its own")),
+            Disk::Sqlite(place) => {
+                Box::new(Sqlite::open(place).expect("a database in a directory of its own"))
+            }
         }
     }
 }
@@ -105,9 +108,15 @@ impl People {
             verb: Verb::Deploy,
         };
         let now = self.sim.lock().now;
-        let revision = store.add_revision(&subject(), &new).expect("nothing fails yet");
-        let (rollout, _) = store.begin_rollout(&subject(), revision, Epoch(0), now).expect("nothing fails yet");
-        store.end_rollout(rollout, &Outcome::Succeeded, true, now).expect("nothing fails yet");
+        let revision = store
+            .add_revision(&subject(), &new)
+            .expect("nothing fails yet");
+        let (rollout, _) = store
+            .begin_rollout(&subject(), revision, Epoch(0), now)
+            .expect("nothing fails yet");
+        store
+            .end_rollout(rollout, &Outcome::Succeeded, true, now)
+            .expect("nothing fails yet");
     }
 
     fn pick(&self, calls: &[Call]) -> Call {
@@ -119,7 +128,7 @@ impl People {
         sleep(time).await;
     }
 
-    // ── in a hostile world ─────────────────────────────────────────────────────────────────────────────────────────
+    // ── in a hostile world ───────────────────────────────────────────────────────────────────────
 
     /// Makes a call until it comes to an end of its own.
     async fn insist(&self, call: Call) {
@@ -127,10 +136,16 @@ impl People {
         for _ in 0..MOST_TRIES {
             let exit = self.attempt(next).await;
             next = match exit {
-                Exit::Done | Exit::NothingToDo | Exit::RolledBack | Exit::Held | Exit::RollbackFailed => return,
+                Exit::Done
+                | Exit::NothingToDo
+                | Exit::RolledBack
+                | Exit::Held
+                | Exit::RollbackFailed => return,
                 Exit::Locked | Exit::Unreachable => next,
                 Exit::Paused => self.pick(&[Call::Resume, Call::Resume, Call::Abort]),
-                Exit::Refused if call::standing(&*self.disk.open()) == Standing::Paused => Call::Resume,
+                Exit::Refused if call::standing(&*self.disk.open()) == Standing::Paused => {
+                    Call::Resume
+                }
                 Exit::Refused => call,
                 Exit::Interrupted | Exit::Internal | Exit::Killed => {
                     self.pick(&[call, call, Call::Resume, Call::Resume, Call::Abort])
@@ -143,7 +158,11 @@ impl People {
     /// Makes a call, and lets its process meet its fate.
     async fn attempt(&self, call: Call) -> Exit {
         let trap = self.draw_trap();
-        let fate = if trap.is_some() { None } else { self.draw_fate() };
+        let fate = if trap.is_some() {
+            None
+        } else {
+            self.draw_fate()
+        };
         let launched = self.launch(call, HERE.into(), trap);
         let process = Arc::clone(&launched.process);
         let (ending, end) = oneshot::channel::<()>();
@@ -197,8 +216,13 @@ impl People {
         let at = state.dice.millis(20..=15_000);
         let fate = match state.dice.below(9) {
             0 | 1 => Fate::Killed,
-            2 | 3 => Fate::Stopped { lasts: state.dice.millis(1000..=60_000), rivalled: state.dice.chance(600) },
-            4 => Fate::Interrupted { again: state.dice.chance(300).then(|| Duration::from_millis(700)) },
+            2 | 3 => Fate::Stopped {
+                lasts: state.dice.millis(1000..=60_000),
+                rivalled: state.dice.chance(600),
+            },
+            4 => Fate::Interrupted {
+                again: state.dice.chance(300).then(|| Duration::from_millis(700)),
+            },
             5 => Fate::Rivalled,
             6 => Fate::Asked(Wish::Abort),
             _ => Fate::Asked(Wish::Pause),
@@ -244,16 +268,28 @@ impl People {
     /// Somebody asks, from a process of their own, that the rollout pauses or goes back.
     fn ask(&self, wish: Wish) {
         let mut store = self.disk.open();
-        let Ok(Some((rollout, _))) = store.newest_journal(&subject()) else { return };
+        let Ok(Some((rollout, _))) = store.newest_journal(&subject()) else {
+            return;
+        };
         // It may have ended already: then nobody hears it.
-        drop(store.ask(rollout, &Request { wish, by: "bert@there".into() }));
+        drop(store.ask(
+            rollout,
+            &Request {
+                wish,
+                by: "bert@there".into(),
+            },
+        ));
     }
 
-    /// Somebody else calls `ship` from a machine of their own, and tries again as long as it is locked.
+    /// Somebody else calls `ship` from a machine of their own, and tries again as long as it is
+    /// locked.
     async fn rival(&self, call: Call) {
         let machine = format!("desk{}", self.sim.lock().number());
         let call = match self.sim.lock().dice.below(3) {
-            0 => Call::Deploy { release: 0, replicas: call.replicas().unwrap_or(1) },
+            0 => Call::Deploy {
+                release: 0,
+                replicas: call.replicas().unwrap_or(1),
+            },
             1 if call.replicas().is_some() => call,
             _ => Call::Resume,
         };
@@ -267,15 +303,20 @@ impl People {
         }
     }
 
-    // ── processes ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── processes ────────────────────────────────────────────────────────────────────────────────
 
     fn launch(&self, call: Call, machine: String, trap: Option<Trap>) -> Launched {
         let scene = &self.sim.scene;
         let number = {
             let mut state = self.sim.lock();
             let number = u32::try_from(state.number()).expect("few processes");
-            state.judge.begin(number, scene.min_ready, scene.readiness.clone());
-            state.tell(format_args!("ship{number}"), format_args!("{call:?} from {machine}, {trap:?}"));
+            state
+                .judge
+                .begin(number, scene.min_ready, scene.readiness.clone());
+            state.tell(
+                format_args!("ship{number}"),
+                format_args!("{call:?} from {machine}, {trap:?}"),
+            );
             number
         };
         let (process, interrupts) = Process::new(number, machine);
@@ -290,7 +331,9 @@ impl People {
             late: Vec::new(),
         };
         let runs = Arc::clone(&process);
-        let end = tokio::task::spawn_local(async move { runs.run(call::call(ledger, interrupts, call)).await });
+        let end = tokio::task::spawn_local(async move {
+            runs.run(call::call(ledger, interrupts, call)).await
+        });
         process.set_abort(end.abort_handle());
         Launched { process, end }
     }
@@ -312,7 +355,9 @@ impl People {
     }
 
     fn tell(&self, process: &Process, what: &str) {
-        self.sim.lock().tell(format_args!("ship{}", process.number), what);
+        self.sim
+            .lock()
+            .tell(format_args!("ship{}", process.number), what);
     }
 
     fn count(&self, what: &'static str) {
@@ -323,9 +368,10 @@ impl People {
         self.sim.lock().judge.object(what);
     }
 
-    // ── in a calm world ────────────────────────────────────────────────────────────────────────────────────────────
+    // ── in a calm world ──────────────────────────────────────────────────────────────────────────
 
-    /// Whatever has happened: in a calm world the last call is carried out or comes back, and a good release helps.
+    /// Whatever has happened: in a calm world the last call is carried out or comes back, and a
+    /// good release helps.
     async fn settle(&self, last: Call) {
         if call::standing(&*self.disk.open()) == Standing::Paused {
             self.count("a paused rollout goes on in a calm world");
@@ -341,9 +387,12 @@ impl People {
         let goal = Call::Deploy { release, replicas };
         let fallback = self.way_back(release);
         let exit = self.call_in_peace(goal).await;
-        let came_back = |_: &ReleaseId| quality.is_bad() && self.sim.scene.on_failure == OnFailure::RollBack;
+        let came_back =
+            |_: &ReleaseId| quality.is_bad() && self.sim.scene.on_failure == OnFailure::RollBack;
         match (exit, &fallback) {
-            (Exit::Done | Exit::NothingToDo, _) if quality.is_good() => self.must_run(&release_id(release), replicas),
+            (Exit::Done | Exit::NothingToDo, _) if quality.is_good() => {
+                self.must_run(&release_id(release), replicas)
+            }
             (Exit::Done | Exit::NothingToDo, _) => {}
             (Exit::RolledBack, Some(back)) if !quality.is_good() => {
                 if self.sim.scene.quality(back).is_good() {
@@ -353,18 +402,27 @@ impl People {
             (Exit::Held | Exit::RollbackFailed, Some(back))
                 if came_back(back) && self.sim.scene.quality(back).is_good() =>
             {
-                self.object(format!("in a calm world a release that {quality:?} is not rolled back: {exit:?}"));
+                self.object(format!(
+                    "in a calm world a release that {quality:?} is not rolled back: {exit:?}"
+                ));
             }
             (Exit::Held | Exit::RollbackFailed, _) if !quality.is_good() => {}
-            _ => self.object(format!("in a calm world the deploy of a release that is {quality:?} ends: {exit:?}")),
+            _ => self.object(format!(
+                "in a calm world the deploy of a release that is {quality:?} ends: {exit:?}"
+            )),
         }
         if release == 0 && quality == Quality::Good {
             return self.must_stay(goal).await;
         }
-        let rescue = Call::Deploy { release: 0, replicas };
+        let rescue = Call::Deploy {
+            release: 0,
+            replicas,
+        };
         let exit = self.call_in_peace(rescue).await;
         if !matches!(exit, Exit::Done | Exit::NothingToDo) {
-            self.object(format!("in a calm world the deploy of a good release ends: {exit:?}"));
+            self.object(format!(
+                "in a calm world the deploy of a good release ends: {exit:?}"
+            ));
         }
         self.must_run(&release_id(0), replicas);
         self.must_stay(rescue).await;
@@ -372,9 +430,16 @@ impl People {
 
     /// The newest proven release but one, as the history has it.
     fn way_back(&self, from: usize) -> Option<ReleaseId> {
-        let revisions = self.disk.open().revisions(&subject()).expect("nothing fails any more");
+        let revisions = self
+            .disk
+            .open()
+            .revisions(&subject())
+            .expect("nothing fails any more");
         let from = release_id(from);
-        let proven = revisions.into_iter().rev().find(|record| record.proven && record.release != from);
+        let proven = revisions
+            .into_iter()
+            .rev()
+            .find(|record| record.proven && record.release != from);
         proven.map(|record| record.release)
     }
 
@@ -382,7 +447,10 @@ impl People {
         for _ in 0..MOST_TRIES {
             let launched = self.launch(call, HERE.into(), None);
             let Ok(exit) = timeout(PATIENCE, self.end_of(launched)).await else {
-                self.object(format!("in a calm world {call:?} does not end within {} s", PATIENCE.as_secs()));
+                self.object(format!(
+                    "in a calm world {call:?} does not end within {} s",
+                    PATIENCE.as_secs()
+                ));
                 return Exit::Killed;
             };
             if exit != Exit::Locked {
@@ -396,12 +464,19 @@ impl People {
 
     fn must_run(&self, release: &ReleaseId, replicas: u32) {
         let mut state = self.sim.lock();
-        let running: Vec<_> =
-            state.judge.running().map(|(name, of, serves)| (name.clone(), of.clone(), serves)).collect();
-        let right = running.iter().filter(|(_, of, serves)| of == release && *serves).count();
+        let running: Vec<_> = state
+            .judge
+            .running()
+            .map(|(name, of, serves)| (name.clone(), of.clone(), serves))
+            .collect();
+        let right = running
+            .iter()
+            .filter(|(_, of, serves)| of == release && *serves)
+            .count();
         if right != replicas as usize || running.len() != right {
             state.judge.object(format!(
-                "in a calm world {right} of {replicas} instances of the wanted release serve, and {} run in all",
+                "in a calm world {right} of {replicas} instances of the wanted release serve, and \
+                 {} run in all",
                 running.len()
             ));
         }
@@ -412,7 +487,9 @@ impl People {
         let orders = self.sim.lock().judge.orders();
         let exit = self.call_in_peace(call).await;
         if exit != Exit::NothingToDo || self.sim.lock().judge.orders() != orders {
-            self.object(format!("in a calm world the same call again ends: {exit:?}"));
+            self.object(format!(
+                "in a calm world the same call again ends: {exit:?}"
+            ));
         }
         // Whatever a host was told to do by itself has had its time.
         sleep(self.sim.scene.progress_deadline * 2).await;

@@ -1,4 +1,5 @@
-//! One process of `ship` as its machine sees it: it can be stopped, continued, signalled and killed at any instruction.
+//! One process of `ship` as its machine sees it: it can be stopped, continued, signalled and killed
+//! at any instruction.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -55,16 +56,27 @@ pub(crate) enum Trap {
 
 impl Process {
     /// A process, and where its signals arrive.
-    pub(crate) fn new(number: u32, machine: String) -> (Self, mpsc::UnboundedReceiver<&'static str>) {
+    pub(crate) fn new(
+        number: u32,
+        machine: String,
+    ) -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (signals, interrupts) = mpsc::unbounded_channel();
-        (Self { number, machine, signals, inner: Mutex::default() }, interrupts)
+        (
+            Self {
+                number,
+                machine,
+                signals,
+                inner: Mutex::default(),
+            },
+            interrupts,
+        )
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         act(&mut self.inner.lock().expect("nobody panics with a process"))
     }
 
-    // ── stopping and continuing ────────────────────────────────────────────────────────────────────────────────────
+    // ── stopping and continuing ──────────────────────────────────────────────────────────────────
 
     /// SIGSTOP.
     pub(crate) fn stop(&self) {
@@ -112,7 +124,7 @@ impl Process {
         let _ = self.signals.send("SIGINT");
     }
 
-    // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── writing ──────────────────────────────────────────────────────────────────────────────────
 
     /// Something will happen at a write or an order.
     pub(crate) fn set_trap(&self, trap: Trap) {
@@ -147,7 +159,9 @@ impl Process {
         self.with(|inner| {
             inner.asked += 1;
             let now = inner.asked;
-            inner.trap.filter(|trap| matches!(trap, Trap::StoppedAfterQuestion(n, _) if *n == now))
+            inner
+                .trap
+                .filter(|trap| matches!(trap, Trap::StoppedAfterQuestion(n, _) if *n == now))
         })
     }
 
@@ -168,7 +182,7 @@ impl Process {
         panic::resume_unwind(Box::new(Killed))
     }
 
-    // ── what its hands remember ────────────────────────────────────────────────────────────────────────────────────
+    // ── what its hands remember ──────────────────────────────────────────────────────────────────
 
     pub(crate) fn orders_to(&self, host: &HostId) -> u64 {
         self.with(|inner| inner.orders.get(host).copied().unwrap_or(0))

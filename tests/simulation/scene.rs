@@ -1,4 +1,5 @@
-//! What a seed stands for: a fleet, releases of all qualities, what people ask of it, and how hostile the world is.
+//! What a seed stands for: a fleet, releases of all qualities, what people ask of it, and how
+//! hostile the world is.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,7 +96,12 @@ impl Scene {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         loop {
             let scene = Self::draw_any(dice);
-            if scene.calls.iter().filter_map(|call| call.replicas()).all(|replicas| scene.budget(replicas).is_some()) {
+            if scene
+                .calls
+                .iter()
+                .filter_map(|call| call.replicas())
+                .all(|replicas| scene.budget(replicas).is_some())
+            {
                 return scene;
             }
         }
@@ -117,7 +123,11 @@ impl Scene {
             Quality::Flaps,
             Quality::Sickens,
         ];
-        let releases = vec![Quality::Good, *dice.pick(&qualities), *dice.pick(&qualities)];
+        let releases = vec![
+            Quality::Good,
+            *dice.pick(&qualities),
+            *dice.pick(&qualities),
+        ];
         let running_at_first = match dice.below(10) {
             0 => 0,
             1 => dice.count(1..=slots),
@@ -126,13 +136,29 @@ impl Scene {
         let min_ready = *dice.pick(&[0, 0, 2, 5]);
         Self {
             hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
-            ports: (8081..).take(usize::try_from(ports).expect("small")).collect(),
-            max_surge: *dice.pick(&[Amount::Count(0), Amount::Count(1), Amount::Count(1), Amount::Percent(50)]),
-            max_unavailable: *dice.pick(&[Amount::Count(0), Amount::Count(0), Amount::Count(1), Amount::Percent(50)]),
+            ports: (8081..)
+                .take(usize::try_from(ports).expect("small"))
+                .collect(),
+            max_surge: *dice.pick(&[
+                Amount::Count(0),
+                Amount::Count(1),
+                Amount::Count(1),
+                Amount::Percent(50),
+            ]),
+            max_unavailable: *dice.pick(&[
+                Amount::Count(0),
+                Amount::Count(0),
+                Amount::Count(1),
+                Amount::Percent(50),
+            ]),
             min_ready: Duration::from_secs(min_ready),
             progress_deadline: Duration::from_secs(dice.within(15..=40)),
             max_failures: u32::from(hosts > 1 && dice.chance(250)),
-            on_failure: if dice.chance(100) { OnFailure::Hold } else { OnFailure::RollBack },
+            on_failure: if dice.chance(100) {
+                OnFailure::Hold
+            } else {
+                OnFailure::RollBack
+            },
             driver: *dice.pick(&[Driver::Process, Driver::Systemd]),
             readiness: Readiness {
                 check: Check::Tcp,
@@ -151,14 +177,34 @@ impl Scene {
     }
 
     fn draw_calls(dice: &mut Dice, replicas: u32, slots: u32) -> Vec<Call> {
-        let mut calls = vec![Call::Deploy { release: 1, replicas }];
+        let mut calls = vec![Call::Deploy {
+            release: 1,
+            replicas,
+        }];
         match dice.below(12) {
             0 => calls.push(Call::Rollback { replicas }),
-            1 => calls.push(Call::Deploy { release: 2, replicas }),
-            2 => calls.push(Call::Deploy { release: 0, replicas }),
-            3 => calls.insert(0, Call::Deploy { release: 0, replicas: dice.count(0..=slots) }),
-            4 => calls.push(Call::Deploy { release: 1, replicas: dice.count(0..=slots) }),
-            5 | 6 => calls.push(Call::Scale { replicas: dice.count(0..=slots) }),
+            1 => calls.push(Call::Deploy {
+                release: 2,
+                replicas,
+            }),
+            2 => calls.push(Call::Deploy {
+                release: 0,
+                replicas,
+            }),
+            3 => calls.insert(
+                0,
+                Call::Deploy {
+                    release: 0,
+                    replicas: dice.count(0..=slots),
+                },
+            ),
+            4 => calls.push(Call::Deploy {
+                release: 1,
+                replicas: dice.count(0..=slots),
+            }),
+            5 | 6 => calls.push(Call::Scale {
+                replicas: dice.count(0..=slots),
+            }),
             7 | 8 => calls.push(Call::Restart { replicas }),
             _ => {}
         }
@@ -167,7 +213,11 @@ impl Scene {
 
     /// What a rollout may spend; `None` where no rollout of so many replicas is possible.
     pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
-        let amounts = Amounts { replicas, max_surge: self.max_surge, max_unavailable: self.max_unavailable };
+        let amounts = Amounts {
+            replicas,
+            max_surge: self.max_surge,
+            max_unavailable: self.max_unavailable,
+        };
         amounts.resolve(self.hosts.len(), self.ports.len()).ok()
     }
 
@@ -187,7 +237,12 @@ impl Scene {
             liveness: None,
             hooks: Vec::new(),
             migrations: Vec::new(),
-            artifact: Artifact { form: ArtifactForm::TarGz, sha256: "0".into(), size_bytes: 1, strip_components: 0 },
+            artifact: Artifact {
+                form: ArtifactForm::TarGz,
+                sha256: "0".into(),
+                size_bytes: 1,
+                strip_components: 0,
+            },
             secrets_sha256: None,
         }
     }
@@ -226,7 +281,15 @@ impl Call {
 
 impl Hostility {
     fn draw(dice: &mut Dice) -> Self {
-        let kinds = [[0, 0, 0], [0, 0, 4], [10, 0, 4], [5, 20, 3], [0, 15, 3], [15, 10, 4], [50, 6, 3]];
+        let kinds = [
+            [0, 0, 0],
+            [0, 0, 4],
+            [10, 0, 4],
+            [5, 20, 3],
+            [0, 15, 3],
+            [15, 10, 4],
+            [50, 6, 3],
+        ];
         let [calls_per_mille, gap_s, fates] = *dice.pick(&kinds);
         Self {
             calls_per_mille,
@@ -243,5 +306,8 @@ pub(crate) fn release_id(number: usize) -> ReleaseId {
 }
 
 pub(crate) fn subject() -> Subject {
-    Subject { fleet: FLEET.into(), service: SERVICE.into() }
+    Subject {
+        fleet: FLEET.into(),
+        service: SERVICE.into(),
+    }
 }

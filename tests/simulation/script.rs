@@ -1,5 +1,5 @@
-//! Orders as the hosts' scripts carry them out (`src/script/sh`): under the lock, behind the fence, one step after the
-//! other, and with the end of the host or of the script itself between any two.
+//! Orders as the hosts' scripts carry them out (`src/script/sh`): under the lock, behind the fence,
+//! one step after the other, and with the end of the host or of the script itself between any two.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,13 @@ pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &Order) -> Option<Printed> 
             return None;
         }
         state.scripts += 1;
-        Script { sim, order, host, number: state.number(), boot: state.machine(host).boot }
+        Script {
+            sim,
+            order,
+            host,
+            number: state.number(),
+            boot: state.machine(host).boot,
+        }
     };
     let end = script.work().await;
     let mut state = sim.lock();
@@ -73,7 +79,11 @@ pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &Order) -> Option<Printed> 
         return None;
     };
     let at = state.now;
-    Some(Printed { end, at, observation: state.machine(host).observation() })
+    Some(Printed {
+        end,
+        at,
+        observation: state.machine(host).observation(),
+    })
 }
 
 impl Script<'_> {
@@ -85,14 +95,21 @@ impl Script<'_> {
             Action::Claim { .. } => Ok(self.claim()),
             Action::Stage { release, .. } => self.stage(release).await,
             Action::Start { slot, release } => self.start(slot.port, release).await,
-            Action::Stop { slot, instance, restore_after, .. } => self.stop(slot.port, instance, *restore_after).await,
+            Action::Stop {
+                slot,
+                instance,
+                restore_after,
+                ..
+            } => self.stop(slot.port, instance, *restore_after).await,
             Action::Disarm { slot } => Ok(self.disarm(slot.port)),
             Action::Prune { .. } => Ok(self.prune()),
-            Action::Admit { .. } | Action::Drain { .. } => unreachable!("nothing stands before the instances here"),
+            Action::Admit { .. } | Action::Drain { .. } => {
+                unreachable!("nothing stands before the instances here")
+            }
         }
     }
 
-    // ── the lock and the fence ─────────────────────────────────────────────────────────────────────────────────────
+    // ── the lock and the fence ───────────────────────────────────────────────────────────────────
 
     /// Takes the lock and passes the fence, or says why not.
     async fn enter(&self) -> Result<Option<End>, Dead> {
@@ -118,22 +135,37 @@ impl Script<'_> {
 
     fn fence(&self, state: &mut State) -> Option<End> {
         let (epoch, id) = (self.order.epoch, self.order.id);
-        let (keeps_epochs, keeps_numbers) =
-            (self.sim.broken != Broken::NoFence, self.sim.broken != Broken::NoOrderFence);
+        let (keeps_epochs, keeps_numbers) = (
+            self.sim.broken != Broken::NoFence,
+            self.sim.broken != Broken::NoOrderFence,
+        );
         let machine = state.machine(self.host);
         let (seen, taken) = (machine.epoch, machine.taken);
         if epoch < seen && keeps_epochs {
             state.count("the fence refuses an older epoch");
-            state.tell(self.host, format_args!("refuses {}: it has seen epoch {seen}", self.order.action));
+            state.tell(
+                self.host,
+                format_args!("refuses {}: it has seen epoch {seen}", self.order.action),
+            );
             return Some(End::Fenced(seen));
         }
         if epoch == seen && id < taken && keeps_numbers {
             state.count("the fence refuses an earlier order");
-            state.tell(self.host, format_args!("refuses {}: it has taken order {}", self.order.action, taken.0));
+            state.tell(
+                self.host,
+                format_args!(
+                    "refuses {}: it has taken order {}",
+                    self.order.action, taken.0
+                ),
+            );
             return Some(End::Outdated);
         }
         let machine = state.machine(self.host);
-        (machine.epoch, machine.taken) = if epoch > seen { (epoch, id) } else { (seen, taken.max(id)) };
+        (machine.epoch, machine.taken) = if epoch > seen {
+            (epoch, id)
+        } else {
+            (seen, taken.max(id))
+        };
         None
     }
 
@@ -147,14 +179,21 @@ impl Script<'_> {
     /// The host, as long as it and the script live.
     fn alive<'s>(&self, state: &'s mut State) -> Result<&'s mut Machine, Dead> {
         let machine = state.machine(self.host);
-        if machine.is_on && machine.boot == self.boot { Ok(machine) } else { Err(Dead) }
+        if machine.is_on && machine.boot == self.boot {
+            Ok(machine)
+        } else {
+            Err(Dead)
+        }
     }
 
     /// Some work that takes time. The script may not live to see its end.
     async fn work_for(&self, range: std::ops::RangeInclusive<u64>) -> Result<(), Dead> {
         let (time, dies) = {
             let mut state = self.sim.lock();
-            (state.dice.millis(range), state.mishap(self.sim.scene.hostility.calls_per_mille / 3))
+            (
+                state.dice.millis(range),
+                state.mishap(self.sim.scene.hostility.calls_per_mille / 3),
+            )
         };
         sleep(time).await;
         let mut state = self.sim.lock();
@@ -168,13 +207,16 @@ impl Script<'_> {
     fn deed(&self, state: &mut State, deed: Deed) {
         state.tell(
             self.host,
-            format_args!("{} (order {}, epoch {})", self.order.action, self.order.id.0, self.order.epoch),
+            format_args!(
+                "{} (order {}, epoch {})",
+                self.order.action, self.order.id.0, self.order.epoch
+            ),
         );
         let (now, machine) = (state.now, &state.machines[self.host]);
         state.judge.deed(now, self.host, machine, self.order, deed);
     }
 
-    // ── the orders ─────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── the orders ───────────────────────────────────────────────────────────────────────────────
 
     fn claim(&self) -> End {
         self.deed(&mut self.sim.lock(), Deed::Claimed);
@@ -215,16 +257,24 @@ impl Script<'_> {
             let mut state = self.sim.lock();
             let machine = state.machine(self.host);
             if !machine.releases.contains(release) {
-                state.judge.object(format!("{}: the release is not on the host", self.order.action));
+                state.judge.object(format!(
+                    "{}: the release is not on the host",
+                    self.order.action
+                ));
                 return Ok(End::Failed("the release is not on this host".into()));
             }
             let Some((revision, name)) = self.order.instance.clone() else {
                 return Ok(End::Failed("a start without an instance's name".into()));
             };
             match machine.slots.get(&port) {
-                Some(record) if record.name == name && record.life != Life::Unborn => return Ok(End::Done),
+                Some(record) if record.name == name && record.life != Life::Unborn => {
+                    return Ok(End::Done);
+                }
                 Some(record) if record.name != name => {
-                    return Ok(End::Failed(format!("slot {port} still holds {}", record.name)));
+                    return Ok(End::Failed(format!(
+                        "slot {port} still holds {}",
+                        record.name
+                    )));
                 }
                 None if machine.strangers.contains(&port) => {
                     state.count("a start finds the port taken");
@@ -237,8 +287,15 @@ impl Script<'_> {
                 return Ok(self.no_space());
             }
             let (release, started) = (release.clone(), state.now);
-            let record =
-                Record { name, release, revision, started, restarts: 0, is_enabled: false, life: Life::Unborn };
+            let record = Record {
+                name,
+                release,
+                revision,
+                started,
+                restarts: 0,
+                is_enabled: false,
+                life: Life::Unborn,
+            };
             state.machine(self.host).slots.insert(port, record);
         }
         self.work_for(10..=200).await?;
@@ -251,7 +308,13 @@ impl Script<'_> {
             if let Some(record) = state.record(self.host, port) {
                 record.is_enabled = true;
             }
-            life::launch(self.sim, &mut state, self.host, port, &Cause::Launch(self.order.epoch));
+            life::launch(
+                self.sim,
+                &mut state,
+                self.host,
+                port,
+                &Cause::Launch(self.order.epoch),
+            );
         }
         let mut waited = Duration::ZERO;
         while waited < SETTLE && self.is_coming_up(port) {
@@ -264,13 +327,23 @@ impl Script<'_> {
     fn is_coming_up(&self, port: Port) -> bool {
         let mut state = self.sim.lock();
         let record = state.record(self.host, port);
-        record.is_some_and(|record| matches!(&record.life, Life::Running(running) if !running.listens))
+        record.is_some_and(
+            |record| matches!(&record.life, Life::Running(running) if !running.listens),
+        )
     }
 
-    async fn stop(&self, port: Port, name: &InstanceId, restore_after: Option<Duration>) -> Result<End, Dead> {
+    async fn stop(
+        &self,
+        port: Port,
+        name: &InstanceId,
+        restore_after: Option<Duration>,
+    ) -> Result<End, Dead> {
         {
             let mut state = self.sim.lock();
-            if state.record(self.host, port).is_none_or(|record| record.name != *name) {
+            if state
+                .record(self.host, port)
+                .is_none_or(|record| record.name != *name)
+            {
                 return Ok(End::Done);
             }
             if let Some(after) = restore_after {
@@ -280,7 +353,9 @@ impl Script<'_> {
         self.work_for(5..=50).await?;
         {
             let mut state = self.sim.lock();
-            let Some(record) = state.record(self.host, port) else { return Ok(End::Done) };
+            let Some(record) = state.record(self.host, port) else {
+                return Ok(End::Done);
+            };
             record.is_enabled = false;
             if let Life::Running(running) = record.life.clone() {
                 if !running.is_ending {
@@ -292,7 +367,11 @@ impl Script<'_> {
         while self.is_still_there(port, name) {
             self.work_for(50..=300).await?;
         }
-        if self.sim.lock().mishap(self.sim.scene.hostility.calls_per_mille) {
+        if self
+            .sim
+            .lock()
+            .mishap(self.sim.scene.hostility.calls_per_mille)
+        {
             return Ok(End::Failed("the slot could not be emptied".into()));
         }
         let mut state = self.sim.lock();
@@ -303,7 +382,10 @@ impl Script<'_> {
 
     /// TERM: it serves no longer, and is gone after a while, whatever becomes of the script.
     fn terminate(&self, state: &mut State, port: Port, name: &InstanceId, process: u64) {
-        if let Some(running) = state.record(self.host, port).and_then(|record| record.process(process)) {
+        if let Some(running) = state
+            .record(self.host, port)
+            .and_then(|record| record.process(process))
+        {
             (running.listens, running.is_ending) = (false, true);
         }
         state.changed(self.host, &Cause::Stop(name.clone()));
@@ -317,7 +399,9 @@ impl Script<'_> {
 
     fn is_still_there(&self, port: Port, name: &InstanceId) -> bool {
         let mut state = self.sim.lock();
-        state.record(self.host, port).is_some_and(|record| record.name == *name && record.is_running())
+        state
+            .record(self.host, port)
+            .is_some_and(|record| record.name == *name && record.is_running())
     }
 
     fn disarm(&self, port: Port) -> End {
@@ -330,18 +414,27 @@ impl Script<'_> {
     }
 
     fn prune(&self) -> End {
-        let Action::Prune { releases, .. } = &self.order.action else { return End::Done };
+        let Action::Prune { releases, .. } = &self.order.action else {
+            return End::Done;
+        };
         let mut state = self.sim.lock();
-        let (in_use, unused): (Vec<_>, Vec<_>) = releases
-            .iter()
-            .cloned()
-            .partition(|release| state.machines[self.host].slots.values().any(|record| record.release == *release));
+        let (in_use, unused): (Vec<_>, Vec<_>) = releases.iter().cloned().partition(|release| {
+            state.machines[self.host]
+                .slots
+                .values()
+                .any(|record| record.release == *release)
+        });
         if !in_use.is_empty() {
-            state.judge.object(format!("{}: one of them is in a slot", self.order.action));
+            state
+                .judge
+                .object(format!("{}: one of them is in a slot", self.order.action));
             return End::Failed("kept, because a slot runs it".into());
         }
         self.deed(&mut state, Deed::Pruned);
-        state.machine(self.host).releases.retain(|release| !unused.contains(release));
+        state
+            .machine(self.host)
+            .releases
+            .retain(|release| !unused.contains(release));
         End::Done
     }
 }

@@ -56,7 +56,13 @@ impl Sim {
     pub(crate) fn new(scene: Scene, dice: Dice, broken: Broken, tells: bool) -> Arc<Self> {
         let mut machines: BTreeMap<HostId, Machine> = BTreeMap::new();
         for host in &scene.hosts {
-            let machine = Machine { is_on: true, is_connected: true, boot: 1, epoch: Epoch(1), ..Machine::default() };
+            let machine = Machine {
+                is_on: true,
+                is_connected: true,
+                boot: 1,
+                epoch: Epoch(1),
+                ..Machine::default()
+            };
             machines.insert(host.clone(), machine);
         }
         let state = State {
@@ -70,7 +76,13 @@ impl Sim {
             trace: tells.then(String::new),
             numbers: 0,
         };
-        let sim = Self { scene, broken, started: Instant::now(), state: Mutex::new(state), looks: Mutex::default() };
+        let sim = Self {
+            scene,
+            broken,
+            started: Instant::now(),
+            state: Mutex::new(state),
+            looks: Mutex::default(),
+        };
         sim.populate();
         Arc::new(sim)
     }
@@ -78,13 +90,22 @@ impl Sim {
     /// The instances that run before the first call.
     fn populate(&self) {
         let mut state = self.lock();
-        let slots = self.scene.ports.iter().flat_map(|port| self.scene.hosts.iter().map(move |host| (host, *port)));
+        let slots = self
+            .scene
+            .ports
+            .iter()
+            .flat_map(|port| self.scene.hosts.iter().map(move |host| (host, *port)));
         for (at, (host, port)) in slots.enumerate() {
             let machine = state.machines.get_mut(host).expect("a host of the scene");
             machine.releases.insert(release_id(0));
             if at < self.scene.running_at_first as usize {
                 let answers = Answers::Well;
-                let life = Life::Running(Running { process: 0, listens: true, answers, is_ending: false });
+                let life = Life::Running(Running {
+                    process: 0,
+                    listens: true,
+                    answers,
+                    is_ending: false,
+                });
                 let record = Record {
                     name: InstanceId::from(format!("first-{host}-{port}")),
                     release: release_id(0),
@@ -114,10 +135,17 @@ impl Clock for Sim {
         let now = START + self.started.elapsed();
         let goes_in_circles = {
             let mut looks = self.looks.lock().expect("nobody panics with the clock");
-            *looks = if looks.0 == now && looks.1 < MOST_LOOKS { (now, looks.1 + 1) } else { (now, 0) };
+            *looks = if looks.0 == now && looks.1 < MOST_LOOKS {
+                (now, looks.1 + 1)
+            } else {
+                (now, 0)
+            };
             looks.1 == MOST_LOOKS
         };
-        assert!(!goes_in_circles, "something goes in circles: the clock was read {MOST_LOOKS} times in one moment");
+        assert!(
+            !goes_in_circles,
+            "something goes in circles: the clock was read {MOST_LOOKS} times in one moment"
+        );
         now
     }
 }
@@ -133,7 +161,13 @@ impl State {
     pub(crate) fn tell(&mut self, who: impl Display, what: impl Display) {
         if let Some(trace) = &mut self.trace {
             let ms = self.now.0 - START.0;
-            let _ = writeln!(trace, "{:>5}.{:03}  {:<5} {what}", ms / 1000, ms % 1000, who.to_string());
+            let _ = writeln!(
+                trace,
+                "{:>5}.{:03}  {:<5} {what}",
+                ms / 1000,
+                ms % 1000,
+                who.to_string()
+            );
         }
     }
 
@@ -149,8 +183,14 @@ impl State {
     /// Counts what an event tells of.
     pub(crate) fn met(&mut self, event: &Event) {
         let what = match event {
-            Event::RolloutFailed { then: Then::RollBack, .. } => "a rollout turns back",
-            Event::RolloutFailed { then: Then::Hold { .. }, .. } => "a rollout is held",
+            Event::RolloutFailed {
+                then: Then::RollBack,
+                ..
+            } => "a rollout turns back",
+            Event::RolloutFailed {
+                then: Then::Hold { .. },
+                ..
+            } => "a rollout is held",
             Event::HostQuarantined { .. } => "a host is left behind",
             Event::Paused { .. } => "a rollout is paused",
             Event::Aborted { .. } => "a rollout is aborted",
@@ -174,13 +214,16 @@ impl State {
         self.count(what);
     }
 
-    /// Whether something goes wrong now that goes wrong so many times in a thousand, while the world is hostile.
+    /// Whether something goes wrong now that goes wrong so many times in a thousand, while the
+    /// world is hostile.
     pub(crate) fn mishap(&mut self, per_mille: u32) -> bool {
         !self.is_calm && per_mille > 0 && self.dice.chance(per_mille)
     }
 
     pub(crate) fn machine(&mut self, host: &HostId) -> &mut Machine {
-        self.machines.get_mut(host).expect("only hosts of the scene are ordered")
+        self.machines
+            .get_mut(host)
+            .expect("only hosts of the scene are ordered")
     }
 
     pub(crate) fn record(&mut self, host: &HostId, port: Port) -> Option<&mut Record> {
@@ -189,7 +232,9 @@ impl State {
 
     /// Whether a control machine can reach a host.
     pub(crate) fn is_reachable(&self, host: &HostId) -> bool {
-        self.machines.get(host).is_some_and(|machine| machine.is_on && machine.is_connected)
+        self.machines
+            .get(host)
+            .is_some_and(|machine| machine.is_on && machine.is_connected)
     }
 
     /// Tells the judge that a host is no longer as it was.

@@ -1,4 +1,5 @@
-//! What happens in the world by itself: hosts vanish and return, instances die and get stuck, strangers come.
+//! What happens in the world by itself: hosts vanish and return, instances die and get stuck,
+//! strangers come.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use super::sim::{Sim, State};
 
 /// Makes weather until the world is calm.
 pub(crate) async fn make(sim: Arc<Sim>) {
-    let Some(gap) = sim.scene.hostility.weather else { return };
+    let Some(gap) = sim.scene.hostility.weather else {
+        return;
+    };
     let most = u64::try_from(gap.as_millis()).expect("short");
     loop {
         let pause = sim.lock().dice.millis(200..=most);
@@ -35,12 +38,18 @@ fn happen(sim: &Arc<Sim>) {
         2 => power_off(&mut state, &host),
         3 => {
             state.count("no host can be reached");
-            sim.scene.hosts.iter().for_each(|host| partition(&mut state, host, true));
+            sim.scene
+                .hosts
+                .iter()
+                .for_each(|host| partition(&mut state, host, true));
             let sim = Arc::clone(sim);
             tokio::spawn(async move {
                 sleep(lasts).await;
                 let mut state = sim.lock();
-                sim.scene.hosts.iter().for_each(|host| partition(&mut state, host, false));
+                sim.scene
+                    .hosts
+                    .iter()
+                    .for_each(|host| partition(&mut state, host, false));
             });
             return;
         }
@@ -66,7 +75,10 @@ pub(crate) fn calm(sim: &Arc<Sim>) {
     let mut state = sim.lock();
     state.is_calm = true;
     state.tell("", "the world calms down");
-    sim.scene.hosts.iter().for_each(|host| heal(sim, &mut state, host));
+    sim.scene
+        .hosts
+        .iter()
+        .for_each(|host| heal(sim, &mut state, host));
 }
 
 fn heal(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
@@ -83,7 +95,14 @@ fn partition(state: &mut State, host: &HostId, cut: bool) {
         return;
     }
     machine.is_connected = !cut;
-    state.tell(host, if cut { "cannot be reached" } else { "can be reached again" });
+    state.tell(
+        host,
+        if cut {
+            "cannot be reached"
+        } else {
+            "can be reached again"
+        },
+    );
     if cut {
         state.count("a host cannot be reached");
     }
@@ -96,8 +115,14 @@ fn power_off(state: &mut State, host: &HostId) {
     }
     (machine.is_on, machine.lock) = (false, None);
     machine.boot += 1;
-    for record in machine.slots.values_mut().filter(|record| record.is_running()) {
-        record.life = Life::Ended { how: "when the host was restarted" };
+    for record in machine
+        .slots
+        .values_mut()
+        .filter(|record| record.is_running())
+    {
+        record.life = Life::Ended {
+            how: "when the host was restarted",
+        };
         record.restarts = 0;
     }
     machine.strangers.clear();
@@ -126,7 +151,11 @@ fn kill(sim: &Arc<Sim>, state: &mut State, host: &HostId) {
 
 /// Instances of good releases answer otherwise.
 fn answer(state: &mut State, host: &HostId, answers: Answers, what: &'static str) {
-    let from = if answers == Answers::Well { Answers::Never } else { Answers::Well };
+    let from = if answers == Answers::Well {
+        Answers::Never
+    } else {
+        Answers::Well
+    };
     let machine = state.machine(host);
     let mut any = false;
     for record in machine.slots.values_mut() {
@@ -158,17 +187,22 @@ fn strangers(sim: &Arc<Sim>, state: &mut State, host: &HostId, come: bool) {
         let life = machine.slots.get(port).map(|record| &record.life);
         !matches!(life, Some(Life::Running(running)) if running.listens)
     };
-    let Some(port) = sim.scene.ports.iter().find(is_free).copied() else { return };
+    let Some(port) = sim.scene.ports.iter().find(is_free).copied() else {
+        return;
+    };
     machine.strangers.insert(port);
     state.count("a stranger takes a port");
     state.tell(host, format_args!("a stranger takes port {port}"));
 }
 
 fn running(machine: &Machine) -> Vec<(Port, u64)> {
-    let running = machine.slots.iter().filter_map(|(port, record)| match &record.life {
-        Life::Running(running) => Some((*port, running.process)),
-        _ => None,
-    });
+    let running = machine
+        .slots
+        .iter()
+        .filter_map(|(port, record)| match &record.life {
+            Life::Running(running) => Some((*port, running.process)),
+            _ => None,
+        });
     running.collect()
 }
 

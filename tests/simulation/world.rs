@@ -68,8 +68,14 @@ impl Trip {
 
 impl Hands {
     /// Goes to a host and back: `sample` is done there.
-    async fn visit<T>(&self, host: &HostId, sample: impl FnOnce(&mut State) -> T) -> Result<T, Unusable> {
-        let unusable = |why: &str| Unusable { why: format!("{host}: {why}") };
+    async fn visit<T>(
+        &self,
+        host: &HostId,
+        sample: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, Unusable> {
+        let unusable = |why: &str| Unusable {
+            why: format!("{host}: {why}"),
+        };
         let (there, back, fails) = {
             let mut state = self.sim.lock();
             let per_mille = self.sim.scene.hostility.calls_per_mille;
@@ -130,7 +136,7 @@ impl Hands {
         }
     }
 
-    // ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     async fn give(&self, order: Order) -> Performed {
         let host = order.action.host().clone();
@@ -164,7 +170,10 @@ impl Hands {
     /// The process comes to its end, or is stopped, with an order or a question on its way.
     fn spring(&self, trap: Trap) {
         let mut state = self.sim.lock();
-        state.tell(format_args!("ship{}", self.process.number), format_args!("{trap:?}"));
+        state.tell(
+            format_args!("ship{}", self.process.number),
+            format_args!("{trap:?}"),
+        );
         match trap {
             Trap::StoppedAfterOrder(_, lasts) | Trap::StoppedAfterQuestion(_, lasts) => {
                 state.count("a controller is stopped with something on its way");
@@ -190,11 +199,18 @@ impl Hands {
             state.count("nobody knows what became of an order");
             let why = format!("{host}: {why}");
             if self.sim.broken == Broken::UnknownIsFailed {
-                return Performed::Failed { error: why, observation: None };
+                return Performed::Failed {
+                    error: why,
+                    observation: None,
+                };
             }
             Performed::Unknown { why }
         };
-        let Printed { end, at, mut observation } = match reply {
+        let Printed {
+            end,
+            at,
+            mut observation,
+        } = match reply {
             Ok(printed) => printed,
             Err(why) => return unknown(&mut state, why),
         };
@@ -209,13 +225,16 @@ impl Hands {
         match end {
             End::Failed(error) => {
                 state.count("an order fails");
-                Performed::Failed { error, observation: Some(observation) }
+                Performed::Failed {
+                    error,
+                    observation: Some(observation),
+                }
             }
             _ => Performed::Done(observation),
         }
     }
 
-    // ── questions ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── questions ────────────────────────────────────────────────────────────────────────────────
 
     async fn question(&self, slot: &Slot, instance: &Instance) -> Verdict {
         self.process.runs().await;
@@ -228,9 +247,13 @@ impl Hands {
         let verdict = answer.unwrap_or_else(|_| Verdict::Fail("no answer in time".into()));
         self.process.runs().await;
         let mut state = self.sim.lock();
-        state.judge.answered(self.process.number, &slot.host, instance, asked, &verdict);
+        state
+            .judge
+            .answered(self.process.number, &slot.host, instance, asked, &verdict);
         match verdict {
-            Verdict::Fail(_) if self.sim.broken == Broken::AlwaysPasses => Verdict::Pass("well".into()),
+            Verdict::Fail(_) if self.sim.broken == Broken::AlwaysPasses => {
+                Verdict::Pass("well".into())
+            }
             verdict => verdict,
         }
     }
@@ -239,8 +262,16 @@ impl Hands {
         let (there, back, trouble) = {
             let mut state = self.sim.lock();
             let per_mille = self.sim.scene.hostility.calls_per_mille;
-            let trouble = if state.mishap(per_mille) { state.dice.within(1..=4) } else { 0 };
-            (state.dice.millis(1..=60), state.dice.millis(1..=60), trouble)
+            let trouble = if state.mishap(per_mille) {
+                state.dice.within(1..=4)
+            } else {
+                0
+            };
+            (
+                state.dice.millis(1..=60),
+                state.dice.millis(1..=60),
+                trouble,
+            )
         };
         sleep(there).await;
         let answers = {
@@ -277,17 +308,30 @@ impl Hands {
 /// How the port answers, whoever listens there.
 fn who_answers(state: &mut State, slot: &Slot) -> Option<Answers> {
     let machine = state.machine(&slot.host);
-    let own = machine.slots.get(&slot.port).and_then(|record| match &record.life {
-        Life::Running(running) if running.listens => Some(running.answers),
-        _ => None,
-    });
-    own.or_else(|| machine.strangers.contains(&slot.port).then_some(Answers::Well))
+    let own = machine
+        .slots
+        .get(&slot.port)
+        .and_then(|record| match &record.life {
+            Life::Running(running) if running.listens => Some(running.answers),
+            _ => None,
+        });
+    own.or_else(|| {
+        machine
+            .strangers
+            .contains(&slot.port)
+            .then_some(Answers::Well)
+    })
 }
 
-/// The way of an order to its host and of its answer back, whether or not anybody still waits for it.
+/// The way of an order to its host and of its answer back, whether or not anybody still waits for
+/// it.
 async fn travel(sim: Arc<Sim>, order: Order, trip: Trip, reply: oneshot::Sender<Printed>) {
     sleep(trip.there).await;
-    let printed = if trip.is_lost { None } else { script::carry_out(&sim, &order).await };
+    let printed = if trip.is_lost {
+        None
+    } else {
+        script::carry_out(&sim, &order).await
+    };
     sleep(trip.back).await;
     let arrives = !trip.loses_reply && sim.lock().is_reachable(order.action.host());
     if let Some(printed) = printed.filter(|_| arrives) {
@@ -323,13 +367,21 @@ impl World for Hands {
     }
 
     fn attempt(&self, _: Task) -> BoxFuture<'_, Attempted> {
-        async { Attempted { end: chore::End::Done, output: Vec::new() } }.boxed()
+        async {
+            Attempted {
+                end: chore::End::Done,
+                output: Vec::new(),
+            }
+        }
+        .boxed()
     }
 
     fn log_tail<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {
         async move {
             self.process.runs().await;
-            let said = self.visit(&slot.host, |_| vec!["the last line of its log".to_owned()]).await;
+            let said = self
+                .visit(&slot.host, |_| vec!["the last line of its log".to_owned()])
+                .await;
             self.process.runs().await;
             said.unwrap_or_default()
         }

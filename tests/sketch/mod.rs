@@ -96,14 +96,27 @@ pub(crate) fn situation() -> impl Strategy<Value = Situation> {
 }
 
 pub(crate) fn amount() -> impl Strategy<Value = Amount> {
-    prop_oneof![(0..4_u32).prop_map(Amount::Count), (0..=100_u32).prop_map(Amount::Percent)]
+    prop_oneof![
+        (0..4_u32).prop_map(Amount::Count),
+        (0..=100_u32).prop_map(Amount::Percent)
+    ]
 }
 
 pub(crate) fn sketch() -> impl Strategy<Value = Sketch> {
-    // Mostly fleets in which every host is in order: a single one that is not stops much of what could be checked.
+    // Mostly fleets in which every host is in order: a single one that is not stops much of what
+    // could be checked.
     let orderly = prop_oneof![3 => Just(Situation::Idle), 1 => Just(Situation::Busy)];
-    let mixed = prop::collection::vec((situation(), [contents(), contents(), contents(), contents()]), 1..300);
-    let calm = prop::collection::vec((orderly, [contents(), contents(), contents(), contents()]), 1..300);
+    let mixed = prop::collection::vec(
+        (
+            situation(),
+            [contents(), contents(), contents(), contents()],
+        ),
+        1..300,
+    );
+    let calm = prop::collection::vec(
+        (orderly, [contents(), contents(), contents(), contents()]),
+        1..300,
+    );
     (
         prop_oneof![mixed.boxed(), calm.boxed()],
         1..=MOST_PORTS,
@@ -113,15 +126,17 @@ pub(crate) fn sketch() -> impl Strategy<Value = Sketch> {
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(hosts, ports, replicas_percent, surge, unavailable, back, started_already)| Sketch {
-            hosts,
-            ports,
-            replicas_percent,
-            surge,
-            unavailable,
-            back,
-            started_already,
-        })
+        .prop_map(
+            |(hosts, ports, replicas_percent, surge, unavailable, back, started_already)| Sketch {
+                hosts,
+                ports,
+                replicas_percent,
+                surge,
+                unavailable,
+                back,
+                started_already,
+            },
+        )
 }
 
 /// The real thing, as drawn.
@@ -135,17 +150,30 @@ impl Sketch {
     pub(crate) fn draw(&self) -> Drawn {
         let slots = u32::try_from(self.hosts.len() * self.ports).expect("a small fleet");
         let replicas = slots * self.replicas_percent / 100;
-        let amounts = Amounts { replicas, max_surge: self.surge, max_unavailable: self.unavailable };
-        let budget = amounts.resolve(self.hosts.len(), self.ports).unwrap_or(Budget {
+        let amounts = Amounts {
             replicas,
-            surge: 0,
-            unavailable: 1.min(replicas),
-        });
+            max_surge: self.surge,
+            max_unavailable: self.unavailable,
+        };
+        let budget = amounts
+            .resolve(self.hosts.len(), self.ports)
+            .unwrap_or(Budget {
+                replicas,
+                surge: 0,
+                unavailable: 1.min(replicas),
+            });
         let ports: Vec<Port> = (8081..).take(self.ports).collect();
         let spec = spec((1..=self.hosts.len()).map(host_id).collect(), ports, budget);
-        let mut drawn = Drawn { rollout: rollout(&spec), spec, fleet: Fleet::default() };
+        let mut drawn = Drawn {
+            rollout: rollout(&spec),
+            spec,
+            fleet: Fleet::default(),
+        };
         if self.started_already {
-            drawn.rollout.started.insert("an-earlier-start".into(), Time(0));
+            drawn
+                .rollout
+                .started
+                .insert("an-earlier-start".into(), Time(0));
         }
         if self.back {
             let failure = Failure {
@@ -155,7 +183,11 @@ impl Sketch {
                 detail: String::new(),
                 waited: Duration::ZERO,
             };
-            drawn.record(Event::RolloutFailed { failure, log: Vec::new(), then: Then::RollBack });
+            drawn.record(Event::RolloutFailed {
+                failure,
+                log: Vec::new(),
+                then: Then::RollBack,
+            });
         }
         for (at, (situation, contents)) in self.hosts.iter().enumerate() {
             drawn.host(&host_id(at + 1), *situation, &contents[..self.ports]);
@@ -173,12 +205,17 @@ impl Drawn {
         let mut host = Host {
             reach: match situation {
                 Situation::NotSeen => Reach::NotSeen,
-                Situation::Lost | Situation::LostWithUnknownOrder => {
-                    Reach::Lost { since: NOW, why: "timed out".into() }
-                }
+                Situation::Lost | Situation::LostWithUnknownOrder => Reach::Lost {
+                    since: NOW,
+                    why: "timed out".into(),
+                },
                 _ => Reach::Reachable,
             },
-            epoch: if situation == Situation::Unclaimed { Epoch(4) } else { EPOCH },
+            epoch: if situation == Situation::Unclaimed {
+                Epoch(4)
+            } else {
+                EPOCH
+            },
             releases: BTreeSet::new(),
             slots: BTreeMap::new(),
             armed: std::collections::BTreeSet::new(),
@@ -202,9 +239,16 @@ impl Drawn {
             return;
         }
         let action = self.rollout.next_action_id();
-        self.record(Event::ActionStarted { id: action, action: order, instance: None });
+        self.record(Event::ActionStarted {
+            id: action,
+            action: order,
+            instance: None,
+        });
         if situation == Situation::LostWithUnknownOrder {
-            self.record(Event::ActionUnknown { id: action, why: "timed out".into() });
+            self.record(Event::ActionUnknown {
+                id: action,
+                why: "timed out".into(),
+            });
         }
     }
 
@@ -213,7 +257,10 @@ impl Drawn {
         let port = self.spec.ports[0];
         let slot = Slot::new(id.clone(), port);
         match host.slots.get(&port) {
-            None => Action::Start { slot, release: self.rollout.target_release().clone() },
+            None => Action::Start {
+                slot,
+                release: self.rollout.target_release().clone(),
+            },
             Some(Occupant::Instance(instance)) => Action::Stop {
                 slot,
                 instance: instance.name.clone(),
@@ -221,14 +268,19 @@ impl Drawn {
                 restore_after: None,
                 ended: None,
             },
-            Some(Occupant::Stranger(_)) => {
-                Action::Stage { host: id.clone(), release: self.rollout.target_release().clone() }
-            }
+            Some(Occupant::Stranger(_)) => Action::Stage {
+                host: id.clone(),
+                release: self.rollout.target_release().clone(),
+            },
         }
     }
 
     pub(crate) fn under_way(&self) -> impl Iterator<Item = &Action> {
-        self.rollout.in_flight.values().map(|flight| &flight.action).chain(&self.rollout.unknown)
+        self.rollout
+            .in_flight
+            .values()
+            .map(|flight| &flight.action)
+            .chain(&self.rollout.unknown)
     }
 
     pub(crate) fn is_doomed(&self, instance: &Instance) -> bool {
@@ -237,22 +289,34 @@ impl Drawn {
     }
 
     pub(crate) fn is_available(&self, host: &Host, instance: &Instance) -> bool {
-        let ready = instance.health.is_available(NOW, MIN_READY, &Thresholds::default());
+        let ready = instance
+            .health
+            .is_available(NOW, MIN_READY, &Thresholds::default());
         host.is_reachable() && instance.is_running() && ready && !self.is_doomed(instance)
     }
 
     pub(crate) fn available(&self) -> usize {
-        self.fleet.instances().filter(|(_, host, instance)| self.is_available(host, instance)).count()
+        self.fleet
+            .instances()
+            .filter(|(_, host, instance)| self.is_available(host, instance))
+            .count()
     }
 
-    /// Everything that runs or may: what was seen to run, what is out of reach, and starts under way.
+    /// Everything that runs or may: what was seen to run, what is out of reach, and starts under
+    /// way.
     pub(crate) fn running(&self) -> BTreeMap<Slot, ReleaseId> {
-        let seen = self.fleet.instances().filter(|(_, host, instance)| instance.is_running() || !host.is_reachable());
-        let mut running: BTreeMap<Slot, ReleaseId> =
-            seen.map(|(slot, _, instance)| (slot, instance.release.clone())).collect();
+        let seen = self
+            .fleet
+            .instances()
+            .filter(|(_, host, instance)| instance.is_running() || !host.is_reachable());
+        let mut running: BTreeMap<Slot, ReleaseId> = seen
+            .map(|(slot, _, instance)| (slot, instance.release.clone()))
+            .collect();
         for action in self.under_way() {
             if let Action::Start { slot, release } = action {
-                running.entry(slot.clone()).or_insert_with(|| release.clone());
+                running
+                    .entry(slot.clone())
+                    .or_insert_with(|| release.clone());
             }
         }
         running
@@ -266,23 +330,41 @@ impl Condition {
             Condition::Available => (Some(long_ago), Some((NOW, pass()))),
             Condition::Soaking => (Some(NOW), Some((NOW, pass()))),
             Condition::AskedLongAgo => (Some(long_ago), Some((long_ago, pass()))),
-            Condition::Failing | Condition::Ended => (None, Some((NOW, Verdict::Fail("refused".into())))),
+            Condition::Failing | Condition::Ended => {
+                (None, Some((NOW, Verdict::Fail("refused".into()))))
+            }
             Condition::NeverAsked => (None, None),
         };
-        let failures = if matches!(last, Some((_, Verdict::Fail(_)))) { u32::MAX } else { 0 };
+        let failures = if matches!(last, Some((_, Verdict::Fail(_)))) {
+            u32::MAX
+        } else {
+            0
+        };
         Instance {
             name: InstanceId::from(name),
             release: release.into(),
             revision: Revision(1),
             started: long_ago,
             process: match self {
-                Condition::Ended => Process::Ended { how: "signal 9".into() },
+                Condition::Ended => Process::Ended {
+                    how: "signal 9".into(),
+                },
                 _ => Process::Running,
             },
             restarts: 0,
-            listener: Listener::Own { address: "0.0.0.0".into() },
-            health: Health { passes: 0, failures, ready_since, last },
-            sighting: Sighting { at: NOW, ..Sighting::default() },
+            listener: Listener::Own {
+                address: "0.0.0.0".into(),
+            },
+            health: Health {
+                passes: 0,
+                failures,
+                ready_since,
+                last,
+            },
+            sighting: Sighting {
+                at: NOW,
+                ..Sighting::default()
+            },
         }
     }
 }

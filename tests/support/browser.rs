@@ -62,14 +62,36 @@ impl Browser {
         let data = home.path().join("data");
         // The pipes are to be its third and fourth descriptor.
         let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", CHROMIUM.0]).args(FLAGS);
-        command.arg(format!("--user-data-dir={}", data.display())).arg("about:blank");
+        command
+            .args([
+                "-c",
+                "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+                "sh",
+                CHROMIUM.0,
+            ])
+            .args(FLAGS);
+        command
+            .arg(format!("--user-data-dir={}", data.display()))
+            .arg("about:blank");
         command.env("HOME", home.path()).env("TMPDIR", home.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = command.spawn().expect("a shell");
-        let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (stdin, stdout) = (
+            child.stdin.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
         let stdout = BufReader::new(stdout);
-        let mut browser = Self { child, stdin, stdout, session: None, calls: 0, _home: home };
+        let mut browser = Self {
+            child,
+            stdin,
+            stdout,
+            session: None,
+            calls: 0,
+            _home: home,
+        };
         let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.call("Target.attachToTarget", &attach);
@@ -86,10 +108,17 @@ impl Browser {
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", &media);
         let sight = if look.grey { "achromatopsia" } else { "none" };
-        self.call("Emulation.setEmulatedVisionDeficiency", &json!({ "type": sight }));
-        self.call("Page.navigate", &json!({ "url": format!("file://{}", file.display()) }));
+        self.call(
+            "Emulation.setEmulatedVisionDeficiency",
+            &json!({ "type": sight }),
+        );
+        self.call(
+            "Page.navigate",
+            &json!({ "url": format!("file://{}", file.display()) }),
+        );
         world::until("the page", PATIENCE, || {
-            (self.evaluate("location.protocol + document.readyState") == "file:complete").then_some(())
+            (self.evaluate("location.protocol + document.readyState") == "file:complete")
+                .then_some(())
         });
     }
 
@@ -102,7 +131,10 @@ impl Browser {
     /// Takes a picture of the whole page.
     pub fn picture(&mut self, file: &Path) -> PathBuf {
         let params = json!({ "format": "png", "captureBeyondViewport": true });
-        let data = self.call("Page.captureScreenshot", &params)["data"].as_str().unwrap_or_default().to_owned();
+        let data = self.call("Page.captureScreenshot", &params)["data"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let text = file.with_extension("base64");
         fs::write(&text, data).expect("a temporary file");
         let decode = format!("base64 -d {} > {}", text.display(), file.display());
@@ -119,12 +151,17 @@ impl Browser {
         if let Some(session) = &self.session {
             call["sessionId"] = session.as_str().into();
         }
-        self.stdin.write_all(format!("{call}\0").as_bytes()).expect("the browser is there");
+        self.stdin
+            .write_all(format!("{call}\0").as_bytes())
+            .expect("the browser is there");
         loop {
             let mut answer = Vec::new();
-            self.stdout.read_until(0, &mut answer).expect("the browser answers");
+            self.stdout
+                .read_until(0, &mut answer)
+                .expect("the browser answers");
             assert!(!answer.is_empty(), "the browser has ended");
-            let answer: Value = serde_json::from_slice(&answer[..answer.len() - 1]).expect("an answer in JSON");
+            let answer: Value =
+                serde_json::from_slice(&answer[..answer.len() - 1]).expect("an answer in JSON");
             if answer["id"] == self.calls {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
@@ -136,7 +173,9 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Its helpers end with it: it is asked to end, and only then made to.
-        let _ = self.stdin.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
+        let _ = self
+            .stdin
+            .write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let mut rest = Vec::new();
         let _ = std::io::Read::read_to_end(&mut self.stdout, &mut rest);
         let _ = self.child.kill();

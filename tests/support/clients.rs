@@ -1,5 +1,5 @@
-//! Clients of a service under load: each asks one thing after another, and every answer is counted, and everything else
-//! that came of a question, with its reason and its moment.
+//! Clients of a service under load: each asks one thing after another, and every answer is counted,
+//! and everything else that came of a question, with its reason and its moment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,20 +90,35 @@ impl Load {
         let asking = clients.kept + clients.short;
         let start = |number: usize| {
             let seed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let client = Client { socket, is_kept: number < clients.kept, seed, connection: None, began };
+            let client = Client {
+                socket,
+                is_kept: number < clients.kept,
+                seed,
+                connection: None,
+                began,
+            };
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
             // Downloads do not all begin at the same moment.
             #[expect(clippy::cast_precision_loss, reason = "a few clients")]
-            let first =
-                number.checked_sub(asking).map(|before| DOWNLOAD.mul_f64(before as f64 / clients.downloads as f64));
+            let first = number
+                .checked_sub(asking)
+                .map(|before| DOWNLOAD.mul_f64(before as f64 / clients.downloads as f64));
             let work = move || match first {
                 Some(first) => client.download_on(&stop, first),
                 None => client.ask_on(&stop, &answered),
             };
-            thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread")
+            thread::Builder::new()
+                .stack_size(256 << 10)
+                .spawn(work)
+                .expect("a thread")
         };
         let threads = (0..asking + clients.downloads).map(start).collect();
-        let load = Self { stop, answered, began, threads };
+        let load = Self {
+            stop,
+            answered,
+            began,
+            threads,
+        };
         load.await_answers(asking as u64);
         load
     }
@@ -121,13 +136,18 @@ impl Load {
     /// Waits for so many more answers.
     pub fn await_answers(&self, more: u64) {
         let enough = self.answered() + more;
-        until("more answers", Duration::from_mins(4), || (self.answered() >= enough).then_some(()));
+        until("more answers", Duration::from_mins(4), || {
+            (self.answered() >= enough).then_some(())
+        });
     }
 
     /// Lets every client end the question that it is at.
     pub fn end(self) -> Counted {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Counted { took: self.began.elapsed(), ..Counted::default() };
+        let mut all = Counted {
+            took: self.began.elapsed(),
+            ..Counted::default()
+        };
         for thread in self.threads {
             all.add(thread.join().expect("a client does not panic"));
         }
@@ -146,7 +166,10 @@ impl Counted {
     #[track_caller]
     pub fn none_failed_of(&self, at_least: u64) {
         assert!(self.failed.is_empty(), "{self}");
-        assert!(self.answered >= at_least, "{self}; at least {at_least} were to be asked");
+        assert!(
+            self.answered >= at_least,
+            "{self}; at least {at_least} were to be asked"
+        );
     }
 
     fn add(&mut self, other: Self) {
@@ -162,8 +185,16 @@ impl Counted {
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (failed, requests) = (self.failed.len(), self.requests());
-        write!(f, "{failed} of {requests} requests failed in {:.1} s", self.took.as_secs_f64())?;
-        write!(f, "; answers by version: {:?}; whole downloads: {}", self.versions, self.downloaded)?;
+        write!(
+            f,
+            "{failed} of {requests} requests failed in {:.1} s",
+            self.took.as_secs_f64()
+        )?;
+        write!(
+            f,
+            "; answers by version: {:?}; whole downloads: {}",
+            self.versions, self.downloaded
+        )?;
         let mut kinds = BTreeMap::<Kind, usize>::new();
         for failed in &self.failed {
             *kinds.entry(failed.kind).or_default() += 1;
@@ -178,8 +209,14 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Asks one thing, in a thread of its own: one part of the question at once, the rest bit by bit, over so long.
-pub fn trickle(place: &str, at_once: &str, rest: &str, over: Duration) -> JoinHandle<Result<(), String>> {
+/// Asks one thing, in a thread of its own: one part of the question at once, the rest bit by bit,
+/// over so long.
+pub fn trickle(
+    place: &str,
+    at_once: &str,
+    rest: &str,
+    over: Duration,
+) -> JoinHandle<Result<(), String>> {
     let socket: SocketAddr = place.parse().expect("address:port");
     let (at_once, rest) = (at_once.to_owned(), rest.to_owned());
     let ask = move || -> std::io::Result<Answer> {
@@ -221,7 +258,11 @@ impl Client {
                 }
                 Err((kind, why)) => {
                     self.connection = None;
-                    counted.failed.push(Failed { after: self.began.elapsed(), kind, why });
+                    counted.failed.push(Failed {
+                        after: self.began.elapsed(),
+                        kind,
+                        why,
+                    });
                     thread::sleep(AFTER_FAILURE);
                 }
             }
@@ -236,7 +277,11 @@ impl Client {
             match self.ask(&format!("download_ms={}", DOWNLOAD.as_millis())) {
                 Ok(_) => counted.downloaded += 1,
                 Err((_, why)) => {
-                    counted.failed.push(Failed { after: self.began.elapsed(), kind: Kind::Download, why });
+                    counted.failed.push(Failed {
+                        after: self.began.elapsed(),
+                        kind: Kind::Download,
+                        why,
+                    });
                     thread::sleep(AFTER_FAILURE);
                 }
             }
@@ -265,8 +310,12 @@ impl Client {
             None => self.connect().map_err(named("connect"))?,
         };
         let wish = if self.is_kept { "keep-alive" } else { "close" };
-        let question = format!("GET /?{wanted} HTTP/1.1\r\nHost: tests\r\nConnection: {wish}\r\n\r\n");
-        connection.get_mut().write_all(question.as_bytes()).map_err(named("ask"))?;
+        let question =
+            format!("GET /?{wanted} HTTP/1.1\r\nHost: tests\r\nConnection: {wish}\r\n\r\n");
+        connection
+            .get_mut()
+            .write_all(question.as_bytes())
+            .map_err(named("ask"))?;
         let (answer, is_last) = read_answer(&mut connection).map_err(named("answer"))?;
         if self.is_kept && !is_last {
             self.connection = Some(connection);
@@ -292,7 +341,9 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer>
     loop {
         let field = read_line(connection)?.to_ascii_lowercase();
         match field.split_once(": ") {
-            Some(("content-length", value)) => length = value.parse().map_err(|_| ErrorKind::InvalidData)?,
+            Some(("content-length", value)) => {
+                length = value.parse().map_err(|_| ErrorKind::InvalidData)?
+            }
             Some(("connection", value)) => is_last = value == "close",
             Some(_) => {}
             None => break,
@@ -301,7 +352,11 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer>
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
     let is_error = status.split(' ').nth(1).is_none_or(|code| code >= "500");
-    let answer = if is_error { Err(status) } else { Ok(String::from_utf8_lossy(&body).into_owned()) };
+    let answer = if is_error {
+        Err(status)
+    } else {
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    };
     Ok((answer, is_last))
 }
 
@@ -318,7 +373,9 @@ fn named(doing: &'static str) -> impl Fn(std::io::Error) -> (Kind, String) {
     move |error| {
         let kind = match error.kind() {
             ErrorKind::ConnectionRefused => Kind::Refused,
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => Kind::Reset,
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+                Kind::Reset
+            }
             ErrorKind::UnexpectedEof => Kind::Closed,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Kind::Timeout,
             _ => Kind::Other,

@@ -37,10 +37,18 @@ impl Running {
     pub fn spawn(mut command: Command) -> Self {
         let (stdout, stderr) = (world::unnamed_file(), world::unnamed_file());
         let clone = |file: &File| Stdio::from(file.try_clone().expect("one more descriptor"));
-        command.stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
-        let child =
-            command.spawn().unwrap_or_else(|error| panic!("{} does not run: {error}", command.get_program().display()));
-        Self { child, stdout, stderr }
+        command
+            .stdin(Stdio::null())
+            .stdout(clone(&stdout))
+            .stderr(clone(&stderr));
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("{} does not run: {error}", command.get_program().display())
+        });
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Its process id.
@@ -72,7 +80,9 @@ impl Running {
     /// Waits until it has said this on stderr, for so long.
     #[track_caller]
     pub fn await_words_within(&mut self, words: &str, deadline: Duration) {
-        world::until(words, deadline, || self.stderr_so_far().contains(words).then_some(()));
+        world::until(words, deadline, || {
+            self.stderr_so_far().contains(words).then_some(())
+        });
     }
 
     /// Whether it has ended.
@@ -85,7 +95,12 @@ impl Running {
         let started = Instant::now();
         let status = self.ended_within(deadline);
         let (stdout, stderr) = (all(&mut self.stdout), all(&mut self.stderr));
-        Done { code: status.and_then(|status| status.code()), stdout, stderr, took: started.elapsed() }
+        Done {
+            code: status.and_then(|status| status.code()),
+            stdout,
+            stderr,
+            took: started.elapsed(),
+        }
     }
 
     /// Waits for a deploy.
@@ -101,14 +116,18 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        self.child.kill().and_then(|()| self.child.wait()).expect("our own child can be killed");
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .expect("our own child can be killed");
         None
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that failed must not leave a deploy behind; one that has ended cannot be killed, which is no matter.
+        // A test that failed must not leave a deploy behind; one that has ended cannot be killed,
+        // which is no matter.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -118,7 +137,13 @@ impl Done {
     /// Panics with all that was said unless the exit code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -127,7 +152,11 @@ impl Done {
     pub fn says(self, words: &[&str]) -> Self {
         for word in words {
             let said = self.stdout.contains(word) || self.stderr.contains(word);
-            assert!(said, "no {word:?} in\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+            assert!(
+                said,
+                "no {word:?} in\nstdout:\n{}\nstderr:\n{}",
+                self.stdout, self.stderr
+            );
         }
         self
     }
@@ -143,19 +172,27 @@ pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
     Running::spawn(ship_command(dir, args))
 }
 
-/// `ship` in a directory, with nothing of this machine's environment and a home of its own, for a test to add to.
+/// `ship` in a directory, with nothing of this machine's environment and a home of its own, for a
+/// test to add to.
 pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     let home = dir.join("home");
     std::fs::create_dir_all(&home).expect("a home for ship");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ship"));
     command.args(args).current_dir(dir).env_clear();
-    command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8");
-    command.env("HOME", &home).env("TMPDIR", std::env::temp_dir()).env("USER", "tester");
+    command
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("LANG", "C.UTF-8");
+    command
+        .env("HOME", &home)
+        .env("TMPDIR", std::env::temp_dir())
+        .env("USER", "tester");
     command
 }
 
 fn all(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).expect("our own file");
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .expect("our own file");
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,7 +1,9 @@
-//! Real hosts without virtual machines: Debian with systemd as process 1 and sshd, each with an address of its own.
+//! Real hosts without virtual machines: Debian with systemd as process 1 and sshd, each with an
+//! address of its own.
 //!
-//! Each host is a systemd-nspawn container on an overlay over the shared image, in a network namespace of its own
-//! that a bridge joins to the test's. All of it lies inside a world (see `world`), so the addresses are always the same.
+//! Each host is a systemd-nspawn container on an overlay over the shared image, in a network
+//! namespace of its own that a bridge joins to the test's. All of it lies inside a world (see
+//! `world`), so the addresses are always the same.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,7 +25,8 @@ const BOOT_DEADLINE: Duration = Duration::from_mins(1);
 /// Hosts that are up, and what is needed to log in to them.
 pub struct Fleet {
     pub hosts: Vec<Host>,
-    /// Machines in the same network that send requests to the hosts: `lb1` at 10.80.0.101, and so on.
+    /// Machines in the same network that send requests to the hosts: `lb1` at 10.80.0.101, and so
+    /// on.
     pub balancers: Vec<Host>,
     dir: PathBuf,
 }
@@ -50,7 +53,13 @@ impl Fleet {
 
     /// Boots one host of each of these Debian suites, inside `world::with_hosts_of`.
     pub fn boot_suites(suites: &[&str]) -> Self {
-        Self::boot_images(&suites.iter().map(|suite| world::image_of(suite)).collect::<Vec<_>>(), 0)
+        Self::boot_images(
+            &suites
+                .iter()
+                .map(|suite| world::image_of(suite))
+                .collect::<Vec<_>>(),
+            0,
+        )
     }
 
     fn boot_images(images: &[PathBuf], balancers: usize) -> Self {
@@ -59,12 +68,30 @@ impl Fleet {
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
         run("ip", &["link", "set", "br0", "up"]);
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join("id"))]);
-        let host = |(number, image): (usize, &PathBuf)| Host::make(&dir, image, &format!("h{number}"), 10 + number);
+        run(
+            "ssh-keygen",
+            &[
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-f",
+                &text(&dir.join("id")),
+            ],
+        );
+        let host = |(number, image): (usize, &PathBuf)| {
+            Host::make(&dir, image, &format!("h{number}"), 10 + number)
+        };
         let hosts = (1..).zip(images).map(host).collect();
-        let balancer = |number| Host::make(&dir, &world::image(), &format!("lb{number}"), 100 + number);
+        let balancer =
+            |number| Host::make(&dir, &world::image(), &format!("lb{number}"), 100 + number);
         let balancers = (1..=balancers).map(balancer).collect();
-        let fleet = Self { hosts, balancers, dir };
+        let fleet = Self {
+            hosts,
+            balancers,
+            dir,
+        };
         fleet.write_ssh_files();
         fleet.machines().for_each(Host::start);
         fleet.machines().for_each(Host::await_ssh);
@@ -76,7 +103,8 @@ impl Fleet {
         self.hosts.iter().chain(&self.balancers)
     }
 
-    /// The ssh configuration that knows every host by name and by address, and accepts no key but the real ones.
+    /// The ssh configuration that knows every host by name and by address, and accepts no key but
+    /// the real ones.
     pub fn ssh_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }
@@ -96,11 +124,16 @@ impl Fleet {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
-             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"5s\"\n"
+             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \
+             \"5s\"\n"
         );
         for (table, machines) in [("hosts", &self.hosts), ("balancers", &self.balancers)] {
             for Host { name, address, .. } in machines {
-                write!(inventory, "\n[[{table}]]\nname = \"{name}\"\naddress = \"{address}\"\n").expect("memory");
+                write!(
+                    inventory,
+                    "\n[[{table}]]\nname = \"{name}\"\naddress = \"{address}\"\n"
+                )
+                .expect("memory");
             }
         }
         inventory
@@ -109,19 +142,25 @@ impl Fleet {
     /// Runs a command on a host the way ship does: by ssh, as the user.
     pub fn ssh(&self, host: &Host, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F").arg(self.ssh_config()).args(["-o", "BatchMode=yes", &host.address, command]);
+        ssh.arg("-F")
+            .arg(self.ssh_config())
+            .args(["-o", "BatchMode=yes", &host.address, command]);
         Running::spawn(ssh).wait_within(Duration::from_secs(30))
     }
 
     fn write_ssh_files(&self) {
         let config = format!(
-            "Host 10.80.0.*\n  User {USER}\n  IdentityFile {}\n  IdentitiesOnly yes\n  StrictHostKeyChecking yes\n  \
+            "Host 10.80.0.*\n  User {USER}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
+             StrictHostKeyChecking yes\n  \
              UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  ConnectTimeout 3\n",
             text(&self.identity_file()),
             text(&self.known_hosts())
         );
         world::write(&self.ssh_config(), &config);
-        let known: Vec<_> = self.machines().map(|host| format!("{} {}", host.address, host.public_key())).collect();
+        let known: Vec<_> = self
+            .machines()
+            .map(|host| format!("{} {}", host.address, host.public_key()))
+            .collect();
         world::write(&self.known_hosts(), &known.concat());
     }
 }
@@ -130,8 +169,12 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         for host in self.machines() {
             host.kill();
-            let _ = Command::new("ip").args(["link", "del", &host.link()]).status();
-            let _ = Command::new("ip").args(["netns", "del", &host.name]).status();
+            let _ = Command::new("ip")
+                .args(["link", "del", &host.link()])
+                .status();
+            let _ = Command::new("ip")
+                .args(["netns", "del", &host.name])
+                .status();
             let _ = Command::new("umount").arg(host.root()).status();
         }
         let _ = Command::new("ip").args(["link", "del", "br0"]).status();
@@ -142,10 +185,17 @@ impl Drop for Fleet {
 impl Host {
     /// Runs a shell command on the host as root, not by ssh: it works while the host is cut off.
     pub fn exec(&self, command: &str) -> Done {
-        let leader = self.leader().unwrap_or_else(|| panic!("{} is off", self.name)).to_string();
+        let leader = self
+            .leader()
+            .unwrap_or_else(|| panic!("{} is off", self.name))
+            .to_string();
         let mut nsenter = Command::new("nsenter");
-        nsenter.args(["-t", &leader, "-m", "-u", "-i", "-n", "-p", "--wd=/", "sh", "-c", command]);
-        nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        nsenter.args([
+            "-t", &leader, "-m", "-u", "-i", "-n", "-p", "--wd=/", "sh", "-c", command,
+        ]);
+        nsenter
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         Running::spawn(nsenter).wait_within(Duration::from_secs(30))
     }
 
@@ -161,16 +211,28 @@ impl Host {
 
     /// Pulls the plug, and returns when nothing of the host runs any more.
     pub fn kill(&self) {
-        let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else { return };
+        let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else {
+            return;
+        };
         let processes = descendants(nspawn.id());
         for pid in &processes {
-            let _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &pid.to_string()])
+                .stderr(Stdio::null())
+                .status();
         }
         let _ = nspawn.kill();
         let _ = nspawn.wait();
-        // A signal is only sent; the kernel takes its time. A process that has ended has no command line.
-        let ended = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty();
-        until("a host without power", Duration::from_secs(10), || processes.iter().all(ended).then_some(()));
+        // A signal is only sent; the kernel takes its time. A process that has ended has no command
+        // line.
+        let ended = |pid: &u32| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .unwrap_or_default()
+                .is_empty()
+        };
+        until("a host without power", Duration::from_secs(10), || {
+            processes.iter().all(ended).then_some(())
+        });
     }
 
     /// Puts the plug back and waits for sshd; what was on the disk is still there.
@@ -181,10 +243,15 @@ impl Host {
 
     /// Stops every process of the host where it stands: connections stay open, nothing answers.
     pub fn freeze(&self) {
-        // A process may start another between the look and the signal, so look until there is nothing new.
+        // A process may start another between the look and the signal, so look until there is
+        // nothing new.
         let mut frozen = Vec::new();
         loop {
-            let new: Vec<_> = self.processes().into_iter().filter(|pid| !frozen.contains(pid)).collect();
+            let new: Vec<_> = self
+                .processes()
+                .into_iter()
+                .filter(|pid| !frozen.contains(pid))
+                .collect();
             if new.is_empty() {
                 return;
             }
@@ -198,14 +265,20 @@ impl Host {
         signal("CONT", &self.processes());
     }
 
-    /// Gives a directory of the host a disk of its own, so small that [`Self::fill_disk`] can fill it.
+    /// Gives a directory of the host a disk of its own, so small that [`Self::fill_disk`] can fill
+    /// it.
     pub fn small_disk(&self, dir: &str, size: &str) {
-        self.exec(&format!("mkdir -p {dir} && mount -t tmpfs -o mode=755,size={size} small {dir}")).exits(0);
+        self.exec(&format!(
+            "mkdir -p {dir} && mount -t tmpfs -o mode=755,size={size} small {dir}"
+        ))
+        .exits(0);
     }
 
     /// Fills the disk of a directory to the last block.
     pub fn fill_disk(&self, dir: &str) {
-        self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1")).exits(1).says(&["No space left"]);
+        self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1"))
+            .exits(1)
+            .says(&["No space left"]);
     }
 
     /// Takes away what [`Self::fill_disk`] wrote.
@@ -215,7 +288,12 @@ impl Host {
 
     fn make(fleet: &Path, image: &Path, name: &str, number: usize) -> Self {
         let address = format!("10.80.0.{number}");
-        let host = Self { dir: fleet.join(name), name: name.to_owned(), address, nspawn: Mutex::new(None) };
+        let host = Self {
+            dir: fleet.join(name),
+            name: name.to_owned(),
+            address,
+            nspawn: Mutex::new(None),
+        };
         host.make_network();
         host.make_disk(image, &fleet.join("id.pub"));
         host
@@ -224,10 +302,26 @@ impl Host {
     fn make_network(&self) {
         let (name, link) = (self.name.as_str(), self.link());
         run("ip", &["netns", "add", name]);
-        run("ip", &["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", name]);
+        run(
+            "ip",
+            &[
+                "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", name,
+            ],
+        );
         run("ip", &["link", "set", &link, "master", "br0", "up"]);
         run("ip", &["-n", name, "link", "set", "lo", "up"]);
-        run("ip", &["-n", name, "addr", "add", &format!("{}/24", self.address), "dev", "eth0"]);
+        run(
+            "ip",
+            &[
+                "-n",
+                name,
+                "addr",
+                "add",
+                &format!("{}/24", self.address),
+                "dev",
+                "eth0",
+            ],
+        );
         run("ip", &["-n", name, "link", "set", "eth0", "up"]);
     }
 
@@ -237,36 +331,97 @@ impl Host {
         }
         let part = |name: &str| text(&self.dir.join(name));
         let image = text(image);
-        let layers = format!("lowerdir={image},upperdir={},workdir={}", part("upper"), part("work"));
-        run("mount", &["-t", "overlay", "overlay", "-o", &layers, &part("root")]);
+        let layers = format!(
+            "lowerdir={image},upperdir={},workdir={}",
+            part("upper"),
+            part("work")
+        );
+        run(
+            "mount",
+            &["-t", "overlay", "overlay", "-o", &layers, &part("root")],
+        );
         let root = self.root();
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &self.name, "-f", &text(&self.host_key())]);
+        run(
+            "ssh-keygen",
+            &[
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                &self.name,
+                "-f",
+                &text(&self.host_key()),
+            ],
+        );
         world::write(&root.join("etc/hostname"), &format!("{}\n", self.name));
         // sudo looks up the host's own name.
-        world::write(&root.join("etc/hosts"), &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name));
+        world::write(
+            &root.join("etc/hosts"),
+            &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name),
+        );
         let keys = root.join("home/deploy/.ssh/authorized_keys");
         world::write(&keys, &fs::read_to_string(authorized).expect("our own key"));
-        run("chroot", &[&text(&root), "chown", "-R", "deploy:deploy", "/home/deploy/.ssh"]);
+        run(
+            "chroot",
+            &[
+                &text(&root),
+                "chown",
+                "-R",
+                "deploy:deploy",
+                "/home/deploy/.ssh",
+            ],
+        );
     }
 
     fn start(&self) {
         let mut enter_groups = String::new();
         for hierarchy in world::control_group_roots() {
-            let group = hierarchy.join(world::control_group(&world::name())).join(&self.name);
+            let group = hierarchy
+                .join(world::control_group(&world::name()))
+                .join(&self.name);
             fs::create_dir_all(&group).expect("root may make control groups");
-            write!(enter_groups, "echo $$ > {}/cgroup.procs && ", group.display()).expect("memory");
+            write!(
+                enter_groups,
+                "echo $$ > {}/cgroup.procs && ",
+                group.display()
+            )
+            .expect("memory");
         }
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("{enter_groups} exec \"$@\""), "sh", "systemd-nspawn", "--quiet", "--boot"]);
-        command.args(["--register=no", "--keep-unit", "--console=pipe", "--link-journal=no"]);
-        command.args(["--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN"]);
-        command.arg(format!("--machine={}", self.name)).arg("-D").arg(self.root());
+        command.args([
+            "-c",
+            &format!("{enter_groups} exec \"$@\""),
+            "sh",
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+        ]);
+        command.args([
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--link-journal=no",
+        ]);
+        command.args([
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--capability=CAP_NET_ADMIN",
+        ]);
+        command
+            .arg(format!("--machine={}", self.name))
+            .arg("-D")
+            .arg(self.root());
         command.arg(format!("--network-namespace-path=/run/netns/{}", self.name));
         if world::control_groups_are_v1() {
             command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
         }
         let console = fs::File::create(self.console()).expect("a file in the world");
-        command.stdin(Stdio::null()).stderr(console.try_clone().expect("one more descriptor")).stdout(console);
+        command
+            .stdin(Stdio::null())
+            .stderr(console.try_clone().expect("one more descriptor"))
+            .stdout(console);
         let child = command.spawn().expect("sh is there");
         *self.nspawn.lock().expect("no holder panics") = Some(child);
     }
@@ -275,13 +430,28 @@ impl Host {
         let socket: SocketAddr = format!("{}:22", self.address).parse().expect("an address");
         let deadline = std::time::Instant::now() + BOOT_DEADLINE;
         let answers = || greets(socket).then_some(());
-        let ended = || self.nspawn.lock().expect("no holder panics").as_mut().is_none_or(has_ended);
-        until(&format!("the sshd of {}", self.name), BOOT_DEADLINE + Duration::from_secs(1), || {
-            let console = || fs::read_to_string(self.console()).unwrap_or_default();
-            assert!(!ended(), "{} did not boot:\n{}", self.name, console());
-            assert!(std::time::Instant::now() < deadline, "{} has no sshd:\n{}", self.name, console());
-            answers()
-        });
+        let ended = || {
+            self.nspawn
+                .lock()
+                .expect("no holder panics")
+                .as_mut()
+                .is_none_or(has_ended)
+        };
+        until(
+            &format!("the sshd of {}", self.name),
+            BOOT_DEADLINE + Duration::from_secs(1),
+            || {
+                let console = || fs::read_to_string(self.console()).unwrap_or_default();
+                assert!(!ended(), "{} did not boot:\n{}", self.name, console());
+                assert!(
+                    std::time::Instant::now() < deadline,
+                    "{} has no sshd:\n{}",
+                    self.name,
+                    console()
+                );
+                answers()
+            },
+        );
     }
 
     /// A path on the host's own disk, seen from here; it works while the host is cut off or frozen.
@@ -312,13 +482,18 @@ impl Host {
     /// Every process of the host, seen from here.
     fn processes(&self) -> Vec<u32> {
         let nspawn = self.nspawn.lock().expect("no holder panics");
-        nspawn.as_ref().map(|child| descendants(child.id())).unwrap_or_default()
+        nspawn
+            .as_ref()
+            .map(|child| descendants(child.id()))
+            .unwrap_or_default()
     }
 
     /// The host's process 1, seen from here.
     fn leader(&self) -> Option<u32> {
-        let is_first =
-            |pid: &u32| status_field(*pid, "NSpid:").is_some_and(|ids| ids.split_whitespace().last() == Some("1"));
+        let is_first = |pid: &u32| {
+            status_field(*pid, "NSpid:")
+                .is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
+        };
         self.processes().into_iter().find(is_first)
     }
 }
@@ -329,9 +504,13 @@ fn has_ended(child: &mut Child) -> bool {
 
 /// Whether an sshd says who it is.
 fn greets(socket: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&socket, Duration::from_millis(200)) else { return false };
+    let Ok(mut stream) = TcpStream::connect_timeout(&socket, Duration::from_millis(200)) else {
+        return false;
+    };
     let mut greeting = [0; 4];
-    stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .is_ok()
         && stream.read_exact(&mut greeting).is_ok()
         && &greeting == b"SSH-"
         && stream.write_all(b"SSH-2.0-tests\r\n").is_ok()
@@ -339,12 +518,19 @@ fn greets(socket: SocketAddr) -> bool {
 
 /// A process and all below it.
 fn descendants(ancestor: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> =
-        pids().into_iter().filter_map(|pid| Some((pid, status_field(pid, "PPid:")?.trim().parse().ok()?))).collect();
+    let parents: Vec<(u32, u32)> = pids()
+        .into_iter()
+        .filter_map(|pid| Some((pid, status_field(pid, "PPid:")?.trim().parse().ok()?)))
+        .collect();
     let mut found = vec![ancestor];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     found
@@ -353,19 +539,28 @@ fn descendants(ancestor: u32) -> Vec<u32> {
 /// Every process of this world.
 pub fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn status_field(pid: u32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned)
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .map(str::to_owned)
 }
 
 /// Sends processes a signal, by name.
 pub fn signal(name: &str, pids: &[u32]) {
     let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
     // Some may have ended since they were looked for, which is no matter.
-    let _ = Command::new("kill").args(["-s", name]).args(pids).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-s", name])
+        .args(pids)
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn text(path: &Path) -> String {

@@ -29,23 +29,33 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts one with these `server` lines. `None`, and a word about it, where there is no `HAProxy`.
+    /// Starts one with these `server` lines. `None`, and a word about it, where there is no
+    /// `HAProxy`.
     pub fn start<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Option<Self> {
         Self::start_with("", servers)
     }
 
     /// The same, with more lines in the backend.
-    pub fn start_with<S: AsRef<str>>(lines: &str, servers: impl IntoIterator<Item = S>) -> Option<Self> {
+    pub fn start_with<S: AsRef<str>>(
+        lines: &str,
+        servers: impl IntoIterator<Item = S>,
+    ) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             eprintln!("SKIPPED: {PROGRAM} is missing (Debian: apt-get install haproxy)");
             return None;
         }
         let dir = tempfile::Builder::new().prefix("ha-").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let socket = dir.path().join("s");
         let mut config = format!(
-            "global\n  stats socket {} level admin\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  \
-             timeout server 30s\n  default-server inter 100ms fastinter 50ms downinter 50ms rise 2 fall 2\n\
+            "global\n  stats socket {} level admin\ndefaults\n  mode http\n  timeout connect \
+             1s\n  timeout client 30s\n  \
+             timeout server 30s\n  default-server inter 100ms fastinter 50ms downinter 50ms rise \
+             2 fall 2\n\
              frontend front\n  bind 127.0.0.1:{port}\n  default_backend web\n\
              backend web\n  option httpchk GET /\n{lines}",
             socket.display()
@@ -54,7 +64,12 @@ impl Haproxy {
             writeln!(config, "  server {}", server.as_ref()).unwrap();
         }
         fs::write(dir.path().join("haproxy.cfg"), config).unwrap();
-        let mut haproxy = Self { child: None, old: Vec::new(), dir, port };
+        let mut haproxy = Self {
+            child: None,
+            old: Vec::new(),
+            dir,
+            port,
+        };
         haproxy.run();
         Some(haproxy)
     }
@@ -63,7 +78,10 @@ impl Haproxy {
     pub fn run(&mut self) {
         let child = self.spawn(&[]);
         self.child = Some(child);
-        let answers = eventually(PATIENCE, || self.tries("show info").is_ok_and(|said| said.contains("Pid:")));
+        let answers = eventually(PATIENCE, || {
+            self.tries("show info")
+                .is_ok_and(|said| said.contains("Pid:"))
+        });
         assert!(answers, "{}", self.log());
     }
 
@@ -74,7 +92,8 @@ impl Haproxy {
         self.child = Some(self.spawn(&["-sf", &old.id().to_string()]));
         self.old.push(old);
         let taken_over = eventually(PATIENCE, || {
-            self.tries("show info").is_ok_and(|said| said.contains("Pid:") && pid_in(&said) != before)
+            self.tries("show info")
+                .is_ok_and(|said| said.contains("Pid:") && pid_in(&said) != before)
         });
         assert!(taken_over, "{}", self.log());
     }
@@ -99,7 +118,8 @@ impl Haproxy {
 
     /// What it says to a line of its runtime API.
     pub fn says(&self, line: &str) -> String {
-        self.tries(line).unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
+        self.tries(line)
+            .unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
     }
 
     /// The process.
@@ -112,9 +132,15 @@ impl Haproxy {
     pub fn await_server(&self, name: &str, status: &str) {
         let is_so = || {
             let said = self.says("show stat web 4 -1");
-            said.lines().any(|line| line.split(',').nth(1) == Some(name) && line.split(',').nth(17) == Some(status))
+            said.lines().any(|line| {
+                line.split(',').nth(1) == Some(name) && line.split(',').nth(17) == Some(status)
+            })
         };
-        assert!(eventually(PATIENCE, is_so), "{name} is not {status}: {}", self.says("show stat web 4 -1"));
+        assert!(
+            eventually(PATIENCE, is_so),
+            "{name} is not {status}: {}",
+            self.says("show stat web 4 -1")
+        );
     }
 
     fn tries(&self, line: &str) -> std::io::Result<String> {
@@ -127,10 +153,22 @@ impl Haproxy {
     }
 
     fn spawn(&self, more: &[&str]) -> Child {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
         let mut command = Command::new(PROGRAM);
-        command.args(["-db", "-f"]).arg(self.dir.path().join("haproxy.cfg")).args(more);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+        command
+            .args(["-db", "-f"])
+            .arg(self.dir.path().join("haproxy.cfg"))
+            .args(more);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     fn log(&self) -> String {
@@ -145,7 +183,10 @@ impl Drop for Haproxy {
 }
 
 fn pid_in(info: &str) -> String {
-    info.lines().find_map(|line| line.strip_prefix("Pid: ")).expect("it says its pid").to_owned()
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid: "))
+        .expect("it says its pid")
+        .to_owned()
 }
 
 /// A server: says its name, at once or, asked for `/slow`, when it is released.
@@ -185,7 +226,11 @@ impl Backend {
                 std::thread::spawn(move || serve(stream, &serving));
             }
         });
-        Self { address, shared, accepts: Some(accepts) }
+        Self {
+            address,
+            shared,
+            accepts: Some(accepts),
+        }
     }
 
     /// Its port.
@@ -202,7 +247,11 @@ impl Backend {
     /// Waits until so many slow requests are under way.
     #[track_caller]
     pub fn await_slow(&self, count: usize) {
-        assert!(eventually(PATIENCE, || self.shared.slow.load(Ordering::SeqCst) == count), "no slow request came");
+        assert!(
+            eventually(PATIENCE, || self.shared.slow.load(Ordering::SeqCst)
+                == count),
+            "no slow request came"
+        );
     }
 }
 
@@ -229,11 +278,18 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     if asked.starts_with(b"GET /slow") {
         shared.slow.fetch_add(1, Ordering::SeqCst);
         let released = shared.released.lock().unwrap();
-        drop(shared.release.wait_timeout_while(released, Duration::from_mins(1), |released| !*released));
+        drop(
+            shared
+                .release
+                .wait_timeout_while(released, Duration::from_mins(1), |released| !*released),
+        );
         shared.slow.fetch_sub(1, Ordering::SeqCst);
     }
     let name = &shared.name;
-    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{name}",
+        name.len()
+    );
     let _ = stream.write_all(answer.as_bytes());
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Longer than any answer takes that is not waited for on purpose.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves pages that hold `name`, on every address it is given, until the test's process ends. `/long` is answered when
-/// somebody says so.
+/// Serves pages that hold `name`, on every address it is given, until the test's process ends.
+/// `/long` is answered when somebody says so.
 pub struct Page {
     is_over: Arc<AtomicBool>,
     long_ones: Arc<AtomicUsize>,
@@ -19,7 +19,10 @@ pub struct Page {
 
 impl Page {
     pub fn serve(name: &'static str, addresses: &[&str]) -> Self {
-        let page = Self { is_over: Arc::default(), long_ones: Arc::default() };
+        let page = Self {
+            is_over: Arc::default(),
+            long_ones: Arc::default(),
+        };
         for address in addresses {
             let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
             let (is_over, long_ones) = (page.is_over.clone(), page.long_ones.clone());
@@ -44,7 +47,12 @@ impl Page {
     }
 }
 
-fn answer(name: &str, stream: TcpStream, is_over: &AtomicBool, long_ones: &AtomicUsize) -> Option<()> {
+fn answer(
+    name: &str,
+    stream: TcpStream,
+    is_over: &AtomicBool,
+    long_ones: &AtomicUsize,
+) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -61,7 +69,12 @@ fn answer(name: &str, stream: TcpStream, is_over: &AtomicBool, long_ones: &Atomi
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()).ok()?;
+        write!(
+            writer,
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}",
+            name.len()
+        )
+        .ok()?;
     }
 }
 
@@ -76,12 +89,17 @@ impl Client {
     pub fn connect(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), is_last: false })
+        Ok(Self {
+            stream: BufReader::new(stream),
+            is_last: false,
+        })
     }
 
     /// Asks for a page; its text, or its status where that is not 200.
     pub fn ask(&mut self, path: &str) -> io::Result<String> {
-        self.stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: page\r\n\r\n").as_bytes())?;
+        self.stream
+            .get_mut()
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: page\r\n\r\n").as_bytes())?;
         let mut status = String::new();
         self.line(&mut status)?;
         let mut length = 0;
@@ -101,10 +119,15 @@ impl Client {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         let code = status.split(' ').nth(1).unwrap_or_default();
-        if code == "200" { String::from_utf8(body).map_err(io::Error::other) } else { Ok(code.to_owned()) }
+        if code == "200" {
+            String::from_utf8(body).map_err(io::Error::other)
+        } else {
+            Ok(code.to_owned())
+        }
     }
 
-    /// Whether the other side has ended the connection, or is about to, as a client sees it before it asks.
+    /// Whether the other side has ended the connection, or is about to, as a client sees it before
+    /// it asks.
     fn has_ended(&self) -> bool {
         if self.is_last {
             return true;
@@ -129,7 +152,8 @@ pub fn ask(address: &str) -> io::Result<String> {
     Client::connect(address)?.ask("/")
 }
 
-/// Clients that ask one question after the other on connections that they keep, and connect again when one has ended.
+/// Clients that ask one question after the other on connections that they keep, and connect again
+/// when one has ended.
 pub struct Crowd {
     is_over: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Asked>>,

@@ -1,4 +1,5 @@
-//! Many light hosts: one sshd on 127.1.X.Y for all, an ordinary user, no sudo, no systemd. For the process driver.
+//! Many light hosts: one sshd on 127.1.X.Y for all, an ordinary user, no sudo, no systemd. For the
+//! process driver.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -35,9 +36,14 @@ impl Loopback {
         fs::create_dir(&dir).expect("one loopback fleet in a world");
         make_user(&dir);
         for key in ["id", "host_key"] {
-            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join(key))]);
+            run(
+                "ssh-keygen",
+                &["-q", "-t", "ed25519", "-N", "", "-f", &text(&dir.join(key))],
+            );
         }
-        let hosts: Vec<_> = (0..count).map(|number| LightHost::new(&dir, number)).collect();
+        let hosts: Vec<_> = (0..count)
+            .map(|number| LightHost::new(&dir, number))
+            .collect();
         write_ssh_files(&dir, &hosts);
         let sshd = start_sshd(&dir);
         Self { hosts, dir, sshd }
@@ -53,12 +59,22 @@ impl Loopback {
         let config = text(&self.ssh_config());
         let mut inventory = format!(
             "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
-             [ssh]\nuser = \"{USER}\"\nport = {PORT}\nsudo = false\nconfig = \"{config}\"\nconnect_timeout = \"3s\"\n"
+             [ssh]\nuser = \"{USER}\"\nport = {PORT}\nsudo = false\nconfig = \
+             \"{config}\"\nconnect_timeout = \"3s\"\n"
         );
-        for LightHost { name, address, base_dir } in &self.hosts {
+        for LightHost {
+            name,
+            address,
+            base_dir,
+        } in &self.hosts
+        {
             let base_dir = base_dir.display();
-            write!(inventory, "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\nbase_dir = \"{base_dir}\"\n")
-                .expect("memory");
+            write!(
+                inventory,
+                "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\nbase_dir \
+                               = \"{base_dir}\"\n"
+            )
+            .expect("memory");
         }
         inventory
     }
@@ -66,7 +82,9 @@ impl Loopback {
     /// Runs a command on a host the way ship does: by ssh, as the user.
     pub fn ssh(&self, host: &LightHost, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F").arg(self.ssh_config()).args(["-o", "BatchMode=yes", &host.address, command]);
+        ssh.arg("-F")
+            .arg(self.ssh_config())
+            .args(["-o", "BatchMode=yes", &host.address, command]);
         Running::spawn(ssh).wait_within(Duration::from_secs(30))
     }
 }
@@ -84,7 +102,11 @@ impl LightHost {
     fn new(dir: &Path, number: usize) -> Self {
         let base_dir = dir.join(format!("home/h{}", number + 1));
         let address = format!("127.1.{}.{}", number / 250, number % 250 + 1);
-        Self { name: format!("h{}", number + 1), address, base_dir }
+        Self {
+            name: format!("h{}", number + 1),
+            address,
+            base_dir,
+        }
     }
 }
 
@@ -93,8 +115,14 @@ fn make_user(dir: &Path) {
     let home = dir.join("home");
     let users = fs::read_to_string("/etc/passwd").expect("the list of users");
     let line = format!("{USER}:*:{USER_ID}:{USER_ID}::{}:/bin/sh\n", home.display());
-    world::write(&dir.join("passwd"), &format!("{}\n{line}", users.trim_end()));
-    run("mount", &["--bind", &text(&dir.join("passwd")), "/etc/passwd"]);
+    world::write(
+        &dir.join("passwd"),
+        &format!("{}\n{line}", users.trim_end()),
+    );
+    run(
+        "mount",
+        &["--bind", &text(&dir.join("passwd")), "/etc/passwd"],
+    );
     fs::create_dir(&home).expect("a home in the world");
     run("chown", &[&format!("{USER_ID}:{USER_ID}"), &text(&home)]);
 }
@@ -103,20 +131,25 @@ fn write_ssh_files(dir: &Path, hosts: &[LightHost]) {
     let path = |name: &str| text(&dir.join(name));
     let config = format!(
         "Host 127.1.*\n  User {USER}\n  Port {PORT}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
-         StrictHostKeyChecking yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  ConnectTimeout 3\n",
+         StrictHostKeyChecking yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  \
+         ConnectTimeout 3\n",
         path("id"),
         path("known_hosts")
     );
     world::write(&dir.join("ssh_config"), &config);
     let key = fs::read_to_string(dir.join("host_key.pub")).expect("our own key");
-    let known: Vec<_> = hosts.iter().map(|host| format!("[{}]:{PORT} {key}", host.address)).collect();
+    let known: Vec<_> = hosts
+        .iter()
+        .map(|host| format!("[{}]:{PORT} {key}", host.address))
+        .collect();
     world::write(&dir.join("known_hosts"), &known.concat());
 }
 
 fn start_sshd(dir: &Path) -> Child {
     let path = |name: &str| text(&dir.join(name));
     let config = format!(
-        "Port {PORT}\nListenAddress 0.0.0.0\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+        "Port {PORT}\nListenAddress 0.0.0.0\nHostKey {}\nPidFile none\nAuthorizedKeysFile \
+         {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nMaxStartups 1000\nUseDNS no\nSubsystem sftp internal-sftp\n",
         path("host_key"),
         path("id.pub")
@@ -125,9 +158,15 @@ fn start_sshd(dir: &Path) -> Child {
     let mut command = Command::new("/usr/sbin/sshd");
     command.args(["-D", "-f", &path("sshd_config"), "-E", &path("sshd.log")]);
     let sshd = command.stdin(Stdio::null()).spawn().expect("sshd is there");
-    until("the sshd of the loopback hosts", Duration::from_secs(20), || {
-        std::net::TcpStream::connect(("127.1.0.1", PORT)).is_ok().then_some(())
-    });
+    until(
+        "the sshd of the loopback hosts",
+        Duration::from_secs(20),
+        || {
+            std::net::TcpStream::connect(("127.1.0.1", PORT))
+                .is_ok()
+                .then_some(())
+        },
+    );
     sshd
 }
 

@@ -1,4 +1,5 @@
-//! Texts that are almost right: genuine ones with a few changes, as accidents and enemies make them.
+//! Texts that are almost right: genuine ones with a few changes, as accidents and enemies make
+//! them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,9 +7,17 @@ use proptest::sample::Index;
 
 /// How many cases a property is tried on: more in a long run (`SHIP_LONG=1`).
 pub fn cases(few: u32) -> ProptestConfig {
-    let cases = if std::env::var_os("SHIP_LONG").is_some() { few * 50 } else { few };
+    let cases = if std::env::var_os("SHIP_LONG").is_some() {
+        few * 50
+    } else {
+        few
+    };
     // What fails is to become a test of its own, not a file of seeds.
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// One of some texts, with up to six changes.
@@ -18,7 +27,9 @@ pub fn mutated(texts: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
         let other = |pick: Index| pick.get(&texts).clone();
         changes
             .into_iter()
-            .fold(other(which), |text, (from, length, pick, kind)| change_at(text, from, length, pick, kind, other))
+            .fold(other(which), |text, (from, length, pick, kind)| {
+                change_at(text, from, length, pick, kind, other)
+            })
     })
 }
 
@@ -30,8 +41,17 @@ pub fn mutated_text(texts: Vec<String>) -> impl Strategy<Value = String> {
 
 const KINDS: u8 = 12;
 const SPECIAL: &[u8] = b"\"[]{}=.#\n\r\t %-9\\'/\0\x1b:,";
-const NUMBERS: [&str; 9] =
-    ["0", "-1", "65536", "4294967296", "18446744073709551615", "18446744073709551616", "1e999", "NaN", "0x10"];
+const NUMBERS: [&str; 9] = [
+    "0",
+    "-1",
+    "65536",
+    "4294967296",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e999",
+    "NaN",
+    "0x10",
+];
 
 fn change_at(
     mut text: Vec<u8>,
@@ -63,9 +83,15 @@ fn change_at(
                 text.splice(line.start..line.start, other[found].to_vec());
             }
         }
-        8 => drop(text.splice(number_at(&text, at), NUMBERS[pick.index(NUMBERS.len())].bytes())),
+        8 => drop(text.splice(
+            number_at(&text, at),
+            NUMBERS[pick.index(NUMBERS.len())].bytes(),
+        )),
         // Deep, or long.
-        9 => drop(text.splice(at..at, [b"[", b"{", b"(", b"x", b"9", b"\n", b" "][pick.index(7)].repeat(5000))),
+        9 => drop(text.splice(
+            at..at,
+            [b"[", b"{", b"(", b"x", b"9", b"\n", b" "][pick.index(7)].repeat(5000),
+        )),
         10 => drop(text.splice(at..at, "é\u{202e}\u{feff}😀".bytes())),
         _ => text.insert(at, SPECIAL[pick.index(SPECIAL.len())]),
     }
@@ -74,14 +100,26 @@ fn change_at(
 
 /// The line around a byte, with its end.
 fn line_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
-    let start = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
-    let end = text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |after| at + after + 1);
+    let start = text[..at]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |before| before + 1);
+    let end = text[at..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(text.len(), |after| at + after + 1);
     start..end
 }
 
 /// The first digits from a byte on; nothing where there are none.
 fn number_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
-    let start = text[at..].iter().position(u8::is_ascii_digit).map_or(text.len(), |digit| at + digit);
-    let end = text[start..].iter().position(|byte| !byte.is_ascii_digit()).map_or(text.len(), |other| start + other);
+    let start = text[at..]
+        .iter()
+        .position(u8::is_ascii_digit)
+        .map_or(text.len(), |digit| at + digit);
+    let end = text[start..]
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .map_or(text.len(), |other| start + other);
     start..end
 }

@@ -55,7 +55,8 @@ pub enum Behaviour {
     Late,
     /// Serves; told to end, it takes three seconds more over it.
     Lingers,
-    /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep them any more.
+    /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep
+    /// them any more.
     Keeps,
     /// Writes thousands of lines into its log at its start, then serves.
     Chatty,
@@ -73,7 +74,10 @@ impl Project {
     /// Makes the directory for a fleet whose `inventory` is told the playbook's path.
     pub fn new(inventory: impl FnOnce(&str) -> String) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let project = Self { dir, playbook: PLAYBOOK.to_owned() };
+        let project = Self {
+            dir,
+            playbook: PLAYBOOK.to_owned(),
+        };
         write(&project.path("inventory.toml"), &inventory("playbook.toml"));
         write(&project.path("playbook.toml"), PLAYBOOK);
         project.release("1", Behaviour::Good);
@@ -93,8 +97,14 @@ impl Project {
     pub fn copy(&self) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (from, to) = (self.path("."), dir.path());
-        world::run("cp", &["-a", &from.display().to_string(), &to.display().to_string()]);
-        Self { dir, playbook: self.playbook.clone() }
+        world::run(
+            "cp",
+            &["-a", &from.display().to_string(), &to.display().to_string()],
+        );
+        Self {
+            dir,
+            playbook: self.playbook.clone(),
+        }
     }
 
     /// Makes the artifact of a version.
@@ -128,7 +138,8 @@ impl Project {
             Behaviour::Chatty => "chatty",
             Behaviour::ChattyExits => "chatty-exits",
         };
-        let file = File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
+        let file =
+            File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         // The version, so that no two artifacts have the same bytes.
         let files = [
@@ -142,9 +153,14 @@ impl Project {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            archive.append_data(&mut header, name, bytes).expect("memory");
+            archive
+                .append_data(&mut header, name, bytes)
+                .expect("memory");
         }
-        archive.into_inner().and_then(GzEncoder::finish).expect("our own file");
+        archive
+            .into_inner()
+            .and_then(GzEncoder::finish)
+            .expect("our own file");
     }
 
     /// A path in the directory.
@@ -196,7 +212,11 @@ impl Project {
         let status = self.status();
         let of = |key: &str| status["replicas"][key].as_u64();
         let instances = status["instances"].as_array().expect("an array");
-        let state = if self.history()[0]["outcome"] == "succeeded" { "idle" } else { "failed" };
+        let state = if self.history()[0]["outcome"] == "succeeded" {
+            "idle"
+        } else {
+            "failed"
+        };
         assert_eq!(status["state"], state, "{status:#}");
         assert_eq!(status["version"], version, "{status:#}");
         for key in ["desired", "updated", "available", "total"] {
@@ -227,5 +247,6 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn json(done: &Done) -> Value {
-    serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("not JSON ({error}):\n{}", done.stdout))
+    serde_json::from_str(&done.stdout)
+        .unwrap_or_else(|error| panic!("not JSON ({error}):\n{}", done.stdout))
 }

@@ -33,7 +33,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts one in front of a port of this machine. The first connections have these fates, all others are well.
+    /// Starts one in front of a port of this machine. The first connections have these fates, all
+    /// others are well.
     pub fn start(to: u16, fates: impl IntoIterator<Item = Fate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -43,7 +44,10 @@ impl Relay {
         let relay_fates = Arc::clone(&fates);
         // A runtime of its own: the test may block the one that it has.
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 tokio::select! {
                     () = serve(listener, to, relay_fates, is_cut) => {}
@@ -51,7 +55,13 @@ impl Relay {
                 }
             });
         });
-        Self { port, cut, fates, end: Some(end), thread: Some(thread) }
+        Self {
+            port,
+            cut,
+            fates,
+            end: Some(end),
+            thread: Some(thread),
+        }
     }
 
     /// Where it listens.
@@ -79,27 +89,46 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(listener: TcpListener, to: u16, fates: Arc<Mutex<VecDeque<Fate>>>, is_cut: watch::Receiver<bool>) {
+async fn serve(
+    listener: TcpListener,
+    to: u16,
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    is_cut: watch::Receiver<bool>,
+) {
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     while let Ok((client, _)) = listener.accept().await {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+        let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
+            continue;
+        };
         let fate = fates.lock().unwrap().pop_front().unwrap_or(Fate::Well);
         tokio::spawn(relay(client, server, fate, is_cut.clone()));
     }
 }
 
-async fn relay(mut client: TcpStream, mut server: TcpStream, fate: Fate, is_cut: watch::Receiver<bool>) {
+async fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    fate: Fate,
+    is_cut: watch::Receiver<bool>,
+) {
     if fate == Fate::Well {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-        tokio::join!(pass(from_client, to_server, is_cut.clone()), pass(from_server, to_client, is_cut));
+        tokio::join!(
+            pass(from_client, to_server, is_cut.clone()),
+            pass(from_server, to_client, is_cut)
+        );
         return;
     }
     // Both say who they are; what the client says after that begins the key exchange.
     let mut words = [0; 4096];
-    let Ok(length) = client.read(&mut words).await else { return };
+    let Ok(length) = client.read(&mut words).await else {
+        return;
+    };
     let _ = server.write_all(&words[..length]).await;
-    let Ok(length) = server.read(&mut words).await else { return };
+    let Ok(length) = server.read(&mut words).await else {
+        return;
+    };
     let _ = client.write_all(&words[..length]).await;
     let _ = client.read(&mut words).await;
     match fate {

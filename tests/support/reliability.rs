@@ -1,8 +1,9 @@
 //! What faults do to a service: the rows of `docs/RELIABILITY.md`, left by the tests that try them.
 //!
-//! A fault is known by its entry in [`FAULTS`]. The test that tries it ends with one call, when all that it asserts has
-//! held: `Seen::new("…").served(&served, 3, 4).exits(&[0]).took(began.elapsed()).leave("its key")`. What was not
-//! measured is left out. `tests/reliability.rs` makes the page, and fails where a fault has no row.
+//! A fault is known by its entry in [`FAULTS`]. The test that tries it ends with one call, when all
+//! that it asserts has held: `Seen::new("…").served(&served, 3,
+//! 4).exits(&[0]).took(began.elapsed()).leave("its key")`. What was not measured is left out.
+//! `tests/reliability.rs` makes the page, and fails where a fault has no row.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -29,21 +30,29 @@ pub struct Seen(Value);
 const HEAD: &str = "\
 # Reliability: what was tried, and what was seen
 
-Every row is a test on real hosts: Debian with systemd and sshd, booted for it alone, `ship` as its users run it, the
-service asked at every place over and over, a new connection for each question. A test asserts what is promised before it
-leaves its row, so a row is also a proof. The page is made by the tests; nobody edits it. To make it again, as root:
+Every row is a test on real hosts: Debian with systemd and sshd, booted for it alone, `ship` as \
+its users run it, the
+service asked at every place over and over, a new connection for each question. A test asserts \
+what is promised before it
+leaves its row, so a row is also a proof. The page is made by the tests; nobody edits it. To make \
+it again, as root:
 
 ```sh
 tests/run && cp target/tmp/RELIABILITY.md docs/RELIABILITY.md
 ```
 
-- **answers**: questions answered meanwhile. **lost**: questions that failed although the same instance answered before and
-  after. **at an end**: questions that had reached an instance when it ended, and got no answer. To ask nobody who is about
+- **answers**: questions answered meanwhile. **lost**: questions that failed although the same \
+instance answered before and
+  after. **at an end**: questions that had reached an instance when it ended, and got no answer. \
+  To ask nobody who is about
   to end is a balancer's work; there is none here.
-- **fewest**: places that answered at one time, the fewest; **most**: processes of the service that ran at one time, the
-  most. Behind each the bound that `max_unavailable` or `max_surge` sets. A fault that itself takes an instance away lowers
+- **fewest**: places that answered at one time, the fewest; **most**: processes of the service \
+that ran at one time, the
+  most. Behind each the bound that `max_unavailable` or `max_surge` sets. A fault that itself \
+  takes an instance away lowers
   the bound by that one.
-- **exit**: the exit codes of the commands that met the fault, in order. **s**: seconds from the first command to the last
+- **exit**: the exit codes of the commands that met the fault, in order. **s**: seconds from the \
+first command to the last
   check.
 ";
 
@@ -78,7 +87,12 @@ impl Seen {
 
     /// Leaves the row for the page.
     pub fn leave(self, key: &str) {
-        assert!(FAULTS.iter().any(|(_, faults)| faults.iter().any(|fault| fault.key == key)), "no fault {key:?}");
+        assert!(
+            FAULTS
+                .iter()
+                .any(|(_, faults)| faults.iter().any(|fault| fault.key == key)),
+            "no fault {key:?}"
+        );
         write(&rows().join(format!("{key}.json")), &self.0.to_string());
     }
 }
@@ -92,14 +106,39 @@ pub fn page() -> Result<PathBuf, Vec<&'static str>> {
     let mut missing = Vec::new();
     for (part, faults) in FAULTS {
         let rows: Vec<_> = faults.iter().map(|fault| (fault, row(fault))).collect();
-        missing.extend(rows.iter().filter(|(_, row)| row.is_none()).map(|(fault, _)| fault.key));
+        missing.extend(
+            rows.iter()
+                .filter(|(_, row)| row.is_none())
+                .map(|(fault, _)| fault.key),
+        );
         write!(text, "\n## {part}\n\n").expect("memory");
-        text.push_str("| tried | promised | seen | answers | lost | at an end | fewest | most | exit | s |\n");
+        text.push_str(
+            "| tried | promised | seen | answers | lost | at an end | fewest | most | exit | s |\n",
+        );
         text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
-        for (fault, row) in rows.iter().filter_map(|(fault, row)| Some((fault, row.as_ref()?))) {
-            let keys = ["words", "answered", "lost", "at an end", "fewest", "most", "exits", "seconds"];
+        for (fault, row) in rows
+            .iter()
+            .filter_map(|(fault, row)| Some((fault, row.as_ref()?)))
+        {
+            let keys = [
+                "words",
+                "answered",
+                "lost",
+                "at an end",
+                "fewest",
+                "most",
+                "exits",
+                "seconds",
+            ];
             let cells = keys.map(|key| cell(&row[key]));
-            writeln!(text, "| {} | {} | {} |", fault.tried, fault.promised, cells.join(" | ")).expect("memory");
+            writeln!(
+                text,
+                "| {} | {} | {} |",
+                fault.tried,
+                fault.promised,
+                cells.join(" | ")
+            )
+            .expect("memory");
         }
     }
     if !missing.is_empty() {
@@ -135,8 +174,10 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "killed-deploying",
                 tried: "`kill -9` of `ship deploy` at random moments, each in a new deploy",
-                promised: "The service is not affected; `ship status` shows the rollout and its progress; the same \
-                           command or `ship resume` continues it, `ship abort` rolls it back; no processes or files \
+                promised: "The service is not affected; `ship status` shows the rollout and its \
+                           progress; the same \
+                           command or `ship resume` continues it, `ship abort` rolls it back; no \
+                           processes or files \
                            are left behind",
             },
             Fault {
@@ -152,42 +193,53 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "rivals-one-history",
                 tried: "Two deploys of different versions at once, from one control directory",
-                promised: "One is refused and names the holder of the lock (exit 6); the fleet ends on one version",
+                promised: "One is refused and names the holder of the lock (exit 6); the fleet \
+                           ends on one version",
             },
             Fault {
                 key: "rivals-two-histories",
-                tried: "Two deploys of different versions at once, from two copies of a control directory that share \
+                tried: "Two deploys of different versions at once, from two copies of a control \
+                        directory that share \
                         no state",
-                promised: "The hosts accept commands from only one; the other stops (exit 6); the fleet ends on one \
+                promised: "The hosts accept commands from only one; the other stops (exit 6); the \
+                           fleet ends on one \
                            version",
             },
             Fault {
                 key: "stopped-and-taken-over",
-                tried: "The controller is stopped in the middle (SIGSTOP) for over half a minute, another deploys from the \
+                tried: "The controller is stopped in the middle (SIGSTOP) for over half a minute, \
+                        another deploys from the \
                         same directory, then the first goes on",
-                promised: "The second takes over; the first does nothing more and says why (exit 6)",
+                promised: "The second takes over; the first does nothing more and says why (exit \
+                           6)",
             },
             Fault {
                 key: "stopped-and-overtaken",
-                tried: "The controller is stopped in the middle, another deploys from another control directory, then the \
+                tried: "The controller is stopped in the middle, another deploys from another \
+                        control directory, then the \
                         first goes on",
-                promised: "Every host refuses the first (exit 6); the fleet stays as the second left it",
+                promised: "Every host refuses the first (exit 6); the fleet stays as the second \
+                           left it",
             },
             Fault {
                 key: "stopped-and-unlocked",
-                tried: "The controller is stopped during a deploy, `ship unlock --yes` breaks its lock, another \
+                tried: "The controller is stopped during a deploy, `ship unlock --yes` breaks its \
+                        lock, another \
                         deploys, then the first resumes",
-                promised: "Before the unlock, the other command names the holder of the lock (exit 6); afterwards the \
+                promised: "Before the unlock, the other command names the holder of the lock \
+                           (exit 6); afterwards the \
                            hosts reject the first (exit 6)",
             },
             Fault {
                 key: "unlocked-at-work",
-                tried: "The lock of a controller that is at work is taken away by `ship unlock --yes`",
+                tried: "The lock of a controller that is at work is taken away by `ship unlock \
+                        --yes`",
                 promised: "It stops where it is and says why (exit 6); `ship resume` goes on",
             },
             Fault {
                 key: "controller-sleeps",
-                tried: "The controller and its ssh processes sleep for 40 s in the middle of a deploy, without a rival",
+                tried: "The controller and its ssh processes sleep for 40 s in the middle of a \
+                        deploy, without a rival",
                 promised: "It goes on where it was",
             },
         ],
@@ -203,7 +255,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "cut-before-staging",
                 tried: "Cut before the release is sent there, for good",
-                promised: "Nothing is begun that counts on the host; the old version stays; mended, the same command \
+                promised: "Nothing is begun that counts on the host; the old version stays; \
+                           mended, the same command \
                            goes on",
             },
             Fault {
@@ -214,7 +267,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "cut-while-staging",
                 tried: "Cut while the release is being sent there, for good",
-                promised: "A half of a release is never run; mended, the same command goes on and removes it",
+                promised: "A half of a release is never run; mended, the same command goes on and \
+                           removes it",
             },
             Fault {
                 key: "cut-while-staging-mended",
@@ -244,7 +298,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "cut-while-stopping",
                 tried: "Cut while the old instance there is being stopped, for good",
-                promised: "The stop is not taken for done, and nothing more is stopped than the rest can bear",
+                promised: "The stop is not taken for done, and nothing more is stopped than the \
+                           rest can bear",
             },
             Fault {
                 key: "cut-while-stopping-mended",
@@ -253,7 +308,8 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "cut-and-found",
-                tried: "Cut until ssh has given the connection up, mended before the progress deadline",
+                tried: "Cut until ssh has given the connection up, mended before the progress \
+                        deadline",
                 promised: "The host is found again, and the deploy goes on by itself",
             },
         ],
@@ -263,18 +319,22 @@ const FAULTS: [(&str, &[Fault]); 6] = [
         &[
             Fault {
                 key: "sshd-killed",
-                tried: "A host's sshd is killed with all its sessions while a release is being sent, and started again",
+                tried: "A host's sshd is killed with all its sessions while a release is being \
+                        sent, and started again",
                 promised: "ship connects again and sends it again",
             },
             Fault {
                 key: "disk-full-while-staging",
                 tried: "A host's disk runs full while a release is being sent",
-                promised: "Nothing was stopped or started; the message says why; no litter stays (exit 3)",
+                promised: "Nothing was stopped or started; the message says why; no litter stays \
+                           (exit 3)",
             },
             Fault {
                 key: "state-disk-full",
-                tried: "The disk of the control machine's state runs full in the middle of a deploy",
-                promised: "ship stops without harm and says what to do (exit 1); with room again the same command \
+                tried: "The disk of the control machine's state runs full in the middle of a \
+                        deploy",
+                promised: "ship stops without harm and says what to do (exit 1); with room again \
+                           the same command \
                            goes on",
             },
         ],
@@ -290,16 +350,19 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "instance-killed",
                 tried: "`kill -9` of an old instance in the middle of a deploy",
-                promised: "systemd starts it again; nothing is stopped meanwhile that the rest needs",
+                promised: "systemd starts it again; nothing is stopped meanwhile that the rest \
+                           needs",
             },
             Fault {
                 key: "instance-stopped-by-hand",
                 tried: "`systemctl stop` of an old instance in the middle of a deploy",
-                promised: "It counts as unavailable; the deploy goes on and brings the service back to its replicas",
+                promised: "It counts as unavailable; the deploy goes on and brings the service \
+                           back to its replicas",
             },
             Fault {
                 key: "instance-started-by-hand",
-                tried: "Another program is started on the port of a slot that the deploy is about to use",
+                tried: "Another program is started on the port of a slot that the deploy is about \
+                        to use",
                 promised: "The program is named and left alone; the old version keeps serving",
             },
         ],
@@ -314,8 +377,10 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             },
             Fault {
                 key: "night-download-breaks",
-                tried: "The download breaks at 90 % on every attempt; the next night it breaks once",
-                promised: "Exit 2, no changes are made; the next night the download resumes where it broke off",
+                tried: "The download breaks at 90 % on every attempt; the next night it breaks \
+                        once",
+                promised: "Exit 2, no changes are made; the next night the download resumes where \
+                           it broke off",
             },
             Fault {
                 key: "night-wrong-sum",
@@ -325,12 +390,14 @@ const FAULTS: [(&str, &[Fault]); 6] = [
             Fault {
                 key: "night-disk-full",
                 tried: "The disk of a host is full",
-                promised: "Exit 3 before anything is started or stopped; the release is not quarantined for it",
+                promised: "Exit 3 before anything is started or stopped; the release is not \
+                           quarantined for it",
             },
             Fault {
                 key: "night-killed",
                 tried: "The machine crashes during the deploy (`kill -9`), two nights in a row",
-                promised: "The next run continues the rollout; with `interrupted = \"abort\"` it rolls back (exit 3)",
+                promised: "The next run continues the rollout; with `interrupted = \"abort\"` it \
+                           rolls back (exit 3)",
             },
             Fault {
                 key: "night-twice",

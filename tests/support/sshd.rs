@@ -19,7 +19,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one, with more lines for its configuration. `None`, and a word about it, where there is no sshd.
+    /// Starts one, with more lines for its configuration. `None`, and a word about it, where there
+    /// is no sshd.
     pub fn start(more: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("SKIPPED: {SSHD} is missing (Debian: apt-get install openssh-server)");
@@ -33,14 +34,20 @@ impl Sshd {
         for key in ["host_key", "id", "stranger"] {
             keygen(&dir.path().join(key));
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let config = dir.path().join("sshd_config");
         let at = dir.path().display();
         fs::write(
             &config,
             format!(
-                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nPidFile none\nAuthorizedKeysFile {at}/id.pub\n\
-                 StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel VERBOSE\n{more}\n\
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nPidFile \
+                 none\nAuthorizedKeysFile {at}/id.pub\n\
+                 StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication \
+                 no\nLogLevel VERBOSE\n{more}\n\
                  # So that no dotfile of whoever runs the test is read (the first SetEnv wins).\n\
                  SetEnv HOME={at}\n"
             ),
@@ -59,14 +66,19 @@ impl Sshd {
         sshd.write("ssh_config", "");
         sshd.trust(&sshd.file("host_key.pub"));
         // By its log: a connection, to find out, would be counted as one of the test's.
-        let addresses = fs::read_to_string(&config).unwrap().matches("ListenAddress").count();
-        let listens =
-            eventually(Duration::from_secs(10), || sshd.log().matches("Server listening on").count() == addresses);
+        let addresses = fs::read_to_string(&config)
+            .unwrap()
+            .matches("ListenAddress")
+            .count();
+        let listens = eventually(Duration::from_secs(10), || {
+            sshd.log().matches("Server listening on").count() == addresses
+        });
         assert!(listens, "sshd does not listen: {}", sshd.log());
         Some(sshd)
     }
 
-    /// The way to it, for whoever runs the test. Nothing of that person's own ssh configuration matters.
+    /// The way to it, for whoever runs the test. Nothing of that person's own ssh configuration
+    /// matters.
     pub fn target(&self) -> Target {
         Target {
             name: "web1".into(),
@@ -102,8 +114,8 @@ impl Sshd {
         fs::read_to_string(self.file("sshd.log")).unwrap()
     }
 
-    /// How many connections it has taken. It notes each before it answers, so the number is right as soon as a client
-    /// has an answer; what it notes of a client that went away may come later.
+    /// How many connections it has taken. It notes each before it answers, so the number is right
+    /// as soon as a client has an answer; what it notes of a client that went away may come later.
     pub fn connections(&self) -> usize {
         self.log().matches("Connection from 127.0.0.1 ").count()
     }
@@ -128,7 +140,11 @@ impl Drop for Sshd {
 }
 
 fn keygen(path: &Path) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
     assert!(made.success());
 }
 
@@ -153,7 +169,9 @@ pub fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 
 /// The ssh processes whose command line mentions a path.
 pub fn ssh_of(path: &Path) -> Vec<u32> {
-    let is_ssh = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ssh\n");
+    let is_ssh = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ssh\n")
+    };
     processes_of(path).into_iter().filter(is_ssh).collect()
 }
 
@@ -165,5 +183,8 @@ pub fn processes_of(path: &Path) -> Vec<u32> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(path)
     };
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(mentions).collect()
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(mentions)
+        .collect()
 }

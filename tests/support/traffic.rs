@@ -28,7 +28,10 @@ pub struct Served {
 impl Traffic {
     /// Starts asking places, each `address:port`; has had answers when it returns.
     pub fn begin<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
-        let traffic = Self { asker: Asker::start(places), counter: Counter::start(PAGE) };
+        let traffic = Self {
+            asker: Asker::start(places),
+            counter: Counter::start(PAGE),
+        };
         traffic.asker.await_answers(FIRST_ANSWERS);
         traffic
     }
@@ -36,17 +39,32 @@ impl Traffic {
     /// Stops asking. The fewest are counted from when `expected` places answered.
     pub fn end(self, expected: usize) -> Served {
         let (answers, most) = (self.asker.stop(), self.counter.most());
-        Served { answered: answers.count(), lost: answers.failures(), fewest: answers.fewest(expected), most, answers }
+        Served {
+            answered: answers.count(),
+            lost: answers.failures(),
+            fewest: answers.fewest(expected),
+            most,
+            answers,
+        }
     }
 }
 
 impl Served {
-    /// Panics unless no answer was lost, and never fewer served than the floor or more ran than the ceiling.
+    /// Panics unless no answer was lost, and never fewer served than the floor or more ran than the
+    /// ceiling.
     #[track_caller]
     pub fn kept(self, floor: usize, ceiling: usize) -> Self {
         assert_eq!(self.lost, Vec::<String>::new(), "answers were lost");
-        assert!(self.fewest >= floor, "only {} answered for a while, the floor is {floor}", self.fewest);
-        assert!(self.most <= ceiling, "{} ran at one time, the ceiling is {ceiling}", self.most);
+        assert!(
+            self.fewest >= floor,
+            "only {} answered for a while, the floor is {floor}",
+            self.fewest
+        );
+        assert!(
+            self.most <= ceiling,
+            "{} ran at one time, the ceiling is {ceiling}",
+            self.most
+        );
         self
     }
 }

@@ -24,7 +24,11 @@ impl Request {
 
     /// Where the range begins that is asked for.
     pub fn from(&self) -> Option<usize> {
-        self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+        self.header("range")?
+            .strip_prefix("bytes=")?
+            .strip_suffix('-')?
+            .parse()
+            .ok()
     }
 }
 
@@ -41,12 +45,19 @@ pub struct Reply {
 impl Reply {
     /// All is well.
     pub fn of(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, body: body.into(), ..Self::default() }
+        Self {
+            status: 200,
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     /// Another status, without a body.
     pub fn status(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     /// With a header.
@@ -70,7 +81,11 @@ impl Reply {
     }
 
     fn send(&self, connection: &mut TcpStream) -> std::io::Result<()> {
-        write!(connection, "HTTP/1.1 {} Status\r\nConnection: close\r\n", self.status)?;
+        write!(
+            connection,
+            "HTTP/1.1 {} Status\r\nConnection: close\r\n",
+            self.status
+        )?;
         if self.status != 304 {
             write!(connection, "Content-Length: {}\r\n", self.body.len())?;
         }
@@ -78,7 +93,12 @@ impl Reply {
             write!(connection, "{name}: {value}\r\n")?;
         }
         connection.write_all(b"\r\n")?;
-        connection.write_all(&self.body[..self.breaks_after.unwrap_or(self.body.len()).min(self.body.len())])
+        connection.write_all(
+            &self.body[..self
+                .breaks_after
+                .unwrap_or(self.body.len())
+                .min(self.body.len())],
+        )
     }
 }
 
@@ -108,7 +128,12 @@ impl Web {
                 }
             })
         };
-        Self { address, asked, is_over, serving: Some(serving) }
+        Self {
+            address,
+            asked,
+            is_over,
+            serving: Some(serving),
+        }
     }
 
     /// A URL of it.
@@ -128,7 +153,10 @@ impl Web {
 
     /// The paths of what it was asked until now, and forgets them.
     pub fn paths(&self) -> Vec<String> {
-        self.asked().into_iter().map(|request| request.path).collect()
+        self.asked()
+            .into_iter()
+            .map(|request| request.path)
+            .collect()
     }
 }
 
@@ -141,8 +169,14 @@ impl Drop for Web {
     }
 }
 
-fn serve(mut connection: TcpStream, asked: &Mutex<Vec<Request>>, answer: &impl Fn(&Request, usize) -> Reply) {
-    let Some(request) = read(&connection) else { return };
+fn serve(
+    mut connection: TcpStream,
+    asked: &Mutex<Vec<Request>>,
+    answer: &impl Fn(&Request, usize) -> Reply,
+) {
+    let Some(request) = read(&connection) else {
+        return;
+    };
     let before = {
         let mut asked = asked.lock().expect("no panic");
         asked.push(request.clone());
@@ -156,9 +190,15 @@ fn read(connection: &TcpStream) -> Option<Request> {
     let mut lines = BufReader::new(connection).lines();
     let first = lines.next()?.ok()?;
     let path = first.split(' ').nth(1)?.trim_start_matches('/').to_owned();
-    let headers = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).filter_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-    });
-    Some(Request { path, headers: headers.collect() })
+    let headers = lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        });
+    Some(Request {
+        path,
+        headers: headers.collect(),
+    })
 }

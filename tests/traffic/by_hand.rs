@@ -1,4 +1,5 @@
-//! Rolling restarts without ship, for comparison: hosts restarted one after the other, and the way of Ansible's guide.
+//! Rolling restarts without ship, for comparison: hosts restarted one after the other, and the way
+//! of Ansible's guide.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,13 @@ ExecStart=/usr/bin/python3 /srv/app/work.py
 #[test]
 fn hosts_restarted_one_after_the_other_break_requests() {
     world::with_hosts(|| {
-        let counted = rolled("restarted one after the other", |fleet| fleet.hosts.iter().for_each(restart));
-        assert!(!counted.failed.is_empty(), "a comparison that shows nothing: {counted}");
+        let counted = rolled("restarted one after the other", |fleet| {
+            fleet.hosts.iter().for_each(restart)
+        });
+        assert!(
+            !counted.failed.is_empty(),
+            "a comparison that shows nothing: {counted}"
+        );
     });
 }
 
@@ -36,7 +42,10 @@ fn the_steps_of_ansibles_guide_without_its_pauses_break_requests() {
     world::with_hosts(|| {
         let counted = rolled("the steps of Ansible's guide, by a loop", |fleet| {
             let tell = |command: &str, host: &Host| {
-                let told = format!("echo '{command} server page/{}-8081' | socat stdio {SOCKET}", host.name);
+                let told = format!(
+                    "echo '{command} server page/{}-8081' | socat stdio {SOCKET}",
+                    host.name
+                );
                 fleet.balancers[0].exec(&told).exits(0);
             };
             for host in &fleet.hosts {
@@ -45,7 +54,10 @@ fn the_steps_of_ansibles_guide_without_its_pauses_break_requests() {
                 tell("enable", host);
             }
         });
-        assert!(!counted.failed.is_empty(), "a comparison that shows nothing: {counted}");
+        assert!(
+            !counted.failed.is_empty(),
+            "a comparison that shows nothing: {counted}"
+        );
     });
 }
 
@@ -59,7 +71,9 @@ fn the_way_of_ansibles_guide_is_measured() {
         rolled("Ansible's guide", |fleet| {
             let dir = tempfile::TempDir::new().expect("a temporary directory");
             let mut play = Command::new(&ansible);
-            play.current_dir(dir.path()).env("HOME", dir.path()).env("ANSIBLE_CONFIG", write_config(fleet, dir.path()));
+            play.current_dir(dir.path())
+                .env("HOME", dir.path())
+                .env("ANSIBLE_CONFIG", write_config(fleet, dir.path()));
             play.args(["-i", "hosts.ini", "-e", "version=2"]);
             play.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traffic/rolling.yml"));
             Running::spawn(play).wait_within(DEADLINE).exits(0);
@@ -69,20 +83,32 @@ fn the_way_of_ansibles_guide_is_measured() {
 
 /// Brings version 2 to a host and waits until it listens.
 fn restart(host: &Host) {
-    host.exec("echo VERSION=2 >/srv/app/version && systemctl restart app").exits(0);
-    let socket = format!("{}:8081", host.address).parse().expect("address:port");
-    world::until("the service", DEADLINE, || TcpStream::connect_timeout(&socket, DEADLINE).ok());
+    host.exec("echo VERSION=2 >/srv/app/version && systemctl restart app")
+        .exits(0);
+    let socket = format!("{}:8081", host.address)
+        .parse()
+        .expect("address:port");
+    world::until("the service", DEADLINE, || {
+        TcpStream::connect_timeout(&socket, DEADLINE).ok()
+    });
 }
 
 /// Rolls from version 1 to 2 under load, and prints what was seen.
 fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> Counted {
     let fleet = Fleet::boot_behind(3, 1);
     for host in &fleet.hosts {
-        world::write(&host.path("/srv/app/work.py"), include_str!("../support/work.py"));
-        world::write(&host.path("/srv/app/env"), &format!("HOST={}\nAT_TERM=end\n", host.address));
+        world::write(
+            &host.path("/srv/app/work.py"),
+            include_str!("../support/work.py"),
+        );
+        world::write(
+            &host.path("/srv/app/env"),
+            &format!("HOST={}\nAT_TERM=end\n", host.address),
+        );
         world::write(&host.path("/srv/app/version"), "VERSION=1\n");
         world::write(&host.path("/etc/systemd/system/app.service"), UNIT);
-        host.exec("systemctl daemon-reload && systemctl start app").exits(0);
+        host.exec("systemctl daemon-reload && systemctl start app")
+            .exits(0);
     }
     let haproxy = Haproxy::start(&fleet.balancers[0], &fleet, &[8081]);
     haproxy.await_servers(3);
@@ -94,20 +120,30 @@ fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> Counted {
 
 fn ansible() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("ansible-playbook")).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join("ansible-playbook"))
+        .find(|file| file.is_file())
 }
 
 fn write_config(fleet: &Fleet, dir: &Path) -> PathBuf {
     let list = |machines: &[Host]| {
-        let lines: Vec<_> = machines.iter().map(|one| format!("{} ansible_host={}\n", one.name, one.address)).collect();
+        let lines: Vec<_> = machines
+            .iter()
+            .map(|one| format!("{} ansible_host={}\n", one.name, one.address))
+            .collect();
         lines.concat()
     };
-    let hosts = format!("[app]\n{}[lbservers]\n{}", list(&fleet.hosts), list(&fleet.balancers));
+    let hosts = format!(
+        "[app]\n{}[lbservers]\n{}",
+        list(&fleet.hosts),
+        list(&fleet.balancers)
+    );
     world::write(&dir.join("hosts.ini"), &hosts);
     let config = dir.join("ansible.cfg");
     let text = format!(
         "[defaults]\nremote_user = deploy\ninterpreter_python = /usr/bin/python3\n\
-         [ssh_connection]\npipelining = true\nssh_args = -F {} -o ControlMaster=auto -o ControlPersist=60s\n",
+         [ssh_connection]\npipelining = true\nssh_args = -F {} -o ControlMaster=auto -o \
+         ControlPersist=60s\n",
         fleet.ssh_config().display()
     );
     world::write(&config, &text);

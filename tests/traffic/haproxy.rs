@@ -54,24 +54,43 @@ impl<'a> Haproxy<'a> {
     }
 
     /// The same, with more lines at the end of its defaults.
-    pub(crate) fn start_with(defaults: &str, machine: &'a Host, fleet: &Fleet, ports: &[u16]) -> Self {
+    pub(crate) fn start_with(
+        defaults: &str,
+        machine: &'a Host,
+        fleet: &Fleet,
+        ports: &[u16],
+    ) -> Self {
         let mut config = CONFIG.replace("\nfrontend", &format!("{defaults}\nfrontend"));
         for host in &fleet.hosts {
             for port in ports {
-                writeln!(config, "    server {}-{port} {}:{port}", host.name, host.address).expect("memory");
+                writeln!(
+                    config,
+                    "    server {}-{port} {}:{port}",
+                    host.name, host.address
+                )
+                .expect("memory");
             }
         }
         world::write(&machine.path("/etc/haproxy/haproxy.cfg"), &config);
         // Whoever kills it decides when it comes back.
         let unit = "[Service]\nRestart=no\nTimeoutStopSec=1\n";
-        world::write(&machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"), unit);
-        machine.exec("systemctl daemon-reload && systemctl start haproxy").exits(0);
+        world::write(
+            &machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"),
+            unit,
+        );
+        machine
+            .exec("systemctl daemon-reload && systemctl start haproxy")
+            .exits(0);
         Self { machine }
     }
 
     /// Waits until so many servers take requests.
     pub(crate) fn await_servers(&self, count: usize) {
-        let up = || servers_up(&self.machine.address).is_ok_and(|up| up == count).then_some(());
+        let up = || {
+            servers_up(&self.machine.address)
+                .is_ok_and(|up| up == count)
+                .then_some(())
+        };
         world::until("servers that take requests", Duration::from_secs(20), up);
     }
 
@@ -92,14 +111,19 @@ impl<'a> Haproxy<'a> {
 
     /// Ends all of its processes at once, and keeps it down.
     pub(crate) fn kill(&self) {
-        self.machine.exec("systemctl kill --signal=KILL haproxy").exits(0);
-        let is_down = || (self.machine.exec("systemctl is-failed haproxy").code == Some(0)).then_some(());
+        self.machine
+            .exec("systemctl kill --signal=KILL haproxy")
+            .exits(0);
+        let is_down =
+            || (self.machine.exec("systemctl is-failed haproxy").code == Some(0)).then_some(());
         world::until("the end of haproxy", Duration::from_secs(10), is_down);
     }
 
     /// Starts it again.
     pub(crate) fn start_again(&self) {
-        self.machine.exec("systemctl reset-failed haproxy; systemctl start haproxy").exits(0);
+        self.machine
+            .exec("systemctl reset-failed haproxy; systemctl start haproxy")
+            .exits(0);
     }
 }
 
@@ -137,6 +161,10 @@ fn servers_up(address: &str) -> std::io::Result<usize> {
     api.write_all(b"show stat page 4 -1\n")?;
     let mut table = String::new();
     api.read_to_string(&mut table)?;
-    let status = |line: &&str| line.split(',').nth(17).is_some_and(|status| status.starts_with("UP"));
+    let status = |line: &&str| {
+        line.split(',')
+            .nth(17)
+            .is_some_and(|status| status.starts_with("UP"))
+    };
     Ok(table.lines().filter(status).count())
 }

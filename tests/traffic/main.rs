@@ -18,15 +18,23 @@ use support::fleet::Fleet;
 use support::project::Project;
 
 /// Who asks.
-const CLIENTS: Clients = Clients { kept: 20, short: 20, downloads: 0 };
+const CLIENTS: Clients = Clients {
+    kept: 20,
+    short: 20,
+    downloads: 0,
+};
 /// The same, and some whose answers take longer than anybody may wait for.
-const WITH_DOWNLOADS: Clients = Clients { downloads: 10, ..CLIENTS };
+const WITH_DOWNLOADS: Clients = Clients {
+    downloads: 10,
+    ..CLIENTS
+};
 /// Two slots a host.
 const PORTS: [u16; 2] = [8081, 8082];
 /// Answers before a version is rolled out, and after it.
 const AROUND: u64 = 3000;
 
-/// A service with three replicas, what it does when it is told to end, and the lines of `[traffic]`.
+/// A service with three replicas, what it does when it is told to end, and the lines of
+/// `[traffic]`.
 fn service(fleet: &Fleet, at_term: &str, traffic: &str) -> Project {
     // On a machine under load a login takes its time.
     let patient = |playbook: &str| fleet.inventory(playbook).replace("\"5s\"", "\"15s\"");
@@ -38,13 +46,18 @@ fn service(fleet: &Fleet, at_term: &str, traffic: &str) -> Project {
 
 /// The service behind `HAProxy`. It ends at once when it is told to, as most do.
 fn behind_haproxy(fleet: &Fleet) -> Project {
-    let traffic = "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\ndrain_timeout = \"30s\"";
+    let traffic =
+        "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\ndrain_timeout = \"30s\"";
     service(fleet, "end", traffic)
 }
 
 /// How many deploys in a row, each with a rollback, and at least how many requests meanwhile.
 fn how_many() -> (u32, u64) {
-    if std::env::var_os("SHIP_LONG").is_some() { (20, 400_000) } else { (5, 100_000) }
+    if std::env::var_os("SHIP_LONG").is_some() {
+        (20, 400_000)
+    } else {
+        (5, 100_000)
+    }
 }
 
 /// What was seen of a roll from one version to another.
@@ -66,14 +79,29 @@ impl Rolled {
         let (took, fewest) = (began.elapsed(), count.fewest());
         load.await_answers(AROUND);
         let counted = load.end();
-        assert!(counted.versions.len() > 1, "a roll that was none: {counted}");
-        Self { counted, fewest, took }
+        assert!(
+            counted.versions.len() > 1,
+            "a roll that was none: {counted}"
+        );
+        Self {
+            counted,
+            fewest,
+            took,
+        }
     }
 }
 
 impl fmt::Display for Rolled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { counted, fewest, took } = self;
-        write!(f, "{:.1} s, never fewer than {fewest} servers; {counted}", took.as_secs_f64())
+        let Self {
+            counted,
+            fewest,
+            took,
+        } = self;
+        write!(
+            f,
+            "{:.1} s, never fewer than {fewest} servers; {counted}",
+            took.as_secs_f64()
+        )
     }
 }

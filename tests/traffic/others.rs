@@ -7,7 +7,11 @@ use crate::support::world;
 use crate::{AROUND, CLIENTS, how_many, service};
 
 /// Who asks each host.
-const OF_A_HOST: Clients = Clients { kept: 8, short: 8, downloads: 0 };
+const OF_A_HOST: Clients = Clients {
+    kept: 8,
+    short: 8,
+    downloads: 0,
+};
 
 const NGINX: &str = "\
 user www-data;
@@ -35,11 +39,19 @@ fn a_public_port_is_switched_many_times_and_no_request_is_lost() {
     let (rounds, requests) = how_many();
     world::with_hosts(|| {
         let fleet = Fleet::boot(3);
-        // A connection that is kept does not end by itself: the service ends it with an answer, when it is told to end.
-        let project = service(&fleet, "finish", "driver = \"nftables\"\nport = 80\ndrain_timeout = \"1s\"");
+        // A connection that is kept does not end by itself: the service ends it with an answer,
+        // when it is told to end.
+        let project = service(
+            &fleet,
+            "finish",
+            "driver = \"nftables\"\nport = 80\ndrain_timeout = \"1s\"",
+        );
         project.deploy("1").exits(0);
-        let loads: Vec<_> =
-            fleet.hosts.iter().map(|host| Load::begin(&format!("{}:80", host.address), OF_A_HOST)).collect();
+        let loads: Vec<_> = fleet
+            .hosts
+            .iter()
+            .map(|host| Load::begin(&format!("{}:80", host.address), OF_A_HOST))
+            .collect();
         let answered = || loads.iter().map(Load::answered).sum::<u64>();
         roll(&project, rounds);
         let missing = requests.saturating_sub(answered());
@@ -64,9 +76,13 @@ fn what_a_reload_of_nginx_costs_is_measured() {
         let fleet = Fleet::boot_behind(3, 1);
         let lb = &fleet.balancers[0];
         world::write(&lb.path("/etc/nginx/nginx.conf"), NGINX);
-        world::write(&lb.path("/etc/nginx/ship/page.conf"), "server 127.0.0.1:9 down;\n");
+        world::write(
+            &lb.path("/etc/nginx/ship/page.conf"),
+            "server 127.0.0.1:9 down;\n",
+        );
         lb.exec("systemctl start nginx").exits(0);
-        let settings = "driver = \"nginx\"\ninclude = \"/etc/nginx/ship/page.conf\"\ndrain_timeout = \"30s\"";
+        let settings =
+            "driver = \"nginx\"\ninclude = \"/etc/nginx/ship/page.conf\"\ndrain_timeout = \"30s\"";
         let project = service(&fleet, "end", settings);
         project.deploy("1").exits(0);
         let load = Load::begin(&format!("{}:8080", lb.address), CLIENTS);
@@ -76,7 +92,10 @@ fn what_a_reload_of_nginx_costs_is_measured() {
         let counted = load.end();
         println!("nginx: {rounds} deploys and as many rollbacks: {counted}");
         // A reload closes connections that are kept, whether a question is on its way there or not.
-        assert!(counted.failed.len() as u64 * 100 <= counted.requests(), "more than one in a hundred: {counted}");
+        assert!(
+            counted.failed.len() as u64 * 100 <= counted.requests(),
+            "more than one in a hundred: {counted}"
+        );
         project.assert_settled("1", 3);
     });
 }

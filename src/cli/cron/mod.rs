@@ -49,12 +49,19 @@ struct Night {
 impl Night {
     fn of(args: &Cron) -> Result<Self, Fail> {
         let chosen = lookup::inventory(args.inventory.inventory.clone())?;
-        let overrides = Overrides { version: args.version.clone(), set: Vec::new() };
+        let overrides = Overrides {
+            version: args.version.clone(),
+            set: Vec::new(),
+        };
         let project = chosen.load(&overrides)?;
         let inventory = chosen.path;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
-        let ship = std::env::current_exe()
-            .map_err(|error| Fail::new(Exit::Internal, format!("error: where is this program? {error}")))?;
+        let ship = std::env::current_exe().map_err(|error| {
+            Fail::new(
+                Exit::Internal,
+                format!("error: where is this program? {error}"),
+            )
+        })?;
         let mut command = vec![written(&ship)?, "deploy".to_owned(), written(&inventory)?];
         if let Some(version) = &args.version {
             command.extend(["--version".to_owned(), version.clone()]);
@@ -86,10 +93,13 @@ fn own_user() -> String {
 
 /// A path as a line of a file can hold it.
 fn written(path: &Path) -> Result<String, Fail> {
-    let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
+    let text = path
+        .to_str()
+        .filter(|text| !text.chars().any(char::is_control));
     text.map(str::to_owned).ok_or_else(|| {
         Fail::refused(format!(
-            "error: neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; rename it",
+            "error: neither a crontab nor a unit can hold the path {}: it has a line end or is no \
+             UTF-8; rename it",
             path.display()
         ))
     })
@@ -97,7 +107,11 @@ fn written(path: &Path) -> Result<String, Fail> {
 
 fn time_of_day(text: &str) -> Result<(i8, i8), Fail> {
     let time = civil::Time::strptime("%H:%M", text);
-    let time = time.map_err(|_| Fail::refused(format!("error: --at {text}: no time of day; say it as in 02:00")))?;
+    let time = time.map_err(|_| {
+        Fail::refused(format!(
+            "error: --at {text}: no time of day; say it as in 02:00"
+        ))
+    })?;
     Ok((time.hour(), time.minute()))
 }
 
@@ -107,7 +121,9 @@ fn address(text: &str) -> Result<String, Fail> {
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err(Fail::refused(format!("error: --mail {text}: no address; say it as in ops@example.org")))
+    Err(Fail::refused(format!(
+        "error: --mail {text}: no address; say it as in ops@example.org"
+    )))
 }
 
 #[cfg(test)]
@@ -142,7 +158,10 @@ mod tests {
 
     #[test]
     fn an_address_cannot_be_a_line_or_an_option() {
-        assert_eq!(address("ops+night@example.org,me").unwrap(), "ops+night@example.org,me");
+        assert_eq!(
+            address("ops+night@example.org,me").unwrap(),
+            "ops+night@example.org,me"
+        );
         for text in ["", "a b", "a\nb", "-oQ/tmp", "$(id)", "a%b", "a'b"] {
             assert!(address(text).is_err(), "{text:?}");
         }

@@ -8,7 +8,10 @@ use crate::script::quote;
 /// The units, each with its name.
 pub(super) fn units(night: &Night) -> Vec<(String, String)> {
     let name = name(night);
-    let mut units = vec![(format!("{name}.service"), service(night, &name)), (format!("{name}.timer"), timer(night))];
+    let mut units = vec![
+        (format!("{name}.service"), service(night, &name)),
+        (format!("{name}.timer"), timer(night)),
+    ];
     if let Some(mail) = &night.mail {
         units.push((format!("{name}-failed.service"), failed(night, &name, mail)));
     }
@@ -18,14 +21,20 @@ pub(super) fn units(night: &Night) -> Vec<(String, String)> {
 /// `ship-deploy-page-on-production`.
 fn name(night: &Night) -> String {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let name = night.subject().chars().map(|c| if is_fit(c) { c } else { '-' }).collect::<String>();
+    let name = night
+        .subject()
+        .chars()
+        .map(|c| if is_fit(c) { c } else { '-' })
+        .collect::<String>();
     format!("ship-deploy-{name}")
 }
 
 fn service(night: &Night, name: &str) -> String {
     let on_failure = match night.mail {
         Some(_) => format!("OnFailure={name}-failed.service"),
-        None => "# OnFailure= takes a unit that tells somebody; with --mail ship prints one.".to_owned(),
+        None => {
+            "# OnFailure= takes a unit that tells somebody; with --mail ship prints one.".to_owned()
+        }
     };
     format!(
         "\
@@ -40,7 +49,8 @@ After=network-online.target
 Type=oneshot
 User={user}
 ExecStart={command}
-# 6: another ship is at work, or the fleet is frozen. Nothing was touched and the next night tries again; who wants to
+# 6: another ship is at work, or the fleet is frozen. Nothing was touched and the next night \
+tries again; who wants to
 # hear of it takes this line out.
 SuccessExitStatus=6
 # TERM lets what is in flight end, and goes to ship alone: its ssh connections are still needed.
@@ -49,14 +59,24 @@ TimeoutStopSec=5min
 ",
         subject = escaped(&night.subject()),
         user = escaped(&night.user),
-        command =
-            night.command.iter().enumerate().map(|(at, word)| exec_word(word, at > 0)).collect::<Vec<_>>().join(" "),
+        command = night
+            .command
+            .iter()
+            .enumerate()
+            .map(|(at, word)| exec_word(word, at > 0))
+            .collect::<Vec<_>>()
+            .join(" "),
     )
 }
 
 fn timer(night: &Night) -> String {
-    let Night { hour, minute, zone, .. } = night;
-    let zone = zone.as_ref().map(|zone| format!(" {zone}")).unwrap_or_default();
+    let Night {
+        hour, minute, zone, ..
+    } = night;
+    let zone = zone
+        .as_ref()
+        .map(|zone| format!(" {zone}"))
+        .unwrap_or_default();
     format!(
         "\
 [Unit]
@@ -78,12 +98,17 @@ WantedBy=timers.target
 
 /// Mails the last words of the run.
 fn failed(night: &Night, name: &str, mail: &str) -> String {
-    let subject = format!("deploy of {} failed (exit code ${{MONITOR_EXIT_STATUS:-?}})", night.subject());
+    let subject = format!(
+        "deploy of {} failed (exit code ${{MONITOR_EXIT_STATUS:-?}})",
+        night.subject()
+    );
     let mut script = String::new();
-    // Writing to a string does not fail. The subject is no text of a stranger: the names were checked with the files.
+    // Writing to a string does not fail. The subject is no text of a stranger: the names were
+    // checked with the files.
     let _ = write!(
         script,
-        "{{ printf 'To: %s\\nSubject: %s\\n\\n' {} \"{subject}\"; journalctl --no-pager --output=cat --lines=60 \
+        "{{ printf 'To: %s\\nSubject: %s\\n\\n' {} \"{subject}\"; journalctl --no-pager \
+         --output=cat --lines=60 \
          --unit={name}.service; }} | /usr/sbin/sendmail -oi -t",
         quote(mail)
     );
@@ -113,7 +138,14 @@ fn exec_word(word: &str, has_variables: bool) -> String {
         return word.to_owned();
     }
     let word = escaped(word).replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{}\"", if has_variables { word.replace('$', "$$") } else { word })
+    format!(
+        "\"{}\"",
+        if has_variables {
+            word.replace('$', "$$")
+        } else {
+            word
+        }
+    )
 }
 
 #[cfg(test)]
@@ -123,9 +155,16 @@ mod tests {
 
     #[test]
     fn the_units_say_what_when_and_who_hears_of_it() {
-        let mut night = night(&["/usr/bin/ship", "deploy", "/srv/inventory.toml", "--unattended"]);
+        let mut night = night(&[
+            "/usr/bin/ship",
+            "deploy",
+            "/srv/inventory.toml",
+            "--unattended",
+        ]);
         night.mail = Some("ops@example.org".to_owned());
-        let units = units(&night).into_iter().map(|(name, unit)| format!("# {name}\n{unit}"));
+        let units = units(&night)
+            .into_iter()
+            .map(|(name, unit)| format!("# {name}\n{unit}"));
         insta::assert_snapshot!(units.collect::<Vec<_>>().join("\n"), @r#"
         # ship-deploy-page-on-production.service
         [Unit]
@@ -180,7 +219,10 @@ mod tests {
     #[test]
     fn signs_that_mean_something_to_systemd_are_escaped() {
         assert_eq!(exec_word("/opt/100%/$ship", false), r#""/opt/100%%/$ship""#);
-        assert_eq!(exec_word(r#"/srv/it's "$HOME"\50%"#, true), r#""/srv/it's \"$$HOME\"\\50%%""#);
+        assert_eq!(
+            exec_word(r#"/srv/it's "$HOME"\50%"#, true),
+            r#""/srv/it's \"$$HOME\"\\50%%""#
+        );
         assert_eq!(exec_word("--version", true), "--version");
     }
 }

@@ -19,8 +19,8 @@ pub(super) struct Choice {
     pub(super) followed: BTreeSet<Port>,
 }
 
-/// What the words mean: everything, where there are none. Hosts of which nothing is wanted are left out. With
-/// `empty_too` slots in which nothing is now have a past as well.
+/// What the words mean: everything, where there are none. Hosts of which nothing is wanted are left
+/// out. With `empty_too` slots in which nothing is now have a past as well.
 ///
 /// # Errors
 /// The words that mean nothing.
@@ -32,7 +32,11 @@ pub(super) fn choose(
 ) -> Result<BTreeMap<HostId, Choice>, Vec<String>> {
     let mut choices = BTreeMap::<HostId, Choice>::new();
     if words.is_empty() {
-        choices.extend(fleet.iter().map(|seen| (seen.host.clone(), all_of(seen, ports, empty_too))));
+        choices.extend(
+            fleet
+                .iter()
+                .map(|seen| (seen.host.clone(), all_of(seen, ports, empty_too))),
+        );
     }
     let mut unknown = Vec::new();
     for word in words {
@@ -46,35 +50,70 @@ pub(super) fn choose(
             known.followed.extend(choice.followed);
         }
     }
-    if unknown.is_empty() { Ok(choices) } else { Err(unknown) }
+    if unknown.is_empty() {
+        Ok(choices)
+    } else {
+        Err(unknown)
+    }
 }
 
 fn meant(word: &str, ports: &[Port], fleet: &[Seen], empty_too: bool) -> Vec<(HostId, Choice)> {
     if let Some(seen) = fleet.iter().find(|seen| seen.host.as_str() == word) {
         return vec![(seen.host.clone(), all_of(seen, ports, empty_too))];
     }
-    let place = word.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
+    let place = word
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
     if let Some((host, port)) = place {
-        let is_there =
-            |seen: &Seen| ports.contains(&port) || seen.slots.as_ref().is_some_and(|slots| slots.contains_key(&port));
-        let seen = fleet.iter().find(|seen| seen.host.as_str() == host).filter(|seen| is_there(seen));
-        return seen.map(|seen| (seen.host.clone(), one(port))).into_iter().collect();
+        let is_there = |seen: &Seen| {
+            ports.contains(&port)
+                || seen
+                    .slots
+                    .as_ref()
+                    .is_some_and(|slots| slots.contains_key(&port))
+        };
+        let seen = fleet
+            .iter()
+            .find(|seen| seen.host.as_str() == host)
+            .filter(|seen| is_there(seen));
+        return seen
+            .map(|seen| (seen.host.clone(), one(port)))
+            .into_iter()
+            .collect();
     }
-    let slots = fleet.iter().flat_map(|seen| seen.slots.iter().flatten().map(|(port, name)| (&seen.host, *port, name)));
+    let slots = fleet.iter().flat_map(|seen| {
+        seen.slots
+            .iter()
+            .flatten()
+            .map(|(port, name)| (&seen.host, *port, name))
+    });
     let named = slots.filter(|(_, _, name)| name.as_str().starts_with(word));
-    named.map(|(host, port, _)| (host.clone(), one(port))).collect()
+    named
+        .map(|(host, port, _)| (host.clone(), one(port)))
+        .collect()
 }
 
-/// What is in a host's slots now, and whatever comes into any of them. Where nobody knows, all slots.
+/// What is in a host's slots now, and whatever comes into any of them. Where nobody knows, all
+/// slots.
 fn all_of(seen: &Seen, ports: &[Port], empty_too: bool) -> Choice {
     let occupied = seen.slots.iter().flatten().map(|(port, _)| *port);
     let all: BTreeSet<_> = ports.iter().copied().chain(occupied.clone()).collect();
-    let past = if seen.slots.is_none() || empty_too { all.clone() } else { occupied.collect() };
-    Choice { past, followed: all }
+    let past = if seen.slots.is_none() || empty_too {
+        all.clone()
+    } else {
+        occupied.collect()
+    };
+    Choice {
+        past,
+        followed: all,
+    }
 }
 
 fn one(port: Port) -> Choice {
-    Choice { past: [port].into(), followed: [port].into() }
+    Choice {
+        past: [port].into(),
+        followed: [port].into(),
+    }
 }
 
 #[cfg(test)]
@@ -84,22 +123,51 @@ mod tests {
     const PORTS: [Port; 2] = [8081, 8082];
 
     fn fleet() -> [Seen; 3] {
-        let slots = |slots: &[(Port, &str)]| Some(slots.iter().map(|(port, name)| (*port, (*name).into())).collect());
+        let slots = |slots: &[(Port, &str)]| {
+            Some(
+                slots
+                    .iter()
+                    .map(|(port, name)| (*port, (*name).into()))
+                    .collect(),
+            )
+        };
         [
-            Seen { host: "web1".into(), slots: slots(&[(8081, "page-5158-aaaaa"), (9000, "page-2307-bbbbb")]) },
-            Seen { host: "web2".into(), slots: slots(&[]) },
-            Seen { host: "web3".into(), slots: None },
+            Seen {
+                host: "web1".into(),
+                slots: slots(&[(8081, "page-5158-aaaaa"), (9000, "page-2307-bbbbb")]),
+            },
+            Seen {
+                host: "web2".into(),
+                slots: slots(&[]),
+            },
+            Seen {
+                host: "web3".into(),
+                slots: None,
+            },
         ]
     }
 
     /// `web1 8081+9000 of 8081+8082+9000`, and so on.
     fn chosen(words: &[&str]) -> Vec<String> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        let list = |ports: &BTreeSet<Port>| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
-        let choices = choose(&words, &PORTS, &fleet(), false).unwrap_or_else(|unknown| panic!("{unknown:?}"));
+        let list = |ports: &BTreeSet<Port>| {
+            ports
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("+")
+        };
+        let choices =
+            choose(&words, &PORTS, &fleet(), false).unwrap_or_else(|unknown| panic!("{unknown:?}"));
         choices
             .iter()
-            .map(|(host, choice)| format!("{host} {} of {}", list(&choice.past), list(&choice.followed)))
+            .map(|(host, choice)| {
+                format!(
+                    "{host} {} of {}",
+                    list(&choice.past),
+                    list(&choice.followed)
+                )
+            })
             .collect()
     }
 
@@ -107,14 +175,21 @@ mod tests {
     fn without_a_word_it_is_all_there_is_and_all_that_comes() {
         assert_eq!(
             chosen(&[]),
-            ["web1 8081+9000 of 8081+8082+9000", "web2  of 8081+8082", "web3 8081+8082 of 8081+8082"]
+            [
+                "web1 8081+9000 of 8081+8082+9000",
+                "web2  of 8081+8082",
+                "web3 8081+8082 of 8081+8082"
+            ]
         );
     }
 
     #[test]
     fn a_host_a_slot_and_a_name_are_told_apart() {
         assert_eq!(chosen(&["web1"]), ["web1 8081+9000 of 8081+8082+9000"]);
-        assert_eq!(chosen(&["web1:9000", "web2:8082"]), ["web1 9000 of 9000", "web2 8082 of 8082"]);
+        assert_eq!(
+            chosen(&["web1:9000", "web2:8082"]),
+            ["web1 9000 of 9000", "web2 8082 of 8082"]
+        );
         assert_eq!(chosen(&["web3:8081"]), ["web3 8081 of 8081"]);
         assert_eq!(chosen(&["page-5158"]), ["web1 8081 of 8081"]);
         assert_eq!(chosen(&["page-"]), ["web1 8081+9000 of 8081+9000"]);

@@ -1,4 +1,5 @@
-//! `ship logs`: what the instances write, and what ship did in a rollout. It takes no lock and changes nothing.
+//! `ship logs`: what the instances write, and what ship did in a rollout. It takes no lock and
+//! changes nothing.
 
 mod choice;
 mod page;
@@ -25,10 +26,21 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
         .map(|text| moment::past("--since", text, SteadyClock.now(), &TimeZone::system()))
         .transpose()?;
     if args.rollout.is_some() && !instances.is_empty() {
-        return Err(Fail::refused("error: the log of a rollout is one of all instances; leave the instance out"));
+        return Err(Fail::refused(
+            "error: the log of a rollout is one of all instances; leave the instance out",
+        ));
     }
-    let session = Session::recall(InventoryArg { inventory }, &Overrides::default(), StoreAccess::Read)?;
-    let wanted = Wanted { follow: args.follow, since, lines: args.lines, output: args.output };
+    let session = Session::recall(
+        InventoryArg { inventory },
+        &Overrides::default(),
+        StoreAccess::Read,
+    )?;
+    let wanted = Wanted {
+        follow: args.follow,
+        since,
+        lines: args.lines,
+        output: args.output,
+    };
     match args.rollout {
         Some(which) => rollout::show(&session, &which, &wanted).await,
         None => services::show(&session, &instances, &wanted).await,
@@ -47,11 +59,16 @@ struct Wanted {
 fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), Fail> {
     let is_inventory = |word: &String| {
         let path = Path::new(word);
-        path.extension().is_some_and(|extension| extension == "toml") || path.is_file()
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+            || path.is_file()
     };
     let (inventories, instances): (Vec<_>, Vec<_>) = what.into_iter().partition(is_inventory);
     if inventories.len() > 1 {
-        return Err(Fail::refused(format!("error: one inventory at a time, not {}", inventories.join(" and "))));
+        return Err(Fail::refused(format!(
+            "error: one inventory at a time, not {}",
+            inventories.join(" and ")
+        )));
     }
     Ok((inventories.into_iter().next().map(PathBuf::from), instances))
 }

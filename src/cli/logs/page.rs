@@ -15,8 +15,14 @@ use crate::report::clock::rfc3339;
 use crate::report::text;
 
 /// For one host after the other.
-const COLOURS: [AnsiColor; 6] =
-    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::BrightRed];
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightRed,
+];
 
 /// A line that an instance has written, or that was written about it.
 #[derive(Clone, Debug)]
@@ -38,10 +44,27 @@ pub(super) struct Page {
 impl Page {
     /// For lines of these hosts.
     pub(super) fn new(form: Form, hosts: &[HostId], ports: &[Port]) -> Self {
-        let colours = hosts.iter().cloned().zip(COLOURS.iter().cycle().map(|colour| colour.on_default())).collect();
-        let host = hosts.iter().map(|host| text::width(host.as_str())).max().unwrap_or(0);
-        let port = ports.iter().map(|port| port.to_string().len()).max().unwrap_or(0);
-        Self { form, clock: Clock::local(), colours, width: host + 1 + port }
+        let colours = hosts
+            .iter()
+            .cloned()
+            .zip(COLOURS.iter().cycle().map(|colour| colour.on_default()))
+            .collect();
+        let host = hosts
+            .iter()
+            .map(|host| text::width(host.as_str()))
+            .max()
+            .unwrap_or(0);
+        let port = ports
+            .iter()
+            .map(|port| port.to_string().len())
+            .max()
+            .unwrap_or(0);
+        Self {
+            form,
+            clock: Clock::local(),
+            colours,
+            width: host + 1 + port,
+        }
     }
 
     /// Writes lines; whether anybody still reads.
@@ -51,15 +74,25 @@ impl Page {
     }
 
     fn line(&self, line: &Line) -> String {
-        let Line { at, host, port, text } = line;
+        let Line {
+            at,
+            host,
+            port,
+            text,
+        } = line;
         if self.form == Form::Json {
             return json(line);
         }
         let label = port.map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
         let label = text::pad(&text::clean(&label), self.width);
         let style = self.colours.get(host).copied().unwrap_or_default();
-        let time = at.map(|at| self.clock.precisely(at) + "  ").unwrap_or_default();
-        format!("{time}{style}{label}{style:#}  {}\n", text::clean_log(text)).trim_end().to_owned() + "\n"
+        let time = at
+            .map(|at| self.clock.precisely(at) + "  ")
+            .unwrap_or_default();
+        format!("{time}{style}{label}{style:#}  {}\n", text::clean_log(text))
+            .trim_end()
+            .to_owned()
+            + "\n"
     }
 }
 
@@ -81,6 +114,9 @@ pub(super) fn write(text: &str) -> Result<bool, Fail> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Fail::new(Exit::Internal, format!("error: cannot write to stdout: {error}"))),
+        Err(error) => Err(Fail::new(
+            Exit::Internal,
+            format!("error: cannot write to stdout: {error}"),
+        )),
     }
 }

@@ -37,34 +37,66 @@ const AGAIN: Duration = Duration::from_secs(2);
 const BEATS_MISSED: u32 = 3;
 
 /// Shows the instances that the words mean.
-pub(super) async fn show(session: &Session, words: &[String], wanted: &Wanted) -> Result<Exit, Fail> {
+pub(super) async fn show(
+    session: &Session,
+    words: &[String],
+    wanted: &Wanted,
+) -> Result<Exit, Fail> {
     let world = session.world(session.definitions(), None);
     let shown = show_of(session, &world, words, wanted).await;
     world.close().await;
     shown
 }
 
-async fn show_of(session: &Session, world: &Arc<Hosts>, words: &[String], wanted: &Wanted) -> Result<Exit, Fail> {
+async fn show_of(
+    session: &Session,
+    world: &Arc<Hosts>,
+    words: &[String],
+    wanted: &Wanted,
+) -> Result<Exit, Fail> {
     let hosts = session.hosts();
     let ports = &session.ports(&session.definitions());
     let looks = join_all(hosts.iter().map(|host| world.look(host))).await;
-    let seen = hosts.iter().zip(&looks).filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
-    let owners = seen.clone().filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?))).collect();
-    let identities = seen.filter_map(|(host, seen)| Some((host.clone(), seen.identity.clone()?))).collect();
+    let seen = hosts
+        .iter()
+        .zip(&looks)
+        .filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
+    let owners = seen
+        .clone()
+        .filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?)))
+        .collect();
+    let identities = seen
+        .filter_map(|(host, seen)| Some((host.clone(), seen.identity.clone()?)))
+        .collect();
     ownership::permit(session, &owners, &identities)?;
     let mut lost = BTreeMap::new();
     let mut fleet = Vec::new();
     for (host, look) in hosts.iter().zip(looks) {
-        let slots = look.map(instances).map_err(|unusable| lost.insert(host.clone(), unusable.why)).ok();
-        fleet.push(Seen { host: host.clone(), slots });
+        let slots = look
+            .map(instances)
+            .map_err(|unusable| lost.insert(host.clone(), unusable.why))
+            .ok();
+        fleet.push(Seen {
+            host: host.clone(),
+            slots,
+        });
     }
     // What failed in the night and was stopped since has left its log.
     let choices = choice::choose(words, ports, &fleet, wanted.since.is_some())
         .map_err(|unknown| nothing_meant(&unknown, &fleet))?;
     lost.retain(|host, _| choices.contains_key(host));
     let page = Page::new(wanted.output, &hosts, ports);
-    let reading = Reading { world, choices, drivers: drivers(session), wanted };
-    if wanted.follow { reading.follow(&page, &lost).await } else { reading.once(&page, &hosts, lost).await }
+    let reading = Reading {
+        world,
+        choices,
+        drivers: drivers(session),
+        wanted,
+    };
+    if wanted.follow {
+        reading.follow(&page, &lost).await
+    } else {
+        reading.once(&page, &hosts, lost).await
+    }
 }
 
 fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
@@ -76,18 +108,34 @@ fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
 }
 
 fn nothing_meant(unknown: &[String], fleet: &[Seen]) -> Fail {
-    let known = fleet
-        .iter()
-        .flat_map(|seen| seen.slots.iter().flatten().map(|(port, name)| format!("\n  {name} at {}:{port}", seen.host)));
+    let known = fleet.iter().flat_map(|seen| {
+        seen.slots
+            .iter()
+            .flatten()
+            .map(|(port, name)| format!("\n  {name} at {}:{port}", seen.host))
+    });
     let known: String = known.collect();
-    let there_is = if known.is_empty() { "; no instance is there".to_owned() } else { format!("; there is:{known}") };
-    Fail::refused(format!("error: no instance, host or slot is meant by {}{there_is}", unknown.join(", ")))
+    let there_is = if known.is_empty() {
+        "; no instance is there".to_owned()
+    } else {
+        format!("; there is:{known}")
+    };
+    Fail::refused(format!(
+        "error: no instance, host or slot is meant by {}{there_is}",
+        unknown.join(", ")
+    ))
 }
 
 /// What supervises the instances of any revision, or of the next.
 fn drivers(session: &Session) -> BTreeSet<&'static str> {
-    let known = session.definitions().into_values().map(|definition| definition.driver);
-    known.chain([session.project.playbook.service.driver]).map(script::log_driver).collect()
+    let known = session
+        .definitions()
+        .into_values()
+        .map(|definition| definition.driver);
+    known
+        .chain([session.project.playbook.service.driver])
+        .map(script::log_driver)
+        .collect()
 }
 
 struct Reading<'a> {
@@ -99,16 +147,32 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn query(&self, past: BTreeSet<Port>) -> LogQuery {
-        let default = if self.wanted.since.is_some() { LINES_SINCE } else { LINES };
-        LogQuery { past, lines_max: self.wanted.lines.unwrap_or(default), since: self.wanted.since }
+        let default = if self.wanted.since.is_some() {
+            LINES_SINCE
+        } else {
+            LINES
+        };
+        LogQuery {
+            past,
+            lines_max: self.wanted.lines.unwrap_or(default),
+            since: self.wanted.since,
+        }
     }
 
-    // ── once ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── once ─────────────────────────────────────────────────────────────────────────────────────
 
-    /// All lines in the order of their times. What has none comes first, host by host, in its own order.
-    async fn once(&self, page: &Page, order: &[HostId], mut lost: BTreeMap<HostId, String>) -> Result<Exit, Fail> {
-        let reached: Vec<_> =
-            order.iter().filter(|host| self.choices.contains_key(*host) && !lost.contains_key(*host)).collect();
+    /// All lines in the order of their times. What has none comes first, host by host, in its own
+    /// order.
+    async fn once(
+        &self,
+        page: &Page,
+        order: &[HostId],
+        mut lost: BTreeMap<HostId, String>,
+    ) -> Result<Exit, Fail> {
+        let reached: Vec<_> = order
+            .iter()
+            .filter(|host| self.choices.contains_key(*host) && !lost.contains_key(*host))
+            .collect();
         let read = join_all(reached.iter().map(|host| self.read(host))).await;
         let mut lines = Vec::new();
         for (host, read) in reached.into_iter().zip(read) {
@@ -124,17 +188,29 @@ impl Reading<'_> {
             note("nothing was written by what is there");
         }
         page.write(&lines)?;
-        if lost.is_empty() { Ok(Exit::Done) } else { Err(unreachable(&lost, self.choices.len())) }
+        if lost.is_empty() {
+            Ok(Exit::Done)
+        } else {
+            Err(unreachable(&lost, self.choices.len()))
+        }
     }
 
     async fn read(&self, host: &HostId) -> Result<Vec<Line>, String> {
-        let query = self.query(self.choices.get(host).map(|choice| choice.past.clone()).unwrap_or_default());
+        let query = self.query(
+            self.choices
+                .get(host)
+                .map(|choice| choice.past.clone())
+                .unwrap_or_default(),
+        );
         if query.past.is_empty() {
             return Ok(Vec::new());
         }
         let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
         let heard = async {
-            let heard = self.world.listen(host, |site| script::logs(site, &query), &sender).await;
+            let heard = self
+                .world
+                .listen(host, |site| script::logs(site, &query), &sender)
+                .await;
             drop(sender);
             heard
         };
@@ -151,7 +227,7 @@ impl Reading<'_> {
         heard.map(|()| said).map_err(|unusable| unusable.why)
     }
 
-    // ── on and on ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── on and on ────────────────────────────────────────────────────────────────────────────────
 
     /// Ends when somebody wants it, or nobody reads any more.
     async fn follow(&self, page: &Page, lost: &BTreeMap<HostId, String>) -> Result<Exit, Fail> {
@@ -169,8 +245,19 @@ impl Reading<'_> {
     }
 
     /// Follows a host through every loss of it.
-    async fn follow_host(&self, host: &HostId, choice: &Choice, lost: Option<&str>, lines: mpsc::Sender<Line>) {
-        let mut follower = Follower { host, is_lost: false, resume: None, cursors: HashSet::new() };
+    async fn follow_host(
+        &self,
+        host: &HostId,
+        choice: &Choice,
+        lost: Option<&str>,
+        lines: mpsc::Sender<Line>,
+    ) {
+        let mut follower = Follower {
+            host,
+            is_lost: false,
+            resume: None,
+            cursors: HashSet::new(),
+        };
         if let Some(why) = lost {
             follower.lost(why);
         }
@@ -185,13 +272,18 @@ impl Reading<'_> {
             };
             let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
             let heard = async {
-                let heard = self.world.listen(host, |site| script::follow(site, &query, &follow), &sender).await;
+                let heard = self
+                    .world
+                    .listen(host, |site| script::follow(site, &query, &follow), &sender)
+                    .await;
                 drop(sender);
                 heard
             };
             let passed_on = async {
                 while let Some(line) = receiver.recv().await {
-                    let Some(line) = follower.take(&line) else { continue };
+                    let Some(line) = follower.take(&line) else {
+                        continue;
+                    };
                     if lines.send(line).await.is_err() {
                         break;
                     }
@@ -238,7 +330,10 @@ impl Follower<'_> {
             }
             LogLine::Live => None,
             LogLine::Said(said) => {
-                let is_news = said.cursor.as_ref().is_none_or(|cursor| self.cursors.insert(cursor.clone()));
+                let is_news = said
+                    .cursor
+                    .as_ref()
+                    .is_none_or(|cursor| self.cursors.insert(cursor.clone()));
                 self.resume = self.resume.max(said.at);
                 // Those of the second in which a follower begins come twice, and no older ones.
                 if self.cursors.len() > CURSORS_MAX {
@@ -255,7 +350,9 @@ async fn show_as_they_come(page: &Page, lines: &mut mpsc::Receiver<Line>) -> Res
         let mut together = vec![first];
         let until = tokio::time::Instant::now() + TOGETHER;
         while together.len() < LINES_TOGETHER {
-            let Ok(Some(line)) = timeout_at(until, lines.recv()).await else { break };
+            let Ok(Some(line)) = timeout_at(until, lines.recv()).await else {
+                break;
+            };
             together.push(line);
         }
         // Where one has no time nobody knows where it belongs.
@@ -270,11 +367,19 @@ async fn show_as_they_come(page: &Page, lines: &mut mpsc::Receiver<Line>) -> Res
 }
 
 fn of(host: &HostId, said: Said) -> Line {
-    Line { at: said.at, host: host.clone(), port: said.port, text: said.text }
+    Line {
+        at: said.at,
+        host: host.clone(),
+        port: said.port,
+        text: said.text,
+    }
 }
 
 fn unreachable(lost: &BTreeMap<HostId, String>, all: usize) -> Fail {
-    let mut message = format!("error: {} of {all} hosts cannot be asked for their logs", lost.len());
+    let mut message = format!(
+        "error: {} of {all} hosts cannot be asked for their logs",
+        lost.len()
+    );
     for (host, why) in lost {
         message.push_str(&labelled(host, why));
     }

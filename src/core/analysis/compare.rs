@@ -1,13 +1,17 @@
-//! New instances beside old ones in the same minutes: do they fail more often, or answer more slowly, than chance explains?
+//! New instances beside old ones in the same minutes: do they fail more often, or answer more
+//! slowly, than chance explains?
 //!
-//! Of each side the requests of the newest minute count, or of as much more as it takes for 200 on either side.
+//! Of each side the requests of the newest minute count, or of as much more as it takes for 200 on
+//! either side.
 //!
-//! *Errors.* The new ones fail more often where their rate exceeds that of the old ones by more than is tolerated, and where
-//! equal versions would show such a difference, or a larger one, once in two thousand times at most (Fisher's exact test,
-//! one-sided). Few requests thus must differ much, and many little.
+//! *Errors.* The new ones fail more often where their rate exceeds that of the old ones by more
+//! than is tolerated, and where equal versions would show such a difference, or a larger one, once
+//! in two thousand times at most (Fisher's exact test, one-sided). Few requests thus must differ
+//! much, and many little.
 //!
-//! *Latency.* Only means are known. The new one's exceeds what is tolerated where it does so by more than 5 ms and by more
-//! than 3.3 standard errors, with a spread as wide as the mean itself (as of an exponential distribution).
+//! *Latency.* Only means are known. The new one's exceeds what is tolerated where it does so by
+//! more than 5 ms and by more than 3.3 standard errors, with a spread as wide as the mean itself
+//! (as of an exponential distribution).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -80,7 +84,11 @@ impl Tally {
         self.requests += 1;
         self.errors += u64::from(is_error);
         self.timed += u64::from(!is_error);
-        self.total_ms += if is_error { 0 } else { u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
+        self.total_ms += if is_error {
+            0
+        } else {
+            u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+        };
     }
 
     fn since(self, earlier: Self) -> Self {
@@ -112,16 +120,31 @@ impl Tally {
 }
 
 impl Ledger {
-    /// Takes in what the balancers have counted by now. An instance counts from the first look at it.
+    /// Takes in what the balancers have counted by now. An instance counts from the first look at
+    /// it.
     pub fn look(&mut self, fleet: &Fleet, new: &ReleaseId) {
-        for (id, balancer) in fleet.balancers.iter().filter(|(_, balancer)| balancer.is_reachable()) {
+        for (id, balancer) in fleet
+            .balancers
+            .iter()
+            .filter(|(_, balancer)| balancer.is_reachable())
+        {
             for (slot, server) in &balancer.view.servers {
-                let (Some(counters), Some(instance)) = (server.counters, fleet.instance(slot)) else { continue };
+                let (Some(counters), Some(instance)) = (server.counters, fleet.instance(slot))
+                else {
+                    continue;
+                };
                 let present = (instance.name.clone(), counters);
-                let Some((name, before)) = self.seen.insert((id.clone(), slot.clone()), present) else { continue };
+                let Some((name, before)) = self.seen.insert((id.clone(), slot.clone()), present)
+                else {
+                    continue;
+                };
                 // A balancer that was started anew counts from 0.
                 if name == instance.name && before.requests <= counters.requests {
-                    let side = if instance.release == *new { &mut self.total.new } else { &mut self.total.old };
+                    let side = if instance.release == *new {
+                        &mut self.total.new
+                    } else {
+                        &mut self.total.old
+                    };
                     side.add_counted(&before, &counters);
                 }
             }
@@ -130,14 +153,20 @@ impl Ledger {
 
     /// Takes in one request that ship made itself, where there is no balancer that counts.
     pub fn asked(&mut self, is_new: bool, is_error: bool, took: Duration) {
-        let side = if is_new { &mut self.total.new } else { &mut self.total.old };
+        let side = if is_new {
+            &mut self.total.new
+        } else {
+            &mut self.total.old
+        };
         side.count(is_error, took);
     }
 
     /// What counts now.
     pub fn window(&mut self, now: Time) -> Sides {
-        let since =
-            |earlier: &Sides| Sides { new: self.total.new.since(earlier.new), old: self.total.old.since(earlier.old) };
+        let since = |earlier: &Sides| Sides {
+            new: self.total.new.since(earlier.new),
+            old: self.total.old.since(earlier.old),
+        };
         let is_enough = |(at, earlier): &(Time, Sides)| {
             let sides = since(earlier);
             now.since(*at) >= WINDOW && sides.new.requests.min(sides.old.requests) >= ENOUGH
@@ -149,7 +178,10 @@ impl Ledger {
         if let Some(first) = self.earlier.iter().rposition(is_enough) {
             self.earlier.drain(..first);
         }
-        let sides = self.earlier.front().map_or(self.total, |(_, first)| since(first));
+        let sides = self
+            .earlier
+            .front()
+            .map_or(self.total, |(_, first)| since(first));
         self.earlier.push_back((now, self.total));
         sides
     }
@@ -175,7 +207,11 @@ pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
         old.requests
     );
     if fails_more(new, old, tolerance.error_points.get() / 100.0) {
-        return Measurement { finding: Finding::Failure, detail: errors, value };
+        return Measurement {
+            finding: Finding::Failure,
+            detail: errors,
+            value,
+        };
     }
     let may_tell = new.timed >= least && old.timed >= least;
     if may_tell && is_slower(new, old, 1.0 + tolerance.latency_percent.get() / 100.0) {
@@ -186,9 +222,17 @@ pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
             old.mean_ms(),
             old.timed
         );
-        return Measurement { finding: Finding::Failure, detail, value: Number::new(new.mean_ms()) };
+        return Measurement {
+            finding: Finding::Failure,
+            detail,
+            value: Number::new(new.mean_ms()),
+        };
     }
-    Measurement { finding: Finding::Success, detail: errors, value }
+    Measurement {
+        finding: Finding::Success,
+        detail: errors,
+        value,
+    }
 }
 
 fn fails_more(new: &Tally, old: &Tally, tolerated: f64) -> bool {
@@ -203,21 +247,26 @@ fn is_slower(new: &Tally, old: &Tally, tolerated: f64) -> bool {
     excess > LEAST_MS && excess > STANDARD_ERRORS * standard_error
 }
 
-/// The probability that of as many errors in all at least as many are the new ones', were both versions equal.
+/// The probability that of as many errors in all at least as many are the new ones', were both
+/// versions equal.
 fn chance(new: &Tally, old: &Tally) -> f64 {
     let (all, errors) = (new.requests + old.requests, new.errors + old.errors);
     let most = errors.min(new.requests);
     let ways = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
     // The hypergeometric distribution, from the least likely to the most unlikely of these.
-    let mut term =
-        (ways(errors, new.errors) + ways(all - errors, new.requests - new.errors) - ways(all, new.requests)).exp();
+    let mut term = (ways(errors, new.errors) + ways(all - errors, new.requests - new.errors)
+        - ways(all, new.requests))
+    .exp();
     let mut sum = 0.0;
     for mine in new.errors..=most {
         sum += term;
         if term <= sum * f64::EPSILON {
             break;
         }
-        let (left, right) = (float(errors - mine) * float(new.requests - mine), float(mine + 1));
+        let (left, right) = (
+            float(errors - mine) * float(new.requests - mine),
+            float(mine + 1),
+        );
         term *= left / (right * float((old.requests + mine + 1).saturating_sub(errors)));
     }
     sum.min(1.0)
@@ -239,10 +288,17 @@ fn percent(rate: f64) -> String {
 }
 
 fn requests(count: u64) -> String {
-    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
+    if count == 1 {
+        "1 request".to_owned()
+    } else {
+        format!("{count} requests")
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "beyond 2^53 requests nobody counts exactly")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "beyond 2^53 requests nobody counts exactly"
+)]
 fn float(count: u64) -> f64 {
     count as f64
 }

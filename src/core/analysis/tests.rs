@@ -6,7 +6,11 @@ fn bound(text: &str) -> Bound {
 }
 
 fn analysis(failures: u32, errors: u32, on_inconclusive: OnInconclusive) -> Analysis {
-    let tolerance = Tolerance { error_points: Number::ZERO, latency_percent: Number::ZERO, min_requests: 20 };
+    let tolerance = Tolerance {
+        error_points: Number::ZERO,
+        latency_percent: Number::ZERO,
+        min_requests: 20,
+    };
     Analysis {
         name: "rate".into(),
         way: Way::Compare(tolerance),
@@ -31,7 +35,9 @@ fn record(findings: &str) -> Record {
         (Time(s * 1000), finding)
     });
     found
-        .fold(None, |record, (at, finding)| Some(Record::take(record, at, finding, "it says so")))
+        .fold(None, |record, (at, finding)| {
+            Some(Record::take(record, at, finding, "it says so"))
+        })
         .expect("one at least")
 }
 
@@ -69,20 +75,31 @@ fn a_number_is_told_beside_its_bound() {
     assert_eq!(told(0.048_123, "< 1%"), "4.812% is not < 1%");
     assert_eq!(told(0.999_5, ">= 0.99"), "0.9995 is >= 0.99");
     assert_eq!(told(1_234_567.0, "<2000000"), "1234567 is < 2000000");
-    assert_eq!(Measurement::of(f64::NAN, &bound("< 1")).finding, Finding::Inconclusive);
-    assert_eq!(Measurement::of(f64::INFINITY, &bound("> 1")).finding, Finding::Inconclusive);
+    assert_eq!(
+        Measurement::of(f64::NAN, &bound("< 1")).finding,
+        Finding::Inconclusive
+    );
+    assert_eq!(
+        Measurement::of(f64::INFINITY, &bound("> 1")).finding,
+        Finding::Inconclusive
+    );
 }
 
 #[test]
 fn a_command_passes_by_its_exit_status_or_by_the_number_that_it_prints() {
-    let of = |status, stdout, bound: Option<Bound>| Measurement::of_command(status, stdout, "oh\nno\n", bound.as_ref());
+    let of = |status, stdout, bound: Option<Bound>| {
+        Measurement::of_command(status, stdout, "oh\nno\n", bound.as_ref())
+    };
     let (found, detail) = (|it: &Measurement| it.finding, |it: Measurement| it.detail);
     let few = || Some(bound("< 5"));
     assert_eq!(found(&of(0, "", None)), Finding::Success);
     assert_eq!(found(&of(0, " 4\n", few())), Finding::Success);
     assert_eq!(detail(of(0, "6\n", few())), "6 is not < 5");
     assert_eq!(detail(of(1, "4\n", few())), "exit status 1: 4");
-    assert_eq!(of(0, "many\n", few()), Measurement::error("it prints no number: many"));
+    assert_eq!(
+        of(0, "many\n", few()),
+        Measurement::error("it prints no number: many")
+    );
     assert_eq!(of(2, "", None), Measurement::error("exit status 2: no"));
 }
 
@@ -103,18 +120,35 @@ fn one_failure_more_than_may_be_is_a_breach() {
         ("FI", 1, 0, Fail, true),
     ] {
         let analysis = analysis(failures, errors, on_inconclusive);
-        assert_eq!(analysis.breach(&record(findings)).is_some(), is_breach, "{findings} {failures} {errors}");
-        assert_eq!(Analysis { dry_run: true, ..analysis }.breach(&record(findings)), None, "{findings}");
+        assert_eq!(
+            analysis.breach(&record(findings)).is_some(),
+            is_breach,
+            "{findings} {failures} {errors}"
+        );
+        assert_eq!(
+            Analysis {
+                dry_run: true,
+                ..analysis
+            }
+            .breach(&record(findings)),
+            None,
+            "{findings}"
+        );
     }
     let told = analysis(1, 4, Pass).breach(&record("FF"));
-    assert_eq!(told.as_deref(), Some("rate: it says so (2 failed, 1 may be)"));
+    assert_eq!(
+        told.as_deref(),
+        Some("rate: it says so (2 failed, 1 may be)")
+    );
 }
 
 #[test]
 fn a_step_is_held_until_something_was_told_since_it_was_reached() {
     use OnInconclusive::{Fail, Hold, Pass};
     let holds = |findings, reached_s: u64, on_inconclusive| {
-        analysis(9, 9, on_inconclusive).holds(Some(&record(findings)), Time(reached_s * 1000)).is_some()
+        analysis(9, 9, on_inconclusive)
+            .holds(Some(&record(findings)), Time(reached_s * 1000))
+            .is_some()
     };
     assert!(holds("SS", 3, Pass), "not measured since");
     assert!(!holds("SS", 2, Pass));
@@ -124,6 +158,16 @@ fn a_step_is_held_until_something_was_told_since_it_was_reached() {
     assert!(holds("SI", 0, Hold));
     assert!(!holds("SI", 0, Fail));
     let analysis = analysis(0, 0, Hold);
-    assert_eq!(analysis.holds(None, Time(0)).as_deref(), Some("rate is to be measured"));
-    assert_eq!(Analysis { dry_run: true, ..analysis }.holds(None, Time(0)), None);
+    assert_eq!(
+        analysis.holds(None, Time(0)).as_deref(),
+        Some("rate is to be measured")
+    );
+    assert_eq!(
+        Analysis {
+            dry_run: true,
+            ..analysis
+        }
+        .holds(None, Time(0)),
+        None
+    );
 }

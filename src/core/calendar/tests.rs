@@ -10,8 +10,15 @@ fn at(text: &str) -> Time {
 }
 
 fn hours(windows: &[&str], now: &str) -> Hours {
-    let windows: Vec<Window> = windows.iter().map(|text| text.parse().expect("a window")).collect();
-    Hours { openings: openings(&windows, &zurich(), at(now)), are_limited: true, ..Hours::default() }
+    let windows: Vec<Window> = windows
+        .iter()
+        .map(|text| text.parse().expect("a window"))
+        .collect();
+    Hours {
+        openings: openings(&windows, &zurich(), at(now)),
+        are_limited: true,
+        ..Hours::default()
+    }
 }
 
 fn refusal(windows: &[&str], now: &str, takes_s: u64) -> Option<String> {
@@ -25,14 +32,23 @@ fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
     assert_eq!(refusal(night, "2026-11-26T01:00:00Z", 3 * 3600), None);
     assert_eq!(
         refusal(night, "2026-11-26T03:56:00Z", 300).as_deref(),
-        Some("window 02:00-05:00 Europe/Zurich closes in 4m, and what would begin now takes 5m at least")
+        Some(
+            "window 02:00-05:00 Europe/Zurich closes in 4m, and what would begin now takes 5m at \
+             least"
+        )
     );
     assert_eq!(
         refusal(night, "2026-11-26T00:59:00Z", 0).as_deref(),
         Some("it is outside of the windows; 02:00-05:00 Europe/Zurich opens in 1m")
     );
-    assert!(refusal(night, "2026-11-26T04:00:00Z", 0).is_some(), "its end is no part of it");
-    assert_eq!(Hours::default().refusal(at("2026-11-26T12:00:00Z"), Duration::MAX), None);
+    assert!(
+        refusal(night, "2026-11-26T04:00:00Z", 0).is_some(),
+        "its end is no part of it"
+    );
+    assert_eq!(
+        Hours::default().refusal(at("2026-11-26T12:00:00Z"), Duration::MAX),
+        None
+    );
 }
 
 #[test]
@@ -40,19 +56,40 @@ fn a_window_may_span_midnight_and_belong_to_some_days() {
     // 2026-11-27 is a Friday.
     let weekend = &["Fri,Sat 22:00-06:00"];
     assert_eq!(refusal(weekend, "2026-11-27T22:00:00Z", 0), None);
-    assert_eq!(refusal(weekend, "2026-11-28T04:59:00Z", 0), None, "still Friday's");
-    assert!(refusal(weekend, "2026-11-27T04:00:00Z", 0).is_some(), "Thursday has none");
+    assert_eq!(
+        refusal(weekend, "2026-11-28T04:59:00Z", 0),
+        None,
+        "still Friday's"
+    );
+    assert!(
+        refusal(weekend, "2026-11-27T04:00:00Z", 0).is_some(),
+        "Thursday has none"
+    );
     assert!(refusal(&["Mon-Fri 02:00-05:00"], "2026-11-28T02:00:00Z", 0).is_some());
-    assert_eq!(refusal(&["Sat-Mon 00:00-24:00"], "2026-11-29T22:59:00Z", 7200), None, "one follows the other");
+    assert_eq!(
+        refusal(&["Sat-Mon 00:00-24:00"], "2026-11-29T22:59:00Z", 7200),
+        None,
+        "one follows the other"
+    );
 }
 
 #[test]
 fn where_clocks_are_put_forward_the_hour_that_is_missing_is_no_time_to_deploy_in() {
     // On 2026-03-29 at 01:00Z it is 03:00 at once.
-    assert_eq!(hours(&["02:00-05:00"], "2026-03-29T00:00:00Z").openings[1].from, at("2026-03-29T01:00:00Z"));
-    assert_eq!(refusal(&["02:00-05:00"], "2026-03-29T01:00:00Z", 2 * 3600), None);
-    assert!(refusal(&["02:00-05:00"], "2026-03-29T01:00:00Z", 2 * 3600 + 1).is_some(), "it is an hour shorter");
-    let said = refusal(&["02:00-03:00"], "2026-03-29T00:59:00Z", 0).expect("this night has no such window");
+    assert_eq!(
+        hours(&["02:00-05:00"], "2026-03-29T00:00:00Z").openings[1].from,
+        at("2026-03-29T01:00:00Z")
+    );
+    assert_eq!(
+        refusal(&["02:00-05:00"], "2026-03-29T01:00:00Z", 2 * 3600),
+        None
+    );
+    assert!(
+        refusal(&["02:00-05:00"], "2026-03-29T01:00:00Z", 2 * 3600 + 1).is_some(),
+        "it is an hour shorter"
+    );
+    let said = refusal(&["02:00-03:00"], "2026-03-29T00:59:00Z", 0)
+        .expect("this night has no such window");
     assert!(said.ends_with("opens in 23h1m"), "{said}");
 }
 
@@ -60,9 +97,16 @@ fn where_clocks_are_put_forward_the_hour_that_is_missing_is_no_time_to_deploy_in
 fn where_clocks_are_put_back_the_window_is_as_much_longer() {
     // On 2026-10-25 at 01:00Z it is 02:00 once more.
     let night = hours(&["02:00-05:00"], "2026-10-25T00:30:00Z");
-    let tonight = night.openings.iter().find(|opening| opening.from == at("2026-10-25T00:00:00Z")).expect("tonight");
+    let tonight = night
+        .openings
+        .iter()
+        .find(|opening| opening.from == at("2026-10-25T00:00:00Z"))
+        .expect("tonight");
     assert_eq!(tonight.until, at("2026-10-25T04:00:00Z"));
-    assert_eq!(night.refusal(at("2026-10-25T00:30:00Z"), Duration::from_mins(210)), None);
+    assert_eq!(
+        night.refusal(at("2026-10-25T00:30:00Z"), Duration::from_mins(210)),
+        None
+    );
 }
 
 #[test]
@@ -72,5 +116,8 @@ fn what_is_no_window_is_told_why() {
     assert_eq!(wrong("2-5"), "`2` is no time of a day");
     assert_eq!(wrong("02:00-25:00"), "`25:00` is no time of a day");
     assert_eq!(wrong("Mo 02:00-05:00"), "`Mo` is none of Mon, Tue, … Sun");
-    assert_eq!(wrong("Mon 02:00-05:00 UTC"), "it is not of the form `[DAYS ]HH:MM-HH:MM`");
+    assert_eq!(
+        wrong("Mon 02:00-05:00 UTC"),
+        "it is not of the form `[DAYS ]HH:MM-HH:MM`"
+    );
 }

@@ -4,7 +4,10 @@ use crate::core::migration::Migration;
 use crate::core::names::Revision;
 use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
 
-fn definition(hooks: &[(HookPoint, HookSite)], migrations: &[(&str, MigrationKind, bool)]) -> Definition {
+fn definition(
+    hooks: &[(HookPoint, HookSite)],
+    migrations: &[(&str, MigrationKind, bool)],
+) -> Definition {
     let second = Duration::from_secs(1);
     Definition {
         service: "page".into(),
@@ -28,7 +31,12 @@ fn definition(hooks: &[(HookPoint, HookSite)], migrations: &[(&str, MigrationKin
         liveness: None,
         hooks: hooks
             .iter()
-            .map(|(on, at)| Hook { on: *on, at: *at, command: vec![format!("./{on}")], timeout: second })
+            .map(|(on, at)| Hook {
+                on: *on,
+                at: *at,
+                command: vec![format!("./{on}")],
+                timeout: second,
+            })
             .collect(),
         migrations: migrations
             .iter()
@@ -41,7 +49,12 @@ fn definition(hooks: &[(HookPoint, HookSite)], migrations: &[(&str, MigrationKin
                 by_hand: *by_hand,
             })
             .collect(),
-        artifact: Artifact { form: ArtifactForm::TarGz, sha256: String::new(), size_bytes: 0, strip_components: 0 },
+        artifact: Artifact {
+            form: ArtifactForm::TarGz,
+            sha256: String::new(),
+            size_bytes: 0,
+            strip_components: 0,
+        },
         secrets_sha256: None,
     }
 }
@@ -66,7 +79,10 @@ fn chores_come_in_the_order_of_a_rollout_and_what_was_made_is_none() {
         ],
     );
     let made = BTreeSet::from(["old".to_owned()]);
-    let names: Vec<_> = chores(&definition, &made).into_iter().map(|chore| (chore.name, chore.due)).collect();
+    let names: Vec<_> = chores(&definition, &made)
+        .into_iter()
+        .map(|chore| (chore.name, chore.due))
+        .collect();
     let expected = [
         ("before_all", Due::Before),
         ("before_all 2", Due::Before),
@@ -80,12 +96,23 @@ fn chores_come_in_the_order_of_a_rollout_and_what_was_made_is_none() {
 
 #[test]
 fn what_is_older_than_a_contract_and_does_not_know_it_must_not_run_any_more() {
-    let made = [Contracted { id: "drop-name".into(), revision: Revision(5), version: "0.9".into() }];
+    let made = [Contracted {
+        id: "drop-name".into(),
+        revision: Revision(5),
+        version: "0.9".into(),
+    }];
     let old = definition(&[], &[]);
     let why = past_contract(&old, Some(Revision(4)), &made).expect("it is older");
-    assert!(why.contains("the contract \"drop-name\", which was made with 0.9 (revision 5)"), "{why}");
+    assert!(
+        why.contains("the contract \"drop-name\", which was made with 0.9 (revision 5)"),
+        "{why}"
+    );
     assert_eq!(past_contract(&old, Some(Revision(5)), &made), None);
-    assert_eq!(past_contract(&old, None, &made), None, "a new release is meant to fit");
+    assert_eq!(
+        past_contract(&old, None, &made),
+        None,
+        "a new release is meant to fit"
+    );
     let knows = definition(&[], &[("drop-name", MigrationKind::Contract, false)]);
     assert_eq!(past_contract(&knows, Some(Revision(4)), &made), None);
     assert_eq!(past_contract(&old, Some(Revision(4)), &[]), None);

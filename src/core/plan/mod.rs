@@ -1,8 +1,9 @@
 //! The whole policy of a rollout: from what is wanted and what is seen to what is done next.
 //!
-//! It follows Kubernetes' Deployment controller (`pkg/controller/deployment/rolling.go`), with two differences.
-//! What is not known counts against the rollout, because here the controller may die and its last order land late.
-//! And a failure has a consequence: the rollout turns back, or stands still for a person.
+//! It follows Kubernetes' Deployment controller (`pkg/controller/deployment/rolling.go`), with two
+//! differences. What is not known counts against the rollout, because here the controller may die
+//! and its last order land late. And a failure has a consequence: the rollout turns back, or stands
+//! still for a person.
 
 mod chore;
 mod end;
@@ -33,8 +34,8 @@ use super::step::Step;
 use super::time::Time;
 use super::traffic::Stream;
 
-/// How much longer than the progress deadline a host waits before it brings an old instance back by itself: what ship
-/// decides at the deadline comes first.
+/// How much longer than the progress deadline a host waits before it brings an old instance back by
+/// itself: what ship decides at the deadline comes first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
 /// What to do now.
@@ -42,7 +43,8 @@ const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 pub struct Plan {
     /// Orders to give, at most one a host.
     pub actions: Vec<Action>,
-    /// Hosts to be looked at at once: the next decision needs to know that the processes there still run.
+    /// Hosts to be looked at at once: the next decision needs to know that the processes there
+    /// still run.
     pub looks: BTreeSet<HostId>,
     /// For every host without an order, why not.
     pub holds: BTreeMap<HostId, Hold>,
@@ -80,19 +82,41 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let spare = census.available.saturating_sub(budget.min_available());
     let actions = BTreeMap::new();
     let (looks, confirmed) = (BTreeSet::new(), census.confirmed);
-    let mut draft =
-        Draft { spec, budget, rollout, fleet, census: &census, now, actions, spare, confirmed, looks, closing: None };
+    let mut draft = Draft {
+        spec,
+        budget,
+        rollout,
+        fleet,
+        census: &census,
+        now,
+        actions,
+        spare,
+        confirmed,
+        looks,
+        closing: None,
+    };
     draft.closing = draft.closing();
     let next = draft.decide();
     draft.look_after_soak();
-    let actions = census.hosts.iter().filter_map(|host| draft.actions.get(host.id)).cloned().collect();
+    let actions = census
+        .hosts
+        .iter()
+        .filter_map(|host| draft.actions.get(host.id))
+        .cloned()
+        .collect();
     let holds = census
         .hosts
         .iter()
         .filter(|host| !draft.actions.contains_key(host.id))
         .map(|host| (host.id.clone(), draft.hold(host, &next)))
         .collect();
-    Plan { actions, looks: draft.looks, holds, progress: census.progress(spec, rollout), next }
+    Plan {
+        actions,
+        looks: draft.looks,
+        holds,
+        progress: census.progress(spec, rollout),
+        next,
+    }
 }
 
 struct Draft<'a> {
@@ -129,13 +153,25 @@ impl Draft<'_> {
             return self.once_all_has_ended(outcome);
         }
         // Who asked to go back before it ended means it, also where all is in place by now.
-        if let Some(by) = self.rollout.aborted.as_ref().filter(|_| !self.is_backwards()) {
+        if let Some(by) = self
+            .rollout
+            .aborted
+            .as_ref()
+            .filter(|_| !self.is_backwards())
+        {
             let waited = Duration::ZERO;
-            let failure = Failure { kind: FailureKind::Aborted, host: None, slot: None, detail: by.clone(), waited };
+            let failure = Failure {
+                kind: FailureKind::Aborted,
+                host: None,
+                slot: None,
+                detail: by.clone(),
+                waited,
+            };
             return self.consequence(failure);
         }
         // The last request may fail when all is in place already.
-        let has_failed = self.lost_requests().is_some() || !self.is_backwards() && self.exited_instance().is_some();
+        let has_failed = self.lost_requests().is_some()
+            || !self.is_backwards() && self.exited_instance().is_some();
         if self.is_complete() && self.step().is_none() && !has_failed {
             if !self.saw_all_started() {
                 return Next::Wake(self.now + SIGHTING_LASTS);
@@ -148,7 +184,8 @@ impl Draft<'_> {
                 return next;
             }
             self.prune();
-            // An order of an earlier controller may still be on its way, though all is in place now.
+            // An order of an earlier controller may still be on its way, though all is in place
+            // now.
             self.claim();
             return self.once_all_has_ended(match &self.rollout.scaling {
                 Some(scaling) => (*scaling.then).clone(),
@@ -192,21 +229,32 @@ impl Draft<'_> {
         if !has_ended {
             return Next::AwaitInFlight;
         }
-        self.chore_at_the_end(&outcome).unwrap_or(Next::Finish(outcome))
+        self.chore_at_the_end(&outcome)
+            .unwrap_or(Next::Finish(outcome))
     }
 
     /// Why nothing new is begun at all.
     fn standstill(&self) -> Option<Outcome> {
         let refused = self.rollout.fenced.clone();
-        let newer = || self.census.hosts.iter().find(|host| host.epoch() > self.rollout.epoch);
-        if let Some((host, seen)) = refused.or_else(|| newer().map(|host| (host.id.clone(), host.epoch()))) {
+        let newer = || {
+            self.census
+                .hosts
+                .iter()
+                .find(|host| host.epoch() > self.rollout.epoch)
+        };
+        if let Some((host, seen)) =
+            refused.or_else(|| newer().map(|host| (host.id.clone(), host.epoch())))
+        {
             return Some(Outcome::Fenced { host, seen });
         }
         if self.rollout.interrupted {
             return Some(Outcome::Interrupted);
         }
         if let Some((by, since)) = &self.rollout.paused {
-            return Some(Outcome::Paused { by: by.clone(), since: *since });
+            return Some(Outcome::Paused {
+                by: by.clone(),
+                since: *since,
+            });
         }
         match &self.rollout.direction {
             Direction::Held { why, .. } => Some(Outcome::Held { why: why.clone() }),
@@ -218,66 +266,96 @@ impl Draft<'_> {
         matches!(self.rollout.direction, Direction::Back(_))
     }
 
-    // ── the way there ──────────────────────────────────────────────────────────────────────────────────────────────
+    // ── the way there ────────────────────────────────────────────────────────────────────────────
 
     /// Orders what must be there before anything is started or stopped; says whether it is.
     ///
-    /// Every host must refuse late orders of an earlier controller, and before the first start the release must lie
-    /// everywhere: what can fail without touching the service fails first. On a host that was lost before it refused
-    /// such orders, one of them may start or stop something at any time, and no count could be trusted.
+    /// Every host must refuse late orders of an earlier controller, and before the first start the
+    /// release must lie everywhere: what can fail without touching the service fails first. On a
+    /// host that was lost before it refused such orders, one of them may start or stop something at
+    /// any time, and no count could be trusted.
     fn prepare(&mut self) -> bool {
         let target = self.rollout.target_release();
-        let unclaimed =
-            |host: &HostCount<'_>| host.takes_part() && !host.is_reachable() && host.epoch() < self.rollout.epoch;
+        let unclaimed = |host: &HostCount<'_>| {
+            host.takes_part() && !host.is_reachable() && host.epoch() < self.rollout.epoch
+        };
         let mut ready = !self.census.hosts.iter().any(unclaimed) && self.lost_balancer().is_none();
         for host in self.census.hosts.iter().filter(|host| host.is_reachable()) {
             let Some(seen) = host.host else { continue };
-            let lacks_release = host.may_carry() && !self.stages_on_demand() && !seen.releases.contains(target);
+            let lacks_release =
+                host.may_carry() && !self.stages_on_demand() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
             let may_take_one = host.busy.is_none() && !self.has_failed(host.id);
             let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
             ready &= is_ready || !host.takes_part();
             if lacks_release && may_take_one {
-                self.order(Action::Stage { host: host.id.clone(), release: target.clone() });
+                self.order(Action::Stage {
+                    host: host.id.clone(),
+                    release: target.clone(),
+                });
             } else if (lacks_claim || host.is_unsettled) && may_take_one {
                 // It waits for what is still at work there, and tells what has come of it.
-                self.order(Action::Claim { host: host.id.clone() });
+                self.order(Action::Claim {
+                    host: host.id.clone(),
+                });
             }
         }
         ready
     }
 
     fn has_failed(&self, host: &HostId) -> bool {
-        self.rollout.failed.iter().any(|failed| failed.action.host() == host && failed.action.slot().is_none())
+        self.rollout
+            .failed
+            .iter()
+            .any(|failed| failed.action.host() == host && failed.action.slot().is_none())
     }
 
     /// An instance whose process has ended serves nobody: its slot is wanted.
     fn clear_dead(&mut self) {
-        let dead = self.census.instances().filter(|(_, counted)| !counted.is_running && !counted.is_stopping);
+        let dead = self
+            .census
+            .instances()
+            .filter(|(_, counted)| !counted.is_running && !counted.is_stopping);
         for (host, counted) in dead {
             self.stop(host, counted, StopReason::Dead);
         }
     }
 
-    /// Kubernetes' scaling up: `min(replicas + surge − running, replicas − new)`, spread over the hosts.
+    /// Kubernetes' scaling up: `min(replicas + surge − running, replicas − new)`, spread over the
+    /// hosts.
     fn start_new(&mut self) {
-        let room = self.budget.max_running().saturating_sub(self.census.running);
+        let room = self
+            .budget
+            .max_running()
+            .saturating_sub(self.census.running);
         let room = room.min(self.new_limit().saturating_sub(self.census.new));
-        let room = if self.closing.is_some() { room.min(self.room_to_close()) } else { room };
+        let room = if self.closing.is_some() {
+            room.min(self.room_to_close())
+        } else {
+            room
+        };
         let missing = self.census.missing();
-        let releases = missing.iter().flat_map(|(release, count)| std::iter::repeat_n(*release, *count as usize));
+        let releases = missing
+            .iter()
+            .flat_map(|(release, count)| std::iter::repeat_n(*release, *count as usize));
         let staging = self.staging_for_a_start();
         let releases: Vec<_> = releases.take(room as usize).skip(staging).collect();
         if releases.is_empty() {
             return;
         }
-        let offers = |host: &HostCount<'_>| missing.keys().any(|release| self.free_slot(host, release).is_some());
+        let offers = |host: &HostCount<'_>| {
+            missing
+                .keys()
+                .any(|release| self.free_slot(host, release).is_some())
+        };
         let mut places: Vec<_> = self
             .census
             .hosts
             .iter()
             .enumerate()
-            .filter(|(_, host)| host.is_idle() && !self.actions.contains_key(host.id) && !self.has_failed(host.id))
+            .filter(|(_, host)| {
+                host.is_idle() && !self.actions.contains_key(host.id) && !self.has_failed(host.id)
+            })
             .filter(|(_, host)| offers(host))
             .map(|(order, host)| (host.new, host.running, order))
             .collect();
@@ -291,25 +369,31 @@ impl Draft<'_> {
         for release in releases {
             // Each release has its own ports: the first host that has one of them free.
             let census = self.census;
-            let found = places
-                .iter()
-                .enumerate()
-                .find_map(|(at, (.., order))| Some((at, *order, self.free_slot(&census.hosts[*order], release)?)));
-            let Some((at, order, slot)) = found else { continue };
+            let found = places.iter().enumerate().find_map(|(at, (.., order))| {
+                Some((at, *order, self.free_slot(&census.hosts[*order], release)?))
+            });
+            let Some((at, order, slot)) = found else {
+                continue;
+            };
             places.remove(at);
             // On the way back a host may never have had the release.
-            let is_there = census.hosts[order].host.is_some_and(|host| host.releases.contains(release));
+            let is_there = census.hosts[order]
+                .host
+                .is_some_and(|host| host.releases.contains(release));
             let release = release.clone();
             self.order(if is_there {
                 Action::Start { slot, release }
             } else {
-                Action::Stage { host: slot.host, release }
+                Action::Stage {
+                    host: slot.host,
+                    release,
+                }
             });
         }
     }
 
-    /// One more where there are fewer, so that a host that was lost and is back carries its part again: the surplus then
-    /// goes from where there are most.
+    /// One more where there are fewer, so that a host that was lost and is back carries its part
+    /// again: the surplus then goes from where there are most.
     fn even_out(&mut self) {
         let census = self.census;
         // Only where all serve: one that is still to become ready would be the first surplus to go.
@@ -321,7 +405,10 @@ impl Draft<'_> {
             return;
         }
         if let Some(slot) = self.lightest() {
-            self.order(Action::Start { slot, release: self.rollout.target_release().clone() });
+            self.order(Action::Start {
+                slot,
+                release: self.rollout.target_release().clone(),
+            });
         }
     }
 
@@ -330,11 +417,19 @@ impl Draft<'_> {
         if self.budget.surge == 0 || self.stages_on_demand() {
             return None;
         }
-        let carriers = || self.census.hosts.iter().filter(|host| host.may_carry() && host.is_idle());
+        let carriers = || {
+            self.census
+                .hosts
+                .iter()
+                .filter(|host| host.may_carry() && host.is_idle())
+        };
         let most = carriers().map(|host| host.new).max()?;
         // None differs from another by more than one.
-        let may_carry = |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
-        let light = carriers().filter(|host| host.new + 1 < most).filter(may_carry);
+        let may_carry =
+            |host: &&HostCount<'_>| host.running == host.new && !self.has_failed(host.id);
+        let light = carriers()
+            .filter(|host| host.new + 1 < most)
+            .filter(may_carry);
         let target = self.rollout.target_release();
         let places = light.filter_map(|host| Some((host.new, self.free_slot(host, target)?)));
         places.min_by_key(|(new, _)| *new).map(|(_, slot)| slot)
@@ -347,17 +442,27 @@ impl Draft<'_> {
 
     /// Hosts that are getting a release because a start is to follow.
     fn staging_for_a_start(&self) -> usize {
-        let stages = |host: &&HostCount<'_>| self.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }));
+        let stages = |host: &&HostCount<'_>| {
+            self.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
+        };
         self.census.hosts.iter().filter(stages).count()
     }
 
     /// Instances of the target that each host carries when they are spread evenly.
     fn fair_share(&self) -> u32 {
-        let hosts = self.census.hosts.iter().filter(|host| host.may_carry() && host.is_reachable()).count();
-        self.census.desired.div_ceil(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
+        let hosts = self
+            .census
+            .hosts
+            .iter()
+            .filter(|host| host.may_carry() && host.is_reachable())
+            .count();
+        self.census
+            .desired
+            .div_ceil(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
     }
 
-    /// Kubernetes' scaling down: unhealthy old instances first, then healthy ones while enough are available.
+    /// Kubernetes' scaling down: unhealthy old instances first, then healthy ones while enough are
+    /// available.
     fn stop_old(&mut self) {
         let mut allowance = self.max_down().min(self.old_to_spare());
         if self.closing.is_some() {
@@ -380,8 +485,10 @@ impl Draft<'_> {
             };
             allowance -= u32::from(self.stop(host, counted, why));
         }
-        // First where the new one already stands beside the old: that frees a double load, and keeps the spread.
-        let (doubled, single): (Vec<_>, Vec<_>) = healthy.into_iter().partition(|(host, _)| host.new > 0);
+        // First where the new one already stands beside the old: that frees a double load, and
+        // keeps the spread.
+        let (doubled, single): (Vec<_>, Vec<_>) =
+            healthy.into_iter().partition(|(host, _)| host.new > 0);
         for (host, counted) in doubled.into_iter().chain(single) {
             if allowance == 0 {
                 return;
@@ -390,14 +497,18 @@ impl Draft<'_> {
         }
     }
 
-    /// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones in place.
+    /// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones
+    /// in place.
     fn max_down(&self) -> u32 {
         let total = self.census.running.saturating_sub(self.census.stopping);
         let new_unavailable = self.census.new.saturating_sub(self.census.new_available);
-        total.saturating_sub(self.budget.min_available()).saturating_sub(new_unavailable)
+        total
+            .saturating_sub(self.budget.min_available())
+            .saturating_sub(new_unavailable)
     }
 
-    /// More instances of a release than are wanted (after scaling down, or on the way back): the idle ones first.
+    /// More instances of a release than are wanted (after scaling down, or on the way back): the
+    /// idle ones first.
     fn stop_surplus(&mut self) {
         for (release, surplus) in self.census.surplus() {
             self.stop_surplus_of(release, surplus);
@@ -405,7 +516,8 @@ impl Draft<'_> {
     }
 
     fn stop_surplus_of(&mut self, release: &ReleaseId, mut surplus: u32) {
-        // What was started just now is there for a reason, and goes only if there are not enough others.
+        // What was started just now is there for a reason, and goes only if there are not enough
+        // others.
         let is_young = |counted: &Counted<'_>| {
             !counted.is_available
                 && !counted.is_stopping
@@ -415,13 +527,26 @@ impl Draft<'_> {
         let mut candidates: Vec<_> = self
             .census
             .instances()
-            .filter(|(_, counted)| counted.is_new && counted.is_running && counted.instance.release == *release)
+            .filter(|(_, counted)| {
+                counted.is_new && counted.is_running && counted.instance.release == *release
+            })
             .enumerate()
             .map(|(order, (host, counted))| {
-                (counted.is_available, std::cmp::Reverse(host.new), std::cmp::Reverse(order), host, counted)
+                (
+                    counted.is_available,
+                    std::cmp::Reverse(host.new),
+                    std::cmp::Reverse(order),
+                    host,
+                    counted,
+                )
             })
             .collect();
-        if candidates.iter().filter(|candidate| !is_young(candidate.4)).count() >= surplus as usize {
+        if candidates
+            .iter()
+            .filter(|candidate| !is_young(candidate.4))
+            .count()
+            >= surplus as usize
+        {
             candidates.retain(|candidate| !is_young(candidate.4));
         }
         candidates.sort_by_key(|candidate| (candidate.0, candidate.1, candidate.2));
@@ -434,20 +559,27 @@ impl Draft<'_> {
         }
     }
 
-    /// Orders a stop if the host can take one and, where the instance serves, enough others do; says whether. What may
-    /// get requests is drained first.
+    /// Orders a stop if the host can take one and, where the instance serves, enough others do;
+    /// says whether. What may get requests is drained first.
     fn stop(&mut self, host: &HostCount<'_>, counted: &Counted<'_>, why: StopReason) -> bool {
-        let slot = Slot { host: host.id.clone(), port: counted.port };
+        let slot = Slot {
+            host: host.id.clone(),
+            port: counted.port,
+        };
         let cost = u32::from(counted.is_available);
-        // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
+        // What nobody has asked yet may be the one that serves: then those known to serve must
+        // suffice.
         let covered = !counted.is_in_doubt || self.census.available >= self.budget.min_available();
-        let may_stop = host.is_idle() && covered && cost <= self.spare && !self.has_failed_to_stop(counted);
+        let may_stop =
+            host.is_idle() && covered && cost <= self.spare && !self.has_failed_to_stop(counted);
         if !may_stop {
             return false;
         }
         let confirmed_cost = u32::from(self.census.is_confirmed(counted));
         let relies_on_others = counted.is_available || counted.is_in_doubt;
-        if relies_on_others && self.confirmed.saturating_sub(confirmed_cost) < self.budget.min_available() {
+        if relies_on_others
+            && self.confirmed.saturating_sub(confirmed_cost) < self.budget.min_available()
+        {
             self.look_at_unconfirmed();
             return false;
         }
@@ -458,10 +590,24 @@ impl Draft<'_> {
                 Process::Ended { how } => Some(how.clone()),
                 Process::Running => None,
             };
-            self.order(Action::Stop { slot, instance, why, restore_after, ended })
+            self.order(Action::Stop {
+                slot,
+                instance,
+                why,
+                restore_after,
+                ended,
+            })
         } else {
-            let keep = if cost > 0 { self.budget.min_available() } else { 0 };
-            self.order(Action::Drain { slot, instance, keep })
+            let keep = if cost > 0 {
+                self.budget.min_available()
+            } else {
+                0
+            };
+            self.order(Action::Drain {
+                slot,
+                instance,
+                keep,
+            })
         };
         if ordered {
             self.spare -= cost;
@@ -473,11 +619,14 @@ impl Draft<'_> {
     /// An instance that cannot be stopped: tried once, on a host that is left behind for it.
     fn has_failed_to_stop(&self, counted: &Counted<'_>) -> bool {
         let is_its_stop = |action: &Action| matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if *instance == counted.instance.name);
-        self.rollout.failed.iter().any(|failed| is_its_stop(&failed.action))
+        self.rollout
+            .failed
+            .iter()
+            .any(|failed| is_its_stop(&failed.action))
     }
 
-    /// Where an instance must go before another serves in its place, its host brings it back by itself if nobody says in
-    /// time that all is well: the controller may be gone by then.
+    /// Where an instance must go before another serves in its place, its host brings it back by
+    /// itself if nobody says in time that all is well: the controller may be gone by then.
     fn restore_after(&self, counted: &Counted<'_>, why: StopReason) -> Option<Duration> {
         let others = self.spare.saturating_sub(u32::from(counted.is_available));
         let left = self.budget.min_available() + others;
@@ -488,7 +637,8 @@ impl Draft<'_> {
         in_place.then(|| takes + self.patience() + RESTORE_MARGIN)
     }
 
-    /// By when ship itself has decided about a slot whose host would bring the old instance back at that time.
+    /// By when ship itself has decided about a slot whose host would bring the old instance back at
+    /// that time.
     fn must_decide_by(fires: Time) -> Time {
         fires - RESTORE_MARGIN
     }
@@ -504,25 +654,46 @@ impl Draft<'_> {
         }
     }
 
-    // ── why not ────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── why not ──────────────────────────────────────────────────────────────────────────────────
 
     fn hold(&self, host: &HostCount<'_>, next: &Next) -> Hold {
-        if let Some(failure) = self.rollout.quarantined.get(host.id).filter(|_| !host.takes_part()) {
-            return Hold::LeftBehind { why: failure.to_string() };
+        if let Some(failure) = self
+            .rollout
+            .quarantined
+            .get(host.id)
+            .filter(|_| !host.takes_part())
+        {
+            return Hold::LeftBehind {
+                why: failure.to_string(),
+            };
         }
         match &host.host.map(|seen| &seen.reach) {
-            Some(Reach::Lost { since, why }) => return Hold::Unreachable { since: *since, why: why.clone() },
+            Some(Reach::Lost { since, why }) => {
+                return Hold::Unreachable {
+                    since: *since,
+                    why: why.clone(),
+                };
+            }
             Some(Reach::NotSeen) | None => return Hold::NotSeen,
             Some(Reach::Reachable) => {}
         }
         if let Some(action) = host.busy {
-            return Hold::Busy { action: action.clone() };
+            return Hold::Busy {
+                action: action.clone(),
+            };
         }
         if let Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) = next {
             match self.standstill() {
-                Some(outcome) => return Hold::Standstill { outcome: outcome.word() },
-                None if self.is_complete() && self.rollout.scaling.is_none() => return at_rest(host),
-                // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
+                Some(outcome) => {
+                    return Hold::Standstill {
+                        outcome: outcome.word(),
+                    };
+                }
+                None if self.is_complete() && self.rollout.scaling.is_none() => {
+                    return at_rest(host);
+                }
+                // It fails, and waits for what is in flight elsewhere: this host still lacks what
+                // it lacks.
                 None => {}
             }
         }
@@ -532,17 +703,27 @@ impl Draft<'_> {
         if let Some(hold) = self.gate_hold() {
             return hold;
         }
-        let mine = |wanted: fn(&Counted<'_>) -> bool| host.instances.iter().find(|counted| wanted(counted));
+        let mine = |wanted: fn(&Counted<'_>) -> bool| {
+            host.instances.iter().find(|counted| wanted(counted))
+        };
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_ready) {
             let answer = counted.instance.health.last_answer().map(str::to_owned);
-            return Hold::WaitsForReady { port: counted.port, answer };
+            return Hold::WaitsForReady {
+                port: counted.port,
+                answer,
+            };
         }
-        if let Some(counted) = mine(|counted| counted.is_new && counted.stream == Stream::Objected) {
+        if let Some(counted) = mine(|counted| counted.is_new && counted.stream == Stream::Objected)
+        {
             return Hold::WaitsForBalancer { port: counted.port };
         }
         if let Some(counted) = mine(|counted| counted.is_new && !counted.is_available) {
-            let until = counted.instance.health.ready_since.unwrap_or(self.now) + self.spec.min_ready;
-            return Hold::Soaks { port: counted.port, until };
+            let until =
+                counted.instance.health.ready_since.unwrap_or(self.now) + self.spec.min_ready;
+            return Hold::Soaks {
+                port: counted.port,
+                until,
+            };
         }
         if let Some(hold) = self.waits_to_retry(host) {
             return hold;
@@ -564,7 +745,8 @@ impl Draft<'_> {
     fn arithmetic(&self) -> String {
         let budget = &self.budget;
         format!(
-            "{} of {} replicas updated, {} available (at least {} must stay), {} running (at most {} may)",
+            "{} of {} replicas updated, {} available (at least {} must stay), {} running (at most \
+             {} may)",
             self.census.new,
             budget.replicas,
             self.census.available,
@@ -577,5 +759,9 @@ impl Draft<'_> {
 
 /// What is said of a host that needs nothing.
 fn at_rest(host: &HostCount<'_>) -> Hold {
-    if host.offers_slots { Hold::UpToDate } else { Hold::Drained }
+    if host.offers_slots {
+        Hold::UpToDate
+    } else {
+        Hold::Drained
+    }
 }

@@ -1,4 +1,5 @@
-//! Steps: how many new instances there may be by now, and whether the rollout may go on to the next.
+//! Steps: how many new instances there may be by now, and whether the rollout may go on to the
+//! next.
 
 use super::{Draft, Next};
 use crate::core::event::Verb;
@@ -8,21 +9,32 @@ use crate::core::step::{AtGate, Step};
 use crate::core::time::Time;
 
 impl Draft<'_> {
-    /// The step that the rollout is in, if it goes by steps: forward, from something proven to something new. Where no
-    /// instances are wanted there is nothing to look at, and no number would ever be measured.
+    /// The step that the rollout is in, if it goes by steps: forward, from something proven to
+    /// something new. Where no instances are wanted there is nothing to look at, and no number
+    /// would ever be measured.
     pub(super) fn step(&self) -> Option<&Step> {
         let rollout = self.rollout;
         let goes_by_steps = rollout.verb == Verb::Deploy
             && rollout.scaling.is_none()
             && !self.is_backwards()
             && self.census.desired > 0
-            && rollout.fallback.as_ref().is_some_and(|fallback| fallback.release != rollout.goal.release);
-        self.spec.steps.get(rollout.steps_passed as usize).filter(|_| goes_by_steps)
+            && rollout
+                .fallback
+                .as_ref()
+                .is_some_and(|fallback| fallback.release != rollout.goal.release);
+        self.spec
+            .steps
+            .get(rollout.steps_passed as usize)
+            .filter(|_| goes_by_steps)
     }
 
     /// The steps that are still to come, with the present one.
     pub(super) fn steps_left(&self) -> &[Step] {
-        let left = self.spec.steps.get(self.rollout.steps_passed as usize..).unwrap_or_default();
+        let left = self
+            .spec
+            .steps
+            .get(self.rollout.steps_passed as usize..)
+            .unwrap_or_default();
         if self.step().is_some() { left } else { &[] }
     }
 
@@ -32,10 +44,14 @@ impl Draft<'_> {
         self.step().map_or(desired, |step| step.count(desired))
     }
 
-    /// How many old instances may go, so that those of the step and the old ones are as many as are wanted.
+    /// How many old instances may go, so that those of the step and the old ones are as many as are
+    /// wanted.
     pub(super) fn old_to_spare(&self) -> u32 {
         let stays = self.census.desired.saturating_sub(self.new_limit());
-        let old = self.census.instances().filter(|(_, counted)| !counted.is_new && counted.is_running);
+        let old = self
+            .census
+            .instances()
+            .filter(|(_, counted)| !counted.is_new && counted.is_running);
         let old = old.filter(|(_, counted)| !counted.is_stopping).count();
         u32::try_from(old).unwrap_or(u32::MAX).saturating_sub(stays)
     }
@@ -56,11 +72,14 @@ impl Draft<'_> {
         self.step().is_some() && self.rollout.step_reached.is_some()
     }
 
-    /// What the present step asks for, once all orders of this plan are given; `None` where it is not reached.
+    /// What the present step asks for, once all orders of this plan are given; `None` where it is
+    /// not reached.
     pub(super) fn gate(&self) -> Option<Next> {
         let step = self.step()?;
         let Some(reached) = self.rollout.step_reached else {
-            return self.has_reached().then(|| Next::StepReached(*step, self.new_limit()));
+            return self
+                .has_reached()
+                .then(|| Next::StepReached(*step, self.new_limit()));
         };
         let soaked = reached + step.soak;
         if self.rollout.promoted {
@@ -78,7 +97,10 @@ impl Draft<'_> {
                 Next::Wake(self.wake_at().min(gives_up))
             } else {
                 let by = format!("{}, which waits for analysis {why}", self.step_name());
-                Next::Finish(Outcome::Paused { by, since: self.now })
+                Next::Finish(Outcome::Paused {
+                    by,
+                    since: self.now,
+                })
             });
         }
         if !step.pause || self.spec.at_gate == AtGate::Promote {
@@ -86,21 +108,35 @@ impl Draft<'_> {
         }
         match self.spec.at_gate {
             AtGate::Exit => {
-                let by = format!("the gate of {}, which waits for `ship promote`", self.step_name());
-                Some(Next::Finish(Outcome::Paused { by, since: self.now }))
+                let by = format!(
+                    "the gate of {}, which waits for `ship promote`",
+                    self.step_name()
+                );
+                Some(Next::Finish(Outcome::Paused {
+                    by,
+                    since: self.now,
+                }))
             }
             AtGate::Wait | AtGate::Promote => Some(Next::Wake(self.wake_at())),
         }
     }
 
-    /// What keeps the present step from being passed, though its time is over: a number that says nothing yet.
+    /// What keeps the present step from being passed, though its time is over: a number that says
+    /// nothing yet.
     fn awaited_analysis(&self, reached: Time) -> Option<String> {
         let record = |name: &String| self.rollout.analyses.get(name);
-        self.spec.analyses.iter().find_map(|analysis| analysis.holds(record(&analysis.name), reached))
+        self.spec
+            .analyses
+            .iter()
+            .find_map(|analysis| analysis.holds(record(&analysis.name), reached))
     }
 
     fn step_name(&self) -> String {
-        format!("step {} of {}", self.rollout.steps_passed + 1, self.spec.step_count())
+        format!(
+            "step {} of {}",
+            self.rollout.steps_passed + 1,
+            self.spec.step_count()
+        )
     }
 
     /// What the present step waits for.
@@ -110,9 +146,17 @@ impl Draft<'_> {
         let (number, of) = (self.rollout.steps_passed + 1, self.spec.step_count());
         let until = reached + step.soak;
         Some(if self.now < until {
-            Hold::StepSoaks { step: number, of, until }
+            Hold::StepSoaks {
+                step: number,
+                of,
+                until,
+            }
         } else if let Some(why) = self.awaited_analysis(reached) {
-            Hold::WaitsForAnalysis { step: number, of, why }
+            Hold::WaitsForAnalysis {
+                step: number,
+                of,
+                why,
+            }
         } else {
             Hold::WaitsForPromote { step: number, of }
         })

@@ -1,4 +1,5 @@
-//! `HAProxy`, told through its runtime API: over the connection's own stream forwarding, or on this machine.
+//! `HAProxy`, told through its runtime API: over the connection's own stream forwarding, or on this
+//! machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,10 +37,17 @@ impl Haproxy<'_> {
     /// Looks at the service's backend.
     pub(super) async fn look(&self) -> Result<Backend, Unusable> {
         let backend = &self.settings.backend;
-        let (servers, counts) = (haproxy::show_servers(backend), haproxy::show_counts(backend));
-        let (info, servers, counts) =
-            futures::try_join!(self.ask(haproxy::SHOW_INFO), self.ask(&servers), self.ask(&counts))?;
-        haproxy::read(backend, &info, &servers, &counts).map_err(|unreadable| self.unusable(&unreadable.to_string()))
+        let (servers, counts) = (
+            haproxy::show_servers(backend),
+            haproxy::show_counts(backend),
+        );
+        let (info, servers, counts) = futures::try_join!(
+            self.ask(haproxy::SHOW_INFO),
+            self.ask(&servers),
+            self.ask(&counts)
+        )?;
+        haproxy::read(backend, &info, &servers, &counts)
+            .map_err(|unreadable| self.unusable(&unreadable.to_string()))
     }
 
     /// What would be in the way of telling it.
@@ -47,24 +55,36 @@ impl Haproxy<'_> {
         let mut problems = Vec::new();
         let level = self.ask(haproxy::SHOW_LEVEL).await?;
         if level.trim() != "admin" {
-            let words = "only lets itself be looked at; its `stats socket` line needs `level admin`";
+            let words =
+                "only lets itself be looked at; its `stats socket` line needs `level admin`";
             problems.push(format!("HAProxy at {} {words}", self.socket()));
         }
         if self.settings.servers == Servers::Dynamic {
             let backend = &self.settings.backend;
-            let objection = haproxy::objection(&self.ask(&haproxy::try_to_add(backend)).await?).unwrap_or_default();
+            let objection = haproxy::objection(&self.ask(&haproxy::try_to_add(backend)).await?)
+                .unwrap_or_default();
             if haproxy::takes_no_servers(&objection) {
                 let help = haproxy::TAKES_NO_SERVERS_HELP;
-                problems.push(format!("no server can be added to backend {backend}: {objection}{help}"));
+                problems.push(format!(
+                    "no server can be added to backend {backend}: {objection}{help}"
+                ));
             }
         } else {
             let names = self.hosts.playbook_names(self.settings)?;
             let all = names.len();
-            let absent: Vec<_> = names.into_iter().filter(|(slot, _)| !view.servers.contains_key(slot)).collect();
+            let absent: Vec<_> = names
+                .into_iter()
+                .filter(|(slot, _)| !view.servers.contains_key(slot))
+                .collect();
             if let Some((slot, name)) = absent.first() {
-                let of = if absent.len() == all { "any".to_owned() } else { format!("{} of {all}", absent.len()) };
+                let of = if absent.len() == all {
+                    "any".to_owned()
+                } else {
+                    format!("{} of {all}", absent.len())
+                };
                 problems.push(format!(
-                    "backend {} has no server for {of} slots; add `server {name} ADDRESS:{} check` and the like to its \
+                    "backend {} has no server for {of} slots; add `server {name} ADDRESS:{} \
+                     check` and the like to its \
                      configuration, or write servers = \"dynamic\" in [traffic]",
                     self.settings.backend, slot.port
                 ));
@@ -78,17 +98,31 @@ impl Haproxy<'_> {
         let seen = self.look().await?;
         let names = self.hosts.server_names(self.settings, &seen)?;
         let server = self.hosts.server_name(self.settings, switch.slot, &seen)?;
-        let gate = seen.view(&names).servers.get(switch.slot).map(|server| server.gate);
+        let gate = seen
+            .view(&names)
+            .servers
+            .get(switch.slot)
+            .map(|server| server.gate);
         let backend = &self.settings.backend;
         let seen = match (switch.turn, gate) {
-            (Turn::Open { weight_percent }, _) => self.open(switch, &server, weight_percent, seen).await?,
+            (Turn::Open { weight_percent }, _) => {
+                self.open(switch, &server, weight_percent, seen).await?
+            }
             // What it does not know, or keeps closed already, gets nothing.
-            (_, None) | (Turn::Ease | Turn::Close, Some(Gate::Closed)) | (Turn::Ease, Some(Gate::Bound)) => seen,
+            (_, None)
+            | (Turn::Ease | Turn::Close, Some(Gate::Closed))
+            | (Turn::Ease, Some(Gate::Bound)) => seen,
             (Turn::Ease, Some(Gate::Open)) => {
-                self.tell_until(seen, switch.slot, haproxy::ease, |view| !view.is_open(switch.slot)).await?
+                self.tell_until(seen, switch.slot, haproxy::ease, |view| {
+                    !view.is_open(switch.slot)
+                })
+                .await?
             }
             (Turn::Close, Some(Gate::Open | Gate::Bound)) => {
-                self.tell_until(seen, switch.slot, haproxy::close, |view| view.is_closed(switch.slot)).await?
+                self.tell_until(seen, switch.slot, haproxy::close, |view| {
+                    view.is_closed(switch.slot)
+                })
+                .await?
             }
             (Turn::Cut, Some(_)) => {
                 self.tell(&haproxy::cut(backend, &server)).await?;
@@ -102,8 +136,14 @@ impl Haproxy<'_> {
             Turn::Close | Turn::Cut => view.is_closed(switch.slot),
         };
         if !is_done {
-            let does = if matches!(switch.turn, Turn::Open { .. }) { "gets no" } else { "still gets" };
-            return Err(Switched::Failed(format!("server {backend}/{server} {does} requests although it was told")));
+            let does = if matches!(switch.turn, Turn::Open { .. }) {
+                "gets no"
+            } else {
+                "still gets"
+            };
+            return Err(Switched::Failed(format!(
+                "server {backend}/{server} {does} requests although it was told"
+            )));
         }
         Ok(view)
     }
@@ -121,13 +161,21 @@ impl Haproxy<'_> {
             let slot = switch.slot;
             if self.settings.servers == Servers::Static {
                 return Err(Switched::Failed(format!(
-                    "backend {backend} has no server `{server}`; add `server {server} ADDRESS:{} check` to its \
+                    "backend {backend} has no server `{server}`; add `server {server} ADDRESS:{} \
+                     check` to its \
                      configuration, or write servers = \"dynamic\" in [traffic]",
                     slot.port
                 )));
             }
             let address = self.address_of(slot).await?;
-            self.tell(&haproxy::add(backend, server, &address, slot.port, &self.settings.server_options)).await?;
+            self.tell(&haproxy::add(
+                backend,
+                server,
+                &address,
+                slot.port,
+                &self.settings.server_options,
+            ))
+            .await?;
             seen = self.look().await?;
         }
         let mut before = None;
@@ -141,7 +189,8 @@ impl Haproxy<'_> {
             }
             if begun.elapsed() >= switch.patience {
                 return Err(Switched::Failed(format!(
-                    "server {backend}/{server} was not up within {}: its own check has not passed; see `show servers \
+                    "server {backend}/{server} was not up within {}: its own check has not \
+                     passed; see `show servers \
                      state {backend}`, and what the check asks for",
                     Human(switch.patience)
                 )));
@@ -154,8 +203,8 @@ impl Haproxy<'_> {
         }
     }
 
-    /// Gives orders about a slot's server, and again if they have no effect: at a reload what one process was told its
-    /// successor does not know.
+    /// Gives orders about a slot's server, and again if they have no effect: at a reload what one
+    /// process was told its successor does not know.
     async fn tell_until(
         &self,
         mut seen: Backend,
@@ -180,11 +229,23 @@ impl Haproxy<'_> {
     async fn address_of(&self, slot: &Slot) -> Result<String, Switched> {
         let target = &self.hosts.link(&slot.host)?.site.target;
         let name = remote::network_address(target).await;
-        let found = timeout(QUESTION_DEADLINE, tokio::net::lookup_host((name.as_str(), slot.port))).await;
-        let address = found.ok().and_then(Result::ok).and_then(|mut found| found.next());
-        let unknown =
-            || Switched::Failed(format!("{slot}: `{name}` has no IP address; give the host one in the inventory"));
-        address.map(|address| address.ip().to_string()).ok_or_else(unknown)
+        let found = timeout(
+            QUESTION_DEADLINE,
+            tokio::net::lookup_host((name.as_str(), slot.port)),
+        )
+        .await;
+        let address = found
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|mut found| found.next());
+        let unknown = || {
+            Switched::Failed(format!(
+                "{slot}: `{name}` has no IP address; give the host one in the inventory"
+            ))
+        };
+        address
+            .map(|address| address.ip().to_string())
+            .ok_or_else(unknown)
     }
 
     /// Gives orders one after the other; the first to which it objects is the last.
@@ -192,7 +253,8 @@ impl Haproxy<'_> {
         for order in orders {
             let begun = Instant::now();
             while let Some(objection) = haproxy::objection(&self.ask(order).await?) {
-                // At a reload the process before may still answer, and takes no orders any more; its successor will.
+                // At a reload the process before may still answer, and takes no orders any more;
+                // its successor will.
                 if haproxy::is_leaving(&objection) && begun.elapsed() < QUESTION_DEADLINE {
                     sleep(POLL).await;
                     continue;
@@ -222,7 +284,12 @@ impl Haproxy<'_> {
             Err(error) => (error.to_string(), error.is_unknown()),
             Ok(forwarded) => {
                 let is_far = forwarded.is_some();
-                match timeout(QUESTION_DEADLINE, self.converse(forwarded.as_deref(), question)).await {
+                match timeout(
+                    QUESTION_DEADLINE,
+                    self.converse(forwarded.as_deref(), question),
+                )
+                .await
+                {
                     Ok(Ok(answer)) if answer.is_empty() => (self.silence(), false),
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(error)) => (format!("{} ({error})", self.silence()), is_far),
@@ -239,9 +306,15 @@ impl Haproxy<'_> {
     async fn converse(&self, forwarded: Option<&Path>, question: &str) -> std::io::Result<String> {
         match (forwarded, &self.settings.socket) {
             (Some(path), _) => converse(UnixStream::connect(path).await?, question).await,
-            (None, AdminSocket::Path(path)) => converse(UnixStream::connect(path).await?, question).await,
+            (None, AdminSocket::Path(path)) => {
+                converse(UnixStream::connect(path).await?, question).await
+            }
             (None, AdminSocket::Port { address, port }) => {
-                converse(TcpStream::connect((address.as_str(), *port)).await?, question).await
+                converse(
+                    TcpStream::connect((address.as_str(), *port)).await?,
+                    question,
+                )
+                .await
             }
         }
     }
@@ -255,26 +328,39 @@ impl Haproxy<'_> {
 
     fn silence(&self) -> String {
         format!(
-            "HAProxy does not answer at {}; see that it runs, that its `stats socket` line names this socket, and that \
+            "HAProxy does not answer at {}; see that it runs, that its `stats socket` line names \
+             this socket, and that \
              who logs in may use it",
             self.socket()
         )
     }
 
     fn overdue(&self, question: &str) -> String {
-        format!("HAProxy did not answer `{question}` at {} within {}", self.socket(), Human(QUESTION_DEADLINE))
+        format!(
+            "HAProxy did not answer `{question}` at {} within {}",
+            self.socket(),
+            Human(QUESTION_DEADLINE)
+        )
     }
 
     fn unusable(&self, why: &str) -> Unusable {
         let name = &self.link.site.target.name;
         let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(why);
-        Unusable { why: format!("{name}: {why}") }
+        Unusable {
+            why: format!("{name}: {why}"),
+        }
     }
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, question: &str) -> std::io::Result<String> {
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    question: &str,
+) -> std::io::Result<String> {
     stream.write_all(format!("{question}\n").as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

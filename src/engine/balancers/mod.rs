@@ -68,7 +68,10 @@ impl Hosts {
                 let (epoch, seen) = futures::join!(self.epoch_of(link), seen);
                 let (backend, names) = seen.inspect_err(|_| link.succession.forget())?;
                 link.succession.note(&backend.generation);
-                View { epoch: Some(epoch?), ..backend.view(&names?) }
+                View {
+                    epoch: Some(epoch?),
+                    ..backend.view(&names?)
+                }
             }
             TrafficDriver::Nginx(settings) => self.look_at_nginx(link, settings).await?,
             TrafficDriver::Nftables(settings) => self.look_at_nftables(link, settings.port).await?,
@@ -84,7 +87,11 @@ impl Hosts {
     pub async fn check_balancer(&self, balancer: &HostId) -> Result<(View, Vec<String>), Unusable> {
         let view = self.look_at_balancer(balancer).await?;
         let problems = match self.driver(balancer)? {
-            TrafficDriver::Haproxy(settings) => self.haproxy(self.link(balancer)?, settings).problems(&view).await?,
+            TrafficDriver::Haproxy(settings) => {
+                self.haproxy(self.link(balancer)?, settings)
+                    .problems(&view)
+                    .await?
+            }
             _ => Vec::new(),
         };
         Ok((view, problems))
@@ -100,8 +107,12 @@ impl Hosts {
                     self.haproxy(link, settings).switch(switch).await
                 }
                 TrafficDriver::Nginx(settings) => self.switch_nginx(link, settings, switch).await,
-                TrafficDriver::Nftables(settings) => self.switch_nftables(link, settings.port, switch).await,
-                TrafficDriver::Command(settings) => self.switch_gatekeeper(link, settings, switch).await,
+                TrafficDriver::Nftables(settings) => {
+                    self.switch_nftables(link, settings.port, switch).await
+                }
+                TrafficDriver::Command(settings) => {
+                    self.switch_gatekeeper(link, settings, switch).await
+                }
             }
         };
         match told.await {
@@ -112,11 +123,17 @@ impl Hosts {
 
     fn driver(&self, balancer: &HostId) -> Result<&TrafficDriver, Unusable> {
         let driver = self.balancing.as_ref().map(|balancing| &balancing.driver);
-        driver.ok_or_else(|| Unusable { why: format!("{balancer}: the playbook has no [traffic]") })
+        driver.ok_or_else(|| Unusable {
+            why: format!("{balancer}: the playbook has no [traffic]"),
+        })
     }
 
     fn haproxy<'a>(&'a self, link: &'a Link, settings: &'a HaproxyConfig) -> Haproxy<'a> {
-        Haproxy { hosts: self, link, settings }
+        Haproxy {
+            hosts: self,
+            link,
+            settings,
+        }
     }
 
     /// The newest epoch that a balancer's machine has seen, as it was at the first look.
@@ -125,21 +142,28 @@ impl Hosts {
         link.epoch.get_or_try_init(observe).await.copied()
     }
 
-    /// Makes a balancer's machine refuse older epochs, or is refused. The orders of an epoch go to it side by side: they
-    /// have no order among them.
+    /// Makes a balancer's machine refuse older epochs, or is refused. The orders of an epoch go to
+    /// it side by side: they have no order among them.
     async fn claim(&self, link: &Link, epoch: Epoch) -> Result<(), Switched> {
         let name = &link.site.target.name;
         let script = script::claim(&self.site(link, epoch, ActionId::default()));
         let stdout = self.run(link, &script).await?;
         let unknown = |why: String| Switched::Unknown(format!("{name}: {why}"));
-        let reply =
-            script::read_reply(&stdout, self.clock.now()).map_err(|unreadable| unknown(unreadable.to_string()))?;
+        let reply = script::read_reply(&stdout, self.clock.now())
+            .map_err(|unreadable| unknown(unreadable.to_string()))?;
         ended(name, reply.end)
     }
 
     /// Every slot and the name of its server, as a backend knows it.
-    fn server_names(&self, settings: &HaproxyConfig, seen: &Backend) -> Result<BTreeMap<Slot, String>, Unusable> {
-        let name = |slot: Slot| self.server_name(settings, &slot, seen).map(|name| (slot, name));
+    fn server_names(
+        &self,
+        settings: &HaproxyConfig,
+        seen: &Backend,
+    ) -> Result<BTreeMap<Slot, String>, Unusable> {
+        let name = |slot: Slot| {
+            self.server_name(settings, &slot, seen)
+                .map(|name| (slot, name))
+        };
         self.slots().map(name).collect()
     }
 
@@ -147,52 +171,107 @@ impl Hosts {
     fn slots(&self) -> impl Iterator<Item = Slot> {
         self.links.values().flat_map(|link| {
             let name = &link.site.target.name;
-            link.site.ports.iter().map(|port| Slot { host: name.clone(), port: *port })
+            link.site.ports.iter().map(|port| Slot {
+                host: name.clone(),
+                port: *port,
+            })
         })
     }
 
     /// The slots of the playbook, and the names of their servers.
     fn playbook_names(&self, settings: &HaproxyConfig) -> Result<BTreeMap<Slot, String>, Unusable> {
-        let is_offered = |slot: &Slot| self.balancing.as_ref().is_some_and(|it| it.ports.contains(&slot.port));
-        let name = |slot: Slot| self.filled(&settings.server, &slot).map(|name| (slot, name));
+        let is_offered = |slot: &Slot| {
+            self.balancing
+                .as_ref()
+                .is_some_and(|it| it.ports.contains(&slot.port))
+        };
+        let name = |slot: Slot| {
+            self.filled(&settings.server, &slot)
+                .map(|name| (slot, name))
+        };
         self.slots().filter(is_offered).map(name).collect()
     }
 
-    /// The name of a slot's server. Releases may name the servers of one slot differently, and what an earlier one was
-    /// admitted by must be closed: of the names that the backend knows that which gets requests, or still has some; then
-    /// the playbook's.
-    fn server_name(&self, settings: &HaproxyConfig, slot: &Slot, seen: &Backend) -> Result<String, Unusable> {
+    /// The name of a slot's server. Releases may name the servers of one slot differently, and what
+    /// an earlier one was admitted by must be closed: of the names that the backend knows that
+    /// which gets requests, or still has some; then the playbook's.
+    fn server_name(
+        &self,
+        settings: &HaproxyConfig,
+        slot: &Slot,
+        seen: &Backend,
+    ) -> Result<String, Unusable> {
         let names = self.possible_names(settings, slot)?;
         let rank = |name: &String| {
             let server = seen.servers.get(name).map(Known::server);
-            server.map(|server| (server.gate == Gate::Open, server.gate == Gate::Bound, server.in_flight))
+            server.map(|server| {
+                (
+                    server.gate == Gate::Open,
+                    server.gate == Gate::Bound,
+                    server.in_flight,
+                )
+            })
         };
         // Of equal ones the last is taken.
-        names.into_iter().rev().max_by_key(rank).ok_or_else(|| Unusable { why: format!("{slot} has no server") })
+        names
+            .into_iter()
+            .rev()
+            .max_by_key(rank)
+            .ok_or_else(|| Unusable {
+                why: format!("{slot} has no server"),
+            })
     }
 
-    /// The names that a slot's server may have: the playbook's first, then those of releases with that slot.
-    fn possible_names(&self, settings: &HaproxyConfig, slot: &Slot) -> Result<Vec<String>, Unusable> {
+    /// The names that a slot's server may have: the playbook's first, then those of releases with
+    /// that slot.
+    fn possible_names(
+        &self,
+        settings: &HaproxyConfig,
+        slot: &Slot,
+    ) -> Result<Vec<String>, Unusable> {
         let mut names = vec![self.filled(&settings.server, slot)?];
-        for definition in self.definitions().filter(|definition| definition.ports.contains(&slot.port)) {
-            if let Some(template) = definition.server.as_ref().filter(|template| **template != settings.server) {
+        for definition in self
+            .definitions()
+            .filter(|definition| definition.ports.contains(&slot.port))
+        {
+            if let Some(template) = definition
+                .server
+                .as_ref()
+                .filter(|template| **template != settings.server)
+            {
                 names.push(self.filled(template, slot)?);
             }
         }
         Ok(names)
     }
 
-    /// Slots that would be one server at the balancers: one in which an instance runs, and one of `ports` that is to
-    /// follow it, and the server's name.
+    /// Slots that would be one server at the balancers: one in which an instance runs, and one of
+    /// `ports` that is to follow it, and the server's name.
     pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
-        let TrafficDriver::Haproxy(settings) = &self.balancing.as_ref()?.driver else { return None };
-        let offered = self.links.keys().filter(|host| fleet.hosts.contains_key(*host));
-        let offered = offered.flat_map(|host| ports.iter().map(|port| Slot { host: host.clone(), port: *port }));
-        let to_be: BTreeMap<_, _> =
-            offered.filter_map(|slot| Some((self.filled(&settings.server, &slot).ok()?, slot))).collect();
+        let TrafficDriver::Haproxy(settings) = &self.balancing.as_ref()?.driver else {
+            return None;
+        };
+        let offered = self
+            .links
+            .keys()
+            .filter(|host| fleet.hosts.contains_key(*host));
+        let offered = offered.flat_map(|host| {
+            ports.iter().map(|port| Slot {
+                host: host.clone(),
+                port: *port,
+            })
+        });
+        let to_be: BTreeMap<_, _> = offered
+            .filter_map(|slot| Some((self.filled(&settings.server, &slot).ok()?, slot)))
+            .collect();
         fleet.instances().find_map(|(slot, _, instance)| {
             let definition = self.definition(&instance.release).ok()?;
-            let name = self.filled(definition.server.as_ref().unwrap_or(&settings.server), &slot).ok()?;
+            let name = self
+                .filled(
+                    definition.server.as_ref().unwrap_or(&settings.server),
+                    &slot,
+                )
+                .ok()?;
             let other = to_be.get(&name).filter(|other| **other != slot)?;
             Some((slot, other.clone(), name))
         })
@@ -210,7 +289,9 @@ impl Hosts {
             fleet: &self.fleet,
             labels: &link.site.labels,
         };
-        render(template, &vars).map_err(|why| Unusable { why: format!("[traffic] for {slot}: {why}") })
+        render(template, &vars).map_err(|why| Unusable {
+            why: format!("[traffic] for {slot}: {why}"),
+        })
     }
 }
 

@@ -21,9 +21,15 @@ impl Succession {
     /// Takes note of the process that has answered.
     pub(super) fn note(&self, generation: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|known| known.generation != generation) {
+        if last
+            .as_ref()
+            .is_none_or(|known| known.generation != generation)
+        {
             let took_over = last.is_some().then(Instant::now);
-            *last = Some(Process { generation: generation.to_owned(), took_over });
+            *last = Some(Process {
+                generation: generation.to_owned(),
+                took_over,
+            });
         }
     }
 
@@ -40,8 +46,8 @@ impl Succession {
 }
 
 impl Hosts {
-    /// How long ago a balancer's process took the place of another before our eyes, one that counts only its own
-    /// requests.
+    /// How long ago a balancer's process took the place of another before our eyes, one that counts
+    /// only its own requests.
     pub(in crate::engine) fn took_over(&self, balancer: &HostId) -> Option<Duration> {
         self.links.get(balancer)?.succession.took_over()
     }

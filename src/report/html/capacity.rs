@@ -17,16 +17,25 @@ pub(super) struct Step {
     pub(super) total: u32,
 }
 
-/// The steps of a rollout that began and ended so. Where there are very many, the fewest of a moment stand for it: what
-/// is kept to is kept to by these.
+/// The steps of a rollout that began and ended so. Where there are very many, the fewest of a
+/// moment stand for it: what is kept to is kept to by these.
 pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
     let begin = journal.first().map_or(end, |entry| entry.at);
     let mut steps: Vec<Step> = Vec::new();
     let mut is_back = false;
     for entry in journal {
-        let Progress { available, updated_available, total, .. } = match &entry.event {
+        let Progress {
+            available,
+            updated_available,
+            total,
+            ..
+        } = match &entry.event {
             Event::Progress(progress) => *progress,
-            Event::RolloutFailed { then: Then::RollBack, .. } | Event::Aborted { .. } => {
+            Event::RolloutFailed {
+                then: Then::RollBack,
+                ..
+            }
+            | Event::Aborted { .. } => {
                 is_back = true;
                 continue;
             }
@@ -34,13 +43,31 @@ pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
         };
         // On the way back those are counted as updated that run what ran before.
         let updated = updated_available.min(available);
-        let new = if is_back { available - updated } else { updated };
-        let step = Step { from: entry.at, available, new, total };
+        let new = if is_back {
+            available - updated
+        } else {
+            updated
+        };
+        let step = Step {
+            from: entry.at,
+            available,
+            new,
+            total,
+        };
         // What is seen first has been so from the beginning.
-        let step = if steps.is_empty() { Step { from: begin, ..step } } else { step };
+        let step = if steps.is_empty() {
+            Step {
+                from: begin,
+                ..step
+            }
+        } else {
+            step
+        };
         match steps.last_mut() {
             Some(last) if last.from == step.from => *last = step,
-            Some(last) if (last.available, last.new, last.total) == (step.available, step.new, step.total) => {}
+            Some(last)
+                if (last.available, last.new, last.total)
+                    == (step.available, step.new, step.total) => {}
             _ => steps.push(step),
         }
     }
@@ -52,12 +79,21 @@ fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
     if u64::try_from(steps.len()).unwrap_or(u64::MAX) <= STEPS_MAX || whole_ms == 0 {
         return steps;
     }
-    let moment = |step: &Step| step.from.0.saturating_sub(begin.0).saturating_mul(STEPS_MAX) / whole_ms;
+    let moment = |step: &Step| {
+        step.from
+            .0
+            .saturating_sub(begin.0)
+            .saturating_mul(STEPS_MAX)
+            / whole_ms
+    };
     steps
         .chunk_by(|one, next| moment(one) == moment(next))
         .filter_map(|same| {
             let fewest = same.iter().min_by_key(|step| step.available)?;
-            Some(Step { from: same.first()?.from, ..*fewest })
+            Some(Step {
+                from: same.first()?.from,
+                ..*fewest
+            })
         })
         .collect()
 }
@@ -74,7 +110,11 @@ mod tests {
 
     #[test]
     fn the_articles_rollout_always_has_three_that_serve() {
-        let journal: Vec<_> = Play::article().entries.into_iter().map(|(entry, _)| entry).collect();
+        let journal: Vec<_> = Play::article()
+            .entries
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .collect();
         let end = journal.last().unwrap().at;
         let steps = steps(&journal, end);
         assert_eq!(steps.first().map(|step| step.from), Some(START));
@@ -86,10 +126,23 @@ mod tests {
     #[test]
     fn of_very_many_steps_the_fewest_are_kept() {
         let progress = |n: u64| {
-            let available = if n == 5000 { 1 } else { 100 + u32::try_from(n % 2).unwrap() };
-            Event::Progress(Progress { available, total: available, ..Progress::default() })
+            let available = if n == 5000 {
+                1
+            } else {
+                100 + u32::try_from(n % 2).unwrap()
+            };
+            Event::Progress(Progress {
+                available,
+                total: available,
+                ..Progress::default()
+            })
         };
-        let journal: Vec<_> = (0..10_000).map(|n| Entry { at: Time(n), event: progress(n) }).collect();
+        let journal: Vec<_> = (0..10_000)
+            .map(|n| Entry {
+                at: Time(n),
+                event: progress(n),
+            })
+            .collect();
         let steps = steps(&journal, Time(10_000));
         assert!(steps.len() <= 301, "{}", steps.len());
         assert_eq!(fewest(&steps), Some(1));

@@ -1,5 +1,5 @@
-//! From lanes and steps to shapes: places in percent of the width, so that a page of any width can show them, and
-//! heights in pixels.
+//! From lanes and steps to shapes: places in percent of the width, so that a page of any width can
+//! show them, and heights in pixels.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::core::names::ReleaseId;
 use crate::core::time::{Human, Time};
 use crate::report::Clock;
 
-/// Fleets of more hosts are drawn in thin lanes, and those in which something went wrong once more, at full height.
+/// Fleets of more hosts are drawn in thin lanes, and those in which something went wrong once more,
+/// at full height.
 const HOSTS_FULL_MAX: usize = 24;
 /// So many thin lanes have one label.
 const GROUP: usize = 20;
@@ -41,7 +42,11 @@ impl Span {
     /// Where a moment is, in percent.
     fn at(self, moment: Time) -> f64 {
         let whole = self.whole().as_secs_f64();
-        if whole == 0.0 { 0.0 } else { (moment.since(self.begin).as_secs_f64() / whole * 100.0).min(100.0) }
+        if whole == 0.0 {
+            0.0
+        } else {
+            (moment.since(self.begin).as_secs_f64() / whole * 100.0).min(100.0)
+        }
     }
 
     /// Where it is, for a shape: `12.345%`.
@@ -103,7 +108,12 @@ impl Tick {
             share if share > 100.0 - EDGE_PERCENT => "before",
             _ => "around",
         };
-        Self { x: span.x(moment), label, class, side }
+        Self {
+            x: span.x(moment),
+            label,
+            class,
+            side,
+        }
     }
 }
 
@@ -153,11 +163,20 @@ struct Shape {
 }
 
 /// Draws the lanes.
-pub(super) fn timeline(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, marks: Vec<Tick>, clock: &Clock) -> Timeline {
+pub(super) fn timeline(
+    lanes: &[Lane],
+    span: Span,
+    kinds: &Kinds<'_>,
+    marks: Vec<Tick>,
+    clock: &Clock,
+) -> Timeline {
     let mut versions: Vec<_> = lanes
         .iter()
         .flat_map(|lane| lane.rows.values().flatten())
-        .map(|bar| Version { class: class(kinds.is_new(bar)), name: (kinds.version)(&bar.release) })
+        .map(|bar| Version {
+            class: class(kinds.is_new(bar)),
+            name: (kinds.version)(&bar.release),
+        })
         .collect();
     versions.sort_by(|one, other| other.cmp(one));
     versions.dedup();
@@ -166,8 +185,18 @@ pub(super) fn timeline(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, marks: Vec
     let full = |lane: &Lane| track(std::slice::from_ref(lane), span, kinds, clock, ROW_PX);
     if lanes.len() <= HOSTS_FULL_MAX {
         let tracks = lanes.iter().map(full).collect();
-        let boards = vec![Board { label: String::new(), class: "", is_folded: false, tracks }];
-        return Timeline { ticks, marks, boards, versions };
+        let boards = vec![Board {
+            label: String::new(),
+            class: "",
+            is_folded: false,
+            tracks,
+        }];
+        return Timeline {
+            ticks,
+            marks,
+            boards,
+            versions,
+        };
     }
     let wrong: Vec<_> = lanes.iter().filter(|lane| is_wrong(lane)).collect();
     let label = match wrong.len() {
@@ -177,16 +206,41 @@ pub(super) fn timeline(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, marks: Vec
     };
     let tracks: Vec<_> = wrong.into_iter().take(WRONG_MAX).map(full).collect();
     let is_folded = !tracks.is_empty();
-    let wrong = is_folded.then_some(Board { label, class: "", is_folded: false, tracks });
-    let label = format!("All {} hosts, a thin line for each instance and what took its place", lanes.len());
-    let tracks = lanes.chunks(GROUP).map(|lanes| track(lanes, span, kinds, clock, THIN_ROW_PX)).collect();
-    let all = Board { label, class: "thin", is_folded, tracks };
-    Timeline { ticks, marks, boards: wrong.into_iter().chain([all]).collect(), versions }
+    let wrong = is_folded.then_some(Board {
+        label,
+        class: "",
+        is_folded: false,
+        tracks,
+    });
+    let label = format!(
+        "All {} hosts, a thin line for each instance and what took its place",
+        lanes.len()
+    );
+    let tracks = lanes
+        .chunks(GROUP)
+        .map(|lanes| track(lanes, span, kinds, clock, THIN_ROW_PX))
+        .collect();
+    let all = Board {
+        label,
+        class: "thin",
+        is_folded,
+        tracks,
+    };
+    Timeline {
+        ticks,
+        marks,
+        boards: wrong.into_iter().chain([all]).collect(),
+        versions,
+    }
 }
 
 fn is_wrong(lane: &Lane) -> bool {
     let mut bars = lane.rows.values().flatten();
-    let is_sick = |bar: &Bar| bar.phases.iter().any(|(_, phase)| *phase == Phase::NotReady);
+    let is_sick = |bar: &Bar| {
+        bar.phases
+            .iter()
+            .any(|(_, phase)| *phase == Phase::NotReady)
+    };
     !lane.marks.is_empty() || !lane.lost.is_empty() || bars.any(is_sick)
 }
 
@@ -206,21 +260,36 @@ fn track(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, clock: &Clock, row: u32)
             }
         }
         top += height + u32::from(row < ROW_PX);
-        all.push(Drawn { shapes, words: words(lane, kinds, clock) });
+        all.push(Drawn {
+            shapes,
+            words: words(lane, kinds, clock),
+        });
     }
     let name = |lane: Option<&Lane>| lane.map(|lane| lane.host.to_string()).unwrap_or_default();
     let (first, last) = (name(lanes.first()), name(lanes.last()));
-    Track { name: if first == last { first } else { format!("{first} – {last}") }, height: top, lanes: all }
+    Track {
+        name: if first == last {
+            first
+        } else {
+            format!("{first} – {last}")
+        },
+        height: top,
+        lanes: all,
+    }
 }
 
-/// The shapes of a lane, and its height. The state is in the height: all of it serves, half of it is on its way out.
+/// The shapes of a lane, and its height. The state is in the height: all of it serves, half of it
+/// is on its way out.
 fn shapes(lane: &Lane, span: Span, kinds: &Kinds<'_>, row: u32) -> (Vec<Shape>, u32) {
     let mut shapes = Vec::new();
     let is_thin = row < ROW_PX;
     let rows: Vec<Vec<(u16, &Bar)>> = if is_thin {
         successions(lane)
     } else {
-        lane.rows.iter().map(|(port, bars)| bars.iter().map(|bar| (*port, bar)).collect()).collect()
+        lane.rows
+            .iter()
+            .map(|(port, bars)| bars.iter().map(|bar| (*port, bar)).collect())
+            .collect()
     };
     let full = if is_thin { row } else { row - 3 };
     for (nth, bars) in (0..).zip(&rows) {
@@ -242,18 +311,32 @@ fn shapes(lane: &Lane, span: Span, kinds: &Kinds<'_>, row: u32) -> (Vec<Shape>, 
         height,
         label: label.to_owned(),
     };
-    shapes.extend(lane.lost.iter().map(|(from, to)| whole("lost", *from, *to, "out of reach")));
-    shapes.extend(lane.marks.iter().map(|mark| whole("fail", mark.at, mark.at, "✗")));
+    shapes.extend(
+        lane.lost
+            .iter()
+            .map(|(from, to)| whole("lost", *from, *to, "out of reach")),
+    );
+    shapes.extend(
+        lane.marks
+            .iter()
+            .map(|mark| whole("fail", mark.at, mark.at, "✗")),
+    );
     (shapes, height)
 }
 
-/// The instances of a host in as many lines as there were at its beginning, or at its end if that is more: each new one
-/// follows the one that went first.
+/// The instances of a host in as many lines as there were at its beginning, or at its end if that
+/// is more: each new one follows the one that went first.
 fn successions(lane: &Lane) -> Vec<Vec<(u16, &Bar)>> {
-    let mut bars: Vec<_> = lane.rows.iter().flat_map(|(port, bars)| bars.iter().map(|bar| (*port, bar))).collect();
+    let mut bars: Vec<_> = lane
+        .rows
+        .iter()
+        .flat_map(|(port, bars)| bars.iter().map(|bar| (*port, bar)))
+        .collect();
     bars.sort_by_key(|(_, bar)| (bar.is_new, bar.phases.first().map(|(at, _)| *at)));
     let count = |keep: fn(&Bar) -> bool| bars.iter().filter(|(_, bar)| keep(bar)).count();
-    let lines = count(|bar| !bar.is_new).max(count(|bar| !bar.is_gone)).max(1);
+    let lines = count(|bar| !bar.is_new)
+        .max(count(|bar| !bar.is_gone))
+        .max(1);
     let mut rows: Vec<Vec<(u16, &Bar)>> = vec![Vec::new(); lines];
     for (port, bar) in bars {
         let until = |row: &&mut Vec<(u16, &Bar)>| row.last().map(|(_, last)| last.until);
@@ -264,12 +347,29 @@ fn successions(lane: &Lane) -> Vec<Vec<(u16, &Bar)>> {
     rows
 }
 
-fn bar_shapes(bar: &Bar, port: u16, span: Span, kinds: &Kinds<'_>, place: (u32, u32), shapes: &mut Vec<Shape>) {
+fn bar_shapes(
+    bar: &Bar,
+    port: u16,
+    span: Span,
+    kinds: &Kinds<'_>,
+    place: (u32, u32),
+    shapes: &mut Vec<Shape>,
+) {
     let (top, full) = place;
     let kind = class(kinds.is_new(bar));
     let version = (kinds.version)(&bar.release);
-    let ends = bar.phases.iter().skip(1).map(|(at, _)| *at).chain([bar.until]);
-    let longest = bar.phases.iter().zip(ends.clone()).map(|((from, _), to)| to.since(*from)).max();
+    let ends = bar
+        .phases
+        .iter()
+        .skip(1)
+        .map(|(at, _)| *at)
+        .chain([bar.until]);
+    let longest = bar
+        .phases
+        .iter()
+        .zip(ends.clone())
+        .map(|((from, _), to)| to.since(*from))
+        .max();
     let mut is_labelled = false;
     for ((from, phase), to) in bar.phases.iter().zip(ends) {
         let (word, height) = match phase {
@@ -281,7 +381,8 @@ fn bar_shapes(bar: &Bar, port: u16, span: Span, kinds: &Kinds<'_>, place: (u32, 
         };
         let height = height.max(1);
         // Where it was longest there is most room for its name.
-        let is_longest = !is_labelled && Some(to.since(*from)) == longest && *phase != Phase::Stopping;
+        let is_longest =
+            !is_labelled && Some(to.since(*from)) == longest && *phase != Phase::Stopping;
         is_labelled |= is_longest;
         shapes.push(Shape {
             class: format!("bar {kind} {word}"),
@@ -289,7 +390,11 @@ fn bar_shapes(bar: &Bar, port: u16, span: Span, kinds: &Kinds<'_>, place: (u32, 
             width: span.width(*from, to),
             y: top + (full - height),
             height,
-            label: if is_longest && height > 8 { format!("{version} :{port}") } else { String::new() },
+            label: if is_longest && height > 8 {
+                format!("{version} :{port}")
+            } else {
+                String::new()
+            },
         });
     }
     if bar.is_gone {
@@ -314,7 +419,9 @@ fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &Clock) -> String {
             for (at, phase) in &bar.phases {
                 let word = match phase {
                     Phase::Starting => "started",
-                    Phase::Ready if !bar.is_new && bar.phases.first() == Some(&(*at, *phase)) => "there",
+                    Phase::Ready if !bar.is_new && bar.phases.first() == Some(&(*at, *phase)) => {
+                        "there"
+                    }
                     Phase::Ready => "ready",
                     Phase::NotReady => "not ready",
                     Phase::Drained => "drained",
@@ -328,12 +435,19 @@ fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &Clock) -> String {
             told.push(text);
         }
     }
-    let out = lane
-        .lost
-        .iter()
-        .map(|(from, to)| format!("out of reach from {} to {}", clock.time_of_day(*from), clock.time_of_day(*to)));
+    let out = lane.lost.iter().map(|(from, to)| {
+        format!(
+            "out of reach from {} to {}",
+            clock.time_of_day(*from),
+            clock.time_of_day(*to)
+        )
+    });
     told.extend(out);
-    told.extend(lane.marks.iter().map(|mark| format!("✗ {} {}", clock.time_of_day(mark.at), mark.what)));
+    told.extend(
+        lane.marks
+            .iter()
+            .map(|mark| format!("✗ {} {}", clock.time_of_day(mark.at), mark.what)),
+    );
     if told.is_empty() {
         told.push("nothing of it ran here".to_owned());
     }
@@ -381,9 +495,19 @@ struct Level {
 }
 
 /// Draws the steps; `None` where nothing was counted.
-pub(super) fn chart(steps: &[Step], span: Span, desired: u32, budget: Option<Budget>) -> Option<Chart> {
+pub(super) fn chart(
+    steps: &[Step],
+    span: Span,
+    desired: u32,
+    budget: Option<Budget>,
+) -> Option<Chart> {
     let least = fewest(steps)?;
-    let most = steps.iter().map(|step| step.total.max(step.available)).max()?.max(desired).max(1);
+    let most = steps
+        .iter()
+        .map(|step| step.total.max(step.available))
+        .max()?
+        .max(desired)
+        .max(1);
     let head = 12;
     let unit = f64::from(CHART_PX - head) / f64::from(most);
     let y = |count: u32| f64::from(CHART_PX) - f64::from(count) * unit;
@@ -399,11 +523,21 @@ pub(super) fn chart(steps: &[Step], span: Span, desired: u32, budget: Option<Bud
             y: px(y(upto)),
             height: px(y(from) - y(upto)),
         };
-        let parts = [area("new", 0, step.new), area("old", step.new, step.available)];
+        let parts = [
+            area("new", 0, step.new),
+            area("old", step.new, step.available),
+        ];
         areas.extend(parts.into_iter().filter(|part| part.height != "0.00"));
-        total.push(Stroke { x1: span.x(step.from), x2: span.x(to), y: px(y(step.total)) });
+        total.push(Stroke {
+            x1: span.x(step.from),
+            x2: span.x(to),
+            y: px(y(step.total)),
+        });
     }
-    let level = |count: u32| Level { y: px(y(count)), count };
+    let level = |count: u32| Level {
+        y: px(y(count)),
+        count,
+    };
     let bound = budget.map(|budget| budget.min_available());
     let served = format!("{least} of {desired} wanted instances served at the least");
     let began = steps.first().map_or(0, |step| step.available);
@@ -411,7 +545,9 @@ pub(super) fn chart(steps: &[Step], span: Span, desired: u32, budget: Option<Bud
     let words = match bound {
         // Nobody can keep what was not there, as in a first deploy.
         Some(bound) if began < bound => {
-            format!("{began} of {desired} wanted instances served when it began, {ended} when it ended")
+            format!(
+                "{began} of {desired} wanted instances served when it began, {ended} when it ended"
+            )
         }
         Some(bound) => format!("{served}; at least {bound} were promised"),
         None => format!("{served}; what was promised is not known any more"),

@@ -89,28 +89,55 @@ struct Line {
 
 /// All that there is to say; `None` where the journal is none.
 pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
-    let Dossier { journal, before, setup, budget, .. } = dossier;
+    let Dossier {
+        journal,
+        before,
+        setup,
+        budget,
+        ..
+    } = dossier;
     let account = Account::of(journal)?;
-    let Event::RolloutStarted(start) = &journal.first()?.event else { return None };
+    let Event::RolloutStarted(start) = &journal.first()?.event else {
+        return None;
+    };
     let Retold { told, course } = Retold::of(journal, before, setup, *budget)?;
     let clock = &setup.clock;
     let last = journal.last().map_or(account.began, |entry| entry.at);
-    let end = account.ended.unwrap_or(if account.outcome.is_some() { last } else { dossier.now.max(last) });
-    let span = Span { begin: account.began, end };
+    let end = account.ended.unwrap_or(if account.outcome.is_some() {
+        last
+    } else {
+        dossier.now.max(last)
+    });
+    let span = Span {
+        begin: account.began,
+        end,
+    };
     let mut versions = setup.versions.clone();
     for generation in std::iter::once(&start.target).chain(&start.fallback) {
         versions.insert(generation.release.clone(), generation.version.clone());
     }
     let version = |release: &ReleaseId| versions.of(release).to_owned();
-    let kinds = Kinds { goal: &start.target.release, renews: start.verb == Verb::Restart, version: &version };
+    let kinds = Kinds {
+        goal: &start.target.release,
+        renews: start.verb == Verb::Restart,
+        version: &version,
+    };
     let lanes = lanes::lanes(journal, before, &setup.hosts, end);
     let steps = capacity::steps(journal, end);
     let (sign, headline, tone) = heading(&account);
     let summary = told.iter().rfind(|told| told.weight == Weight::Summary);
-    let summary = summary.map_or_else(|| account.lines(None, dossier.now).join(" "), |told| told.text.clone());
+    let summary = summary.map_or_else(
+        || account.lines(None, dossier.now).join(" "),
+        |told| told.text.clone(),
+    );
     let to = start.target.version.clone();
     Some(Facts {
-        title: format!("{sign} {} {to} on {}: {}", start.service, start.fleet, word(&account)),
+        title: format!(
+            "{sign} {} {to} on {}: {}",
+            start.service,
+            start.fleet,
+            word(&account)
+        ),
         tone,
         sign,
         headline,
@@ -120,7 +147,10 @@ pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
         from: course.from.clone(),
         to,
         basics: basics(dossier, &account, start, &course, end),
-        troubles: told.iter().filter_map(|told| trouble(told, clock)).collect(),
+        troubles: told
+            .iter()
+            .filter_map(|told| trouble(told, clock))
+            .collect(),
         next: next(dossier, &account, start),
         changes_since: dossier.changes.since.clone(),
         changes: dossier.changes.parts.clone(),
@@ -128,7 +158,12 @@ pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
         began: clock.day_and_time(account.began),
         timeline: draw::timeline(&lanes, span, &kinds, turns(journal, span), clock),
         chart: draw::chart(&steps, span, account.replicas, *budget),
-        probe: account.loss.iter().flat_map(|report| loss::lines(report, clock)).map(|line| labelled(&line)).collect(),
+        probe: account
+            .loss
+            .iter()
+            .flat_map(|report| loss::lines(report, clock))
+            .map(|line| labelled(&line))
+            .collect(),
         drains: account.drains.iter().map(drain).collect(),
         drains_summary: account.drains_line().unwrap_or_default(),
         analyses: analyses(journal, span),
@@ -137,11 +172,19 @@ pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
             .left_behind
             .iter()
             .map(|failure| {
-                let host = failure.host.as_ref().map(ToString::to_string).unwrap_or_default();
+                let host = failure
+                    .host
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 [host, failure.to_string()]
             })
             .collect(),
-        events: told.iter().take(EVENTS_MAX).map(|told| line(told, clock)).collect(),
+        events: told
+            .iter()
+            .take(EVENTS_MAX)
+            .map(|told| line(told, clock))
+            .collect(),
         events_left_out: told.len().saturating_sub(EVENTS_MAX),
         foot: format!(
             "rollout {}, fencing number {}; written by ship {}",
@@ -157,17 +200,24 @@ fn word(account: &Account) -> &'static str {
 }
 
 fn was_aborted(account: &Account) -> bool {
-    account.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted)
+    account
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.kind == FailureKind::Aborted)
 }
 
 /// The sign, the word and the tone of the first line.
 fn heading(account: &Account) -> (&'static str, &'static str, &'static str) {
     match &account.outcome {
         Some(Outcome::Succeeded) => ("✓", "Succeeded", "good"),
-        Some(Outcome::RolledBack) if was_aborted(account) => ("✗", "Aborted and rolled back", "bad"),
+        Some(Outcome::RolledBack) if was_aborted(account) => {
+            ("✗", "Aborted and rolled back", "bad")
+        }
         Some(Outcome::RolledBack) => ("✗", "Failed and rolled back", "bad"),
         Some(Outcome::Held { .. }) => ("✗", "Failed and held: a person is needed", "bad"),
-        Some(Outcome::RollbackFailed { .. }) => ("✗", "The way back failed: a person is needed", "bad"),
+        Some(Outcome::RollbackFailed { .. }) => {
+            ("✗", "The way back failed: a person is needed", "bad")
+        }
         Some(Outcome::Fenced { .. }) => ("✗", "Taken over by another ship", "bad"),
         Some(Outcome::Interrupted) => ("‖", "Interrupted", "wait"),
         Some(Outcome::Closed { .. }) => ("‖", "Stopped in the middle: its time is over", "wait"),
@@ -185,7 +235,11 @@ fn basics(
 ) -> Vec<[String; 2]> {
     let clock = &dossier.setup.clock;
     let revision = |generation: &crate::core::event::Generation| {
-        format!("{}, release {}", generation.revision, generation.release.short())
+        format!(
+            "{}, release {}",
+            generation.revision,
+            generation.release.short()
+        )
     };
     let asked = format!("{} by {}", start.verb.noun(), dossier.who);
     let duration = match account.ended {
@@ -195,17 +249,39 @@ fn basics(
     let hosts = dossier.setup.hosts.len();
     let facts = [
         ("asked", Some(asked)),
-        ("cause", Some(dossier.cause.to_owned()).filter(|cause| !cause.is_empty())),
+        (
+            "cause",
+            Some(dossier.cause.to_owned()).filter(|cause| !cause.is_empty()),
+        ),
         ("revision", Some(revision(&start.target))),
-        ("before", start.fallback.as_ref().filter(|_| !course.from.is_empty()).map(revision)),
+        (
+            "before",
+            start
+                .fallback
+                .as_ref()
+                .filter(|_| !course.from.is_empty())
+                .map(revision),
+        ),
         ("began", Some(clock.day_and_time(account.began))),
-        ("ended", account.ended.map(|ended| clock.day_and_time(ended))),
+        (
+            "ended",
+            account.ended.map(|ended| clock.day_and_time(ended)),
+        ),
         ("took", Some(duration)),
-        ("instances", Some(format!("{} on {hosts} hosts", account.replicas))),
-        ("set", Some(start.set.join(", ")).filter(|set| !set.is_empty())),
+        (
+            "instances",
+            Some(format!("{} on {hosts} hosts", account.replicas)),
+        ),
+        (
+            "set",
+            Some(start.set.join(", ")).filter(|set| !set.is_empty()),
+        ),
         ("exit code", dossier.exit_code.map(|code| code.to_string())),
     ];
-    facts.into_iter().filter_map(|(name, fact)| Some([name.to_owned(), fact?])).collect()
+    facts
+        .into_iter()
+        .filter_map(|(name, fact)| Some([name.to_owned(), fact?]))
+        .collect()
 }
 
 fn trouble(told: &Told, clock: &Clock) -> Option<Trouble> {
@@ -213,7 +289,12 @@ fn trouble(told: &Told, clock: &Clock) -> Option<Trouble> {
         return None;
     }
     let is_log = |line: &&String| line.starts_with("  |");
-    let log = told.more.iter().filter(is_log).map(|line| line.trim_start_matches("  |").replacen(' ', "", 1)).collect();
+    let log = told
+        .more
+        .iter()
+        .filter(is_log)
+        .map(|line| line.trim_start_matches("  |").replacen(' ', "", 1))
+        .collect();
     Some(Trouble {
         at: clock.time_of_day(told.at),
         whom: told.whom.clone(),
@@ -238,7 +319,8 @@ fn labelled(line: &str) -> [String; 2] {
 
 /// The commands that make sense now, word for word.
 fn next(dossier: &Dossier<'_>, account: &Account, start: &RolloutStart) -> Vec<Next> {
-    let inventory = shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
+    let inventory =
+        shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
     let command = |why: &str, verb: &str, rest: &str| Next {
         why: why.to_owned(),
         command: format!("ship {verb} {inventory}{rest}"),
@@ -253,19 +335,33 @@ fn next(dossier: &Dossier<'_>, account: &Account, start: &RolloutStart) -> Vec<N
             .filter(|back| back.release != start.target.release)
             .map(|back| {
                 let revision = format!(" --to-revision {}", back.revision);
-                command(&format!("Go back to {}, the revision before", back.version), "rollback", &revision)
+                command(
+                    &format!("Go back to {}, the revision before", back.version),
+                    "rollback",
+                    &revision,
+                )
             })
             .into_iter()
             .collect(),
         Some(Outcome::RolledBack) => {
             let set = format!(" --version {}", start.target.version);
             let is_deploy = start.verb == Verb::Deploy;
-            let again = command("Nothing is left to undo. Once it is mended, try again", "deploy", &set);
+            let again = command(
+                "Nothing is left to undo. Once it is mended, try again",
+                "deploy",
+                &set,
+            );
             is_deploy.then_some(again).into_iter().collect()
         }
-        Some(Outcome::Held { .. }) => [Some(status), Some(resume), abort].into_iter().flatten().collect(),
+        Some(Outcome::Held { .. }) => [Some(status), Some(resume), abort]
+            .into_iter()
+            .flatten()
+            .collect(),
         Some(Outcome::RollbackFailed { .. }) => vec![status, resume],
-        Some(Outcome::Fenced { .. }) => vec![status, command("See what the other one does", "history", "")],
+        Some(Outcome::Fenced { .. }) => vec![
+            status,
+            command("See what the other one does", "history", ""),
+        ],
         Some(Outcome::Paused { .. }) if account.step.is_some() => {
             let promote = command("Let it go on from this step", "promote", "");
             [Some(promote), abort].into_iter().flatten().collect()
@@ -291,21 +387,53 @@ fn turns(journal: &[Entry], span: Span) -> Vec<Tick> {
 }
 
 fn drain(drained: &Drained) -> [String; 5] {
-    let Drained { slot, instance, receipt } = drained;
-    let cut = if receipt.cut == 0 { "none".to_owned() } else { format!("✗ {}", receipt.cut) };
-    [slot.to_string(), instance.to_string(), Human(receipt.waited).to_string(), receipt.ended.to_string(), cut]
+    let Drained {
+        slot,
+        instance,
+        receipt,
+    } = drained;
+    let cut = if receipt.cut == 0 {
+        "none".to_owned()
+    } else {
+        format!("✗ {}", receipt.cut)
+    };
+    [
+        slot.to_string(),
+        instance.to_string(),
+        Human(receipt.waited).to_string(),
+        receipt.ended.to_string(),
+        cut,
+    ]
 }
 
 fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
     let mut analyses: Vec<(Analysis, [usize; 4])> = Vec::new();
     for entry in journal {
-        let Event::Measured { analysis, outcome, detail, dry_run, .. } = &entry.event else { continue };
-        let at = analyses.iter().position(|(known, _)| known.name == *analysis).unwrap_or_else(|| {
-            let new = Analysis { name: analysis.clone(), is_dry_run: *dry_run, ..Analysis::default() };
-            analyses.push((new, [0; 4]));
-            analyses.len() - 1
-        });
-        let Some((known, counts)) = analyses.get_mut(at) else { continue };
+        let Event::Measured {
+            analysis,
+            outcome,
+            detail,
+            dry_run,
+            ..
+        } = &entry.event
+        else {
+            continue;
+        };
+        let at = analyses
+            .iter()
+            .position(|(known, _)| known.name == *analysis)
+            .unwrap_or_else(|| {
+                let new = Analysis {
+                    name: analysis.clone(),
+                    is_dry_run: *dry_run,
+                    ..Analysis::default()
+                };
+                analyses.push((new, [0; 4]));
+                analyses.len() - 1
+            });
+        let Some((known, counts)) = analyses.get_mut(at) else {
+            continue;
+        };
         let (nth, label, class) = match outcome {
             Finding::Success => (0, "●", "pass"),
             Finding::Failure => (1, "✗", "fail"),
@@ -313,13 +441,18 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
             Finding::Error => (3, "!", "error"),
         };
         counts[nth] += 1;
-        known.points.push(Tick::at(entry.at, span, label.to_owned(), class));
+        known
+            .points
+            .push(Tick::at(entry.at, span, label.to_owned(), class));
         known.last = format!("{outcome}: {detail}");
     }
     let words = ["passed", "failed", "told nothing", "went wrong"];
     let summed = |(mut analysis, counts): (Analysis, [usize; 4])| {
         let parts = counts.iter().zip(words).filter(|(count, _)| **count > 0);
-        analysis.summary = parts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
+        analysis.summary = parts
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         analysis
     };
     analyses.into_iter().map(summed).collect()
@@ -328,15 +461,32 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
 fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
     let told = |entry: &Entry| {
         let text = match &entry.event {
-            Event::StepReached { step, of, instances, soak, pause } => {
-                let soak = if soak.is_zero() { String::new() } else { format!("; it soaks for {}", Human(*soak)) };
-                let pause = if *pause { "; then a person is asked" } else { "" };
+            Event::StepReached {
+                step,
+                of,
+                instances,
+                soak,
+                pause,
+            } => {
+                let soak = if soak.is_zero() {
+                    String::new()
+                } else {
+                    format!("; it soaks for {}", Human(*soak))
+                };
+                let pause = if *pause {
+                    "; then a person is asked"
+                } else {
+                    ""
+                };
                 let instances = crate::report::text::count(*instances as usize, "new instance");
                 format!("step {step} of {of} is reached, with {instances}{soak}{pause}")
             }
             Event::StepPassed { step, of } => format!("step {step} of {of} is passed"),
             Event::Promoted { by, full } => {
-                format!("promoted{} by {by}", if *full { " through all steps" } else { "" })
+                format!(
+                    "promoted{} by {by}",
+                    if *full { " through all steps" } else { "" }
+                )
             }
             _ => return None,
         };

@@ -52,12 +52,23 @@ pub(super) struct Mark {
     pub(super) what: String,
 }
 
-/// The lanes of these hosts, and of others that the journal names; `end` is where the timeline ends.
+/// The lanes of these hosts, and of others that the journal names; `end` is where the timeline
+/// ends.
 pub(super) fn lanes(journal: &[Entry], before: &Roster, hosts: &[HostId], end: Time) -> Vec<Lane> {
     let begin = journal.first().map_or(end, |entry| entry.at);
-    let mut drawing = Drawing { end, ..Drawing::default() };
+    let mut drawing = Drawing {
+        end,
+        ..Drawing::default()
+    };
     for (instance, post) in before.present() {
-        drawing.begin(instance, &post.slot, &post.release, begin, Phase::Ready, false);
+        drawing.begin(
+            instance,
+            &post.slot,
+            &post.release,
+            begin,
+            Phase::Ready,
+            false,
+        );
     }
     for entry in journal {
         drawing.apply(entry, begin);
@@ -79,16 +90,27 @@ impl Drawing {
     fn apply(&mut self, entry: &Entry, begin: Time) {
         let at = entry.at;
         match &entry.event {
-            Event::ActionStarted { id, action: Action::Start { slot, release }, instance: Some(instance) } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Start { slot, release },
+                instance: Some(instance),
+            } => {
                 self.orders.insert(*id, (true, instance.clone()));
                 self.begin(instance, slot, release, at, Phase::Starting, true);
             }
-            Event::ActionStarted { id, action: Action::Stop { slot, instance, .. }, .. } => {
+            Event::ActionStarted {
+                id,
+                action: Action::Stop { slot, instance, .. },
+                ..
+            } => {
                 self.orders.insert(*id, (false, instance.clone()));
                 self.met(instance, slot, begin);
                 self.turn(instance, at, Phase::Stopping);
             }
-            Event::ActionStarted { action: Action::Drain { slot, instance, .. }, .. } => {
+            Event::ActionStarted {
+                action: Action::Drain { slot, instance, .. },
+                ..
+            } => {
                 self.met(instance, slot, begin);
                 self.turn(instance, at, Phase::Drained);
             }
@@ -109,11 +131,21 @@ impl Drawing {
                 Some((false, instance)) => self.turn_back(&instance, at),
                 None => {}
             },
-            Event::InstanceReady { slot, instance, release, .. } => {
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => {
                 self.begin(instance, slot, release, begin, Phase::Ready, false);
                 self.turn(instance, at, Phase::Ready);
             }
-            Event::InstanceNotReady { slot, instance, release, .. } => {
+            Event::InstanceNotReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => {
                 self.begin(instance, slot, release, begin, Phase::Ready, false);
                 self.turn(instance, at, Phase::NotReady);
             }
@@ -135,25 +167,52 @@ impl Drawing {
     }
 
     /// An instance is there from `at`, unless it is known already.
-    fn begin(&mut self, name: &InstanceId, slot: &Slot, release: &ReleaseId, at: Time, phase: Phase, is_new: bool) {
+    fn begin(
+        &mut self,
+        name: &InstanceId,
+        slot: &Slot,
+        release: &ReleaseId,
+        at: Time,
+        phase: Phase,
+        is_new: bool,
+    ) {
         if self.bars.contains_key(name) {
             return;
         }
         // What was in the slot is gone by now, whoever has stopped it.
-        let others: Vec<_> = self.bars.iter().filter(|(_, (other, bar))| other == slot && !bar.is_gone).collect();
+        let others: Vec<_> = self
+            .bars
+            .iter()
+            .filter(|(_, (other, bar))| other == slot && !bar.is_gone)
+            .collect();
         let others: Vec<_> = others.into_iter().map(|(name, _)| name.clone()).collect();
         for other in others {
             self.gone(&other, at);
         }
         let (instance, release) = (name.clone(), release.clone());
-        let bar = Bar { instance, release, is_new, phases: vec![(at, phase)], until: self.end, is_gone: false };
+        let bar = Bar {
+            instance,
+            release,
+            is_new,
+            phases: vec![(at, phase)],
+            until: self.end,
+            is_gone: false,
+        };
         self.bars.insert(name.clone(), (slot.clone(), bar));
     }
 
-    /// One that no journal has told of was there all the while; its name begins with the service's and its release's.
+    /// One that no journal has told of was there all the while; its name begins with the service's
+    /// and its release's.
     fn met(&mut self, instance: &InstanceId, slot: &Slot, begin: Time) {
         let release = instance.as_str().rsplit('-').nth(1).unwrap_or_default();
-        self.begin(instance, slot, &ReleaseId::from(release), begin, Phase::Ready, false);
+        self.begin(
+            instance,
+            slot,
+            &ReleaseId::from(release),
+            begin,
+            Phase::Ready,
+            false,
+        );
     }
 
     fn turn(&mut self, instance: &InstanceId, at: Time, phase: Phase) {
@@ -165,7 +224,10 @@ impl Drawing {
     }
 
     fn turn_back(&mut self, instance: &InstanceId, at: Time) {
-        let phases = self.bars.get(instance).map(|(_, bar)| bar.phases.as_slice());
+        let phases = self
+            .bars
+            .get(instance)
+            .map(|(_, bar)| bar.phases.as_slice());
         if let Some([.., (_, before), (_, Phase::Stopping)]) = phases {
             let before = *before;
             self.turn(instance, at, before);
@@ -179,7 +241,10 @@ impl Drawing {
     }
 
     fn mark(&mut self, host: &HostId, at: Time, what: &str) {
-        self.marks.entry(host.clone()).or_default().push(Mark { at, what: what.to_owned() });
+        self.marks.entry(host.clone()).or_default().push(Mark {
+            at,
+            what: what.to_owned(),
+        });
     }
 
     fn finish(mut self, hosts: &[HostId]) -> Vec<Lane> {
@@ -188,14 +253,21 @@ impl Drawing {
         }
         let mut rows: BTreeMap<HostId, BTreeMap<Port, Vec<Bar>>> = BTreeMap::new();
         for (_, (slot, bar)) in self.bars {
-            rows.entry(slot.host).or_default().entry(slot.port).or_default().push(bar);
+            rows.entry(slot.host)
+                .or_default()
+                .entry(slot.port)
+                .or_default()
+                .push(bar);
         }
         for bars in rows.values_mut().flat_map(BTreeMap::values_mut) {
             bars.sort_by_key(|bar| bar.phases.first().map(|(at, _)| *at));
         }
         let known: BTreeSet<_> = hosts.iter().cloned().collect();
         let told_of = rows.keys().chain(self.marks.keys()).chain(self.lost.keys());
-        let others: BTreeSet<_> = told_of.filter(|host| !known.contains(host)).cloned().collect();
+        let others: BTreeSet<_> = told_of
+            .filter(|host| !known.contains(host))
+            .cloned()
+            .collect();
         hosts
             .iter()
             .cloned()
@@ -238,9 +310,13 @@ pub(super) fn ticks(whole: Duration) -> Vec<Duration> {
         604_800_000,
     ];
     let fits = |step: &&u64| whole.as_millis() / u128::from(**step) <= PARTS_MAX;
-    let Some(step) = STEPS_MS.iter().find(fits) else { return Vec::new() };
+    let Some(step) = STEPS_MS.iter().find(fits) else {
+        return Vec::new();
+    };
     let step = Duration::from_millis(*step);
-    std::iter::successors(Some(step), |tick| Some(*tick + step)).take_while(|tick| *tick < whole).collect()
+    std::iter::successors(Some(step), |tick| Some(*tick + step))
+        .take_while(|tick| *tick < whole)
+        .collect()
 }
 
 #[cfg(test)]
@@ -250,7 +326,10 @@ mod tests {
     use crate::report::testing::{Play, START};
 
     fn entries(play: &Play) -> Vec<Entry> {
-        play.entries.iter().map(|(entry, _)| entry.clone()).collect()
+        play.entries
+            .iter()
+            .map(|(entry, _)| entry.clone())
+            .collect()
     }
 
     /// The lanes in words: `node4 8081: 0.9 Starting@0.8 Ready@2 …`.
@@ -263,16 +342,32 @@ mod tests {
         for lane in lanes(&journal, &Roster::default(), &hosts, end) {
             for (port, bars) in &lane.rows {
                 let bars = bars.iter().map(|bar| {
-                    let phases = bar.phases.iter().map(|(at, phase)| format!("{phase:?}@{} ", seconds(*at)));
+                    let phases = bar
+                        .phases
+                        .iter()
+                        .map(|(at, phase)| format!("{phase:?}@{} ", seconds(*at)));
                     let end = if bar.is_gone { "gone" } else { "there" };
-                    format!(" {} {}{end}@{}", bar.release.short(), phases.collect::<String>(), seconds(bar.until))
+                    format!(
+                        " {} {}{end}@{}",
+                        bar.release.short(),
+                        phases.collect::<String>(),
+                        seconds(bar.until)
+                    )
                 });
-                lines.push(format!("{} {port}:{}", lane.host, bars.collect::<Vec<_>>().join(";")));
+                lines.push(format!(
+                    "{} {port}:{}",
+                    lane.host,
+                    bars.collect::<Vec<_>>().join(";")
+                ));
             }
-            lines.extend(lane.marks.iter().map(|mark| format!("{} ✗@{}", lane.host, seconds(mark.at))));
             lines.extend(
-                lane.lost.iter().map(|(from, to)| format!("{} lost {}-{}", lane.host, seconds(*from), seconds(*to))),
+                lane.marks
+                    .iter()
+                    .map(|mark| format!("{} ✗@{}", lane.host, seconds(mark.at))),
             );
+            lines.extend(lane.lost.iter().map(|(from, to)| {
+                format!("{} lost {}-{}", lane.host, seconds(*from), seconds(*to))
+            }));
         }
         lines.join("\n")
     }
@@ -291,16 +386,54 @@ mod tests {
     #[test]
     fn what_went_wrong_is_marked_where_it_did() {
         let mut play = Play::begin(4);
-        let start = Action::Start { slot: Slot::new("node4", 8081), release: crate::report::testing::release("0.9") };
+        let start = Action::Start {
+            slot: Slot::new("node4", 8081),
+            release: crate::report::testing::release("0.9"),
+        };
         let id = play.order(start, Some("testpage-515849216a-059b0"));
-        play.then(1500, Event::ActionFailed { id, error: "sudo: a password is required".into() });
-        play.then(0, Event::HostLost { host: "node2".into(), why: "gone".into() });
-        play.then(1000, Event::HostFound { host: "node2".into() });
-        play.then(1000, Event::HostLost { host: "node2".into(), why: "gone".into() });
+        play.then(
+            1500,
+            Event::ActionFailed {
+                id,
+                error: "sudo: a password is required".into(),
+            },
+        );
+        play.then(
+            0,
+            Event::HostLost {
+                host: "node2".into(),
+                why: "gone".into(),
+            },
+        );
+        play.then(
+            1000,
+            Event::HostFound {
+                host: "node2".into(),
+            },
+        );
+        play.then(
+            1000,
+            Event::HostLost {
+                host: "node2".into(),
+                why: "gone".into(),
+            },
+        );
         let host = Some("node2".into());
         let (slot, detail, waited) = (None, "gone".into(), Duration::ZERO);
-        let failure = Failure { kind: FailureKind::HostLost, host, slot, detail, waited };
-        play.then(1000, Event::HostQuarantined { failure, log: Vec::new() });
+        let failure = Failure {
+            kind: FailureKind::HostLost,
+            host,
+            slot,
+            detail,
+            waited,
+        };
+        play.then(
+            1000,
+            Event::HostQuarantined {
+                failure,
+                log: Vec::new(),
+            },
+        );
         insta::assert_snapshot!(told(&play, &["node1"]), @r"
         node2 ✗@4.5
         node2 lost 1.5-2.5
@@ -312,7 +445,12 @@ mod tests {
 
     #[test]
     fn a_time_is_divided_as_people_do() {
-        let of = |s: u64| ticks(Duration::from_secs(s)).iter().map(Duration::as_secs).collect::<Vec<_>>();
+        let of = |s: u64| {
+            ticks(Duration::from_secs(s))
+                .iter()
+                .map(Duration::as_secs)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of(5), [1, 2, 3, 4]);
         assert_eq!(of(31), [10, 20, 30]);
         assert_eq!(of(750), [300, 600]);

@@ -1,5 +1,6 @@
-//! One rollout as a page of its own: no script, nothing from elsewhere, readable on a phone, in the dark, on paper and
-//! without colour. Every text is escaped by the template engine, and what must not be shown is covered before.
+//! One rollout as a page of its own: no script, nothing from elsewhere, readable on a phone, in the
+//! dark, on paper and without colour. Every text is escaped by the template engine, and what must
+//! not be shown is covered before.
 
 mod capacity;
 mod draw;
@@ -78,13 +79,19 @@ pub enum PageError {
 /// If the journal is none.
 pub fn page(dossier: &Dossier<'_>, veil: &Veil) -> Result<String, PageError> {
     let facts = facts::facts(dossier).ok_or(PageError::NotBegun)?;
-    let mut facts = serde_json::to_value(facts)
-        .map_err(|why| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, why.to_string()))?;
+    let mut facts = serde_json::to_value(facts).map_err(|why| {
+        minijinja::Error::new(minijinja::ErrorKind::BadSerialization, why.to_string())
+    })?;
     cover(&mut facts, veil);
     facts["style"] = STYLE.into();
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?,
+    );
     environment.add_template(NAME, TEMPLATE)?;
     Ok(environment.get_template(NAME)?.render(Serde(&facts))?)
 }
@@ -94,7 +101,9 @@ fn cover(value: &mut serde_json::Value, veil: &Veil) {
     match value {
         serde_json::Value::String(text) => *text = clean_indented(&veil.hide(text)),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| cover(item, veil)),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| cover(field, veil)),
+        serde_json::Value::Object(fields) => {
+            fields.values_mut().for_each(|field| cover(field, veil))
+        }
         _ => {}
     }
 }

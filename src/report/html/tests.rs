@@ -10,7 +10,11 @@ fn written(play: Play, veil: &Veil) -> String {
         journal: &journal,
         before: &Roster::default(),
         setup: testing::setup(4),
-        budget: Some(Budget { replicas: 3, surge: 1, unavailable: 1 }),
+        budget: Some(Budget {
+            replicas: 3,
+            surge: 1,
+            unavailable: 1,
+        }),
         who: "anna@laptop",
         cause: "the night's build",
         exit_code: Some(0),
@@ -27,15 +31,29 @@ fn written(play: Play, veil: &Veil) -> String {
 
 fn article() -> Play {
     let mut play = Play::article();
-    play.then(500, Event::RolloutFinished { outcome: Outcome::Succeeded });
+    play.then(
+        500,
+        Event::RolloutFinished {
+            outcome: Outcome::Succeeded,
+        },
+    );
     play
 }
 
 #[test]
 fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
     let page = written(article(), &Veil::default());
-    let first = page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0;
-    assert_eq!(first, "<span class=\"sign\" aria-hidden=\"true\">✓</span>Succeeded");
+    let first = page
+        .split_once("<h1>")
+        .unwrap()
+        .1
+        .split_once("</h1>")
+        .unwrap()
+        .0;
+    assert_eq!(
+        first,
+        "<span class=\"sign\" aria-hidden=\"true\">✓</span>Succeeded"
+    );
     for words in [
         "<title>✓ testpage 0.9 on local: succeeded</title>",
         "testpage 0.9 (revision 2): 3 of 3 available in 5.2s",
@@ -53,17 +71,34 @@ fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
 #[test]
 fn nothing_is_run_or_fetched() {
     let page = written(article(), &Veil::default());
-    for word in ["<script", "<link", "<img", "<iframe", "@import", "@font-face", "http:", "https:", "src=", "onclick"] {
+    for word in [
+        "<script",
+        "<link",
+        "<img",
+        "<iframe",
+        "@import",
+        "@font-face",
+        "http:",
+        "https:",
+        "src=",
+        "onclick",
+    ] {
         assert!(!page.contains(word), "{word} in\n{page}");
     }
     assert!(!page.replace("url(#", "").contains("url("), "{page}");
-    assert!(page.contains("default-src &#x27;none&#x27;") || page.contains("default-src 'none'"), "{page}");
+    assert!(
+        page.contains("default-src &#x27;none&#x27;") || page.contains("default-src 'none'"),
+        "{page}"
+    );
 }
 
 #[test]
 fn what_must_not_be_shown_is_covered() {
     let page = written(article(), &Veil::over(["hunter2".to_owned()]));
-    assert!(!page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"), "{page}");
+    assert!(
+        !page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -84,5 +119,8 @@ fn a_journal_without_a_beginning_makes_no_page() {
         inventory: "",
         now: testing::START,
     };
-    assert!(matches!(page(&dossier, &Veil::default()), Err(PageError::NotBegun)));
+    assert!(matches!(
+        page(&dossier, &Veil::default()),
+        Err(PageError::NotBegun)
+    ));
 }

@@ -31,14 +31,22 @@ impl Line {
     pub(super) fn fit(self, max: usize, glyphs: &Glyphs) -> Self {
         let cut = self.width() > max;
         let mark = text::fit(glyphs.ellipsis, if cut { max } else { 0 }, "");
-        let mut room = if cut { max.saturating_sub(text::width(&mark)) } else { max };
+        let mut room = if cut {
+            max.saturating_sub(text::width(&mark))
+        } else {
+            max
+        };
         let mut fitted = Self::default();
         for (text, style) in self.0 {
             let text = glyphs.show(text::head(&text, room));
             room -= text::width(&text);
             fitted.0.push((text, style));
         }
-        if cut { fitted.and(&mark, Style::new()) } else { fitted }
+        if cut {
+            fitted.and(&mark, Style::new())
+        } else {
+            fitted
+        }
     }
 
     /// The text alone.
@@ -48,9 +56,11 @@ impl Line {
 
     /// The text with its styles as a terminal understands them.
     pub(super) fn styled(&self) -> String {
-        self.0.iter().fold(String::new(), |mut line, (text, style)| {
-            let _ = write!(line, "{style}{text}{style:#}");
-            line
-        })
+        self.0
+            .iter()
+            .fold(String::new(), |mut line, (text, style)| {
+                let _ = write!(line, "{style}{text}{style:#}");
+                line
+            })
     }
 }

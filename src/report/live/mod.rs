@@ -29,7 +29,10 @@ mod tests;
 /// Events that come faster than this wait for the next frame.
 const BETWEEN_FRAMES_MIN: Duration = Duration::from_millis(50);
 /// For terminals that do not tell their size.
-const DEFAULT_SIZE: Size = Size { width: 80, height: 24 };
+const DEFAULT_SIZE: Size = Size {
+    width: 80,
+    height: 24,
+};
 
 /// The size of a terminal, in columns and lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,8 @@ pub struct Live<W: Write> {
     /// The lines on the screen, and the moment they were drawn.
     drawn: Vec<Line>,
     drawn_at: Time,
-    /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each other.
+    /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each
+    /// other.
     open: bool,
 }
 
@@ -64,7 +68,16 @@ impl Live<Stderr> {
 impl<W: Write> Live<W> {
     fn new(out: W, setup: Setup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
         let story = Story::new(setup);
-        Self { out, colour, size, story, view: None, drawn: Vec::new(), drawn_at: Time::default(), open: false }
+        Self {
+            out,
+            colour,
+            size,
+            story,
+            view: None,
+            drawn: Vec::new(),
+            drawn_at: Time::default(),
+            open: false,
+        }
     }
 
     /// Puts lines that stay above the screen, where they scroll away with the rest of the terminal.
@@ -81,8 +94,15 @@ impl<W: Write> Live<W> {
         let Some(view) = &self.view else { return };
         let size = (self.size)();
         let Setup { clock, glyphs, .. } = self.story.setup();
-        // A full last column or a full last line would make terminals scroll or wrap, each in its own way.
-        let lines = frame::frame(view, clock, glyphs, size.width.saturating_sub(1), size.height.saturating_sub(1));
+        // A full last column or a full last line would make terminals scroll or wrap, each in its
+        // own way.
+        let lines = frame::frame(
+            view,
+            clock,
+            glyphs,
+            size.width.saturating_sub(1),
+            size.height.saturating_sub(1),
+        );
         self.drawn_at = now;
         if self.open && lines == self.drawn {
             return;
@@ -92,7 +112,11 @@ impl<W: Write> Live<W> {
             command(&mut text, &Hide);
         }
         for line in &lines {
-            let shown = if self.colour { line.styled() } else { line.text() };
+            let shown = if self.colour {
+                line.styled()
+            } else {
+                line.text()
+            };
             text.push_str(&shown);
             command(&mut text, &Clear(ClearType::UntilNewLine));
             text.push_str("\r\n");
@@ -104,7 +128,8 @@ impl<W: Write> Live<W> {
         self.write(&text);
     }
 
-    /// What brings the cursor back to the first line of the screen: from there on everything is written over.
+    /// What brings the cursor back to the first line of the screen: from there on everything is
+    /// written over.
     fn erasure(&self, size: Size) -> String {
         let mut text = String::new();
         command(&mut text, &BeginSynchronizedUpdate);
@@ -120,9 +145,16 @@ impl<W: Write> Live<W> {
     }
 
     fn plainly(&self, told: &Told) -> String {
-        let succeeded = self.view.as_ref().is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
+        let succeeded = self
+            .view
+            .as_ref()
+            .is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
         let lines = plain::lines(told, &self.story, succeeded);
-        let lines = if self.colour { lines } else { anstream::adapter::strip_str(&lines).to_string() };
+        let lines = if self.colour {
+            lines
+        } else {
+            anstream::adapter::strip_str(&lines).to_string()
+        };
         let mut text = String::new();
         for line in lines.lines() {
             text.push_str(&self.story.setup().glyphs.show(line));
@@ -145,14 +177,19 @@ impl<W: Write> Live<W> {
 
     /// A screen that is gone is no reason to stop a rollout.
     fn write(&mut self, text: &str) {
-        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let _ = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
     }
 }
 
 impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
         let told = self.story.tell(entry, status);
-        let Some(course) = self.story.course().cloned() else { return };
+        let Some(course) = self.story.course().cloned() else {
+            return;
+        };
         if matches!(entry.event, Event::RolloutStarted(_)) {
             let mut view = View::new(course, status.clone(), entry.at);
             for told in &told {
@@ -220,7 +257,10 @@ fn command(text: &mut String, command: &impl Command) {
 
 fn terminal_size() -> Size {
     match crossterm::terminal::size() {
-        Ok((width @ 1.., height @ 1..)) => Size { width: width.into(), height: height.into() },
+        Ok((width @ 1.., height @ 1..)) => Size {
+            width: width.into(),
+            height: height.into(),
+        },
         _ => DEFAULT_SIZE,
     }
 }

@@ -8,18 +8,21 @@ use super::line::Line;
 use super::style;
 use crate::core::status::{Row, Status, Word};
 
-/// Columns left out, in this order, where the screen is narrow: what is said elsewhere on it, or matters least.
+/// Columns left out, in this order, where the screen is narrow: what is said elsewhere on it, or
+/// matters least.
 const DISPENSABLE: [usize; 5] = [8, 3, 5, 4, 6];
 /// Spaces between two columns, from airy to tight.
 const GAPS: [usize; 2] = [grid::GAP, 2];
 const STATUS_COLUMN: usize = 2;
 const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
-/// The headings and at most `room` lines: all instances, or those that matter and a count of the others.
+/// The headings and at most `room` lines: all instances, or those that matter and a count of the
+/// others.
 pub(super) fn table(status: &Status, width: usize, room: usize, glyphs: &Glyphs) -> Vec<Line> {
     let cells: Vec<Vec<String>> = status.instances.iter().map(table::instance_cells).collect();
     let header = table::INSTANCE_COLUMNS.map(str::to_owned).to_vec();
-    let widths = grid::widths(std::iter::once(header.as_slice()).chain(cells.iter().map(Vec::as_slice)));
+    let widths =
+        grid::widths(std::iter::once(header.as_slice()).chain(cells.iter().map(Vec::as_slice)));
     let (columns, gap) = columns(&widths, width);
 
     let versions = version_styles(status);
@@ -29,9 +32,10 @@ pub(super) fn table(status: &Status, width: usize, room: usize, glyphs: &Glyphs)
         let row = &status.instances[*i];
         line(&cells[*i], &columns, &widths, gap, |column| match column {
             STATUS_COLUMN => style::of_word(row.status),
-            column if VERSION_COLUMNS.contains(&column) => {
-                versions.get(row.version.as_str()).copied().unwrap_or_default()
-            }
+            column if VERSION_COLUMNS.contains(&column) => versions
+                .get(row.version.as_str())
+                .copied()
+                .unwrap_or_default(),
             _ => style::NONE,
         })
     }));
@@ -45,7 +49,11 @@ pub(super) fn table(status: &Status, width: usize, room: usize, glyphs: &Glyphs)
 fn columns(widths: &[usize], width: usize) -> (Vec<usize>, usize) {
     let mut columns: Vec<usize> = (0..widths.len()).collect();
     let needed = |columns: &[usize], gap: usize| -> usize {
-        columns.iter().map(|column| widths[*column] + gap).sum::<usize>().saturating_sub(gap)
+        columns
+            .iter()
+            .map(|column| widths[*column] + gap)
+            .sum::<usize>()
+            .saturating_sub(gap)
     };
     if let Some(gap) = GAPS.into_iter().find(|gap| needed(&columns, *gap) <= width) {
         return (columns, gap);
@@ -69,8 +77,10 @@ fn line(
 ) -> Line {
     let (last, firsts) = columns.split_last().expect("INSTANCE is never left out");
     let padded = firsts.iter().fold(Line::default(), |line, column| {
-        line.and(&cells[*column], style(*column))
-            .and(&" ".repeat(widths[*column] + gap - text::width(&cells[*column])), style::NONE)
+        line.and(&cells[*column], style(*column)).and(
+            &" ".repeat(widths[*column] + gap - text::width(&cells[*column])),
+            style::NONE,
+        )
     });
     padded.and(&cells[*last], style(*last))
 }
@@ -84,7 +94,8 @@ fn calm(word: Word) -> u8 {
     }
 }
 
-/// The instances shown, by their place in the table, and the states of the others. What ails or changes comes first.
+/// The instances shown, by their place in the table, and the states of the others. What ails or
+/// changes comes first.
 fn choose(rows: &[Row], room: usize) -> (Vec<usize>, Vec<Word>) {
     if rows.len() <= room {
         return ((0..rows.len()).collect(), Vec::new());
@@ -92,7 +103,10 @@ fn choose(rows: &[Row], room: usize) -> (Vec<usize>, Vec<Word>) {
     let mut by_interest: Vec<usize> = (0..rows.len()).collect();
     by_interest.sort_by_key(|i| (calm(rows[*i].status), rows[*i].age_s, *i));
     let shown: BTreeSet<usize> = by_interest.into_iter().take(room - 1).collect();
-    let hidden = (0..rows.len()).filter(|i| !shown.contains(i)).map(|i| rows[i].status).collect();
+    let hidden = (0..rows.len())
+        .filter(|i| !shown.contains(i))
+        .map(|i| rows[i].status)
+        .collect();
     (shown.into_iter().collect(), hidden)
 }
 
@@ -102,14 +116,31 @@ fn others(hidden: &[Word], glyphs: &Glyphs) -> String {
     for word in hidden {
         *counts.entry(*word).or_default() += 1;
     }
-    let counts: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    format!("{} and {} more: {}", glyphs.ellipsis, hidden.len(), counts.join(", "))
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    format!(
+        "{} and {} more: {}",
+        glyphs.ellipsis,
+        hidden.len(),
+        counts.join(", ")
+    )
 }
 
 fn version_styles(status: &Status) -> BTreeMap<&str, anstyle::Style> {
     let target = status.version.as_deref();
-    let versions: BTreeSet<&str> = status.instances.iter().map(|row| row.version.as_str()).collect();
-    let others = versions.into_iter().filter(|version| Some(*version) != target).enumerate();
+    let versions: BTreeSet<&str> = status
+        .instances
+        .iter()
+        .map(|row| row.version.as_str())
+        .collect();
+    let others = versions
+        .into_iter()
+        .filter(|version| Some(*version) != target)
+        .enumerate();
     let others = others.map(|(n, version)| (version, style::of_version(Some(n))));
-    others.chain(target.map(|target| (target, style::of_version(None)))).collect()
+    others
+        .chain(target.map(|target| (target, style::of_version(None))))
+        .collect()
 }

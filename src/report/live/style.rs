@@ -1,4 +1,5 @@
-//! The colours of the live screen. None of them means anything that a word beside it does not say too.
+//! The colours of the live screen. None of them means anything that a word beside it does not say
+//! too.
 
 use anstyle::{AnsiColor, Style};
 
@@ -12,14 +13,19 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 const CHANGING: Style = AnsiColor::Yellow.on_default();
 /// For the versions other than the one that the rollout goes to, in turn.
-const OTHERS: [Style; 3] =
-    [AnsiColor::Cyan.on_default(), AnsiColor::Magenta.on_default(), AnsiColor::Blue.on_default()];
+const OTHERS: [Style; 3] = [
+    AnsiColor::Cyan.on_default(),
+    AnsiColor::Magenta.on_default(),
+    AnsiColor::Blue.on_default(),
+];
 
 /// An instance's state.
 pub(super) fn of_word(word: Word) -> Style {
     match word {
         Word::Running => NONE,
-        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => CHANGING,
+        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => {
+            CHANGING
+        }
         Word::NotReady | Word::Exited | Word::Unknown => BAD,
     }
 }

@@ -13,7 +13,8 @@ use super::super::text::Glyphs;
 use super::*;
 use crate::core::status::{Row, Word};
 
-/// The screen in the article's middle: the first new instance is ready, an old one has gone, a second new one comes.
+/// The screen in the article's middle: the first new instance is ready, an old one has gone, a
+/// second new one comes.
 fn view() -> View {
     let mut play = Play::begin(4);
     play.start("node4", "0.9", "testpage-515849216a-059b0");
@@ -21,10 +22,23 @@ fn view() -> View {
     for second in 1..=9 {
         let host = format!("node{}", second % 4 + 1);
         let version = if host == "node4" { "0.9" } else { "0.8" };
-        let answer = format!("I am: 127.0.0.{}, the version is: {version}", 11 + second % 4);
-        view.answer(Time(testing::START.0 + second * 1000), &Slot::new(host.as_str(), 8081), &answer);
+        let answer = format!(
+            "I am: 127.0.0.{}, the version is: {version}",
+            11 + second % 4
+        );
+        view.answer(
+            Time(testing::START.0 + second * 1000),
+            &Slot::new(host.as_str(), 8081),
+            &answer,
+        );
     }
-    view.status.instances[0] = testing::row("testpage-515849216a-1sf6b", "node1", "0.9", Word::Creating, 1);
+    view.status.instances[0] = testing::row(
+        "testpage-515849216a-1sf6b",
+        "node1",
+        "0.9",
+        Word::Creating,
+        1,
+    );
     view.status.instances[3].age_s = 41;
     testing::count(&mut view.status);
     view.now = view.now + Duration::from_secs(42);
@@ -50,7 +64,10 @@ fn seen(play: &Play) -> View {
 fn screen(view: &View, glyphs: &Glyphs, width: usize, height: usize) -> String {
     let lines = frame::frame(view, &Clock::ahead(8), glyphs, width, height);
     assert!(lines.len() <= height);
-    let lines: Vec<_> = lines.iter().map(|line| line.text().trim_end().to_owned()).collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| line.text().trim_end().to_owned())
+        .collect();
     grid::joined(&lines)
 }
 
@@ -138,7 +155,11 @@ fn a_low_screen_keeps_the_table() {
 #[test]
 fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
     let mut view = seen(&Play::begin(501));
-    for (i, word) in [(480, Word::NotReady), (481, Word::Stopping), (490, Word::Exited)] {
+    for (i, word) in [
+        (480, Word::NotReady),
+        (481, Word::Stopping),
+        (490, Word::Exited),
+    ] {
         view.status.instances[i].status = word;
         view.status.instances[i].ready = word == Word::Stopping;
     }
@@ -189,7 +210,10 @@ impl Terminal {
 }
 
 fn live(terminal: &Terminal, colour: bool) -> Live<Terminal> {
-    let size = || Size { width: 121, height: 40 };
+    let size = || Size {
+        width: 121,
+        height: 40,
+    };
     Live::new(terminal.clone(), testing::setup(4), colour, Box::new(size))
 }
 
@@ -211,9 +235,15 @@ fn a_frame_is_drawn_over_the_one_before_and_only_if_it_differs() {
     live.tick(status, entry.at + Duration::from_secs(1));
     let second = terminal.take();
     let lines = first.matches("\r\n").count();
-    assert!(second.starts_with(&format!("\u{1b}[?2026h\r\u{1b}[{lines}A")), "{second:?}");
+    assert!(
+        second.starts_with(&format!("\u{1b}[?2026h\r\u{1b}[{lines}A")),
+        "{second:?}"
+    );
     assert!(!second.contains(HIDE), "the cursor is hidden already");
-    assert!(!second.contains("\u{1b}[1m"), "no style where colour is not wanted");
+    assert!(
+        !second.contains("\u{1b}[1m"),
+        "no style where colour is not wanted"
+    );
 }
 
 #[test]
@@ -221,7 +251,12 @@ fn the_last_frame_stays_with_the_summary_below_and_the_cursor_is_back() {
     let terminal = Terminal::default();
     let mut live = live(&terminal, true);
     let mut play = Play::article();
-    play.then(500, Event::RolloutFinished { outcome: Outcome::Succeeded });
+    play.then(
+        500,
+        Event::RolloutFinished {
+            outcome: Outcome::Succeeded,
+        },
+    );
     for (entry, status) in &play.entries {
         live.event(entry, status);
     }
@@ -229,7 +264,10 @@ fn the_last_frame_stays_with_the_summary_below_and_the_cursor_is_back() {
     let last = &written[written.rfind("\u{1b}[?2026h").unwrap()..];
     let text = anstream::adapter::strip_str(last).to_string();
     assert!(text.contains("rolled out"), "{text}");
-    assert!(text.contains("testpage 0.9 (revision 2): 3 of 3 available in 5.2s"), "{text}");
+    assert!(
+        text.contains("testpage 0.9 (revision 2): 3 of 3 available in 5.2s"),
+        "{text}"
+    );
     assert!(last.ends_with(SHOW));
     let (entry, status) = play.entries.last().unwrap();
     live.tick(status, entry.at);
@@ -253,7 +291,10 @@ fn lines_broken_by_a_narrower_terminal_are_written_over_too() {
     let terminal = Terminal::default();
     let width = Arc::new(Mutex::new(121));
     let seen = Arc::clone(&width);
-    let size = move || Size { width: *seen.lock().unwrap(), height: 40 };
+    let size = move || Size {
+        width: *seen.lock().unwrap(),
+        height: 40,
+    };
     let mut live = Live::new(terminal.clone(), testing::setup(4), false, Box::new(size));
     let (entry, status) = Play::begin(4).entries.remove(0);
     live.event(&entry, &status);
@@ -269,7 +310,11 @@ fn lines_broken_by_a_narrower_terminal_are_written_over_too() {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z0-9.-]{0,12}", any::<String>(), "[灰度发布👩‍👩‍👧❤️é\u{202e}\u{1b}\n]{0,30}",]
+    prop_oneof![
+        "[a-z0-9.-]{0,12}",
+        any::<String>(),
+        "[灰度发布👩‍👩‍👧❤️é\u{202e}\u{1b}\n]{0,30}",
+    ]
 }
 
 fn any_word() -> impl Strategy<Value = Word> {
@@ -285,19 +330,32 @@ fn any_word() -> impl Strategy<Value = Word> {
 }
 
 fn any_row() -> impl Strategy<Value = Row> {
-    (any_text(), any_text(), any_text(), any_text(), any_word(), any::<u64>()).prop_map(
-        |(name, host, address, version, status, age_s)| Row {
+    (
+        any_text(),
+        any_text(),
+        any_text(),
+        any_text(),
+        any_word(),
+        any::<u64>(),
+    )
+        .prop_map(|(name, host, address, version, status, age_s)| Row {
             address,
             version,
             ..testing::row(&name, &host, "0.8", status, age_s)
-        },
-    )
+        })
 }
 
 fn any_view() -> impl Strategy<Value = View> {
     let lines = || prop::collection::vec((any::<u64>(), any_text()), 0..KEPT);
-    (any_text(), any_text(), prop::collection::vec(any_row(), 0..40), any::<[u32; 4]>(), lines(), lines()).prop_map(
-        |(service, version, instances, counts, log, answers)| {
+    (
+        any_text(),
+        any_text(),
+        prop::collection::vec(any_row(), 0..40),
+        any::<[u32; 4]>(),
+        lines(),
+        lines(),
+    )
+        .prop_map(|(service, version, instances, counts, log, answers)| {
             let (entry, mut status) = Play::begin(4).entries.remove(0);
             let mut course = Course::begin(&entry, &status).unwrap();
             (course.service, course.from) = (service, version);
@@ -316,8 +374,7 @@ fn any_view() -> impl Strategy<Value = View> {
                 view.answer(Time(at), &Slot::new(text.as_str(), 1), &text);
             }
             view
-        },
-    )
+        })
 }
 
 const KEPT: usize = 9;

@@ -30,7 +30,13 @@ pub(super) struct View {
 impl View {
     /// Nothing but the rollout and the fleet.
     pub(super) fn new(course: Course, status: Status, now: Time) -> Self {
-        Self { course, status, now, log: VecDeque::new(), answers: VecDeque::new() }
+        Self {
+            course,
+            status,
+            now,
+            log: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
     }
 
     /// Takes in something told, where the table does not show it anyway.
@@ -38,7 +44,9 @@ impl View {
         match told.weight {
             Weight::Sentence => self.log(told.at, &told.text),
             Weight::Notable => {
-                let words = [told.whom.as_str(), told.what, &told.text].into_iter().filter(|word| !word.is_empty());
+                let words = [told.whom.as_str(), told.what, &told.text]
+                    .into_iter()
+                    .filter(|word| !word.is_empty());
                 self.log(told.at, &words.collect::<Vec<_>>().join("  "));
             }
             // The failure and the last word are written above and below the screen, whole.

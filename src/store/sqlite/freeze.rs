@@ -12,7 +12,8 @@ impl Sqlite {
     /// # Errors
     /// If the store cannot be read.
     pub fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError> {
-        let sql = "select who, since_ms, until_ms, why from freezes where fleet = ?1 and service = ?2";
+        let sql =
+            "select who, since_ms, until_ms, why from freezes where fleet = ?1 and service = ?2";
         let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
             Ok(Freeze {
                 who: row.get(0)?,
@@ -29,9 +30,23 @@ impl Sqlite {
     /// # Errors
     /// If the store cannot be written.
     pub fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
-        let (since, until) = (signed(freeze.since.0), freeze.until.map(|until| signed(until.0)));
+        let (since, until) = (
+            signed(freeze.since.0),
+            freeze.until.map(|until| signed(until.0)),
+        );
         let sql = "insert or replace into freezes values (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.execute(sql, params![subject.fleet, subject.service, freeze.who, since, until, freeze.why]).map(drop)
+        self.execute(
+            sql,
+            params![
+                subject.fleet,
+                subject.service,
+                freeze.who,
+                since,
+                until,
+                freeze.why
+            ],
+        )
+        .map(drop)
     }
 
     /// Ends a freeze; says whether there was one.

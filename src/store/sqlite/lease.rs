@@ -8,23 +8,39 @@ use crate::core::time::Time;
 use crate::store::{Holder, StoreError, Subject};
 
 impl Sqlite {
-    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A process that knows the
-    /// `token` of the present holder was called by it, and may go on under its lease.
+    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A
+    /// process that knows the `token` of the present holder was called by it, and may go on under
+    /// its lease.
     ///
     /// # Errors
     /// [`StoreError::Held`] says who has it.
-    pub fn acquire_lease(&mut self, subject: &Subject, holder: Holder, token: Option<&str>) -> Result<(), StoreError> {
+    pub fn acquire_lease(
+        &mut self,
+        subject: &Subject,
+        holder: Holder,
+        token: Option<&str>,
+    ) -> Result<(), StoreError> {
         let path = self.path.clone();
         let now = holder.now;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
-        let database = |source| StoreError::Database { path: path.clone(), source };
+            .map_err(|source| StoreError::Database {
+                path: path.clone(),
+                source,
+            })?;
+        let database = |source| StoreError::Database {
+            path: path.clone(),
+            source,
+        };
         let present = read_lease(&transaction, subject, now).map_err(database)?;
         if let Some(present) = present.filter(|present| !present.is_dead(&holder.host, now)) {
             let is_ours = !present.token.is_empty() && token == Some(&present.token);
-            return if is_ours { Ok(()) } else { Err(StoreError::Held(Box::new(present))) };
+            return if is_ours {
+                Ok(())
+            } else {
+                Err(StoreError::Held(Box::new(present)))
+            };
         }
         transaction
             .execute(
@@ -53,21 +69,33 @@ impl Sqlite {
     /// # Errors
     /// If the store cannot be written: the lease then expires by itself.
     pub fn release_lease(&mut self) -> Result<(), StoreError> {
-        let Some((subject, holder)) = self.held.take() else { return Ok(()) };
+        let Some((subject, holder)) = self.held.take() else {
+            return Ok(());
+        };
         self.execute(
-            "delete from leases where fleet = ?1 and service = ?2 and host = ?3 and pid = ?4 and pid_started = ?5",
-            params![subject.fleet, subject.service, holder.host, holder.pid, signed(holder.pid_started)],
+            "delete from leases where fleet = ?1 and service = ?2 and host = ?3 and pid = ?4 and \
+             pid_started = ?5",
+            params![
+                subject.fleet,
+                subject.service,
+                holder.host,
+                holder.pid,
+                signed(holder.pid_started)
+            ],
         )
         .map(drop)
     }
 
-    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that sees it refuses the
-    /// orders of who held it. Gives the new epoch.
+    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that
+    /// sees it refuses the orders of who held it. Gives the new epoch.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
-        self.execute("delete from leases where fleet = ?1 and service = ?2", params![subject.fleet, subject.service])?;
+        self.execute(
+            "delete from leases where fleet = ?1 and service = ?2",
+            params![subject.fleet, subject.service],
+        )?;
         self.raise_epoch(subject, seen)
     }
 
@@ -83,13 +111,23 @@ impl Sqlite {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn holder(&self, subject: &Subject, here: &str, now: Time) -> Result<Option<Holder>, StoreError> {
-        let holder = read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))?;
+    pub fn holder(
+        &self,
+        subject: &Subject,
+        here: &str,
+        now: Time,
+    ) -> Result<Option<Holder>, StoreError> {
+        let holder =
+            read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))?;
         Ok(holder.filter(|holder| !holder.is_dead(here, now)))
     }
 }
 
-fn read_lease(connection: &Connection, subject: &Subject, now: Time) -> rusqlite::Result<Option<Holder>> {
+fn read_lease(
+    connection: &Connection,
+    subject: &Subject,
+    now: Time,
+) -> rusqlite::Result<Option<Holder>> {
     connection
         .query_row(
             "select owner, host, pid, pid_started, run, since_ms, heartbeat_ms, token from leases

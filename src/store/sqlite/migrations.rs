@@ -1,4 +1,5 @@
-//! Migrations in the database: written together with the events that tell of them, and kept when the journals go.
+//! Migrations in the database: written together with the events that tell of them, and kept when
+//! the journals go.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,9 @@ impl Sqlite {
     /// If the store cannot be read.
     pub fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
         let sql = "select id from migrations where fleet = ?1 and service = ?2 and state = 'done'";
-        let ids = self.query(sql, params![subject.fleet, subject.service], |row| row.get(0))?;
+        let ids = self.query(sql, params![subject.fleet, subject.service], |row| {
+            row.get(0)
+        })?;
         Ok(ids.into_iter().collect())
     }
 
@@ -27,31 +30,52 @@ impl Sqlite {
     /// If the store cannot be read.
     pub fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
         let sql = "select id, revision, version from migrations
-                   where fleet = ?1 and service = ?2 and kind = 'contract' order by revision, began_ms";
+                   where fleet = ?1 and service = ?2 and kind = 'contract' order by revision, \
+                   began_ms";
         self.query(sql, params![subject.fleet, subject.service], |row| {
-            Ok(Contracted { id: row.get(0)?, revision: Revision(row.get(1)?), version: row.get(2)? })
+            Ok(Contracted {
+                id: row.get(0)?,
+                revision: Revision(row.get(1)?),
+                version: row.get(2)?,
+            })
         })
     }
 
     /// Notes what an event says of a migration.
-    pub(super) fn note_migration(&self, rollout: RolloutId, entry: &Entry) -> Result<(), StoreError> {
+    pub(super) fn note_migration(
+        &self,
+        rollout: RolloutId,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
         match &entry.event {
-            Event::ChoreStarted { migration: Some((kind, id)), host, .. } => {
+            Event::ChoreStarted {
+                migration: Some((kind, id)),
+                host,
+                ..
+            } => {
                 let host = host.as_ref().map_or("", |host| host.as_str());
                 // One that was made stays what it is.
                 self.execute(
-                    "insert into migrations (fleet, service, id, kind, revision, version, host, began_ms, state)
-                     select r.fleet, r.service, ?2, ?3, r.revision, json_extract(v.definition, '$.version'), ?4, ?5, 'begun'
+                    "insert into migrations (fleet, service, id, kind, revision, version, host, \
+                     began_ms, state)
+                     select r.fleet, r.service, ?2, ?3, r.revision, json_extract(v.definition, \
+                     '$.version'), ?4, ?5, 'begun'
                      from rollouts r join revisions v
                        on v.fleet = r.fleet and v.service = r.service and v.revision = r.revision
                      where r.id = ?1
-                     on conflict do update set revision = excluded.revision, version = excluded.version,
-                       host = excluded.host, began_ms = excluded.began_ms, state = excluded.state where state != 'done'",
+                     on conflict do update set revision = excluded.revision, version = \
+                     excluded.version,
+                       host = excluded.host, began_ms = excluded.began_ms, state = excluded.state \
+                       where state != 'done'",
                     params![rollout.0, id, kind.to_string(), host, signed(entry.at.0)],
                 )
                 .map(drop)
             }
-            Event::ChoreEnded { migration: Some((_, id)), end, .. } => {
+            Event::ChoreEnded {
+                migration: Some((_, id)),
+                end,
+                ..
+            } => {
                 let state = match end {
                     End::Done | End::DoneBefore => "done",
                     End::Failed { .. } => "failed",

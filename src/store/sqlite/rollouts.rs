@@ -27,9 +27,16 @@ impl Sqlite {
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
         let record = |(id, revision, began, outcome): (i64, u32, i64, Option<String>)| {
-            let outcome = outcome.map(|text| self.decode("a rollout's outcome", &text)).transpose()?;
+            let outcome = outcome
+                .map(|text| self.decode("a rollout's outcome", &text))
+                .transpose()?;
             let began = Time(unsigned(began));
-            Ok(RolloutRecord { id: RolloutId(id), revision: Revision(revision), began, outcome })
+            Ok(RolloutRecord {
+                id: RolloutId(id),
+                revision: Revision(revision),
+                began,
+                outcome,
+            })
         };
         rows.into_iter().map(record).collect()
     }
@@ -40,7 +47,8 @@ impl Sqlite {
     /// If the store cannot be read.
     pub fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
         let rows: Vec<(String, Option<String>)> = self.query(
-            "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and e.seq = 1
+            "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and \
+             e.seq = 1
              where r.fleet = ?1 and r.service = ?2 order by r.id",
             params![subject.fleet, subject.service],
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -48,15 +56,19 @@ impl Sqlite {
         let mut runs = Vec::with_capacity(rows.len());
         for (entry, outcome) in rows {
             let entry: Entry = self.decode("an event", &entry)?;
-            let Event::RolloutStarted(start) = entry.event else { continue };
-            let outcome = outcome.map(|text| self.decode("a rollout's outcome", &text)).transpose()?;
+            let Event::RolloutStarted(start) = entry.event else {
+                continue;
+            };
+            let outcome = outcome
+                .map(|text| self.decode("a rollout's outcome", &text))
+                .transpose()?;
             runs.push(Run { start, outcome });
         }
         Ok(runs)
     }
 
-    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if it had succeeded `at`
-    /// that time.
+    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if
+    /// it had succeeded `at` that time.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -75,7 +87,11 @@ impl Sqlite {
                 verb: new.verb,
                 service: subject.service.clone(),
                 fleet: subject.fleet.clone(),
-                target: Generation { revision, release: new.release.clone(), version },
+                target: Generation {
+                    revision,
+                    release: new.release.clone(),
+                    version,
+                },
                 fallback: None,
                 replicas,
                 fallback_replicas: None,
@@ -94,10 +110,20 @@ impl Sqlite {
     }
 
     /// Adds a rollout that began and succeeded `at` that time.
-    fn add_finished(&mut self, subject: &Subject, start: RolloutStart, at: Time) -> Result<(), StoreError> {
+    fn add_finished(
+        &mut self,
+        subject: &Subject,
+        start: RolloutStart,
+        at: Time,
+    ) -> Result<(), StoreError> {
         let (proven, outcome) = (start.is_proven, Outcome::Succeeded);
         let rollout = self.insert_rollout(subject, start.target.revision, start.epoch, at)?;
-        let events = [Event::RolloutStarted(start), Event::RolloutFinished { outcome: outcome.clone() }];
+        let events = [
+            Event::RolloutStarted(start),
+            Event::RolloutFinished {
+                outcome: outcome.clone(),
+            },
+        ];
         self.insert_events(rollout, &events.map(|event| Entry { at, event }))?;
         self.end_rollout(rollout, &outcome, proven, at)
     }
@@ -112,18 +138,29 @@ impl Sqlite {
         let id = self.query(
             "insert into rollouts (fleet, service, revision, epoch, began_ms)
              values (?1, ?2, ?3, ?4, ?5) returning id",
-            params![subject.fleet, subject.service, revision.0, signed(epoch.0), signed(began.0)],
+            params![
+                subject.fleet,
+                subject.service,
+                revision.0,
+                signed(epoch.0),
+                signed(began.0)
+            ],
             |row| row.get(0),
         )?;
         Ok(RolloutId(id.first().copied().unwrap_or_default()))
     }
 
     /// Adds events to a rollout's journal, as part of the caller's transaction.
-    pub(super) fn insert_events(&self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
+    pub(super) fn insert_events(
+        &self,
+        rollout: RolloutId,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
         for entry in entries {
             let text = self.encode("an event", entry)?;
             self.execute(
-                "insert into events values (?1, 1 + coalesce((select max(seq) from events where rollout = ?1), 0), ?2)",
+                "insert into events values (?1, 1 + coalesce((select max(seq) from events where \
+                 rollout = ?1), 0), ?2)",
                 params![rollout.0, text],
             )?;
             self.note_migration(rollout, entry)?;
@@ -136,7 +173,9 @@ impl Sqlite {
     /// # Errors
     /// If the store cannot be read.
     pub fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
-        let ids = self.query("select id from rollouts", params![], |row| row.get(0).map(RolloutId))?;
+        let ids = self.query("select id from rollouts", params![], |row| {
+            row.get(0).map(RolloutId)
+        })?;
         Ok(ids.into_iter().collect())
     }
 
@@ -145,10 +184,14 @@ impl Sqlite {
     /// # Errors
     /// If the store cannot be read.
     pub fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
-        let texts: Vec<String> =
-            self.query("select entry from events where rollout = ?1 order by seq", params![rollout.0], |row| {
-                row.get(0)
-            })?;
-        texts.iter().map(|text| self.decode("an event", text)).collect()
+        let texts: Vec<String> = self.query(
+            "select entry from events where rollout = ?1 order by seq",
+            params![rollout.0],
+            |row| row.get(0),
+        )?;
+        texts
+            .iter()
+            .map(|text| self.decode("an event", text))
+            .collect()
     }
 }

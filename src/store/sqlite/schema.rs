@@ -4,7 +4,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::lease::random_id;
 
-/// The schema's version, in `user_version`: a database of a newer ship is refused rather than misread.
+/// The schema's version, in `user_version`: a database of a newer ship is refused rather than
+/// misread.
 pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// What version 1 had.
@@ -18,7 +19,8 @@ pub(super) const SCHEMA: &str = "
     ) without rowid;
     create table rollouts (
         id integer primary key,
-        fleet text not null, service text not null, revision integer not null, epoch integer not null,
+        fleet text not null, service text not null, revision integer not null, epoch integer not \
+        null,
         began_ms integer not null, ended_ms integer, outcome text
     );
     create index rollouts_by_revision on rollouts (fleet, service, revision);
@@ -28,7 +30,8 @@ pub(super) const SCHEMA: &str = "
         primary key (rollout, seq)
     ) without rowid;
     create table counters (
-        fleet text not null, service text not null, epoch integer not null default 0, revision integer not null default 0,
+        fleet text not null, service text not null, epoch integer not null default 0, revision \
+        integer not null default 0,
         primary key (fleet, service)
     ) without rowid;
     create table leases (
@@ -51,7 +54,8 @@ const SCHEMA_2: &str = "
         wish text not null, who text not null
     );
     create table scales (
-        fleet text not null, service text not null, replicas integer not null, playbook integer not null, who text not null,
+        fleet text not null, service text not null, replicas integer not null, playbook integer \
+        not null, who text not null,
         primary key (fleet, service)
     ) without rowid;
 ";
@@ -59,12 +63,15 @@ const SCHEMA_2: &str = "
 /// What came with version 3.
 const SCHEMA_3: &str = "
     create table freezes (
-        fleet text not null, service text not null, who text not null, since_ms integer not null, until_ms integer,
+        fleet text not null, service text not null, who text not null, since_ms integer not null, \
+        until_ms integer,
         why text not null, primary key (fleet, service)
     ) without rowid;
     create table migrations (
-        fleet text not null, service text not null, id text not null, kind text not null, revision integer not null,
-        version text not null, host text not null, began_ms integer not null, ended_ms integer, state text not null,
+        fleet text not null, service text not null, id text not null, kind text not null, \
+        revision integer not null,
+        version text not null, host text not null, began_ms integer not null, ended_ms integer, \
+        state text not null,
         primary key (fleet, service, id)
     ) without rowid;
 ";

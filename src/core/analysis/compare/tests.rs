@@ -8,15 +8,28 @@ const TOLERANCE: f64 = 1.0;
 
 fn tolerance() -> Tolerance {
     let number = |number| Number::new(number).unwrap();
-    Tolerance { error_points: number(TOLERANCE), latency_percent: number(50.0), min_requests: 20 }
+    Tolerance {
+        error_points: number(TOLERANCE),
+        latency_percent: number(50.0),
+        min_requests: 20,
+    }
 }
 
 fn tally(requests: u64, errors: u64) -> Tally {
-    Tally { requests, errors, ..Tally::default() }
+    Tally {
+        requests,
+        errors,
+        ..Tally::default()
+    }
 }
 
 fn timed(requests: u64, mean_ms: u64) -> Tally {
-    Tally { requests, errors: 0, timed: requests, total_ms: requests * mean_ms }
+    Tally {
+        requests,
+        errors: 0,
+        timed: requests,
+        total_ms: requests * mean_ms,
+    }
 }
 
 fn judged(new: Tally, old: Tally) -> Finding {
@@ -50,7 +63,10 @@ fn the_probability_is_fishers() {
         (3, 1, 3, 1, 0.8),
     ] {
         let chance = chance(&tally(new, errors_new), &tally(old, errors_old));
-        assert!((chance / expected - 1.0).abs() < 0.05, "{errors_new}/{new} {errors_old}/{old}: {chance}");
+        assert!(
+            (chance / expected - 1.0).abs() < 0.05,
+            "{errors_new}/{new} {errors_old}/{old}: {chance}"
+        );
     }
     let many = chance(&tally(10_000_000, 100_000), &tally(30_000_000, 300_000));
     assert!((0.4..0.6).contains(&many), "{many}");
@@ -73,9 +89,20 @@ fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
         // The old one is worse.
         ((200, 0), (600, 300), Finding::Success),
     ] {
-        assert_eq!(judged(tally(new.0, new.1), tally(old.0, old.1)), expected, "{new:?} {old:?}");
+        assert_eq!(
+            judged(tally(new.0, new.1), tally(old.0, old.1)),
+            expected,
+            "{new:?} {old:?}"
+        );
     }
-    let told = compare(&Sides { new: tally(212, 10), old: tally(640, 0) }, &tolerance()).detail;
+    let told = compare(
+        &Sides {
+            new: tally(212, 10),
+            old: tally(640, 0),
+        },
+        &tolerance(),
+    )
+    .detail;
     assert_eq!(told, "4.7 % of 212 requests failed, against 0.0 % of 640");
 }
 
@@ -92,19 +119,37 @@ fn slower_answers_count_where_they_are_slower_than_tolerated_and_than_chance() {
         ((20, 400), (60, 40), Finding::Failure),
         ((19, 400), (60, 40), Finding::Inconclusive),
     ] {
-        assert_eq!(judged(timed(new.0, new.1), timed(old.0, old.1)), expected, "{new:?} {old:?}");
+        assert_eq!(
+            judged(timed(new.0, new.1), timed(old.0, old.1)),
+            expected,
+            "{new:?} {old:?}"
+        );
     }
-    let told = compare(&Sides { new: timed(212, 120), old: timed(640, 40) }, &tolerance()).detail;
-    assert_eq!(told, "120 ms on average over 212 requests, against 40 ms over 640");
+    let told = compare(
+        &Sides {
+            new: timed(212, 120),
+            old: timed(640, 40),
+        },
+        &tolerance(),
+    )
+    .detail;
+    assert_eq!(
+        told,
+        "120 ms on average over 212 requests, against 40 ms over 640"
+    );
 }
 
-/// A canary beside three old instances for so many looks, of 25 new requests each: the look that found a failure.
+/// A canary beside three old instances for so many looks, of 25 new requests each: the look that
+/// found a failure.
 fn found_at(dice: &mut Dice, new_rate: f64, old_rate: f64, looks: u64) -> Option<u64> {
     let mut sides = Sides::default();
     let mut ledger = Ledger::default();
     ledger.window(Time(0));
     (1..=looks).find(|look| {
-        for (side, rate, requests) in [(&mut sides.new, new_rate, 25), (&mut sides.old, old_rate, 75)] {
+        for (side, rate, requests) in [
+            (&mut sides.new, new_rate, 25),
+            (&mut sides.old, old_rate, 75),
+        ] {
             side.requests += requests;
             side.errors += dice.errors(requests, rate);
         }
@@ -118,7 +163,9 @@ fn equal_versions_are_told_apart_in_one_run_of_a_hundred_at_most() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for rate in [0.001, 0.01, 0.05, 0.2] {
         // 2,500 runs each: five minutes of a soak, looked at every ten seconds.
-        let mistakes = (0..2500).filter(|_| found_at(&mut dice, rate, rate, 30).is_some()).count();
+        let mistakes = (0..2500)
+            .filter(|_| found_at(&mut dice, rate, rate, 30).is_some())
+            .count();
         assert!(mistakes <= 25, "{mistakes} of 2500 at {rate}");
     }
 }
@@ -126,18 +173,32 @@ fn equal_versions_are_told_apart_in_one_run_of_a_hundred_at_most() {
 #[test]
 fn five_percent_of_errors_are_found_within_some_two_hundred_requests() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
-    let found: Vec<_> = (0..1000).filter_map(|_| found_at(&mut dice, 0.05, 0.0, 12)).collect();
+    let found: Vec<_> = (0..1000)
+        .filter_map(|_| found_at(&mut dice, 0.05, 0.0, 12))
+        .collect();
     let within = |looks: u64| found.iter().filter(|at| **at <= looks).count();
-    assert!(within(8) >= 900, "{} of 1000 within 200 requests", within(8));
-    assert!(within(12) >= 980, "{} of 1000 within 300 requests", within(12));
+    assert!(
+        within(8) >= 900,
+        "{} of 1000 within 200 requests",
+        within(8)
+    );
+    assert!(
+        within(12) >= 980,
+        "{} of 1000 within 300 requests",
+        within(12)
+    );
 }
 
-// ── counting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── counting ─────────────────────────────────────────────────────────────────────────────────────
 
-/// An instance of a release on each port, behind a balancer that has counted so many requests and errors of each.
+/// An instance of a release on each port, behind a balancer that has counted so many requests and
+/// errors of each.
 fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
     let mut fleet = Fleet::default();
-    let mut host = Host { reach: Reach::Reachable, ..Host::default() };
+    let mut host = Host {
+        reach: Reach::Reachable,
+        ..Host::default()
+    };
     let mut view = View::default();
     for (port, release, requests, errors) in servers {
         let instance = Instance {
@@ -152,12 +213,31 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
             sighting: Sighting::default(),
         };
         host.slots.insert(*port, Occupant::Instance(instance));
-        let counters = Some(Counters { requests: *requests, errors: *errors, mean_ms: Some(10) });
-        let slot = Slot { host: "web1".into(), port: *port };
-        view.servers.insert(slot, Server { counters, ..Server::default() });
+        let counters = Some(Counters {
+            requests: *requests,
+            errors: *errors,
+            mean_ms: Some(10),
+        });
+        let slot = Slot {
+            host: "web1".into(),
+            port: *port,
+        };
+        view.servers.insert(
+            slot,
+            Server {
+                counters,
+                ..Server::default()
+            },
+        );
     }
     fleet.hosts.insert("web1".into(), host);
-    fleet.balancers.insert("lb1".into(), Balancer { reach: Reach::Reachable, view });
+    fleet.balancers.insert(
+        "lb1".into(),
+        Balancer {
+            reach: Reach::Reachable,
+            view,
+        },
+    );
     fleet
 }
 
@@ -170,14 +250,29 @@ fn each_side_counts_what_came_since_its_instances_were_first_seen() {
         let Sides { new, old } = ledger.total;
         (new.requests, new.errors, old.requests, old.errors)
     };
-    assert_eq!(look(&[(1, "old", 1000, 50), (2, "new", 0, 0)]), (0, 0, 0, 0));
-    assert_eq!(look(&[(1, "old", 1090, 51), (2, "new", 30, 3)]), (30, 3, 90, 1));
+    assert_eq!(
+        look(&[(1, "old", 1000, 50), (2, "new", 0, 0)]),
+        (0, 0, 0, 0)
+    );
+    assert_eq!(
+        look(&[(1, "old", 1090, 51), (2, "new", 30, 3)]),
+        (30, 3, 90, 1)
+    );
     // The balancer was started anew.
     assert_eq!(look(&[(1, "old", 5, 0), (2, "new", 2, 0)]), (30, 3, 90, 1));
-    assert_eq!(look(&[(1, "old", 15, 0), (2, "new", 4, 1)]), (32, 4, 100, 1));
+    assert_eq!(
+        look(&[(1, "old", 15, 0), (2, "new", 4, 1)]),
+        (32, 4, 100, 1)
+    );
     // A new instance in the slot of an old one: what was counted of the old one is not its own.
-    assert_eq!(look(&[(1, "new", 40, 9), (2, "new", 4, 1)]), (32, 4, 100, 1));
-    assert_eq!(look(&[(1, "new", 50, 9), (2, "new", 4, 1)]), (42, 4, 100, 1));
+    assert_eq!(
+        look(&[(1, "new", 40, 9), (2, "new", 4, 1)]),
+        (32, 4, 100, 1)
+    );
+    assert_eq!(
+        look(&[(1, "new", 50, 9), (2, "new", 4, 1)]),
+        (42, 4, 100, 1)
+    );
 }
 
 #[test]
