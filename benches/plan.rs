@@ -4,19 +4,19 @@
 //! To reach: under 10 ms for 10,000 instances. It walks sorted maps once, so the time grows as n
 //! log n, and a little more once the fleet outgrows the processor's caches.
 
-use ship::core::step::AtGate;
+use ship::core::spec::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use ship::core::action::Action;
-use ship::core::budget::Budget;
-use ship::core::event::{Entry, Event, Generation, RolloutStart, Verb};
+use ship::core::fleet::health::{Health, Verdict};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
-use ship::core::health::{Health, Verdict};
-use ship::core::names::{Epoch, HostId, InstanceId, Port, Revision, Slot};
-use ship::core::plan::plan;
+use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision, Slot};
+use ship::core::planner::plan;
 use ship::core::rollout::Rollout;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Verb};
+use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;
 
@@ -88,7 +88,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: ship::core::calendar::Hours::default(),
+        hours: ship::core::spec::windows::Hours::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

@@ -173,7 +173,7 @@ fn an_import_from_a_higher_floor_or_a_neighbour_is_found() {
     assert_eq!(
         words(
             "script/start.rs",
-            "//! Starts.\n\nuse crate::engine::run;\nuse crate::core::action::Action;\n"
+            "//! Starts.\n\nuse crate::engine::run;\nuse crate::core::rollout::action::Action;\n"
         ),
         ["script/start.rs:3: `script` must not know `engine`, which is no lower floor"]
     );
@@ -195,7 +195,7 @@ fn an_import_from_a_higher_floor_or_a_neighbour_is_found() {
 
 #[test]
 fn an_import_from_a_lower_floor_or_from_within_is_fine() {
-    let text = "use crate::core::plan::plan;\nuse crate::script::quote;\nuse \
+    let text = "use crate::core::planner::plan;\nuse crate::script::quote;\nuse \
                 crate::engine::perform; // crate::cli\n";
     assert_eq!(words("engine/run.rs", text), Vec::<String>::new());
 }

@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
-use ship::core::action::{Action, StopReason};
-use ship::core::names::{ActionId, Epoch, HostId, ReleaseId, Slot};
-use ship::core::owner::Owner;
+use ship::core::fleet::owner::Owner;
+use ship::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
+use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
-use ship::core::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
+use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
     Balancing, Control, HostSite, Hosts, Order, Performed, Releases, SteadyClock, World,
 };

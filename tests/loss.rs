@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use ship::core::loss::{Answer, LossReport, Probing, Tally};
+use ship::core::availability::{Answer, LossReport, Probing, Tally};
 use ship::core::time::Time;
 use ship::probe::Asker;
 

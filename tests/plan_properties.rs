@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use ship::core::action::{Action, StopReason};
-use ship::core::budget::Budget;
-use ship::core::failure::Outcome;
+use ship::core::fleet::health::Verdict;
 use ship::core::fleet::{Fleet, Host, Occupant, Reach};
-use ship::core::health::Verdict;
-use ship::core::names::{HostId, Port};
-use ship::core::plan::plan;
-use ship::core::preview::{Preview, preview};
+use ship::core::ids::{HostId, Port};
+use ship::core::planner::plan;
+use ship::core::planner::preview::{Preview, preview};
+use ship::core::rollout::action::{Action, StopReason};
+use ship::core::rollout::failure::Outcome;
 use ship::core::spec::Amounts;
+use ship::core::spec::budget::Budget;
 use sketch::{Condition, Drawn, EPOCH, MOST_PORTS, NOW, amount, host_id, rollout, sketch, spec};
 
 fn cases(cases: u32) -> ProptestConfig {

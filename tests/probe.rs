@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ship::core::analysis::{Bound, Finding, Measurement};
-use ship::core::health::Verdict;
+use ship::core::fleet::health::Verdict;
 use ship::probe::{Client, Question, Route, ask, measure_http, measure_prometheus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use ship::core::health::Verdict;
+use ship::core::fleet::health::Verdict;
 use ship::probe::{self, Question, Route};
 use ship::remote::{
     Command, ConnectError, Connection, Connector, Input, Output, RunError, Target, network_address,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::web::{Patience, Small, Trouble, shown, small};
 use crate::config::{Channel, Source, check_version};
-use crate::core::version;
+use crate::core::release::version;
 
 const BODY_BYTES_MAX: u64 = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 40;

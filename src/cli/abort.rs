@@ -8,10 +8,10 @@ use super::rollout::{self, Ended, GoOn, Goal};
 use super::session::{Session, StoreAccess, who};
 use super::{note, pause, resume, rollback};
 use crate::config::Overrides;
-use crate::core::event::Verb;
-use crate::core::failure::Outcome;
+use crate::core::policy::service_state::{Ask, Standing};
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::{Direction, Rollout};
-use crate::core::standing::{Ask, Standing};
 use crate::store::Wish;
 
 /// A rollout on its way back ends by its own deadlines; this is longer than any of them.

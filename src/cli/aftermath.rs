@@ -5,8 +5,8 @@ use super::exit::Exit;
 use super::note;
 use super::pages::{self, Retrospect};
 use super::session::{Session, who};
-use crate::core::budget::Budget;
-use crate::core::notice::{Notice, Occasion};
+use crate::core::journal::notification::{Notice, Occasion};
+use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 use crate::notify;
 use crate::report::metrics::Metrics;
@@ -101,7 +101,7 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
         .unwrap_or_default();
     let succeeded = records
         .iter()
-        .filter(|record| record.outcome == Some(crate::core::failure::Outcome::Succeeded))
+        .filter(|record| record.outcome == Some(crate::core::rollout::failure::Outcome::Succeeded))
         .filter_map(|record| record.ended)
         .max();
     let now = session.now();

@@ -7,9 +7,9 @@ use super::releases::Release;
 use super::rollout::{self, Goal};
 use super::session::Session;
 use crate::config::Overrides;
-use crate::core::chore;
-use crate::core::event::Verb;
-use crate::core::standing::Ask;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::task;
 
 pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
     let begun = Session::begun(&args.inventory)?;
@@ -22,7 +22,7 @@ pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
     session.permit(Ask::Contract)?;
     session.want_as_many()?;
     let current = session.current_record()?.clone();
-    let left = chore::contracts(
+    let left = task::contracts(
         &current.definition,
         &session.store.migrations_made(&session.subject)?,
     );

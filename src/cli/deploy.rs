@@ -8,9 +8,9 @@ use super::rollout::{self, Ended, GoOn, Goal};
 use super::session::{Attendance, Session};
 use super::{args, channels, night, note, plan, print, resume, rollback};
 use crate::config::Overrides;
-use crate::core::event::Verb;
-use crate::core::night::Resolution;
-use crate::core::standing::Ask;
+use crate::core::policy::service_state::Ask;
+use crate::core::policy::unattended::Resolution;
+use crate::core::rollout::event::Verb;
 use crate::report::Output;
 
 /// What a deploy came to.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::Diagnostics;
-use crate::core::event::Verb;
-use crate::core::failure::Outcome;
-use crate::core::standing::Refusal;
+use crate::core::policy::service_state::Refusal;
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::failure::Outcome;
 use crate::engine::EngineError;
 use crate::script::quote;
 use crate::store::StoreError;

@@ -7,7 +7,7 @@ use super::exit::{Exit, Fail};
 use super::session::{Session, StoreAccess, who};
 use super::{moment, print};
 use crate::config::Overrides;
-use crate::core::standing::Standing;
+use crate::core::policy::service_state::Standing;
 use crate::store::{Freeze, Request, Store, Wish};
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {

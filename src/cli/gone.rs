@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::exit::Fail;
 use super::note;
 use super::session::Session;
-use crate::core::event::Event;
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
+use crate::core::rollout::event::Event;
 
 /// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists:
 /// nobody looks at them any more. The rollout that follows does not know these hosts, so that it is

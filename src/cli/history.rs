@@ -10,11 +10,11 @@ use super::exit::{Exit, Fail};
 use super::print;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
-use crate::core::account::Account;
-use crate::core::event::Verb;
-use crate::core::history::Run;
-use crate::core::names::Revision;
+use crate::core::ids::Revision;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::history::Run;
 use crate::core::release::Definition;
+use crate::core::rollout::event::Verb;
 use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;
@@ -68,7 +68,7 @@ fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
             (Verb::Adopt, _) => "adopted",
             (_, outcome) => outcome
                 .as_ref()
-                .map_or("running", crate::core::failure::Outcome::word),
+                .map_or("running", crate::core::rollout::failure::Outcome::word),
         }
         .to_owned(),
         verb: record.verb,

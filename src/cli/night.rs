@@ -8,14 +8,14 @@ use jiff::tz::TimeZone;
 use super::exit::{Exit, Fail};
 use super::session::Session;
 use crate::config::UnattendedConfig;
-use crate::core::account::Account;
-use crate::core::calendar::{self, Hours};
-use crate::core::event::Verb;
-use crate::core::failure::Outcome;
-use crate::core::names::ReleaseId;
-use crate::core::night::{self, Attempt, Left, Resolution};
+use crate::core::ids::ReleaseId;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::service_state::Standing;
+use crate::core::policy::unattended::{self, Attempt, Left, Resolution};
 use crate::core::rollout::Direction;
-use crate::core::standing::Standing;
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::failure::Outcome;
+use crate::core::spec::windows::{self, Hours};
 use crate::store::RevisionRecord;
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
@@ -62,7 +62,7 @@ pub(super) fn hours<S>(session: &Session<S>) -> Hours {
     let readiness = &session.project.playbook.readiness;
     let repeats = readiness.interval * readiness.successes.saturating_sub(1);
     Hours {
-        openings: calendar::openings(windows, &zone, session.clock.now()),
+        openings: windows::openings(windows, &zone, session.clock.now()),
         are_limited: true,
         turn: session.project.playbook.rollout.min_ready + readiness.initial_delay + repeats,
         usual: usual(&session.revisions),
@@ -105,7 +105,7 @@ pub(super) fn resolve(
         .iter()
         .map(|record| attempt(session, record))
         .collect::<Result<_, _>>()?;
-    let resolution = night::resolve(
+    let resolution = unattended::resolve(
         left,
         &attempts,
         release,
@@ -159,5 +159,5 @@ pub(super) fn unhealthy(
     let wanted = newest
         .map_or(0, |account| account.replicas)
         .min(session.amounts()?.replicas);
-    Ok(night::unhealthy(available, wanted))
+    Ok(unattended::unhealthy(available, wanted))
 }

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use super::exit::Fail;
 use super::session::Session;
-use crate::core::hold::Hold;
-use crate::core::identity::{Identity, Twin, twins};
-use crate::core::names::HostId;
-use crate::core::owner::{self, Owner};
+use crate::core::fleet::identity::{Identity, Twin, twins};
+use crate::core::fleet::owner::{self, Owner};
+use crate::core::ids::HostId;
+use crate::core::planner::wait_reason::Hold;
 use crate::core::time::Time;
 use crate::engine::Preflight;
 use crate::report::text::{clean, count};

@@ -7,8 +7,8 @@ use super::exit::{Exit, Fail};
 use super::print;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
-use crate::core::failure::Outcome;
-use crate::core::standing::Ask;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Human;
 use crate::store::{RolloutId, Wish};
 

@@ -10,15 +10,15 @@ use super::rollout::{self, Goal, Scene};
 use super::session::{Session, StoreAccess};
 use super::{channels, deploy, gone, print};
 use crate::config::Overrides;
-use crate::core::action::{Action, StopReason};
-use crate::core::event::Event;
-use crate::core::failure::Outcome;
 use crate::core::fleet::Fleet;
-use crate::core::hold::Hold;
-use crate::core::names::{InstanceId, Slot};
-use crate::core::plan::plan;
-use crate::core::preview::{Batch, Preview, preview};
+use crate::core::ids::{InstanceId, Slot};
+use crate::core::planner::plan;
+use crate::core::planner::preview::{Batch, Preview, preview};
+use crate::core::planner::wait_reason::Hold;
 use crate::core::rollout::Rollout;
+use crate::core::rollout::action::{Action, StopReason};
+use crate::core::rollout::event::Event;
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Human;
 use crate::report::text::count;
 
@@ -82,7 +82,7 @@ fn text(
     scene: &Scene,
     rollout: &Rollout,
     played: &Preview,
-    holds: &std::collections::BTreeMap<crate::core::names::HostId, Hold>,
+    holds: &std::collections::BTreeMap<crate::core::ids::HostId, Hold>,
 ) -> String {
     let mut out = String::new();
     let goal = &rollout.goal;

@@ -6,7 +6,7 @@ use super::rollout::{self, GoOn, Goal};
 use super::session::{Session, StoreAccess, who};
 use super::{pause, resume};
 use crate::config::Overrides;
-use crate::core::standing::{Ask, Standing};
+use crate::core::policy::service_state::{Ask, Standing};
 use crate::store::Wish;
 
 pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {

@@ -7,7 +7,7 @@ use super::exit::Fail;
 use super::session::{Session, StoreAccess};
 use super::{args, lookup, note};
 use crate::config::{self, Overrides, Project};
-use crate::core::names::Revision;
+use crate::core::ids::Revision;
 use crate::store::{Sqlite, Store as _, place_for};
 
 impl Session {

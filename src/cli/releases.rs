@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::exit::{Exit, Fail};
 use super::session::Session;
 use crate::config::{Fetch, Source};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
 use crate::store::{Access, Place};

@@ -3,7 +3,7 @@
 
 use super::exit::Fail;
 use super::session::{Session, who};
-use crate::core::history::{self, Run};
+use crate::core::policy::history::{self, Run};
 use crate::core::spec::Amounts;
 use crate::store::Scale;
 

@@ -6,8 +6,8 @@ use super::releases::Release;
 use super::rollout::{self, Goal};
 use super::session::Session;
 use crate::config::Overrides;
-use crate::core::event::Verb;
-use crate::core::standing::Ask;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::event::Verb;
 
 pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
     let overrides = Overrides {

@@ -6,8 +6,8 @@ use super::releases::Release;
 use super::rollout::{self, Earlier, GoOn, Goal};
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
+use crate::core::policy::service_state::Ask;
 use crate::core::rollout::Rollout;
-use crate::core::standing::Ask;
 
 pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
     let mut session = reopen(

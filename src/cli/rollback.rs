@@ -8,12 +8,12 @@ use super::rollout::{self, Goal};
 use super::session::{Session, StoreAccess};
 use super::{note, plan};
 use crate::config::Overrides;
-use crate::core::account::Account;
-use crate::core::event::Verb;
-use crate::core::failure::{FailureKind, Outcome};
-use crate::core::history;
-use crate::core::names::Revision;
-use crate::core::standing::Ask;
+use crate::core::ids::Revision;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::history;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::report::{Clock, Output};
 use crate::store::RevisionRecord;
 

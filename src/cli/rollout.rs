@@ -11,18 +11,19 @@ use super::releases::{self, Release};
 use super::session::{Session, who};
 use super::trace::{self, Recording};
 use super::{aftermath, gone, loss, night, note, pages, signals};
-use crate::core::account::Account;
-use crate::core::action::Action;
-use crate::core::chore::{self, Chore, End};
-use crate::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
-use crate::core::failure::{Failure, FailureKind, Outcome};
-use crate::core::names::{Epoch, HostId, ReleaseId, Revision};
-use crate::core::plan::{Next, Plan, plan};
+use crate::core::ids::{Epoch, HostId, ReleaseId, Revision};
+use crate::core::journal::rollout_summary::Account;
+use crate::core::planner::{Next, Plan, plan};
+use crate::core::policy::history;
+use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
+use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::task::{self, Chore, End};
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
-use crate::core::standing::Standing;
-use crate::core::{history, scaling};
+use crate::core::spec::scaling;
 use crate::engine::{Engine, Hosts, Preflight, Unusable};
 use crate::report::record::Recorded;
 use crate::report::{self, Output, Setup};
@@ -389,9 +390,9 @@ fn opening(
 fn chores(session: &Session, goal: &Goal) -> Result<Vec<Chore>, Fail> {
     let made = session.store.migrations_made(&session.subject)?;
     Ok(match goal.verb {
-        Verb::Contract => chore::contracts(&goal.release.definition, &made),
+        Verb::Contract => task::contracts(&goal.release.definition, &made),
         Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
-            chore::chores(&goal.release.definition, &made)
+            task::chores(&goal.release.definition, &made)
         }
     })
 }
@@ -416,7 +417,7 @@ fn done_before(scene: &Scene, goal: &Goal, revision: Revision) -> Vec<Event> {
     else {
         return Vec::new();
     };
-    let is_done = |begun: &chore::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
+    let is_done = |begun: &task::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
     let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
     done.map(|(chore, _)| {
         let (chore, end, took) = (chore.clone(), End::DoneBefore, Duration::ZERO);

@@ -7,9 +7,9 @@ use super::resume;
 use super::rollout::{self, Ended, GoOn, Goal};
 use super::session::Session;
 use crate::config::Overrides;
-use crate::core::event::Verb;
-use crate::core::failure::Outcome;
-use crate::core::standing::Ask;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::event::Verb;
+use crate::core::rollout::failure::Outcome;
 
 pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
     let begun = Session::begun(&args.inventory)?;

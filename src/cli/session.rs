@@ -9,17 +9,17 @@ use super::exit::{Exit, Fail};
 use super::patience::Patience;
 use super::{args, lookup, night, note};
 use crate::config::{self, Project, Transport};
-use crate::core::account::Account;
-use crate::core::chore::past_contract;
-use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
-use crate::core::history::{self, Past};
-use crate::core::names::{HostId, ReleaseId, Revision};
+use crate::core::ids::{HostId, ReleaseId, Revision};
+use crate::core::journal::placements::Roster;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::history::{self, Past};
+use crate::core::policy::service_state::{Ask, Standing};
 use crate::core::release::{Definition, Driver};
 use crate::core::rollout::Rollout;
-use crate::core::roster::Roster;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Verb};
+use crate::core::rollout::task::past_contract;
 use crate::core::spec::Spec;
-use crate::core::standing::{Ask, Standing};
-use crate::core::step::{AtGate, Step, one_first};
+use crate::core::spec::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
 use crate::engine::{Clock, Hosts, Preflight, SteadyClock};
 use crate::report::Versions;
@@ -446,7 +446,7 @@ impl Session {
     /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled
     /// back, and where the newest rollout was, the newest of the release that it went back to.
     pub(super) fn current(&self) -> Option<&RevisionRecord> {
-        use crate::core::failure::Outcome;
+        use crate::core::rollout::failure::Outcome;
         let mut left = self
             .revisions
             .iter()

@@ -11,15 +11,15 @@ use super::exit::{Exit, Fail};
 use super::session::{Session, StoreAccess};
 use super::{ownership, print, signals};
 use crate::config::Overrides;
-use crate::core::account::Account;
-use crate::core::chore;
-use crate::core::event::Generation;
 use crate::core::fleet::Fleet;
-use crate::core::hold::Hold;
-use crate::core::names::{HostId, ReleaseId};
+use crate::core::ids::{HostId, ReleaseId};
+use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::status::{Marks, Scene, Status};
+use crate::core::planner::wait_reason::Hold;
+use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
-use crate::core::standing::Standing;
-use crate::core::status::{Marks, Scene, Status};
+use crate::core::rollout::event::Generation;
+use crate::core::rollout::task;
 use crate::engine::Hosts;
 use crate::report;
 use crate::store::Store;
@@ -219,7 +219,7 @@ fn waiting_contracts(session: &Session) -> Result<Vec<String>, Fail> {
         .current()
         .filter(|current| session.is_proven(&current.release));
     let left = proven
-        .map(|current| chore::contracts(&current.definition, &made))
+        .map(|current| task::contracts(&current.definition, &made))
         .unwrap_or_default();
     Ok(left
         .into_iter()

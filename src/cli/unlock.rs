@@ -13,8 +13,8 @@ use super::exit::{Exit, Fail};
 use super::print;
 use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
-use crate::core::action::Action;
-use crate::core::names::{ActionId, Epoch, HostId};
+use crate::core::ids::{ActionId, Epoch, HostId};
+use crate::core::rollout::action::Action;
 use crate::engine::{Hosts, Order, Performed, World, preflight};
 use crate::store::Holder;
 

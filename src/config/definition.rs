@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 use crate::core::release::{Artifact, Definition};
 
 use super::playbook::Playbook;

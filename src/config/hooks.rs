@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::hook::{Hook, HookPoint, HookSite};
+use crate::core::release::hook::{Hook, HookPoint, HookSite};
 
 use super::command::command;
 use super::fields::Fields;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};

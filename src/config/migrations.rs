@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::migration::{Migration, MigrationKind};
+use crate::core::release::migration::{Migration, MigrationKind};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::notice::Occasion;
+use crate::core::journal::notification::Occasion;
 
 use super::command::command;
 use super::diagnostic::Diagnostic;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::analysis::{Analysis, Way};
-use crate::core::hook::{Hook, HookSite};
-use crate::core::loss::Probing;
-use crate::core::migration::Migration;
-use crate::core::names::Port;
+use crate::core::availability::Probing;
+use crate::core::ids::Port;
+use crate::core::release::hook::{Hook, HookSite};
+use crate::core::release::migration::Migration;
 use crate::core::release::{Driver, Liveness, Readiness, own_user};
 
 use super::analysis;

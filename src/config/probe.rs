@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderName;
 
-use crate::core::loss::Probing;
+use crate::core::availability::Probing;
 use crate::core::time::Human;
 
 use super::diagnostic::Diagnostic;

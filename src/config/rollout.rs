@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::core::budget::Amount;
+use crate::core::spec::budget::Amount;
+use crate::core::spec::step::Step;
 use crate::core::spec::{Amounts, Impossible, OnFailure, Waits};
-use crate::core::step::Step;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 
-use crate::core::names::{HostId, Port};
+use crate::core::ids::{HostId, Port};
 
 use super::value::{nearest, quoted};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::names::Slot;
+use crate::core::ids::Slot;
 
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};

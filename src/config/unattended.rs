@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::core::calendar::Window;
-use crate::core::night::AfterInterruption;
-use crate::core::step::AtGate;
+use crate::core::policy::unattended::AfterInterruption;
+use crate::core::spec::step::AtGate;
+use crate::core::spec::windows::Window;
 
 use super::fields::Fields;
 use super::tree::{Node, Value};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::budget::Amount;
-use crate::core::names::Port;
+use crate::core::ids::Port;
+use crate::core::spec::budget::Amount;
 
 use super::diagnostic::Place;
 use super::tree::{Node, Value};

@@ -8,9 +8,9 @@ use super::hosts::Hosts;
 use super::run::{Message, Run};
 use super::world::{Unusable, World};
 use crate::config::{render, uses};
-use crate::core::chore::{Chore, End, Errand};
-use crate::core::event::Event;
-use crate::core::names::{ActionId, Epoch, HostId, ReleaseId, Revision, Slot};
+use crate::core::ids::{ActionId, Epoch, HostId, ReleaseId, Revision, Slot};
+use crate::core::rollout::event::Event;
+use crate::core::rollout::task::{Chore, End, Errand};
 use crate::core::time::Time;
 use crate::remote::{self, Here, Output};
 use crate::script::{self, ErrandEnd};
@@ -135,7 +135,7 @@ impl<W: World, S: Store> Run<W, S> {
     pub(super) fn chore_ended(
         &mut self,
         chore: String,
-        migration: Option<(crate::core::migration::MigrationKind, String)>,
+        migration: Option<(crate::core::release::migration::MigrationKind, String)>,
         attempted: Attempted,
         begun: Time,
     ) {

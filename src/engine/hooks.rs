@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::run::Run;
 use super::world::World;
 use crate::config::{SlotVars, render};
-use crate::core::action::Action;
-use crate::core::event::Event;
-use crate::core::hook::{Hook, HookPoint, HookRun};
-use crate::core::names::{ActionId, InstanceId, Revision};
+use crate::core::ids::{ActionId, InstanceId, Revision};
 use crate::core::release::Definition;
+use crate::core::release::hook::{Hook, HookPoint, HookRun};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::Event;
 use crate::script::{SlotHooks, hook_time};
 use crate::store::Store;
 

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::hosts::{Hosts, NETWORK};
 use super::world::Unusable;
-use crate::core::names::{ActionId, Epoch, HostId};
+use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::script::{Script, Site};
 
 impl Hosts {

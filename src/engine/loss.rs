@@ -2,8 +2,8 @@
 
 use super::run::Run;
 use super::world::World;
-use crate::core::event::Event;
-use crate::core::loss::LossReport;
+use crate::core::availability::LossReport;
+use crate::core::rollout::event::Event;
 use crate::probe::Asker;
 use crate::store::Store;
 

@@ -2,13 +2,13 @@
 
 use super::run::{Message, Run};
 use super::world::{Performed, Unusable, World};
-use crate::core::action::Action;
-use crate::core::event::Event;
+use crate::core::fleet::health::{Change, Verdict};
+use crate::core::fleet::traffic::View;
 use crate::core::fleet::{Host, Judgement, Observation, Reach};
-use crate::core::health::{Change, Verdict};
-use crate::core::names::{HostId, InstanceId, Slot};
+use crate::core::ids::{HostId, InstanceId, Slot};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::Event;
 use crate::core::time::Time;
-use crate::core::traffic::View;
 use crate::store::Store;
 
 impl<W: World, S: Store> Run<W, S> {

@@ -9,13 +9,13 @@ use futures::stream;
 
 use super::clock::Clock;
 use super::world::{Unusable, World};
+use crate::core::fleet::health::{Thresholds, Verdict};
+use crate::core::fleet::identity::Identity;
+use crate::core::fleet::owner::Owner;
+use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Judgement};
-use crate::core::health::{Thresholds, Verdict};
-use crate::core::identity::Identity;
-use crate::core::names::{Epoch, HostId, ReleaseId};
-use crate::core::owner::Owner;
+use crate::core::ids::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
-use crate::core::traffic::Traffic;
 
 /// How many hosts are looked at together, and how many instances are asked together.
 const TOGETHER: usize = 64;

@@ -9,9 +9,9 @@ use futures::future::join_all;
 use super::balancers::{Switch, Switched, Turn};
 use super::hosts::Hosts;
 use super::world::{Order, Performed};
-use crate::core::action::Action;
-use crate::core::names::{HostId, Slot};
-use crate::core::traffic::{Drain, DrainStep, Traffic, View};
+use crate::core::fleet::traffic::{Drain, DrainStep, Traffic, View};
+use crate::core::ids::{HostId, Slot};
+use crate::core::rollout::action::Action;
 
 /// How long a balancer's own check may take at least to pass an instance that is ready.
 const PATIENCE_MIN: Duration = Duration::from_secs(15);

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::cadence;
+use crate::core::fleet::poll_interval;
+use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Host, Instance};
-use crate::core::names::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;
-use crate::core::traffic::Traffic;
 
 /// Appointments with instances and hosts.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Watch {
                 let at = if self.hurried.contains(id) {
                     now
                 } else {
-                    looked + cadence::look_again_after(host, misses)
+                    looked + poll_interval::look_again_after(host, misses)
                 };
                 if at <= now {
                     due.looks.push(id.clone())
@@ -82,9 +82,9 @@ impl Watch {
                 }
                 let at = match self.asked.get(&instance.name) {
                     Some(asked) => {
-                        *asked + cadence::ask_again_after(instance, &definition.readiness)
+                        *asked + poll_interval::ask_again_after(instance, &definition.readiness)
                     }
-                    None => cadence::first_ask_at(instance, &definition.readiness),
+                    None => poll_interval::first_ask_at(instance, &definition.readiness),
                 };
                 if at <= now {
                     due.asks.push((
@@ -109,7 +109,7 @@ impl Watch {
             let at = self
                 .viewed
                 .get(&balancer)
-                .map_or(now, |viewed| *viewed + cadence::VIEW_AGAIN_AFTER);
+                .map_or(now, |viewed| *viewed + poll_interval::VIEW_AGAIN_AFTER);
             if at <= now {
                 due.views.push(balancer)
             } else {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::chore::{Attempted, Task};
-use crate::core::action::Action;
 use crate::core::analysis::{Analysis, Measurement};
+use crate::core::fleet::health::Verdict;
+use crate::core::fleet::traffic::{Receipt, View};
 use crate::core::fleet::{Instance, Observation};
-use crate::core::health::Verdict;
-use crate::core::hook::HookRun;
-use crate::core::names::{ActionId, Epoch, HostId, InstanceId, Slot};
-use crate::core::traffic::{Receipt, View};
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, Slot};
+use crate::core::release::hook::HookRun;
+use crate::core::rollout::action::Action;
 
 /// The hosts of a fleet. Every method ends within a bound of its own.
 pub trait World: Send + Sync + 'static {
@@ -49,7 +49,7 @@ pub struct Order {
     /// The fencing number that it carries.
     pub epoch: Epoch,
     /// The revision and the name of the instance that a start makes.
-    pub instance: Option<(crate::core::names::Revision, InstanceId)>,
+    pub instance: Option<(crate::core::ids::Revision, InstanceId)>,
     /// How long the rollout may stand without progress: what a host or a balancer may take where
     /// nothing else says so.
     pub progress_deadline: Duration,

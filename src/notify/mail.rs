@@ -5,7 +5,7 @@ use mail_builder::headers::raw::Raw;
 
 use super::process;
 use crate::config::MailConfig;
-use crate::core::notice::Notice;
+use crate::core::journal::notification::Notice;
 
 /// Hands a mail to `sendmail`, which has taken it when it ends well.
 pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), String> {

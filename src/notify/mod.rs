@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{NotifyConfig, WebhookConfig, WebhookUrl, webhook_url};
-use crate::core::notice::Notice;
+use crate::core::journal::notification::Notice;
 use crate::core::time::Human;
 
 pub use textfile::write as write_textfile;

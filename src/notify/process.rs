@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::config::without_secrets;
-use crate::core::notice::Notice;
+use crate::core::journal::notification::Notice;
 
 /// As much is kept of what it complains.
 const COMPLAINT_BYTES_MAX: u64 = 64 << 10;

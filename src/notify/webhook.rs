@@ -5,7 +5,7 @@ use std::error::Error;
 use serde_json::{Value, json};
 
 use crate::config::WebhookShape;
-use crate::core::notice::{Notice, Occasion};
+use crate::core::journal::notification::{Notice, Occasion};
 
 /// Posts a notice. The URL is in no error.
 pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Result<(), String> {

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::trouble::{chain, io_error};
 use super::{Route, trouble};
-use crate::core::health::{REFUSED, UNRESOLVED, Verdict};
-use crate::core::names::Port;
+use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
+use crate::core::ids::Port;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 200;

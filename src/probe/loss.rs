@@ -16,8 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Route;
 use super::http::{failed, innermost};
-use crate::core::health::Verdict;
-use crate::core::loss::{Answer, LossReport, Probing, Tally, version_in};
+use crate::core::availability::{Answer, LossReport, Probing, Tally, version_in};
+use crate::core::fleet::health::Verdict;
 use crate::core::time::{Human, Time};
 
 /// A version is looked for in so much of an answer.

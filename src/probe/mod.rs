@@ -19,8 +19,8 @@ pub use self::analysis::{measure_http, measure_prometheus};
 pub use self::http::Client;
 pub use self::loss::{Asker, Now};
 
-use crate::core::health::Verdict;
-use crate::core::names::Port;
+use crate::core::fleet::health::Verdict;
+use crate::core::ids::Port;
 use crate::core::time::Human;
 
 /// What is asked. (A command on the host is a script, and not asked here.)

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::Route;
 use super::trouble;
-use crate::core::health::{REFUSED, UNRESOLVED, Verdict};
-use crate::core::names::Port;
+use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
+use crate::core::ids::Port;
 
 /// How long a forwarded connection must hold to count as one.
 const HOLD_MAX: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::Route;
-use crate::core::health::{REFUSED, Verdict};
+use crate::core::fleet::health::{REFUSED, Verdict};
 
 /// Reads an error of connecting or talking. What says nothing about the instance is an error of the
 /// prober.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 use crate::core::time::Human;
 
 /// Why there is no connection to a host.

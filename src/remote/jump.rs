@@ -24,7 +24,7 @@ use super::login::{Login, address_options};
 use super::master::{self, Master};
 use super::refusal::Refusal;
 use super::settings::{Settings, mention_a_proxy, ssh};
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 use crate::script::quote::quote;
 
 /// How many hosts share a login. Each costs its ssh process three open files, and that may have

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::error::Failure;
 use super::pipes::{Capture, Feed, Talk};
 use super::{Input, Output, group};
-use crate::core::hook::STILL_RUNNING;
+use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
 
 /// Runs the words that follow; when standard input ends before they do, because nobody is there any

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Target;
 use super::error::{Attempt, ConnectError};
 use super::refusal::Refusal;
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 use crate::script::quote::quote;
 
 /// A login for the sake of a host: at the host itself, or at a jump host on the way there.

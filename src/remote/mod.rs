@@ -45,7 +45,7 @@ use self::opening::Opening;
 use self::pipes::{Capture, Feed, Talk};
 use self::ssh::Ssh;
 use self::words::clean;
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 
 /// Scripts at one time on one connection. A server allows 10 sessions by default and counts those
 /// that are just ending, so that 8 short scripts at a time already lose some.

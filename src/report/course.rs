@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::event::{Entry, Event, Generation, RolloutStart, Then};
-use crate::core::failure::{Failure, Outcome};
-use crate::core::loss::LossReport;
-use crate::core::status::Status;
+use crate::core::availability::LossReport;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
+use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::time::Time;
 
 /// One rollout as a reader follows it.

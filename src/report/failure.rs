@@ -5,10 +5,10 @@ use std::borrow::Cow;
 
 use super::course::{Course, named};
 use super::text;
-use crate::core::event::Then;
-use crate::core::failure::{Failure, FailureKind};
-use crate::core::health::{LINK_LOCAL, REFUSED, UNRESOLVED};
-use crate::core::status::Status;
+use crate::core::fleet::health::{LINK_LOCAL, REFUSED, UNRESOLVED};
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::Then;
+use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::time::Human;
 
 /// The failure in a few words, for the line that names the host; `version` is that which was to

@@ -5,7 +5,7 @@
 //! {"time":"2017-03-09T02:43:06.120Z","at":1489027386120,"event":"action_done","id":4}
 //! ```
 //! `time` is RFC 3339 in UTC, `at` the same moment in milliseconds since 1970, `event` says which
-//! further keys follow: those of [`Event`](crate::core::event::Event). These keys stay; more events
+//! further keys follow: those of [`Event`](crate::core::rollout::event::Event). These keys stay; more events
 //! and keys may come, so a reader skips what it does not know. The last line of a rollout that has
 //! ended is `rollout_finished`.
 
@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::Reporter;
 use super::clock::rfc3339;
-use crate::core::event::Entry;
-use crate::core::status::Status;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::Entry;
 
 /// Writes events as JSON lines.
 #[derive(Debug)]

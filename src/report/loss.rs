@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::failure::labelled;
 use super::text;
-use crate::core::loss::{LossReport, grouped};
+use crate::core::availability::{LossReport, grouped};
 
 /// The lines below the last word; the very last is the one that matters.
 pub(super) fn lines(report: &LossReport, clock: &Clock) -> Vec<String> {
@@ -70,7 +70,7 @@ mod tests {
 
     use super::super::testing::START;
     use super::*;
-    use crate::core::loss::{Answer, Tally};
+    use crate::core::availability::{Answer, Tally};
 
     fn told(tally: &Tally) -> String {
         lines(&tally.report(), &Clock::ahead(8)).join("\n")

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::core::notice::Notice;
+use crate::core::journal::notification::Notice;
 use crate::core::time::Time;
 
 /// How a run can end, in a word: one of them is 1, the others are 0.
@@ -190,7 +190,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::notice::Occasion;
+    use crate::core::journal::notification::Occasion;
 
     #[test]
     fn a_run_is_told_in_prometheus_text() {

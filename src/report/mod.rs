@@ -3,9 +3,9 @@
 
 use std::io::IsTerminal;
 
-use crate::core::event::Entry;
-use crate::core::names::{HostId, Port, Slot};
-use crate::core::status::Status;
+use crate::core::ids::{HostId, Port, Slot};
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::Entry;
 use crate::core::time::Time;
 
 pub mod clock;

@@ -7,9 +7,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::story::{Story, Told, Weight};
 use super::{Reporter, Setup, text};
-use crate::core::event::{Entry, Event};
-use crate::core::failure::Outcome;
-use crate::core::status::Status;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::failure::Outcome;
 
 const WHAT_WIDTH: usize = 9;
 /// Where the lines below a line begin: after the time.
@@ -89,11 +89,11 @@ mod tests {
 
     use super::super::testing::{self, Play};
     use super::*;
-    use crate::core::action::Action;
-    use crate::core::event::Then;
-    use crate::core::failure::{Failure, FailureKind};
-    use crate::core::names::{ActionId, Epoch, Slot};
-    use crate::core::status::Word;
+    use crate::core::ids::{ActionId, Epoch, Slot};
+    use crate::core::journal::status::Word;
+    use crate::core::rollout::action::Action;
+    use crate::core::rollout::event::Then;
+    use crate::core::rollout::failure::{Failure, FailureKind};
 
     fn output(play: &Play, hosts: u32) -> String {
         let mut plain = Plain::new(Vec::new(), testing::setup(hosts));

@@ -5,10 +5,10 @@ use tracing::Level;
 
 use super::story::{Story, Told, Weight};
 use super::{Reporter, Setup, text};
-use crate::core::event::{Entry, Event};
-use crate::core::failure::Outcome;
-use crate::core::names::Slot;
-use crate::core::status::Status;
+use crate::core::ids::Slot;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 
 /// The target of these events. A subscriber that shows them to the person who sees the reporter too

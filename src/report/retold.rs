@@ -3,15 +3,15 @@
 use super::Setup;
 use super::course::Course;
 use super::story::{Story, Told, Weight};
-use crate::core::account::Account;
-use crate::core::action::Action;
-use crate::core::budget::Budget;
-use crate::core::event::{Entry, Event, Progress};
-use crate::core::failure::Failure;
-use crate::core::names::{InstanceId, Revision};
-use crate::core::roster::{Post, Roster};
-use crate::core::standing::Standing;
-use crate::core::status::{Held, Replicas, Row, State, Status, Word};
+use crate::core::ids::{InstanceId, Revision};
+use crate::core::journal::placements::{Post, Roster};
+use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::status::{Held, Replicas, Row, State, Status, Word};
+use crate::core::policy::service_state::Standing;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event, Progress};
+use crate::core::rollout::failure::Failure;
+use crate::core::spec::budget::Budget;
 
 /// All that was worth telling, as it was told then.
 pub(super) struct Retold {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Setup;
 use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
-use crate::core::action::Action;
 use crate::core::analysis::Finding;
-use crate::core::chore::End;
-use crate::core::event::{Entry, Event, Generation, Progress};
-use crate::core::failure::Failure;
-use crate::core::hook::still_running;
-use crate::core::names::{ActionId, HostId, InstanceId, ReleaseId, Slot};
-use crate::core::status::Status;
+use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::journal::status::Status;
+use crate::core::release::hook::still_running;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event, Generation, Progress};
+use crate::core::rollout::failure::Failure;
+use crate::core::rollout::task::End;
 use crate::core::time::{Human, Time};
 
 /// Fleets of more hosts than this are told of in sums.

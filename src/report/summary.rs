@@ -4,8 +4,8 @@
 use super::course::{Course, mix, named};
 use super::failure::labelled;
 use super::text;
-use crate::core::failure::{FailureKind, Outcome};
-use crate::core::status::Status;
+use crate::core::journal::status::Status;
+use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::time::{Human, Time};
 
 /// What can be done about a rollout that stands still.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::clock::{self, Clock};
 use super::{grid, text};
-use crate::core::event::Verb;
-use crate::core::names::{HostId, ReleaseId, Revision};
-use crate::core::status::{Row, Status};
+use crate::core::ids::{HostId, ReleaseId, Revision};
+use crate::core::journal::status::{Row, Status};
+use crate::core::rollout::event::Verb;
 use crate::core::time::{Human, Time};
 
 /// The headings of the instances' table.
@@ -159,7 +159,7 @@ fn history_cells(row: &HistoryRow, clock: &Clock) -> Vec<String> {
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::core::status::{Held, Word};
+    use crate::core::journal::status::{Held, Word};
 
     #[test]
     fn the_status_is_the_articles_table_and_kubernetes_sentence() {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::Setup;
 use super::clock::Clock;
 use super::text::{Glyphs, Versions};
-use crate::core::action::{Action, StopReason};
-use crate::core::event::{Entry, Event, Generation, RolloutStart, Verb};
-use crate::core::names::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
-use crate::core::standing::Standing;
-use crate::core::status::{Replicas, Row, State, Status, Word};
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use crate::core::journal::status::{Replicas, Row, State, Status, Word};
+use crate::core::policy::service_state::Standing;
+use crate::core::rollout::action::{Action, StopReason};
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Verb};
 use crate::core::time::Time;
 
 /// Thu Mar  9 10:42:24 CST 2017.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 
 /// The signs that a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use super::reply::{End, Unreadable};
 use super::report::{BEGINNING, end, epoch, number, wrong};
-use crate::core::names::Slot;
-use crate::core::traffic::{Gate, Server, View};
+use crate::core::fleet::traffic::{Gate, Server, View};
+use crate::core::ids::Slot;
 
 /// What a balancer is to do with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::names::Epoch;
+    use crate::core::ids::Epoch;
 
     #[test]
     fn what_a_balancer_says_is_read() {

@@ -14,9 +14,9 @@ use super::site::{
 };
 use super::start::enter_with;
 use crate::core::fleet::Observation;
-use crate::core::hook::{Run, RunEnd};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
+use crate::core::release::hook::{Run, RunEnd};
 use crate::core::time::Time;
 
 /// What to run, with all templates filled in.

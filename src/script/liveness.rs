@@ -115,8 +115,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::core::names::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
-    use crate::core::owner::Owner;
+    use crate::core::fleet::owner::Owner;
+    use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
     use crate::core::release::Driver;
     use crate::script::SlotHooks;
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::site::{Input, Script, Site, Text, WORK, driver_word};
-use crate::core::names::Port;
+use crate::core::ids::Port;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 

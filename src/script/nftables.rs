@@ -6,7 +6,7 @@
 use super::balancer::Turn;
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK};
 use super::systemd::exec_word;
-use crate::core::names::{HostId, Port};
+use crate::core::ids::{HostId, Port};
 
 /// Reports which of the site's ports has the public port, and how many connections each has. Takes
 /// no lock and changes nothing.

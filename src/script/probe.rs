@@ -6,7 +6,7 @@ use super::quote::quote_all;
 use super::reply::Unreadable;
 use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK, whole_seconds};
 use super::start::enter_release;
-use crate::core::names::{Port, ReleaseId};
+use crate::core::ids::{Port, ReleaseId};
 use crate::core::release::Driver;
 
 /// What to ask, with all templates filled in.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 
 /// Removes releases from a host. One that a slot runs, or may have to run again, is kept, and the
 /// script says that it failed.

@@ -4,7 +4,7 @@
 use super::reply::Unreadable;
 use super::report::{digest, number, wrong};
 use super::site::{Input, Script, Site, Text, WORK};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
 
 /// A release as a host keeps it.

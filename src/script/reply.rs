@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::report::Report;
 use crate::core::fleet::Observation;
-use crate::core::names::{ActionId, Epoch};
+use crate::core::ids::{ActionId, Epoch};
 use crate::core::time::Time;
 
 /// How a script ended, and what it saw last.

@@ -8,11 +8,11 @@ use super::address::decode;
 use super::check::Facts;
 use super::reply::{End, Unreadable};
 use super::runs::{Errands, Runs};
+use crate::core::fleet::health::Health;
+use crate::core::fleet::identity::Identity;
+use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
-use crate::core::health::Health;
-use crate::core::identity::Identity;
-use crate::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
-use crate::core::owner::Owner;
+use crate::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::time::Time;
 
 /// The first line: the version of this language.

@@ -9,7 +9,7 @@ use super::site::{
 use super::start::NUMBER_WAIT;
 use super::stop::Halt;
 use super::systemd::exec_word;
-use crate::core::names::Port;
+use crate::core::ids::Port;
 
 /// How long it waits for the lock, and for systemd to start the process. It is tried again after
 /// that.
@@ -83,8 +83,8 @@ WantedBy=multi-user.target",
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::names::{ActionId, Epoch, InstanceId};
-    use crate::core::owner::Owner;
+    use crate::core::fleet::owner::Owner;
+    use crate::core::ids::{ActionId, Epoch, InstanceId};
     use crate::script::stop;
 
     fn site() -> Site {

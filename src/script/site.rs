@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::address::loopback_forms;
 use super::quote::quote;
-use crate::core::names::{ActionId, Epoch, Port, ReleaseId};
-use crate::core::owner::Owner;
+use crate::core::fleet::owner::Owner;
+use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
 

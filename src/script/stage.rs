@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
 use crate::core::release::{ArtifactForm, Definition};
 
 /// The slowest line that a transfer is given time for.

@@ -13,8 +13,8 @@ use super::site::{
 };
 use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
-use crate::core::hook::HookPoint;
-use crate::core::names::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::release::hook::HookPoint;
 use crate::core::release::{Driver, Liveness};
 
 /// How long systemd may take at least to start a process.

@@ -6,7 +6,7 @@ use super::restore;
 use super::site::{
     Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds,
 };
-use crate::core::names::{InstanceId, Port};
+use crate::core::ids::{InstanceId, Port};
 
 /// How long what was killed may take to be gone.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);

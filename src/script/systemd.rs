@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::site::{Site, whole_seconds};
-use crate::core::names::Port;
+use crate::core::ids::Port;
 use crate::core::release::own_user;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
@@ -58,8 +58,8 @@ pub(super) fn exec_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::names::{ActionId, Epoch};
-    use crate::core::owner::Owner;
+    use crate::core::fleet::owner::Owner;
+    use crate::core::ids::{ActionId, Epoch};
 
     fn site(base_dir: &str) -> Site {
         Site {

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::core::event::{Entry, Verb};
-use crate::core::failure::Outcome;
-use crate::core::names::{Epoch, ReleaseId, Revision};
+use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
+use crate::core::rollout::event::{Entry, Verb};
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::trust::Untrusted;
 

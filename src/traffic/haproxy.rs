@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::core::names::Slot;
-use crate::core::traffic::{Counters, Gate, Server, View};
+use crate::core::fleet::traffic::{Counters, Gate, Server, View};
+use crate::core::ids::Slot;
 
 /// Asks for the process: its id changes when it was reloaded.
 pub const SHOW_INFO: &str = "show info";

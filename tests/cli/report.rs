@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ship::core::event::Then;
-use ship::core::failure::Outcome;
+use ship::core::rollout::event::Then;
+use ship::core::rollout::failure::Outcome;
 
 use crate::project::{Behaviour, Project};
 use crate::support::browser::{Browser, CHROMIUM, Look};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::{Analysis, Number, OnInconclusive, Way};
-use ship::core::budget::Amount;
-use ship::core::step::Step;
+use ship::core::spec::budget::Amount;
+use ship::core::spec::step::Step;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::{Files, files};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ship::config::Source;
-use ship::core::budget::Amount;
+use ship::core::spec::budget::Amount;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::files;

@@ -6,7 +6,7 @@ use std::path::Path;
 use ship::config::{
     Overrides, Project, RolloutConfig, SlotVars, Source, Transport, load, load_with, render,
 };
-use ship::core::names::HostId;
+use ship::core::ids::HostId;
 use ship::core::release::{Check, Driver};
 
 fn example(inventory: &str) -> Project {

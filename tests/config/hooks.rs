@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ship::config::{definition, release_id};
-use ship::core::hook::{Hook, HookPoint, HookSite};
-use ship::core::migration::{Migration, MigrationKind};
+use ship::core::release::hook::{Hook, HookPoint, HookSite};
+use ship::core::release::migration::{Migration, MigrationKind};
 use ship::core::release::{Artifact, ArtifactForm, Definition};
 use snapbox::{IntoData, assert_data_eq, str};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ship::config::{
     MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl,
 };
-use ship::core::notice::Occasion;
+use ship::core::journal::notification::Occasion;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::{Files, files};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ship::config::{Overrides, Source, Transport, load_with};
-use ship::core::budget::Amount;
 use ship::core::release::{Check, Driver, Via};
 use ship::core::spec::OnFailure;
+use ship::core::spec::budget::Amount;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::{Files, INVENTORY, PLAYBOOK, files};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ship::core::loss::Probing;
+use ship::core::availability::Probing;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::{Files, files};

@@ -164,7 +164,7 @@ error: no instance can be available within progress_deadline (10m): it takes at 
 
 #[test]
 fn steps_are_amounts_or_tables_that_say_more() {
-    use ship::core::budget::Amount;
+    use ship::core::spec::budget::Amount;
     let steps = "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" \
                  }, \"100%\"]\nsoak = \"1m\"";
     let haproxy =

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ship::config::UnattendedConfig;
-use ship::core::night::AfterInterruption;
-use ship::core::step::AtGate;
+use ship::core::policy::unattended::AfterInterruption;
+use ship::core::spec::step::AtGate;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use crate::{Files, files};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use ship::core::health::Verdict;
+use ship::core::fleet::health::Verdict;
 use ship::probe::{Client, Question, Route, ask};
 
 use crate::mutation::{cases, mutated_text};

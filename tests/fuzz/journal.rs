@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use ship::core::account::Account;
-use ship::core::action::{Action, StopReason};
-use ship::core::event::{Entry, Event, Generation, Progress, RolloutStart, Scaling, Then, Verb};
-use ship::core::failure::{Failure, FailureKind, Outcome};
-use ship::core::hook::HookPoint;
-use ship::core::loss::{Answer, LossReport, Tally};
-use ship::core::names::{ActionId, Epoch, Revision, Slot};
+use ship::core::availability::{Answer, LossReport, Tally};
+use ship::core::ids::{ActionId, Epoch, Revision, Slot};
+use ship::core::journal::rollout_summary::Account;
+use ship::core::release::hook::HookPoint;
 use ship::core::rollout::Rollout;
+use ship::core::rollout::action::{Action, StopReason};
+use ship::core::rollout::event::{
+    Entry, Event, Generation, Progress, RolloutStart, Scaling, Then, Verb,
+};
+use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::time::Time;
 
 use crate::mutation::{cases, mutated_text};

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ship::core::fleet::{Fleet, Listener, Observation, Occupant, Process};
-use ship::core::hook::{Hook, HookPoint, HookSite, Run};
-use ship::core::names::{ActionId, Epoch};
+use ship::core::ids::{ActionId, Epoch};
 use ship::core::release::Driver;
+use ship::core::release::hook::{Hook, HookPoint, HookSite, Run};
 use ship::core::time::Time;
 use ship::script::{
     End, Errand, ErrandEnd, Halt, LogQuery, Mark, Needs, Question, check, claim, errand, logs,

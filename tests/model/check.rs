@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use ship::core::action::Action;
-use ship::core::failure::Outcome;
-use ship::core::plan::{Next, Plan};
+use ship::core::planner::{Next, Plan};
+use ship::core::rollout::action::Action;
+use ship::core::rollout::failure::Outcome;
 
 use super::config::{Config, KEPT};
 use super::controller::{Controllers, name_of, port_index, release_of};

@@ -1,10 +1,10 @@
 //! What is explored: a small fleet, a rollout, and how hostile the environment is.
 
-use ship::core::step::AtGate;
+use ship::core::spec::step::AtGate;
 use std::time::Duration;
 
-use ship::core::budget::Budget;
-use ship::core::names::{HostId, Port};
+use ship::core::ids::{HostId, Port};
+use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 
 use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
@@ -121,7 +121,7 @@ impl Config {
             waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
-            hours: ship::core::calendar::Hours::default(),
+            hours: ship::core::spec::windows::Hours::default(),
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,

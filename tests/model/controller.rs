@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ship::core::action::Action;
-use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
-use ship::core::failure::{Failure, FailureKind, Outcome};
+use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
 use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach, Sighting};
-use ship::core::health::{Change, Health, Thresholds, Verdict};
-use ship::core::names::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
-use ship::core::plan::{Next, Plan};
+use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use ship::core::planner::{Next, Plan};
 use ship::core::rollout::Rollout;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::spec::Spec;
 use ship::core::time::Time;
 

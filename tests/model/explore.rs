@@ -4,8 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use ship::core::action::{Action, StopReason};
-use ship::core::plan::{Next, Plan};
+use ship::core::planner::{Next, Plan};
+use ship::core::rollout::action::{Action, StopReason};
 
 use super::check;
 use super::config::Config;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::scenario::{Story, fleet_of};
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::{Analysis, Finding, Number, OnInconclusive, Way};
-use ship::core::event::{Event, Then};
-use ship::core::failure::{FailureKind, Outcome};
-use ship::core::plan::Next;
-use ship::core::step::{AtGate, Step};
+use ship::core::planner::Next;
+use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::failure::{FailureKind, Outcome};
+use ship::core::spec::step::{AtGate, Step};
 
 fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     let tolerance = Tolerance {
@@ -178,5 +178,8 @@ fn deploy_to_no_instances_ends_though_nothing_can_be_measured() {
     setup.spec.analyses = vec![analysis(OnInconclusive::Hold)];
     let mut it = setup.deploy("0.9");
     it.does(&["claim h1", "claim h2"]);
-    assert_eq!(it.ending(), ship::core::failure::Outcome::Succeeded);
+    assert_eq!(
+        it.ending(),
+        ship::core::rollout::failure::Outcome::Succeeded
+    );
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ship::core::event::{Event, RolloutStart, Scaling, Then, Verb};
-use ship::core::failure::Outcome;
+use ship::core::rollout::event::{Event, RolloutStart, Scaling, Then, Verb};
+use ship::core::rollout::failure::Outcome;
 
 use crate::scenario::{Story, fleet_of};
 

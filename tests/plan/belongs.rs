@@ -1,10 +1,10 @@
 //! What belongs to a release goes back with it: its ports, and the number of instances.
 
-use ship::core::budget::Budget;
-use ship::core::event::{Event, RolloutStart, Then};
-use ship::core::failure::Outcome;
-use ship::core::names::Port;
-use ship::core::plan::Next;
+use ship::core::ids::Port;
+use ship::core::planner::Next;
+use ship::core::rollout::event::{Event, RolloutStart, Then};
+use ship::core::rollout::failure::Outcome;
+use ship::core::spec::budget::Budget;
 
 use crate::scenario::{Setup, fleet_of};
 
@@ -138,8 +138,8 @@ fn last_host_is_not_left_behind() {
         .max_failures(1)
         .deploy_without_fallback("0.9");
     it.loses("h1");
-    let failure = ship::core::failure::Failure {
-        kind: ship::core::failure::FailureKind::Stage,
+    let failure = ship::core::rollout::failure::Failure {
+        kind: ship::core::rollout::failure::FailureKind::Stage,
         host: Some("h1".into()),
         slot: None,
         detail: "no space left on device".into(),

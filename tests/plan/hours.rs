@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of};
-use ship::core::calendar::{Hours, Opening};
-use ship::core::event::Event;
-use ship::core::failure::Outcome;
+use ship::core::rollout::event::Event;
+use ship::core::rollout::failure::Outcome;
+use ship::core::spec::windows::{Hours, Opening};
 use ship::core::time::Time;
 
 /// A window that closes so long after the stories' beginning.

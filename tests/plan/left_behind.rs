@@ -1,8 +1,8 @@
 //! Hosts that may be left behind (`max_failures`), and hosts that come back.
 
-use ship::core::event::Then;
-use ship::core::failure::Outcome;
-use ship::core::names::Epoch;
+use ship::core::ids::Epoch;
+use ship::core::rollout::event::Then;
+use ship::core::rollout::failure::Outcome;
 
 use crate::scenario::{Setup, fleet_of};
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of};
-use ship::core::chore::{Chore, Due, End, Errand};
-use ship::core::event::{Event, Then, Verb};
-use ship::core::failure::Outcome;
-use ship::core::hook::HookSite;
-use ship::core::migration::MigrationKind;
-use ship::core::names::Epoch;
-use ship::core::plan::Next;
+use ship::core::ids::Epoch;
+use ship::core::planner::Next;
+use ship::core::release::hook::HookSite;
+use ship::core::release::migration::MigrationKind;
+use ship::core::rollout::event::{Event, Then, Verb};
+use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::task::{Chore, Due, End, Errand};
 
 fn chore(name: &str, due: Due, site: HookSite) -> Chore {
     let migration = match name.split_once(' ') {
@@ -52,7 +52,7 @@ fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str
     assert_eq!(
         (
             chore.as_str(),
-            on.as_ref().map(ship::core::names::HostId::as_str)
+            on.as_ref().map(ship::core::ids::HostId::as_str)
         ),
         (name, host)
     );

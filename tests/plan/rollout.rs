@@ -1,11 +1,11 @@
 //! From one version to the next, and back.
 
 use crate::scenario::{fleet_of, slot_of, why_rollback_failed};
-use ship::core::action::Action;
-use ship::core::event::{Event, Then};
-use ship::core::failure::Outcome;
-use ship::core::names::{Epoch, HostId};
-use ship::core::plan::Next;
+use ship::core::ids::{Epoch, HostId};
+use ship::core::planner::Next;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::failure::Outcome;
 use ship::core::spec::{Amounts, Impossible};
 
 // ── the way there ────────────────────────────────────────────────────────────────────────────────

@@ -1,21 +1,21 @@
 //! A rollout told step by step: what the planner orders, and what the world does about it.
 
-use ship::core::step::AtGate;
+use ship::core::spec::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ship::core::action::Action;
-use ship::core::budget::Budget;
-use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
-use ship::core::failure::{Failure, Outcome};
+use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
+use ship::core::fleet::traffic::{Balancer, Balancers, Gate, Receipt, Server, Traffic, View};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
-use ship::core::health::{Change, Health, Thresholds, Verdict};
-use ship::core::names::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
-use ship::core::plan::{Next, Plan, plan};
+use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use ship::core::planner::{Next, Plan, plan};
 use ship::core::rollout::Rollout;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::failure::{Failure, Outcome};
+use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;
-use ship::core::traffic::{Balancer, Balancers, Gate, Receipt, Server, Traffic, View};
 
 const EPOCH: Epoch = Epoch(7);
 const START: Time = Time(1_000_000_000);
@@ -70,7 +70,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             waits: BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
-            hours: ship::core::calendar::Hours::default(),
+            hours: ship::core::spec::windows::Hours::default(),
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
@@ -394,7 +394,7 @@ impl Story {
         });
     }
 
-    fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::names::ActionId) -> Event) {
+    fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::ids::ActionId) -> Event) {
         let id = self
             .rollout
             .in_flight

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of};
-use ship::core::event::{Event, Verb};
-use ship::core::failure::Outcome;
-use ship::core::plan::Next;
-use ship::core::step::{AtGate, Step};
+use ship::core::planner::Next;
+use ship::core::rollout::event::{Event, Verb};
+use ship::core::rollout::failure::Outcome;
+use ship::core::spec::step::{AtGate, Step};
 
 fn step(instances: &str, soak_s: u64, pause: bool) -> Step {
     let instances = instances.parse().expect("an amount");

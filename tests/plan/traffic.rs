@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of, slot_of};
-use ship::core::event::Then;
-use ship::core::failure::Outcome;
-use ship::core::names::HostId;
-use ship::core::plan::Next;
-use ship::core::step::Step;
-use ship::core::traffic::Gate;
+use ship::core::fleet::traffic::Gate;
+use ship::core::ids::HostId;
+use ship::core::planner::Next;
+use ship::core::rollout::event::Then;
+use ship::core::rollout::failure::Outcome;
+use ship::core::spec::step::Step;
 
 fn behind_one() -> Story {
     fleet_of(3)

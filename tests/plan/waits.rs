@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::scenario::{Setup, Story, fleet_of, why_rollback_failed};
-use ship::core::action::Action;
-use ship::core::event::{Event, Then};
-use ship::core::failure::Outcome;
-use ship::core::plan::Next;
+use ship::core::planner::Next;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::failure::Outcome;
 use ship::core::spec::{Impossible, Waits};
 
 const NONE: Waits = Waits {
@@ -359,7 +359,7 @@ fn rollout_at_a_gate_fails_when_a_balancer_stays_out_of_reach() {
         .budget(2, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081"])
         .behind(&["lb1"]);
-    let step = |instances: &str| ship::core::step::Step {
+    let step = |instances: &str| ship::core::spec::step::Step {
         instances: instances.parse().expect("an amount"),
         soak: Duration::from_hours(1),
         pause: false,

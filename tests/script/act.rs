@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Listener, Occupant, Process};
-use ship::core::names::{InstanceId, Port, ReleaseId, Revision};
+use ship::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use ship::core::hook::{Run, RunEnd};
-use ship::core::names::{ActionId, Epoch};
+use ship::core::ids::{ActionId, Epoch};
 use ship::core::release::Driver;
+use ship::core::release::hook::{Run, RunEnd};
 use ship::script::{End, Errand, ErrandEnd, Mark, claim, errand, read_errand};
 
 use crate::host::{Host, Release, now, shells, wait_for};

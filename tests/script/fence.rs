@@ -4,8 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ship::core::names::{ActionId, Epoch};
-use ship::core::owner::Owner;
+use ship::core::fleet::owner::Owner;
+use ship::core::ids::{ActionId, Epoch};
 use ship::script::{End, Script, claim, prune, start};
 
 use crate::host::{Host, Release, owner, shells, wait_for};

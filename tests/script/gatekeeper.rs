@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ship::core::names::{ActionId, Epoch, Slot};
-use ship::core::traffic::{Gate, Server, View};
+use ship::core::fleet::traffic::{Gate, Server, View};
+use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
     End, Gatekeeper, Script, Turn, look_at_gatekeepers, read_view, switch_gatekeeper,
 };

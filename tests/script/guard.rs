@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Observation, Occupant, Process};
-use ship::core::names::{ActionId, Epoch, InstanceId};
+use ship::core::ids::{ActionId, Epoch, InstanceId};
 use ship::core::release::{Driver, Liveness, LivenessCheck};
 use ship::script::{End, Halt, Input, Launch, Script, claim, disarm, prune, start, stop};
 

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Observation, Process};
-use ship::core::hook::{Hook, HookPoint, HookSite, RunEnd};
-use ship::core::names::InstanceId;
+use ship::core::ids::InstanceId;
+use ship::core::release::hook::{Hook, HookPoint, HookSite, RunEnd};
 use ship::script::{End, Halt, Launch, Script, SlotHooks, hook_time, start, stop};
 
 use crate::host::{Host, Release, Shell, session_members, shells, wait_for};

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
+use ship::core::fleet::owner::Owner;
 use ship::core::fleet::{Instance, Observation, Occupant};
-use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
-use ship::core::owner::Owner;
+use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use ship::core::names::Port;
+use ship::core::ids::Port;
 use ship::core::time::Time;
 use ship::script::{Follow, LogLine, LogQuery, follow, logs, read_log_line};
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ship::core::fleet::{Listener, Occupant};
-use ship::core::names::Epoch;
+use ship::core::ids::Epoch;
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{End, Needs, Unreadable, check, read_check, read_reply};

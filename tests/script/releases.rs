@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ship::core::names::{ActionId, Epoch, ReleaseId};
+use ship::core::ids::{ActionId, Epoch, ReleaseId};
 use ship::core::release::ArtifactForm;
 use ship::core::time::Time;
 use ship::script::{End, KeptRelease, claim, prune, read_releases, releases};

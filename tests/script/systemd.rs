@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ship::core::fleet::{Instance, Listener, Occupant, Process};
-use ship::core::names::InstanceId;
+use ship::core::ids::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
     Halt, Launch, LogQuery, Needs, Script, Unreadable, check, disarm, logs, observe, read_log_tail,

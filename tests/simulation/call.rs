@@ -1,24 +1,24 @@
 //! One call of `ship`, from the lease to the last word, as the verbs in `cli/` and `cli/rollout`
 //! make it: the preflight, the planner and the engine are the real ones.
 
-use ship::core::step::AtGate;
+use ship::core::spec::step::AtGate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::account::Account;
-use ship::core::action::Action;
-use ship::core::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
-use ship::core::failure::{Failure, FailureKind, Outcome};
-use ship::core::history::{self, Past};
-use ship::core::names::{Epoch, ReleaseId, Revision};
-use ship::core::plan::{Next, Plan, plan};
+use ship::core::ids::{Epoch, ReleaseId, Revision};
+use ship::core::journal::rollout_summary::Account;
+use ship::core::journal::status::Status;
+use ship::core::planner::{Next, Plan, plan};
+use ship::core::policy::history::{self, Past};
+use ship::core::policy::service_state::Standing;
 use ship::core::release::Definition;
+use ship::core::rollout::action::Action;
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Scaling, Then, Verb};
+use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::{Direction, Rollout};
-use ship::core::scaling;
 use ship::core::spec::Spec;
-use ship::core::standing::Standing;
-use ship::core::status::Status;
+use ship::core::spec::scaling;
 use ship::engine::{Clock, Engine, EngineError, Interrupts, Preflight, preflight};
 use ship::report::Reporter;
 use ship::store::{NewRevision, RevisionRecord, RolloutId, Store, StoreError};
@@ -315,7 +315,7 @@ impl Session {
             definitions,
             fleet,
             loss: None,
-            veil: ship::core::veil::Veil::default(),
+            veil: ship::core::redact::Veil::default(),
         };
         let (outcome, mut ledger) = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {
@@ -396,7 +396,7 @@ impl Session {
                 .collect(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
-            hours: ship::core::calendar::Hours::default(),
+            hours: ship::core::spec::windows::Hours::default(),
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ship::core::event::Entry;
-use ship::core::failure::Outcome;
-use ship::core::names::{Epoch, Revision};
+use ship::core::ids::{Epoch, Revision};
+use ship::core::rollout::event::Entry;
+use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::Clock;
 use ship::store::{

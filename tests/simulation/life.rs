@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::names::{HostId, Port};
+use ship::core::ids::{HostId, Port};
 use ship::core::release::Driver;
 use tokio::time::sleep;
 

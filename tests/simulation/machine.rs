@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ship::core::fleet::health::Health;
 use ship::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
-use ship::core::health::Health;
-use ship::core::names::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::time::Time;
 
 /// One host.

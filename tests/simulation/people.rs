@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ship::core::event::Verb;
-use ship::core::failure::Outcome;
-use ship::core::names::{Epoch, ReleaseId};
+use ship::core::ids::{Epoch, ReleaseId};
+use ship::core::policy::service_state::Standing;
+use ship::core::rollout::event::Verb;
+use ship::core::rollout::failure::Outcome;
 use ship::core::spec::OnFailure;
-use ship::core::standing::Standing;
 use ship::store::{NewRevision, Place, Request, Sqlite, Wish};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

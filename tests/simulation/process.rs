@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ship::core::names::{Epoch, HostId};
+use ship::core::ids::{Epoch, HostId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ship::core::budget::{Amount, Budget};
-use ship::core::names::{HostId, Port, ReleaseId};
+use ship::core::ids::{HostId, Port, ReleaseId};
+use ship::core::policy::service_state::Ask;
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
+use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure};
-use ship::core::standing::Ask;
 use ship::store::Subject;
 
 use super::dice::Dice;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::action::Action;
 use ship::core::fleet::Observation;
-use ship::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId};
+use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId};
+use ship::core::rollout::action::Action;
 use ship::core::time::Time;
 use ship::engine::Order;
 use tokio::time::sleep;

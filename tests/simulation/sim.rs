@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ship::core::event::{Event, Then};
-use ship::core::failure::Outcome;
-use ship::core::names::{Epoch, HostId, InstanceId, Port, Revision};
+use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision};
+use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::Clock;
 use tokio::time::Instant;

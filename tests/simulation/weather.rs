@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::names::{HostId, Port};
+use ship::core::ids::{HostId, Port};
 use tokio::time::sleep;
 
 use super::judge::Cause;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use ship::core::analysis::{Analysis, Measurement};
-use ship::core::chore;
+use ship::core::fleet::health::Verdict;
+use ship::core::fleet::traffic::View;
 use ship::core::fleet::{Instance, Observation};
-use ship::core::health::Verdict;
-use ship::core::names::{HostId, Slot};
-use ship::core::traffic::View;
+use ship::core::ids::{HostId, Slot};
+use ship::core::rollout::task;
 use ship::engine::{Attempted, Clock, Order, Performed, Task, Unusable, World};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -369,7 +369,7 @@ impl World for Hands {
     fn attempt(&self, _: Task) -> BoxFuture<'_, Attempted> {
         async {
             Attempted {
-                end: chore::End::Done,
+                end: task::End::Done,
                 output: Vec::new(),
             }
         }

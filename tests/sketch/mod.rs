@@ -1,18 +1,18 @@
 //! Fleets in any state, drawn at random for the property tests.
 
-use ship::core::step::AtGate;
+use ship::core::spec::step::AtGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ship::core::action::{Action, StopReason};
-use ship::core::budget::{Amount, Budget};
-use ship::core::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
-use ship::core::failure::{Failure, FailureKind};
+use ship::core::fleet::health::{Health, Thresholds, Verdict};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
-use ship::core::health::{Health, Thresholds, Verdict};
-use ship::core::names::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::rollout::Rollout;
+use ship::core::rollout::action::{Action, StopReason};
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::failure::{Failure, FailureKind};
+use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure, Spec};
 use ship::core::time::Time;
 
@@ -393,7 +393,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: ship::core::calendar::Hours::default(),
+        hours: ship::core::spec::windows::Hours::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

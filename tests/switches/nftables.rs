@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use ship::core::names::{ActionId, Epoch, HostId, Slot};
-use ship::core::traffic::{Gate, View};
+use ship::core::fleet::traffic::{Gate, View};
+use ship::core::ids::{ActionId, Epoch, HostId, Slot};
 use ship::script::{End, Script, Turn, look_at_nftables, read_view, switch_nftables};
 
 use crate::host::{Host, Shell, shells};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use ship::core::names::{ActionId, Epoch, Slot};
-use ship::core::traffic::{Gate, Server, View};
+use ship::core::fleet::traffic::{Gate, Server, View};
+use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{End, Nginx, Script, SlotAddress, Turn, look_at_nginx, read_view, switch_nginx};
 
 use crate::host::{Host, Shell, shells, wait_for};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::names::{HostId, InstanceId, Port};
+use crate::core::ids::{HostId, InstanceId, Port};
 
 /// A host, and what is in its slots; `None` where nobody knows.
 pub(super) struct Seen {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::args::Form;
 use super::super::exit::{Exit, Fail};
-use crate::core::names::{HostId, Port};
+use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::report::Clock;
 use crate::report::clock::rfc3339;

@@ -14,7 +14,7 @@ use super::super::exit::{Exit, Fail};
 use super::super::session::Session;
 use super::super::{note, signals};
 use super::{Wanted, page};
-use crate::core::failure::Outcome;
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::{Clock, text};
 use crate::store::{RolloutId, RolloutRecord};

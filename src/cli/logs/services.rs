@@ -16,7 +16,7 @@ use super::Wanted;
 use super::choice::{self, Choice, Seen};
 use super::page::{Line, Page};
 use crate::core::fleet::{Observation, Occupant};
-use crate::core::names::{HostId, InstanceId, Port};
+use crate::core::ids::{HostId, InstanceId, Port};
 use crate::core::time::Time;
 use crate::engine::{Hosts, World as _};
 use crate::remote::BEAT;

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use super::{Finding, Measurement, Number};
 use crate::core::fleet::Fleet;
-use crate::core::names::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::fleet::traffic::Counters;
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::time::Time;
-use crate::core::traffic::Counters;
 
 /// By how much new instances may do worse than old ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{Switch, Switched, Turn};
 use crate::config::{AdminSocket, HaproxyConfig, Servers};
-use crate::core::names::Slot;
+use crate::core::fleet::traffic::{Gate, View};
+use crate::core::ids::Slot;
 use crate::core::time::Human;
-use crate::core::traffic::{Gate, View};
 use crate::engine::hosts::{Hosts, Link};
 use crate::engine::world::Unusable;
 use crate::remote;

@@ -4,8 +4,8 @@ use futures::future::join_all;
 
 use super::{Hosts, Link, Switch, Switched, ended};
 use crate::config::{CommandConfig, NginxConfig};
-use crate::core::names::{ActionId, Epoch, HostId, Port, Slot};
-use crate::core::traffic::View;
+use crate::core::fleet::traffic::View;
+use crate::core::ids::{ActionId, Epoch, HostId, Port, Slot};
 use crate::engine::world::Unusable;
 use crate::script::{self, End, Gatekeeper, Nginx, Script, SlotAddress};
 

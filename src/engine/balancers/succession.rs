@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::names::HostId;
+use crate::core::ids::HostId;
 use crate::engine::hosts::Hosts;
 
 /// The process that answered last.

@@ -1,6 +1,6 @@
 //! How many instances served, from moment to moment.
 
-use crate::core::event::{Entry, Event, Progress, Then};
+use crate::core::rollout::event::{Entry, Event, Progress, Then};
 use crate::core::time::Time;
 
 /// More steps than this are not told apart by eye.

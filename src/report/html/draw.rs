@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::capacity::{Step, fewest};
 use super::lanes::{Bar, Lane, Phase, ticks};
-use crate::core::budget::Budget;
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
+use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 use crate::report::Clock;
 

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::draw::{self, Chart, Kinds, Span, Tick, Timeline};
 use super::{Dossier, capacity, lanes};
-use crate::core::account::{Account, Drained};
 use crate::core::analysis::Finding;
-use crate::core::event::{Entry, Event, RolloutStart, Verb};
-use crate::core::failure::{FailureKind, Outcome};
-use crate::core::names::ReleaseId;
+use crate::core::ids::ReleaseId;
+use crate::core::journal::rollout_summary::{Account, Drained};
+use crate::core::rollout::event::{Entry, Event, RolloutStart, Verb};
+use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::time::{Human, Time};
 use crate::report::course::Course;
 use crate::report::retold::Retold;
@@ -234,7 +234,7 @@ fn basics(
     end: Time,
 ) -> Vec<[String; 2]> {
     let clock = &dossier.setup.clock;
-    let revision = |generation: &crate::core::event::Generation| {
+    let revision = |generation: &crate::core::rollout::event::Generation| {
         format!(
             "{}, release {}",
             generation.revision,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::core::action::Action;
-use crate::core::event::{Entry, Event};
-use crate::core::names::{ActionId, HostId, InstanceId, Port, ReleaseId, Slot};
-use crate::core::roster::Roster;
+use crate::core::ids::{ActionId, HostId, InstanceId, Port, ReleaseId, Slot};
+use crate::core::journal::placements::Roster;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
 /// What happened on a host, in the order of its ports.
@@ -322,7 +322,7 @@ pub(super) fn ticks(whole: Duration) -> Vec<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::failure::{Failure, FailureKind};
+    use crate::core::rollout::failure::{Failure, FailureKind};
     use crate::report::testing::{Play, START};
 
     fn entries(play: &Play) -> Vec<Entry> {

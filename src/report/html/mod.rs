@@ -13,11 +13,11 @@ use minijinja::{Environment, UndefinedBehavior};
 
 use super::Setup;
 use super::text::clean_indented;
-use crate::core::budget::Budget;
-use crate::core::event::Entry;
-use crate::core::roster::Roster;
+use crate::core::journal::placements::Roster;
+use crate::core::redact::Veil;
+use crate::core::rollout::event::Entry;
+use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
-use crate::core::veil::Veil;
 
 /// Its name ends so that everything in it is escaped.
 const NAME: &str = "page.html";

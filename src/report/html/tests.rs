@@ -1,6 +1,6 @@
 use super::*;
-use crate::core::event::Event;
-use crate::core::failure::Outcome;
+use crate::core::rollout::event::Event;
+use crate::core::rollout::failure::Outcome;
 use crate::report::testing::{self, Play};
 
 fn written(play: Play, veil: &Veil) -> String {

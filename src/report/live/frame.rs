@@ -9,7 +9,7 @@ use super::super::text::{self, Glyphs};
 use super::line::Line;
 use super::view::View;
 use super::{pods, style};
-use crate::core::status::Replicas;
+use crate::core::journal::status::Replicas;
 use crate::core::time::Human;
 
 /// Sentences and answers shown, from the most to the least: the first pair that leaves the table

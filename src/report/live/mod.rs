@@ -9,10 +9,10 @@ use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchron
 
 use super::story::{Story, Told, Weight};
 use super::{Reporter, Setup, plain};
-use crate::core::event::{Entry, Event};
-use crate::core::failure::Outcome;
-use crate::core::names::Slot;
-use crate::core::status::Status;
+use crate::core::ids::Slot;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use line::Line;
 use view::View;

@@ -6,7 +6,7 @@ use super::super::text::{self, Glyphs};
 use super::super::{grid, table};
 use super::line::Line;
 use super::style;
-use crate::core::status::{Row, Status, Word};
+use crate::core::journal::status::{Row, Status, Word};
 
 /// Columns left out, in this order, where the screen is narrow: what is said elsewhere on it, or
 /// matters least.

@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::core::status::Word;
+use crate::core::journal::status::Word;
 
 pub(super) const NONE: Style = Style::new();
 pub(super) const STRONG: Style = Style::new().bold();

@@ -11,7 +11,7 @@ use super::super::grid;
 use super::super::testing::{self, Play};
 use super::super::text::Glyphs;
 use super::*;
-use crate::core::status::{Row, Word};
+use crate::core::journal::status::{Row, Word};
 
 /// The screen in the article's middle: the first new instance is ready, an old one has gone, a
 /// second new one comes.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::super::course::Course;
 use super::super::story::{Told, Weight};
 use super::super::text;
-use crate::core::names::Slot;
-use crate::core::status::Status;
+use crate::core::ids::Slot;
+use crate::core::journal::status::Status;
 use crate::core::time::Time;
 
 /// How many lines of each kind are kept: no screen section shows more.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Sqlite, signed, unsigned};
-use crate::core::names::Epoch;
+use crate::core::ids::Epoch;
 use crate::core::time::Time;
 use crate::store::{Holder, StoreError, Subject};
 

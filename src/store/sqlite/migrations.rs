@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::{Sqlite, signed};
-use crate::core::chore::{Contracted, End};
-use crate::core::event::{Entry, Event};
-use crate::core::names::Revision;
+use crate::core::ids::Revision;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::task::{Contracted, End};
 use crate::store::{RolloutId, StoreError, Subject};
 
 impl Sqlite {

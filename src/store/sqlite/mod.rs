@@ -21,10 +21,10 @@ use super::{
     Access, KnownInventory, NewRevision, Place, Request, RevisionRecord, RolloutId, Scale, Store,
     StoreError, Subject,
 };
-use crate::core::event::{Entry, Verb};
-use crate::core::failure::Outcome;
-use crate::core::names::{Epoch, ReleaseId, Revision};
+use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
+use crate::core::rollout::event::{Entry, Verb};
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::trust;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::{HAS_BEGUN, Sqlite, signed, unsigned};
-use crate::core::event::{Entry, Event, Generation, RolloutStart};
-use crate::core::failure::Outcome;
-use crate::core::history::Run;
-use crate::core::names::{Epoch, Revision};
+use crate::core::ids::{Epoch, Revision};
+use crate::core::policy::history::Run;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::store::{NewRevision, RolloutId, RolloutRecord, Store as _, StoreError, Subject};
 

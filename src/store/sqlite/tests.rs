@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::event::Event;
 use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
+use crate::core::rollout::event::Event;
 use crate::store::Wish;
 
 fn subject() -> Subject {

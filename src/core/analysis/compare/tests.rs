@@ -1,8 +1,8 @@
 use super::*;
+use crate::core::fleet::health::Health;
+use crate::core::fleet::traffic::{Balancer, Server, View};
 use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach, Sighting};
-use crate::core::health::Health;
-use crate::core::names::Revision;
-use crate::core::traffic::{Balancer, Server, View};
+use crate::core::ids::Revision;
 
 const TOLERANCE: f64 = 1.0;
 

@@ -1,0 +1,481 @@
+//! The loss probe: what the service answered to somebody who asked it all the while.
+//!
+//! Pure arithmetic: how it is asked, and when, is `probe`'s. Requests count from the first one that
+//! was answered as it should be: before that there may be no service yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::time::Time;
+
+/// Failed requests that are kept with their reason: the first ones tell how it began.
+const FAILURES_KEPT_MAX: usize = 5;
+/// Versions told apart. A service may write anything into a header.
+const VERSIONS_MAX: usize = 16;
+
+/// How the service is asked during a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// What is got, through whatever stands before the instances.
+    pub url: String,
+    /// From one request to the next, whatever becomes of the first.
+    pub interval: Duration,
+    /// What one request may take.
+    pub timeout: Duration,
+    /// Failed requests that do not make the rollout fail.
+    pub max_failed: u32,
+    /// The only status that is right; without one, any from 200 to 399 is.
+    pub expect_status: Option<u16>,
+    /// Clients that ask in turn: the first keeps its connection, the second makes a new one each
+    /// time, and so on.
+    pub connections: u32,
+    /// The header of an answer that names the version.
+    pub version_header: Option<String>,
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was answered as it should be.
+    Served {
+        /// From the question to the answer's last byte.
+        took: Duration,
+        /// The version that answered, if it said so.
+        version: Option<String>,
+    },
+    /// It was not.
+    Lost {
+        /// What came instead.
+        why: String,
+    },
+    /// It could not be made: trouble of the asker's own, which says nothing about the service.
+    Unmade {
+        /// What trouble.
+        why: String,
+    },
+}
+
+/// All answers so far, in little memory.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    max_failed: u32,
+    requests: u64,
+    failed: u64,
+    early: u64,
+    unmade: u64,
+    counted_from: Option<Time>,
+    trouble: Option<String>,
+    failures: Vec<LostRequest>,
+    answers: BTreeMap<Option<String>, Heard>,
+    times: Histogram,
+}
+
+/// What the answers come to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LossReport {
+    /// Requests that count.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// How many may.
+    pub max_failed: u32,
+    /// Half of those served took no longer than about this, in ms, at least 1.
+    pub p50_ms: Option<u64>,
+    /// Of a hundred served all but one took no longer than about this.
+    pub p99_ms: Option<u64>,
+    /// When the first one was asked that was answered; `None` while none was.
+    pub counted_from: Option<Time>,
+    /// Requests that failed before that, and do not count.
+    pub early: u64,
+    /// Requests that could not be made: trouble of this machine's own.
+    pub unmade: u64,
+    /// The last reason of a request that does not count.
+    pub trouble: Option<String>,
+    /// The first failures.
+    pub failures: Vec<LostRequest>,
+    /// Which versions answered when, by their first answer.
+    pub answers: Vec<Heard>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LostRequest {
+    /// When it was asked.
+    pub at: Time,
+    /// What came instead of an answer.
+    pub why: String,
+}
+
+/// The answers of one version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Heard {
+    /// Which; `None` for answers that do not say.
+    pub version: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// When the first of them was asked for.
+    pub first: Time,
+    /// When the last was.
+    pub last: Time,
+}
+
+impl Tally {
+    /// Nothing asked yet; so many requests may fail.
+    pub fn new(max_failed: u32) -> Self {
+        Self {
+            max_failed,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what became of a request that was made at `asked`.
+    pub fn take(&mut self, asked: Time, answer: Answer) {
+        match answer {
+            Answer::Served { took, version } => {
+                self.counted_from.get_or_insert(asked);
+                self.requests += 1;
+                self.times.add(took);
+                self.hear(asked, version);
+            }
+            Answer::Lost { why } if self.counted_from.is_some_and(|from| asked >= from) => {
+                self.requests += 1;
+                self.failed += 1;
+                let at = self.failures.partition_point(|lost| lost.at <= asked);
+                self.failures.insert(at, LostRequest { at: asked, why });
+                self.failures.truncate(FAILURES_KEPT_MAX);
+            }
+            Answer::Lost { why } => {
+                self.early += 1;
+                self.trouble = Some(why);
+            }
+            Answer::Unmade { why } => {
+                self.unmade += 1;
+                self.trouble = Some(why);
+            }
+        }
+    }
+
+    fn hear(&mut self, asked: Time, version: Option<String>) {
+        let is_one_too_many =
+            !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
+        let version = version.filter(|_| !is_one_too_many);
+        let none = Heard {
+            version: version.clone(),
+            count: 0,
+            first: asked,
+            last: asked,
+        };
+        let heard = self.answers.entry(version).or_insert(none);
+        heard.count += 1;
+        heard.first = heard.first.min(asked);
+        heard.last = heard.last.max(asked);
+    }
+
+    /// Whether more requests failed than may.
+    pub fn is_breached(&self) -> bool {
+        self.failed > u64::from(self.max_failed)
+    }
+
+    /// What it comes to so far.
+    pub fn report(&self) -> LossReport {
+        let mut answers: Vec<_> = self.answers.values().cloned().collect();
+        answers.sort_by_key(|heard| heard.first);
+        LossReport {
+            requests: self.requests,
+            failed: self.failed,
+            max_failed: self.max_failed,
+            p50_ms: self.times.percentile_ms(50),
+            p99_ms: self.times.percentile_ms(99),
+            counted_from: self.counted_from,
+            early: self.early,
+            unmade: self.unmade,
+            trouble: self.trouble.clone(),
+            failures: self.failures.clone(),
+            answers,
+        }
+    }
+}
+
+impl LossReport {
+    /// Whether more requests failed than may.
+    pub fn is_breached(&self) -> bool {
+        self.failed > u64::from(self.max_failed)
+    }
+}
+
+impl fmt::Display for LossReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            requests,
+            failed,
+            early,
+            unmade,
+            ..
+        } = *self;
+        if self.counted_from.is_none() {
+            write!(
+                f,
+                "no request was answered, so none counts ({} made",
+                grouped(early)
+            )?;
+            if unmade > 0 {
+                write!(f, ", {} could not be made", grouped(unmade))?;
+            }
+            let last = self
+                .trouble
+                .as_ref()
+                .map(|why| format!("; the last: {why}"));
+            return write!(f, "){}", last.unwrap_or_default());
+        }
+        write!(
+            f,
+            "{} of {} requests failed",
+            grouped(failed),
+            grouped(requests)
+        )?;
+        match (self.p50_ms, self.p99_ms) {
+            (Some(p50), Some(p99)) => {
+                write!(f, " (p50 {} ms, p99 {} ms)", grouped(p50), grouped(p99))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A number with commas between its thousands: `12,431`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(String::from_utf8_lossy)
+        .collect();
+    groups.join(",")
+}
+
+/// The first known version that a text names as a whole word, with or without a `v` before it.
+pub fn version_in<'a>(text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || is_joint(c);
+    let is_joint_at_end = |c: char| is_joint(c);
+    text.split(|c: char| !is_of_word(c))
+        .map(|word| word.trim_matches(is_joint_at_end))
+        .find_map(|word| {
+            let bare = word.strip_prefix(['v', 'V']).unwrap_or(word);
+            known
+                .get(word)
+                .or_else(|| known.get(bare))
+                .map(String::as_str)
+        })
+}
+
+/// What joins the parts of a version, as in `1.0-rc1`.
+fn is_joint(c: char) -> bool {
+    matches!(c, '.' | '_' | '+' | '~' | '-')
+}
+
+/// Durations by size, each known to about 3 percent.
+#[derive(Clone, Debug, Default)]
+struct Histogram {
+    /// How many, by bucket. There are no more buckets than bits times [`STEPS`].
+    buckets: BTreeMap<u64, u64>,
+    count: u64,
+}
+
+/// Buckets between a number of microseconds and its double.
+const STEPS: u64 = 32;
+
+impl Histogram {
+    fn add(&mut self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        *self.buckets.entry(bucket(us)).or_default() += 1;
+        self.count += 1;
+    }
+
+    /// So many percent of the durations are about as long as this or shorter; in whole ms, at least
+    /// 1.
+    fn percentile_ms(&self, percent: u64) -> Option<u64> {
+        let rank = (self.count * percent).div_ceil(100).max(1);
+        let mut passed = 0;
+        let (bucket, _) = self.buckets.iter().find(|(_, count)| {
+            passed += **count;
+            passed >= rank
+        })?;
+        let middle_us = bounds(*bucket).0.midpoint(bounds(*bucket).1);
+        Some((middle_us.saturating_add(500) / 1000).max(1))
+    }
+}
+
+/// Small numbers have a bucket each; above them every doubling is cut into [`STEPS`].
+fn bucket(us: u64) -> u64 {
+    let halvings = u64::from((us | 1).ilog2()).saturating_sub(u64::from(STEPS.ilog2()));
+    halvings * STEPS + (us >> halvings)
+}
+
+/// The shortest and the longest duration of a bucket, in µs.
+fn bounds(bucket: u64) -> (u64, u64) {
+    let halvings = (bucket / STEPS).saturating_sub(1);
+    let shortest = (bucket - halvings * STEPS) << halvings;
+    (shortest, shortest + ((1 << halvings) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(version: &str) -> Answer {
+        Answer::Served {
+            took: Duration::from_micros(700),
+            version: Some(version.to_owned()),
+        }
+    }
+
+    fn lost(why: &str) -> Answer {
+        Answer::Lost {
+            why: why.to_owned(),
+        }
+    }
+
+    #[test]
+    fn requests_count_from_the_first_that_is_answered() {
+        let mut tally = Tally::new(0);
+        tally.take(Time(1), lost("connection refused"));
+        tally.take(Time(2), lost("HTTP 503"));
+        assert_eq!(
+            tally.report().to_string(),
+            "no request was answered, so none counts (2 made); the last: HTTP 503"
+        );
+        tally.take(Time(3), served("0.8"));
+        // Made before the first answer, and heard of after it.
+        tally.take(Time(2), lost("no answer within 2s"));
+        let report = tally.report();
+        assert_eq!(
+            report.to_string(),
+            "0 of 1 requests failed (p50 1 ms, p99 1 ms)"
+        );
+        assert_eq!(
+            (report.counted_from, report.early, report.is_breached()),
+            (Some(Time(3)), 3, false)
+        );
+        tally.take(Time(4), lost("connection reset"));
+        assert!(tally.is_breached() && tally.report().is_breached());
+        assert_eq!(
+            tally.report().failures,
+            [LostRequest {
+                at: Time(4),
+                why: "connection reset".to_owned()
+            }]
+        );
+    }
+
+    #[test]
+    fn the_budget_is_breached_by_the_first_failure_beyond_it() {
+        let mut tally = Tally::new(2);
+        tally.take(Time(0), served("0.8"));
+        for at in 1..=2 {
+            tally.take(Time(at), lost("HTTP 500"));
+            assert!(!tally.is_breached());
+        }
+        tally.take(
+            Time(3),
+            Answer::Unmade {
+                why: "too many open files".to_owned(),
+            },
+        );
+        assert!(
+            !tally.is_breached(),
+            "trouble of the asker is no failure of the service"
+        );
+        tally.take(Time(4), lost("HTTP 500"));
+        assert!(tally.is_breached());
+    }
+
+    #[test]
+    fn the_first_failures_are_kept_in_the_order_of_their_requests() {
+        let mut tally = Tally::new(0);
+        tally.take(Time(0), served("0.8"));
+        for at in (1..=9).rev() {
+            tally.take(Time(at), lost(&at.to_string()));
+        }
+        let kept: Vec<_> = tally
+            .report()
+            .failures
+            .into_iter()
+            .map(|lost| lost.at.0)
+            .collect();
+        assert_eq!(kept, [1, 2, 3, 4, 5]);
+        assert_eq!(tally.report().failed, 9);
+    }
+
+    #[test]
+    fn versions_are_told_apart_and_not_without_end() {
+        let mut tally = Tally::new(0);
+        for (at, version) in [(5, "0.9"), (1, "0.8"), (7, "0.8"), (6, "0.9")] {
+            tally.take(Time(at), served(version));
+        }
+        let heard = |version: &str, first, last| Heard {
+            version: Some(version.to_owned()),
+            count: 2,
+            first: Time(first),
+            last: Time(last),
+        };
+        assert_eq!(
+            tally.report().answers,
+            [heard("0.8", 1, 7), heard("0.9", 5, 6)]
+        );
+        for at in 0..100 {
+            tally.take(Time(at), served(&format!("build {at}")));
+        }
+        let answers = tally.report().answers;
+        assert_eq!(answers.len(), VERSIONS_MAX + 1);
+        assert_eq!(answers.iter().map(|heard| heard.count).sum::<u64>(), 104);
+    }
+
+    #[test]
+    fn a_version_is_found_where_it_stands_as_a_whole_word() {
+        let known = ["0.8", "0.9", "1.0-rc1", "v2"].map(str::to_owned).into();
+        let found = |text| version_in(text, &known);
+        assert_eq!(
+            found("I am: 127.0.0.8, the version is: 0.9.\n"),
+            Some("0.9")
+        );
+        assert_eq!(found(r#"{"version":"0.8","next":"0.9"}"#), Some("0.8"));
+        assert_eq!(found("page/v0.8 (linux)"), Some("0.8"));
+        assert_eq!(found("1.0-rc1"), Some("1.0-rc1"));
+        assert_eq!(found("running v2"), Some("v2"));
+        assert_eq!(found("0.81, 10.8, 0.8.1, 0.9-rc1, x0.9"), None);
+        assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn thousands_have_commas() {
+        assert_eq!(
+            [0, 999, 1000, 12_431, 1_000_000].map(grouped),
+            ["0", "999", "1,000", "12,431", "1,000,000"]
+        );
+    }
+
+    #[test]
+    fn every_duration_lies_in_a_narrow_bucket() {
+        let near_powers = (0..64)
+            .flat_map(|power| (-1..=1).map(move |by| (1_u64 << power).wrapping_add_signed(by)));
+        for us in near_powers.chain(0..5000).chain([u64::MAX]) {
+            let (shortest, longest) = bounds(bucket(us));
+            assert!(
+                (shortest..=longest).contains(&us) && longest - shortest <= us / STEPS,
+                "{us}"
+            );
+            assert_eq!(
+                (bucket(shortest), bucket(longest)),
+                (bucket(us), bucket(us))
+            );
+            assert!(
+                longest == u64::MAX || bucket(longest + 1) == bucket(us) + 1,
+                "{us}"
+            );
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Readiness: from single probes to "ready" and "available".
+//!
+//! Kubernetes' rules: thresholds are consecutive, an instance starts as not ready, and an error *of
+//! the prober* is not a failure of the instance. A flap restarts the soak.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::time::Time;
+
+/// How the words begin of a probe for which this machine does not find the address.
+pub const UNRESOLVED: &str = "cannot resolve ";
+
+/// What the words hold of a probe of an address that means nothing beyond its own network link.
+pub const LINK_LOCAL: &str = "is a link-local address";
+
+/// How the words begin of a probe that found nobody listening.
+pub const REFUSED: &str = "connection refused";
+
+/// How many answers in a row change the mind, and how long an answer stays good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// Passes in a row that make an instance ready.
+    pub successes: u32,
+    /// Failures in a row that make a ready instance not ready.
+    pub failures: u32,
+    /// A verdict older than this counts as none: what was not asked lately is not known.
+    pub stale_after: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            successes: 1,
+            failures: 3,
+            stale_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What one probe of an instance said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict", content = "answer")]
+pub enum Verdict {
+    /// It answered as it should; the answer's first line, where it has one.
+    Pass(String),
+    /// It did not; what it answered instead.
+    Fail(String),
+    /// The prober itself failed: this says nothing about the instance.
+    Error(String),
+}
+
+/// A change of mind about an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has become ready.
+    Ready,
+    /// It was ready and is no longer.
+    NotReady,
+}
+
+/// What the probes of one instance have said so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Passes in a row.
+    pub passes: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Since when it has been ready without a break.
+    pub ready_since: Option<Time>,
+    /// The last verdict about the instance, and when it came; as long as there is none, why it
+    /// could not be asked.
+    pub last: Option<(Time, Verdict)>,
+}
+
+impl Health {
+    /// Takes in one probe's verdict at `now`. `ready_from` is the moment from which readiness is
+    /// counted should this make the instance ready: `now`, or the start of an instance that ran
+    /// long before anybody asked.
+    pub fn record(
+        &mut self,
+        verdict: Verdict,
+        now: Time,
+        ready_from: Time,
+        thresholds: &Thresholds,
+    ) -> Option<Change> {
+        let is_heard = |at: Time| now.since(at) <= thresholds.stale_after;
+        if !matches!(&verdict, Verdict::Error(_))
+            && !self.last.as_ref().is_some_and(|(at, _)| is_heard(*at))
+        {
+            self.begin_anew();
+        }
+        let change = match &verdict {
+            Verdict::Pass(_) => {
+                self.passes = self.passes.saturating_add(1);
+                self.failures = 0;
+                (self.ready_since.is_none() && self.passes >= thresholds.successes).then(|| {
+                    self.ready_since = Some(ready_from);
+                    Change::Ready
+                })
+            }
+            Verdict::Fail(_) => {
+                self.failures = self.failures.saturating_add(1);
+                self.passes = 0;
+                // After a long silence nothing speaks for it any more, and one failure is enough.
+                let enough =
+                    self.failures >= thresholds.failures || !self.is_ready(now, thresholds);
+                (self.ready_since.is_some() && enough).then(|| {
+                    self.ready_since = None;
+                    Change::NotReady
+                })
+            }
+            // The instance may be fine; the verdict before it goes stale by itself.
+            Verdict::Error(_) => {
+                if matches!(self.last, None | Some((_, Verdict::Error(_)))) {
+                    self.last = Some((now, verdict));
+                }
+                return None;
+            }
+        };
+        self.last = Some((now, verdict));
+        change
+    }
+
+    /// Something may have been answered that nobody heard: the next verdict is the first in its
+    /// row.
+    pub fn begin_anew(&mut self) {
+        (self.passes, self.failures) = (0, 0);
+    }
+
+    /// Whether it is ready, by a verdict that is still fresh.
+    pub fn is_ready(&self, now: Time, thresholds: &Thresholds) -> bool {
+        self.ready_since.is_some()
+            && self
+                .last
+                .as_ref()
+                .is_some_and(|(at, _)| now.since(*at) <= thresholds.stale_after)
+    }
+
+    /// Whether it has been ready for `min_ready` without a break.
+    pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
+        self.is_ready(now, thresholds)
+            && self
+                .ready_since
+                .is_some_and(|since| now.since(since) >= min_ready)
+    }
+
+    /// What the last probe answered, or why there was no answer, for a person.
+    pub fn last_answer(&self) -> Option<&str> {
+        self.last.as_ref().map(|(_, verdict)| match verdict {
+            Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text) => text.as_str(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLDS: Thresholds = Thresholds {
+        successes: 2,
+        failures: 3,
+        stale_after: Duration::from_secs(10),
+    };
+
+    fn pass() -> Verdict {
+        Verdict::Pass("ok".into())
+    }
+
+    fn fail() -> Verdict {
+        Verdict::Fail("connection refused".into())
+    }
+
+    /// Feeds one verdict a second and returns the changes.
+    fn feed(health: &mut Health, verdicts: &[Verdict]) -> Vec<Option<Change>> {
+        let from = health.last.as_ref().map_or(0, |(at, _)| at.0 / 1000);
+        (from + 1..)
+            .zip(verdicts)
+            .map(|(s, verdict)| {
+                health.record(verdict.clone(), Time(s * 1000), Time(s * 1000), &THRESHOLDS)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_passes_in_a_row_make_it_ready() {
+        let mut health = Health::default();
+        assert_eq!(
+            feed(&mut health, &[pass(), fail(), pass(), pass()]),
+            [None, None, None, Some(Change::Ready)]
+        );
+    }
+
+    #[test]
+    fn only_failures_in_a_row_make_it_unready() {
+        let mut health = Health::default();
+        feed(&mut health, &[pass(), pass()]);
+        assert_eq!(
+            feed(&mut health, &[fail(), fail(), pass(), fail(), fail()]),
+            [None; 5]
+        );
+        assert_eq!(feed(&mut health, &[fail()]), [Some(Change::NotReady)]);
+    }
+
+    #[test]
+    fn a_flap_restarts_the_soak() {
+        let min_ready = Duration::from_secs(3);
+        let mut health = Health::default();
+        feed(&mut health, &[pass(), pass(), pass(), pass()]);
+        assert!(!health.is_available(Time(4000), min_ready, &THRESHOLDS));
+        assert!(health.is_available(Time(5000), min_ready, &THRESHOLDS));
+        feed(&mut health, &[fail(), fail(), fail(), pass(), pass()]);
+        assert!(
+            !health.is_available(Time(11_000), min_ready, &THRESHOLDS),
+            "ready again since 9 s only"
+        );
+        assert!(health.is_available(Time(12_000), min_ready, &THRESHOLDS));
+    }
+
+    #[test]
+    fn a_failure_after_a_long_silence_does_not_make_it_ready_again() {
+        let mut health = Health::default();
+        feed(&mut health, &[pass(), pass()]);
+        assert!(
+            !health.is_ready(Time(13_000), &THRESHOLDS),
+            "eleven seconds without a verdict"
+        );
+        assert_eq!(
+            health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS),
+            Some(Change::NotReady)
+        );
+        assert!(!health.is_ready(Time(13_000), &THRESHOLDS));
+    }
+
+    #[test]
+    fn failures_with_a_long_silence_between_them_are_not_in_a_row() {
+        let mut health = Health::default();
+        feed(&mut health, &[fail(), fail()]);
+        health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS);
+        assert_eq!(health.failures, 1);
+    }
+
+    #[test]
+    fn a_probers_own_error_is_no_failure_but_an_old_verdict_goes_stale() {
+        let mut health = Health::default();
+        feed(&mut health, &[pass(), pass()]);
+        for s in 3..9 {
+            health.record(
+                Verdict::Error("no file descriptors".into()),
+                Time(s * 1000),
+                Time(s * 1000),
+                &THRESHOLDS,
+            );
+        }
+        assert!(health.is_ready(Time(12_000), &THRESHOLDS));
+        assert!(
+            !health.is_ready(Time(12_001), &THRESHOLDS),
+            "ten seconds without a verdict"
+        );
+    }
+}

@@ -1,0 +1,463 @@
+//! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered
+//! elsewhere.
+
+pub mod health;
+pub mod identity;
+pub mod owner;
+pub mod poll_interval;
+pub mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::fleet::health::{Health, Thresholds, Verdict};
+use crate::core::fleet::identity::Identity;
+use crate::core::fleet::owner::Owner;
+use crate::core::fleet::traffic::{Balancer, Balancers, Gate, Stream, Traffic, View};
+use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::release::Check;
+use crate::core::release::hook::HookRun;
+use crate::core::time::Time;
+
+/// All hosts of an inventory, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// By name.
+    pub hosts: BTreeMap<HostId, Host>,
+    /// The balancers, by name. Where each host is its own, by the host's.
+    pub balancers: BTreeMap<HostId, Balancer>,
+}
+
+/// One machine, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Whether it can be reached.
+    pub reach: Reach,
+    /// The newest epoch that it has seen for this service.
+    pub epoch: Epoch,
+    /// The releases that lie on it, whole.
+    pub releases: BTreeSet<ReleaseId>,
+    /// What is in its slots. A slot that is not listed is empty.
+    pub slots: BTreeMap<Port, Occupant>,
+    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    pub armed: BTreeSet<Port>,
+}
+
+/// Whether a host can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody has looked yet.
+    #[default]
+    NotSeen,
+    /// It answered last time.
+    Reachable,
+    /// It did not: everything on it counts as unavailable, and as still running.
+    Lost {
+        /// Since when.
+        since: Time,
+        /// What was tried and what came back.
+        why: String,
+    },
+}
+
+/// What is in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occupant {
+    /// An instance that ship started.
+    Instance(Instance),
+    /// Somebody else listens on the port: ship leaves it alone.
+    Stranger(String),
+}
+
+/// A release running in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name; two observations with the same name are of the same instance.
+    pub name: InstanceId,
+    /// What it runs.
+    pub release: ReleaseId,
+    /// For which revision it was started.
+    pub revision: Revision,
+    /// When it was started, by this machine's clock.
+    pub started: Time,
+    /// Its process.
+    pub process: Process,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u32,
+    /// Who listens on its port.
+    pub listener: Listener,
+    /// What the probes say.
+    pub health: Health,
+    /// The last look that found its process running.
+    pub sighting: Sighting,
+}
+
+/// A look at a host that found an instance's process running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// When the look began.
+    pub at: Time,
+    /// The process that ran: its number and its start. Empty where the host did not say.
+    pub process: String,
+    /// Why the host ended a process of this instance after its liveness probe failed; empty where
+    /// it ended none.
+    pub failed_liveness: String,
+}
+
+/// The state of an instance's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Process {
+    /// It runs.
+    Running,
+    /// It has ended; what is known of how, for a person.
+    Ended {
+        /// `exit status 1`, `signal 9`.
+        how: String,
+    },
+}
+
+/// Who listens on an instance's port. A probe that passes counts only where the instance itself
+/// does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "listener")]
+pub enum Listener {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// A process of the instance, bound to this address (`0.0.0.0` and `::` for all).
+    Own {
+        /// The bound address.
+        address: String,
+    },
+    /// Another process.
+    Other {
+        /// What is known of it: `pid 4711 (nginx)`.
+        who: String,
+    },
+    /// A child of the instance that has left its session, so that only the process driver's mark
+    /// links the two.
+    Stray {
+        /// What is known of it: `pid 4711 (python3)`.
+        who: String,
+    },
+}
+
+/// What a probe's verdict is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// This is what it says about the instance.
+    Counts(Verdict),
+    /// Something answers, but nobody was listening when the host was last looked at: look again
+    /// first.
+    LookAgain,
+}
+
+/// What one look at a host found: `Host` without what only the control machine knows (reach,
+/// health).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The newest epoch that the host has seen for this service.
+    pub epoch: Epoch,
+    /// The releases that lie on it, whole.
+    pub releases: BTreeSet<ReleaseId>,
+    /// What is in its slots; the instances' health is empty.
+    pub slots: BTreeMap<Port, Occupant>,
+    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    pub armed: BTreeSet<Port>,
+    /// Free space below the base directory, in KiB.
+    pub free_kib: Option<u64>,
+    /// Who deployed there last; `None` where the host has no record of that.
+    pub owner: Option<Owner>,
+    /// Which machine it is; `None` where that was not asked, or the host cannot tell.
+    pub identity: Option<Identity>,
+    /// The hooks that were run there under the order that was just carried out, in their order.
+    pub hooks: Vec<HookRun>,
+}
+
+impl Fleet {
+    /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its
+    /// probes said. Returns the instances that were ready and no longer are, because they have
+    /// ended, were started again, or are gone.
+    pub fn observe(
+        &mut self,
+        host: &HostId,
+        observation: Observation,
+        begun: Time,
+    ) -> Vec<(Slot, Instance)> {
+        let entry = self.hosts.entry(host.clone()).or_default();
+        let mut slots = observation.slots;
+        for occupant in slots.values_mut() {
+            if let Occupant::Instance(seen) = occupant
+                && seen.is_running()
+            {
+                seen.sighting.at = begun;
+            }
+        }
+        let mut sickened = Vec::new();
+        for (port, occupant) in std::mem::take(&mut entry.slots) {
+            let Occupant::Instance(old) = occupant else {
+                continue;
+            };
+            if let Some(Occupant::Instance(new)) = slots.get_mut(&port)
+                && new.name == old.name
+            {
+                new.started = old.started;
+                // A restarted process has to prove itself anew, whatever its predecessor answered.
+                if new.restarts == old.restarts
+                    && new.is_running()
+                    && new.sighting.is_of_same_process(&old.sighting)
+                {
+                    new.health = old.health;
+                    continue;
+                }
+            }
+            if old.health.ready_since.is_some() {
+                sickened.push((
+                    Slot {
+                        host: host.clone(),
+                        port,
+                    },
+                    old,
+                ));
+            }
+        }
+        *entry = Host {
+            reach: Reach::Reachable,
+            epoch: observation.epoch,
+            releases: observation.releases,
+            slots,
+            armed: observation.armed,
+        };
+        sickened
+    }
+
+    /// Notes that a host cannot be reached. What was on it stays on record as unavailable.
+    pub fn lose(&mut self, host: &HostId, now: Time, why: &str) {
+        let why = host.unnamed(why).to_owned();
+        let entry = self.hosts.entry(host.clone()).or_default();
+        let since = if let Reach::Lost { since, .. } = entry.reach {
+            since
+        } else {
+            now
+        };
+        entry.reach = Reach::Lost { since, why };
+    }
+
+    /// Takes in a look at a balancer.
+    pub fn view(&mut self, balancer: &HostId, view: View) {
+        self.balancers.insert(
+            balancer.clone(),
+            Balancer {
+                reach: Reach::Reachable,
+                view,
+            },
+        );
+    }
+
+    /// A balancer's view as it is known, with only one slot taken from a newer look: of the others
+    /// that look may be old.
+    pub fn viewed_in(&self, balancer: &HostId, slot: &Slot, newer: &View) -> View {
+        let Some(known) = self.balancers.get(balancer) else {
+            return newer.clone();
+        };
+        let mut view = View {
+            epoch: newer.epoch,
+            generation: newer.generation.clone(),
+            ..known.view.clone()
+        };
+        match newer.servers.get(slot) {
+            Some(server) => view.servers.insert(slot.clone(), *server),
+            None => view.servers.remove(slot),
+        };
+        view
+    }
+
+    /// Notes that a balancer cannot be reached. What it did last stays on record.
+    pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: &str) {
+        let why = balancer.unnamed(why).to_owned();
+        let entry = self.balancers.entry(balancer.clone()).or_default();
+        let since = if let Reach::Lost { since, .. } = entry.reach {
+            since
+        } else {
+            now
+        };
+        entry.reach = Reach::Lost { since, why };
+    }
+
+    /// The balancers that can be asked: those before the fleet, or the hosts in reach where each
+    /// has its own.
+    pub fn balancers_to_ask(&self, traffic: &Traffic) -> Vec<HostId> {
+        match &traffic.balancers {
+            Balancers::Shared(all) => all.clone(),
+            Balancers::OnHosts => {
+                let in_reach = self.hosts.iter().filter(|(_, host)| host.is_reachable());
+                in_reach.map(|(id, _)| id.clone()).collect()
+            }
+        }
+    }
+
+    /// What the balancers together do with a slot, as last seen.
+    pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
+        let Some(traffic) = traffic else {
+            return Stream::Direct;
+        };
+        let of = traffic.balancers_of(slot);
+        // No balancer sends requests.
+        if of.is_empty() {
+            return Stream::Closed;
+        }
+        let server = |balancer: &HostId| {
+            let seen = self
+                .balancers
+                .get(balancer)
+                .filter(|seen| seen.reach != Reach::NotSeen)?;
+            Some(seen.view.servers.get(slot).copied().unwrap_or_default())
+        };
+        if of
+            .iter()
+            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open))
+        {
+            let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
+            if of.iter().any(objects) {
+                Stream::Objected
+            } else {
+                Stream::Open
+            }
+        } else if of
+            .iter()
+            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed))
+        {
+            Stream::Closed
+        } else {
+            Stream::Partly
+        }
+    }
+
+    /// All instances, by host and port.
+    pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
+        self.hosts.iter().flat_map(|(id, host)| {
+            host.instances().map(move |(port, instance)| {
+                (
+                    Slot {
+                        host: id.clone(),
+                        port,
+                    },
+                    host,
+                    instance,
+                )
+            })
+        })
+    }
+
+    /// What is in a slot, if anything is.
+    pub fn occupant(&self, slot: &Slot) -> Option<&Occupant> {
+        self.hosts.get(&slot.host)?.slots.get(&slot.port)
+    }
+
+    /// The instance in a slot, if there is one.
+    pub fn instance(&self, slot: &Slot) -> Option<&Instance> {
+        match self.occupant(slot)? {
+            Occupant::Instance(instance) => Some(instance),
+            Occupant::Stranger(_) => None,
+        }
+    }
+
+    /// The instance in a slot, to take in a probe's verdict.
+    pub fn instance_mut(&mut self, slot: &Slot) -> Option<&mut Instance> {
+        match self.hosts.get_mut(&slot.host)?.slots.get_mut(&slot.port)? {
+            Occupant::Instance(instance) => Some(instance),
+            Occupant::Stranger(_) => None,
+        }
+    }
+}
+
+impl Host {
+    /// Its instances by port.
+    pub fn instances(&self) -> impl Iterator<Item = (Port, &Instance)> {
+        self.slots
+            .iter()
+            .filter_map(|(port, occupant)| match occupant {
+                Occupant::Instance(instance) => Some((*port, instance)),
+                Occupant::Stranger(_) => None,
+            })
+    }
+
+    /// Whether it answered last time.
+    pub fn is_reachable(&self) -> bool {
+        self.reach == Reach::Reachable
+    }
+}
+
+impl Instance {
+    /// What a probe's verdict is worth, given who listens on the port. A pass counts only if the
+    /// instance itself could have given it: an old process that answers on the port proves nothing
+    /// about a new one.
+    pub fn judge(&self, verdict: Verdict, check: &Check) -> Judgement {
+        let Verdict::Pass(answer) = verdict else {
+            return Judgement::Counts(verdict);
+        };
+        match &self.listener {
+            Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
+            // A command may check something that listens nowhere.
+            Listener::Nobody if matches!(check, Check::Command(_)) => {
+                Judgement::Counts(Verdict::Pass(answer))
+            }
+            Listener::Nobody => Judgement::LookAgain,
+            Listener::Other { who } => {
+                let text = format!(
+                    "the port is answered by {who}, not by the instance; it says: {answer}"
+                );
+                Judgement::Counts(Verdict::Fail(text))
+            }
+            Listener::Stray { who } => {
+                let text = format!(
+                    "the port is answered by {who}, a child of the instance, in a session of its \
+                     own: run it in the \
+                     foreground; it says: {answer}"
+                );
+                Judgement::Counts(Verdict::Fail(text))
+            }
+        }
+    }
+
+    /// Whether it has been ready for `min_ready` without a break, and its host confirmed after that
+    /// time that the same process still runs. Probes alone do not show that a process ended, or was
+    /// replaced, between two of them.
+    pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
+        self.health.is_available(now, min_ready, thresholds)
+            && (min_ready.is_zero()
+                || self
+                    .available_from(min_ready)
+                    .is_some_and(|from| self.sighting.at >= from))
+    }
+
+    /// When it has been ready for `min_ready`; `None` while it is not ready.
+    pub fn available_from(&self, min_ready: Duration) -> Option<Time> {
+        self.health.ready_since.map(|since| since + min_ready)
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.process == Process::Running
+    }
+}
+
+impl Sighting {
+    /// Whether both looks found the same process, as far as the host said.
+    fn is_of_same_process(&self, other: &Self) -> bool {
+        self.process == other.process || self.process.is_empty() || other.process.is_empty()
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Process::Running => f.write_str("running"),
+            Process::Ended { how } => write!(f, "ended ({how})"),
+        }
+    }
+}

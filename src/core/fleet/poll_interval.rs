@@ -1,0 +1,133 @@
+//! When an instance is asked again, and when a host is looked at again.
+
+use std::time::Duration;
+
+use crate::core::fleet::{Host, Instance, Reach};
+use crate::core::release::Readiness;
+use crate::core::time::Time;
+
+/// The first wait after an instance did not answer while it starts.
+/// How often a balancer is looked at, while nothing is switched.
+pub const VIEW_AGAIN_AFTER: Duration = Duration::from_secs(2);
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+/// From one look to the next at a host where an instance starts or has stopped answering.
+const LOOK_CLOSELY: Duration = Duration::from_secs(1);
+/// From one look to the next at a host where all is well.
+const LOOK: Duration = Duration::from_secs(10);
+/// The longest wait before a lost host is tried again.
+const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
+
+/// How long to wait before an instance is asked again, counted from its last answer.
+///
+/// One that starts is asked often at first, so that nobody waits a whole interval for a service
+/// that is up in a blink; each refusal doubles the wait up to the interval. From its first pass on
+/// it is asked once an interval.
+pub fn ask_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
+    let health = &instance.health;
+    if health.ready_since.is_some() || health.passes > 0 {
+        return readiness.interval;
+    }
+    let doublings = health.failures.saturating_sub(1).min(16);
+    FIRST_WAIT
+        .saturating_mul(1 << doublings)
+        .min(readiness.interval)
+}
+
+/// When an instance is asked for the first time: not before its initial delay is over.
+pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
+    instance.started + readiness.initial_delay
+}
+
+/// How long to wait before a host is looked at again, counted from the last look; `misses` counts
+/// looks in a row that found nobody.
+pub fn look_again_after(host: &Host, misses: u32) -> Duration {
+    match host.reach {
+        Reach::Lost { .. } | Reach::NotSeen => LOOK_CLOSELY
+            .saturating_mul(1 << misses.saturating_sub(1).min(8))
+            .min(LOOK_FOR_LOST),
+        Reach::Reachable => {
+            let doubtful = |instance: &Instance| {
+                instance.health.ready_since.is_none() || instance.health.failures > 0
+            };
+            let watched = host.instances().any(|(_, instance)| doubtful(instance));
+            if watched { LOOK_CLOSELY } else { LOOK }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::fleet::health::{Health, Verdict};
+    use crate::core::fleet::{Listener, Process, Sighting};
+    use crate::core::ids::Revision;
+    use crate::core::release::{Check, Via};
+
+    fn readiness() -> Readiness {
+        let second = Duration::from_secs(1);
+        Readiness {
+            check: Check::Tcp,
+            via: Via::Direct,
+            interval: second,
+            timeout: second,
+            successes: 2,
+            failures: 3,
+            initial_delay: Duration::from_secs(5),
+        }
+    }
+
+    fn instance() -> Instance {
+        Instance {
+            name: "page-1".into(),
+            release: "r".into(),
+            revision: Revision(1),
+            started: Time(1000),
+            process: Process::Running,
+            restarts: 0,
+            listener: Listener::Nobody,
+            health: Health::default(),
+            sighting: Sighting::default(),
+        }
+    }
+
+    #[test]
+    fn a_starting_instance_is_asked_often_at_first_and_never_more_seldom_than_its_interval() {
+        let (readiness, mut instance) = (readiness(), instance());
+        assert_eq!(first_ask_at(&instance, &readiness), Time(6000));
+        let mut waits = Vec::new();
+        for n in 0..8 {
+            instance.health.record(
+                Verdict::Fail("refused".into()),
+                Time(n),
+                Time(n),
+                &readiness.thresholds(),
+            );
+            waits.push(ask_again_after(&instance, &readiness).as_millis());
+        }
+        assert_eq!(waits, [25, 50, 100, 200, 400, 800, 1000, 1000]);
+        instance.health.record(
+            Verdict::Pass("ok".into()),
+            Time(9),
+            Time(9),
+            &readiness.thresholds(),
+        );
+        assert_eq!(ask_again_after(&instance, &readiness), readiness.interval);
+    }
+
+    #[test]
+    fn a_lost_host_is_tried_again_ever_more_seldom_but_always() {
+        let mut host = Host {
+            reach: Reach::Lost {
+                since: Time(0),
+                why: String::new(),
+            },
+            ..Host::default()
+        };
+        let waits: Vec<_> = [1, 2, 3, 4, 5, 99]
+            .map(|misses| look_again_after(&host, misses).as_secs())
+            .into();
+        assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
+        host.reach = Reach::Reachable;
+        assert_eq!(look_again_after(&host, 0), LOOK);
+    }
+}

@@ -1,0 +1,6 @@
+//! Projections of a rollout's events: each folds the journal into what one reader needs.
+
+pub mod notification;
+pub mod placements;
+pub mod rollout_summary;
+pub mod status;

@@ -1,0 +1,174 @@
+//! Who runs where, as far as journals tell: for whoever looks back at a rollout and cannot look at
+//! its hosts any more.
+
+use std::collections::BTreeMap;
+
+use crate::core::ids::{ActionId, InstanceId, ReleaseId, Slot};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+
+/// The instances that were started and not stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    present: BTreeMap<InstanceId, Post>,
+    /// Starts and stops of the present rollout whose end was not told yet.
+    orders: BTreeMap<ActionId, Order>,
+}
+
+/// What an instance runs, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Where.
+    pub slot: Slot,
+    /// What.
+    pub release: ReleaseId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Order {
+    Start(InstanceId),
+    Stop(InstanceId),
+}
+
+impl Roster {
+    /// The instances, by name.
+    pub fn present(&self) -> &BTreeMap<InstanceId, Post> {
+        &self.present
+    }
+
+    /// Takes in the next event of a journal, and of the next journal after its end.
+    pub fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            // Orders are numbered anew.
+            Event::RolloutStarted(_) => self.orders.clear(),
+            Event::ActionStarted {
+                id,
+                action: Action::Start { slot, release },
+                instance: Some(instance),
+            } => {
+                self.orders.insert(*id, Order::Start(instance.clone()));
+                self.place(instance, slot, release);
+            }
+            Event::ActionStarted {
+                id,
+                action: Action::Stop { instance, .. },
+                ..
+            } => {
+                self.orders.insert(*id, Order::Stop(instance.clone()));
+            }
+            Event::ActionDone { id } => {
+                if let Some(Order::Stop(instance)) = self.orders.remove(id) {
+                    self.present.remove(&instance);
+                }
+            }
+            Event::ActionFailed { id, .. } => {
+                if let Some(Order::Start(instance)) = self.orders.remove(id) {
+                    self.present.remove(&instance);
+                }
+            }
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                ..
+            }
+            | Event::InstanceNotReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => self.place(instance, slot, release),
+            _ => {}
+        }
+    }
+
+    /// A slot has room for one: whatever was there before is gone.
+    fn place(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
+        self.present.retain(|_, post| post.slot != *slot);
+        self.present.insert(
+            instance.clone(),
+            Post {
+                slot: slot.clone(),
+                release: release.clone(),
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rollout::action::StopReason;
+    use crate::core::time::Time;
+
+    fn start(id: u64, host: &str, instance: &str) -> Event {
+        let action = Action::Start {
+            slot: Slot::new(host, 1),
+            release: "r".into(),
+        };
+        Event::ActionStarted {
+            id: ActionId(id),
+            action,
+            instance: Some(instance.into()),
+        }
+    }
+
+    fn stop(id: u64, host: &str, instance: &str) -> Event {
+        let (slot, why) = (Slot::new(host, 1), StopReason::Replaced);
+        let action = Action::Stop {
+            slot,
+            instance: instance.into(),
+            why,
+            restore_after: None,
+            ended: None,
+        };
+        Event::ActionStarted {
+            id: ActionId(id),
+            action,
+            instance: None,
+        }
+    }
+
+    fn after(events: impl IntoIterator<Item = Event>) -> Vec<String> {
+        let mut roster = Roster::default();
+        for event in events {
+            roster.apply(&Entry { at: Time(0), event });
+        }
+        roster
+            .present()
+            .iter()
+            .map(|(name, post)| format!("{name}@{}", post.slot.host))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_started_and_not_stopped_is_there() {
+        let done = |id| Event::ActionDone { id: ActionId(id) };
+        let failed = Event::ActionFailed {
+            id: ActionId(3),
+            error: String::new(),
+        };
+        let unknown = Event::ActionUnknown {
+            id: ActionId(4),
+            why: String::new(),
+        };
+        let events = [
+            start(1, "a", "a1"),
+            done(1),
+            start(2, "b", "b1"),
+            start(3, "c", "c1"),
+            failed,
+            stop(4, "b", "b1"),
+        ];
+        assert_eq!(after(events.clone()), ["a1@a", "b1@b"]);
+        assert_eq!(after(events.clone().into_iter().chain([done(4)])), ["a1@a"]);
+        assert_eq!(
+            after(events.clone().into_iter().chain([unknown.clone()])),
+            ["a1@a", "b1@b"]
+        );
+        assert_eq!(
+            after(events.into_iter().chain([unknown, start(5, "b", "b2")])),
+            ["a1@a", "b2@b"]
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! What a status says of a fleet.
+
+use super::*;
+use crate::core::fleet::health::{Health, Verdict};
+use crate::core::fleet::{Listener, Occupant, Process, Sighting};
+use crate::core::ids::Epoch;
+use crate::core::planner::census::Census;
+use crate::core::policy::service_state::Standing;
+use crate::core::rollout::Rollout;
+use crate::core::rollout::event::{RolloutStart, Verb};
+use crate::core::spec::step::AtGate;
+use crate::core::spec::{OnFailure, Spec};
+
+const NOW: Time = Time(600_000);
+
+fn release(version: &str) -> ReleaseId {
+    ReleaseId::from(format!("{}{:0<62}", version.replace('.', ""), ""))
+}
+
+fn instance(name: &str, version: &str, started: Time) -> Instance {
+    Instance {
+        name: InstanceId::from(name),
+        release: release(version),
+        revision: Revision(if version == "0.8" { 1 } else { 2 }),
+        started,
+        process: Process::Running,
+        restarts: 0,
+        listener: Listener::Own {
+            address: "0.0.0.0".into(),
+        },
+        health: Health::default(),
+        sighting: Sighting {
+            at: started,
+            ..Sighting::default()
+        },
+    }
+}
+
+fn ready(mut instance: Instance, since: Time) -> Instance {
+    instance.health.record(
+        Verdict::Pass("ok".into()),
+        since,
+        since,
+        &Thresholds::default(),
+    );
+    instance.health.last = Some((NOW, Verdict::Pass("ok".into())));
+    instance.sighting.at = NOW;
+    instance
+}
+
+fn fleet(instances: Vec<(&str, Port, Instance)>) -> Fleet {
+    let mut fleet = Fleet::default();
+    for (host, port, instance) in instances {
+        let host = HostId::from(host);
+        fleet.lose(&host, NOW, "to be seen");
+        let entry = fleet.hosts.get_mut(&host).unwrap();
+        entry.reach = Reach::Reachable;
+        entry.slots.insert(port, Occupant::Instance(instance));
+    }
+    fleet
+}
+
+fn started(id: u64, action: Action, instance: Option<&str>) -> Entry {
+    let instance = instance.map(InstanceId::from);
+    Entry {
+        at: Time(590_000),
+        event: Event::ActionStarted {
+            id: ActionId(id),
+            action,
+            instance,
+        },
+    }
+}
+
+/// The status of a fleet whose inventory lists web2 before web1, on its way from 0.8 to 0.9.
+fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
+    let hosts: Vec<_> = [
+        ("web2", "10.0.0.2"),
+        ("web1", "10.0.0.1"),
+        ("web3", "10.0.0.3"),
+    ]
+    .map(|(host, address)| (HostId::from(host), address.to_owned()))
+    .to_vec();
+    Status::of(&Scene {
+        traffic: None,
+        service: "testpage",
+        fleet_name: "production",
+        hosts: &hosts,
+        fleet,
+        versions: &BTreeMap::from([(release("0.8"), "0.8".to_owned())]),
+        target: Some(&Generation {
+            revision: Revision(2),
+            release: release("0.9"),
+            version: "0.9".into(),
+        }),
+        budget: Budget {
+            replicas: 2,
+            surge: 1,
+            unavailable: 0,
+        },
+        min_ready,
+        thresholds: &BTreeMap::new(),
+        standing: Standing::Running,
+        marks,
+        left_behind: &[],
+        holds: &BTreeMap::from([
+            (
+                HostId::from("web1"),
+                Hold::Soaks {
+                    port: 8081,
+                    until: NOW + Duration::from_secs(4),
+                },
+            ),
+            (HostId::from("web2"), Hold::UpToDate),
+        ]),
+        now: NOW,
+    })
+}
+
+fn words(status: &Status) -> Vec<String> {
+    status
+        .instances
+        .iter()
+        .map(|row| format!("{}:{} {}", row.host, row.port, row.status))
+        .collect()
+}
+
+#[test]
+fn instances_come_in_the_inventorys_order_each_with_its_word() {
+    let fleet = fleet(vec![
+        ("web1", 8082, instance("starting", "0.9", Time(590_000))),
+        (
+            "web1",
+            8081,
+            ready(instance("running", "0.8", Time(0)), Time(0)),
+        ),
+        (
+            "web2",
+            8081,
+            ready(instance("stopping", "0.8", Time(0)), Time(0)),
+        ),
+        ("web2", 8082, instance("sick", "0.8", Time(0))),
+        ("web3", 8081, {
+            let mut exited = instance("exited", "0.9", Time(0));
+            exited.process = Process::Ended {
+                how: "exit status 1".into(),
+            };
+            exited
+        }),
+    ]);
+    let mut marks = Marks::default();
+    let start = |port| Action::Start {
+        slot: Slot::new("web1", port),
+        release: release("0.9"),
+    };
+    marks.apply(&started(1, start(8082), Some("starting")));
+    marks.apply(&Entry {
+        at: NOW,
+        event: Event::ActionDone { id: ActionId(1) },
+    });
+    marks.apply(&started(2, start(8083), Some("creating")));
+    let stop = Action::Stop {
+        slot: Slot::new("web2", 8081),
+        instance: "stopping".into(),
+        why: crate::core::rollout::action::StopReason::Replaced,
+        restore_after: None,
+        ended: None,
+    };
+    marks.apply(&started(3, stop, None));
+    let status = status(&fleet, &marks, Duration::ZERO);
+    assert_eq!(
+        words(&status),
+        [
+            "web2:8081 Stopping",
+            "web2:8082 NotReady",
+            "web1:8081 Running",
+            "web1:8082 Starting",
+            "web1:8083 Creating",
+            "web3:8081 Exited"
+        ]
+    );
+    assert_eq!(
+        status.replicas.total, 5,
+        "what is ordered counts, what has ended does not"
+    );
+    assert_eq!(
+        status.replicas.available, 1,
+        "what is being stopped no longer counts"
+    );
+}
+
+#[test]
+fn the_counts_are_those_that_the_plan_decides_on() {
+    let mut fleet = fleet(vec![
+        (
+            "web1",
+            8081,
+            ready(instance("old", "0.8", Time(0)), Time(0)),
+        ),
+        (
+            "web2",
+            8081,
+            ready(instance("going", "0.8", Time(0)), Time(0)),
+        ),
+        (
+            "web2",
+            8082,
+            ready(instance("new", "0.9", Time(590_000)), Time(591_000)),
+        ),
+        (
+            "web3",
+            8081,
+            ready(instance("lost", "0.8", Time(0)), Time(0)),
+        ),
+    ]);
+    fleet.lose(&"web3".into(), NOW, "timed out");
+    let begun = Entry {
+        at: Time(580_000),
+        event: Event::RolloutStarted(RolloutStart {
+            verb: Verb::Deploy,
+            service: "testpage".into(),
+            fleet: "production".into(),
+            target: Generation {
+                revision: Revision(2),
+                release: release("0.9"),
+                version: "0.9".into(),
+            },
+            fallback: None,
+            replicas: 2,
+            fallback_replicas: None,
+            epoch: Epoch(1),
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        }),
+    };
+    let stop = Action::Stop {
+        slot: Slot::new("web2", 8081),
+        instance: "going".into(),
+        why: crate::core::rollout::action::StopReason::Replaced,
+        restore_after: None,
+        ended: None,
+    };
+    let start = Action::Start {
+        slot: Slot::new("web1", 8082),
+        release: release("0.9"),
+    };
+    let (mut rollout, mut marks) = (Rollout::begin(&begun).unwrap(), Marks::default());
+    for entry in [started(1, start, Some("coming")), started(2, stop, None)] {
+        rollout.apply(&entry);
+        marks.apply(&entry);
+    }
+    let spec = Spec {
+        service: "testpage".into(),
+        hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
+        ports: vec![8081, 8082],
+        budget: Budget {
+            replicas: 2,
+            surge: 1,
+            unavailable: 0,
+        },
+        release_ports: BTreeMap::new(),
+        budget_back: None,
+        min_ready: Duration::from_secs(5),
+        progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
+        on_failure: OnFailure::RollBack,
+        waits: BTreeMap::new(),
+        thresholds: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
+        hours: crate::core::spec::windows::Hours::default(),
+        chores: Vec::new(),
+        analyses: Vec::new(),
+        traffic: None,
+        keep: BTreeSet::new(),
+    };
+    let census = Census::take(&spec, &rollout, &fleet, NOW);
+    let status = status(&fleet, &marks, spec.min_ready);
+    assert_eq!(status.replicas.progress(), census.progress(&spec, &rollout));
+    assert_eq!((status.replicas.total, status.replicas.available), (5, 2));
+}
+
+#[test]
+fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
+    let fleet = fleet(vec![
+        (
+            "web1",
+            8081,
+            ready(instance("old", "0.8", Time(0)), Time(0)),
+        ),
+        (
+            "web2",
+            8081,
+            ready(instance("new", "0.9", Time(590_000)), Time(595_000)),
+        ),
+    ]);
+    let soaking = status(&fleet, &Marks::default(), Duration::from_secs(6)).replicas;
+    assert_eq!(
+        (
+            soaking.updated,
+            soaking.updated_ready,
+            soaking.updated_available,
+            soaking.available
+        ),
+        (1, 1, 0, 1)
+    );
+    let soaked = status(&fleet, &Marks::default(), Duration::from_secs(5)).replicas;
+    assert_eq!((soaked.updated_available, soaked.available), (1, 2));
+    assert_eq!((soaked.min_available, soaked.max_running), (2, 3));
+}
+
+#[test]
+fn a_lost_host_says_since_when_and_why() {
+    let mut fleet = fleet(vec![(
+        "web3",
+        8081,
+        ready(instance("gone", "0.8", Time(0)), Time(0)),
+    )]);
+    fleet.lose(
+        &"web3".into(),
+        Time(420_000),
+        "connection timed out after 5s",
+    );
+    let status = status(&fleet, &Marks::default(), Duration::ZERO);
+    assert_eq!(words(&status), ["web3:8081 Unknown"]);
+    assert_eq!(status.replicas.available, 0);
+    let holds: Vec<_> = status
+        .holds
+        .iter()
+        .map(|held| format!("{}: {}", held.host, held.why))
+        .collect();
+    assert_eq!(
+        holds,
+        [
+            "web1: port 8081 is ready, and soaks for another 4s",
+            "web3: unreachable for 3m: connection timed out after 5s"
+        ]
+    );
+}
+
+#[test]
+fn the_keys_of_the_json_are_those_promised() {
+    let fleet = fleet(vec![(
+        "web1",
+        8081,
+        ready(instance("testpage-1", "0.8", Time(0)), Time(0)),
+    )]);
+    let json = serde_json::to_string(&status(&fleet, &Marks::default(), Duration::ZERO)).unwrap();
+    assert_eq!(
+        json,
+        concat!(
+            r#"{"service":"testpage","fleet":"production","state":"running","revision":2,"version":"0.9","#,
+            r#""replicas":{"desired":2,"updated":0,"available":1,"total":1,"updated_ready":0,"updated_available":0,"#,
+            r#""min_available":2,"max_running":3},"#,
+            r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
+            r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
+            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}],"debt":[]}"#
+        )
+    );
+}
+
+#[test]
+fn a_service_never_deployed_says_so() {
+    let mut never = status(&Fleet::default(), &Marks::default(), Duration::ZERO);
+    never.version = None;
+    assert_eq!(
+        never.sentence(),
+        "service \"testpage\" has not been deployed on production yet"
+    );
+}

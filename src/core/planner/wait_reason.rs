@@ -1,0 +1,200 @@
+//! Why nothing is being done about a host now.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::core::ids::{HostId, Port};
+use crate::core::rollout::action::Action;
+use crate::core::time::Time;
+
+/// The reason why a host has no order now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "hold", rename_all = "snake_case")]
+pub enum Hold {
+    /// It needs nothing.
+    UpToDate,
+    /// It is to be drained, and something runs there still.
+    ToDrain,
+    /// It is drained, and has no instance any more.
+    Drained,
+    /// Nobody has looked at it yet.
+    NotSeen,
+    /// It cannot be reached.
+    Unreachable {
+        /// Since when.
+        since: Time,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// It is not this fleet's, or not a machine of its own: what runs there is not counted.
+    NotCounted {
+        /// Why.
+        why: String,
+    },
+    /// It is left behind in this rollout.
+    LeftBehind {
+        /// Why.
+        why: String,
+    },
+    /// An order is in flight for it.
+    Busy {
+        /// Which.
+        action: Action,
+    },
+    /// Its new instance is not ready yet.
+    WaitsForReady {
+        /// On which port.
+        port: Port,
+        /// What it last answered.
+        answer: Option<String>,
+    },
+    /// An instance could not be started, or ended at once, and is tried again after a pause.
+    WaitsToRetry {
+        /// On which port.
+        port: Port,
+        /// The number of the next attempt.
+        attempt: u32,
+        /// When it is made.
+        until: Time,
+        /// How the last one ended.
+        why: String,
+    },
+    /// Its new instance is ready, but not for long enough.
+    Soaks {
+        /// On which port.
+        port: Port,
+        /// Until when.
+        until: Time,
+    },
+    /// It has an old instance, and the budget allows neither a start nor a stop.
+    WaitsForCapacity {
+        /// Available instances in the fleet.
+        available: u32,
+        /// How many must stay available.
+        min_available: u32,
+        /// Running instances in the fleet.
+        running: u32,
+        /// How many may run.
+        max_running: u32,
+    },
+    /// Its new instance is ready and admitted, but a balancer's own check objects.
+    WaitsForBalancer {
+        /// On which port.
+        port: Port,
+    },
+    /// The new instances of a step serve, and are watched for a while.
+    StepSoaks {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// Until when.
+        until: Time,
+    },
+    /// The new instances of a step have been watched for long enough, but what is measured says
+    /// nothing yet.
+    WaitsForAnalysis {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// Which analysis, and what it says.
+        why: String,
+    },
+    /// A person must say that the rollout may go on.
+    WaitsForPromote {
+        /// After which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// What was begun is brought to its end, and nothing new is begun.
+    Closing {
+        /// Which window closes, or who has frozen the fleet, and why.
+        why: String,
+    },
+    /// A balancer cannot be reached: what it does is not known, and nothing is taken out of
+    /// traffic.
+    BalancerLost {
+        /// Which.
+        balancer: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// The whole rollout stands still.
+    Standstill {
+        /// How it ended.
+        outcome: &'static str,
+    },
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::UpToDate => f.write_str("needs nothing"),
+            Hold::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
+            Hold::Drained => f.write_str(
+                "is drained: nothing of the service runs there, and it may leave the inventory",
+            ),
+            Hold::NotSeen => f.write_str("not looked at yet"),
+            Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
+            Hold::NotCounted { why } => write!(f, "not counted: {why}"),
+            Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
+            Hold::Busy { action } => write!(f, "busy: {action}"),
+            Hold::WaitsForReady {
+                port,
+                answer: Some(answer),
+            } => {
+                write!(
+                    f,
+                    "waits for port {port} to become ready; it last answered: {answer}"
+                )
+            }
+            Hold::WaitsForReady { port, answer: None } => {
+                write!(f, "waits for port {port} to become ready")
+            }
+            Hold::WaitsToRetry {
+                port, attempt, why, ..
+            } => {
+                write!(
+                    f,
+                    "waits before attempt {attempt} to start on port {port}; the last one: {why}"
+                )
+            }
+            Hold::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            Hold::WaitsForCapacity {
+                available,
+                min_available,
+                running,
+                max_running,
+            } => write!(
+                f,
+                "waits its turn: {available} available (at least {min_available} must stay), \
+                 {running} running (at most {max_running} may)"
+            ),
+            Hold::WaitsForBalancer { port } => {
+                write!(
+                    f,
+                    "port {port} is ready and admitted; it waits for a balancer's own check"
+                )
+            }
+            Hold::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
+            Hold::WaitsForAnalysis { step, of, why } => {
+                write!(f, "waits: step {step} of {of} is not judged yet: {why}")
+            }
+            Hold::WaitsForPromote { step, of } => {
+                write!(
+                    f,
+                    "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes \
+                     back"
+                )
+            }
+            Hold::Closing { why } => write!(f, "waits: {why}"),
+            Hold::BalancerLost { balancer, why } => {
+                write!(f, "waits for balancer {balancer}: {why}")
+            }
+            Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a history takes over from the hosts when it does not know what runs there.
+
+use std::collections::BTreeMap;
+
+use crate::core::fleet::health::Thresholds;
+use crate::core::fleet::{Fleet, Instance};
+use crate::core::ids::ReleaseId;
+use crate::core::time::Time;
+
+/// What is known of a release that lies on the hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// When it was deployed, if a history has marked it on the hosts as proven healthy.
+    pub proven: Option<Time>,
+}
+
+/// A release that becomes a revision of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// Which.
+    pub release: ReleaseId,
+    /// Whether it is known to have served.
+    pub proven: bool,
+    /// When it was deployed, as far as that is known.
+    pub at: Option<Time>,
+    /// Whether instances run it.
+    pub runs: bool,
+}
+
+/// The releases to adopt, the one that the fleet is on last.
+///
+/// `known` are the releases of the history and whether it has proven them, `current` the one that
+/// it takes the fleet to be on, and `kept` what the hosts hold with its whole definition. A release
+/// that lies there and is not marked as proven may have failed: it is left out. What runs is proven
+/// if it is marked, or if every instance of the fleet runs it and is ready now.
+pub fn adoptions(
+    fleet: &Fleet,
+    kept: &BTreeMap<ReleaseId, Kept>,
+    known: &BTreeMap<ReleaseId, bool>,
+    current: Option<&ReleaseId>,
+    thresholds: &BTreeMap<ReleaseId, Thresholds>,
+    now: Time,
+) -> Vec<Adoption> {
+    let running = running(fleet);
+    let mark = |release: &ReleaseId| kept.get(release).and_then(|kept| kept.proven);
+    let lying = kept.iter().filter(|(release, kept)| {
+        kept.proven.is_some() && !known.contains_key(*release) && !running.contains_key(release)
+    });
+    let mut lying: Vec<_> = lying
+        .map(|(release, kept)| Adoption {
+            release: release.clone(),
+            proven: true,
+            at: kept.proven,
+            runs: false,
+        })
+        .collect();
+    lying.sort_by_key(|adoption| adoption.at);
+
+    let is_ready = |instance: &Instance| {
+        let thresholds = thresholds
+            .get(&instance.release)
+            .copied()
+            .unwrap_or_default();
+        instance.is_running() && instance.health.is_ready(now, &thresholds)
+    };
+    let serves = !running.is_empty()
+        && fleet
+            .instances()
+            .all(|(_, host, instance)| host.is_reachable() && is_ready(instance));
+    let is_alone = running.len() == 1;
+    let mut by_start: Vec<_> = running
+        .iter()
+        .map(|(release, started)| (*started, *release))
+        .collect();
+    by_start.sort();
+    let newest = by_start.last().map(|(_, release)| *release);
+    let is_proven = |release: &ReleaseId| mark(release).is_some() || is_alone && serves;
+    let running = by_start
+        .into_iter()
+        .map(|(_, release)| release)
+        .filter(|release| {
+            let was_proven = known.get(*release);
+            let is_current = Some(*release) != newest || current == Some(*release);
+            let is_known =
+                was_proven.is_some_and(|was| is_current && (*was || !is_proven(release)));
+            !is_known && (kept.contains_key(*release) || was_proven.is_some())
+        });
+    let running = running.map(|release| Adoption {
+        release: release.clone(),
+        proven: is_proven(release) || known.get(release) == Some(&true),
+        at: mark(release),
+        runs: true,
+    });
+    lying.into_iter().chain(running).collect()
+}
+
+/// The releases that instances run, each with when the newest of them was started: the one that was
+/// started last is where the fleet was going.
+fn running(fleet: &Fleet) -> BTreeMap<&ReleaseId, Time> {
+    let mut running = BTreeMap::new();
+    for (_, _, instance) in fleet
+        .instances()
+        .filter(|(_, _, instance)| instance.is_running())
+    {
+        let newest = running.entry(&instance.release).or_insert(instance.started);
+        *newest = instance.started.max(*newest);
+    }
+    running
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::fleet::health::{Health, Verdict};
+    use crate::core::fleet::{Listener, Observation, Occupant, Process, Sighting};
+    use crate::core::ids::Revision;
+
+    const NOW: Time = Time(100_000);
+
+    /// A host for each instance: what it runs, since when, and whether it is ready.
+    fn fleet(instances: &[(&str, u64, bool)]) -> Fleet {
+        let mut fleet = Fleet::default();
+        for (number, &(release, started, ready)) in instances.iter().enumerate() {
+            let mut health = Health::default();
+            if ready {
+                health.record(Verdict::Pass("ok".into()), NOW, Time(0), &thresholds(1));
+            }
+            let instance = Instance {
+                name: format!("page-{number}").into(),
+                release: release.into(),
+                revision: Revision(1),
+                started: Time(started),
+                process: Process::Running,
+                restarts: 0,
+                listener: Listener::Nobody,
+                health,
+                sighting: Sighting::default(),
+            };
+            let slots = BTreeMap::from([(8081, Occupant::Instance(instance))]);
+            fleet.observe(
+                &format!("web{number}").into(),
+                Observation {
+                    slots,
+                    ..Observation::default()
+                },
+                NOW,
+            );
+        }
+        fleet
+    }
+
+    fn thresholds(successes: u32) -> Thresholds {
+        Thresholds {
+            successes,
+            failures: 3,
+            stale_after: Duration::from_mins(1),
+        }
+    }
+
+    /// `a! b` for a proven a and then b, which is not. The history has never proven c.
+    fn adopted(fleet: &Fleet, kept: &[(&str, Option<u64>)], known: &[&str]) -> String {
+        let kept: BTreeMap<_, _> = kept
+            .iter()
+            .map(|&(release, at)| {
+                (
+                    ReleaseId::from(release),
+                    Kept {
+                        proven: at.map(Time),
+                    },
+                )
+            })
+            .collect();
+        let known: Vec<_> = known
+            .iter()
+            .map(|&release| ReleaseId::from(release))
+            .collect();
+        let thresholds = ["a", "b", "c"]
+            .map(|release| (ReleaseId::from(release), thresholds(1)))
+            .into();
+        let current = known.last();
+        let known = known
+            .iter()
+            .map(|release| (release.clone(), *release != ReleaseId::from("c")))
+            .collect();
+        let found = adoptions(fleet, &kept, &known, current, &thresholds, NOW);
+        let words = found
+            .iter()
+            .map(|found| format!("{}{}", found.release, if found.proven { "!" } else { "" }));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn empty_history_adopts_what_runs_and_what_was_proven_before() {
+        let fleet = fleet(&[("c", 3, true), ("c", 3, true)]);
+        let kept = [("a", Some(10)), ("b", Some(5)), ("c", None)];
+        assert_eq!(adopted(&fleet, &kept, &[]), "b! a! c!");
+        assert_eq!(
+            adopted(&fleet, &[("a", None), ("c", None)], &[]),
+            "c!",
+            "what may have failed is left out"
+        );
+    }
+
+    #[test]
+    fn release_is_not_proven_by_instances_that_are_not_ready_or_not_alone() {
+        assert_eq!(
+            adopted(
+                &fleet(&[("a", 1, true), ("a", 1, false)]),
+                &[("a", None)],
+                &[]
+            ),
+            "a"
+        );
+        let half = fleet(&[("a", 1, true), ("b", 2, true)]);
+        assert_eq!(
+            adopted(&half, &[("a", Some(1)), ("b", None)], &[]),
+            "a! b",
+            "the newer one is where it was going"
+        );
+    }
+
+    #[test]
+    fn fleet_without_instances_proves_nothing() {
+        assert_eq!(adopted(&fleet(&[]), &[("a", None)], &[]), "");
+        assert_eq!(
+            adopted(&fleet(&[]), &[("a", Some(1))], &[]),
+            "a!",
+            "but what is marked was proven"
+        );
+    }
+
+    #[test]
+    fn release_that_another_history_went_back_to_becomes_the_newest_revision_again() {
+        let fleet = fleet(&[("a", 4, true)]);
+        assert_eq!(adopted(&fleet, &[("a", Some(1))], &["a", "b"]), "a!");
+        assert_eq!(
+            adopted(&fleet, &[("a", Some(1))], &["b", "a"]),
+            "",
+            "the history has it so already"
+        );
+    }
+
+    #[test]
+    fn release_that_another_history_brought_to_its_end_is_proven() {
+        let fleet = fleet(&[("c", 4, true)]);
+        assert_eq!(adopted(&fleet, &[("c", None)], &["a", "c"]), "c!");
+        assert_eq!(
+            adopted(
+                &super::tests::fleet(&[("c", 4, false)]),
+                &[("c", None)],
+                &["a", "c"]
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn release_of_which_the_hosts_keep_no_definition_is_not_adopted() {
+        assert_eq!(adopted(&fleet(&[("a", 1, true)]), &[], &[]), "");
+    }
+}

@@ -1,0 +1,188 @@
+//! How a service stands between commands, and what each verb may do there.
+
+use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::status::State;
+use crate::core::rollout::failure::Outcome;
+
+/// How a service on a fleet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was ever deployed.
+    New,
+    /// The last rollout succeeded.
+    Idle,
+    /// A rollout is under way, and somebody carries it out.
+    Running,
+    /// A person paused a rollout.
+    Paused,
+    /// A rollout was interrupted, its time was over, or its controller died or was taken over from.
+    CutOff,
+    /// The last rollout failed, and the fleet is back where it was.
+    RolledBack,
+    /// The last rollout failed, and so did the way back.
+    Stuck,
+    /// The last rollout failed, and the fleet stands as it was left.
+    Held,
+}
+
+/// What a person may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `ship deploy`.
+    Deploy,
+    /// `ship rollback`.
+    Rollback,
+    /// `ship pause`.
+    Pause,
+    /// `ship resume`.
+    Resume,
+    /// `ship abort`.
+    Abort,
+    /// `ship promote`.
+    Promote,
+    /// `ship restart`.
+    Restart,
+    /// `ship scale`.
+    Scale,
+    /// `ship contract`.
+    Contract,
+}
+
+/// Why a verb does nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whether it would do something once somebody else has ended what they do.
+    pub is_for_now: bool,
+    /// In words; Kubernetes' own where it has some.
+    pub why: String,
+}
+
+impl Standing {
+    /// How it stands, by the newest rollout's journal and by whether somebody alive carries that
+    /// out.
+    pub fn of(newest: Option<&Account>, is_carried_out: bool) -> Self {
+        let Some(account) = newest else {
+            return Self::New;
+        };
+        match &account.outcome {
+            None if is_carried_out => Self::Running,
+            outcome => Self::of_outcome(outcome.as_ref()),
+        }
+    }
+
+    /// How it stands after a rollout that ended so, or that nobody carries out any more.
+    pub fn of_outcome(outcome: Option<&Outcome>) -> Self {
+        match outcome {
+            None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }) => {
+                Self::CutOff
+            }
+            Some(Outcome::Paused { .. }) => Self::Paused,
+            Some(Outcome::Succeeded) => Self::Idle,
+            Some(Outcome::RolledBack) => Self::RolledBack,
+            Some(Outcome::RollbackFailed { .. }) => Self::Stuck,
+            Some(Outcome::Held { .. }) => Self::Held,
+        }
+    }
+
+    /// In the one word that `ship status` has for it.
+    pub fn state(self) -> State {
+        match self {
+            Self::New | Self::Idle => State::Idle,
+            Self::Running => State::Running,
+            Self::Paused | Self::CutOff => State::Paused,
+            Self::RolledBack | Self::Stuck => State::Failed,
+            Self::Held => State::Held,
+        }
+    }
+
+    /// Whether the fleet may be on its way between two revisions.
+    pub fn is_between(self) -> bool {
+        matches!(self, Self::Paused | Self::CutOff | Self::Stuck | Self::Held)
+    }
+
+    /// Why a verb is refused here; `None` if it may go about it. That somebody else is at work is
+    /// told by the lease.
+    pub fn refusal(self, ask: Ask, service: &str) -> Option<Refusal> {
+        let name = format!("deployment \"{service}\"");
+        let never = |why: String| {
+            Some(Refusal {
+                is_for_now: false,
+                why,
+            })
+        };
+        let for_now = |why: String| {
+            Some(Refusal {
+                is_for_now: true,
+                why,
+            })
+        };
+        let nothing_yet = || {
+            never(format!(
+                "service \"{service}\" has not been deployed yet; `ship deploy` comes first"
+            ))
+        };
+        match (ask, self) {
+            (Ask::Deploy, Self::Paused) => for_now(format!(
+                "{name} is paused; resume it first with `ship resume`, or go back \
+                                 with `ship abort`"
+            )),
+            (Ask::Rollback, Self::Paused) => for_now(
+                "you cannot rollback a paused deployment; resume it first with `ship resume` and \
+                 try again, or go back \
+                 with `ship abort`"
+                    .to_owned(),
+            ),
+            (Ask::Pause, Self::Paused) => never(format!("{name} is already paused")),
+            (Ask::Pause, Self::CutOff) => never(format!(
+                "{name} stands still already; `ship resume` goes on, `ship abort` \
+                               goes back"
+            )),
+            (Ask::Pause, Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held) => {
+                never(format!(
+                    "{name} is not being rolled out, so there is nothing to pause"
+                ))
+            }
+
+            (Ask::Resume, Self::RolledBack) => never(format!(
+                "{name} is not paused: its last rollout was rolled back; mend it \
+                               and deploy again"
+            )),
+            (Ask::Resume, Self::New | Self::Idle | Self::Running) => never(format!(
+                "{name} is not \
+                                                                                    paused"
+            )),
+
+            (Ask::Abort, Self::RolledBack) => never(format!("{name} was rolled back already")),
+            (Ask::Abort, Self::New | Self::Idle) => never(format!(
+                "{name} is not being rolled out, so there is nothing to abort; `ship rollback` \
+                 goes back"
+            )),
+
+            (
+                Ask::Promote,
+                Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held,
+            ) => never(format!(
+                "{name} is not being rolled out, so there is nothing to promote"
+            )),
+
+            (Ask::Restart | Ask::Scale | Ask::Contract, Self::New) => nothing_yet(),
+            (Ask::Restart, Self::Paused) => {
+                for_now("can't restart paused deployment (run `ship resume` first)".to_owned())
+            }
+            (Ask::Contract, Self::Paused) => for_now(format!(
+                "{name} is paused; resume it first with `ship resume`, then make \
+                                 its contracts"
+            )),
+            (Ask::Contract, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
+                "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes \
+                 back, and then there is time \
+                 for contracts"
+            )),
+            (Ask::Restart, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
+                "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes \
+                 back, then restart it"
+            )),
+            _ => None,
+        }
+    }
+}

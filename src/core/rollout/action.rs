@@ -1,0 +1,187 @@
+//! The orders that a plan consists of. Every one is idempotent: given twice, the second changes
+//! nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
+
+/// One order to one host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Action {
+    /// Make a host refuse every order of an older rollout, such as one that is still on its way.
+    Claim {
+        /// Which.
+        host: HostId,
+    },
+    /// Bring a release to a host, whole and verified; nothing that runs is touched.
+    Stage {
+        /// Where to.
+        host: HostId,
+        /// What.
+        release: ReleaseId,
+    },
+    /// Start an instance in an empty slot.
+    Start {
+        /// Where.
+        slot: Slot,
+        /// Of what.
+        release: ReleaseId,
+    },
+    /// Let the balancers send requests to an instance.
+    Admit {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// Its share of what others of the full weight get, in percent; `None` for all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight_percent: Option<u32>,
+    },
+    /// Let the balancers send no new requests to a slot, and wait until those under way have ended;
+    /// at the deadline they are cut.
+    Drain {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// As many other slots must serve in each balancer's own eyes, or nothing is done.
+        keep: u32,
+    },
+    /// Stop the instance in a slot: TERM, wait, KILL.
+    Stop {
+        /// Where.
+        slot: Slot,
+        /// Exactly this instance: if another has come since, nothing is stopped.
+        instance: InstanceId,
+        /// Why it goes.
+        why: StopReason,
+        /// The host itself brings the instance back unless it is disarmed within this time: for an
+        /// instance that had to go before another could serve in its place, should the controller
+        /// be gone by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restore_after: Option<Duration>,
+        /// How its process had ended by then, if it had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
+    },
+    /// Make a host forget the instance that it would bring back.
+    Disarm {
+        /// Where.
+        slot: Slot,
+    },
+    /// Remove the releases that nothing needs any more.
+    Prune {
+        /// Where.
+        host: HostId,
+        /// What goes. Never a release that runs, nor one that the history keeps.
+        releases: BTreeSet<ReleaseId>,
+    },
+}
+
+/// Why an instance is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// It runs another release than the one wanted, and does not serve.
+    OldAndUnhealthy,
+    /// It runs another release than the one wanted, and enough others serve.
+    Replaced,
+    /// There are more instances of the wanted release than replicas.
+    Surplus,
+    /// Its process has ended, or it never became ready: it makes room for another attempt.
+    Dead,
+}
+
+impl Action {
+    /// The host that is ordered.
+    pub fn host(&self) -> &HostId {
+        match self {
+            Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => {
+                host
+            }
+            Action::Start { slot, .. }
+            | Action::Admit { slot, .. }
+            | Action::Drain { slot, .. }
+            | Action::Stop { slot, .. }
+            | Action::Disarm { slot } => &slot.host,
+        }
+    }
+
+    /// The slot that is changed, if it is one.
+    pub fn slot(&self) -> Option<&Slot> {
+        match self {
+            Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,
+            Action::Start { slot, .. }
+            | Action::Admit { slot, .. }
+            | Action::Drain { slot, .. }
+            | Action::Stop { slot, .. }
+            | Action::Disarm { slot } => Some(slot),
+        }
+    }
+
+    /// The verb, for messages: `start`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Claim { .. } => "claim",
+            Action::Stage { .. } => "stage",
+            Action::Start { .. } => "start",
+            Action::Admit { .. } => "admit",
+            Action::Drain { .. } => "drain",
+            Action::Stop { .. } => "stop",
+            Action::Disarm { .. } => "disarm",
+            Action::Prune { .. } => "prune",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Claim { host } => write!(f, "claim {host}"),
+            Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
+            Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
+            Action::Admit {
+                slot,
+                instance,
+                weight_percent: None,
+            } => write!(f, "admit {instance} at {slot}"),
+            Action::Admit {
+                slot,
+                instance,
+                weight_percent: Some(weight),
+            } => {
+                write!(
+                    f,
+                    "admit {instance} at {slot} with {weight} % of the weight"
+                )
+            }
+            Action::Drain { slot, instance, .. } => write!(f, "drain {instance} at {slot}"),
+            Action::Stop {
+                slot,
+                instance,
+                why,
+                ..
+            } => write!(f, "stop {instance} at {slot} ({why})"),
+            Action::Disarm { slot } => write!(f, "disarm {slot}"),
+            Action::Prune { host, releases } => {
+                write!(f, "prune {} old releases on {host}", releases.len())
+            }
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopReason::OldAndUnhealthy => "old and unhealthy",
+            StopReason::Replaced => "replaced",
+            StopReason::Surplus => "surplus",
+            StopReason::Dead => "dead",
+        })
+    }
+}

@@ -1,0 +1,568 @@
+//! The one vocabulary of the journal, the reporters and the JSON output.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::analysis::{Finding, Number};
+use crate::core::availability::LossReport;
+use crate::core::fleet::traffic::Receipt;
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
+use crate::core::redact::Veil;
+use crate::core::release::hook::HookPoint;
+use crate::core::release::migration::MigrationKind;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::rollout::task;
+use crate::core::time::Time;
+
+/// An event and its moment, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, by the control machine's clock.
+    pub at: Time,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A revision of the fleet, as a rollout refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub revision: Revision,
+    /// Its release.
+    pub release: ReleaseId,
+    /// Its version, for people.
+    pub version: String,
+}
+
+/// What a rollout was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// `ship deploy`.
+    Deploy,
+    /// `ship rollback`.
+    Rollback,
+    /// `ship restart`: the same release, in new instances.
+    Restart,
+    /// `ship scale`: more or fewer instances of what runs.
+    Scale,
+    /// No command: a history took over what it found on the hosts.
+    Adopt,
+    /// `ship contract`: what only older versions needed is taken away.
+    Contract,
+}
+
+impl Verb {
+    /// For messages: `deploy`.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Verb::Deploy => "deploy",
+            Verb::Rollback => "rollback",
+            Verb::Restart => "restart",
+            Verb::Scale => "scale",
+            Verb::Adopt => "adoption",
+            Verb::Contract => "contract",
+        }
+    }
+}
+
+/// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes
+/// from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RolloutStart {
+    /// What it was asked to do.
+    pub verb: Verb,
+    /// The service.
+    pub service: String,
+    /// The fleet.
+    pub fleet: String,
+    /// Where it goes.
+    pub target: Generation,
+    /// Where it goes back to if it fails, or is aborted: a revision proven healthy.
+    pub fallback: Option<Generation>,
+    /// Instances that the service is to have.
+    pub replicas: u32,
+    /// Instances that it is to have where it goes back: the number goes back with the release.
+    /// `None` for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_replicas: Option<u32>,
+    /// The fencing number of this rollout.
+    pub epoch: Epoch,
+    /// Whether the target was proven healthy before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_proven: bool,
+    /// It only changes how many instances run, in a fleet between two revisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    /// The playbook's keys that the command line has set, for `ship resume`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
+}
+
+/// A change of numbers in a fleet between two revisions: each keeps its part, as in Kubernetes
+/// (proportional scaling), and the rollout stands afterwards as it did before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scaling {
+    /// Instances of each release.
+    pub shares: BTreeMap<ReleaseId, u32>,
+    /// How it stands when that is reached.
+    pub then: Box<Outcome>,
+}
+
+/// Everything that can happen in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A rollout has begun.
+    RolloutStarted(RolloutStart),
+    /// An order is about to be given. Recorded before its effect.
+    ActionStarted {
+        /// Its number.
+        id: ActionId,
+        /// The order.
+        action: Action,
+        /// The name of the instance that a start makes.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        instance: Option<InstanceId>,
+    },
+    /// An order was carried out.
+    ActionDone {
+        /// Its number.
+        id: ActionId,
+    },
+    /// An order was refused or failed, and its effect is known.
+    ActionFailed {
+        /// Its number.
+        id: ActionId,
+        /// What went wrong.
+        error: String,
+    },
+    /// Nobody knows whether an order was carried out: observe again.
+    ActionUnknown {
+        /// Its number.
+        id: ActionId,
+        /// Why nobody knows.
+        why: String,
+    },
+    /// An instance has become ready.
+    InstanceReady {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// What it runs.
+        release: ReleaseId,
+        /// What it answered.
+        answer: String,
+    },
+    /// An instance that was ready no longer is.
+    InstanceNotReady {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// What it runs.
+        release: ReleaseId,
+        /// What it answered.
+        answer: String,
+    },
+    /// An instance was taken out of traffic.
+    Drained {
+        /// Where.
+        slot: Slot,
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        receipt: Receipt,
+    },
+    /// A balancer cannot be reached.
+    BalancerLost {
+        /// Which.
+        balancer: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// A balancer can be reached again.
+    BalancerFound {
+        /// Which.
+        balancer: HostId,
+    },
+    /// A command of the user's was run.
+    HookRan {
+        /// When in the rollout.
+        point: HookPoint,
+        /// For the instance in this slot, if for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<Slot>,
+        /// Which instance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceId>,
+        /// On which host; `None` for this machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostId>,
+        /// Whether all went well.
+        ok: bool,
+        /// How it ended, in words.
+        detail: String,
+        /// For how long it ran.
+        took: Duration,
+        /// The last lines that it printed.
+        output: Vec<String>,
+    },
+    /// The counts have changed. Kubernetes' status sentences are made of these.
+    Progress(Progress),
+    /// A host cannot be reached.
+    HostLost {
+        /// Which.
+        host: HostId,
+        /// What was tried and what came back.
+        why: String,
+    },
+    /// A host can be reached again.
+    HostFound {
+        /// Which.
+        host: HostId,
+    },
+    /// The rollout has failed.
+    RolloutFailed {
+        /// Why.
+        failure: Failure,
+        /// The last lines of the instance's own log.
+        log: Vec<String>,
+        /// What happens now.
+        then: Then,
+    },
+    /// A host refused an order because it has seen a newer epoch.
+    Fenced {
+        /// Which.
+        host: HostId,
+        /// The newer epoch.
+        seen: Epoch,
+    },
+    /// A host is left behind: it does not keep the others from going on.
+    HostQuarantined {
+        /// What is wrong with it.
+        failure: Failure,
+        /// The last lines of the instance's own log.
+        log: Vec<String>,
+    },
+    /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could
+    /// go on.
+    Woke {
+        /// For how long.
+        slept: Duration,
+    },
+    /// So many new instances serve as the present step is to have.
+    StepReached {
+        /// Which step, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+        /// So many new instances.
+        instances: u32,
+        /// How long they are watched.
+        soak: Duration,
+        /// Whether a person must then say that it may go on.
+        pause: bool,
+    },
+    /// The rollout goes on to the next step.
+    StepPassed {
+        /// Which step was passed, from 1.
+        step: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// Something was measured, to judge the new version by.
+    Measured {
+        /// The name of the analysis.
+        analysis: String,
+        /// What it found.
+        outcome: Finding,
+        /// In words.
+        detail: String,
+        /// The number, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Number>,
+        /// Nothing follows from it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// Something that is done once is about to be done. Recorded before its effect.
+    ChoreStarted {
+        /// The number of the order, as of every other.
+        id: ActionId,
+        /// Its name.
+        chore: String,
+        /// On which host; left out on the control machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostId>,
+        /// The migration that it is, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        migration: Option<(MigrationKind, String)>,
+    },
+    /// It has ended, in this rollout or in the one that it goes on with.
+    ChoreEnded {
+        /// Its name.
+        chore: String,
+        /// How.
+        #[serde(flatten)]
+        end: task::End,
+        /// The migration that it is, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        migration: Option<(MigrationKind, String)>,
+        /// How long it took.
+        took: Duration,
+        /// The last lines that it printed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        output: Vec<String>,
+    },
+    /// A person said that the rollout may go on.
+    Promoted {
+        /// Who.
+        by: String,
+        /// Whether through all steps that are left.
+        full: bool,
+    },
+    /// What became of the requests that were made all the while: told when more have failed than
+    /// may, and at the end.
+    Probed(LossReport),
+    /// A person asked to stop: nothing new is started.
+    Interrupted {
+        /// How: `SIGINT`.
+        by: String,
+    },
+    /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is
+    /// begun.
+    Frozen {
+        /// Who, until when and why, in words.
+        freeze: String,
+    },
+    /// A person asked, from another process, to pause: nothing new is started.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// A person asked to go back.
+    Aborted {
+        /// Who.
+        by: String,
+    },
+    /// The rollout has ended.
+    RolloutFinished {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+impl Event {
+    /// Covers what must not be shown in everything that another program has said.
+    pub fn hide(&mut self, veil: &Veil) {
+        for text in self.free_texts() {
+            *text = veil.hide(text);
+        }
+    }
+
+    /// The texts that come from without: from hosts, instances, balancers and the user's own
+    /// commands. Names, numbers and what a person said to ship are none.
+    fn free_texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Event::ActionFailed { error: text, .. }
+            | Event::ActionUnknown { why: text, .. }
+            | Event::InstanceReady { answer: text, .. }
+            | Event::InstanceNotReady { answer: text, .. }
+            | Event::BalancerLost { why: text, .. }
+            | Event::HostLost { why: text, .. }
+            | Event::Measured { detail: text, .. } => vec![text],
+            Event::HookRan { detail, output, .. } => output.iter_mut().chain([detail]).collect(),
+            Event::RolloutFailed { failure, log, then } => {
+                let why = match then {
+                    Then::RollBack => None,
+                    Then::Hold { why } => Some(why),
+                };
+                log.iter_mut()
+                    .chain([&mut failure.detail])
+                    .chain(why)
+                    .collect()
+            }
+            Event::HostQuarantined { failure, log } => {
+                log.iter_mut().chain([&mut failure.detail]).collect()
+            }
+            Event::ChoreEnded { end, output, .. } => {
+                let why = match end {
+                    task::End::Done | task::End::DoneBefore => None,
+                    task::End::Failed { error: why } | task::End::Unknown { why } => Some(why),
+                };
+                output.iter_mut().chain(why).collect()
+            }
+            Event::Probed(report) => report
+                .failures
+                .iter_mut()
+                .map(|lost| &mut lost.why)
+                .chain(report.trouble.as_mut())
+                .collect(),
+            Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
+            Event::RolloutStarted(_)
+            | Event::ActionStarted { .. }
+            | Event::ActionDone { .. }
+            | Event::Drained { .. }
+            | Event::BalancerFound { .. }
+            | Event::Progress(_)
+            | Event::HostFound { .. }
+            | Event::Fenced { .. }
+            | Event::Woke { .. }
+            | Event::StepReached { .. }
+            | Event::StepPassed { .. }
+            | Event::ChoreStarted { .. }
+            | Event::Promoted { .. }
+            | Event::Interrupted { .. }
+            | Event::Frozen { .. }
+            | Event::Paused { .. }
+            | Event::Aborted { .. } => Vec::new(),
+        }
+    }
+}
+
+/// What follows a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "then", rename_all = "snake_case")]
+pub enum Then {
+    /// The fleet goes back to the fallback.
+    RollBack,
+    /// The fleet stays as it is.
+    Hold {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Counts of instances, as in Kubernetes' `DeploymentStatus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Wanted.
+    pub desired: u32,
+    /// Of the target release.
+    pub updated: u32,
+    /// Of the target release, and ready.
+    pub updated_ready: u32,
+    /// Of the target release, and available.
+    pub updated_available: u32,
+    /// Of any release, and available.
+    pub available: u32,
+    /// Of any release.
+    pub total: u32,
+}
+
+impl Progress {
+    /// Whether all is in place.
+    pub fn is_complete(&self) -> bool {
+        [
+            self.updated,
+            self.updated_available,
+            self.available,
+            self.total,
+        ]
+        .iter()
+        .all(|count| *count == self.desired)
+    }
+
+    /// Kubernetes' sentence about a rollout under way with these counts (`kubectl rollout status`).
+    /// That it has succeeded is known by its outcome alone.
+    pub fn sentence(&self, service: &str) -> String {
+        let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
+        if self.updated < self.desired {
+            format!(
+                "{head}{} out of {} new replicas have been updated...",
+                self.updated, self.desired
+            )
+        } else if self.total > self.updated {
+            format!(
+                "{head}{} old replicas are pending termination...",
+                self.total - self.updated
+            )
+        } else if self.updated > self.desired {
+            format!("{head}surplus replicas are pending termination...")
+        } else if self.updated_available < self.desired {
+            format!(
+                "{head}{} of {} updated replicas are available...",
+                self.updated_available, self.desired
+            )
+        } else {
+            format!(
+                "{head}all {} updated replicas are available...",
+                self.desired
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rollout::failure::FailureKind;
+
+    #[test]
+    fn secrets_are_covered_in_everything_that_another_program_said() {
+        let said = || "the password is hunter2".to_owned();
+        let host = HostId::from("web1");
+        let failure = Failure {
+            kind: FailureKind::Exited,
+            host: Some(host.clone()),
+            slot: None,
+            detail: said(),
+            waited: Duration::ZERO,
+        };
+        let took = Duration::ZERO;
+        let events = [
+            Event::ActionFailed {
+                id: ActionId(1),
+                error: said(),
+            },
+            Event::HostLost {
+                host: host.clone(),
+                why: said(),
+            },
+            Event::HookRan {
+                point: HookPoint::BeforeStop,
+                slot: None,
+                instance: None,
+                host: Some(host),
+                ok: false,
+                detail: said(),
+                took,
+                output: vec![said()],
+            },
+            Event::RolloutFailed {
+                failure: failure.clone(),
+                log: vec![said()],
+                then: Then::Hold { why: said() },
+            },
+            Event::HostQuarantined {
+                failure: failure.clone(),
+                log: vec![said()],
+            },
+            Event::ChoreEnded {
+                chore: "migrate".to_owned(),
+                end: task::End::Failed { error: said() },
+                migration: None,
+                took,
+                output: vec![said()],
+            },
+            Event::RolloutFinished {
+                outcome: Outcome::RollbackFailed { failure },
+            },
+        ];
+        let veil = Veil::over(["hunter2".to_owned()]);
+        for mut event in events {
+            event.hide(&veil);
+            let text = serde_json::to_string(&event).unwrap();
+            assert!(
+                !text.contains("hunter2") && text.contains("the password is …"),
+                "{text}"
+            );
+        }
+    }
+}

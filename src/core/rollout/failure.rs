@@ -1,0 +1,207 @@
+//! What can go wrong in a rollout, and how rollouts end.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::{Epoch, HostId, Slot};
+use crate::core::redact::Veil;
+use crate::core::time::{Human, Time};
+
+/// Why a rollout does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// The host it happened on, if it was one.
+    pub host: Option<HostId>,
+    /// The slot, if it was one.
+    pub slot: Option<Slot>,
+    /// What was seen, in words: the last probe's answer, a script's last line.
+    pub detail: String,
+    /// How long ship waited for it.
+    pub waited: Duration,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A release could not be brought to a host.
+    Stage,
+    /// An instance could not be started.
+    Start,
+    /// An instance could not be stopped.
+    Stop,
+    /// The balancers could not be told, or not all of them be reached.
+    Traffic,
+    /// The instance's process ended by itself.
+    Exited,
+    /// The instance failed its liveness probe, and its host ended it.
+    Liveness,
+    /// The instance did not become, or stay, ready within the progress deadline.
+    NotReady,
+    /// A host could not be reached within the progress deadline.
+    HostLost,
+    /// What was measured of the new version is not as it should be.
+    Analysis,
+    /// Nothing could be done within the progress deadline.
+    Stuck,
+    /// More requests failed than may.
+    Loss,
+    /// A hook that is done once a rollout failed.
+    Hook,
+    /// A change that the new version needs could not be made.
+    Migration,
+    /// A change failed that takes away what older versions need.
+    Contract,
+    /// A person asked to go back.
+    Aborted,
+}
+
+impl FailureKind {
+    /// Whether what failed is done once a rollout, and not the work of an instance or of its host.
+    pub fn is_of_a_chore(self) -> bool {
+        matches!(
+            self,
+            FailureKind::Hook | FailureKind::Migration | FailureKind::Contract
+        )
+    }
+}
+
+impl Failure {
+    /// What was seen, without the name of the host that it is about.
+    pub fn seen(&self) -> &str {
+        let host = self
+            .slot
+            .as_ref()
+            .map(|slot| &slot.host)
+            .or(self.host.as_ref());
+        host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.slot, &self.host) {
+            (Some(slot), _) => write!(f, "{slot}: ")?,
+            (None, Some(host)) => write!(f, "{host}: ")?,
+            (None, None) => {}
+        }
+        let waited = Human(self.waited);
+        let detail = self.seen();
+        match self.kind {
+            FailureKind::Stage => write!(f, "the release could not be staged: {detail}"),
+            FailureKind::Start => write!(f, "the new instance could not be started: {detail}"),
+            FailureKind::Stop => write!(f, "the old instance could not be stopped: {detail}"),
+            FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {detail}"),
+            FailureKind::Exited => {
+                write!(
+                    f,
+                    "the new instance ended by itself after {waited}: {detail}"
+                )
+            }
+            FailureKind::Liveness => {
+                write!(
+                    f,
+                    "the new instance failed its liveness probe: {detail} (killed by ship on the \
+                     host)"
+                )
+            }
+            FailureKind::NotReady => {
+                write!(
+                    f,
+                    "the new instance was not ready after {waited}; the last answer: {detail}"
+                )
+            }
+            FailureKind::HostLost => write!(f, "out of reach for {waited}: {detail}"),
+            FailureKind::Analysis => write!(f, "analysis {detail}"),
+            FailureKind::Stuck => write!(f, "no progress for {waited}: {detail}"),
+            FailureKind::Loss => write!(f, "requests were lost: {detail}"),
+            FailureKind::Hook => write!(f, "hook {detail}"),
+            FailureKind::Migration | FailureKind::Contract => write!(f, "migration {detail}"),
+            FailureKind::Aborted => write!(f, "aborted by {detail}"),
+        }
+    }
+}
+
+/// How a rollout ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The fleet runs the target, and every replica is available.
+    Succeeded,
+    /// It failed, and the fleet is back where it was.
+    RolledBack,
+    /// It failed, and stands as it is: a person is needed.
+    Held {
+        /// Why ship did not go back by itself.
+        why: String,
+    },
+    /// It failed, and going back failed too.
+    RollbackFailed {
+        /// What went wrong on the way back.
+        failure: Failure,
+    },
+    /// A host refused its orders: another controller has taken over since.
+    Fenced {
+        /// Which host.
+        host: HostId,
+        /// The newer epoch that it has seen.
+        seen: Epoch,
+    },
+    /// It was interrupted; what was in flight has ended, and the same command goes on from here.
+    Interrupted,
+    /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes
+    /// on from here.
+    Closed {
+        /// Which window closes, or who has frozen the fleet, and why.
+        why: String,
+    },
+    /// A person paused it; what was in flight has ended, and `ship resume` goes on from here.
+    Paused {
+        /// Who.
+        by: String,
+        /// Since when.
+        since: Time,
+    },
+}
+
+impl Outcome {
+    /// The same, with what must not be shown covered.
+    #[must_use]
+    pub fn hidden(mut self, veil: &Veil) -> Self {
+        if let Some(text) = self.free_text() {
+            *text = veil.hide(text);
+        }
+        self
+    }
+
+    /// The text that may repeat what another program has said.
+    pub(super) fn free_text(&mut self) -> Option<&mut String> {
+        match self {
+            Outcome::Held { why } | Outcome::Closed { why } => Some(why),
+            Outcome::RollbackFailed { failure } => Some(&mut failure.detail),
+            Outcome::Succeeded
+            | Outcome::RolledBack
+            | Outcome::Fenced { .. }
+            | Outcome::Interrupted
+            | Outcome::Paused { .. } => None,
+        }
+    }
+
+    /// One word for tables and JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::RolledBack => "rolled-back",
+            Outcome::Held { .. } => "held",
+            Outcome::RollbackFailed { .. } => "rollback-failed",
+            Outcome::Fenced { .. } => "fenced",
+            Outcome::Interrupted => "interrupted",
+            Outcome::Closed { .. } => "closed",
+            Outcome::Paused { .. } => "paused",
+        }
+    }
+}

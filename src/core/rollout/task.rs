@@ -1,0 +1,212 @@
+//! What is done once a rollout, or once for all: hooks that are of no slot, and migrations.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::HostId;
+use crate::core::release::Definition;
+use crate::core::release::hook::{HookPoint, HookSite};
+use crate::core::release::migration::MigrationKind;
+use crate::core::rollout::failure::Outcome;
+use crate::core::time::Time;
+
+/// Something to be done once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chore {
+    /// Its name in the journal: `before_all`, `before_all 2`, `expand 2026-11-add-email`.
+    pub name: String,
+    /// When it is due.
+    pub due: Due,
+    /// Where it is done.
+    pub site: HookSite,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The migration that it is, if it is one: never done twice.
+    pub migration: Option<(MigrationKind, String)>,
+}
+
+/// When a chore is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Before anything is started or stopped, with the release on every host.
+    Before,
+    /// When all is in place.
+    After,
+    /// When all has been in place for so long.
+    Soaked(Duration),
+    /// When the rollout has succeeded. What fails then is only told.
+    OnSuccess,
+    /// When it has failed. What fails then is only told.
+    OnFailure,
+}
+
+/// How a chore stands in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// Where it was begun last; `None` on the control machine.
+    pub host: Option<HostId>,
+    /// When.
+    pub since: Time,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How it ended; `None` while it is under way.
+    pub end: Option<End>,
+}
+
+/// How a chore ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum End {
+    /// It was done.
+    Done,
+    /// It had been done before, by what its host says.
+    DoneBefore,
+    /// It was tried, and failed.
+    Failed {
+        /// What went wrong.
+        error: String,
+    },
+    /// Nobody knows: the host did not answer to the end.
+    Unknown {
+        /// Why nobody knows.
+        why: String,
+    },
+}
+
+/// A chore to be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// Its name.
+    pub chore: String,
+    /// On which host; `None` on the control machine.
+    pub host: Option<HostId>,
+    /// How the rollout ends, where that is known.
+    pub outcome: Option<&'static str>,
+}
+
+impl Due {
+    /// What is due when a rollout ends so.
+    pub fn at_the_end(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Succeeded => Some(Self::OnSuccess),
+            Outcome::RolledBack | Outcome::Held { .. } | Outcome::RollbackFailed { .. } => {
+                Some(Self::OnFailure)
+            }
+            Outcome::Fenced { .. }
+            | Outcome::Interrupted
+            | Outcome::Closed { .. }
+            | Outcome::Paused { .. } => None,
+        }
+    }
+
+    /// Whether its failure is one of the rollout.
+    pub fn matters(self) -> bool {
+        !matches!(self, Self::OnSuccess | Self::OnFailure)
+    }
+}
+
+/// The chores of a rollout to a release, in the order in which they are due. Migrations that were
+/// `made` are none.
+pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
+    let hooks = |point: HookPoint, due: Due| {
+        let of_point = definition.hooks.iter().filter(move |hook| hook.on == point);
+        of_point.enumerate().map(move |(nth, hook)| Chore {
+            name: if nth == 0 {
+                point.to_string()
+            } else {
+                format!("{point} {}", nth + 1)
+            },
+            due,
+            site: hook.at,
+            command: hook.command.clone(),
+            timeout: hook.timeout,
+            migration: None,
+        })
+    };
+    let by_hand: BTreeSet<_> = definition
+        .migrations
+        .iter()
+        .filter(|it| it.by_hand)
+        .map(|it| it.id.clone())
+        .collect();
+    let made: BTreeSet<_> = made.union(&by_hand).cloned().collect();
+    hooks(HookPoint::BeforeAll, Due::Before)
+        .chain(migrations(definition, MigrationKind::Expand, &made))
+        .chain(hooks(HookPoint::AfterAll, Due::After))
+        .chain(migrations(definition, MigrationKind::Contract, &made))
+        .chain(hooks(HookPoint::OnSuccess, Due::OnSuccess))
+        .chain(hooks(HookPoint::OnFailure, Due::OnFailure))
+        .collect()
+}
+
+/// The contracts of a release that are left to be made, for a person who says that it is time.
+pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
+    migrations(definition, MigrationKind::Contract, made)
+        .map(|it| Chore {
+            due: Due::After,
+            ..it
+        })
+        .collect()
+}
+
+fn migrations<'a>(
+    definition: &'a Definition,
+    kind: MigrationKind,
+    made: &'a BTreeSet<String>,
+) -> impl Iterator<Item = Chore> + use<'a> {
+    let of_kind = definition
+        .migrations
+        .iter()
+        .filter(move |it| it.kind == kind && !made.contains(&it.id));
+    of_kind.map(move |it| Chore {
+        name: format!("{kind} {}", it.id),
+        due: if kind == MigrationKind::Expand {
+            Due::Before
+        } else {
+            Due::Soaked(it.soak.unwrap_or_default())
+        },
+        site: HookSite::Host,
+        command: it.command.clone(),
+        timeout: it.timeout,
+        migration: Some((kind, it.id.clone())),
+    })
+}
+
+/// A contract that was made, or begun: what older versions need may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contracted {
+    /// Its id.
+    pub id: String,
+    /// The revision that was rolled out when it was made.
+    pub revision: crate::core::ids::Revision,
+    /// Its version, for people.
+    pub version: String,
+}
+
+/// Why a release must not run any more: a contract has taken away what it needs, unless it knows
+/// that contract itself or is as new.
+pub fn past_contract(
+    definition: &Definition,
+    revision: Option<crate::core::ids::Revision>,
+    made: &[Contracted],
+) -> Option<String> {
+    let is_past = |made: &&Contracted| {
+        let knows = definition.migrations.iter().any(|it| it.id == made.id);
+        !knows && revision.is_some_and(|revision| revision < made.revision)
+    };
+    made.iter().find(is_past).map(|made| {
+        format!(
+            "{} is from before the contract \"{}\", which was made with {} (revision {}) and has \
+             taken away what older \
+             versions need",
+            definition.version, made.id, made.version, made.revision
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,429 @@
+//! The desired state, validated: whatever passes here can be reached.
+
+pub mod budget;
+pub mod scaling;
+pub mod step;
+pub mod windows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::analysis::Analysis;
+use crate::core::fleet::health::Thresholds;
+use crate::core::fleet::traffic::Traffic;
+use crate::core::fleet::{Fleet, Occupant};
+use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::rollout::Rollout;
+use crate::core::rollout::task::Chore;
+use crate::core::spec::budget::{Amount, Budget};
+use crate::core::spec::step::{AtGate, Step};
+use crate::core::spec::windows::Hours;
+use crate::core::time::Human;
+
+/// What the fleet is to become, and what may be spent on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The service.
+    pub service: String,
+    /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is
+    /// taken. What runs on another that the fleet knows, as it is drained, has to go.
+    pub hosts: Vec<HostId>,
+    /// The slots that each host offers to a release that says no other, by port.
+    pub ports: Vec<Port>,
+    /// The slots that each host offers to a release, by port, where they are others.
+    pub release_ports: BTreeMap<ReleaseId, Vec<Port>>,
+    /// Instances wanted, and how many more or fewer there may be for a while.
+    pub budget: Budget,
+    /// The same where the rollout goes back; `None` where it is the same.
+    pub budget_back: Option<Budget>,
+    /// How long an instance must have been ready to count as available.
+    pub min_ready: Duration,
+    /// How long the rollout may stand without progress.
+    pub progress_deadline: Duration,
+    /// Hosts that may be left behind before a failure has a consequence.
+    pub max_failures: u32,
+    /// What follows a failure.
+    pub on_failure: OnFailure,
+    /// Readiness of each known release's instances; a release not listed is judged by the default.
+    pub thresholds: BTreeMap<ReleaseId, Thresholds>,
+    /// How long the keys of each known release let its instances take.
+    pub waits: BTreeMap<ReleaseId, Waits>,
+    /// The steps by which a new version is brought in; all at once where there are none.
+    pub steps: Vec<Step>,
+    /// What becomes of a step at which a person is to be asked.
+    pub at_gate: AtGate,
+    /// What time it may take, and when.
+    pub hours: Hours,
+    /// What is done once: hooks that are of no slot, and migrations.
+    pub chores: Vec<Chore>,
+    /// What is measured while new instances serve.
+    pub analyses: Vec<Analysis>,
+    /// What stands before the instances; `None` where nothing does.
+    pub traffic: Option<Traffic>,
+    /// Releases that stay on the hosts when the rollout is done, besides those that run.
+    pub keep: BTreeSet<ReleaseId>,
+}
+
+/// How long the keys of a release let its instances take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Waits {
+    /// From the start of a process to the first probe (`initial_delay`).
+    pub initial_delay: Duration,
+    /// Passes in a row that make it ready (`successes`).
+    pub successes: u32,
+    /// From one probe to the next (`interval`).
+    pub interval: Duration,
+    /// What the hooks of a start may take together.
+    pub start: Duration,
+    /// What a stop may take: its hooks, and from TERM to KILL.
+    pub stop: Duration,
+}
+
+impl Waits {
+    /// How long an instance takes to become ready at the least, even if it passes every probe.
+    pub fn until_ready(&self) -> Duration {
+        self.initial_delay + self.interval * self.successes.saturating_sub(1)
+    }
+}
+
+/// What follows a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Back to the newest revision proven healthy.
+    RollBack,
+    /// Stay, for a person to look.
+    Hold,
+}
+
+/// Amounts as the user wrote them, to show the arithmetic by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    /// Instances wanted.
+    pub replicas: u32,
+    /// `max_surge`.
+    pub max_surge: Amount,
+    /// `max_unavailable`.
+    pub max_unavailable: Amount,
+}
+
+/// Why a rollout cannot work. Its text shows the arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Impossible {
+    /// `max_surge` and `max_unavailable` are both literally zero.
+    NothingMayMove,
+    /// More replicas than slots.
+    TooFewSlots {
+        /// Instances wanted.
+        replicas: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// Nothing may be unavailable, but there is no slot for one more.
+    NoSlotForSurge {
+        /// Instances wanted.
+        replicas: u32,
+        /// What was allowed.
+        surge: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// An instance takes longer to become available than the rollout may stand still.
+    AvailableTooLate {
+        /// What it takes to become ready.
+        waits: Waits,
+        /// The soak.
+        min_ready: Duration,
+        /// The deadline.
+        progress_deadline: Duration,
+    },
+    /// Somebody else listens on a port of the service.
+    PortTaken {
+        /// Which slot.
+        slot: Slot,
+        /// By whom.
+        who: String,
+    },
+}
+
+impl Amounts {
+    /// Resolves the amounts for a way back over so many slots. Nothing is refused: what does not
+    /// fit is cut, and where nothing may be unavailable and there is no room for one more, one may
+    /// be unavailable after all.
+    pub fn resolve_back(self, hosts: usize, ports: usize) -> Budget {
+        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+        let replicas = self.replicas.min(slots);
+        let fits = Self { replicas, ..self };
+        fits.resolve(hosts, ports).unwrap_or(Budget {
+            replicas,
+            surge: 0,
+            unavailable: 1.min(replicas),
+        })
+    }
+
+    /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with
+    /// them.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn resolve(self, hosts: usize, ports: usize) -> Result<Budget, Impossible> {
+        let Self {
+            replicas,
+            max_surge,
+            max_unavailable,
+        } = self;
+        if max_surge.is_zero() && max_unavailable.is_zero() {
+            return Err(Impossible::NothingMayMove);
+        }
+        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+        if replicas > slots {
+            return Err(Impossible::TooFewSlots {
+                replicas,
+                hosts,
+                ports,
+            });
+        }
+        let mut budget = Budget::resolve(replicas, max_surge, max_unavailable);
+        let spare = slots - replicas;
+        if budget.unavailable == 0 && spare == 0 && replicas > 0 {
+            return Err(Impossible::NoSlotForSurge {
+                replicas,
+                surge: budget.surge,
+                hosts,
+                ports,
+            });
+        }
+        // What has no place cannot surge; where some may be unavailable the rollout goes on in
+        // place.
+        budget.surge = budget.surge.min(spare);
+        Ok(budget)
+    }
+}
+
+impl Spec {
+    /// Why a rollout of a release cannot work on the fleet as it is, if it cannot: looked at before
+    /// anything is touched.
+    pub fn obstacles(&self, goal: &ReleaseId, fleet: &Fleet) -> Vec<Impossible> {
+        let waits = self.waits_of(goal);
+        let mut found: Vec<_> =
+            Impossible::available_too_late(waits, self.min_ready, self.progress_deadline)
+                .into_iter()
+                .collect();
+        for host in &self.hosts {
+            for port in self.ports_of(goal) {
+                let slot = Slot {
+                    host: host.clone(),
+                    port: *port,
+                };
+                if let Some(Occupant::Stranger(who)) = fleet.occupant(&slot) {
+                    found.push(Impossible::PortTaken {
+                        who: who.clone(),
+                        slot,
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// The slots that each host offers to a release, by port.
+    pub fn ports_of(&self, release: &ReleaseId) -> &[Port] {
+        self.release_ports.get(release).unwrap_or(&self.ports)
+    }
+
+    /// The budget of a rollout in its present direction.
+    pub fn budget_for(&self, rollout: &Rollout) -> Budget {
+        // A change of numbers is the last word on them.
+        self.budget_back
+            .filter(|_| rollout.goes_back() && rollout.scaling.is_none())
+            .unwrap_or(self.budget)
+    }
+
+    /// How many steps there are.
+    pub fn step_count(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How long the keys of a release let its instances take.
+    pub fn waits_of(&self, release: &ReleaseId) -> Waits {
+        self.waits.get(release).copied().unwrap_or_default()
+    }
+
+    /// How long the stop of an instance of any known release may take.
+    pub fn longest_stop(&self) -> Duration {
+        self.waits
+            .values()
+            .map(|waits| waits.stop)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// How long an order for an instance of any known release may be at work on its host.
+    pub fn longest_order(&self) -> Duration {
+        self.waits
+            .values()
+            .map(|waits| waits.stop.max(waits.start))
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// How the instances of a release are judged.
+    pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
+        self.thresholds.get(release).copied().unwrap_or_default()
+    }
+}
+
+impl Impossible {
+    /// Whether an instance takes longer to become available than a rollout may stand without
+    /// progress.
+    pub fn available_too_late(
+        waits: Waits,
+        min_ready: Duration,
+        progress_deadline: Duration,
+    ) -> Option<Self> {
+        (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
+            waits,
+            min_ready,
+            progress_deadline,
+        })
+    }
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = |f: &mut fmt::Formatter<'_>, hosts: usize, ports: usize| {
+            write!(
+                f,
+                "{} ({hosts} host{} × {ports} port{})",
+                hosts * ports,
+                plural(hosts),
+                plural(ports)
+            )
+        };
+        match self {
+            Impossible::NothingMayMove => f.write_str(
+                "max_surge and max_unavailable are both 0: a rollout could neither start a new \
+                 instance nor stop an \
+                 old one; allow at least 1 of either",
+            ),
+            Impossible::TooFewSlots {
+                replicas,
+                hosts,
+                ports,
+            } => {
+                write!(
+                    f,
+                    "{replicas} replicas need {replicas} slots, but the fleet offers "
+                )?;
+                slots(f, *hosts, *ports)?;
+                f.write_str("; add hosts or ports, or lower `replicas`")
+            }
+            Impossible::NoSlotForSurge {
+                replicas,
+                surge,
+                hosts,
+                ports,
+            } => {
+                write!(
+                    f,
+                    "{replicas} replicas + {surge} surge need at least {} slots, but the fleet \
+                     offers ",
+                    replicas + 1
+                )?;
+                slots(f, *hosts, *ports)?;
+                f.write_str(
+                    ", and max_unavailable resolves to 0; add a host or a second port, or set \
+                     max_surge = 0 and \
+                     max_unavailable = 1 to replace in place",
+                )
+            }
+            Impossible::AvailableTooLate {
+                waits,
+                min_ready,
+                progress_deadline,
+            } => {
+                let Waits {
+                    initial_delay,
+                    successes,
+                    interval,
+                    ..
+                } = waits;
+                let mut terms = Vec::new();
+                if !initial_delay.is_zero() {
+                    terms.push(format!("initial_delay {}", Human(*initial_delay)));
+                }
+                if let repeats @ 1.. = successes.saturating_sub(1) {
+                    terms.push(format!(
+                        "{repeats} × interval {} for {successes} successes",
+                        Human(*interval)
+                    ));
+                }
+                if !min_ready.is_zero() {
+                    terms.push(format!("min_ready {}", Human(*min_ready)));
+                }
+                write!(
+                    f,
+                    "no instance can be available within progress_deadline ({}): it takes at \
+                     least {} ({})",
+                    Human(*progress_deadline),
+                    Human(waits.until_ready() + *min_ready),
+                    terms.join(" + ")
+                )
+            }
+            Impossible::PortTaken { slot, who } => write!(
+                f,
+                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take \
+                 the port out of `ports`",
+                slot.host, slot.port
+            ),
+        }
+    }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amounts(replicas: u32, surge: &str, unavailable: &str) -> Amounts {
+        Amounts {
+            replicas,
+            max_surge: surge.parse().unwrap(),
+            max_unavailable: unavailable.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_arithmetic() {
+        let refusal =
+            |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
+        assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("both 0"));
+        assert!(
+            refusal(amounts(9, "1", "0"), 4, 2)
+                .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)")
+        );
+        assert!(refusal(amounts(3, "1", "0"), 3, 1).starts_with(
+            "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port)"
+        ));
+    }
+
+    #[test]
+    fn a_surge_without_a_place_is_cut_where_some_may_be_unavailable() {
+        let budget = amounts(3, "2", "1").resolve(3, 1).unwrap();
+        assert_eq!((budget.surge, budget.unavailable), (0, 1));
+        let budget = amounts(3, "2", "0").resolve(4, 1).unwrap();
+        assert_eq!((budget.surge, budget.unavailable), (1, 0));
+    }
+
+    #[test]
+    fn a_service_scaled_to_nothing_is_possible() {
+        assert!(amounts(0, "1", "0").resolve(3, 1).is_ok());
+    }
+}

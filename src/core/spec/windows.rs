@@ -1,0 +1,243 @@
+//! When what takes time may begin: windows of the week, by the clock of a place.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::civil::{self, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+
+use crate::core::time::{Human, Time};
+
+/// So many days are looked ahead: a week, and the day on which a window of eight days hence may
+/// have begun.
+const DAYS_AHEAD: i32 = 8;
+
+/// A part of some days of the week, by a clock on the wall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// From Monday on.
+    days: [bool; 7],
+    from: civil::Time,
+    /// Not after `from`: of the next day.
+    until: civil::Time,
+    /// As it was written.
+    text: String,
+}
+
+/// A window of one day, as moments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// When it begins.
+    pub from: Time,
+    /// When it is over.
+    pub until: Time,
+    /// The window, for people.
+    pub window: String,
+}
+
+/// What time a rollout may take, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hours {
+    /// The windows of the days to come, in order; empty where any time is right.
+    pub openings: Vec<Opening>,
+    /// Whether there are windows at all.
+    pub are_limited: bool,
+    /// What the replacement of an instance takes at least: the waits that the playbook asks for.
+    pub turn: Duration,
+    /// What a whole deploy took the last time.
+    pub usual: Duration,
+}
+
+impl FromStr for Window {
+    type Err = String;
+
+    /// `02:00-05:00`, `22:00-04:00` (to the next day), `Mon-Fri 02:00-05:00`, `Sat,Sun
+    /// 00:00-24:00`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut words = text.split_whitespace();
+        let (days, hours) = match (words.next(), words.next(), words.next()) {
+            (Some(hours), None, _) => ([true; 7], hours),
+            (Some(list), Some(hours), None) => (days(list)?, hours),
+            _ => return Err("it is not of the form `[DAYS ]HH:MM-HH:MM`".to_owned()),
+        };
+        let (from, until) = hours
+            .split_once('-')
+            .ok_or("there is no `-` between two times of a day")?;
+        Ok(Self {
+            days,
+            from: clock(from)?,
+            until: clock(until)?,
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// `Mon-Fri`, `Sat,Sun`.
+fn days(text: &str) -> Result<[bool; 7], String> {
+    let mut days = [false; 7];
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (weekday(first)?, weekday(last)?);
+        let mut day = first;
+        loop {
+            days[usize::from(day.to_monday_zero_offset().unsigned_abs())] = true;
+            if day == last {
+                break;
+            }
+            day = day.next();
+        }
+    }
+    Ok(days)
+}
+
+fn weekday(text: &str) -> Result<Weekday, String> {
+    const NAMES: [(&str, Weekday); 7] = [
+        ("mon", Weekday::Monday),
+        ("tue", Weekday::Tuesday),
+        ("wed", Weekday::Wednesday),
+        ("thu", Weekday::Thursday),
+        ("fri", Weekday::Friday),
+        ("sat", Weekday::Saturday),
+        ("sun", Weekday::Sunday),
+    ];
+    let lower = text.to_ascii_lowercase();
+    let found = NAMES.iter().find(|(name, _)| *name == lower);
+    found
+        .map(|(_, day)| *day)
+        .ok_or_else(|| format!("`{}` is none of Mon, Tue, … Sun", text.escape_debug()))
+}
+
+/// `02:00`; `24:00` is midnight.
+fn clock(text: &str) -> Result<civil::Time, String> {
+    let wrong = || format!("`{}` is no time of a day", text.escape_debug());
+    let (hour, minute) = text.trim().split_once(':').ok_or_else(wrong)?;
+    let is_number = |part: &str| {
+        (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_number(hour) || minute.len() != 2 || !is_number(minute) {
+        return Err(wrong());
+    }
+    match (hour.parse::<i8>(), minute.parse::<i8>()) {
+        (Ok(24), Ok(0)) => Ok(civil::Time::midnight()),
+        (Ok(hour), Ok(minute)) => civil::Time::new(hour, minute, 0, 0).map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Window {
+    /// What it comes to on the day that begins it, if that day has it. Where clocks are put forward
+    /// a time that does not exist is as much later; where they are put back the first of two is
+    /// meant.
+    fn on(&self, day: civil::Date, zone: &TimeZone) -> Option<Opening> {
+        if !self.days[usize::from(day.weekday().to_monday_zero_offset().unsigned_abs())] {
+            return None;
+        }
+        let last = if self.until > self.from {
+            day
+        } else {
+            day.tomorrow().ok()?
+        };
+        let moment = |day: civil::Date, time| {
+            let zoned = zone
+                .to_ambiguous_zoned(day.to_datetime(time))
+                .compatible()
+                .ok()?;
+            Some(Time(
+                u64::try_from(zoned.timestamp().as_millisecond()).unwrap_or(0),
+            ))
+        };
+        let (from, until) = (moment(day, self.from)?, moment(last, self.until)?);
+        let window = match zone.iana_name() {
+            Some(name) => format!("{self} {name}"),
+            None => self.to_string(),
+        };
+        (from < until).then_some(Opening {
+            from,
+            until,
+            window,
+        })
+    }
+}
+
+/// The windows of the days to come, in the order in which they begin.
+pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<Opening> {
+    let now = Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
+        .unwrap_or(Timestamp::MAX);
+    let today = now.to_zoned(zone.clone()).date();
+    let day = |ahead: i32| today.checked_add(ahead.days()).ok();
+    let days: Vec<_> = (-1..=DAYS_AHEAD).filter_map(day).collect();
+    let mut openings: Vec<_> = windows
+        .iter()
+        .flat_map(|window| days.iter().filter_map(|day| window.on(*day, zone)))
+        .collect();
+    openings.sort_by_key(|opening| (opening.from, opening.until));
+    openings
+}
+
+impl Hours {
+    /// Why what takes so long may not begin now; `None` if it may.
+    pub fn refusal(&self, now: Time, takes: Duration) -> Option<String> {
+        if !self.are_limited {
+            return None;
+        }
+        let open = self
+            .openings
+            .iter()
+            .filter(|opening| opening.from <= now && now < opening.until);
+        let Some(longest) = open.max_by_key(|opening| self.closes(opening)) else {
+            let next = self.openings.iter().find(|opening| opening.from > now);
+            return Some(match next {
+                Some(next) => {
+                    format!(
+                        "it is outside of the windows; {} opens in {}",
+                        next.window,
+                        Human(next.from.since(now))
+                    )
+                }
+                None => "it is outside of the windows, and none opens within a week".to_owned(),
+            });
+        };
+        let left = self.closes(longest).since(now);
+        (takes > left).then(|| {
+            let window = &longest.window;
+            format!(
+                "window {window} closes in {}, and what would begin now takes {} at least",
+                Human(left),
+                Human(takes)
+            )
+        })
+    }
+
+    /// When an opening is over, with those that follow without a gap.
+    fn closes(&self, opening: &Opening) -> Time {
+        let follows = |until: Time, next: &Opening| {
+            if next.from <= until {
+                until.max(next.until)
+            } else {
+                until
+            }
+        };
+        self.openings.iter().fold(opening.until, follows)
+    }
+
+    /// The next moment at which an answer may change for what takes so long.
+    pub fn changes_at(&self, now: Time, takes: Duration) -> Option<Time> {
+        let ends = self
+            .openings
+            .iter()
+            .flat_map(|opening| [opening.from, opening.until, opening.until - takes]);
+        ends.filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;
