@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use ship::core::fleet::health::{Health, Verdict};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
+use ship::core::fleet::reach::Reach;
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision, Slot};
 use ship::core::planner::plan;
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Verb};
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ship::core::analysis::{Bound, Finding, Measurement};
+use ship::core::analysis::measurement::{Bound, Finding, Measurement};
 use ship::core::fleet::health::Verdict;
 use ship::probe::{Client, Question, Route, ask, measure_http, measure_prometheus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,8 +9,8 @@ use super::session::{Session, StoreAccess, who};
 use super::{note, pause, resume, rollback};
 use crate::config::Overrides;
 use crate::core::policy::service_state::{Ask, Standing};
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 use crate::store::Wish;
 

@@ -8,8 +8,8 @@ use super::rollout::{self, Goal};
 use super::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::service_state::Ask;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::task;
+use crate::core::rollout::verb::Verb;
 
 pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
     let begun = Session::begun(&args.inventory)?;

@@ -10,7 +10,7 @@ use super::{args, channels, night, note, plan, print, resume, rollback};
 use crate::config::Overrides;
 use crate::core::policy::service_state::Ask;
 use crate::core::policy::unattended::Resolution;
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 use crate::report::Output;
 
 /// What a deploy came to.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use crate::config::Diagnostics;
 use crate::core::policy::service_state::Refusal;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 use crate::engine::EngineError;
 use crate::script::quote;
 use crate::store::StoreError;

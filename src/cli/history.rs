@@ -14,7 +14,7 @@ use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history::Run;
 use crate::core::release::Definition;
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;

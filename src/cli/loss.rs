@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::exit::{Exit, Fail};
 use super::rollout::{Goal, Scene};
 use super::session::Session;
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 use crate::probe::Asker;
 
 /// So many requests without one right answer, while instances serve: the question is wrong.

@@ -13,8 +13,8 @@ use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::service_state::Standing;
 use crate::core::policy::unattended::{self, Attempt, Left, Resolution};
 use crate::core::rollout::Direction;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::windows::{self, Hours};
 use crate::store::RevisionRecord;
 

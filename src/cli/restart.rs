@@ -7,7 +7,7 @@ use super::rollout::{self, Goal};
 use super::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::service_state::Ask;
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 
 pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
     let overrides = Overrides {

@@ -12,8 +12,8 @@ use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history;
 use crate::core::policy::service_state::Ask;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::{FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
 use crate::report::{Clock, Output};
 use crate::store::RevisionRecord;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::core::analysis::compare::Tolerance;
-use crate::core::analysis::{Analysis, Bound, Number, OnInconclusive, Way};
+use crate::core::analysis::measurement::{Bound, Number};
+use crate::core::analysis::{Analysis, OnInconclusive, Way};
 
 use super::command::command;
 use super::diagnostic::Diagnostic;

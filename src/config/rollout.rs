@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::core::release::waits::Waits;
 use crate::core::spec::budget::Amount;
 use crate::core::spec::step::Step;
-use crate::core::spec::{Amounts, Impossible, OnFailure, Waits};
+use crate::core::spec::{Amounts, Impossible, OnFailure};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};

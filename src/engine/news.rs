@@ -3,8 +3,9 @@
 use super::run::{Message, Run};
 use super::world::{Performed, Unusable, World};
 use crate::core::fleet::health::{Change, Verdict};
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::View;
-use crate::core::fleet::{Host, Judgement, Observation, Reach};
+use crate::core::fleet::{Host, Judgement, Observation};
 use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;

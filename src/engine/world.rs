@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::chore::{Attempted, Task};
-use crate::core::analysis::{Analysis, Measurement};
+use crate::core::analysis::Analysis;
+use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::traffic::{Receipt, View};
 use crate::core::fleet::{Instance, Observation};

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::http::harmless;
 use super::trouble::chain;
-use crate::core::analysis::{Bound, Measurement};
+use crate::core::analysis::measurement::{Bound, Measurement};
 use crate::core::time::Human;
 
 /// A longer answer is none to a question for one number.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Setup;
 use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
-use crate::core::analysis::Finding;
+use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::journal::status::Status;
 use crate::core::release::hook::still_running;

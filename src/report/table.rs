@@ -7,7 +7,7 @@ use super::clock::{self, Clock};
 use super::{grid, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::status::{Row, Status};
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
 /// The headings of the instances' table.

@@ -8,10 +8,12 @@ use super::Setup;
 use super::clock::Clock;
 use super::text::{Glyphs, Versions};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
-use crate::core::journal::status::{Replicas, Row, State, Status, Word};
+use crate::core::journal::state::State;
+use crate::core::journal::status::{Replicas, Row, Status, Word};
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::action::{Action, StopReason};
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Verb};
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
 /// Thu Mar  9 10:42:24 CST 2017.

@@ -16,8 +16,9 @@ use thiserror::Error;
 
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
-use crate::core::rollout::event::{Entry, Verb};
+use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 use crate::trust::Untrusted;
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ship::core::analysis::{Finding, Number};
+use ship::core::analysis::measurement::{Finding, Number};
 use ship::core::availability::{Answer, Tally};
 use ship::core::fleet::traffic::Receipt;
 use ship::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart, Then, Verb};
+use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart, Then};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
+use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 use ship::store::{Place, RolloutId, Sqlite, Store as _, Subject};
 

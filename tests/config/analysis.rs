@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ship::core::analysis::compare::Tolerance;
-use ship::core::analysis::{Analysis, Number, OnInconclusive, Way};
+use ship::core::analysis::measurement::Number;
+use ship::core::analysis::{Analysis, OnInconclusive, Way};
 use ship::core::spec::budget::Amount;
 use ship::core::spec::step::Step;
 use snapbox::{IntoData, assert_data_eq, str};

@@ -10,10 +10,9 @@ use ship::core::journal::rollout_summary::Account;
 use ship::core::release::hook::HookPoint;
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{
-    Entry, Event, Generation, Progress, RolloutStart, Scaling, Then, Verb,
-};
+use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart, Scaling, Then};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
+use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 
 use crate::mutation::{cases, mutated_text};

@@ -9,13 +9,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
-use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Reach, Sighting};
+use ship::core::fleet::reach::Reach;
+use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Sighting};
 use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::planner::{Next, Plan};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::Spec;
 use ship::core::time::Time;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of};
 use ship::core::analysis::compare::Tolerance;
-use ship::core::analysis::{Analysis, Finding, Number, OnInconclusive, Way};
+use ship::core::analysis::measurement::{Finding, Number};
+use ship::core::analysis::{Analysis, OnInconclusive, Way};
 use ship::core::planner::Next;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::{FailureKind, Outcome};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ship::core::rollout::event::{Event, RolloutStart, Scaling, Then, Verb};
+use ship::core::rollout::event::{Event, RolloutStart, Scaling, Then};
 use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::verb::Verb;
 
 use crate::scenario::{Story, fleet_of};
 

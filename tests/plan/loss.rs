@@ -1,8 +1,9 @@
 //! Requests that were lost while a rollout was carried out.
 
 use ship::core::availability::{Answer, Tally};
-use ship::core::rollout::event::{Event, Then, Verb};
+use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 
 use crate::scenario::{Setup, Story, fleet_of};

@@ -7,9 +7,10 @@ use ship::core::ids::Epoch;
 use ship::core::planner::Next;
 use ship::core::release::hook::HookSite;
 use ship::core::release::migration::MigrationKind;
-use ship::core::rollout::event::{Event, Then, Verb};
+use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::task::{Chore, Due, End, Errand};
+use ship::core::rollout::verb::Verb;
 
 fn chore(name: &str, due: Due, site: HookSite) -> Chore {
     let migration = match name.split_once(' ') {

@@ -690,7 +690,7 @@ fn a_start_that_nobody_heard_of_again_keeps_its_place() {
     // The host is back, and the slot is empty: but the script may still be at work there, until
     // another has its turn.
     it.fleet.hosts.get_mut(&HostId::from("h2")).unwrap().reach =
-        ship::core::fleet::Reach::Reachable;
+        ship::core::fleet::reach::Reach::Reachable;
     it.record(Event::HostFound {
         host: HostId::from("h2"),
     });
@@ -715,7 +715,7 @@ fn an_old_instance_that_ship_itself_stopped_is_no_sign_of_trouble() {
     it.loses("h1");
     // Found again, the instance is gone: the order had been carried out.
     let host = it.fleet.hosts.get_mut(&HostId::from("h1")).unwrap();
-    host.reach = ship::core::fleet::Reach::Reachable;
+    host.reach = ship::core::fleet::reach::Reach::Reachable;
     host.slots.clear();
     it.record(Event::HostFound { host: "h1".into() });
     let (slot, answer) = (slot_of("h1:8081"), "it is gone".into());
@@ -748,7 +748,7 @@ fn nothing_is_started_while_a_host_may_still_obey_an_earlier_controller() {
     it.loses("h3");
     it.does_nothing();
     it.fleet.hosts.get_mut(&HostId::from("h3")).unwrap().reach =
-        ship::core::fleet::Reach::Reachable;
+        ship::core::fleet::reach::Reach::Reachable;
     it.record(Event::HostFound {
         host: HostId::from("h3"),
     });

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
+use ship::core::fleet::reach::Reach;
 use ship::core::fleet::traffic::{Balancer, Balancers, Gate, Receipt, Server, Traffic, View};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::planner::{Next, Plan, plan};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
 use ship::core::rollout::failure::{Failure, Outcome};
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;

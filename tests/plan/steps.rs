@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::scenario::{Story, fleet_of};
 use ship::core::planner::Next;
-use ship::core::rollout::event::{Event, Verb};
+use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::step::{AtGate, Step};
 
 fn step(instances: &str, soak_s: u64, pause: bool) -> Step {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::scenario::{Setup, Story, fleet_of, why_rollback_failed};
 use ship::core::planner::Next;
+use ship::core::release::waits::Waits;
 use ship::core::rollout::action::Action;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
-use ship::core::spec::{Impossible, Waits};
+use ship::core::spec::Impossible;
 
 const NONE: Waits = Waits {
     initial_delay: Duration::ZERO,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ship::core::ids::{Epoch, ReleaseId};
 use ship::core::policy::service_state::Standing;
-use ship::core::rollout::event::Verb;
 use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::OnFailure;
 use ship::store::{NewRevision, Place, Request, Sqlite, Wish};
 use tokio::sync::oneshot;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use ship::core::analysis::{Analysis, Measurement};
+use ship::core::analysis::Analysis;
+use ship::core::analysis::measurement::Measurement;
 use ship::core::fleet::health::Verdict;
 use ship::core::fleet::traffic::View;
 use ship::core::fleet::{Instance, Observation};

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ship::core::fleet::health::{Health, Thresholds, Verdict};
-use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Reach, Sighting};
+use ship::core::fleet::reach::Reach;
+use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then, Verb};
+use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
 use ship::core::rollout::failure::{Failure, FailureKind};
+use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure, Spec};
 use ship::core::time::Time;

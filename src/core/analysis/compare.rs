@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Finding, Measurement, Number};
+use crate::core::analysis::measurement::{Finding, Measurement, Number};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::traffic::Counters;
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};

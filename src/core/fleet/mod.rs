@@ -5,6 +5,7 @@ pub mod health;
 pub mod identity;
 pub mod owner;
 pub mod poll_interval;
+pub mod reach;
 pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::fleet::health::{Health, Thresholds, Verdict};
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancer, Balancers, Gate, Stream, Traffic, View};
 use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::Check;
@@ -44,23 +46,6 @@ pub struct Host {
     pub slots: BTreeMap<Port, Occupant>,
     /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
     pub armed: BTreeSet<Port>,
-}
-
-/// Whether a host can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
-    /// Nobody has looked yet.
-    #[default]
-    NotSeen,
-    /// It answered last time.
-    Reachable,
-    /// It did not: everything on it counts as unavailable, and as still running.
-    Lost {
-        /// Since when.
-        since: Time,
-        /// What was tried and what came back.
-        why: String,
-    },
 }
 
 /// What is in a slot.

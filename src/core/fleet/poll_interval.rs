@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::fleet::{Host, Instance, Reach};
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
 use crate::core::time::Time;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::fleet::Reach;
+use crate::core::fleet::reach::Reach;
 use crate::core::ids::{Epoch, HostId, Slot};
 use crate::core::time::Human;
 

@@ -3,4 +3,5 @@
 pub mod notification;
 pub mod placements;
 pub mod rollout_summary;
+pub mod state;
 pub mod status;

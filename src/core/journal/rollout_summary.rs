@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::core::analysis::{Finding, Record};
+use crate::core::analysis::measurement::{Finding, Record};
 use crate::core::availability::LossReport;
 use crate::core::fleet::traffic::Receipt;
 use crate::core::ids::{InstanceId, Slot};
 use crate::core::rollout::Rollout;
-use crate::core::rollout::event::{Entry, Event, Generation, Progress, Verb};
+use crate::core::rollout::event::{Entry, Event, Generation, Progress};
 use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
 /// What can be done about a rollout that stands still.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::fleet::health::Thresholds;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Stream, Traffic};
-use crate::core::fleet::{Fleet, Host, Instance, Reach};
+use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::ids::{ActionId, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use crate::core::journal::state::State;
 use crate::core::planner::wait_reason::Hold;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::action::Action;
@@ -43,22 +45,6 @@ pub struct Status {
     pub holds: Vec<Held>,
     /// Hosts that the last rollout left behind, and why: the next one puts them right.
     pub debt: Vec<Held>,
-}
-
-/// What is being done about a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing: the last rollout is over, or there was none.
-    Idle,
-    /// A rollout is on its way.
-    Running,
-    /// A rollout waits for a person.
-    Paused,
-    /// The last rollout failed and was rolled back, or could not be.
-    Failed,
-    /// The last rollout failed, and the fleet stands as it was left.
-    Held,
 }
 
 /// Counts of instances, and what they may be.

@@ -3,13 +3,15 @@
 use super::{Draft, Next};
 use crate::core::availability::grouped;
 use crate::core::fleet::health::REFUSED;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::Stream;
-use crate::core::fleet::{Listener, Process, Reach};
+use crate::core::fleet::{Listener, Process};
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::census::{Counted, HostCount};
 use crate::core::rollout::action::Action;
-use crate::core::rollout::event::{Then, Verb};
+use crate::core::rollout::event::Then;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::OnFailure;
 use crate::core::time::Time;
 

@@ -22,8 +22,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::completion::Scope;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::Stream;
-use crate::core::fleet::{Fleet, Process, Reach};
+use crate::core::fleet::{Fleet, Process};
 use crate::core::ids::{HostId, ReleaseId, Slot};
 use crate::core::planner::census::{Census, Counted, HostCount, SIGHTING_LASTS};
 use crate::core::planner::wait_reason::Hold;

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use crate::core::fleet::health::{Health, Verdict};
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Gate, Receipt, Stream};
-use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Reach, Sighting};
+use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::{InstanceId, Slot};
 use crate::core::planner::census::Census;
 use crate::core::planner::{Next, plan};

@@ -3,8 +3,8 @@
 
 use super::{Draft, Next};
 use crate::core::planner::wait_reason::Hold;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::{AtGate, Step};
 use crate::core::time::Time;
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{Draft, Next};
-use crate::core::fleet::Reach;
+use crate::core::fleet::reach::Reach;
 use crate::core::planner::census::HostCount;
 use crate::core::release::hook::HookSite;
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::task::{Chore, Due, End, Errand};
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
 /// So often one is begun of which nobody knows whether it was done.

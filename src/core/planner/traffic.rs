@@ -1,7 +1,7 @@
 //! What the balancers are told: which instances get requests.
 
 use super::Draft;
-use crate::core::fleet::Reach;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancers, Stream, Traffic};
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::census::{Counted, HostCount};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Draft;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::event::Verb;
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
 impl Draft<'_> {

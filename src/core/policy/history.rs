@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::core::ids::{ReleaseId, Revision};
-use crate::core::rollout::event::{RolloutStart, Verb};
+use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
 
 /// What the policy needs to know of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! How a service stands between commands, and what each verb may do there.
 
 use crate::core::journal::rollout_summary::Account;
-use crate::core::journal::status::State;
+use crate::core::journal::state::State;
 use crate::core::rollout::failure::Outcome;
 
 /// How a service on a fleet stands.

@@ -2,8 +2,8 @@
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::service_state::Standing;
-use crate::core::rollout::event::Verb;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
 
 /// What becomes of a rollout that was left unfinished: its controller died, or its window closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 pub mod hook;
 pub mod migration;
 pub mod version;
+pub mod waits;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::core::fleet::health::Thresholds;
 use crate::core::ids::Port;
 use crate::core::release::hook::{Hook, HookPoint};
 use crate::core::release::migration::Migration;
-use crate::core::spec::Waits;
+use crate::core::release::waits::Waits;
 
 /// The whole of a release but the artifact's bytes and the secrets' values, of which it holds
 /// digests.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::analysis::{Finding, Number};
+use crate::core::analysis::measurement::{Finding, Number};
 use crate::core::availability::LossReport;
 use crate::core::fleet::traffic::Receipt;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
@@ -15,6 +15,7 @@ use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::task;
+use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
 /// An event and its moment, as the journal keeps it.
@@ -36,38 +37,6 @@ pub struct Generation {
     pub release: ReleaseId,
     /// Its version, for people.
     pub version: String,
-}
-
-/// What a rollout was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    /// `ship deploy`.
-    Deploy,
-    /// `ship rollback`.
-    Rollback,
-    /// `ship restart`: the same release, in new instances.
-    Restart,
-    /// `ship scale`: more or fewer instances of what runs.
-    Scale,
-    /// No command: a history took over what it found on the hosts.
-    Adopt,
-    /// `ship contract`: what only older versions needed is taken away.
-    Contract,
-}
-
-impl Verb {
-    /// For messages: `deploy`.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Verb::Deploy => "deploy",
-            Verb::Rollback => "rollback",
-            Verb::Restart => "restart",
-            Verb::Scale => "scale",
-            Verb::Adopt => "adoption",
-            Verb::Contract => "contract",
-        }
-    }
 }
 
 /// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes

@@ -4,16 +4,18 @@ pub mod action;
 pub mod event;
 pub mod failure;
 pub mod task;
+pub mod verb;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::core::analysis::Record;
+use crate::core::analysis::measurement::Record;
 use crate::core::availability::LossReport;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::rollout::action::{Action, StopReason};
-use crate::core::rollout::event::{Entry, Event, Generation, Progress, Scaling, Then, Verb};
+use crate::core::rollout::event::{Entry, Event, Generation, Progress, Scaling, Then};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 use crate::core::time::Time;
 

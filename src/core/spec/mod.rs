@@ -14,6 +14,7 @@ use crate::core::fleet::health::Thresholds;
 use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Occupant};
 use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::release::waits::Waits;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::task::Chore;
 use crate::core::spec::budget::{Amount, Budget};
@@ -63,28 +64,6 @@ pub struct Spec {
     pub traffic: Option<Traffic>,
     /// Releases that stay on the hosts when the rollout is done, besides those that run.
     pub keep: BTreeSet<ReleaseId>,
-}
-
-/// How long the keys of a release let its instances take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Waits {
-    /// From the start of a process to the first probe (`initial_delay`).
-    pub initial_delay: Duration,
-    /// Passes in a row that make it ready (`successes`).
-    pub successes: u32,
-    /// From one probe to the next (`interval`).
-    pub interval: Duration,
-    /// What the hooks of a start may take together.
-    pub start: Duration,
-    /// What a stop may take: its hooks, and from TERM to KILL.
-    pub stop: Duration,
-}
-
-impl Waits {
-    /// How long an instance takes to become ready at the least, even if it passes every probe.
-    pub fn until_ready(&self) -> Duration {
-        self.initial_delay + self.interval * self.successes.saturating_sub(1)
-    }
 }
 
 /// What follows a failure.

@@ -50,7 +50,8 @@ pub fn shares(
 mod tests {
     use super::*;
     use crate::core::fleet::health::Health;
-    use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach, Sighting};
+    use crate::core::fleet::reach::Reach;
+    use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Sighting};
     use crate::core::ids::Revision;
     use crate::core::time::Time;
 

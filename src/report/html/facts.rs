@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::draw::{self, Chart, Kinds, Span, Tick, Timeline};
 use super::{Dossier, capacity, lanes};
-use crate::core::analysis::Finding;
+use crate::core::analysis::measurement::Finding;
 use crate::core::ids::ReleaseId;
 use crate::core::journal::rollout_summary::{Account, Drained};
-use crate::core::rollout::event::{Entry, Event, RolloutStart, Verb};
+use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::{FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 use crate::report::course::Course;
 use crate::report::retold::Retold;

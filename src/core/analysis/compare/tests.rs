@@ -1,7 +1,8 @@
 use super::*;
 use crate::core::fleet::health::Health;
+use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancer, Server, View};
-use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Reach, Sighting};
+use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::Revision;
 
 const TOLERANCE: f64 = 1.0;

@@ -7,7 +7,8 @@ use crate::core::ids::Epoch;
 use crate::core::planner::census::Census;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::event::{RolloutStart, Verb};
+use crate::core::rollout::event::RolloutStart;
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::AtGate;
 use crate::core::spec::{OnFailure, Spec};
 

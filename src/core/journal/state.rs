@@ -1,0 +1,19 @@
+//! The state of a service, in one word.
+
+use serde::Serialize;
+
+/// What is being done about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing: the last rollout is over, or there was none.
+    Idle,
+    /// A rollout is on its way.
+    Running,
+    /// A rollout waits for a person.
+    Paused,
+    /// The last rollout failed and was rolled back, or could not be.
+    Failed,
+    /// The last rollout failed, and the fleet stands as it was left.
+    Held,
+}
