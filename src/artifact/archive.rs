@@ -15,19 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 
 use super::tape::{Entry, Tape};
-
-/// Why an archive is not sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It does not end, or is none.
-    Broken(String),
-    /// It is more than is reasonable, or not every tar would read it in the same way.
-    Refused(String),
-    /// An entry that has no business there, to be read as "holds `entry`, why".
-    Unsafe { entry: String, why: String },
-    /// Nothing is in it.
-    Empty,
-}
+use crate::artifact::fault::{Fault, shown};
 
 /// What is remembered of an archive to judge it as a whole.
 #[derive(Default)]
@@ -64,11 +52,6 @@ pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
 
 fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
-}
-
-/// A name for messages.
-pub(super) fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).escape_debug().to_string()
 }
 
 impl Contents {

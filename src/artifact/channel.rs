@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::web::{Patience, Small, Trouble, shown, small};
+use super::web::{Patience, Small, shown, small};
+use crate::artifact::trouble::Trouble;
 use crate::config::{Channel, Source, check_version};
 use crate::core::release::version;
 

@@ -12,7 +12,8 @@ use super::cache::Cache;
 use super::error::ArtifactError;
 use super::partial::{self, Partial};
 use super::recollection::{Recollection, Validators};
-use super::web::{Patience, Trouble, client, parsed, without_secrets};
+use super::web::{Patience, client, parsed, without_secrets};
+use crate::artifact::trouble::Trouble;
 use crate::config::hex;
 
 const SIZE_BYTES_MAX: u64 = 16 << 30;

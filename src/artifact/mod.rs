@@ -22,6 +22,7 @@ mod cache;
 mod channel;
 mod download;
 mod error;
+mod fault;
 mod pack;
 mod partial;
 mod recollection;
@@ -30,6 +31,7 @@ mod s3;
 mod signature;
 mod sums;
 mod tape;
+mod trouble;
 mod web;
 mod zstd;
 
@@ -314,12 +316,14 @@ fn check_archive(
     let file = draft.reopen().map_err(|why| cache.error(&why))?;
     archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| {
         match fault {
-            archive::Fault::Broken(why) => ArtifactError::broken(shown, "gzip", &why),
-            archive::Fault::Refused(why) => ArtifactError::refused(shown, &why),
-            archive::Fault::Unsafe { entry, why } => {
+            crate::artifact::fault::Fault::Broken(why) => {
+                ArtifactError::broken(shown, "gzip", &why)
+            }
+            crate::artifact::fault::Fault::Refused(why) => ArtifactError::refused(shown, &why),
+            crate::artifact::fault::Fault::Unsafe { entry, why } => {
                 ArtifactError::unsafe_entry(shown, &entry, &why)
             }
-            archive::Fault::Empty => ArtifactError::empty(shown, strip_components),
+            crate::artifact::fault::Fault::Empty => ArtifactError::empty(shown, strip_components),
         }
     })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::Url;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 
-use super::web::Trouble;
+use crate::artifact::trouble::Trouble;
 
 /// A download may be resumed for as long; each attempt is signed anew.
 const SIGNED_FOR: Duration = Duration::from_hours(1);

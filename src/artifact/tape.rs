@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use super::archive::{Fault, shown};
+use crate::artifact::fault::{Fault, shown};
 
 const BLOCK_BYTES: usize = 512;
 /// What most file systems allot at least.

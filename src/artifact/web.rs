@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, Url};
 use tokio::time::{sleep, timeout};
 
+use crate::artifact::trouble::Trouble;
 use crate::config::Source;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,97 +50,6 @@ impl Patience {
             .checked_shl(fruitless.saturating_sub(1))
             .unwrap_or(u32::MAX);
         sleep(self.pause.saturating_mul(factor).min(PAUSE_MAX)).await;
-    }
-}
-
-/// What went wrong with a request.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) why: String,
-    pub(super) help: &'static str,
-    /// Whether it may go well the next time.
-    pub(super) is_passing: bool,
-}
-
-const UNREACHED: &str = "see whether the server can be reached from here (curl -I), then try again";
-
-impl Trouble {
-    pub(super) fn passing(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            help: UNREACHED,
-            is_passing: true,
-        }
-    }
-
-    pub(super) fn lasting(why: impl Into<String>, help: &'static str) -> Self {
-        Self {
-            why: why.into(),
-            help,
-            is_passing: false,
-        }
-    }
-
-    /// What a status says that is no success.
-    pub(super) fn status(status: StatusCode) -> Self {
-        let why = format!("the server answers {status}");
-        let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-        let help = match status.as_u16() {
-            404 | 410 => "correct the URL in `source`, or publish this version first",
-            401 | 403 => "see that this machine may read it",
-            _ => "try again later, or download it by hand and point `source` at the file",
-        };
-        Self {
-            why,
-            help,
-            is_passing,
-        }
-    }
-
-    /// The same, where it can be tried again in another way.
-    pub(super) fn passes(self) -> Self {
-        Self {
-            is_passing: true,
-            ..self
-        }
-    }
-
-    /// How often it was tried in vain.
-    pub(super) fn after(self, tries: u32) -> Self {
-        if tries < 2 {
-            self
-        } else {
-            Self {
-                why: format!("{} ({tries} attempts)", self.why),
-                ..self
-            }
-        }
-    }
-}
-
-impl From<reqwest::Error> for Trouble {
-    fn from(why: reqwest::Error) -> Self {
-        let mut last: &dyn std::error::Error = &why;
-        while let Some(source) = last.source() {
-            last = source;
-        }
-        if why.is_timeout() {
-            let help = "see whether the server is up and near; connecting may take 10s, and each \
-                        piece 30s";
-            return Self {
-                why: "it took too long".to_owned(),
-                help,
-                is_passing: true,
-            };
-        }
-        // Only its last cause: reqwest's own text would show the whole URL.
-        if why.is_redirect() || why.is_builder() {
-            return Self::lasting(
-                last.to_string(),
-                "give the URL to which it leads in the end",
-            );
-        }
-        Self::passing(last.to_string())
     }
 }
 

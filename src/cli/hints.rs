@@ -374,7 +374,7 @@ fn toml_files(dir: &Path) -> Vec<PathBuf> {
 
 /// A path as a user would type it: without `./` and `dir/../`.
 fn shown(path: &Path) -> String {
-    config::without_detours(path.strip_prefix(".").unwrap_or(path))
+    config::project::without_detours(path.strip_prefix(".").unwrap_or(path))
         .display()
         .to_string()
 }

@@ -24,9 +24,11 @@ mod notify;
 mod overrides;
 mod playbook;
 mod probe;
+pub(crate) mod project;
 mod readiness;
 mod rollout;
 mod secrets;
+mod service;
 mod template;
 mod traffic;
 mod tree;
@@ -39,6 +41,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use crate::config::service::ServiceConfig;
 pub use artifact::{
     ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Source, Sums,
 };
@@ -51,7 +54,7 @@ pub use notify::{
     MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl, webhook_url,
 };
 pub use overrides::Overrides;
-pub use playbook::{Playbook, ServiceConfig};
+pub use playbook::Playbook;
 pub use rollout::RolloutConfig;
 pub use secrets::{Secrets, SecretsConfig, read_secrets};
 pub use template::{SlotVars, render, uses};
@@ -63,87 +66,14 @@ pub use unattended::UnattendedConfig;
 pub use value::{Located, parse_duration};
 pub use withheld::{LEASE, withhold, without_secrets};
 
+pub use self::project::Project;
+use self::project::tidied;
 use diagnostic::SourceText;
 use fields::Sink;
 use tree::Node;
 
 /// A longer file is no inventory and no playbook.
 pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
-
-/// An inventory and its playbook, checked: what they describe can be tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
-    /// Where.
-    pub inventory: Inventory,
-    /// What and how.
-    pub playbook: Playbook,
-}
-
-impl Project {
-    /// The files of this machine that the inventory leads to: what ship reads, and what it runs
-    /// here. Of the arguments of commands only files below `base` count, also those that are named
-    /// without a directory.
-    pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
-        let Self {
-            inventory,
-            playbook,
-        } = self;
-        let mut files = vec![inventory.path.clone(), playbook.path.clone()];
-        for host in inventory.hosts.iter().chain(&inventory.balancers) {
-            let ssh = &host.ssh;
-            files.extend(
-                [&ssh.identity_file, &ssh.config, &ssh.known_hosts]
-                    .into_iter()
-                    .flatten()
-                    .cloned(),
-            );
-        }
-        files.extend(
-            playbook
-                .service
-                .secrets
-                .env_file
-                .iter()
-                .map(|file| file.value.clone()),
-        );
-        files.extend(playbook.artifact.local_files());
-        if let Some(notify) = &playbook.notify {
-            files.extend(notify.mail.iter().map(|mail| mail.sendmail.clone()));
-            files.extend(
-                notify
-                    .webhook
-                    .iter()
-                    .filter_map(|webhook| match &webhook.url {
-                        WebhookUrl::File(path) => Some(path.clone()),
-                        WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
-                    }),
-            );
-        }
-        let dir = playbook.path.parent().unwrap_or(Path::new(""));
-        for command in playbook.commands_here() {
-            let is_file =
-                |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
-            let words = command
-                .iter()
-                .enumerate()
-                .filter(|(index, word)| is_file(*index, word));
-            let words = words.map(|(index, word)| (index, dir.join(word)));
-            let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
-            files.extend(
-                words
-                    .filter(|(index, path)| *index == 0 || counts(path))
-                    .map(|(_, path)| path),
-            );
-        }
-        files.sort();
-        files.dedup();
-        files
-    }
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
 
 /// Reads an inventory and the playbook that it names, with the command line's values in place of
 /// the playbook's.
@@ -282,22 +212,4 @@ fn position(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes));
     let line = before.rsplit('\n').next().unwrap_or_default();
     (1 + before.matches('\n').count(), 1 + line.chars().count())
-}
-
-/// `inventory/../playbooks/a.toml` as `playbooks/a.toml`, where that is the same file.
-fn tidied(path: &Path) -> Option<PathBuf> {
-    let tidy = without_detours(path);
-    (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
-}
-
-/// A path without `dir/../`. It may lead elsewhere where `dir` is a symbolic link.
-pub(crate) fn without_detours(path: &Path) -> PathBuf {
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir if tidy.file_name().is_some() => drop(tidy.pop()),
-            part => tidy.push(part),
-        }
-    }
-    tidy
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::core::analysis::{Analysis, Way};
 use crate::core::availability::Probing;
-use crate::core::ids::Port;
 use crate::core::release::hook::{Hook, HookSite};
 use crate::core::release::migration::Migration;
 use crate::core::release::{Driver, Liveness, Readiness, own_user};
@@ -31,6 +30,7 @@ use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
 use super::value::{Located, choice, located, positive_duration};
+use crate::config::service::ServiceConfig;
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,27 +90,6 @@ impl Playbook {
             .filter_map(|notify| notify.command.as_deref());
         hooks.chain(analyses).chain(notify)
     }
-}
-
-/// What runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceConfig {
-    /// The service's name.
-    pub name: String,
-    /// The program and its arguments, each a template over the slot.
-    pub command: Vec<String>,
-    /// The slots that each host offers.
-    pub ports: Vec<Port>,
-    /// The environment, each value a template over the slot.
-    pub env: BTreeMap<String, String>,
-    /// What supervises it.
-    pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
-    pub user: Option<String>,
-    /// From TERM to KILL.
-    pub stop_timeout: Duration,
-    /// Where its secrets are.
-    pub secrets: SecretsConfig,
 }
 
 /// The templates over a slot, each with the place of the text that it was written in.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::names::{VARIABLE, check_variable_value};
-use super::playbook::ServiceConfig;
 use super::value::Located;
+use crate::config::service::ServiceConfig;
 
 /// Where a service's secrets are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Project, WebhookUrl};
+use super::WebhookUrl;
+use crate::config::project::Project;
 
 /// By which a ship that a hook calls goes on under the lease of the ship that called the hook.
 pub const LEASE: &str = "SHIP_LEASE";

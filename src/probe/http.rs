@@ -5,10 +5,11 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::trouble;
 use super::trouble::{chain, io_error};
-use super::{Route, trouble};
 use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::ids::Port;
+use crate::probe::route::Route;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 200;

@@ -14,11 +14,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Route;
 use super::http::{failed, innermost};
 use crate::core::availability::{Answer, LossReport, Probing, Tally, version_in};
 use crate::core::fleet::health::Verdict;
 use crate::core::time::{Human, Time};
+use crate::probe::route::Route;
 
 /// A version is looked for in so much of an answer.
 const LOOKED_AT_BYTES: usize = 4 << 10;

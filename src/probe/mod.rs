@@ -7,10 +7,10 @@
 mod analysis;
 mod http;
 mod loss;
+mod route;
 mod tcp;
 mod trouble;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ pub use self::analysis::{measure_http, measure_prometheus};
 pub use self::http::Client;
 pub use self::loss::{Asker, Now};
 
+pub use self::route::Route;
 use crate::core::fleet::health::Verdict;
 use crate::core::ids::Port;
 use crate::core::time::Human;
@@ -39,18 +40,6 @@ pub enum Question {
         /// Whom the request names as its host; without one, the address that is asked.
         host_header: Option<String>,
     },
-}
-
-/// How the instance is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// Over the network.
-    Direct {
-        /// A name or an IP address.
-        address: String,
-    },
-    /// Through a unix socket of this machine that ssh forwards to the instance's port.
-    Socket(PathBuf),
 }
 
 /// Asks once, and takes no longer than `deadline`.
@@ -81,13 +70,4 @@ pub async fn ask(
     timeout(deadline, answer)
         .await
         .unwrap_or_else(|_| Verdict::Fail(format!("no answer within {}", Human(deadline))))
-}
-
-impl Route {
-    fn socket(&self) -> Option<&Path> {
-        match self {
-            Route::Direct { .. } => None,
-            Route::Socket(path) => Some(path),
-        }
-    }
 }

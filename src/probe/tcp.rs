@@ -7,10 +7,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::Route;
 use super::trouble;
 use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::ids::Port;
+use crate::probe::route::Route;
 
 /// How long a forwarded connection must hold to count as one.
 const HOLD_MAX: Duration = Duration::from_millis(500);

@@ -5,8 +5,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::Route;
 use crate::core::fleet::health::{REFUSED, Verdict};
+use crate::probe::route::Route;
 
 /// Reads an error of connecting or talking. What says nothing about the instance is an error of the
 /// prober.

@@ -13,10 +13,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::Reporter;
 use super::clock::rfc3339;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
+use crate::report::reporter::Reporter;
 
 /// Writes events as JSON lines.
 #[derive(Debug)]

@@ -3,10 +3,7 @@
 
 use std::io::IsTerminal;
 
-use crate::core::ids::{HostId, Port, Slot};
-use crate::core::journal::status::Status;
-use crate::core::rollout::event::Entry;
-use crate::core::time::Time;
+pub use self::reporter::{Reporter, Setup};
 
 pub mod clock;
 mod course;
@@ -19,6 +16,7 @@ mod loss;
 pub mod metrics;
 mod plain;
 pub mod record;
+mod reporter;
 mod retold;
 mod stdout;
 mod story;
@@ -37,23 +35,6 @@ pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use text::{Glyphs, Versions};
 
-/// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
-/// know from it what the others are about.
-pub trait Reporter: Send {
-    /// Something has happened and is recorded; the status is that of the moment after it.
-    fn event(&mut self, entry: &Entry, status: &Status);
-
-    /// Time has passed. Called about five times a second while a rollout is on its way.
-    fn tick(&mut self, _status: &Status, _now: Time) {}
-
-    /// A probe passed, and this is the first line of what the instance answered.
-    fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
-
-    /// Nothing more comes. Leaves the screen in order, also where the rollout did not end; dropping
-    /// does the same.
-    fn finish(&mut self) {}
-}
-
 /// How a rollout is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -66,35 +47,6 @@ pub enum Output {
     Plain,
     /// A JSON object a line for each event, on stdout.
     Json,
-}
-
-/// What a reporter needs to know besides the events.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The hosts of the fleet.
-    pub hosts: Vec<HostId>,
-    /// The ports that each host offers.
-    pub ports: Vec<Port>,
-    /// The versions of the history's releases; those of a rollout come with its events.
-    pub versions: Versions,
-    /// The time zone of the reader.
-    pub clock: Clock,
-    /// The signs that the reader's terminal can show.
-    pub glyphs: Glyphs,
-}
-
-impl Setup {
-    /// For the reader at this process' terminal.
-    pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
-        let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
-        Self {
-            hosts,
-            ports,
-            versions,
-            clock: Clock::local(),
-            glyphs,
-        }
-    }
 }
 
 /// The reporter for an output.

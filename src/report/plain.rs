@@ -6,10 +6,11 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::story::{Story, Told, Weight};
-use super::{Reporter, Setup, text};
+use super::text;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
+use crate::report::reporter::{Reporter, Setup};
 
 const WHAT_WIDTH: usize = 9;
 /// Where the lines below a line begin: after the time.

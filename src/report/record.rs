@@ -4,12 +4,13 @@
 use tracing::Level;
 
 use super::story::{Story, Told, Weight};
-use super::{Reporter, Setup, text};
+use super::text;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
+use crate::report::reporter::{Reporter, Setup};
 
 /// The target of these events. A subscriber that shows them to the person who sees the reporter too
 /// says all twice.

@@ -1,6 +1,5 @@
 //! A rollout told anew from its journal, when its fleet cannot be looked at any more.
 
-use super::Setup;
 use super::course::Course;
 use super::story::{Story, Told, Weight};
 use crate::core::ids::{InstanceId, Revision};
@@ -13,6 +12,7 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Progress};
 use crate::core::rollout::failure::Failure;
 use crate::core::spec::budget::Budget;
+use crate::report::reporter::Setup;
 
 /// All that was worth telling, as it was told then.
 pub(super) struct Retold {

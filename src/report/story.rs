@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Setup;
 use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
 use crate::core::analysis::measurement::Finding;
@@ -14,6 +13,7 @@ use crate::core::rollout::event::{Entry, Event, Generation, Progress};
 use crate::core::rollout::failure::Failure;
 use crate::core::rollout::task::End;
 use crate::core::time::{Human, Time};
+use crate::report::reporter::Setup;
 
 /// Fleets of more hosts than this are told of in sums.
 const HOSTS_TOLD_ONE_BY_ONE_MAX: usize = 10;

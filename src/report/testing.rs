@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Setup;
 use super::clock::Clock;
 use super::text::{Glyphs, Versions};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
@@ -15,6 +14,7 @@ use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
+use crate::report::reporter::Setup;
 
 /// Thu Mar  9 10:42:24 CST 2017.
 pub(super) const START: Time = Time(1_489_027_344_000);

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{RolloutId, StoreError};
+use crate::store::contract::RolloutId;
+use crate::store::error::StoreError;
 use crate::trust;
 
 /// The state directory, and what lies in it.

@@ -11,13 +11,13 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::Setup;
 use super::text::clean_indented;
 use crate::core::journal::placements::Roster;
 use crate::core::redact::Veil;
 use crate::core::rollout::event::Entry;
 use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
+use crate::report::reporter::Setup;
 
 /// Its name ends so that everything in it is escaped.
 const NAME: &str = "page.html";

@@ -7,13 +7,14 @@ use crossterm::Command;
 use crossterm::cursor::{Hide, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
+use super::plain;
 use super::story::{Story, Told, Weight};
-use super::{Reporter, Setup, plain};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
+use crate::report::reporter::{Reporter, Setup};
 use line::Line;
 use view::View;
 

@@ -4,7 +4,9 @@ use rusqlite::params;
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::time::Time;
-use crate::store::{Freeze, StoreError, Subject};
+use crate::store::Freeze;
+use crate::store::contract::Subject;
+use crate::store::error::StoreError;
 
 impl Sqlite {
     /// The freeze that was asked for last, if it was not ended by `ship thaw`; it may be over.

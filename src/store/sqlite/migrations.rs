@@ -9,7 +9,8 @@ use super::{Sqlite, signed};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::{Contracted, End};
-use crate::store::{RolloutId, StoreError, Subject};
+use crate::store::contract::{RolloutId, Subject};
+use crate::store::error::StoreError;
 
 impl Sqlite {
     /// The migrations that were made.

@@ -17,16 +17,17 @@ use serde::de::DeserializeOwned;
 
 use self::schema::{SCHEMA_VERSION, migrate};
 use super::lease::Holder;
-use super::{
-    Access, KnownInventory, NewRevision, Place, Request, RevisionRecord, RolloutId, Scale, Store,
-    StoreError, Subject,
-};
+use super::{Access, Place};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
+use crate::store::contract::{
+    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Store, Subject,
+};
+use crate::store::error::StoreError;
 use crate::trust;
 
 /// How long to wait for another process that writes.

@@ -10,7 +10,8 @@ use crate::core::policy::history::Run;
 use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::store::{NewRevision, RolloutId, RolloutRecord, Store as _, StoreError, Subject};
+use crate::store::contract::{NewRevision, RolloutId, RolloutRecord, Store as _, Subject};
+use crate::store::error::StoreError;
 
 impl Sqlite {
     /// The rollouts of a service, oldest first.

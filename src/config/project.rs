@@ -1,0 +1,99 @@
+//! An inventory with its playbook.
+
+use crate::config::Inventory;
+use crate::config::Playbook;
+use crate::config::WebhookUrl;
+use std::path::{Path, PathBuf};
+
+/// An inventory and its playbook, checked: what they describe can be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Where.
+    pub inventory: Inventory,
+    /// What and how.
+    pub playbook: Playbook,
+}
+
+impl Project {
+    /// The files of this machine that the inventory leads to: what ship reads, and what it runs
+    /// here. Of the arguments of commands only files below `base` count, also those that are named
+    /// without a directory.
+    pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
+        let Self {
+            inventory,
+            playbook,
+        } = self;
+        let mut files = vec![inventory.path.clone(), playbook.path.clone()];
+        for host in inventory.hosts.iter().chain(&inventory.balancers) {
+            let ssh = &host.ssh;
+            files.extend(
+                [&ssh.identity_file, &ssh.config, &ssh.known_hosts]
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
+        }
+        files.extend(
+            playbook
+                .service
+                .secrets
+                .env_file
+                .iter()
+                .map(|file| file.value.clone()),
+        );
+        files.extend(playbook.artifact.local_files());
+        if let Some(notify) = &playbook.notify {
+            files.extend(notify.mail.iter().map(|mail| mail.sendmail.clone()));
+            files.extend(
+                notify
+                    .webhook
+                    .iter()
+                    .filter_map(|webhook| match &webhook.url {
+                        WebhookUrl::File(path) => Some(path.clone()),
+                        WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
+                    }),
+            );
+        }
+        let dir = playbook.path.parent().unwrap_or(Path::new(""));
+        for command in playbook.commands_here() {
+            let is_file =
+                |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
+            let words = command
+                .iter()
+                .enumerate()
+                .filter(|(index, word)| is_file(*index, word));
+            let words = words.map(|(index, word)| (index, dir.join(word)));
+            let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
+            files.extend(
+                words
+                    .filter(|(index, path)| *index == 0 || counts(path))
+                    .map(|(_, path)| path),
+            );
+        }
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// `inventory/../playbooks/a.toml` as `playbooks/a.toml`, where that is the same file.
+pub(super) fn tidied(path: &Path) -> Option<PathBuf> {
+    let tidy = without_detours(path);
+    (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
+}
+
+/// A path without `dir/../`. It may lead elsewhere where `dir` is a symbolic link.
+pub(crate) fn without_detours(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir if tidy.file_name().is_some() => drop(tidy.pop()),
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
