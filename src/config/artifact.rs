@@ -10,10 +10,11 @@ use super::channel::{self, Channel};
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::inventory::beside;
-use super::playbook::place_within;
 use super::template::render_version;
 use super::tree::{Node, Value};
-use super::value::{Fault, Faults, choice, line, number, quoted};
+use super::value::{Fault, Faults, choice, line, number};
+use crate::config::source::{Source, source};
+use crate::config::templates::place_within;
 
 const STRIP_COMPONENTS_MAX: u32 = 100;
 /// What `ssh-keygen -Y sign` is told for files, by its manual.
@@ -54,15 +55,6 @@ pub struct ArtifactPlaces {
     pub sums: Option<Place>,
     /// Of `minisign_key` or `allowed_signers`.
     pub signature: Option<Place>,
-}
-
-/// A file, a directory, or something to download.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file or a directory, as found from the playbook.
-    Path(PathBuf),
-    /// An http, https or s3 URL.
-    Url(String),
 }
 
 /// How the bytes reach the hosts.
@@ -167,56 +159,6 @@ impl ArtifactConfig {
             places: ArtifactPlaces::default(),
         }
     }
-}
-
-impl Source {
-    /// What lies in the same directory by another name. What a URL asks behind `?` is asked there
-    /// too.
-    #[must_use]
-    pub fn sibling(&self, name: &str) -> Self {
-        match self {
-            Source::Path(path) => Source::Path(path.with_file_name(name)),
-            Source::Url(url) => Source::Url(with_last_segment(url, |_| name.to_owned())),
-        }
-    }
-
-    /// What lies beside it by the same name and an ending.
-    #[must_use]
-    pub fn suffixed(&self, ending: &str) -> Self {
-        match self {
-            Source::Path(path) => {
-                let mut name = path.as_os_str().to_owned();
-                name.push(ending);
-                Source::Path(name.into())
-            }
-            Source::Url(url) => {
-                Source::Url(with_last_segment(url, |name| format!("{name}{ending}")))
-            }
-        }
-    }
-
-    /// Whether it is a URL that may hold what others should not see: a user, a password, or
-    /// anything behind `?`.
-    pub fn may_hold_secrets(&self) -> bool {
-        let Source::Url(text) = self else {
-            return false;
-        };
-        let holds = |url: Url| {
-            !url.username().is_empty() || url.password().is_some() || url.query().is_some()
-        };
-        Url::parse(text).map_or(true, holds)
-    }
-}
-
-fn with_last_segment(text: &str, change: impl Fn(&str) -> String) -> String {
-    // It was parsed when it was read.
-    let Ok(mut url) = Url::parse(text) else {
-        return text.to_owned();
-    };
-    let (directory, name) = url.path().rsplit_once('/').unwrap_or(("", url.path()));
-    let path = format!("{directory}/{}", change(name));
-    url.set_path(&path);
-    url.to_string()
 }
 
 /// Reads the table; templates in it know the `version`.
@@ -419,38 +361,6 @@ fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
         }
         .into()
     })
-}
-
-/// A path as found from the playbook, or a URL.
-pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
-    let Some((scheme, _)) = text.split_once("://") else {
-        let node = Node {
-            place: node.place.clone(),
-            value: Value::String(text.to_owned()),
-        };
-        return beside(dir, &node).map(Source::Path);
-    };
-    let wrong = |why: String| {
-        Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"")
-    };
-    match scheme {
-        "http" | "https" => {}
-        "s3" if cfg!(feature = "s3") => {}
-        "s3" => {
-            return Err(
-                Fault::new("is an s3 URL, and this ship was built without s3")
-                    .help(
-                        "build it with `cargo build --release --features s3`, or give an https URL",
-                    )
-                    .into(),
-            );
-        }
-        _ => return Err(wrong(format!("cannot be fetched by {}", quoted(scheme))).into()),
-    }
-    match Url::parse(text) {
-        Ok(_) => Ok(Source::Url(text.to_owned())),
-        Err(why) => Err(wrong(format!("is no URL: {why}")).into()),
-    }
 }
 
 /// What belongs to a source: a name beside it, a path as found from the playbook (it has a `/`), or

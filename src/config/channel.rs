@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::analysis::pointer;
-use super::artifact::{Source, source};
 use super::fields::{Fields, Sink};
 use super::inventory::beside;
 use super::names;
 use super::template::regions;
 use super::tree::{Node, Value};
 use super::value::{Fault, Faults, line};
+use crate::config::source::{Source, source};
 
 /// Where the version is found that a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

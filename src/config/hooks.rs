@@ -6,10 +6,11 @@ use crate::core::release::hook::{Hook, HookPoint, HookSite};
 
 use super::command::command;
 use super::fields::Fields;
-use super::playbook::{Templates, place_within};
 use super::template::render_version;
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, positive_duration};
+use crate::config::templates::Templates;
+use crate::config::templates::place_within;
 
 /// How one begins.
 pub(super) const EXAMPLE: &str =

@@ -6,9 +6,9 @@ use crate::core::release::{Liveness, LivenessCheck};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
-use super::playbook::Templates;
 use super::value::{duration, positive_duration, times};
 use super::ways::{self, Way};
+use crate::config::templates::Templates;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(1);

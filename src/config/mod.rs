@@ -29,7 +29,9 @@ mod readiness;
 mod rollout;
 mod secrets;
 mod service;
+mod source;
 mod template;
+mod templates;
 mod traffic;
 mod tree;
 mod unattended;
@@ -41,9 +43,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use crate::config::service::ServiceConfig;
 pub use artifact::{
-    ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Source, Sums,
+    ArtifactConfig, ArtifactPlaces, Fetch, MinisignKey, SignatureConfig, Signer, Sums,
 };
 pub use channel::{Channel, check_version};
 pub(crate) use definition::hex;
@@ -56,7 +57,10 @@ pub use notify::{
 pub use overrides::Overrides;
 pub use playbook::Playbook;
 pub use rollout::RolloutConfig;
-pub use secrets::{Secrets, SecretsConfig, read_secrets};
+pub use secrets::{Secrets, read_secrets};
+pub use service::SecretsConfig;
+pub use service::ServiceConfig;
+pub use source::Source;
 pub use template::{SlotVars, render, uses};
 pub use traffic::{
     AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig,

@@ -24,13 +24,15 @@ use super::notify::{self, MetricsConfig, NotifyConfig};
 use super::probe;
 use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
-use super::secrets::SecretsConfig;
-use super::template::{SlotVars, TemplateFault, regions, render_slot, uses};
+use super::template::{SlotVars, render_slot, uses};
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
 use super::value::{Located, choice, located, positive_duration};
+use crate::config::service::SecretsConfig;
 use crate::config::service::ServiceConfig;
+use crate::config::templates::Templates;
+use crate::config::templates::place_within;
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -89,20 +91,6 @@ impl Playbook {
             .iter()
             .filter_map(|notify| notify.command.as_deref());
         hooks.chain(analyses).chain(notify)
-    }
-}
-
-/// The templates over a slot, each with the place of the text that it was written in.
-#[derive(Default)]
-pub(super) struct Templates(Vec<Located<String>>);
-
-impl Templates {
-    pub(super) fn extend(&mut self, place: Option<Place>, templates: &[String]) {
-        let Some(place) = place else { return };
-        self.0.extend(templates.iter().map(|value| Located {
-            value: value.clone(),
-            place: place.clone(),
-        }));
     }
 }
 
@@ -348,21 +336,6 @@ fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<Stri
     }
 }
 
-/// The wrong word within a template, where it can be found there.
-pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
-    let text = place.text();
-    let Some(word) = &fault.word else {
-        return place.clone();
-    };
-    regions(text)
-        .into_iter()
-        .find_map(|region| {
-            let start = region.start + text.get(region)?.find(word.as_str())?;
-            Some(place.part(&(start..start + word.len())))
-        })
-        .unwrap_or_else(|| place.clone())
-}
-
 impl Draft {
     /// What can be checked only with the inventory at hand.
     pub(super) fn checked_against(
@@ -419,7 +392,7 @@ impl Draft {
             .iter()
             .filter(|host| seen.insert(&host.labels))
             .collect();
-        for template in &self.templates.0 {
+        for template in self.templates.iter() {
             let hosts = if uses(&template.value, "labels") {
                 differing.len()
             } else {

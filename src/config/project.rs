@@ -1,8 +1,8 @@
 //! An inventory with its playbook.
 
-use crate::config::Inventory;
-use crate::config::Playbook;
-use crate::config::WebhookUrl;
+use crate::config::inventory::Inventory;
+use crate::config::notify::WebhookUrl;
+use crate::config::playbook::Playbook;
 use std::path::{Path, PathBuf};
 
 /// An inventory and its playbook, checked: what they describe can be tried.

@@ -6,10 +6,10 @@ use crate::core::release::{Check, Readiness, Via};
 
 use super::diagnostic::Place;
 use super::fields::{Fields, Sink};
-use super::playbook::Templates;
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, duration, number, positive_duration, string, times};
 use super::ways::{self, Way};
+use crate::config::templates::Templates;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -10,15 +10,6 @@ use super::names::{VARIABLE, check_variable_value};
 use super::value::Located;
 use crate::config::service::ServiceConfig;
 
-/// Where a service's secrets are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretsConfig {
-    /// A file of `KEY=VALUE` lines, as found from the playbook.
-    pub env_file: Option<Located<PathBuf>>,
-    /// Variables to take from the environment of the control machine.
-    pub names: Vec<Located<String>>,
-}
-
 /// The values themselves, by variable. They cannot be printed or serialized.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);

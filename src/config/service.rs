@@ -1,9 +1,10 @@
 //! The playbook's `[service]`.
 
-use crate::config::secrets::SecretsConfig;
+use crate::config::value::Located;
 use crate::core::ids::Port;
 use crate::core::release::Driver;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What runs.
@@ -25,4 +26,13 @@ pub struct ServiceConfig {
     pub stop_timeout: Duration,
     /// Where its secrets are.
     pub secrets: SecretsConfig,
+}
+
+/// Where a service's secrets are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretsConfig {
+    /// A file of `KEY=VALUE` lines, as found from the playbook.
+    pub env_file: Option<Located<PathBuf>>,
+    /// Variables to take from the environment of the control machine.
+    pub names: Vec<Located<String>>,
 }

@@ -10,11 +10,11 @@ use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::inventory::Inventory;
 use super::names;
-use super::playbook::Templates;
 use super::template::{SlotVars, render};
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, line, number, positive_duration};
 use crate::config::service::ServiceConfig;
+use crate::config::templates::Templates;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const SERVER: &str = "{{ host }}-{{ port }}";

@@ -3,9 +3,9 @@
 use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
-use super::playbook::Templates;
 use super::tree::Node;
 use super::value::{Fault, Faults, boolean, line};
+use crate::config::templates::Templates;
 
 /// A way to ask.
 pub(super) enum Way {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use super::WebhookUrl;
+use crate::config::notify::WebhookUrl;
 use crate::config::project::Project;
 
 /// By which a ship that a hook calls goes on under the lease of the ship that called the hook.

@@ -4,9 +4,9 @@ use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
 use crate::core::time::Time;
-use crate::report::Glyphs;
-use crate::report::Versions;
 use crate::report::clock::Clock;
+use crate::report::text::Glyphs;
+use crate::report::text::Versions;
 
 /// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
 /// know from it what the others are about.

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::balancer::Turn;
-use super::quote::quote_all;
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, whole_seconds};
 use crate::core::ids::Slot;
+use crate::script::quote::quote_all;
 
 /// How long a command that acts may take.
 const ACT_WAIT: Duration = Duration::from_secs(20);

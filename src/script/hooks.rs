@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::quote::{quote, quote_all};
 use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
-use super::start::{Launch, enter_release};
 pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::{Hook, HookPoint};
+use crate::script::quote::{quote, quote_all};
+use crate::script::start::{Launch, enter_release};
 
 /// Of what a command says, so much is kept.
 pub(super) const SAID_BYTES: usize = 16 << 10;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::quote::quote_all;
 use super::site::{SERVICE_PATH, Site, Text, centiseconds, whole_seconds};
-use super::start::{Launch, enter_release};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
+use crate::script::quote::quote_all;
+use crate::script::start::{Launch, enter_release};
 
 /// How long the script waits for the lock: two slots may have something to say at the same moment,
 /// but whoever holds it for longer is ship at work.
@@ -118,7 +118,7 @@ mod tests {
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
     use crate::core::release::Driver;
-    use crate::script::SlotHooks;
+    use crate::script::hooks::SlotHooks;
 
     fn launch(check: LivenessCheck) -> Launch {
         Launch {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_question_takes_no_room_on_the_command_line() {
         let launch = launch(LivenessCheck::Command(vec!["word".repeat(1 << 16)]));
-        let start = super::super::start::start(&site(), &launch);
+        let start = crate::script::start::start(&site(), &launch);
         assert!(start.text.len() < 48 << 10, "{}", start.text.len());
         assert!(start.input.head.len() > 1 << 16);
     }

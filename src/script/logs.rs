@@ -215,7 +215,7 @@ fn text_of(message: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::script::logs::*;
 
     fn said(line: &str) -> Said {
         match read_log_line(line) {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::balancer::Turn;
-use super::quote::quote_all;
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, centiseconds};
 use crate::core::ids::Slot;
+use crate::script::quote::quote_all;
 
 /// How long nginx may take to have new workers after it was told to reload.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);

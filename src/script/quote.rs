@@ -17,7 +17,7 @@ pub(super) fn quote_all(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::script::quote::*;
 
     #[test]
     fn a_quote_within_quotes_stays_a_quote() {

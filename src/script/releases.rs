@@ -63,7 +63,7 @@ pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::script::releases::*;
 
     #[test]
     fn releases_are_read_with_their_marks() {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::decode;
-use super::check::Facts;
 use super::reply::{End, Unreadable};
 use super::runs::{Errands, Runs};
 use crate::core::fleet::health::Health;
@@ -14,6 +13,7 @@ use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use crate::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::time::Time;
+use crate::script::check::Facts;
 
 /// The first line: the version of this language.
 pub(super) const BEGINNING: &str = "ship=1";

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds,
 };
-use super::start::NUMBER_WAIT;
-use super::stop::Halt;
 use super::systemd::exec_word;
 use crate::core::ids::Port;
+use crate::script::start::NUMBER_WAIT;
+use crate::script::stop::Halt;
 
 /// How long it waits for the lock, and for systemd to start the process. It is tried again after
 /// that.
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch, InstanceId};
-    use crate::script::stop;
+    use crate::script::stop::stop;
 
     fn site() -> Site {
         Site {

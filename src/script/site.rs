@@ -8,11 +8,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::address::loopback_forms;
-use super::quote::quote;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
+use crate::script::quote::quote;
 
 /// A service's place on one host, and in whose name orders are given.
 #[derive(Clone, Debug)]

@@ -133,7 +133,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::script::stage::*;
 
     #[test]
     fn a_single_file_never_leaves_its_directory() {

@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::env_file::env_file;
 use super::hooks::{self, SlotHooks, hook_time};
 use super::liveness;
-use super::quote::{quote, quote_all};
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
     line_count, one_line, whole_seconds,
 };
-use super::stop::{KILL_WAIT, systemd_wait};
 use super::systemd::unit;
 use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::hook::HookPoint;
 use crate::core::release::{Driver, Liveness};
+use crate::script::quote::{quote, quote_all};
+use crate::script::stop::{KILL_WAIT, systemd_wait};
 
 /// How long systemd may take at least to start a process.
 const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);

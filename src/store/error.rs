@@ -1,6 +1,6 @@
 //! Why the state cannot be used.
 
-use crate::store::Holder;
+use crate::store::lease::Holder;
 use crate::store::locks;
 use crate::trust::Untrusted;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use super::lanes::{Bar, Lane, Phase, ticks};
 use crate::core::ids::ReleaseId;
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
-use crate::report::Clock;
+use crate::report::clock::Clock;
 
 /// Fleets of more hosts are drawn in thin lanes, and those in which something went wrong once more,
 /// at full height.

@@ -11,10 +11,11 @@ use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
+use crate::report::clock::Clock;
 use crate::report::course::Course;
+use crate::report::loss;
 use crate::report::retold::Retold;
 use crate::report::story::{Told, Weight};
-use crate::report::{Clock, loss};
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;

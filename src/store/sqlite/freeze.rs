@@ -4,9 +4,9 @@ use rusqlite::params;
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::time::Time;
-use crate::store::Freeze;
 use crate::store::contract::Subject;
 use crate::store::error::StoreError;
+use crate::store::freeze::Freeze;
 
 impl Sqlite {
     /// The freeze that was asked for last, if it was not ended by `ship thaw`; it may be over.

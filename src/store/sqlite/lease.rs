@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::{Sqlite, signed, unsigned};
 use crate::core::ids::Epoch;
 use crate::core::time::Time;
-use crate::store::Holder;
 use crate::store::contract::Subject;
 use crate::store::error::StoreError;
+use crate::store::lease::Holder;
 
 impl Sqlite {
     /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A

@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 
 use self::schema::{SCHEMA_VERSION, migrate};
 use super::lease::Holder;
-use super::{Access, Place};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
@@ -28,6 +27,7 @@ use crate::store::contract::{
     KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Store, Subject,
 };
 use crate::store::error::StoreError;
+use crate::store::place::{Access, Place};
 use crate::trust;
 
 /// How long to wait for another process that writes.

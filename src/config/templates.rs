@@ -1,0 +1,38 @@
+//! The templates of a playbook, kept until its hosts are known.
+
+use crate::config::diagnostic::Place;
+use crate::config::template::{TemplateFault, regions};
+use crate::config::value::Located;
+
+/// The templates over a slot, each with the place of the text that it was written in.
+#[derive(Default)]
+pub(super) struct Templates(Vec<Located<String>>);
+
+impl Templates {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Located<String>> {
+        self.0.iter()
+    }
+
+    pub(super) fn extend(&mut self, place: Option<Place>, templates: &[String]) {
+        let Some(place) = place else { return };
+        self.0.extend(templates.iter().map(|value| Located {
+            value: value.clone(),
+            place: place.clone(),
+        }));
+    }
+}
+
+/// The wrong word within a template, where it can be found there.
+pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
+    let text = place.text();
+    let Some(word) = &fault.word else {
+        return place.clone();
+    };
+    regions(text)
+        .into_iter()
+        .find_map(|region| {
+            let start = region.start + text.get(region)?.find(word.as_str())?;
+            Some(place.part(&(start..start + word.len())))
+        })
+        .unwrap_or_else(|| place.clone())
+}
