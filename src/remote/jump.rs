@@ -14,18 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::Target;
 use super::error::ConnectError;
 use super::login::{Login, address_options};
-use super::master::{self, Master};
+use super::master::{self};
 use super::refusal::Refusal;
 use super::settings::{Settings, mention_a_proxy, ssh};
 use crate::core::ids::HostId;
-use crate::script::quote::quote;
+use crate::remote::master::Hop;
+use crate::remote::target::Target;
 
 /// How many hosts share a login. Each costs its ssh process three open files, and that may have
 /// 1024 by default.
@@ -87,17 +86,6 @@ struct Approach {
 struct Logins {
     open: Vec<Arc<Hop>>,
     failure: Option<(Instant, ConnectError)>,
-}
-
-/// A login at a jump host.
-#[derive(Debug)]
-pub(super) struct Hop {
-    name: String,
-    master: Master,
-    /// Keeps the master for as long as this process is.
-    _leash: UnixStream,
-    /// The login that it goes through itself.
-    _via: Option<Arc<Hop>>,
 }
 
 impl Jump {
@@ -362,61 +350,6 @@ impl Gate {
     async fn close(&self) {
         let open = std::mem::take(&mut self.logins.lock().await.open);
         join_all(open.iter().map(|hop| master::exit(&hop.master))).await;
-    }
-}
-
-impl Hop {
-    async fn make(
-        name: String,
-        via: Option<Arc<Hop>>,
-        login: &Login,
-        dir: &Path,
-    ) -> Result<Self, ConnectError> {
-        let master = Master::start(login, via.as_deref(), dir).await?;
-        let leash = master.leash(login).await?;
-        Ok(Self {
-            name,
-            master,
-            _leash: leash,
-            _via: via,
-        })
-    }
-
-    /// For messages.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether its master still takes orders.
-    pub(super) async fn is_alive(&self) -> bool {
-        UnixStream::connect(self.master.socket()).await.is_ok()
-    }
-
-    /// The setting by which another login goes through this one. Without its master it leads
-    /// nowhere: never past the jump host.
-    pub(super) fn proxy_command(&self) -> String {
-        let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
-        format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
-    }
-
-    /// How much it has said until now.
-    pub(super) fn mark(&self) -> usize {
-        self.master.log().len()
-    }
-
-    /// Why the jump host could not reach a host since then. Only where there is one reason: which
-    /// host a line is about, it does not say. A line as ssh writes it.
-    pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
-        let log = self.master.log();
-        let mut reasons = log
-            .get(mark..)?
-            .lines()
-            .filter_map(|line| line.split_once(": open failed: "))
-            .map(|(_, why)| why);
-        let reason = reasons.next()?.trim();
-        reasons
-            .all(|other| other.trim() == reason)
-            .then(|| format!("open failed: {reason}\r\n"))
     }
 }
 

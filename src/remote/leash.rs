@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::Failure;
+use super::group;
 use super::pipes::{Capture, Feed, Talk};
-use super::{Input, Output, group};
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
+use crate::remote::command::{Input, Output};
 
 /// Runs the words that follow; when standard input ends before they do, because nobody is there any
 /// more, all of the process group is ended. Nothing of the watch keeps the streams open.

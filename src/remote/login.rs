@@ -4,10 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use super::Target;
 use super::error::{Attempt, ConnectError};
 use super::refusal::Refusal;
 use crate::core::ids::HostId;
+use crate::remote::target::Target;
 use crate::script::quote::quote;
 
 /// A login for the sake of a host: at the host itself, or at a jump host on the way there.
@@ -150,7 +150,7 @@ fn place(target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::Transport;
+    use crate::remote::target::Transport;
 
     fn login() -> Login {
         Login::at(&Target {

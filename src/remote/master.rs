@@ -19,13 +19,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ConnectError;
 use super::group;
-use super::jump::Hop;
+
 use super::login::Login;
 use super::refusal::Refusal;
 use super::settings::ssh;
 use super::words::clean;
 use crate::core::time::Human;
 use crate::script::quote::quote;
+use std::sync::Arc;
 
 /// All tries together may take so many times the timeout of one.
 const TIMEOUTS_IN_ALL: u32 = 3;
@@ -268,6 +269,72 @@ async fn is_open(via: Option<&Hop>) -> bool {
     match via {
         Some(hop) => hop.is_alive().await,
         None => true,
+    }
+}
+
+/// A login at a jump host.
+#[derive(Debug)]
+pub(super) struct Hop {
+    name: String,
+    pub(super) master: Master,
+    /// Keeps the master for as long as this process is.
+    _leash: UnixStream,
+    /// The login that it goes through itself.
+    _via: Option<Arc<Hop>>,
+}
+
+impl Hop {
+    pub(super) async fn make(
+        name: String,
+        via: Option<Arc<Hop>>,
+        login: &Login,
+        dir: &Path,
+    ) -> Result<Self, ConnectError> {
+        let master = Master::start(login, via.as_deref(), dir).await?;
+        let leash = master.leash(login).await?;
+        Ok(Self {
+            name,
+            master,
+            _leash: leash,
+            _via: via,
+        })
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its master still takes orders.
+    pub(super) async fn is_alive(&self) -> bool {
+        UnixStream::connect(self.master.socket()).await.is_ok()
+    }
+
+    /// The setting by which another login goes through this one. Without its master it leads
+    /// nowhere: never past the jump host.
+    pub(super) fn proxy_command(&self) -> String {
+        let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
+        format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
+    }
+
+    /// How much it has said until now.
+    pub(super) fn mark(&self) -> usize {
+        self.master.log().len()
+    }
+
+    /// Why the jump host could not reach a host since then. Only where there is one reason: which
+    /// host a line is about, it does not say. A line as ssh writes it.
+    pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
+        let log = self.master.log();
+        let mut reasons = log
+            .get(mark..)?
+            .lines()
+            .filter_map(|line| line.split_once(": open failed: "))
+            .map(|(_, why)| why);
+        let reason = reasons.next()?.trim();
+        reasons
+            .all(|other| other.trim() == reason)
+            .then(|| format!("open failed: {reason}\r\n"))
     }
 }
 

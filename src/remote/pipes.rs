@@ -6,9 +6,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::mpsc;
 
 use super::error::Failure;
+use super::live;
 use super::opening::Opening;
 use super::words::clean;
-use super::{Output, live};
+use crate::remote::command::Output;
 
 /// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill
 /// the memory.
@@ -167,7 +168,7 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
         .find(|line| !line.is_empty())
 }
 
-/// A script and its [`Input`](super::Input), ready to be sent: a file that cannot be read is
+/// A script and its [`Input`](crate::remote::command::Input), ready to be sent: a file that cannot be read is
 /// noticed before the script begins.
 #[derive(Debug)]
 pub(super) struct Feed<'a> {
@@ -177,7 +178,10 @@ pub(super) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) async fn open(script: &'a [u8], input: &'a super::Input) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        script: &'a [u8],
+        input: &'a crate::remote::command::Input,
+    ) -> Result<Self, Failure> {
         let file = match &input.file {
             None => None,
             Some(path) => match tokio::fs::File::open(path).await {

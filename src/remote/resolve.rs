@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use super::login::address_options;
 use super::settings::Settings;
-use super::{Target, Transport};
 use crate::core::fleet::health::{LINK_LOCAL, UNRESOLVED};
+use crate::remote::target::{Target, Transport};
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 

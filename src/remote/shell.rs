@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::error::RunError;
 use super::opening::{Opening, SCRIPT_MARK, SHELL_MARK};
 use super::words::clean;
-use super::{Output, Place};
+use crate::remote::command::Output;
+use crate::remote::target::Place;
 use crate::script::quote::quote;
 
 /// After the deadline's TERM, how long until KILL.

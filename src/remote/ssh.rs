@@ -13,12 +13,12 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectError, Failure};
-use super::jump::Hop;
 use super::login::Login;
 use super::master::{self, Master};
 use super::pipes::Talk;
 use super::shell;
 use super::words::clean;
+use crate::remote::master::Hop;
 
 /// How long ssh on this machine may take for what it does without asking the host.
 const ORDER_DEADLINE: Duration = Duration::from_secs(3);

@@ -1,10 +1,12 @@
 //! What scripts that tell a balancer have in common: what it is to do with a slot, and what it
 //! says.
 
-use super::reply::{End, Unreadable};
-use super::report::{BEGINNING, end, epoch, number, wrong};
+use super::report::BEGINNING;
 use crate::core::fleet::traffic::{Gate, Server, View};
 use crate::core::ids::Slot;
+use crate::script::end::End;
+use crate::script::number::{end, epoch, number, wrong};
+use crate::script::unreadable::Unreadable;
 
 /// What a balancer is to do with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::liveness::askers;
-use super::reply::Unreadable;
 use super::report::Report;
 use super::site::{Input, Script, Site, Text, WORK, driver_word};
 use crate::core::fleet::Observation;
 use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
+use crate::script::facts::Facts;
+use crate::script::unreadable::Unreadable;
 
 /// What every script needs, besides sh.
 const TOOLS: &[&str] = &[
@@ -33,21 +34,6 @@ const TOOLS: &[&str] = &[
     "timeout",
     "wc",
 ];
-
-/// What was found on a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Programs that are needed and not there.
-    pub missing: Vec<String>,
-    /// Who runs the scripts; the systemd driver needs `root`.
-    pub user: String,
-    /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
-    pub systemd: Option<String>,
-    /// What else would make a deploy fail.
-    pub problems: Vec<String>,
-    /// What may go wrong one day.
-    pub warnings: Vec<String>,
-}
 
 /// What a service asks of its hosts.
 #[derive(Clone, Copy, Debug)]

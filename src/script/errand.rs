@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::env_file::env_file;
 use super::hooks::{END, exports};
-use super::reply::{End, Unreadable};
 use super::report::Report;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line,
@@ -16,8 +15,10 @@ use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
 use crate::core::release::hook::{Run, RunEnd};
 use crate::core::time::Time;
+use crate::script::end::End;
+use crate::script::launch::enter_with;
 use crate::script::quote::quote_all;
-use crate::script::start::enter_with;
+use crate::script::unreadable::Unreadable;
 
 /// What to run, with all templates filled in.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
 pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::{Hook, HookPoint};
+use crate::script::launch::SlotHooks;
+use crate::script::launch::{Launch, enter_release};
 use crate::script::quote::{quote, quote_all};
-use crate::script::start::{Launch, enter_release};
 
 /// Of what a command says, so much is kept.
 pub(super) const SAID_BYTES: usize = 16 << 10;
@@ -22,15 +23,6 @@ const POINTS: [HookPoint; 4] = [
     HookPoint::BeforeStop,
     HookPoint::AfterStop,
 ];
-
-/// The hooks of an instance, with all templates filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SlotHooks {
-    /// Those of the four points of a slot, in their order.
-    pub hooks: Vec<Hook>,
-    /// What they find in their environment besides the instance's own; it goes over that.
-    pub env: BTreeMap<String, String>,
-}
 
 /// How long a host may be at the hooks of these points.
 pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::site::{SERVICE_PATH, Site, Text, centiseconds, whole_seconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
+use crate::script::launch::{Launch, enter_release};
 use crate::script::quote::quote_all;
-use crate::script::start::{Launch, enter_release};
 
 /// How long the script waits for the lock: two slots may have something to say at the same moment,
 /// but whoever holds it for longer is ship at work.
@@ -118,7 +118,7 @@ mod tests {
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
     use crate::core::release::Driver;
-    use crate::script::hooks::SlotHooks;
+    use crate::script::launch::SlotHooks;
 
     fn launch(check: LivenessCheck) -> Launch {
         Launch {

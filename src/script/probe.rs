@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::reply::Unreadable;
 use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK, whole_seconds};
 use crate::core::ids::{Port, ReleaseId};
 use crate::core::release::Driver;
+use crate::script::launch::enter_release;
 use crate::script::quote::quote_all;
-use crate::script::start::enter_release;
+use crate::script::unreadable::Unreadable;
 
 /// What to ask, with all templates filled in.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! What a host keeps of its releases: their whole definitions, and which of them were proven
 //! healthy.
 
-use super::reply::Unreadable;
-use super::report::{digest, number, wrong};
 use super::site::{Input, Script, Site, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
+use crate::script::number::{digest, number, wrong};
+use crate::script::unreadable::Unreadable;
 
 /// A release as a host keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::decode;
-use super::reply::{End, Unreadable};
 use super::runs::{Errands, Runs};
 use crate::core::fleet::health::Health;
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
-use crate::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::time::Time;
-use crate::script::check::Facts;
+use crate::script::end::End;
+use crate::script::facts::Facts;
+use crate::script::number::{digest, end, epoch, missing, number, seconds, wrong};
+use crate::script::unreadable::Unreadable;
 
 /// The first line: the version of this language.
 pub(super) const BEGINNING: &str = "ship=1";
@@ -319,24 +321,6 @@ fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
     }
 }
 
-pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
-    let (word, text) = value.split_once(' ').unwrap_or((value, ""));
-    match word {
-        "done" => Ok(End::Done),
-        "failed" => Ok(End::Failed(text.to_owned())),
-        "fenced" => Ok(End::Fenced {
-            seen: epoch(line, text)?,
-        }),
-        "late" => Ok(End::Late {
-            taken: ActionId(number(line, text)?),
-        }),
-        "busy" => Ok(End::LockBusy {
-            holder: text.to_owned(),
-        }),
-        _ => Err(wrong(line, "is no end")),
-    }
-}
-
 /// Takes in one line of the record of who deployed last. A later version may have more to say, and
 /// a record that makes no sense is as good as none.
 fn owner(owner: &mut Owner, line: &str) {
@@ -354,54 +338,4 @@ fn owner(owner: &mut Owner, line: &str) {
         "at" => owner.at = Time(value.parse().unwrap_or_default()),
         _ => {}
     }
-}
-
-/// A fencing number, after which there are others: the next is made of the largest that was seen.
-pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
-    const EPOCH_MAX: u64 = 1 << 62;
-    let epoch = number(line, value)?;
-    if epoch < EPOCH_MAX {
-        Ok(Epoch(epoch))
-    } else {
-        Err(wrong(line, "holds a number that is too large"))
-    }
-}
-
-/// Seconds with a fraction, as in `/proc/uptime`.
-fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
-    let parsed = value
-        .parse::<f64>()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    parsed.ok_or_else(|| wrong(line, "is no time"))
-}
-
-pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
-    value
-        .parse()
-        .map_err(|_| wrong(line, "holds no number, or one that is too large"))
-}
-
-/// A digest may become a part of a path.
-pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
-    let is_digest = value.len() == 64
-        && value
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if is_digest {
-        Ok(ReleaseId::from(value))
-    } else {
-        Err(wrong(line, "holds no digest of 64 hex digits"))
-    }
-}
-
-pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
-    Unreadable::Line {
-        line: line.chars().filter(|c| !c.is_control()).take(200).collect(),
-        why: why.to_owned(),
-    }
-}
-
-fn missing(what: &str) -> Unreadable {
-    Unreadable::Missing(what.to_owned())
 }

@@ -8,8 +8,8 @@ use super::site::{
 };
 use super::systemd::exec_word;
 use crate::core::ids::Port;
-use crate::script::start::NUMBER_WAIT;
-use crate::script::stop::Halt;
+use crate::script::halt::Halt;
+use crate::script::launch::NUMBER_WAIT;
 
 /// How long it waits for the lock, and for systemd to start the process. It is tried again after
 /// that.

@@ -11,9 +11,9 @@
 use std::time::Duration;
 
 use super::hooks::SAID_LINES;
-use super::reply::Unreadable;
-use super::report::{number, wrong};
 use crate::core::release::hook::{HookPoint, HookRun, Run, RunEnd, STILL_RUNNING};
+use crate::script::number::{number, wrong};
+use crate::script::unreadable::Unreadable;
 
 /// A longer line is cut.
 const LINE_CHARS_MAX: usize = 2000;

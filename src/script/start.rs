@@ -1,63 +1,23 @@
 //! Starting an instance.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::env_file::env_file;
-use super::hooks::{self, SlotHooks, hook_time};
+use super::hooks::{self, hook_time};
 use super::liveness;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
     line_count, one_line, whole_seconds,
 };
 use super::systemd::unit;
-use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::release::Driver;
 use crate::core::release::hook::HookPoint;
-use crate::core::release::{Driver, Liveness};
+use crate::script::halt::{KILL_WAIT, systemd_wait};
+use crate::script::launch::{Launch, NUMBER_WAIT, enter_release};
 use crate::script::quote::{quote, quote_all};
-use crate::script::stop::{KILL_WAIT, systemd_wait};
 
 /// How long systemd may take at least to start a process.
 const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
-
-/// How long a process of the process driver may take until it has noted its number, beyond the time
-/// to settle: on a host that starts many things at once it is not its turn yet.
-pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
-
-/// What to start, with all templates filled in.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// The slot's port.
-    pub port: Port,
-    /// The instance's name.
-    pub instance: InstanceId,
-    /// What it runs. It has been staged.
-    pub release: ReleaseId,
-    /// For which revision.
-    pub revision: Revision,
-    /// Its version, for people.
-    pub version: String,
-    /// What supervises it.
-    pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
-    pub user: Option<String>,
-    /// The program and its arguments. Other users of the host can see them.
-    pub argv: Vec<String>,
-    /// Its environment, but for the release's secrets, which go over it.
-    pub env: BTreeMap<String, String>,
-    /// From TERM to KILL.
-    pub stop_timeout: Duration,
-    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing
-    /// again.
-    pub liveness: Option<Liveness>,
-    /// The user's commands at the points of its life.
-    pub hooks: SlotHooks,
-    /// How long its supervisor may take to start it.
-    pub patience: Duration,
-    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a
-    /// failure.
-    pub settle: Duration,
-}
 
 /// Starts an instance in an empty slot. Where it was already started, nothing is done.
 ///
@@ -180,18 +140,4 @@ fn run_process(site: &Site, launch: &Launch) -> String {
         enter_release(site, launch.port, &launch.release),
         quote_all(&launch.argv)
     )
-}
-
-/// Goes to a release's files and takes on the environment of the instance in a slot.
-pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
-    enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
-}
-
-/// Goes to a release's files and takes on the environment in a file, and the release's secrets.
-pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
-    let root = site.root();
-    let [app, secrets] =
-        ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
-    let env = quote(env);
-    format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
 }

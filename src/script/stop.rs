@@ -6,27 +6,7 @@ use super::restore;
 use super::site::{
     Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds,
 };
-use crate::core::ids::{InstanceId, Port};
-
-/// How long what was killed may take to be gone.
-pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
-
-/// What to stop.
-#[derive(Clone, Debug)]
-pub struct Halt {
-    /// The slot's port.
-    pub port: Port,
-    /// Exactly this instance: if another is there, nothing is stopped.
-    pub instance: InstanceId,
-    /// The stop timeout of the instance's release, which bounds how long the script may take. The
-    /// host itself goes by the timeout that it recorded when it started the instance.
-    pub stop_timeout: Duration,
-    /// How long its hooks may take together: what is left then is not run.
-    pub hooks: Duration,
-    /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where
-    /// it is not to.
-    pub restore_after: Option<Duration>,
-}
+use crate::script::halt::{Halt, KILL_WAIT, systemd_wait};
 
 /// Stops an instance with all its processes and empties its slot; its log stays. Where it is not,
 /// nothing is done.
@@ -67,12 +47,6 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
     };
     text.add(include_str!("sh/stop.sh"))
         .script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + halt.hooks + WORK)
-}
-
-/// What systemd may take to stop an instance: what it has killed it ends in time of its own, as
-/// long again.
-pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
-    stop_timeout * 2 + WORK
 }
 
 impl Text {

@@ -1,0 +1,16 @@
+//! What a host says about itself when it is checked.
+
+/// What was found on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Programs that are needed and not there.
+    pub missing: Vec<String>,
+    /// Who runs the scripts; the systemd driver needs `root`.
+    pub user: String,
+    /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
+    pub systemd: Option<String>,
+    /// What else would make a deploy fail.
+    pub problems: Vec<String>,
+    /// What may go wrong one day.
+    pub warnings: Vec<String>,
+}

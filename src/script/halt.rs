@@ -1,0 +1,31 @@
+//! What a stop ends, and how long that may take.
+
+use crate::core::ids::{InstanceId, Port};
+use crate::script::site::WORK;
+use std::time::Duration;
+
+/// How long what was killed may take to be gone.
+pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// What to stop.
+#[derive(Clone, Debug)]
+pub struct Halt {
+    /// The slot's port.
+    pub port: Port,
+    /// Exactly this instance: if another is there, nothing is stopped.
+    pub instance: InstanceId,
+    /// The stop timeout of the instance's release, which bounds how long the script may take. The
+    /// host itself goes by the timeout that it recorded when it started the instance.
+    pub stop_timeout: Duration,
+    /// How long its hooks may take together: what is left then is not run.
+    pub hooks: Duration,
+    /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where
+    /// it is not to.
+    pub restore_after: Option<Duration>,
+}
+
+/// What systemd may take to stop an instance: what it has killed it ends in time of its own, as
+/// long again.
+pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
+    stop_timeout * 2 + WORK
+}

@@ -1,0 +1,72 @@
+//! What a start makes: an instance in its slot.
+
+use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::release::{Driver, Liveness};
+
+use crate::core::release::hook::Hook;
+use crate::script::quote::quote;
+use crate::script::site::Site;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a process of the process driver may take until it has noted its number, beyond the time
+/// to settle: on a host that starts many things at once it is not its turn yet.
+pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
+
+/// What to start, with all templates filled in.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The slot's port.
+    pub port: Port,
+    /// The instance's name.
+    pub instance: InstanceId,
+    /// What it runs. It has been staged.
+    pub release: ReleaseId,
+    /// For which revision.
+    pub revision: Revision,
+    /// Its version, for people.
+    pub version: String,
+    /// What supervises it.
+    pub driver: Driver,
+    /// The user that it runs as; `None` for the driver's default.
+    pub user: Option<String>,
+    /// The program and its arguments. Other users of the host can see them.
+    pub argv: Vec<String>,
+    /// Its environment, but for the release's secrets, which go over it.
+    pub env: BTreeMap<String, String>,
+    /// From TERM to KILL.
+    pub stop_timeout: Duration,
+    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing
+    /// again.
+    pub liveness: Option<Liveness>,
+    /// The user's commands at the points of its life.
+    pub hooks: SlotHooks,
+    /// How long its supervisor may take to start it.
+    pub patience: Duration,
+    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a
+    /// failure.
+    pub settle: Duration,
+}
+
+/// Goes to a release's files and takes on the environment of the instance in a slot.
+pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
+    enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
+}
+
+/// Goes to a release's files and takes on the environment in a file, and the release's secrets.
+pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
+    let root = site.root();
+    let [app, secrets] =
+        ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
+    let env = quote(env);
+    format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
+}
+
+/// The hooks of an instance, with all templates filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotHooks {
+    /// Those of the four points of a slot, in their order.
+    pub hooks: Vec<Hook>,
+    /// What they find in their environment besides the instance's own; it goes over that.
+    pub env: BTreeMap<String, String>,
+}

@@ -1,0 +1,74 @@
+//! Reads the values of single lines of a report.
+
+use crate::core::ids::{ActionId, Epoch, ReleaseId};
+use crate::script::end::End;
+use crate::script::unreadable::Unreadable;
+use std::time::Duration;
+
+pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
+    let (word, text) = value.split_once(' ').unwrap_or((value, ""));
+    match word {
+        "done" => Ok(End::Done),
+        "failed" => Ok(End::Failed(text.to_owned())),
+        "fenced" => Ok(End::Fenced {
+            seen: epoch(line, text)?,
+        }),
+        "late" => Ok(End::Late {
+            taken: ActionId(number(line, text)?),
+        }),
+        "busy" => Ok(End::LockBusy {
+            holder: text.to_owned(),
+        }),
+        _ => Err(wrong(line, "is no end")),
+    }
+}
+
+/// A fencing number, after which there are others: the next is made of the largest that was seen.
+pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
+    const EPOCH_MAX: u64 = 1 << 62;
+    let epoch = number(line, value)?;
+    if epoch < EPOCH_MAX {
+        Ok(Epoch(epoch))
+    } else {
+        Err(wrong(line, "holds a number that is too large"))
+    }
+}
+
+/// Seconds with a fraction, as in `/proc/uptime`.
+pub(super) fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
+    let parsed = value
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parsed.ok_or_else(|| wrong(line, "is no time"))
+}
+
+pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
+    value
+        .parse()
+        .map_err(|_| wrong(line, "holds no number, or one that is too large"))
+}
+
+/// A digest may become a part of a path.
+pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
+    let is_digest = value.len() == 64
+        && value
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest {
+        Ok(ReleaseId::from(value))
+    } else {
+        Err(wrong(line, "holds no digest of 64 hex digits"))
+    }
+}
+
+pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
+    Unreadable::Line {
+        line: line.chars().filter(|c| !c.is_control()).take(200).collect(),
+        why: why.to_owned(),
+    }
+}
+
+pub(super) fn missing(what: &str) -> Unreadable {
+    Unreadable::Missing(what.to_owned())
+}

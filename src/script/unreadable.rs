@@ -1,0 +1,31 @@
+//! A host answers what ship cannot read.
+
+use thiserror::Error;
+
+/// Why nobody knows what a script has done or seen. The host is to be observed again.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unreadable {
+    /// It printed nothing that could be the beginning.
+    #[error("the host's answer does not begin as ship's scripts do")]
+    NoBeginning,
+    /// The connection, or the script, broke off.
+    #[error("the host's answer breaks off before its end")]
+    NoEnd,
+    /// The host could not say what runs on it.
+    #[error("the host could not say what runs on it: {0}")]
+    Unseen(String),
+    /// Somebody else could change what ship runs there. Nothing was done.
+    #[error("{0}")]
+    Refused(String),
+    /// A line makes no sense.
+    #[error("the host's answer has a line that makes no sense: `{line}` {why}")]
+    Line {
+        /// The line.
+        line: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Something is not there that has to be.
+    #[error("the host's answer lacks {0}")]
+    Missing(String),
+}
