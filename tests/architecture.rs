@@ -101,7 +101,7 @@ fn imports(code: &str) -> Vec<&str> {
             let rest = &code[at + root.len()..];
             match rest.strip_prefix('{') {
                 Some(group) => {
-                    found.extend(group.split([',', '}']).map(|item| first_word(item.trim())))
+                    found.extend(group.split([',', '}']).map(|item| first_word(item.trim())));
                 }
                 None => found.push(first_word(rest)),
             }

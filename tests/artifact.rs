@@ -242,7 +242,7 @@ async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
     make("one", &["run", "lib/a", "lib/b", ".git/index"]);
     make("two", &["lib/b", ".ship/state", "run", "lib/a"]);
     let mode = |name: &str, mode| {
-        fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).unwrap();
     };
     mode("one/run", 0o700);
     mode("two/run", 0o775);

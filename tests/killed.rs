@@ -63,7 +63,7 @@ impl Before {
             (last.is_empty() && control_dirs().is_empty()).then_some(())
         };
         let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until("nothing is left", within, gone)
+            until("nothing is left", within, gone);
         }));
         assert!(said.is_ok(), "{last:#?} {:?}", control_dirs());
     }

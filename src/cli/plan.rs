@@ -166,7 +166,7 @@ fn text(
                 );
             }
             None if rollout.is_proven => {
-                out.push_str("if it fails: held, as this version was proven healthy before\n")
+                out.push_str("if it fails: held, as this version was proven healthy before\n");
             }
             None => out.push_str(
                 "if it fails: held, as there is no other revision proven healthy to go back to\n",

@@ -62,9 +62,9 @@ impl Watch {
                     looked + poll_interval::look_again_after(host, misses)
                 };
                 if at <= now {
-                    due.looks.push(id.clone())
+                    due.looks.push(id.clone());
                 } else {
-                    later(at)
+                    later(at);
                 }
             }
             if !host.is_reachable() {
@@ -111,9 +111,9 @@ impl Watch {
                 .get(&balancer)
                 .map_or(now, |viewed| *viewed + poll_interval::VIEW_AGAIN_AFTER);
             if at <= now {
-                due.views.push(balancer)
+                due.views.push(balancer);
             } else {
-                later(at)
+                later(at);
             }
         }
         self.viewing.extend(due.views.iter().cloned());

@@ -95,7 +95,7 @@ pub(super) async fn ask(
     while !is_enough(&body, wanted_body) {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())])
+                body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())]);
             }
             Ok(None) => break,
             Err(e) => return Verdict::Fail(format!("HTTP {status}, then {}", innermost(&e))),

@@ -97,7 +97,7 @@ impl Ssh {
             match command.spawn().await {
                 Ok(child) => return Ok(child),
                 Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => {
-                    sleep(PAUSE).await
+                    sleep(PAUSE).await;
                 }
                 Err(e) => return Err(self.lost(&e)),
             }

@@ -133,7 +133,7 @@ impl Draft {
             "process" => self.slot(line)?.process = Some(process(line, value)?),
             "main" => value.clone_into(&mut self.slot(line)?.main),
             "killed" => {
-                self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect()
+                self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect();
             }
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,

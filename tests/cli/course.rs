@@ -54,7 +54,7 @@ impl Course {
                     }
                 }
                 ("instance_ready", _) if ready.insert(text(&event["instance"])) => {
-                    course.step("ready", &event["slot"])
+                    course.step("ready", &event["slot"]);
                 }
                 ("instance_not_ready", _) => {
                     ready.remove(&text(&event["instance"]));

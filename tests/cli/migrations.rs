@@ -117,7 +117,7 @@ fn asked_all_the_while(project: &Project, act: impl FnOnce()) -> (usize, Vec<Str
                         Ok(answer) if answer == "well" => well += 1,
                         Ok(answer) => ill.push(format!("{place}: {answer}")),
                         Err(status) if status.starts_with("HTTP/") => {
-                            ill.push(format!("{place}: {status}"))
+                            ill.push(format!("{place}: {status}"));
                         }
                         // Where nobody listens, or one is just going, nothing was asked.
                         Err(_) => {}

@@ -121,7 +121,7 @@ impl Night {
         let id = self.order(Action::Start { slot, release }, Some(&name));
         self.then(120, Event::ActionDone { id });
         self.count(|counts| {
-            (counts.updated, counts.total) = (counts.updated + 1, counts.total + 1)
+            (counts.updated, counts.total) = (counts.updated + 1, counts.total + 1);
         });
     }
 

@@ -142,7 +142,7 @@ fn scaled(setup: crate::scenario::Setup, shares: [(&str, u32); 2]) -> Story {
         start.scaling = Some(Scaling {
             shares,
             then: Box::new(then),
-        })
+        });
     })
 }
 

@@ -24,7 +24,7 @@ fn loses(it: &mut Story, failures: u64) {
             Answer::Lost {
                 why: "connection reset".into(),
             },
-        )
+        );
     });
     it.record(Event::Probed(tally.report()));
 }

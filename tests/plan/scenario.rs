@@ -327,7 +327,7 @@ impl Story {
                 host.releases.insert(release.clone());
             }
             Action::Prune { releases, .. } => {
-                host.releases.retain(|release| !releases.contains(release))
+                host.releases.retain(|release| !releases.contains(release));
             }
             Action::Stop {
                 slot,

@@ -145,7 +145,7 @@ fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_m
     let reply = read(&report().replacen(".boot=b", ".boot=a", 1)).expect("a report");
     match reply.observation.slots.get(&8081) {
         Some(Occupant::Instance(instance)) => {
-            assert_eq!(instance.started, Time(1_000_000 - 100_500))
+            assert_eq!(instance.started, Time(1_000_000 - 100_500));
         }
         other => panic!("{other:?}"),
     }

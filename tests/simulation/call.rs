@@ -585,7 +585,7 @@ impl Broken {
     fn spec(self, mut spec: Spec) -> Spec {
         match self {
             Broken::LowerFloor => {
-                spec.budget.unavailable = (spec.budget.unavailable + 1).min(spec.budget.replicas)
+                spec.budget.unavailable = (spec.budget.unavailable + 1).min(spec.budget.replicas);
             }
             Broken::HigherCeiling => spec.budget.surge += 1,
             Broken::NoSoak => spec.min_ready = Duration::ZERO,

@@ -475,7 +475,7 @@ impl Judge {
                 self.judge_start(order);
             }
             (Deed::Terminated, Action::Stop { instance, .. }) => {
-                self.judge_stop(order, instance, now)
+                self.judge_stop(order, instance, now);
             }
             (Deed::Pruned, Action::Prune { releases, .. }) => {
                 let runs = machine
@@ -767,7 +767,7 @@ impl Journal {
         }
         match event {
             Event::RolloutStarted(start) => {
-                (self.epoch, self.start) = (start.epoch, Some(start.clone()))
+                (self.epoch, self.start) = (start.epoch, Some(start.clone()));
             }
             Event::ActionStarted {
                 id,

@@ -116,7 +116,7 @@ impl Shelf for Memory {
             tables.lease = tables
                 .lease
                 .take()
-                .filter(|present| !is_same(present, &held))
+                .filter(|present| !is_same(present, &held));
         });
         Ok(())
     }

@@ -391,7 +391,7 @@ impl People {
             |_: &ReleaseId| quality.is_bad() && self.sim.scene.on_failure == OnFailure::RollBack;
         match (exit, &fallback) {
             (Exit::Done | Exit::NothingToDo, _) if quality.is_good() => {
-                self.must_run(&release_id(release), replicas)
+                self.must_run(&release_id(release), replicas);
             }
             (Exit::Done | Exit::NothingToDo, _) => {}
             (Exit::RolledBack, Some(back)) if !quality.is_good() => {

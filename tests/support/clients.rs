@@ -342,7 +342,7 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer>
         let field = read_line(connection)?.to_ascii_lowercase();
         match field.split_once(": ") {
             Some(("content-length", value)) => {
-                length = value.parse().map_err(|_| ErrorKind::InvalidData)?
+                length = value.parse().map_err(|_| ErrorKind::InvalidData)?;
             }
             Some(("connection", value)) => is_last = value == "close",
             Some(_) => {}

@@ -28,7 +28,7 @@ ExecStart=/usr/bin/python3 /srv/app/work.py
 fn hosts_restarted_one_after_the_other_break_requests() {
     world::with_hosts(|| {
         let counted = rolled("restarted one after the other", |fleet| {
-            fleet.hosts.iter().for_each(restart)
+            fleet.hosts.iter().for_each(restart);
         });
         assert!(
             !counted.failed.is_empty(),

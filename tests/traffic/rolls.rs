@@ -16,7 +16,7 @@ fn a_deploy_behind_haproxy_breaks_nothing_not_even_a_download() {
         haproxy.await_servers(3);
         let mut said = String::new();
         let rolled = Rolled::under_load(&haproxy, WITH_DOWNLOADS, |_| {
-            said = project.deploy("2").exits(0).stderr
+            said = project.deploy("2").exits(0).stderr;
         });
         println!("{said}\nship: {rolled}");
         rolled.counted.none_failed_of(1000);

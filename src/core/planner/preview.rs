@@ -150,7 +150,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                 Next::Wake(at)
                     if at > now && at < rollout.last_progress + spec.progress_deadline =>
                 {
-                    now = at
+                    now = at;
                 }
                 Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => break,
             }
@@ -228,7 +228,7 @@ fn perform(
                 host.releases.insert(release.clone());
             }
             Action::Prune { releases, .. } => {
-                host.releases.retain(|release| !releases.contains(release))
+                host.releases.retain(|release| !releases.contains(release));
             }
             Action::Start { slot, release } => {
                 running += 1;

@@ -90,9 +90,9 @@ pub fn retained(past: &[Past], current: Revision, limit: usize) -> BTreeSet<Revi
     let (mut brought_in, mut repeated): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
     for (at, entry) in in_order.iter().enumerate().rev() {
         if repeats(at) {
-            repeated.push(entry.revision)
+            repeated.push(entry.revision);
         } else {
-            brought_in.push(entry.revision)
+            brought_in.push(entry.revision);
         }
     }
     let mut kept = must_stay;

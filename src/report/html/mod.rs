@@ -102,7 +102,7 @@ fn cover(value: &mut serde_json::Value, veil: &Veil) {
         serde_json::Value::String(text) => *text = clean_indented(&veil.hide(text)),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| cover(item, veil)),
         serde_json::Value::Object(fields) => {
-            fields.values_mut().for_each(|field| cover(field, veil))
+            fields.values_mut().for_each(|field| cover(field, veil));
         }
         _ => {}
     }
