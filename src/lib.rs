@@ -12,6 +12,7 @@
 //! | 4 | [`cli`] | the verbs |
 
 pub mod artifact;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod core;

@@ -14,4 +14,5 @@ pub mod redact;
 pub mod release;
 pub mod rollout;
 pub mod spec;
+pub mod text_difference;
 pub mod time;

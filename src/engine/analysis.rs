@@ -72,7 +72,7 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     }
 }
 
-impl<W: World, S: Store> Run<W, S> {
+impl Run<'_> {
     /// Measures what is due; when the next is.
     pub(super) fn measure_due(&mut self, now: Time) -> Option<Time> {
         if !self.is_measured() {

@@ -48,7 +48,7 @@ pub struct Attempted {
     pub output: Vec<String>,
 }
 
-impl<W: World, S: Store> Run<W, S> {
+impl Run<'_> {
     /// Begins something that is done once; the intent must be durable first.
     pub(super) fn begin_chore(&mut self, errand: &Errand) {
         let Some(chore) = self

@@ -76,7 +76,7 @@ pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition
         .unwrap_or_default()
 }
 
-impl<W: World, S: Store> Run<W, S> {
+impl Run<'_> {
     /// The journal says what an order's hooks have done before it says how the order ended.
     pub(super) fn record_hooks(
         &mut self,

@@ -7,7 +7,7 @@ use crate::core::rollout::event::Event;
 use crate::probe::Asker;
 use crate::store::Store;
 
-impl<W: World, S: Store> Run<W, S> {
+impl Run<'_> {
     /// Whether more have failed than may: told once, as soon as it is known.
     pub(super) fn hear_of_loss(&mut self) {
         let breach = self

@@ -12,7 +12,7 @@ use crate::core::rollout::event::Event;
 use crate::core::time::Time;
 use crate::store::Store;
 
-impl<W: World, S: Store> Run<W, S> {
+impl Run<'_> {
     pub(super) fn observed(&mut self, host: &HostId, observation: Observation, begun: Time) {
         let now = self.engine.clock.now();
         let was_lost = !self

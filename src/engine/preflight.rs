@@ -49,7 +49,7 @@ impl Preflight {
 }
 
 /// Looks at every host and every balancer, and asks every instance once.
-pub async fn preflight<W: World>(
+pub async fn preflight<W: World + ?Sized>(
     world: &Arc<W>,
     hosts: &[HostId],
     traffic: Option<&Traffic>,
@@ -110,7 +110,7 @@ pub async fn preflight<W: World>(
 
 /// One pass makes an instance ready that ran before anybody asked: its thresholds are about
 /// changes.
-async fn ask_all<W: World>(
+async fn ask_all<W: World + ?Sized>(
     world: &Arc<W>,
     fleet: &mut Fleet,
     definitions: &BTreeMap<ReleaseId, Definition>,

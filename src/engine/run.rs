@@ -64,11 +64,11 @@ pub enum EngineError {
 }
 
 /// One rollout under way.
-pub struct Engine<W, S> {
+pub struct Engine<'s> {
     /// What it acts on.
-    pub world: Arc<W>,
+    pub world: Arc<dyn World>,
     /// Where every event goes first.
-    pub store: S,
+    pub store: &'s mut dyn Store,
     /// Who is shown every event.
     pub reporter: Box<dyn Reporter>,
     /// The time.
@@ -125,10 +125,9 @@ pub(super) enum Message {
     },
 }
 
-impl<W: World, S: Store> Engine<W, S> {
+impl Engine<'_> {
     /// Carries a rollout from its first events to its end. The first is its start; others may
-    /// follow that say how it stands, where it goes on from an earlier one. Gives the store back
-    /// for what comes after.
+    /// follow that say how it stands, where it goes on from an earlier one.
     ///
     /// # Errors
     /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
@@ -137,7 +136,7 @@ impl<W: World, S: Store> Engine<W, S> {
         self,
         id: RolloutId,
         opening: Vec<Event>,
-    ) -> Result<(Outcome, S), EngineError> {
+    ) -> Result<Outcome, EngineError> {
         let now = self.clock.now();
         let hidden = |mut event: Event| {
             event.hide(&self.veil);
@@ -151,12 +150,12 @@ impl<W: World, S: Store> Engine<W, S> {
         let outcome = run.until_done().await;
         run.engine.reporter.finish();
         run.tasks.shutdown().await;
-        Ok((outcome?, run.engine.store))
+        outcome
     }
 }
 
-pub(super) struct Run<W, S> {
-    pub(super) engine: Engine<W, S>,
+pub(super) struct Run<'s> {
+    pub(super) engine: Engine<'s>,
     id: RolloutId,
     pub(super) rollout: Rollout,
     marks: Marks,
@@ -187,8 +186,8 @@ pub(super) struct Run<W, S> {
     interrupted_twice: bool,
 }
 
-impl<W: World, S: Store> Run<W, S> {
-    fn new(engine: Engine<W, S>, id: RolloutId, rollout: Rollout) -> Self {
+impl<'s> Run<'s> {
+    fn new(engine: Engine<'s>, id: RolloutId, rollout: Rollout) -> Self {
         let mut watch = Watch::default();
         for (_, _, instance) in engine.fleet.instances() {
             if let Some((at, _)) = &instance.health.last {

@@ -1,146 +1,46 @@
-//! What a state store keeps and answers.
+//! What a state store does: one trait a subject, and [`Store`] for all of them.
 
-use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::cli::args::Freeze;
+use crate::cli::args::Scale;
+use crate::core::ids::Epoch;
+use crate::core::ids::ReleaseId;
+use crate::core::ids::Revision;
+use crate::core::policy::history::Run;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::verb::Verb;
+use crate::core::rollout::task::Contracted;
 use crate::core::time::Time;
-use crate::store::error::StoreError;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-
-/// What a store is about: one service on one fleet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject {
-    /// The fleet's name.
-    pub fleet: String,
-    /// The service's name.
-    pub service: String,
-}
-
-/// One entry of the history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RevisionRecord {
-    /// Its number.
-    pub revision: Revision,
-    /// Its release's digest.
-    pub release: ReleaseId,
-    /// The release itself, so that an old revision runs and is probed as it was then.
-    pub definition: Definition,
-    /// The playbook as it was then, for `ship history --revision N`.
-    pub playbook: String,
-    /// Who asked for it: `anna@laptop`.
-    pub who: String,
-    /// Why, in the words of who asked.
-    pub cause: String,
-    /// What was asked for.
-    pub verb: Verb,
-    /// When its first rollout began.
-    pub began: Time,
-    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
-    pub ended: Option<Time>,
-    /// How that ended; `None` while it runs, or if the controller died.
-    pub outcome: Option<Outcome>,
-    /// Whether a rollout of it has ever succeeded with at least one instance that served.
-    pub proven: bool,
-}
-
-/// A new entry of the history.
-#[derive(Clone, Debug)]
-pub struct NewRevision {
-    /// Its release's digest.
-    pub release: ReleaseId,
-    /// The release itself.
-    pub definition: Definition,
-    /// The playbook's text.
-    pub playbook: String,
-    /// Who asks for it.
-    pub who: String,
-    /// Why.
-    pub cause: String,
-    /// What is asked for.
-    pub verb: Verb,
-}
-
-/// The number of a rollout in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RolloutId(pub i64);
-
-/// A rollout as the history knows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RolloutRecord {
-    /// Its number.
-    pub id: RolloutId,
-    /// Of which revision.
-    pub revision: Revision,
-    /// When it began.
-    pub began: Time,
-    /// How it ended; `None` while it runs, or if the controller died.
-    pub outcome: Option<Outcome>,
-}
-
-/// What a process asks of the one that carries out a rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What.
-    pub wish: Wish,
-    /// Who: `anna@laptop`; of a freeze also until when and why.
-    pub by: String,
-}
-
-/// How many instances a person asked for by `ship scale`. It holds until the playbook says another
-/// number than then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scale {
-    /// Instances wanted.
-    pub replicas: u32,
-    /// Instances that the playbook wanted then.
-    pub playbook: u32,
-}
-
-/// What can be asked of a running rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// `ship pause`.
-    Pause,
-    /// `ship abort`.
-    Abort,
-    /// `ship freeze`.
-    Freeze,
-    /// `ship promote`.
-    Promote {
-        /// From which step, from 1: the next one is not meant.
-        step: u32,
-    },
-    /// `ship promote --full`.
-    PromoteFully,
-}
-
-impl Wish {
-    /// For messages: `pause`.
-    pub fn verb(self) -> &'static str {
-        match self {
-            Wish::Pause => "pause",
-            Wish::Abort => "abort",
-            Wish::Freeze => "freeze",
-            Wish::Promote { .. } | Wish::PromoteFully => "promote",
-        }
-    }
-}
-
-/// An inventory that was deployed from this place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownInventory {
-    /// What it is about.
-    pub subject: Subject,
-    /// Its path.
-    pub inventory: PathBuf,
-}
-
+use crate::store::Holder;
+use crate::store::KnownInventory;
+use crate::store::NewRevision;
+use crate::store::Request;
+use crate::store::RevisionRecord;
+use crate::store::RolloutId;
+use crate::store::RolloutRecord;
+use crate::store::StoreError;
+use crate::store::Subject;
+use std::path::Path;
+use std::collections::BTreeSet;
 /// Where revisions, events and leases are kept. Every method is durable when it returns.
-pub trait Store: Send {
+pub trait Store:
+    Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
+{
+}
+
+impl<T> Store for T where
+    T: Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
+{
+}
+
+/// The history: its revisions and their releases.
+pub trait Revisions {
+    /// The random id of this history, by which hosts tell it from others.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn history_id(&self) -> Result<String, StoreError>;
+
     /// All revisions of which a rollout has begun, oldest first: one whose ship died before the
     /// first event was durable was none.
     ///
@@ -158,6 +58,20 @@ pub trait Store: Send {
         new: &NewRevision,
     ) -> Result<Revision, StoreError>;
 
+    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if
+    /// it had succeeded `at` that time.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn adopt(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+        proven: bool,
+        replicas: u32,
+        at: Time,
+    ) -> Result<Revision, StoreError>;
+
     /// Forgets all revisions but these.
     ///
     /// # Errors
@@ -165,8 +79,23 @@ pub trait Store: Send {
     fn retain_revisions(
         &mut self,
         subject: &Subject,
-        kept: &std::collections::BTreeSet<Revision>,
+        kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError>;
+
+    /// Every release that any revision of any fleet and service refers to.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError>;
+}
+
+/// Rollouts and their journals.
+pub trait Rollouts {
+    /// The newest epoch that a rollout was given, or that was seen when one was.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError>;
 
     /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`,
     /// and another than that of any store that knows as much.
@@ -200,12 +129,114 @@ pub trait Store: Send {
         now: Time,
     ) -> Result<(), StoreError>;
 
+    /// The rollouts of a service, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError>;
+
+    /// How the rollouts of a service were begun, and how they ended, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError>;
+
+    /// The numbers of all rollouts, of whatever service.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError>;
+
+    /// The journal of a rollout; empty where there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError>;
+
+    /// The newest rollout and its events, if there was one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn newest_journal(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
+
+    /// The journal of the newest rollout of a revision, if there was one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn journal_of(
+        &self,
+        subject: &Subject,
+        revision: Revision,
+    ) -> Result<Option<Vec<Entry>>, StoreError>;
+
+    /// How a rollout ended, if it has.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError>;
+}
+
+/// The lease: one controller for a fleet and service at a time.
+pub trait Leases {
+    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A
+    /// process that knows the `token` of the present holder was called by it, and may go on under
+    /// its lease.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] says who has it.
+    fn acquire_lease(
+        &mut self,
+        subject: &Subject,
+        holder: Holder,
+        token: Option<&str>,
+    ) -> Result<(), StoreError>;
+
     /// Says that the holder of the lease lives.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if another has taken it over.
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError>;
 
+    /// Gives the lease back; nothing happens if there is none, or another has it by now.
+    ///
+    /// # Errors
+    /// If the store cannot be written: the lease then expires by itself.
+    fn release_lease(&mut self) -> Result<(), StoreError>;
+
+    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that
+    /// sees it refuses the orders of who held it. Gives the new epoch.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError>;
+
+    /// The lease, whether its holder is alive or not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError>;
+
+    /// Who holds the lease, if anybody alive does.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn holder(
+        &self,
+        subject: &Subject,
+        here: &str,
+        now: Time,
+    ) -> Result<Option<Holder>, StoreError>;
+
+    /// What a process that is called from here shows to go on under this one's lease; `None` where
+    /// it holds none.
+    fn lease_token(&self) -> Option<&str>;
+}
+
+/// What other processes ask of the one that carries out a rollout.
+pub trait Requests {
     /// Asks something of the process that carries out a rollout. A later request takes the place of
     /// an earlier one.
     ///
@@ -218,13 +249,79 @@ pub trait Store: Send {
     /// # Errors
     /// If the store cannot be read.
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError>;
+}
 
-    /// The newest rollout and its events, if there was one.
+/// What people have set for a service: its number of instances, and freezes.
+pub trait Settings {
+    /// The instances that a person asked for by `ship scale`, if that was the last word.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn newest_journal(
-        &self,
+    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError>;
+
+    /// Remembers what a person asked for by `ship scale`.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn set_scale(
+        &mut self,
         subject: &Subject,
-    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
+        scale: Scale,
+        who: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Forgets what a person asked for by `ship scale`: another number was asked for since.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError>;
+
+    /// The freeze that was asked for last, if it was not ended by `ship thaw`; it may be over.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError>;
+
+    /// Begins a freeze, in the place of one that there may be.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError>;
+
+    /// Ends a freeze; says whether there was one.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError>;
 }
+
+/// Migrations that were made: kept when the journals go.
+pub trait Migrations {
+    /// The migrations that were made.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError>;
+
+    /// The contracts that were made, or at least begun.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError>;
+}
+
+/// The inventories that were deployed from this place.
+pub trait Inventories {
+    /// Remembers from which inventory a fleet was deployed.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError>;
+
+    /// The inventories that were deployed from here.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError>;
+}
+

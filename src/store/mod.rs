@@ -9,14 +9,18 @@ mod freeze;
 mod lease;
 mod locks;
 mod place;
+mod records;
 mod sqlite;
 
 pub use self::contract::{
-    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, RolloutRecord, Scale, Store,
-    Subject, Wish,
+    Inventories, Leases, Migrations, Requests, Revisions, Rollouts, Settings, Store,
 };
 pub use self::error::StoreError;
 pub use freeze::Freeze;
 pub use lease::Holder;
 pub use place::{Access, Place, find, place_for};
+pub use records::{
+    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, RolloutRecord, Scale, Subject,
+    Wish,
+};
 pub use sqlite::Sqlite;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::store::contract::RolloutId;
+use crate::store::records::{RolloutId};
 use crate::store::error::StoreError;
 use crate::trust;
 

@@ -1,22 +1,18 @@
 //! The lease in the database.
 
+use crate::store::Leases;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::ids::Epoch;
 use crate::core::time::Time;
-use crate::store::contract::Subject;
+use crate::store::records::{Subject};
 use crate::store::error::StoreError;
 use crate::store::lease::Holder;
 
-impl Sqlite {
-    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A
-    /// process that knows the `token` of the present holder was called by it, and may go on under
-    /// its lease.
-    ///
-    /// # Errors
-    /// [`StoreError::Held`] says who has it.
-    pub fn acquire_lease(
+
+impl Leases for Sqlite {
+    fn acquire_lease(
         &mut self,
         subject: &Subject,
         holder: Holder,
@@ -66,11 +62,30 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Gives the lease back; nothing happens if there is none, or another has it by now.
-    ///
-    /// # Errors
-    /// If the store cannot be written: the lease then expires by itself.
-    pub fn release_lease(&mut self) -> Result<(), StoreError> {
+    fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
+        let Some((subject, holder)) = &self.held else {
+            return Ok(());
+        };
+        let changed = self.execute(
+            "update leases set heartbeat_ms = ?1
+             where fleet = ?2 and service = ?3 and host = ?4 and pid = ?5 and pid_started = ?6",
+            params![
+                signed(now.0),
+                subject.fleet,
+                subject.service,
+                holder.host,
+                holder.pid,
+                signed(holder.pid_started)
+            ],
+        )?;
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::LeaseLost)
+        }
+    }
+
+    fn release_lease(&mut self) -> Result<(), StoreError> {
         let Some((subject, holder)) = self.held.take() else {
             return Ok(());
         };
@@ -88,12 +103,7 @@ impl Sqlite {
         .map(drop)
     }
 
-    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that
-    /// sees it refuses the orders of who held it. Gives the new epoch.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
         self.execute(
             "delete from leases where fleet = ?1 and service = ?2",
             params![subject.fleet, subject.service],
@@ -101,19 +111,11 @@ impl Sqlite {
         self.raise_epoch(subject, seen)
     }
 
-    /// The lease, whether its holder is alive or not.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
+    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
         read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))
     }
 
-    /// Who holds the lease, if anybody alive does.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn holder(
+    fn holder(
         &self,
         subject: &Subject,
         here: &str,
@@ -122,6 +124,10 @@ impl Sqlite {
         let holder =
             read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))?;
         Ok(holder.filter(|holder| !holder.is_dead(here, now)))
+    }
+
+    fn lease_token(&self) -> Option<&str> {
+        self.held.as_ref().map(|(_, holder)| holder.token.as_str())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Migrations in the database: written together with the events that tell of them, and kept when
 //! the journals go.
 
+use crate::store::Migrations;
 use std::collections::BTreeSet;
 
 use rusqlite::params;
@@ -9,15 +10,11 @@ use super::{Sqlite, signed};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::{Contracted, End};
-use crate::store::contract::{RolloutId, Subject};
+use crate::store::records::{RolloutId, Subject};
 use crate::store::error::StoreError;
 
-impl Sqlite {
-    /// The migrations that were made.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
+impl Migrations for Sqlite {
+    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
         let sql = "select id from migrations where fleet = ?1 and service = ?2 and state = 'done'";
         let ids = self.query(sql, params![subject.fleet, subject.service], |row| {
             row.get(0)
@@ -25,11 +22,7 @@ impl Sqlite {
         Ok(ids.into_iter().collect())
     }
 
-    /// The contracts that were made, or at least begun.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
+    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
         let sql = "select id, revision, version from migrations
                    where fleet = ?1 and service = ?2 and kind = 'contract' order by revision, \
                    began_ms";
@@ -41,6 +34,10 @@ impl Sqlite {
             })
         })
     }
+}
+
+impl Sqlite {
+
 
     /// Notes what an event says of a migration.
     pub(super) fn note_migration(

@@ -1,10 +1,13 @@
 //! The store on the control machine: one `SQLite` file, readable by another process meanwhile.
 
-mod freeze;
+mod inventories;
 mod lease;
 mod migrations;
+mod requests;
+mod revisions;
 mod rollouts;
 mod schema;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -23,9 +26,8 @@ use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
-use crate::store::contract::{
-    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Store, Subject,
-};
+use crate::store::contract::{Store};
+use crate::store::records::{KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Subject};
 use crate::store::error::StoreError;
 use crate::store::place::{Access, Place};
 use crate::trust;
@@ -238,154 +240,15 @@ impl Sqlite {
         Ok(Epoch(unsigned(epoch)))
     }
 
-    /// The random id of this history, by which hosts tell it from others.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn history_id(&self) -> Result<String, StoreError> {
-        Ok(self
-            .query("select id from identity", params![], |row| row.get(0))?
-            .pop()
-            .unwrap_or_default())
-    }
 
-    /// The newest epoch that a rollout was given, or that was seen when one was.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
-        let sql = "select epoch from counters where fleet = ?1 and service = ?2";
-        let found = self
-            .query(sql, params![subject.fleet, subject.service], |row| {
-                row.get(0)
-            })?
-            .pop();
-        Ok(Epoch(unsigned(found.unwrap_or_default())))
-    }
 
-    /// The instances that a person asked for by `ship scale`, if that was the last word.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
-        let sql = "select replicas, playbook from scales where fleet = ?1 and service = ?2";
-        let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
-            Ok(Scale {
-                replicas: row.get(0)?,
-                playbook: row.get(1)?,
-            })
-        })?;
-        Ok(found.pop())
-    }
 
-    /// Remembers what a person asked for by `ship scale`.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn set_scale(
-        &mut self,
-        subject: &Subject,
-        scale: Scale,
-        who: &str,
-    ) -> Result<(), StoreError> {
-        let sql = "insert or replace into scales values (?1, ?2, ?3, ?4, ?5)";
-        self.execute(
-            sql,
-            params![
-                subject.fleet,
-                subject.service,
-                scale.replicas,
-                scale.playbook,
-                who
-            ],
-        )
-        .map(drop)
-    }
 
-    /// How a rollout ended, if it has.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError> {
-        let sql = "select outcome from rollouts where id = ?1";
-        let found: Option<Option<String>> =
-            self.query(sql, params![rollout.0], |row| row.get(0))?.pop();
-        found
-            .flatten()
-            .map(|text| self.decode("a rollout's outcome", &text))
-            .transpose()
-    }
 
-    /// Forgets what a person asked for by `ship scale`: another number was asked for since.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
-        let sql = "delete from scales where fleet = ?1 and service = ?2";
-        self.execute(sql, params![subject.fleet, subject.service])
-            .map(drop)
-    }
 
-    /// Remembers from which inventory a fleet was deployed.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
-        let inventory = inventory.to_string_lossy();
-        self.execute(
-            "insert or replace into inventories values (?1, ?2, ?3)",
-            params![subject.fleet, subject.service, inventory],
-        )
-        .map(drop)
-    }
 
-    /// The inventories that were deployed from here.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
-        self.query(
-            "select fleet, service, inventory from inventories order by inventory",
-            params![],
-            |row| {
-                let subject = Subject {
-                    fleet: row.get(0)?,
-                    service: row.get(1)?,
-                };
-                Ok(KnownInventory {
-                    subject,
-                    inventory: PathBuf::from(row.get::<_, String>(2)?),
-                })
-            },
-        )
-    }
 
-    /// Every release that any revision of any fleet and service refers to.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
-        let texts: Vec<(String, String)> = self.query(
-            "select distinct release, definition from revisions",
-            params![],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        texts
-            .into_iter()
-            .map(|(release, text)| {
-                Ok((
-                    ReleaseId::from(release),
-                    self.decode("a revision's definition", &text)?,
-                ))
-            })
-            .collect()
-    }
 
-    /// What a process that is called from here shows to go on under this one's lease; `None` where
-    /// it holds none.
-    pub fn lease_token(&self) -> Option<&str> {
-        self.held.as_ref().map(|(_, holder)| holder.token.as_str())
-    }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database {
@@ -401,19 +264,6 @@ impl Sqlite {
             .map_err(|source| self.failed(source))
     }
 
-    /// The journal of the newest rollout of a revision, if there was one.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn journal_of(
-        &self,
-        subject: &Subject,
-        revision: Revision,
-    ) -> Result<Option<Vec<Entry>>, StoreError> {
-        Ok(self
-            .newest_of(subject, Some(revision))?
-            .map(|(_, journal)| journal))
-    }
 
     /// The journal of the newest rollout, of a revision or of any.
     fn newest_of(
@@ -479,227 +329,6 @@ fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-impl Store for Sqlite {
-    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
-        struct Raw {
-            texts: [String; 5],
-            revision: u32,
-            verb: String,
-            proven: bool,
-            began: Option<i64>,
-            ended: Option<i64>,
-            outcome: Option<String>,
-        }
-        let raw = self.query(
-            &format!(
-                "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, \
-                 v.proven,
-                    (select min(began_ms) from rollouts
-                     where fleet = v.fleet and service = v.service and revision = v.revision and \
-                     {HAS_BEGUN}),
-                    r.ended_ms, r.outcome
-             from revisions v join rollouts r on r.id = (
-                 select max(id) from rollouts
-                 where fleet = v.fleet and service = v.service and revision = v.revision
-                   and {HAS_BEGUN})
-             where v.fleet = ?1 and v.service = ?2 order by v.revision"
-            ),
-            params![subject.fleet, subject.service],
-            |row| {
-                Ok(Raw {
-                    texts: [
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                        row.get(5)?,
-                    ],
-                    revision: row.get(0)?,
-                    verb: row.get(6)?,
-                    proven: row.get(7)?,
-                    began: row.get(8)?,
-                    ended: row.get(9)?,
-                    outcome: row.get(10)?,
-                })
-            },
-        )?;
-        raw.into_iter()
-            .map(|raw| {
-                let [release, definition, playbook, who, cause] = raw.texts;
-                Ok(RevisionRecord {
-                    revision: Revision(raw.revision),
-                    release: ReleaseId::from(release),
-                    definition: self.decode("a revision's definition", &definition)?,
-                    playbook,
-                    who,
-                    cause,
-                    verb: self.decode::<Verb>("a revision's verb", &raw.verb)?,
-                    began: Time(unsigned(raw.began.unwrap_or(0))),
-                    ended: raw.ended.map(|ms| Time(unsigned(ms))),
-                    outcome: raw
-                        .outcome
-                        .map(|text| self.decode("a rollout's outcome", &text))
-                        .transpose()?,
-                    proven: raw.proven,
-                })
-            })
-            .collect()
-    }
-
-    fn add_revision(
-        &mut self,
-        subject: &Subject,
-        new: &NewRevision,
-    ) -> Result<Revision, StoreError> {
-        let definition = self.encode("a revision's definition", &new.definition)?;
-        let verb = self.encode("a revision's verb", &new.verb)?;
-        let number: u32 = self
-            .query(
-                "insert into counters (fleet, service, revision) values (?1, ?2, 1)
-                 on conflict do update set revision = revision + 1 returning revision",
-                params![subject.fleet, subject.service],
-                |row| row.get(0),
-            )?
-            .pop()
-            .unwrap_or_default();
-        self.execute(
-            "insert into revisions (fleet, service, revision, release, definition, playbook, who, \
-             cause, verb)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            params![
-                subject.fleet,
-                subject.service,
-                number,
-                new.release.as_str(),
-                definition,
-                new.playbook,
-                new.who,
-                new.cause,
-                verb
-            ],
-        )?;
-        Ok(Revision(number))
-    }
-
-    fn retain_revisions(
-        &mut self,
-        subject: &Subject,
-        kept: &BTreeSet<Revision>,
-    ) -> Result<(), StoreError> {
-        let kept: Vec<String> = kept.iter().map(|revision| revision.0.to_string()).collect();
-        // Numbers only, so the text is safe to splice; SQLite binds no lists.
-        let list = kept.join(", ");
-        for table in ["rollouts", "revisions"] {
-            self.execute(
-                &format!(
-                    "delete from {table} where fleet = ?1 and service = ?2 and revision not \
-                          in ({list})"
-                ),
-                params![subject.fleet, subject.service],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn begin_rollout(
-        &mut self,
-        subject: &Subject,
-        revision: Revision,
-        seen: Epoch,
-        now: Time,
-    ) -> Result<(RolloutId, Epoch), StoreError> {
-        let epoch = self.raise_epoch(subject, seen)?;
-        Ok((self.insert_rollout(subject, revision, epoch, now)?, epoch))
-    }
-
-    fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
-        // One commit, however many: each waits for the disk.
-        let transaction = self
-            .connection
-            .unchecked_transaction()
-            .map_err(|source| self.failed(source))?;
-        self.insert_events(rollout, entries)?;
-        transaction.commit().map_err(|source| self.failed(source))
-    }
-
-    fn end_rollout(
-        &mut self,
-        rollout: RolloutId,
-        outcome: &Outcome,
-        proven: bool,
-        now: Time,
-    ) -> Result<(), StoreError> {
-        let text = self.encode("an outcome", outcome)?;
-        self.execute(
-            "update rollouts set ended_ms = ?1, outcome = ?2 where id = ?3",
-            params![signed(now.0), text, rollout.0],
-        )?;
-        if proven {
-            self.execute(
-                "update revisions set proven = 1 from rollouts r
-                 where r.id = ?1 and revisions.fleet = r.fleet and revisions.service = r.service
-                   and revisions.revision = r.revision",
-                params![rollout.0],
-            )?;
-        }
-        Ok(())
-    }
-
-    fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
-        let Some((subject, holder)) = &self.held else {
-            return Ok(());
-        };
-        let changed = self.execute(
-            "update leases set heartbeat_ms = ?1
-             where fleet = ?2 and service = ?3 and host = ?4 and pid = ?5 and pid_started = ?6",
-            params![
-                signed(now.0),
-                subject.fleet,
-                subject.service,
-                holder.host,
-                holder.pid,
-                signed(holder.pid_started)
-            ],
-        )?;
-        if changed == 1 {
-            Ok(())
-        } else {
-            Err(StoreError::LeaseLost)
-        }
-    }
-
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        let wish = self.encode("a request", &request.wish)?;
-        let sql = "insert or replace into requests (rollout, wish, who) values (?1, ?2, ?3)";
-        self.execute(sql, params![rollout.0, wish, request.by])
-            .map(drop)
-    }
-
-    fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
-        let found: Option<(String, String)> = self
-            .query(
-                "select wish, who from requests where rollout = ?1",
-                params![rollout.0],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?
-            .pop();
-        found
-            .map(|(wish, by)| {
-                Ok(Request {
-                    wish: self.decode("a request", &wish)?,
-                    by,
-                })
-            })
-            .transpose()
-    }
-
-    fn newest_journal(
-        &self,
-        subject: &Subject,
-    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        self.newest_of(subject, None)
-    }
-}
 
 #[cfg(test)]
 mod tests;

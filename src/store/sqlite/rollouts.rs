@@ -1,5 +1,6 @@
 //! Which rollouts there were, and their journals.
 
+use crate::store::Rollouts;
 use std::collections::BTreeSet;
 
 use rusqlite::params;
@@ -10,15 +11,66 @@ use crate::core::policy::history::Run;
 use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::store::contract::{NewRevision, RolloutId, RolloutRecord, Store as _, Subject};
+use crate::store::contract::{Store as _};
+use crate::store::records::{NewRevision, RolloutId, RolloutRecord, Subject};
 use crate::store::error::StoreError;
 
-impl Sqlite {
-    /// The rollouts of a service, oldest first.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+impl Rollouts for Sqlite {
+    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
+        let sql = "select epoch from counters where fleet = ?1 and service = ?2";
+        let found = self
+            .query(sql, params![subject.fleet, subject.service], |row| {
+                row.get(0)
+            })?
+            .pop();
+        Ok(Epoch(unsigned(found.unwrap_or_default())))
+    }
+
+    fn begin_rollout(
+        &mut self,
+        subject: &Subject,
+        revision: Revision,
+        seen: Epoch,
+        now: Time,
+    ) -> Result<(RolloutId, Epoch), StoreError> {
+        let epoch = self.raise_epoch(subject, seen)?;
+        Ok((self.insert_rollout(subject, revision, epoch, now)?, epoch))
+    }
+
+    fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
+        // One commit, however many: each waits for the disk.
+        let transaction = self
+            .connection
+            .unchecked_transaction()
+            .map_err(|source| self.failed(source))?;
+        self.insert_events(rollout, entries)?;
+        transaction.commit().map_err(|source| self.failed(source))
+    }
+
+    fn end_rollout(
+        &mut self,
+        rollout: RolloutId,
+        outcome: &Outcome,
+        proven: bool,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let text = self.encode("an outcome", outcome)?;
+        self.execute(
+            "update rollouts set ended_ms = ?1, outcome = ?2 where id = ?3",
+            params![signed(now.0), text, rollout.0],
+        )?;
+        if proven {
+            self.execute(
+                "update revisions set proven = 1 from rollouts r
+                 where r.id = ?1 and revisions.fleet = r.fleet and revisions.service = r.service
+                   and revisions.revision = r.revision",
+                params![rollout.0],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
         let rows: Vec<(i64, u32, i64, Option<String>)> = self.query(
             &format!(
                 "select id, revision, began_ms, outcome from rollouts
@@ -42,11 +94,7 @@ impl Sqlite {
         rows.into_iter().map(record).collect()
     }
 
-    /// How the rollouts of a service were begun, and how they ended, oldest first.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
+    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
         let rows: Vec<(String, Option<String>)> = self.query(
             "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and \
              e.seq = 1
@@ -68,47 +116,56 @@ impl Sqlite {
         Ok(runs)
     }
 
-    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if
-    /// it had succeeded `at` that time.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn adopt(
-        &mut self,
-        subject: &Subject,
-        new: &NewRevision,
-        proven: bool,
-        replicas: u32,
-        at: Time,
-    ) -> Result<Revision, StoreError> {
-        self.execute("savepoint adopt", [])?;
-        let adopted = self.add_revision(subject, new).and_then(|revision| {
-            let version = new.definition.version.clone();
-            let start = RolloutStart {
-                verb: new.verb,
-                service: subject.service.clone(),
-                fleet: subject.fleet.clone(),
-                target: Generation {
-                    revision,
-                    release: new.release.clone(),
-                    version,
-                },
-                fallback: None,
-                replicas,
-                fallback_replicas: None,
-                epoch: Epoch::default(),
-                is_proven: proven,
-                scaling: None,
-                set: Vec::new(),
-            };
-            self.add_finished(subject, start, at).map(|()| revision)
-        });
-        if adopted.is_err() {
-            self.execute("rollback to adopt", [])?;
-        }
-        self.execute("release adopt", [])?;
-        adopted
+    fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
+        let ids = self.query("select id from rollouts", params![], |row| {
+            row.get(0).map(RolloutId)
+        })?;
+        Ok(ids.into_iter().collect())
     }
+
+    fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
+        let texts: Vec<String> = self.query(
+            "select entry from events where rollout = ?1 order by seq",
+            params![rollout.0],
+            |row| row.get(0),
+        )?;
+        texts
+            .iter()
+            .map(|text| self.decode("an event", text))
+            .collect()
+    }
+
+    fn newest_journal(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+        self.newest_of(subject, None)
+    }
+
+    fn journal_of(
+        &self,
+        subject: &Subject,
+        revision: Revision,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        Ok(self
+            .newest_of(subject, Some(revision))?
+            .map(|(_, journal)| journal))
+    }
+
+    fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError> {
+        let sql = "select outcome from rollouts where id = ?1";
+        let found: Option<Option<String>> =
+            self.query(sql, params![rollout.0], |row| row.get(0))?.pop();
+        found
+            .flatten()
+            .map(|text| self.decode("a rollout's outcome", &text))
+            .transpose()
+    }
+}
+
+impl Sqlite {
+
+
 
     /// Adds a rollout that began and succeeded `at` that time.
     fn add_finished(
@@ -169,30 +226,5 @@ impl Sqlite {
         Ok(())
     }
 
-    /// The numbers of all rollouts, of whatever service.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
-        let ids = self.query("select id from rollouts", params![], |row| {
-            row.get(0).map(RolloutId)
-        })?;
-        Ok(ids.into_iter().collect())
-    }
 
-    /// The journal of a rollout; empty where there is none.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
-        let texts: Vec<String> = self.query(
-            "select entry from events where rollout = ?1 order by seq",
-            params![rollout.0],
-            |row| row.get(0),
-        )?;
-        texts
-            .iter()
-            .map(|text| self.decode("an event", text))
-            .collect()
-    }
 }

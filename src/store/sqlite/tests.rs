@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
 use crate::core::rollout::event::Event;
-use crate::store::contract::Wish;
+use crate::store::records::{Wish};
 
 fn subject() -> Subject {
     Subject {

@@ -1,23 +1,26 @@
 //! A version by the name of a channel: looked up before anything else is done, so that the history
 //! knows the version.
 
-use super::args::InventoryArg;
-use super::exit::Fail;
-use super::{lookup, note};
+use std::sync::Arc;
+
+use super::error::Error;
+use super::environment::{Environment, Reading};
+use super::error::Refused;
+use super::notice::Notice;
 use crate::artifact::{self, Patience};
 use crate::config::{ArtifactConfig, Overrides};
 
 /// What the command line says, with a version in place of a channel.
-pub(super) struct Resolved {
+pub struct Resolved {
     /// The overrides; the version is that of the channel, if it was one.
-    pub(super) overrides: Overrides,
+    pub overrides: Overrides,
     /// The channel that was asked.
-    pub(super) channel: Option<String>,
+    pub channel: Option<String>,
 }
 
 impl Resolved {
     /// Why a deploy is made of this version, where nobody says.
-    pub(super) fn cause(&self) -> Option<String> {
+    pub fn cause(&self) -> Option<String> {
         let (version, channel) = (self.overrides.version.as_ref()?, self.channel.as_ref()?);
         Some(format!("deploy {version} ({channel})"))
     }
@@ -27,16 +30,19 @@ impl Resolved {
 /// channel's name.
 ///
 /// Where the files are wrong nothing is looked up: whoever reads them next says so.
-pub(super) async fn resolve(
-    inventory: &InventoryArg,
+pub async fn resolve(
+    env: &Arc<dyn Environment>,
     overrides: Overrides,
-) -> Result<Resolved, Fail> {
-    let chosen = lookup::inventory(inventory.inventory.clone())?;
-    let Ok(project) = chosen.load(&overrides) else {
-        return Ok(Resolved {
-            overrides,
-            channel: None,
-        });
+) -> Result<Resolved, Error> {
+    let project = match env.read_files(&overrides, Reading::Strict) {
+        Ok(files) => files.project,
+        Err(Error::Files(_)) => {
+            return Ok(Resolved {
+                overrides,
+                channel: None,
+            });
+        }
+        Err(error) => return Err(error),
     };
     let (artifact, name) = (project.playbook.artifact, project.playbook.version);
     let Some(version) = look_up(&artifact, &name).await? else {
@@ -45,7 +51,10 @@ pub(super) async fn resolve(
             channel: None,
         });
     };
-    note(&format!("channel {name} is {version}"));
+    env.tell(&Notice::ChannelResolved {
+        channel: name.clone(),
+        version: version.clone(),
+    });
     Ok(Resolved {
         overrides: Overrides {
             version: Some(version),
@@ -55,18 +64,18 @@ pub(super) async fn resolve(
     })
 }
 
-async fn look_up(artifact: &ArtifactConfig, name: &str) -> Result<Option<String>, Fail> {
+async fn look_up(artifact: &ArtifactConfig, name: &str) -> Result<Option<String>, Error> {
     let Some(channel) = artifact.channels.get(name) else {
         return Ok(None);
     };
     let found = artifact::resolve(channel, Patience::default()).await;
-    let version = found
-        .map_err(|why| Fail::refused(format!("error: channel {name} has no version: {why}")))?;
+    let channel = name.to_owned();
+    let version = found.map_err(|why| Refused::NoVersion {
+        channel: channel.clone(),
+        why: why.to_string(),
+    })?;
     if artifact.channels.contains_key(&version) {
-        let message = format!(
-            "error: channel {name} leads to {version}, which is a channel; it must say a version"
-        );
-        return Err(Fail::refused(message));
+        return Err(Refused::ChannelOfChannel { channel, version }.into());
     }
     Ok(Some(version))
 }

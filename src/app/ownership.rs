@@ -1,46 +1,46 @@
 //! Whose the hosts are: refuses hosts of another fleet and machines listed twice.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use super::exit::Fail;
+use super::error::Error;
+use super::error::Refused;
 use super::session::Session;
 use crate::core::fleet::identity::{Identity, Twin, twins};
 use crate::core::fleet::owner::{self, Owner};
 use crate::core::ids::HostId;
 use crate::core::planner::wait_reason::Hold;
-use crate::core::time::Time;
 use crate::engine::Preflight;
-use crate::report::text::{clean, count};
+use crate::report::text::clean;
 
 /// Refuses to act where a host carries the service for another fleet, or two hosts are one machine.
-pub(super) fn permit(
+pub fn permit(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
-) -> Result<(), Fail> {
+) -> Result<(), Error> {
     let problems = problems(session, owners, identities);
     if problems.is_empty() {
         return Ok(());
     }
-    let (hosts, all) = (count(problems.len(), "host"), session.hosts().len());
-    let mut message = format!("error: {hosts} of {all} cannot be used; nothing was touched");
-    for (host, Problem { why, hint }) in problems {
-        // Writing to a string does not fail.
-        let _ = write!(message, "\n  {host}: {why}\n    hint: {hint}");
-    }
-    Err(Fail::refused(message))
+    let problems = problems
+        .into_iter()
+        .map(|(host, Problem { why, hint })| (host, (why, hint)))
+        .collect();
+    let all = session.hosts().len();
+    Err(Refused::Misplaced { problems, all }.into())
 }
 
 /// Why a host cannot be used, and what to do about it.
-pub(super) struct Problem {
-    pub(super) why: String,
-    pub(super) hint: String,
+pub struct Problem {
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub hint: String,
 }
 
 /// The hosts that carry the service for another fleet, and those that are a machine which the
 /// inventory lists already.
-pub(super) fn problems(
+pub fn problems(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
@@ -98,16 +98,8 @@ fn of_twin(session: &Session, twin: &Twin) -> Problem {
     }
 }
 
-/// Who deployed last, where that was another history.
-pub(super) fn deployed_elsewhere(owner: &Owner, now: Time) -> String {
-    format!(
-        "another control directory deployed last: {}",
-        owner.told(now)
-    )
-}
-
 /// The same as reasons why nothing is done about a host.
-pub(super) fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
+pub fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
     let problems = problems(session, &found.owners, &found.identities);
     problems
         .into_iter()

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::exit::Fail;
+use super::error::Error;
 use super::session::{Found, Session};
-use super::{note, ownership};
+use super::environment::FleetConnection;
+use super::notice::Notice;
+use super::ownership;
 use crate::config::release_id;
 use crate::core::fleet::owner::{self, Owner, last_from_elsewhere};
 use crate::core::ids::{HostId, ReleaseId, Revision};
@@ -20,8 +22,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
-use crate::engine::{Hosts, Preflight, preflight};
-use crate::script;
+use crate::engine::{Preflight, preflight};
 use crate::store::{NewRevision, RevisionRecord};
 
 /// How many hosts are asked for definitions, one after the other: those that hold a release mostly
@@ -30,7 +31,7 @@ const HOSTS_ASKED_MAX: usize = 8;
 
 /// What becomes of releases that the history does not know.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Adopt {
+pub enum Adopt {
     /// They are stored as revisions. The lease must be held.
     Keep,
     /// They are revisions for this process alone.
@@ -42,7 +43,7 @@ pub(super) enum Adopt {
 impl Session {
     /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for
     /// it. A rollout of this history that is paused has the word first.
-    pub(super) async fn go_by_hosts(&mut self) -> Result<(), Fail> {
+    pub async fn go_by_hosts(&mut self) -> Result<(), Error> {
         let newest = self
             .newest()?
             .and_then(|(_, journal)| Account::of(&journal));
@@ -54,7 +55,7 @@ impl Session {
 
     /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history
     /// does not know.
-    pub(super) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Fail> {
+    pub async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Error> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
         if let Err(fail) = ownership::permit(self, &preflight.owners, &preflight.identities) {
@@ -62,10 +63,8 @@ impl Session {
             return Err(fail);
         }
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
-            note(&format!(
-                "note: {}",
-                ownership::deployed_elsewhere(&owner, self.now())
-            ));
+            let owner = owner.told(self.now());
+            self.env.tell(&Notice::DeployedElsewhere(owner));
         }
         if adopt != Adopt::Ignore {
             self.take_over(&preflight, &adopted, adopt)?;
@@ -76,10 +75,10 @@ impl Session {
     /// Looks at the hosts, and gives what was found and what the history lacks of it.
     ///
     /// That is nothing where the last rollout is one of its own.
-    pub(super) async fn look(
+    pub async fn look(
         &mut self,
-        world: &mut Arc<Hosts>,
-    ) -> Result<(Preflight, Vec<Adoption>), Fail> {
+        world: &mut Arc<dyn FleetConnection>,
+    ) -> Result<(Preflight, Vec<Adoption>), Error> {
         let definitions = self.definitions();
         let mut preflight = self.preflight(world, &definitions).await;
         let current = self.current().map(|current| current.release.clone());
@@ -89,7 +88,7 @@ impl Session {
         if !is_overtaken && !running.iter().any(unknown) {
             return Ok((preflight, Vec::new()));
         }
-        let kept = self.kept(world, &preflight).await;
+        let kept = self.kept(&**world, &preflight).await;
         self.on_hosts = kept
             .iter()
             .map(|(id, (_, definition))| (id.clone(), definition.clone()))
@@ -131,12 +130,12 @@ impl Session {
     }
 
     /// Makes revisions of what is to be adopted.
-    pub(super) fn take_over(
+    pub fn take_over(
         &mut self,
         found: &Preflight,
         adopted: &[Adoption],
         adopt: Adopt,
-    ) -> Result<(), Fail> {
+    ) -> Result<(), Error> {
         let owner = owner::newest(&found.owners);
         adopted
             .iter()
@@ -145,9 +144,9 @@ impl Session {
 
     /// Looks at the hosts. Those of another fleet are left out, and machines that are listed twice
     /// are taken once.
-    pub(super) async fn preflight(
+    pub async fn preflight(
         &self,
-        world: &Arc<Hosts>,
+        world: &Arc<dyn FleetConnection>,
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> Preflight {
         let mut found = preflight(
@@ -167,10 +166,10 @@ impl Session {
     }
 
     /// Who deployed last, if that was not from here.
-    pub(super) fn last_elsewhere(
+    pub fn last_elsewhere(
         &self,
         owners: &BTreeMap<HostId, Owner>,
-    ) -> Result<Option<Owner>, Fail> {
+    ) -> Result<Option<Owner>, Error> {
         let epoch = self.store.epoch(&self.subject)?;
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.subject.fleet);
@@ -181,7 +180,7 @@ impl Session {
     /// current one.
     async fn kept(
         &self,
-        world: &Hosts,
+        world: &dyn FleetConnection,
         found: &Preflight,
     ) -> BTreeMap<ReleaseId, (Kept, Definition)> {
         let hosts = found
@@ -212,10 +211,7 @@ impl Session {
                 continue;
             }
             asked += 1;
-            let Ok(stdout) = world.query(host, script::releases).await else {
-                continue;
-            };
-            for release in script::read_releases(&stdout).unwrap_or_default() {
+            for release in world.kept_releases(host).await {
                 // What a host says is not taken on trust: the definition must have the digest.
                 let read = serde_json::from_str::<Definition>(&release.definition).ok();
                 let Some(definition) = read.filter(|read| release_id(read) == release.id) else {
@@ -241,7 +237,7 @@ impl Session {
         adoption: &Adoption,
         owner: Option<&Owner>,
         keep: bool,
-    ) -> Result<(), Fail> {
+    ) -> Result<(), Error> {
         let known = self.definitions();
         let Some(definition) = known.get(&adoption.release) else {
             return Ok(());
@@ -268,9 +264,7 @@ impl Session {
             let revision = self
                 .store
                 .adopt(&self.subject, &new, adoption.proven, replicas, at)?;
-            note(&format!(
-                "note: adopted {version} from the hosts as revision {revision}"
-            ));
+            self.env.tell(&Notice::Adopted { version, revision });
             self.read_history()?;
         } else {
             self.revisions
@@ -314,7 +308,7 @@ fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> Revisi
 }
 
 /// The releases that instances run.
-pub(super) fn running(found: &Preflight) -> BTreeSet<ReleaseId> {
+pub fn running(found: &Preflight) -> BTreeSet<ReleaseId> {
     found
         .fleet
         .instances()

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::exit::{Exit, Fail};
+use super::error::Error;
+use super::error::Internal;
 use super::session::Session;
 use crate::config::{Fetch, Source};
 use crate::core::ids::ReleaseId;
@@ -19,30 +20,34 @@ use crate::{artifact, config};
 
 /// A release that lies ready on this machine.
 #[derive(Clone)]
-pub(super) struct Release {
-    pub(super) id: ReleaseId,
-    pub(super) definition: Definition,
+pub struct Release {
+    /// Its digest.
+    pub id: ReleaseId,
+    /// What it is.
+    pub definition: Definition,
     /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they
     /// are not known.
-    pub(super) secrets: Option<Secrets>,
+    pub secrets: Option<Secrets>,
     /// What its files take when they are unpacked, in bytes; 0 where that is not known.
-    pub(super) unpacked_bytes: u64,
+    pub unpacked_bytes: u64,
     /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of
     /// what the release is.
-    pub(super) pulled_from: Option<String>,
+    pub pulled_from: Option<String>,
 }
 
 /// A secrets' file as the hosts get it. It is never written on this machine.
 #[derive(Clone)]
-pub(super) struct Secrets {
-    pub(super) sha256: String,
-    pub(super) file: Vec<u8>,
+pub struct Secrets {
+    /// Its digest.
+    pub sha256: String,
+    /// Its bytes.
+    pub file: Vec<u8>,
 }
 
 impl Release {
     /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
     /// name.
-    pub(super) async fn prepare(session: &Session) -> Result<Self, Fail> {
+    pub async fn prepare(session: &Session) -> Result<Self, Error> {
         let playbook = &session.project.playbook;
         let scratch = scratch(&session.place)?;
         let cache = scratch.as_ref().map_or_else(
@@ -51,7 +56,7 @@ impl Release {
         );
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
-            .map_err(|error| Fail::from(error.diagnostics(&playbook.artifact)))?;
+            .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
         let secrets = Secrets::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
         let unpacked_bytes = prepared.unpacked_bytes;
@@ -70,7 +75,7 @@ impl Release {
     }
 
     /// What a host needs in bytes while it unpacks the release.
-    pub(super) fn size_on_host(&self) -> u64 {
+    pub fn size_on_host(&self) -> u64 {
         self.definition
             .artifact
             .size_bytes
@@ -79,7 +84,7 @@ impl Release {
 
     /// A release of the history. Its secrets are known if they are still those that the playbook
     /// names.
-    pub(super) fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
+    pub fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
         let present = Secrets::read(&session.project.playbook.service)
             .ok()
             .flatten();
@@ -97,23 +102,19 @@ impl Release {
 
 /// A directory for artifacts where the state directory cannot be written: enough for who only wants
 /// to know what is in them.
-fn scratch(place: &Place) -> Result<Option<TempDir>, Fail> {
+fn scratch(place: &Place) -> Result<Option<TempDir>, Error> {
     let is_writable =
         place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
     if is_writable {
         return Ok(None);
     }
     let made = tempfile::Builder::new().prefix("ship-").tempdir();
-    made.map(Some).map_err(|why| {
-        Fail::new(
-            Exit::Internal,
-            format!("error: cannot make a temporary directory: {why}"),
-        )
-    })
+    made.map(Some)
+        .map_err(|why| Internal::NoTemporaryDirectory(why).into())
 }
 
 impl Secrets {
-    fn read(service: &config::ServiceConfig) -> Result<Option<Self>, Fail> {
+    fn read(service: &config::ServiceConfig) -> Result<Option<Self>, Error> {
         let secrets = config::read_secrets(service, |name| std::env::var_os(name))?;
         Ok((!secrets.is_empty()).then(|| {
             let file = env_file(secrets.expose()).into_bytes();
@@ -126,7 +127,7 @@ impl Secrets {
 }
 
 /// Removes from this machine what no revision of any fleet and service needs any more.
-pub(super) fn forget_unused(session: &Session) {
+pub fn forget_unused(session: &Session) {
     let Ok(definitions) = session.store.definitions() else {
         return;
     };

@@ -2,19 +2,19 @@
 //! here changes how the run ended; what does not work is a note.
 
 use super::exit::Exit;
-use super::note;
-use super::pages::{self, Retrospect};
-use super::session::{Session, who};
+use super::page::{self, Retrospect};
+use super::session::Session;
 use crate::core::journal::notification::{Notice, Occasion};
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 use crate::notify;
 use crate::report::metrics::Metrics;
 use crate::report::{Clock, clock};
-use crate::store::{RolloutId, Store as _};
+use crate::store::RolloutId;
 
 /// What a run came to.
-pub(super) enum Told<'a> {
+#[derive(Clone, Debug)]
+pub enum RunEnd {
     /// A rollout has ended.
     Ended {
         /// Which.
@@ -27,7 +27,7 @@ pub(super) enum Told<'a> {
     /// Nothing was to be done, or nothing may be done now.
     Skipped {
         /// The version that it was about.
-        version: &'a str,
+        version: String,
         /// What the caller is told.
         exit: Exit,
         /// Why nothing was done.
@@ -36,32 +36,29 @@ pub(super) enum Told<'a> {
     /// It was refused before anything was touched, or went wrong within ship.
     Refused {
         /// The version that it was about, if that was known.
-        version: Option<&'a str>,
+        version: Option<String>,
         /// What the caller is told.
         exit: Exit,
         /// The error as it was shown.
-        message: &'a str,
+        message: String,
     },
 }
 
 /// Leaves the page of a rollout, the monitor's file and the messages that are configured.
-pub(super) async fn tell(session: &Session, told: Told<'_>) {
-    let past = match &told {
-        Told::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
+pub async fn publish(session: &Session, end: RunEnd) {
+    let past = match &end {
+        RunEnd::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
             Ok(past) => Some(past),
-            Err(fail) => {
-                return note(&format!(
-                    "note: the rollout cannot be told of: {}",
-                    why_of(&fail.message)
-                ));
+            Err(why) => {
+                return tell(session, format!("note: the rollout cannot be told of: {why}"));
             }
         },
-        Told::Skipped { .. } | Told::Refused { .. } => None,
+        RunEnd::Skipped { .. } | RunEnd::Refused { .. } => None,
     };
     let report = past
         .as_ref()
-        .and_then(|past| leave_page(session, past, &told));
-    let notice = notice(session, &told, past.as_ref(), report).veiled(&pages::veil(session));
+        .and_then(|past| leave_page(session, past, &end));
+    let notice = notice(session, &end, past.as_ref(), report).veiled(&page::veil(session));
     leave_metrics(session, &notice, past.as_ref());
     if let Some(config) = &session.project.playbook.notify {
         let dir = session
@@ -71,20 +68,24 @@ pub(super) async fn tell(session: &Session, told: Told<'_>) {
             .parent()
             .unwrap_or(std::path::Path::new("."));
         for trouble in notify::deliver(config, &notice, dir).await {
-            note(&trouble);
+            tell(session, trouble);
         }
     }
 }
 
+fn tell(session: &Session, text: String) {
+    session.env.tell(&super::notice::Notice::NotPublished(text));
+}
+
 /// Where the page is; `None` where it could not be written.
-fn leave_page(session: &Session, past: &Retrospect, told: &Told<'_>) -> Option<String> {
+fn leave_page(session: &Session, past: &Retrospect, end: &RunEnd) -> Option<String> {
     let left = past
-        .page(session, Some(told.exit()))
-        .and_then(|html| pages::keep(session, past.id, &html));
+        .page(session, Some(end.exit()))
+        .and_then(|html| page::keep(session, past.id, &html));
     match left {
         Ok(path) => Some(path.display().to_string()),
-        Err(fail) => {
-            note(&format!("note: {}", why_of(&fail.message)));
+        Err(why) => {
+            tell(session, format!("note: {why}"));
             None
         }
     }
@@ -130,29 +131,27 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
         drained,
     };
     if let Err(why) = notify::write_textfile(&config.textfile, &metrics.text()) {
-        note(&format!(
-            "note: the file of [metrics] is not renewed: {why}"
-        ));
+        tell(
+            session,
+            format!("note: the file of [metrics] is not renewed: {why}"),
+        );
     }
 }
 
-impl Told<'_> {
+impl RunEnd {
     fn exit(&self) -> Exit {
         match self {
-            Told::Ended { exit, .. } | Told::Skipped { exit, .. } | Told::Refused { exit, .. } => {
-                *exit
-            }
+            RunEnd::Ended { exit, .. } | RunEnd::Skipped { exit, .. } | RunEnd::Refused { exit, .. } => *exit
         }
     }
 }
 
 fn notice(
     session: &Session,
-    told: &Told<'_>,
+    end: &RunEnd,
     past: Option<&Retrospect>,
     report: Option<String>,
 ) -> Notice {
-    let (user, host) = who();
     let (service, fleet) = (
         session.subject.service.clone(),
         session.subject.fleet.clone(),
@@ -170,34 +169,34 @@ fn notice(
         previous_version: current,
         revision: None,
         rollout: None,
-        who: format!("{user}@{host}"),
+        who: session.operator().to_string(),
         began: clock::rfc3339(now),
         ended: clock::rfc3339(now),
         duration_s: 0.0,
         when: Clock::local().day_and_time(now),
-        exit_code: told.exit().code(),
+        exit_code: end.exit().code(),
         why: None,
         next: None,
         report,
         service,
         fleet,
     };
-    match (told, past) {
-        (Told::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
-        (Told::Skipped { version, why, .. }, _) => Notice {
+    match (end, past) {
+        (RunEnd::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
+        (RunEnd::Skipped { version, why, .. }, _) => Notice {
             outcome: "skipped".to_owned(),
             summary: format!(
                 "{} {version} on {}: nothing was done: {why}",
                 blank.service, blank.fleet
             ),
-            version: Some((*version).to_owned()),
+            version: Some(version.clone()),
             why: Some(why.clone()),
             ..blank
         },
         (
-            Told::Refused {
+            RunEnd::Refused {
                 version,
-                message,
+                message: message.to_owned(),
                 exit,
             },
             _,
@@ -216,12 +215,12 @@ fn notice(
                 how_far(*exit),
                 first_line(message)
             ),
-            version: version.map(str::to_owned),
-            why: Some(why_of(message)),
+            version: version.clone(),
+            why: Some(message.clone()),
             ..blank
         },
         // An ended rollout is always looked back at.
-        (Told::Ended { .. }, None) => blank,
+        (RunEnd::Ended { .. }, None) => blank,
     }
 }
 
@@ -269,14 +268,9 @@ fn how_far(exit: Exit) -> &'static str {
     }
 }
 
-fn why_of(message: &str) -> String {
-    message.trim_start_matches("error: ").trim_end().to_owned()
-}
-
 /// The first line, without what is said of it anyway.
 fn first_line(message: &str) -> &str {
     let line = message
-        .trim_start_matches("error: ")
         .lines()
         .next()
         .unwrap_or_default();
@@ -289,7 +283,8 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::args::InventoryArg;
+    use super::super::environment::{Reading, StoreAccess};
+    use super::super::testing::control_machine;
     use super::*;
     use crate::config::Overrides;
 
@@ -305,13 +300,9 @@ mod tests {
                      \"node1\"\ntransport = \"local\"\n";
         std::fs::write(&inventory, hosts).unwrap();
         std::fs::write(dir.join("playbook.toml"), PLAYBOOK).unwrap();
-        Session::open(
-            InventoryArg {
-                inventory: Some(inventory),
-            },
-            &Overrides::default(),
-        )
-        .unwrap()
+        let env = control_machine(inventory);
+        let overrides = Overrides::default();
+        Session::open(&env, &overrides, Reading::Strict, StoreAccess::Write).unwrap()
     }
 
     #[tokio::test]
@@ -319,10 +310,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let session = session(dir.path());
         let why = "the fleet is frozen until Monday".to_owned();
-        tell(
+        publish(
             &session,
-            Told::Skipped {
-                version: "0.9",
+            RunEnd::Skipped {
+                version: "0.9".to_owned(),
                 exit: Exit::Locked,
                 why,
             },
@@ -334,13 +325,13 @@ mod tests {
             "{}",
             metrics()
         );
-        let message = "error: 1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n";
-        tell(
+        let message = "1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n";
+        publish(
             &session,
-            Told::Refused {
+            RunEnd::Refused {
                 version: None,
                 exit: Exit::Unreachable,
-                message,
+                message: message.to_owned(),
             },
         )
         .await;
@@ -349,13 +340,13 @@ mod tests {
             "{}",
             metrics()
         );
-        let locked = "error: anna@laptop holds the lock";
-        tell(
+        let locked = "anna@laptop holds the lock";
+        publish(
             &session,
-            Told::Refused {
-                version: Some("0.9"),
+            RunEnd::Refused {
+                version: Some("0.9".to_owned()),
                 exit: Exit::Locked,
-                message: locked,
+                message: locked.to_owned(),
             },
         )
         .await;

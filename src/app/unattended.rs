@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::exit::{Exit, Fail};
+use super::error::Error;
 use super::session::Session;
 use crate::config::UnattendedConfig;
 use crate::core::ids::ReleaseId;
@@ -20,7 +20,7 @@ use crate::store::RevisionRecord;
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
 /// is fetched.
-pub(super) fn permit_now(session: &Session) -> Result<(), Fail> {
+pub fn permit_now(session: &Session) -> Result<(), Error> {
     if session.attendance.force {
         return Ok(());
     }
@@ -29,29 +29,21 @@ pub(super) fn permit_now(session: &Session) -> Result<(), Fail> {
         .freeze(&session.subject)?
         .filter(|freeze| freeze.holds(session.now()))
     {
-        return Err(closed(&format!(
+        return Err(Error::closed(&format!(
             "deployment \"{}\" is frozen by {freeze}",
             session.subject.service
         )));
     }
     let hours = hours(session);
     match hours.refusal(session.now(), hours.turn) {
-        Some(why) => Err(closed(&why)),
+        Some(why) => Err(Error::closed(&why)),
         None => Ok(()),
     }
 }
 
-/// It is not the time: later it may be.
-pub(super) fn closed(why: &str) -> Fail {
-    Fail::new(
-        Exit::Locked,
-        format!("error: {why}; nothing was touched; --force goes ahead all the same"),
-    )
-}
-
 /// When the rollout may begin something, and how long that takes. Who is there decides that
 /// himself.
-pub(super) fn hours<S>(session: &Session<S>) -> Hours {
+pub fn hours(session: &Session) -> Hours {
     let UnattendedConfig {
         windows, time_zone, ..
     } = &session.project.playbook.unattended;
@@ -85,11 +77,11 @@ fn usual(revisions: &[RevisionRecord]) -> Duration {
 }
 
 /// What becomes of the deploy of a release. The lease must be held: nobody else is at work.
-pub(super) fn resolve(
+pub fn resolve(
     session: &Session,
     standing: Standing,
     release: &ReleaseId,
-) -> Result<Resolution, Fail> {
+) -> Result<Resolution, Error> {
     let rollout = session.newest_rollout()?;
     let left = Left {
         standing,
@@ -119,7 +111,7 @@ pub(super) fn resolve(
     })
 }
 
-fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Fail> {
+fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Error> {
     let journal = match record.outcome {
         None | Some(Outcome::Succeeded) => None,
         Some(_) => session
@@ -140,11 +132,11 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Fail> 
 }
 
 /// Why a new version does not begin on the fleet as it is.
-pub(super) fn unhealthy(
+pub fn unhealthy(
     session: &Session,
     release: &ReleaseId,
     available: u32,
-) -> Result<Option<String>, Fail> {
+) -> Result<Option<String>, Error> {
     let newest = session
         .newest()?
         .and_then(|(_, journal)| Account::of(&journal));

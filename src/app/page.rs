@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::exit::{Exit, Fail};
-use super::history::difference;
+use super::error::{Error, Internal};
+use super::exit::Exit;
 use super::session::Session;
 use crate::config::{self, Overrides, Source};
 use crate::core::journal::placements::Roster;
@@ -13,17 +13,22 @@ use crate::core::release::Definition;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
+use crate::core::text_difference::difference;
 use crate::report::html::{Changes, Dossier, page};
 use crate::report::{Clock, Glyphs, Setup, Versions};
-use crate::store::{RevisionRecord, RolloutId, Store as _};
+use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
 
 /// A rollout, looked back at.
-pub(super) struct Retrospect {
-    pub(super) id: RolloutId,
-    pub(super) journal: Vec<Entry>,
-    pub(super) account: Account,
-    pub(super) start: RolloutStart,
+pub struct Retrospect {
+    /// Which.
+    pub id: RolloutId,
+    /// Its events.
+    pub journal: Vec<Entry>,
+    /// What they come to.
+    pub account: Account,
+    /// How it began.
+    pub start: RolloutStart,
     /// Who ran when it began.
     before: Roster,
     setup: Setup,
@@ -34,17 +39,15 @@ pub(super) struct Retrospect {
 impl Retrospect {
     /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where
     /// that is known.
-    pub(super) fn of(
+    pub fn of(
         session: &Session,
         id: RolloutId,
         budget: Option<Budget>,
-    ) -> Result<Self, Fail> {
+    ) -> Result<Self, Error> {
         let journal = session.store.journal(id)?;
         let unreadable = || {
-            Fail::new(
-                Exit::Internal,
-                format!("error: the journal of rollout {} has no beginning", id.0),
-            )
+            let why = format!("the journal of rollout {} has no beginning", id.0);
+            Error::from(Internal::Other(why))
         };
         let account = Account::of(&journal).ok_or_else(unreadable)?;
         let Some(Entry {
@@ -82,7 +85,7 @@ impl Retrospect {
 
     /// What its caller was told, if it has ended. One that begins with its way back was begun by
     /// `ship abort`.
-    pub(super) fn exit(&self) -> Option<Exit> {
+    pub fn exit(&self) -> Option<Exit> {
         let is_abort = matches!(
             self.journal.get(1),
             Some(Entry {
@@ -97,17 +100,17 @@ impl Retrospect {
     }
 
     /// How it ended, in one line, and the lines below it.
-    pub(super) fn last_word(&self) -> Option<(String, Vec<String>)> {
+    pub fn last_word(&self) -> Option<(String, Vec<String>)> {
         report::last_word(&self.journal, &self.before, &self.setup, self.budget)
     }
 
     /// The version that ran before, if there was one.
-    pub(super) fn previous_version(&self) -> Option<String> {
+    pub fn previous_version(&self) -> Option<String> {
         self.base().map(|record| record.definition.version.clone())
     }
 
     /// The page about it.
-    pub(super) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Fail> {
+    pub fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
         let record = self
             .records
             .iter()
@@ -130,10 +133,8 @@ impl Retrospect {
             now: session.now(),
         };
         page(&dossier, &veil(session)).map_err(|why| {
-            Fail::new(
-                Exit::Internal,
-                format!("error: there is no page of rollout {}: {why}", self.id.0),
-            )
+            let text = format!("there is no page of rollout {}: {why}", self.id.0);
+            Internal::Other(text).into()
         })
     }
 
@@ -254,7 +255,7 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
 
 /// What must not be shown: secrets as far as they are known here, and what is secret in the
 /// configuration itself.
-pub(super) fn veil(session: &Session) -> Veil {
+pub fn veil(session: &Session) -> Veil {
     let playbook = &session.project.playbook;
     // One that is not known here cannot be covered, which is no reason to show the others.
     let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
@@ -275,21 +276,16 @@ pub(super) fn veil(session: &Session) -> Veil {
 }
 
 /// Writes a page where the user wants it; the directory is made for it.
-pub(super) fn write(path: &Path, html: &str) -> Result<(), Fail> {
-    let failed = |why: String| {
-        Fail::new(
-            Exit::Internal,
-            format!("error: cannot write the page: {why}"),
-        )
-    };
+pub fn write(path: &Path, html: &str) -> Result<(), Error> {
+    let failed = |why: String| Internal::Other(format!("cannot write the page: {why}"));
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
     }
-    notify::write_textfile(path, html).map_err(failed)
+    Ok(notify::write_textfile(path, html).map_err(failed)?)
 }
 
 /// Writes the page of a rollout to its place in the state directory, for the owner alone.
-pub(super) fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Fail> {
+pub fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Error> {
     let path = session.place.runs().join(format!("{}.html", id.0));
     write(&path, html)?;
     trust::make_private(&session.place.runs());

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::exit::Fail;
-use super::note;
+use super::error::Error;
+use super::notice::Notice;
 use super::session::Session;
 use crate::core::ids::HostId;
 use crate::core::rollout::event::Event;
@@ -11,7 +11,7 @@ use crate::core::rollout::event::Event;
 /// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists:
 /// nobody looks at them any more. The rollout that follows does not know these hosts, so that it is
 /// told until one is made, and not every night.
-pub(super) fn tell(session: &Session) -> Result<(), Fail> {
+pub fn tell(session: &Session) -> Result<(), Error> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
     let is_gone = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
     if !session
@@ -32,12 +32,10 @@ pub(super) fn tell(session: &Session) -> Result<(), Fail> {
         left.entry(&post.slot.host).or_default().push(what);
     }
     for (host, what) in left {
-        note(&format!(
-            "note: {host} is not in the inventory any more, and what ran there was left as it was \
-             ({}): to end it, put {host} back \
-             with `drain = true` and deploy once more",
-            what.join(", ")
-        ));
+        session.env.tell(&Notice::OrphanedInstances {
+            host: host.clone(),
+            instances: what,
+        });
     }
     Ok(())
 }

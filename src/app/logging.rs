@@ -21,7 +21,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt as format};
 
-use super::note;
+use super::environment::Environment;
+use super::notice::Notice;
 use super::session::Session;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
@@ -38,7 +39,7 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 static SINK: Mutex<Sink> = Mutex::new(Sink::Waiting(VecDeque::new()));
 
 /// Listens from now on.
-pub(super) fn begin(verbose: u8) {
+pub fn begin(verbose: u8) {
     // Whoever sees the reporter needs no second word about the same event.
     let default = match verbose {
         0 => "off".to_owned(),
@@ -56,18 +57,18 @@ pub(super) fn begin(verbose: u8) {
 
 /// The log of a rollout, which is written until this is dropped.
 #[must_use = "nothing is written after it is dropped"]
-pub(super) struct Recording;
+pub struct Recording;
 
 impl Recording {
     /// Begins the log of a rollout, with what was said before.
-    pub(super) fn begin(place: &Place, rollout: RolloutId) -> Self {
+    pub fn begin(env: &dyn Environment, place: &Place, rollout: RolloutId) -> Self {
         let path = place.run_log(rollout);
         let opened = open(&path);
         if let Err(error) = &opened {
-            note(&format!(
-                "the log of this rollout cannot be written ({}: {error}); it goes on without",
-                path.display()
-            ));
+            env.tell(&Notice::NoLog {
+                path: path.clone(),
+                why: error.to_string(),
+            });
         }
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = match std::mem::replace(&mut *sink, Sink::Nowhere) {
@@ -104,7 +105,7 @@ impl Drop for Recording {
 
 /// Removes what is left of rollouts that the history has forgotten: their logs, and what else is
 /// named after them.
-pub(super) fn forget_gone(session: &Session) {
+pub fn forget_gone(session: &Session) {
     let Ok(known) = session.store.rollout_ids() else {
         return;
     };

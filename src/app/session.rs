@@ -1,47 +1,56 @@
-//! What the verbs share: the project, its state, and the spec made of both.
+//! What the verbs share: the files, the state, and the spec made of both.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::{Exit, Fail};
+use super::environment::{Environment, Files, FleetConnection, Operator, Reading, StoreAccess};
+use super::error::{Error, Refused};
+use super::notice::Notice;
 use super::patience::Patience;
-use super::{args, lookup, night, note};
-use crate::config::{self, Project, Transport};
+use super::unattended;
+use crate::config::{self, Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::placements::Roster;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history::{self, Past};
 use crate::core::policy::service_state::{Ask, Standing};
-use crate::core::release::{Definition, Driver};
+use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::task::past_contract;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{AtGate, Step, one_first};
-use crate::core::time::{Human, Time};
-use crate::engine::{Clock, Hosts, Preflight, SteadyClock};
+use crate::core::time::Time;
+use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish,
-    place_for,
+    Holder, Place, Request, RevisionRecord, RolloutId, Store, StoreError, Subject, Wish,
 };
-use crate::trust;
 
-/// The project and its state.
-pub(super) struct Session<S = Sqlite> {
-    pub(super) project: Project,
-    pub(super) inventory: PathBuf,
-    pub(super) place: Place,
-    pub(super) subject: Subject,
-    pub(super) store: S,
+/// The files and their state, in the hands of one verb.
+pub struct Session {
+    /// What surrounds the verb.
+    pub env: Arc<dyn Environment>,
+    /// What the files say.
+    pub project: Project,
+    /// Where the inventory lies: an absolute path.
+    pub inventory: PathBuf,
+    /// Where the state lies.
+    pub place: Place,
+    /// The fleet and the service.
+    pub subject: Subject,
+    /// The state. A lease that it holds is given back when it is dropped.
+    pub store: Box<dyn Store>,
     /// The random id of the history in the store.
     pub(super) history: String,
-    pub(super) clock: Arc<dyn Clock>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// The history, oldest first.
-    pub(super) revisions: Vec<RevisionRecord>,
+    pub revisions: Vec<RevisionRecord>,
     /// The release that the newest rollout has rolled the fleet back to, if it has.
     rolled_back_to: Option<ReleaseId>,
     /// What the command line has set.
@@ -59,151 +68,52 @@ pub(super) struct Session<S = Sqlite> {
     pub(super) attendance: Attendance,
 }
 
-/// What a verb does with the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreAccess {
-    /// It reads the state, which need not be writable, or be there at all.
-    Read,
-    /// It changes the state, and makes it where there is none.
-    Write,
-}
-
-/// Who passes through the state directory: services that run as users of their own, where a local
-/// host keeps its releases there.
-fn passers(project: &Project) -> Access {
-    let service = &project.playbook.service;
-    let has_user = |host: &config::HostConfig| {
-        service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
-    };
-    let passes = |host: &config::HostConfig| {
-        host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
-    };
-    if project.inventory.hosts.iter().any(passes) {
-        Access::Services
-    } else {
-        Access::OwnerOnly
-    }
-}
-
 /// The hosts, and what a look at them has found.
-pub(super) struct Found {
-    pub(super) world: Arc<Hosts>,
-    pub(super) preflight: Preflight,
+pub struct Found {
+    /// The connections.
+    pub world: Arc<dyn FleetConnection>,
+    /// What was found.
+    pub preflight: Preflight,
 }
 
 /// Whether anybody is there to be asked, and what is passed over.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Attendance {
+pub struct Attendance {
     /// Nobody is there.
-    pub(super) unattended: bool,
+    pub unattended: bool,
     /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
     /// that is not healthy.
-    pub(super) force: bool,
-}
-
-impl<S> Session<S> {
-    /// The same with another store in its place, and the store.
-    fn exchange<T>(self, store: T) -> (Session<T>, S) {
-        let Self {
-            project,
-            inventory,
-            place,
-            subject,
-            store: old,
-            history,
-            clock,
-            revisions,
-            rolled_back_to,
-            set,
-            on_hosts,
-            found,
-            scale,
-            replicas,
-            attendance,
-        } = self;
-        let session = Session {
-            project,
-            inventory,
-            place,
-            subject,
-            store,
-            history,
-            clock,
-            revisions,
-            rolled_back_to,
-            set,
-            on_hosts,
-            found,
-            scale,
-            replicas,
-            attendance,
-        };
-        (session, old)
-    }
-
-    pub(super) fn addresses(&self) -> Vec<(HostId, String)> {
-        self.project
-            .inventory
-            .hosts
-            .iter()
-            .map(|host| (host.name.clone(), host.address.clone()))
-            .collect()
-    }
-}
-
-impl Session<()> {
-    /// Takes the store back.
-    pub(super) fn with_store(self, store: Sqlite) -> Session {
-        self.exchange(store).0
-    }
+    pub force: bool,
 }
 
 impl Session {
-    /// Gives the store away for a while.
-    pub(super) fn lend_store(self) -> (Session<()>, Sqlite) {
-        self.exchange(())
-    }
-
     /// Reads the files and opens the state.
-    pub(super) fn open(
-        inventory: args::InventoryArg,
-        overrides: &config::Overrides,
-    ) -> Result<Self, Fail> {
-        Self::open_with(inventory, overrides, StoreAccess::Write)
-    }
-
-    /// Reads the files and opens the state, to read it or to change it.
-    pub(super) fn open_with(
-        inventory: args::InventoryArg,
-        overrides: &config::Overrides,
+    ///
+    /// # Errors
+    /// If either cannot be read.
+    pub fn open(
+        env: &Arc<dyn Environment>,
+        overrides: &Overrides,
+        reading: Reading,
         access: StoreAccess,
-    ) -> Result<Self, Fail> {
-        let chosen = lookup::inventory(inventory.inventory)?;
-        let project = chosen.load(overrides)?;
-        Self::of(project, chosen.path, overrides, access)
-    }
-
-    /// Opens the state of a project.
-    pub(super) fn of(
-        project: Project,
-        inventory: PathBuf,
-        overrides: &config::Overrides,
-        access: StoreAccess,
-    ) -> Result<Self, Fail> {
-        config::withhold(&project);
-        let place = place_for(&inventory);
+    ) -> Result<Self, Error> {
+        let files = env.read_files(overrides, reading)?;
+        config::withhold(&files.project);
+        let store = env.open_store(&files, access)?;
+        let history = store.history_id()?;
+        let Files {
+            project,
+            inventory,
+            place,
+        } = files;
         let subject = Subject {
             fleet: project.inventory.fleet.clone(),
             service: project.playbook.service.name.clone(),
         };
-        let store = match access {
-            StoreAccess::Read => Sqlite::open_to_read(&place)?,
-            StoreAccess::Write => Sqlite::open_for(&place, passers(&project))?,
-        };
-        let history = store.history_id()?;
         let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
-        let (set, clock) = (overrides.set.clone(), Arc::new(SteadyClock));
+        let (env, clock) = (Arc::clone(env), env.clock());
         let mut session = Self {
+            env,
             project,
             inventory,
             place,
@@ -213,7 +123,7 @@ impl Session {
             clock,
             revisions: Vec::new(),
             rolled_back_to: None,
-            set,
+            set: overrides.set.clone(),
             on_hosts: BTreeMap::new(),
             found: None,
             scale: None,
@@ -224,21 +134,35 @@ impl Session {
         Ok(session)
     }
 
+    /// The hosts' addresses, in the inventory's order.
+    pub fn addresses(&self) -> Vec<(HostId, String)> {
+        self.project
+            .inventory
+            .hosts
+            .iter()
+            .map(|host| (host.name.clone(), host.address.clone()))
+            .collect()
+    }
+
+    /// Who runs `ship`.
+    pub fn operator(&self) -> Operator {
+        self.env.operator()
+    }
+
     /// Reads the history anew.
-    pub(super) fn read_history(&mut self) -> Result<(), Fail> {
+    pub fn read_history(&mut self) -> Result<(), Error> {
         self.revisions = self.store.revisions(&self.subject)?;
         self.rolled_back_to = history::rolled_back_to(&self.runs()?).cloned();
         Ok(())
     }
 
-    pub(super) fn now(&self) -> Time {
+    pub fn now(&self) -> Time {
         self.clock.now()
     }
 
     /// Takes the lease: from here on this process alone changes the fleet.
-    pub(super) fn lock(&mut self, run: &str) -> Result<(), Fail> {
-        let (user, host) = who();
-        let holder = Holder::this_process(&user, &host, run, self.clock.wall());
+    pub fn lock(&mut self, run: &str) -> Result<(), Error> {
+        let holder = self.env.lease_holder(run);
         // A ship that is called by another's hook goes on under its lease.
         let token = std::env::var(config::LEASE).ok();
         self.store
@@ -250,17 +174,14 @@ impl Session {
     }
 
     /// Takes the lease, and waits for it so long where somebody else has it.
-    pub(super) async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Fail> {
+    pub async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Error> {
         let mut patience = Patience::new(wait);
         loop {
             match self.lock(run) {
-                Err(fail) if fail.exit == Exit::Locked && patience.is_left() => {
+                Err(Error::Store(StoreError::Held(holder))) if patience.is_left() => {
                     if patience.is_new() {
-                        note(&format!(
-                            "{}; waiting for up to {}",
-                            fail.message.trim_start_matches("error: "),
-                            Human(wait)
-                        ));
+                        let holder = holder.to_string();
+                        self.env.tell(&Notice::WaitingForLease { holder, wait });
                     }
                     patience.pause().await;
                 }
@@ -270,12 +191,12 @@ impl Session {
     }
 
     /// The newest rollout's journal, if there was one.
-    pub(super) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Fail> {
+    pub fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
         Ok(self.store.newest_journal(&self.subject)?)
     }
 
     /// Who runs where by what the journals tell: of all rollouts, or of those before one.
-    pub(super) fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Fail> {
+    pub fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Error> {
         let mut roster = Roster::default();
         for rollout in self
             .store
@@ -292,26 +213,26 @@ impl Session {
     }
 
     /// The newest rollout, if there was one.
-    pub(super) fn newest_rollout(&self) -> Result<Option<Rollout>, Fail> {
+    pub fn newest_rollout(&self) -> Result<Option<Rollout>, Error> {
         Ok(self
             .newest()?
             .and_then(|(_, journal)| Rollout::of(&journal)))
     }
 
     /// Who carries out a rollout now, if anybody alive does.
-    pub(super) fn holder(&self) -> Result<Option<Holder>, Fail> {
+    pub fn holder(&self) -> Result<Option<Holder>, Error> {
         Ok(self
             .store
-            .holder(&self.subject, &who().1, self.clock.wall())?)
+            .holder(&self.subject, &self.operator().host, self.clock.wall())?)
     }
 
     /// Whether anybody alive carries out a rollout.
-    pub(super) fn is_carried_out(&self) -> Result<bool, Fail> {
+    pub fn is_carried_out(&self) -> Result<bool, Error> {
         Ok(self.holder()?.is_some())
     }
 
     /// How the service stands.
-    pub(super) fn standing(&self) -> Result<Standing, Fail> {
+    pub fn standing(&self) -> Result<Standing, Error> {
         // The lease first: it is given back after the end was recorded.
         let is_carried_out = self.is_carried_out()?;
         let newest = self
@@ -322,7 +243,7 @@ impl Session {
 
     /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else
     /// is at work.
-    pub(super) fn permit(&self, ask: Ask) -> Result<Standing, Fail> {
+    pub fn permit(&self, ask: Ask) -> Result<Standing, Error> {
         let newest = self
             .newest()?
             .and_then(|(_, journal)| Account::of(&journal));
@@ -334,34 +255,24 @@ impl Session {
     }
 
     /// Asks something of the process that carries out a rollout.
-    pub(super) fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Fail> {
-        let (user, host) = who();
-        Ok(self.store.ask(
-            rollout,
-            &Request {
-                wish,
-                by: format!("{user}@{host}"),
-            },
-        )?)
+    pub fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Error> {
+        let by = self.operator().to_string();
+        Ok(self.store.ask(rollout, &Request { wish, by })?)
     }
 
     /// The revision that the fleet is on.
-    pub(super) fn current_record(&self) -> Result<&RevisionRecord, Fail> {
-        self.current().ok_or_else(Self::nothing_deployed)
-    }
-
-    pub(super) fn nothing_deployed() -> Fail {
-        Fail::refused("error: nothing was deployed yet; `ship deploy` comes first")
+    pub fn current_record(&self) -> Result<&RevisionRecord, Error> {
+        self.current().ok_or_else(|| Refused::NothingDeployed.into())
     }
 
     /// What the newest rollout was begun with, whatever the files lack now that the command line
     /// gave then.
-    pub(super) fn begun(inventory: &args::InventoryArg) -> Result<Begun, Fail> {
-        let any = config::Overrides {
+    pub fn begun(env: &Arc<dyn Environment>) -> Result<Begun, Error> {
+        let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
-        let session = Self::recall(inventory.clone(), &any, StoreAccess::Read)?;
+        let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
         let journal = session
             .newest()?
             .map(|(_, journal)| journal)
@@ -377,12 +288,12 @@ impl Session {
     }
 
     /// Nobody is there to be asked.
-    pub(super) fn is_unattended(&mut self, unattended: bool) {
+    pub fn set_unattended(&mut self, unattended: bool) {
         self.attendance.unattended = unattended;
     }
 
     /// A revision as a rollout refers to it.
-    pub(super) fn generation(record: &RevisionRecord) -> Generation {
+    pub fn generation(record: &RevisionRecord) -> Generation {
         Generation {
             revision: record.revision,
             release: record.release.clone(),
@@ -391,22 +302,22 @@ impl Session {
     }
 
     /// Where a failed deploy of `release` goes back to.
-    pub(super) fn fallback(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Fail> {
+    pub fn fallback(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Error> {
         let past = self.past_that_may_run()?;
         Ok(history::fallback(&past, release).and_then(|back| self.revision(back.revision)))
     }
 
     /// Where a bare `ship rollback` from `release` goes.
-    pub(super) fn rollback_target(
+    pub fn rollback_target(
         &self,
         release: &ReleaseId,
-    ) -> Result<Option<&RevisionRecord>, Fail> {
+    ) -> Result<Option<&RevisionRecord>, Error> {
         let past = self.past_that_may_run()?;
         Ok(history::rollback_target(&past, release).and_then(|back| self.revision(back.revision)))
     }
 
     /// The history without what a contract has left behind.
-    fn past_that_may_run(&self) -> Result<Vec<Past>, Fail> {
+    fn past_that_may_run(&self) -> Result<Vec<Past>, Error> {
         let made = self.store.contracted(&self.subject)?;
         let may_run = |past: &Past| {
             let record = self.revision(past.revision);
@@ -418,12 +329,12 @@ impl Session {
     }
 
     /// Whether a release was proven healthy, by whichever revision.
-    pub(super) fn is_proven(&self, release: &ReleaseId) -> bool {
+    pub fn is_proven(&self, release: &ReleaseId) -> bool {
         history::is_proven(&self.past(), release)
     }
 
     /// Why a revision must not run any more, if a contract has left it behind.
-    pub(super) fn past_contract(&self, record: &RevisionRecord) -> Result<Option<String>, Fail> {
+    pub fn past_contract(&self, record: &RevisionRecord) -> Result<Option<String>, Error> {
         let made = self.store.contracted(&self.subject)?;
         Ok(past_contract(
             &record.definition,
@@ -432,7 +343,7 @@ impl Session {
         ))
     }
 
-    pub(super) fn past(&self) -> Vec<Past> {
+    pub fn past(&self) -> Vec<Past> {
         self.revisions
             .iter()
             .map(|record| Past {
@@ -446,8 +357,7 @@ impl Session {
 
     /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled
     /// back, and where the newest rollout was, the newest of the release that it went back to.
-    pub(super) fn current(&self) -> Option<&RevisionRecord> {
-        use crate::core::rollout::failure::Outcome;
+    pub fn current(&self) -> Option<&RevisionRecord> {
         let mut left = self
             .revisions
             .iter()
@@ -459,14 +369,14 @@ impl Session {
         }
     }
 
-    pub(super) fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
+    pub fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
         self.revisions
             .iter()
             .find(|record| record.revision == number)
     }
 
     /// Every release of the history, and those that only the hosts know.
-    pub(super) fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
+    pub fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
         let own = self
             .revisions
             .iter()
@@ -474,7 +384,7 @@ impl Session {
         self.on_hosts.clone().into_iter().chain(own).collect()
     }
 
-    pub(super) fn versions(&self) -> Versions {
+    pub fn versions(&self) -> Versions {
         let versions = self
             .definitions()
             .into_iter()
@@ -482,7 +392,7 @@ impl Session {
         Versions::new(versions.collect())
     }
 
-    pub(super) fn hosts(&self) -> Vec<HostId> {
+    pub fn hosts(&self) -> Vec<HostId> {
         self.project
             .inventory
             .hosts
@@ -493,11 +403,11 @@ impl Session {
 
     /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
     /// checked, so it can be had.
-    pub(super) fn spec(
+    pub fn spec(
         &self,
         definitions: &BTreeMap<ReleaseId, Definition>,
         goal: Option<&ReleaseId>,
-    ) -> Result<Spec, Fail> {
+    ) -> Result<Spec, Error> {
         let playbook = &self.project.playbook;
         let rollout = &playbook.rollout;
         let hosts: Vec<_> = self
@@ -517,7 +427,7 @@ impl Session {
         let budget = self
             .amounts()?
             .resolve(hosts.len(), ports.len())
-            .map_err(|impossible| Fail::refused(format!("error: {impossible}")))?;
+            .map_err(Refused::Impossible)?;
         let mut past = self.past();
         let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
         let mut newest = past
@@ -557,7 +467,7 @@ impl Session {
                 .map(|(release, definition)| (release.clone(), definition.waits()))
                 .collect(),
             steps: self.steps(budget.replicas),
-            hours: night::hours(self),
+            hours: unattended::hours(self),
             chores: Vec::new(),
             analyses: playbook.analyses.clone(),
             at_gate: if self.attendance.unattended {
@@ -581,46 +491,25 @@ impl Session {
 }
 
 /// What the newest rollout was begun with, and how the service stands.
-pub(super) struct Begun {
+pub struct Begun {
     start: Option<RolloutStart>,
-    pub(super) standing: Standing,
+    /// How the service stands.
+    pub standing: Standing,
 }
 
 impl Begun {
     /// Its version; some version where there is none, as the files need not name one.
-    pub(super) fn version(&self) -> String {
+    pub fn version(&self) -> String {
         self.start
             .as_ref()
             .map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
     }
 
     /// The settings of its command line, if they matter.
-    pub(super) fn set_if(&self, matters: bool) -> impl Iterator<Item = String> {
+    pub fn set_if(&self, matters: bool) -> impl Iterator<Item = String> {
         self.start
             .iter()
             .filter(move |_| matters)
             .flat_map(|start| start.set.clone())
     }
-}
-
-/// This user and this machine.
-pub(super) fn who() -> (String, String) {
-    let named = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-        // The environment says none, as under `env -i`.
-        let uid = trust::caller();
-        trust::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
-    });
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    (
-        user,
-        if host.is_empty() {
-            "localhost".to_owned()
-        } else {
-            host.to_owned()
-        },
-    )
 }

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::exit::Fail;
+use super::error::{Error, Refused};
 use crate::config::{self, Overrides, Project};
-use crate::script::quote;
-use crate::store::{Sqlite, find};
+use crate::store::{Inventories as _, Sqlite, find};
 use crate::trust;
 
 /// The name of an inventory that is alone in its directory.
@@ -13,56 +12,54 @@ const INVENTORY: &str = "inventory.toml";
 
 /// The inventory that is meant.
 #[derive(Clone, Debug)]
-pub(super) struct Chosen {
+pub struct Chosen {
     /// The file.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// The directory in which ship has found it; `None` for one that was named.
     found_in: Option<PathBuf>,
 }
 
 impl Chosen {
     /// Reads the inventory and its playbook.
-    pub(super) fn load(&self, overrides: &Overrides) -> Result<Project, Fail> {
+    pub fn load(&self, overrides: &Overrides) -> Result<Project, Error> {
         let project = config::load(&self.path, overrides)?;
         self.check(&project)?;
         Ok(project)
     }
 
     /// Refuses files of another user to which an inventory leads that nobody has named.
-    pub(super) fn check(&self, project: &Project) -> Result<(), Fail> {
+    pub fn check(&self, project: &Project) -> Result<(), Error> {
         project
             .local_files(self.found_in.as_deref())
             .iter()
             .try_for_each(|file| self.check_file(file))
     }
 
-    fn check_file(&self, file: &Path) -> Result<(), Fail> {
+    fn check_file(&self, file: &Path) -> Result<(), Error> {
         let Some(base) = &self.found_in else {
             return Ok(());
         };
         trust::check_found(file, base).map_err(|untrusted| {
-            Fail::refused(format!(
-                "error: {untrusted}, and ship has found it by itself\nhint: to use it all the \
-                 same, name the inventory, as in \
-                 `ship status {}`; or make it yours with `{}`",
-                quote(&self.path.to_string_lossy()),
-                super::exit::remedy(&untrusted)
-            ))
+            let inventory = self.path.clone();
+            Refused::FoundUntrusted {
+                untrusted,
+                inventory,
+            }
+            .into()
         })
     }
 }
 
 /// The inventory that was named, or the only one that was deployed from here, or else
 /// `inventory.toml` where there is no other.
-pub(super) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Fail> {
+pub fn inventory(named: Option<PathBuf>) -> Result<Chosen, Error> {
     if let Some(named) = named {
         return Ok(Chosen {
             path: named,
             found_in: None,
         });
     }
-    let here = std::env::current_dir()
-        .map_err(|error| Fail::refused(format!("error: no current directory: {error}")))?;
+    let here = std::env::current_dir().map_err(Refused::NoDirectory)?;
     let place = find(&here);
     let known = match &place {
         Some(place) => match Sqlite::open_existing(place)? {
@@ -87,62 +84,43 @@ pub(super) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Fail> {
         };
         chosen.check_file(path).map(|()| chosen)
     };
+    let unclear = |reason: &'static str, candidates: Vec<PathBuf>| {
+        let here = here.clone();
+        let which = Refused::WhichInventory {
+            reason,
+            candidates,
+            here,
+        };
+        Err(which.into())
+    };
     let own = here.join(INVENTORY);
     if base != here && own.is_file() && !known.is_empty() && !known.contains(&own) {
         let all: Vec<_> = std::iter::once(own).chain(known).collect();
-        return Err(Fail::refused(ask(
+        return unclear(
             "one lies here, and others were deployed from a parent directory",
-            &all,
-            &here,
-        )));
+            all,
+        );
     }
     if let [only] = &known[..] {
         return found(only);
     }
     if !known.is_empty() {
-        return Err(Fail::refused(ask(
-            "several fleets were deployed from here",
-            &known,
-            &here,
-        )));
+        return unclear("several fleets were deployed from here", known);
     }
     match &files_nearby(&here)[..] {
         [only] if *only == here.join(INVENTORY) => found(only),
-        candidates => Err(Fail::refused(ask(
-            "nothing was deployed from here yet",
-            candidates,
-            &here,
-        ))),
+        candidates => unclear("nothing was deployed from here yet", candidates.to_vec()),
     }
-}
-
-fn ask(what: &str, candidates: &[PathBuf], here: &Path) -> String {
-    let mut text = format!("error: which inventory? {what}; name one");
-    if candidates.is_empty() {
-        text.push_str(", as in `ship deploy inventory.toml`");
-    } else {
-        text.push(':');
-        for candidate in candidates {
-            text.push_str("\n  ");
-            text.push_str(
-                &candidate
-                    .strip_prefix(here)
-                    .unwrap_or(candidate)
-                    .to_string_lossy(),
-            );
-        }
-    }
-    text
 }
 
 /// Whether a file is named as inventories and playbooks are.
-pub(super) fn is_toml(path: &Path) -> bool {
+pub fn is_toml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")
 }
 
 /// Files that look like inventories: `*.toml` in `inventory/`, and `inventory*.toml` here.
-pub(super) fn files_nearby(here: &Path) -> Vec<PathBuf> {
+pub fn files_nearby(here: &Path) -> Vec<PathBuf> {
     let list = |dir: PathBuf| {
         std::fs::read_dir(dir)
             .into_iter()

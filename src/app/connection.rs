@@ -1,42 +1,55 @@
-//! The hosts and balancers of a session, as the engine works on them.
+//! The hosts and balancers of a session, as ship reaches them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::releases::Release;
-use super::session::{Session, who};
+use futures::future::{BoxFuture, FutureExt as _};
+
+use super::environment::FleetConnection;
+use super::release::Release;
+use super::session::Session;
 use crate::config::{self, Transport};
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
-use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
+use crate::core::fleet::Fleet;
+use crate::core::ids::{Epoch, HostId, Port, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::engine::{Balancing, Control, HostSite, Hosts, Releases};
 use crate::remote::Target;
-use crate::script::DEFAULT_BASE_DIR;
+use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::Subject;
 
 impl Session {
     /// The hosts, ready to be looked at and ordered.
-    pub(super) fn world(
+    pub fn world(
         &self,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
-    ) -> Arc<Hosts> {
-        let inventory = &self.project.inventory;
+    ) -> Arc<dyn FleetConnection> {
         let ports = self.ports(&definitions);
+        let releases = self.releases(definitions, release);
+        self.env.connect(self, releases, ports)
+    }
+
+    /// The hosts of this history's releases, over SSH or on this machine.
+    pub fn fleet_hosts(&self) -> Hosts {
+        let definitions = self.definitions();
+        let ports = self.ports(&definitions);
+        self.hosts_of(self.releases(definitions, None), ports)
+    }
+
+    /// The hosts over SSH or on this machine; connects to none yet.
+    pub(super) fn hosts_of(&self, releases: Releases, ports: Vec<Port>) -> Hosts {
+        let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| HostSite {
             ports: ports.clone(),
             ..self.site(host)
         });
-        let sites = sites
-            .chain(
-                inventory
-                    .balancers
-                    .iter()
-                    .map(|balancer| self.balancer_site(balancer)),
-            )
-            .collect();
-        let releases = self.releases(definitions, release);
+        let balancers = inventory
+            .balancers
+            .iter()
+            .map(|balancer| self.balancer_site(balancer));
+        let sites = sites.chain(balancers).collect();
         let driver = self
             .project
             .playbook
@@ -52,20 +65,20 @@ impl Session {
                 driver,
                 ports,
             });
-        Arc::new(Hosts::new(
+        Hosts::new(
             sites,
             releases,
             self.owner(),
             Arc::clone(&self.clock),
             balancing,
             self.control(),
-        ))
+        )
     }
 
     /// Tells the hosts' connections what is known of the releases by now.
-    pub(super) async fn update_world(
+    pub async fn update_world(
         &self,
-        world: &mut Arc<Hosts>,
+        world: &mut Arc<dyn FleetConnection>,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
     ) {
@@ -103,7 +116,7 @@ impl Session {
     }
 
     /// Ends the connections of a verb that has nothing more to do.
-    pub(super) async fn leave(&mut self) {
+    pub async fn leave(&mut self) {
         if let Some(found) = self.found.take() {
             found.world.close().await;
         }
@@ -112,7 +125,6 @@ impl Session {
     /// What the hosts record of this history when it deploys.
     fn owner(&self) -> Owner {
         let Subject { fleet, service } = self.subject.clone();
-        let (user, host) = who();
         let dir = self
             .place
             .dir
@@ -124,7 +136,7 @@ impl Session {
             fleet,
             service,
             history: self.history.clone(),
-            who: format!("{user}@{host}"),
+            who: self.operator().to_string(),
             dir,
             epoch: Epoch::default(),
             at: self.now(),
@@ -132,7 +144,7 @@ impl Session {
     }
 
     /// The ports of the playbook, then those of other releases.
-    pub(super) fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
+    pub fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
         let mut ports = self.project.playbook.service.ports.clone();
         for port in definitions
             .values()
@@ -179,7 +191,7 @@ impl Session {
     }
 
     /// Who sends requests to the instances, if anybody does.
-    pub(super) fn traffic(&self) -> Option<Traffic> {
+    pub fn traffic(&self) -> Option<Traffic> {
         let traffic = self.project.playbook.traffic.as_ref()?;
         let balancers = if traffic.driver.is_on_hosts() {
             Balancers::OnHosts
@@ -193,7 +205,7 @@ impl Session {
     }
 
     /// The balancers' machines.
-    pub(super) fn balancers(&self) -> Vec<HostId> {
+    pub fn balancers(&self) -> Vec<HostId> {
         self.project
             .inventory
             .balancers
@@ -220,7 +232,7 @@ impl Session {
     }
 
     /// The service's directory on a host.
-    pub(super) fn root(&self, host: &HostId) -> String {
+    pub fn root(&self, host: &HostId) -> String {
         let found = self
             .project
             .inventory
@@ -269,5 +281,30 @@ impl Session {
             base_dir: host.base_dir.clone().unwrap_or(default),
             ports: self.project.playbook.service.ports.clone(),
         }
+    }
+}
+
+impl FleetConnection for Hosts {
+    fn know(&mut self, releases: Releases) {
+        Hosts::know(self, releases);
+    }
+
+    fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
+        async move {
+            let printed = self.query(host, script::releases).await;
+            printed
+                .ok()
+                .and_then(|stdout| script::read_releases(&stdout).ok())
+                .unwrap_or_default()
+        }
+        .boxed()
+    }
+
+    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
+        Hosts::server_clash(self, ports, fleet)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Hosts::close(self).boxed()
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::exit::{Exit, Fail};
-use super::rollout::{Goal, Scene};
+use super::error::Error;
+use super::error::{Internal, Refused};
+use super::rollout::Goal;
+use super::survey::Scene;
 use super::session::Session;
 use crate::core::rollout::verb::Verb;
 use crate::probe::Asker;
@@ -13,11 +15,11 @@ const ATTEMPTS: u64 = 3;
 
 /// Begins to ask, if anybody is to. Where instances serve, the service must answer, or what is
 /// asked is not the service.
-pub(super) async fn begin(
+pub async fn begin(
     session: &Session,
     scene: &Scene,
     goal: &Goal,
-) -> Result<Option<Asker>, Fail> {
+) -> Result<Option<Asker>, Error> {
     // A service that is switched off answers nobody, and shall not.
     let probing = session
         .project
@@ -35,10 +37,10 @@ pub(super) async fn begin(
         .collect();
     let (url, clock) = (probing.url.clone(), Arc::clone(&session.clock));
     let asker = Asker::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
-        Fail::new(
-            Exit::Internal,
-            format!("error: this machine cannot ask {url}: {why}"),
-        )
+        Internal::NoMonitor {
+            url: url.clone(),
+            why: why.to_string(),
+        }
     })?;
     let serving = scene
         .found
@@ -49,20 +51,15 @@ pub(super) async fn begin(
     // What goes on or goes back is the way out of trouble, and waits for nobody.
     let is_new = goal.earlier.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && serving > 0 {
-        asker.first_answer(ATTEMPTS).await.map_err(|why| {
-            let instances = if serving == 1 {
-                "1 instance is"
-            } else {
-                &format!("{serving} instances are")
-            };
-            Fail::refused(format!(
-                "error: {instances} ready, but {ATTEMPTS} of {ATTEMPTS} requests to the probe's \
-                 {url} failed; nothing was \
-                 touched\n  the last: {why}\n  mend what stands before the instances, or `url` in \
-                 [probe]; \
-                 `--probe off` goes on without"
-            ))
-        })?;
+        asker
+            .first_answer(ATTEMPTS)
+            .await
+            .map_err(|why| Refused::MonitorFails {
+                ready: serving,
+                attempts: ATTEMPTS,
+                url,
+                why: why.to_string(),
+            })?;
     }
     Ok(Some(asker))
 }

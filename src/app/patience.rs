@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A wait that ends.
-pub(super) struct Patience {
+pub struct Patience {
     began: Instant,
     wait: Duration,
     looks: u32,
@@ -14,7 +14,7 @@ pub(super) struct Patience {
 
 impl Patience {
     /// Begins to wait, for so long at most.
-    pub(super) fn new(wait: Duration) -> Self {
+    pub fn new(wait: Duration) -> Self {
         Self {
             began: Instant::now(),
             wait,
@@ -23,17 +23,17 @@ impl Patience {
     }
 
     /// Whether there is time left.
-    pub(super) fn is_left(&self) -> bool {
+    pub fn is_left(&self) -> bool {
         self.began.elapsed() < self.wait
     }
 
     /// Whether nothing was waited for yet.
-    pub(super) fn is_new(&self) -> bool {
+    pub fn is_new(&self) -> bool {
         self.looks == 0
     }
 
     /// Waits until it is worth looking again.
-    pub(super) async fn pause(&mut self) {
+    pub async fn pause(&mut self) {
         self.looks += 1;
         tokio::time::sleep(LOOK_EVERY.min(self.wait.saturating_sub(self.began.elapsed()))).await;
     }

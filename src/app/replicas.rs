@@ -1,53 +1,53 @@
 //! How many instances are wanted: by the playbook, the command line, `ship scale`, or what was
 //! there before.
 
-use super::exit::Fail;
-use super::session::{Session, who};
+use super::error::Error;
+use super::session::Session;
 use crate::core::policy::history::{self, Run};
 use crate::core::spec::Amounts;
 use crate::store::Scale;
 
 impl Session {
     /// Whether the command line says how many instances are wanted.
-    pub(super) fn says_replicas(&self) -> bool {
+    pub fn says_replicas(&self) -> bool {
         self.set.iter().any(|setting| Self::is_replicas(setting))
     }
 
     /// Whether anybody has said how many instances are wanted: the playbook, the command line or
     /// `ship scale`.
-    pub(super) fn wants_a_number(&self) -> bool {
+    pub fn wants_a_number(&self) -> bool {
         self.scale.is_some()
             || self.says_replicas()
             || self.project.playbook.rollout.replicas.is_some()
     }
 
     /// Whether a setting says how many instances are wanted.
-    pub(super) fn is_replicas(setting: &str) -> bool {
+    pub fn is_replicas(setting: &str) -> bool {
         setting
             .split_once('=')
             .is_some_and(|(key, _)| key.trim() == "rollout.replicas")
     }
 
     /// So many instances are wanted from now on.
-    pub(super) fn scale_to(&mut self, replicas: u32) {
+    pub fn scale_to(&mut self, replicas: u32) {
         self.scale = Some(replicas);
     }
 
     /// So many instances are wanted in this rollout, unless the command line says another number.
-    pub(super) fn want(&mut self, replicas: u32) {
+    pub fn want(&mut self, replicas: u32) {
         self.replicas = Some(replicas);
     }
 
     /// As many instances are wanted as the newest rollout wanted, where there is still room for
     /// them: what the files say by now is for the next deploy.
-    pub(super) fn want_as_many(&mut self) -> Result<(), Fail> {
+    pub fn want_as_many(&mut self) -> Result<(), Error> {
         self.replicas = self.wanted_last(&self.runs()?);
         Ok(())
     }
 
     /// How many instances the newest rollout wanted where it left the fleet, if there is still room
     /// for them.
-    pub(super) fn wanted_last(&self, runs: &[Run]) -> Option<u32> {
+    pub fn wanted_last(&self, runs: &[Run]) -> Option<u32> {
         let slots =
             self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
         history::replicas_wanted_last(runs)
@@ -55,14 +55,14 @@ impl Session {
     }
 
     /// How the rollouts before were begun, and how they ended.
-    pub(super) fn runs(&self) -> Result<Vec<Run>, Fail> {
+    pub fn runs(&self) -> Result<Vec<Run>, Error> {
         Ok(self.store.runs(&self.subject)?)
     }
 
     /// Remembers how many instances are wanted, if that was asked for, and forgets it where the
     /// command line says another number: a number from before must not come back with the next
     /// deploy.
-    pub(super) fn keep_scale(&mut self) -> Result<(), Fail> {
+    pub fn keep_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.says_replicas() {
                 self.store.forget_scale(&self.subject)?;
@@ -70,11 +70,11 @@ impl Session {
             return Ok(());
         };
         let playbook = self.playbook_amounts().replicas;
-        let (user, host) = who();
+        let who = self.operator().to_string();
         Ok(self.store.set_scale(
             &self.subject,
             Scale { replicas, playbook },
-            &format!("{user}@{host}"),
+            &who,
         )?)
     }
 
@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
-    pub(super) fn amounts(&self) -> Result<Amounts, Fail> {
+    pub fn amounts(&self) -> Result<Amounts, Error> {
         let mut amounts = self.playbook_amounts();
         let kept = self
             .store

@@ -1,0 +1,182 @@
+//! The control machine: the environment of a real run of `ship`.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt as _};
+
+use super::after_rollout::{self, RunEnd};
+use super::environment::{
+    Environment, Files, FleetConnection, Operator, Reading, StoreAccess,
+};
+use super::error::Error;
+use super::last_known_good::{Recalled, recalled};
+use super::logging::{self, Recording};
+use super::notice::Notice;
+use super::release::{self, Release};
+use super::session::Session;
+use super::discovery;
+use crate::config::{self, Overrides, Project, Transport};
+use crate::core::ids::Port;
+use crate::core::release::Driver;
+use crate::engine::{Clock, Interrupts, Releases, SteadyClock};
+use crate::report::record::Recorded;
+use crate::report::{Reporter, Setup};
+use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
+use crate::trust;
+
+/// The person at the terminal, or whatever reads instead.
+pub trait Console: Send + Sync {
+    /// Listens for signals from now on.
+    ///
+    /// # Errors
+    /// If the system does not allow it.
+    fn listen(&self) -> Result<Interrupts, Error>;
+
+    /// Shows a notice.
+    fn tell(&self, notice: &Notice);
+
+    /// Who is shown the events of a rollout.
+    fn reporter(&self, setup: Setup) -> Box<dyn Reporter>;
+}
+
+/// The machine that `ship` runs on: its files, its `SQLite`, its clock, its SSH.
+pub struct ControlMachine {
+    /// The inventory that was named, if one was.
+    pub inventory: Option<PathBuf>,
+    /// Who is told.
+    pub console: Box<dyn Console>,
+}
+
+impl ControlMachine {
+    /// Reads the files, or where the playbook is wrong, or says no version without the command
+    /// line, reads it as the newest revision has it.
+    fn read_leniently(
+        &self,
+        chosen: &discovery::Chosen,
+        overrides: &Overrides,
+    ) -> Result<Project, Error> {
+        let project = match config::load(&chosen.path, overrides) {
+            Ok(project) => project,
+            Err(wrong) => {
+                let Some(Recalled { project, as_of }) = recalled(&chosen.path, overrides) else {
+                    return Err(wrong.into());
+                };
+                if let Some(revision) = as_of {
+                    self.tell(&Notice::PlaybookOfRevision(revision));
+                }
+                project
+            }
+        };
+        chosen.check(&project)?;
+        Ok(project)
+    }
+}
+
+impl Environment for ControlMachine {
+    fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
+        let chosen = discovery::inventory(self.inventory.clone())?;
+        let project = match reading {
+            Reading::Strict => chosen.load(overrides)?,
+            Reading::LastKnownGood => self.read_leniently(&chosen, overrides)?,
+        };
+        Ok(Files {
+            project,
+            place: place_for(&chosen.path),
+            inventory: chosen.path,
+        })
+    }
+
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error> {
+        let store = match access {
+            StoreAccess::Read => Sqlite::open_to_read(&files.place)?,
+            StoreAccess::Write => Sqlite::open_for(&files.place, passers(&files.project))?,
+        };
+        Ok(Box::new(store))
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SteadyClock)
+    }
+
+    fn operator(&self) -> Operator {
+        let named = ["SUDO_USER", "USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok());
+        let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
+            // The environment says none, as under `env -i`.
+            let uid = trust::caller();
+            trust::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
+        });
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = Some(host.trim()).filter(|host| !host.is_empty());
+        Operator {
+            user,
+            host: host.unwrap_or("localhost").to_owned(),
+        }
+    }
+
+    fn lease_holder(&self, run: &str) -> Holder {
+        let Operator { user, host } = self.operator();
+        Holder::this_process(&user, &host, run, SteadyClock.wall())
+    }
+
+    fn connect(
+        &self,
+        session: &Session,
+        releases: Releases,
+        ports: Vec<Port>,
+    ) -> Arc<dyn FleetConnection> {
+        Arc::new(session.hosts_of(releases, ports))
+    }
+
+    fn prepare_release<'a>(
+        &'a self,
+        session: &'a Session,
+    ) -> BoxFuture<'a, Result<Release, Error>> {
+        Release::prepare(session).boxed()
+    }
+
+    fn listen(&self) -> Result<Interrupts, Error> {
+        self.console.listen()
+    }
+
+    fn tell(&self, notice: &Notice) {
+        self.console.tell(notice);
+    }
+
+    fn reporter(&self, _: RolloutId, setup: Setup) -> Box<dyn Reporter> {
+        Box::new(Recorded::new(self.console.reporter(setup.clone()), setup))
+    }
+
+    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send> {
+        Box::new(Recording::begin(self, place, rollout))
+    }
+
+    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> BoxFuture<'a, ()> {
+        after_rollout::publish(session, end).boxed()
+    }
+
+    fn remove_unused(&self, session: &Session) {
+        release::forget_unused(session);
+        logging::forget_gone(session);
+    }
+}
+
+/// Who passes through the state directory: services that run as users of their own, where a local
+/// host keeps its releases there.
+fn passers(project: &Project) -> Access {
+    let service = &project.playbook.service;
+    let has_user = |host: &config::HostConfig| {
+        service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
+    };
+    let passes = |host: &config::HostConfig| {
+        host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
+    };
+    if project.inventory.hosts.iter().any(passes) {
+        Access::Services
+    } else {
+        Access::OwnerOnly
+    }
+}

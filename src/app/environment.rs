@@ -1,0 +1,146 @@
+//! What a verb works with: files, state, hosts, time, and the person that is told. `ship` brings
+//! the control machine that it runs on; the simulation brings its own.
+
+use std::any::Any;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::after_rollout::RunEnd;
+use super::error::Error;
+use super::notice::Notice;
+use super::release::Release;
+use super::session::Session;
+use crate::config::{Overrides, Project};
+use crate::core::fleet::Fleet;
+use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::release::Definition;
+use crate::engine::{Clock, Interrupts, Releases, World};
+use crate::report::{Reporter, Setup};
+use crate::script::KeptRelease;
+use crate::store::{Holder, Place, RolloutId, Store};
+
+/// What surrounds a verb.
+pub trait Environment: Send + Sync {
+    /// Finds and reads the inventory and its playbook.
+    ///
+    /// # Errors
+    /// If there is no such file, it is not to be trusted, or it is wrong.
+    fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error>;
+
+    /// Opens the state that belongs to the files.
+    ///
+    /// # Errors
+    /// If it cannot be opened, made, or trusted.
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error>;
+
+    /// The clock by which this process works.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// Who runs `ship`.
+    fn operator(&self) -> Operator;
+
+    /// How this process signs the lease; `run` is what it does, as in `deploy 0.9`.
+    fn lease_holder(&self, run: &str) -> Holder;
+
+    /// The hosts and balancers of a session. Connections are made when they are first needed.
+    fn connect(
+        &self,
+        session: &Session,
+        releases: Releases,
+        ports: Vec<Port>,
+    ) -> Arc<dyn FleetConnection>;
+
+    /// Fetches what the playbook names, and gives the whole its name.
+    fn prepare_release<'a>(
+        &'a self,
+        session: &'a Session,
+    ) -> BoxFuture<'a, Result<Release, Error>>;
+
+    /// Listens for signals from now on.
+    ///
+    /// # Errors
+    /// If the system does not allow it.
+    fn listen(&self) -> Result<Interrupts, Error>;
+
+    /// Tells something in passing.
+    fn tell(&self, notice: &Notice);
+
+    /// Who is shown the events of a rollout.
+    fn reporter(&self, rollout: RolloutId, setup: Setup) -> Box<dyn Reporter>;
+
+    /// Opens the log of a rollout, which is written until the result is dropped.
+    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send>;
+
+    /// Leaves what people read afterwards: the page, the metrics, the messages.
+    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> BoxFuture<'a, ()>;
+
+    /// Removes the files of releases and rollouts that the history has forgotten.
+    fn remove_unused(&self, session: &Session);
+}
+
+/// The fleet as a session reaches it.
+pub trait FleetConnection: World {
+    /// Takes in what is known of the releases by now.
+    fn know(&mut self, releases: Releases);
+
+    /// The releases that a host keeps, with their definitions.
+    fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>>;
+
+    /// Slots that would be one server at the balancers: one in which an instance runs, one of
+    /// `ports` that is to follow it, and the server's name.
+    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)>;
+
+    /// Ends the connections.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The user's files, read and checked.
+#[derive(Debug)]
+pub struct Files {
+    /// What they say.
+    pub project: Project,
+    /// Where the inventory lies.
+    pub inventory: PathBuf,
+    /// Where the state lies.
+    pub place: Place,
+}
+
+/// How the files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// As they are.
+    Strict,
+    /// As they are, or where the playbook is wrong by now, as the newest revision has it: for a
+    /// verb that only looks, stops or goes back.
+    LastKnownGood,
+}
+
+/// What a verb does with the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAccess {
+    /// It reads the state, which need not be writable, or be there at all.
+    Read,
+    /// It changes the state, and makes it where there is none.
+    Write,
+}
+
+/// Who runs `ship`, and on which machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The user: `anna`.
+    pub user: String,
+    /// The machine: `laptop`.
+    pub host: String,
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, self.host)
+    }
+}
+
+/// Releases by their digest.
+pub type Definitions = std::collections::BTreeMap<ReleaseId, Definition>;

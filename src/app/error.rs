@@ -1,0 +1,388 @@
+//! Why a verb came to no outcome. The kinds are those that a caller tells apart.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::exit::Exit;
+use crate::config::Diagnostics;
+use crate::core::ids::{HostId, Revision, Slot};
+use crate::core::policy::service_state;
+use crate::core::spec::Impossible;
+use crate::engine::{EngineError, Unusable};
+use crate::report::text::count;
+use crate::script::quote;
+use crate::store::StoreError;
+use crate::trust::{self, Distrust, Untrusted};
+
+/// Why a verb came to no outcome.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The files are wrong, or something that they name is.
+    #[error("{}", .0.render(false).trim_end().trim_start_matches("error: "))]
+    Files(Diagnostics),
+    /// The state cannot be used.
+    #[error("{}", store_text(.0))]
+    Store(#[from] StoreError),
+    /// Refused before anything was touched.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Refused for now: it may be permitted later.
+    #[error("{0}")]
+    NotNow(String),
+    /// Too few hosts or balancers can be used.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// Something went wrong within ship or this machine.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl Error {
+    /// The exit of the verb.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Files(_) | Self::Refused(_) | Self::Store(StoreError::Untrusted(_)) => {
+                Exit::Refused
+            }
+            Self::NotNow(_) | Self::Store(StoreError::Held(_) | StoreError::LeaseLost) => {
+                Exit::Locked
+            }
+            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Internal(_)
+            | Self::Store(
+                StoreError::Database { .. }
+                | StoreError::Directory { .. }
+                | StoreError::Unreadable { .. },
+            ) => Exit::Internal,
+        }
+    }
+
+    /// It is not the time for a deploy.
+    pub(super) fn closed(why: &str) -> Self {
+        Self::NotNow(format!(
+            "{why}; nothing was touched; --force goes ahead all the same"
+        ))
+    }
+}
+
+impl From<Diagnostics> for Error {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Files(diagnostics)
+    }
+}
+
+impl From<service_state::Refusal> for Error {
+    fn from(refusal: service_state::Refusal) -> Self {
+        if refusal.is_for_now {
+            Self::NotNow(refusal.why)
+        } else {
+            Refused::NotPermitted(refusal.why).into()
+        }
+    }
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::NotBegun => Internal::Other(error.to_string()).into(),
+        }
+    }
+}
+
+/// Why something was refused. Nothing was touched then.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// As the service stands, or as somebody wants it who is not there.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// A new version does not begin on a fleet that is not healthy.
+    #[error("{0}; nothing was touched")]
+    Unhealthy(String),
+    /// There is nothing to act on.
+    #[error("nothing was deployed yet; `ship deploy` comes first")]
+    NothingDeployed,
+    /// There is nothing to roll back.
+    #[error("nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")]
+    NothingToRollBack,
+    /// The history has no such revision.
+    #[error(
+        "unable to find specified revision {0} in history; `ship history` lists what there is"
+    )]
+    UnknownRevision(u32),
+    /// The history has forgotten a revision.
+    #[error("revision {0} is no longer in the history; deploy again")]
+    ForgottenRevision(Revision),
+    /// No revision is known to work.
+    #[error(
+        "no other revision has been proven healthy, so there is nothing to go back to; `ship \
+         history` lists what there is, and --to-revision names one all the same"
+    )]
+    NoRollbackTarget,
+    /// A contract migration has left a revision behind.
+    #[error("there is no way back to revision {revision}: {why}; nothing was touched")]
+    PastContract {
+        /// The revision.
+        revision: Revision,
+        /// Which contract, and since when.
+        why: String,
+    },
+    /// A rollback was made just before.
+    #[error("{what}, so {present} runs; nothing was touched\nhint: {}", hints.join("; "))]
+    RolledBackAlready {
+        /// Who rolled back what.
+        what: String,
+        /// What runs now.
+        present: String,
+        /// What else can be asked for.
+        hints: Vec<String>,
+    },
+    /// A rollout cannot be aborted.
+    #[error(
+        "there is no other revision proven healthy that this {0} could go back to; `ship pause` \
+         stops it where it is, and `ship scale --replicas 0` stops the service"
+    )]
+    NoFallback(&'static str),
+    /// A rollout is at no gate.
+    #[error(
+        "deployment \"{0}\" does not wait at a step; `ship promote --full` lets it go through all \
+         that are left, `ship resume` goes on where it stands still"
+    )]
+    NotAtGate(String),
+    /// A rollout ended before it could pause.
+    #[error("deployment \"{service}\" had ended before it could pause: {outcome}")]
+    EndedBeforePause {
+        /// Of which service.
+        service: String,
+        /// How.
+        outcome: &'static str,
+    },
+    /// A rollout succeeded before it could be aborted.
+    #[error(
+        "deployment \"{0}\" had succeeded before it could be aborted; `ship rollback` goes back"
+    )]
+    SucceededBeforeAbort(String),
+    /// A freeze that is over already.
+    #[error("--until names a moment that has passed already")]
+    FreezeIsOver,
+    /// The numbers of the playbook fit no fleet.
+    #[error("{0}")]
+    Impossible(Impossible),
+    /// The rollout cannot work on this fleet.
+    #[error("this rollout cannot work; nothing was touched{}", lines(.0))]
+    Obstacles(Vec<Impossible>),
+    /// Two slots would be one server.
+    #[error(
+        "{present}, where an instance runs, and {next} would be one server, `{name}`, at the \
+         balancers; nothing was touched\nhint: give each slot a server of its own, as in server = \
+         \"{{{{ host }}}}-{{{{ port }}}}\""
+    )]
+    ServerClash {
+        /// The slot that is in use.
+        present: Slot,
+        /// The slot that would be.
+        next: Slot,
+        /// The server.
+        name: String,
+    },
+    /// Every host is drained.
+    #[error(
+        "every host of the inventory is drained, so no instance could run anywhere; nothing was \
+         touched\nhint: add a host first, or stop the service with `ship scale --replicas 0`"
+    )]
+    WouldEmptyFleet,
+    /// Hosts are another fleet's, or listed twice.
+    #[error("{}", misplaced_text(.problems, *.all))]
+    Misplaced {
+        /// By host: why, and what to do.
+        problems: BTreeMap<HostId, (String, String)>,
+        /// How many hosts there are.
+        all: usize,
+    },
+    /// The monitor's URL fails although instances are ready.
+    #[error(
+        "{} ready, but {attempts} of {attempts} requests to the probe's {url} failed; nothing was \
+         touched\n  the last: {why}\n  mend what stands before the instances, or `url` in \
+         [probe]; `--probe off` goes on without",
+        instances_are(*.ready)
+    )]
+    MonitorFails {
+        /// Instances that are ready.
+        ready: usize,
+        /// Requests that failed, one after another.
+        attempts: u64,
+        /// What was asked.
+        url: String,
+        /// What came back at last.
+        why: String,
+    },
+    /// A channel says no version.
+    #[error("channel {channel} has no version: {why}")]
+    NoVersion {
+        /// The channel.
+        channel: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// A channel leads to another.
+    #[error("channel {channel} leads to {version}, which is a channel; it must say a version")]
+    ChannelOfChannel {
+        /// The channel.
+        channel: String,
+        /// What it says.
+        version: String,
+    },
+    /// The current directory is gone.
+    #[error("no current directory: {0}")]
+    NoDirectory(std::io::Error),
+    /// Several inventories may be meant, or none was found.
+    #[error("{}", which_text(.reason, .candidates, .here))]
+    WhichInventory {
+        /// Why it is not clear.
+        reason: &'static str,
+        /// What may be meant.
+        candidates: Vec<PathBuf>,
+        /// The current directory.
+        here: PathBuf,
+    },
+    /// A file that nobody named is another user's.
+    #[error(
+        "{untrusted}, and ship has found it by itself\nhint: to use it all the same, name the \
+         inventory, as in `ship status {}`; or make it yours with `{}`",
+        quote(&.inventory.to_string_lossy()),
+        remedy(.untrusted)
+    )]
+    FoundUntrusted {
+        /// What is not trusted.
+        untrusted: Untrusted,
+        /// The inventory that leads to it.
+        inventory: PathBuf,
+    },
+    /// A confirmation is needed.
+    #[error("{0}")]
+    NotConfirmed(String),
+}
+
+/// Too few machines can be used; nothing was touched.
+#[derive(Debug, Error)]
+#[error("{}", unreachable_text(self))]
+pub struct Unreachable {
+    /// `hosts` or `balancers`.
+    pub noun: &'static str,
+    /// Why each cannot be used.
+    pub unusable: BTreeMap<HostId, Unusable>,
+    /// How many there are.
+    pub all: usize,
+}
+
+/// Something went wrong within ship or this machine.
+#[derive(Debug, Error)]
+pub enum Internal {
+    /// No temporary directory.
+    #[error("cannot make a temporary directory: {0}")]
+    NoTemporaryDirectory(std::io::Error),
+    /// No signals.
+    #[error("cannot listen for signals: {0}")]
+    NoSignals(std::io::Error),
+    /// No monitor.
+    #[error("this machine cannot ask {url}: {why}")]
+    NoMonitor {
+        /// What is to be asked.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn lines(obstacles: &[Impossible]) -> String {
+    obstacles
+        .iter()
+        .fold(String::new(), |text, obstacle| format!("{text}\n  {obstacle}"))
+}
+
+fn instances_are(ready: usize) -> String {
+    if ready == 1 {
+        "1 instance is".to_owned()
+    } else {
+        format!("{ready} instances are")
+    }
+}
+
+fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> String {
+    let hosts = count(problems.len(), "host");
+    let mut message = format!("{hosts} of {all} cannot be used; nothing was touched");
+    for (host, (why, hint)) in problems {
+        // Writing to a string does not fail.
+        let _ = write!(message, "\n  {host}: {why}\n    hint: {hint}");
+    }
+    message
+}
+
+fn unreachable_text(unreachable: &Unreachable) -> String {
+    let Unreachable {
+        noun,
+        unusable,
+        all,
+    } = unreachable;
+    let mut message = format!(
+        "{} of {all} {noun} cannot be used; nothing was touched",
+        unusable.len()
+    );
+    for (host, unusable) in unusable {
+        message.push_str(&labelled(host, &unusable.why));
+    }
+    message
+}
+
+/// A line of an error about a host, without the host's name twice.
+pub fn labelled(host: &HostId, why: &str) -> String {
+    format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
+}
+
+fn which_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {
+    let mut text = format!("which inventory? {reason}; name one");
+    if candidates.is_empty() {
+        text.push_str(", as in `ship deploy inventory.toml`");
+        return text;
+    }
+    text.push(':');
+    for candidate in candidates {
+        let shown = candidate.strip_prefix(here).unwrap_or(candidate);
+        text.push_str("\n  ");
+        text.push_str(&shown.to_string_lossy());
+    }
+    text
+}
+
+fn store_text(error: &StoreError) -> String {
+    let StoreError::Untrusted(untrusted) = error else {
+        return error.to_string();
+    };
+    format!(
+        "{untrusted}; ship keeps its state only where nobody else can change it\nhint: if you know \
+         what it holds, make it yours with `{}`; or begin with a state directory of your own, \
+         beside the inventory: `mkdir -m 700 .ship`",
+        remedy(untrusted)
+    )
+}
+
+/// The command that makes a path trusted, for those who know what it holds.
+fn remedy(untrusted: &Untrusted) -> String {
+    let path = quote(&untrusted.path.to_string_lossy());
+    match untrusted.why {
+        Distrust::Owner { caller, .. } => {
+            format!(
+                "chown -R {} {path}",
+                trust::name_of(caller).unwrap_or_else(|| caller.to_string())
+            )
+        }
+        Distrust::Writable { .. } => format!("chmod go-w {path}"),
+        Distrust::Link => format!("rm {path}"),
+    }
+}

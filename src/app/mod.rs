@@ -1,0 +1,35 @@
+//! What a verb does, from the user's files to its outcome.
+//!
+//! Nothing here knows a terminal: a verb gets a request and an [`environment::Environment`], and
+//! gives back an outcome or an [`error::Error`]. What it tells meanwhile are
+//! [`notice::Notice`]s. The simulation calls the same verbs.
+
+pub mod admission;
+pub mod adoption;
+pub mod after_rollout;
+pub mod channels;
+pub mod conclusion;
+pub mod connection;
+pub mod control_machine;
+pub mod discovery;
+pub mod environment;
+pub mod error;
+pub mod exit;
+pub mod goal;
+pub mod last_known_good;
+pub mod logging;
+pub mod monitor;
+pub mod notice;
+pub mod orphans;
+pub mod ownership;
+pub mod page;
+pub mod patience;
+pub mod release;
+pub mod replicas;
+pub mod rollout;
+pub mod session;
+pub mod survey;
+#[cfg(test)]
+mod testing;
+pub mod unattended;
+pub mod verbs;

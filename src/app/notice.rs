@@ -1,0 +1,173 @@
+//! What a verb tells in passing, while it works.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::ids::{HostId, Revision};
+use crate::core::rollout::verb::Verb;
+use crate::core::time::Human;
+
+/// Something that a person should know, and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A channel was asked for its version.
+    ChannelResolved { channel: String, version: String },
+    /// Somebody else holds the lease, which is waited for.
+    WaitingForLease { holder: String, wait: Duration },
+    /// The playbook is wrong, and was read as a revision has it.
+    PlaybookOfRevision(Revision),
+    /// Neither the history nor the hosts have the definitions of these releases.
+    UnknownReleases(Vec<String>),
+    /// A host has left the inventory, and instances may still run there.
+    OrphanedInstances {
+        host: HostId,
+        instances: Vec<String>,
+    },
+    /// Another control directory deployed last: who, from where, when.
+    DeployedElsewhere(String),
+    /// A release that was found on the hosts is a revision now.
+    Adopted { version: String, revision: Revision },
+    /// A rollout was left unfinished, and is rolled back first.
+    Unfinished { verb: Verb, version: String },
+    /// The log of the rollout cannot be written.
+    NoLog { path: PathBuf, why: String },
+    /// Something that should be left for later readers could not be.
+    NotPublished(String),
+    /// What was asked for was accepted.
+    Accepted(Accepted),
+}
+
+/// What was accepted, once nothing can refuse it any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// `ship resume`.
+    Resume { service: String },
+    /// `ship restart`.
+    Restart { service: String },
+    /// `ship scale`.
+    Scale { service: String },
+    /// `ship promote`; `fully` through all steps that are left.
+    Promote { service: String, fully: bool },
+    /// `ship abort`.
+    Abort {
+        service: String,
+        version: String,
+        revision: Revision,
+    },
+    /// `ship rollback` also restores the number of instances.
+    NumberRestored {
+        replicas: u32,
+        now: u32,
+        version: String,
+        revision: Revision,
+    },
+    /// `ship rollback` keeps the number of instances, which was another one then.
+    NumberKept {
+        replicas: u32,
+        then: u32,
+        version: String,
+        revision: Revision,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChannelResolved { channel, version } => {
+                write!(f, "channel {channel} is {version}")
+            }
+            Self::WaitingForLease { holder, wait } => {
+                write!(f, "{holder}; waiting for up to {}", Human(*wait))
+            }
+            Self::PlaybookOfRevision(revision) => write!(
+                f,
+                "note: the playbook is wrong (`ship check` says how); it is read as revision \
+                 {revision} has it"
+            ),
+            Self::UnknownReleases(names) => write!(
+                f,
+                "note: neither the history nor the hosts tell how {} is to be probed; it is \
+                 probed as the new version is",
+                names.join(", ")
+            ),
+            Self::OrphanedInstances { host, instances } => write!(
+                f,
+                "note: {host} is not in the inventory any more, and what ran there was left as it \
+                 was ({}): to end it, put {host} back with `drain = true` and deploy once more",
+                instances.join(", ")
+            ),
+            Self::DeployedElsewhere(owner) => {
+                write!(f, "note: another control directory deployed last: {owner}")
+            }
+            Self::Adopted { version, revision } => write!(
+                f,
+                "note: adopted {version} from the hosts as revision {revision}"
+            ),
+            Self::Unfinished { verb, version } => write!(
+                f,
+                "the {} of {version} was left unfinished, and goes back",
+                verb.noun()
+            ),
+            Self::NoLog { path, why } => write!(
+                f,
+                "the log of this rollout cannot be written ({}: {why}); it goes on without",
+                path.display()
+            ),
+            Self::NotPublished(what) => f.write_str(what),
+            Self::Accepted(accepted) => accepted.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resume { service } => write!(f, "deployment \"{service}\" resumed"),
+            Self::Restart { service } => write!(f, "deployment \"{service}\" restarted"),
+            Self::Scale { service } => write!(f, "deployment \"{service}\" scaled"),
+            Self::Promote { service, fully } => {
+                let how = if *fully { " through all steps" } else { "" };
+                write!(f, "deployment \"{service}\" promoted{how}")
+            }
+            Self::Abort {
+                service,
+                version,
+                revision,
+            } => write!(
+                f,
+                "deployment \"{service}\" aborted: it goes back to {version} (revision {revision})"
+            ),
+            Self::NumberRestored {
+                replicas,
+                now,
+                version,
+                revision,
+            } => write!(
+                f,
+                "{} wanted again, as when {version} (revision {revision}) ran; --set \
+                 rollout.replicas={now} keeps the present number",
+                are(*replicas)
+            ),
+            Self::NumberKept {
+                replicas,
+                then,
+                version,
+                revision,
+            } => write!(
+                f,
+                "{} wanted as before; when {version} (revision {revision}) ran, the number was \
+                 {then}: --set rollout.replicas={then} restores it",
+                are(*replicas)
+            ),
+        }
+    }
+}
+
+fn are(replicas: u32) -> String {
+    if replicas == 1 {
+        "1 replica is".to_owned()
+    } else {
+        format!("{replicas} replicas are")
+    }
+}

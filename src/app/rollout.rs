@@ -1,0 +1,157 @@
+//! A rollout from the first look at the hosts to its end: what all verbs that make one have in
+//! common.
+
+use std::sync::Arc;
+
+use super::admission;
+use super::adoption::Adopt;
+use super::after_rollout::RunEnd;
+use super::conclusion::Conclusion;
+use super::error::Error;
+use super::goal::Goal;
+use super::session::Session;
+use super::survey::{self, Scene};
+use super::{monitor, orphans, page};
+use crate::core::ids::Revision;
+use crate::core::policy::history;
+use crate::core::rollout::failure::Outcome;
+use crate::engine::{Engine, Interrupts};
+use crate::probe::Asker;
+use crate::report::Setup;
+use crate::store::{NewRevision, RolloutId};
+
+/// Brings the fleet to the goal.
+///
+/// # Errors
+/// If it cannot begin, or its journal cannot be written.
+pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, Error> {
+    let env = Arc::clone(&session.env);
+    let interrupts = env.listen()?;
+    orphans::tell(session)?;
+    // What another rollout was going to do is not decided by what runs now.
+    let adopt = if goal.earlier.is_some() {
+        Adopt::Ignore
+    } else {
+        Adopt::Keep
+    };
+    let scene = Box::pin(survey::look(session, &goal, adopt)).await?;
+    let world = Arc::clone(&scene.world);
+    let ended = Box::pin(begin(session, goal, scene, interrupts)).await;
+    world.close().await;
+    let ended = ended?;
+    session.store.release_lease()?;
+    if let Conclusion::Ended { id, exit, budget, .. } = &ended {
+        let (id, exit, budget) = (*id, *exit, *budget);
+        let end = RunEnd::Ended { id, exit, budget };
+        env.publish(session, end).await;
+    }
+    Ok(ended)
+}
+
+/// Makes the rollout, unless nothing is to be done, or something refuses it.
+async fn begin(
+    session: &mut Session,
+    goal: Goal,
+    scene: Scene,
+    interrupts: Interrupts,
+) -> Result<Conclusion, Error> {
+    let env = Arc::clone(&session.env);
+    session.keep_scale()?;
+    if admission::is_settled(session, &scene, &goal)? {
+        goal.announce(&*env);
+        return Ok(nothing_to_do(session, &scene, &goal));
+    }
+    admission::permit(session, &scene, &goal)?;
+    let loss = monitor::begin(session, &scene, &goal).await?;
+    goal.announce(&*env);
+    let revision = match admission::reused(session, &goal) {
+        Some(revision) => revision,
+        None => {
+            let new = new_revision(session, &goal);
+            session.store.add_revision(&session.subject, &new)?
+        }
+    };
+    let seen = scene.found.newest_epoch();
+    let now = session.now();
+    let begun = session
+        .store
+        .begin_rollout(&session.subject, revision, seen, now);
+    let (id, epoch) = begun?;
+    let _log = env.open_log(&session.place, id);
+    let opening = admission::opening(session, &scene, &goal, revision, epoch);
+    let budget = scene.spec.budget;
+    let outcome = Box::pin(engine(session, scene, id, loss, interrupts).run(id, opening)).await?;
+    if outcome == Outcome::Succeeded {
+        trim(session, revision)?;
+    }
+    let exit = goal.exit(&outcome);
+    Ok(Conclusion::Ended {
+        id,
+        outcome,
+        exit,
+        budget,
+    })
+}
+
+fn engine(
+    session: &mut Session,
+    scene: Scene,
+    id: RolloutId,
+    loss: Option<Asker>,
+    interrupts: Interrupts,
+) -> Engine<'_> {
+    let setup = Setup::here(
+        session.hosts(),
+        session.ports(&scene.definitions),
+        session.versions(),
+    );
+    let (addresses, veil) = (session.addresses(), page::veil(session));
+    Engine {
+        world: scene.world,
+        reporter: session.env.reporter(id, setup),
+        clock: Arc::clone(&session.clock),
+        interrupts,
+        fleet_name: session.subject.fleet.clone(),
+        spec: scene.spec,
+        addresses,
+        definitions: scene.definitions,
+        fleet: scene.found.fleet,
+        loss,
+        veil,
+        store: &mut *session.store,
+    }
+}
+
+fn nothing_to_do(session: &Session, scene: &Scene, goal: &Goal) -> Conclusion {
+    Conclusion::NothingToDo {
+        version: goal.release.definition.version.clone(),
+        revision: session
+            .current()
+            .map_or(Revision(0), |current| current.revision),
+        replicas: scene.spec.budget.replicas,
+    }
+}
+
+fn new_revision(session: &Session, goal: &Goal) -> NewRevision {
+    NewRevision {
+        release: goal.release.id.clone(),
+        definition: goal.release.definition.clone(),
+        playbook: goal.playbook.clone(),
+        who: session.operator().to_string(),
+        cause: goal.cause.clone(),
+        verb: goal.verb,
+    }
+}
+
+/// Forgets what the history's limit leaves out, here as the rollout did on the hosts.
+fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
+    session.read_history()?;
+    let limit =
+        usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);
+    let retained = history::retained(&session.past(), current, limit);
+    session
+        .store
+        .retain_revisions(&session.subject, &retained)?;
+    session.env.remove_unused(session);
+    Ok(())
+}

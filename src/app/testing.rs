@@ -1,0 +1,33 @@
+//! An environment for unit tests: this machine, and nobody who is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::control_machine::{Console, ControlMachine};
+use super::environment::Environment;
+use super::error::Error;
+use super::notice::Notice;
+use crate::engine::Interrupts;
+use crate::report::{Json, Reporter, Setup};
+
+struct Nobody;
+
+impl Console for Nobody {
+    fn listen(&self) -> Result<Interrupts, Error> {
+        Ok(tokio::sync::mpsc::unbounded_channel().1)
+    }
+
+    fn tell(&self, _: &Notice) {}
+
+    fn reporter(&self, _: Setup) -> Box<dyn Reporter> {
+        Box::new(Json::new(std::io::sink()))
+    }
+}
+
+/// This machine with an inventory that was named.
+pub(super) fn control_machine(inventory: PathBuf) -> Arc<dyn Environment> {
+    Arc::new(ControlMachine {
+        inventory: Some(inventory),
+        console: Box::new(Nobody),
+    })
+}

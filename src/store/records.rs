@@ -1,0 +1,141 @@
+//! What a state store keeps and answers.
+
+use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::core::release::Definition;
+use crate::core::rollout::event::Entry;
+use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
+use crate::core::time::Time;
+use crate::store::error::StoreError;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a store is about: one service on one fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The service's name.
+    pub service: String,
+}
+
+/// One entry of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionRecord {
+    /// Its number.
+    pub revision: Revision,
+    /// Its release's digest.
+    pub release: ReleaseId,
+    /// The release itself, so that an old revision runs and is probed as it was then.
+    pub definition: Definition,
+    /// The playbook as it was then, for `ship history --revision N`.
+    pub playbook: String,
+    /// Who asked for it: `anna@laptop`.
+    pub who: String,
+    /// Why, in the words of who asked.
+    pub cause: String,
+    /// What was asked for.
+    pub verb: Verb,
+    /// When its first rollout began.
+    pub began: Time,
+    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
+    pub ended: Option<Time>,
+    /// How that ended; `None` while it runs, or if the controller died.
+    pub outcome: Option<Outcome>,
+    /// Whether a rollout of it has ever succeeded with at least one instance that served.
+    pub proven: bool,
+}
+
+/// A new entry of the history.
+#[derive(Clone, Debug)]
+pub struct NewRevision {
+    /// Its release's digest.
+    pub release: ReleaseId,
+    /// The release itself.
+    pub definition: Definition,
+    /// The playbook's text.
+    pub playbook: String,
+    /// Who asks for it.
+    pub who: String,
+    /// Why.
+    pub cause: String,
+    /// What is asked for.
+    pub verb: Verb,
+}
+
+/// The number of a rollout in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RolloutId(pub i64);
+
+/// A rollout as the history knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutRecord {
+    /// Its number.
+    pub id: RolloutId,
+    /// Of which revision.
+    pub revision: Revision,
+    /// When it began.
+    pub began: Time,
+    /// How it ended; `None` while it runs, or if the controller died.
+    pub outcome: Option<Outcome>,
+}
+
+/// What a process asks of the one that carries out a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What.
+    pub wish: Wish,
+    /// Who: `anna@laptop`; of a freeze also until when and why.
+    pub by: String,
+}
+
+/// How many instances a person asked for by `ship scale`. It holds until the playbook says another
+/// number than then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Instances wanted.
+    pub replicas: u32,
+    /// Instances that the playbook wanted then.
+    pub playbook: u32,
+}
+
+/// What can be asked of a running rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// `ship pause`.
+    Pause,
+    /// `ship abort`.
+    Abort,
+    /// `ship freeze`.
+    Freeze,
+    /// `ship promote`.
+    Promote {
+        /// From which step, from 1: the next one is not meant.
+        step: u32,
+    },
+    /// `ship promote --full`.
+    PromoteFully,
+}
+
+impl Wish {
+    /// For messages: `pause`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Wish::Pause => "pause",
+            Wish::Abort => "abort",
+            Wish::Freeze => "freeze",
+            Wish::Promote { .. } | Wish::PromoteFully => "promote",
+        }
+    }
+}
+
+/// An inventory that was deployed from this place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownInventory {
+    /// What it is about.
+    pub subject: Subject,
+    /// Its path.
+    pub inventory: PathBuf,
+}
+

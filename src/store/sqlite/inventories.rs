@@ -1,0 +1,37 @@
+//! Inventories in the database.
+
+use rusqlite::params;
+use crate::store::Inventories;
+use crate::store::KnownInventory;
+use crate::store::Sqlite;
+use crate::store::StoreError;
+use crate::store::Subject;
+use crate::store::sqlite::Path;
+use crate::store::sqlite::PathBuf;
+impl Inventories for Sqlite {
+    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+        let inventory = inventory.to_string_lossy();
+        self.execute(
+            "insert or replace into inventories values (?1, ?2, ?3)",
+            params![subject.fleet, subject.service, inventory],
+        )
+        .map(drop)
+    }
+
+    fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
+        self.query(
+            "select fleet, service, inventory from inventories order by inventory",
+            params![],
+            |row| {
+                let subject = Subject {
+                    fleet: row.get(0)?,
+                    service: row.get(1)?,
+                };
+                Ok(KnownInventory {
+                    subject,
+                    inventory: PathBuf::from(row.get::<_, String>(2)?),
+                })
+            },
+        )
+    }
+}

@@ -1,0 +1,34 @@
+//! Requests in the database.
+
+use rusqlite::params;
+use crate::store::Request;
+use crate::store::Requests;
+use crate::store::RolloutId;
+use crate::store::Sqlite;
+use crate::store::StoreError;
+impl Requests for Sqlite {
+    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        let wish = self.encode("a request", &request.wish)?;
+        let sql = "insert or replace into requests (rollout, wish, who) values (?1, ?2, ?3)";
+        self.execute(sql, params![rollout.0, wish, request.by])
+            .map(drop)
+    }
+
+    fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
+        let found: Option<(String, String)> = self
+            .query(
+                "select wish, who from requests where rollout = ?1",
+                params![rollout.0],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?
+            .pop();
+        found
+            .map(|(wish, by)| {
+                Ok(Request {
+                    wish: self.decode("a request", &wish)?,
+                    by,
+                })
+            })
+            .transpose()
+    }
+}

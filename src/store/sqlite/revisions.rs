@@ -1,0 +1,203 @@
+//! The history in the database.
+
+use rusqlite::params;
+use crate::cli::args::Verb;
+use crate::core::rollout::event::Generation;
+use crate::core::rollout::event::RolloutStart;
+use crate::store::NewRevision;
+use crate::store::RevisionRecord;
+use crate::store::Revisions;
+use crate::store::Sqlite;
+use crate::store::StoreError;
+use crate::store::Subject;
+use crate::store::sqlite::BTreeSet;
+use crate::store::sqlite::Definition;
+use crate::store::sqlite::Epoch;
+use crate::store::sqlite::HAS_BEGUN;
+use crate::store::sqlite::ReleaseId;
+use crate::store::sqlite::Revision;
+use crate::store::sqlite::Time;
+use crate::store::sqlite::unsigned;
+impl Revisions for Sqlite {
+    fn history_id(&self) -> Result<String, StoreError> {
+        Ok(self
+            .query("select id from identity", params![], |row| row.get(0))?
+            .pop()
+            .unwrap_or_default())
+    }
+
+    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
+        struct Raw {
+            texts: [String; 5],
+            revision: u32,
+            verb: String,
+            proven: bool,
+            began: Option<i64>,
+            ended: Option<i64>,
+            outcome: Option<String>,
+        }
+        let raw = self.query(
+            &format!(
+                "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, \
+                 v.proven,
+                    (select min(began_ms) from rollouts
+                     where fleet = v.fleet and service = v.service and revision = v.revision and \
+                     {HAS_BEGUN}),
+                    r.ended_ms, r.outcome
+             from revisions v join rollouts r on r.id = (
+                 select max(id) from rollouts
+                 where fleet = v.fleet and service = v.service and revision = v.revision
+                   and {HAS_BEGUN})
+             where v.fleet = ?1 and v.service = ?2 order by v.revision"
+            ),
+            params![subject.fleet, subject.service],
+            |row| {
+                Ok(Raw {
+                    texts: [
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        row.get(4)?,
+                        row.get(5)?,
+                    ],
+                    revision: row.get(0)?,
+                    verb: row.get(6)?,
+                    proven: row.get(7)?,
+                    began: row.get(8)?,
+                    ended: row.get(9)?,
+                    outcome: row.get(10)?,
+                })
+            },
+        )?;
+        raw.into_iter()
+            .map(|raw| {
+                let [release, definition, playbook, who, cause] = raw.texts;
+                Ok(RevisionRecord {
+                    revision: Revision(raw.revision),
+                    release: ReleaseId::from(release),
+                    definition: self.decode("a revision's definition", &definition)?,
+                    playbook,
+                    who,
+                    cause,
+                    verb: self.decode::<Verb>("a revision's verb", &raw.verb)?,
+                    began: Time(unsigned(raw.began.unwrap_or(0))),
+                    ended: raw.ended.map(|ms| Time(unsigned(ms))),
+                    outcome: raw
+                        .outcome
+                        .map(|text| self.decode("a rollout's outcome", &text))
+                        .transpose()?,
+                    proven: raw.proven,
+                })
+            })
+            .collect()
+    }
+
+    fn add_revision(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+    ) -> Result<Revision, StoreError> {
+        let definition = self.encode("a revision's definition", &new.definition)?;
+        let verb = self.encode("a revision's verb", &new.verb)?;
+        let number: u32 = self
+            .query(
+                "insert into counters (fleet, service, revision) values (?1, ?2, 1)
+                 on conflict do update set revision = revision + 1 returning revision",
+                params![subject.fleet, subject.service],
+                |row| row.get(0),
+            )?
+            .pop()
+            .unwrap_or_default();
+        self.execute(
+            "insert into revisions (fleet, service, revision, release, definition, playbook, who, \
+             cause, verb)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                subject.fleet,
+                subject.service,
+                number,
+                new.release.as_str(),
+                definition,
+                new.playbook,
+                new.who,
+                new.cause,
+                verb
+            ],
+        )?;
+        Ok(Revision(number))
+    }
+
+    fn adopt(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+        proven: bool,
+        replicas: u32,
+        at: Time,
+    ) -> Result<Revision, StoreError> {
+        self.execute("savepoint adopt", [])?;
+        let adopted = self.add_revision(subject, new).and_then(|revision| {
+            let version = new.definition.version.clone();
+            let start = RolloutStart {
+                verb: new.verb,
+                service: subject.service.clone(),
+                fleet: subject.fleet.clone(),
+                target: Generation {
+                    revision,
+                    release: new.release.clone(),
+                    version,
+                },
+                fallback: None,
+                replicas,
+                fallback_replicas: None,
+                epoch: Epoch::default(),
+                is_proven: proven,
+                scaling: None,
+                set: Vec::new(),
+            };
+            self.add_finished(subject, start, at).map(|()| revision)
+        });
+        if adopted.is_err() {
+            self.execute("rollback to adopt", [])?;
+        }
+        self.execute("release adopt", [])?;
+        adopted
+    }
+
+    fn retain_revisions(
+        &mut self,
+        subject: &Subject,
+        kept: &BTreeSet<Revision>,
+    ) -> Result<(), StoreError> {
+        let kept: Vec<String> = kept.iter().map(|revision| revision.0.to_string()).collect();
+        // Numbers only, so the text is safe to splice; SQLite binds no lists.
+        let list = kept.join(", ");
+        for table in ["rollouts", "revisions"] {
+            self.execute(
+                &format!(
+                    "delete from {table} where fleet = ?1 and service = ?2 and revision not \
+                          in ({list})"
+                ),
+                params![subject.fleet, subject.service],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
+        let texts: Vec<(String, String)> = self.query(
+            "select distinct release, definition from revisions",
+            params![],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        texts
+            .into_iter()
+            .map(|(release, text)| {
+                Ok((
+                    ReleaseId::from(release),
+                    self.decode("a revision's definition", &text)?,
+                ))
+            })
+            .collect()
+    }
+}

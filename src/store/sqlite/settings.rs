@@ -1,0 +1,90 @@
+//! What people have set, in the database.
+
+use crate::cli::args::Scale;
+use crate::store::Settings;
+use rusqlite::params;
+
+use super::{Sqlite, signed, unsigned};
+use crate::core::time::Time;
+use crate::store::records::{Subject};
+use crate::store::error::StoreError;
+use crate::store::freeze::Freeze;
+
+impl Settings for Sqlite {
+    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
+        let sql = "select replicas, playbook from scales where fleet = ?1 and service = ?2";
+        let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
+            Ok(Scale {
+                replicas: row.get(0)?,
+                playbook: row.get(1)?,
+            })
+        })?;
+        Ok(found.pop())
+    }
+
+    fn set_scale(
+        &mut self,
+        subject: &Subject,
+        scale: Scale,
+        who: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "insert or replace into scales values (?1, ?2, ?3, ?4, ?5)";
+        self.execute(
+            sql,
+            params![
+                subject.fleet,
+                subject.service,
+                scale.replicas,
+                scale.playbook,
+                who
+            ],
+        )
+        .map(drop)
+    }
+
+    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
+        let sql = "delete from scales where fleet = ?1 and service = ?2";
+        self.execute(sql, params![subject.fleet, subject.service])
+            .map(drop)
+    }
+
+    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError> {
+        let sql =
+            "select who, since_ms, until_ms, why from freezes where fleet = ?1 and service = ?2";
+        let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
+            Ok(Freeze {
+                who: row.get(0)?,
+                since: Time(unsigned(row.get(1)?)),
+                until: row.get::<_, Option<i64>>(2)?.map(|ms| Time(unsigned(ms))),
+                why: row.get(3)?,
+            })
+        })?;
+        Ok(found.pop())
+    }
+
+    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+        let (since, until) = (
+            signed(freeze.since.0),
+            freeze.until.map(|until| signed(until.0)),
+        );
+        let sql = "insert or replace into freezes values (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.execute(
+            sql,
+            params![
+                subject.fleet,
+                subject.service,
+                freeze.who,
+                since,
+                until,
+                freeze.why
+            ],
+        )
+        .map(drop)
+    }
+
+    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError> {
+        let sql = "delete from freezes where fleet = ?1 and service = ?2";
+        Ok(self.execute(sql, params![subject.fleet, subject.service])? > 0)
+    }
+}
+
