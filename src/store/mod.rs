@@ -12,10 +12,10 @@ mod place;
 mod sqlite;
 
 pub use self::contract::{
-    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, RolloutRecord, Scale, Store,
-    Subject, Wish,
+    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Store, Subject, Wish,
 };
 pub use self::error::StoreError;
+pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
 pub use place::{Access, Place, find, place_for};

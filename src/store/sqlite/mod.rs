@@ -18,13 +18,14 @@ use serde::de::DeserializeOwned;
 use self::schema::{SCHEMA_VERSION, migrate};
 use super::lease::Holder;
 use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 use crate::store::contract::{
-    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Store, Subject,
+    KnownInventory, NewRevision, Request, RolloutId, Scale, Store, Subject,
 };
 use crate::store::error::StoreError;
 use crate::store::place::{Access, Place};
