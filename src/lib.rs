@@ -11,8 +11,8 @@
 //! | 3 | [`engine`] | observe → plan → record → perform, until done |
 //! | 4 | [`cli`] | the verbs |
 
-pub mod artifact;
 pub mod app;
+pub mod artifact;
 pub mod cli;
 pub mod config;
 pub mod core;

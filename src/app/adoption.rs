@@ -7,15 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::error::Error;
-use super::session::{Found, Session};
 use super::environment::FleetConnection;
+use super::error::Error;
 use super::notice::Notice;
 use super::ownership;
+use super::session::{Found, Session};
 use crate::config::release_id;
 use crate::core::fleet::owner::{self, Owner, last_from_elsewhere};
 use crate::core::ids::{HostId, ReleaseId, Revision};
-use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::adoption::{Adoption, Kept, adoptions};
 use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
@@ -43,11 +42,8 @@ pub enum Adopt {
 impl Session {
     /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for
     /// it. A rollout of this history that is paused has the word first.
-    pub async fn go_by_hosts(&mut self) -> Result<(), Error> {
-        let newest = self
-            .newest()?
-            .and_then(|(_, journal)| Account::of(&journal));
-        if Standing::of(newest.as_ref(), false) != Standing::Paused {
+    pub(crate) async fn go_by_hosts(&mut self) -> Result<(), Error> {
+        if self.history.state() != Standing::Paused {
             self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
         }
         Ok(())
@@ -55,7 +51,7 @@ impl Session {
 
     /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history
     /// does not know.
-    pub async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Error> {
+    pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Error> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
         if let Err(fail) = ownership::permit(self, &preflight.owners, &preflight.identities) {
@@ -75,13 +71,16 @@ impl Session {
     /// Looks at the hosts, and gives what was found and what the history lacks of it.
     ///
     /// That is nothing where the last rollout is one of its own.
-    pub async fn look(
+    pub(crate) async fn look(
         &mut self,
         world: &mut Arc<dyn FleetConnection>,
     ) -> Result<(Preflight, Vec<Adoption>), Error> {
         let definitions = self.definitions();
         let mut preflight = self.preflight(world, &definitions).await;
-        let current = self.current().map(|current| current.release.clone());
+        let current = self
+            .history
+            .current()
+            .map(|current| current.release.clone());
         let unknown = |release: &ReleaseId| !definitions.contains_key(release);
         let running = running(&preflight);
         let is_overtaken = self.last_elsewhere(&preflight.owners)?.is_some();
@@ -114,7 +113,7 @@ impl Session {
             .map(|(id, (mark, _))| (id.clone(), *mark))
             .collect();
         let mut known = BTreeMap::new();
-        for record in &self.revisions {
+        for record in &self.history.revisions {
             *known.entry(record.release.clone()).or_default() |= record.proven;
         }
         let now = self.now();
@@ -130,7 +129,7 @@ impl Session {
     }
 
     /// Makes revisions of what is to be adopted.
-    pub fn take_over(
+    pub(crate) fn take_over(
         &mut self,
         found: &Preflight,
         adopted: &[Adoption],
@@ -166,14 +165,14 @@ impl Session {
     }
 
     /// Who deployed last, if that was not from here.
-    pub fn last_elsewhere(
+    pub(crate) fn last_elsewhere(
         &self,
         owners: &BTreeMap<HostId, Owner>,
     ) -> Result<Option<Owner>, Error> {
         let epoch = self.store.epoch(&self.subject)?;
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.subject.fleet);
-        Ok(last_from_elsewhere(&owners, &self.history, epoch).cloned())
+        Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())
     }
 
     /// What the hosts keep of the releases that the history does not know, or that are not the
@@ -267,7 +266,8 @@ impl Session {
             self.env.tell(&Notice::Adopted { version, revision });
             self.read_history()?;
         } else {
-            self.revisions
+            self.history
+                .revisions
                 .push(shown(new, self.next_revision(), adoption.proven, at));
         }
         Ok(())
@@ -275,7 +275,8 @@ impl Session {
 
     fn next_revision(&self) -> Revision {
         Revision(
-            self.revisions
+            self.history
+                .revisions
                 .last()
                 .map_or(1, |newest| newest.revision.0 + 1),
         )

@@ -50,7 +50,10 @@ pub async fn publish(session: &Session, end: RunEnd) {
         RunEnd::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
             Ok(past) => Some(past),
             Err(why) => {
-                return tell(session, format!("note: the rollout cannot be told of: {why}"));
+                return tell(
+                    session,
+                    format!("note: the rollout cannot be told of: {why}"),
+                );
             }
         },
         RunEnd::Skipped { .. } | RunEnd::Refused { .. } => None,
@@ -141,7 +144,9 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
 impl RunEnd {
     fn exit(&self) -> Exit {
         match self {
-            RunEnd::Ended { exit, .. } | RunEnd::Skipped { exit, .. } | RunEnd::Refused { exit, .. } => *exit
+            RunEnd::Ended { exit, .. }
+            | RunEnd::Skipped { exit, .. }
+            | RunEnd::Refused { exit, .. } => *exit,
         }
     }
 }
@@ -158,6 +163,7 @@ fn notice(
     );
     let now = session.now();
     let current = session
+        .history
         .current()
         .map(|record| record.definition.version.clone());
     let blank = Notice {
@@ -196,7 +202,7 @@ fn notice(
         (
             RunEnd::Refused {
                 version,
-                message: message.to_owned(),
+                message,
                 exit,
             },
             _,
@@ -270,10 +276,7 @@ fn how_far(exit: Exit) -> &'static str {
 
 /// The first line, without what is said of it anyway.
 fn first_line(message: &str) -> &str {
-    let line = message
-        .lines()
-        .next()
-        .unwrap_or_default();
+    let line = message.lines().next().unwrap_or_default();
     line.trim_end_matches("; nothing was touched")
 }
 

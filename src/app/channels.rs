@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::error::Error;
 use super::environment::{Environment, Reading};
+use super::error::Error;
 use super::error::Refused;
 use super::notice::Notice;
 use crate::artifact::{self, Patience};
@@ -30,7 +30,7 @@ impl Resolved {
 /// channel's name.
 ///
 /// Where the files are wrong nothing is looked up: whoever reads them next says so.
-pub async fn resolve(
+pub(crate) async fn resolve(
     env: &Arc<dyn Environment>,
     overrides: Overrides,
 ) -> Result<Resolved, Error> {

@@ -5,13 +5,18 @@ use crate::core::ids::Revision;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::budget::Budget;
-use crate::store::RolloutId;
+use crate::core::time::Time;
+use crate::store::{RolloutId, Subject};
 
 /// What a verb came to that may have made a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Conclusion {
     /// The fleet is where it is to be.
     NothingToDo {
+        /// Of which fleet and service.
+        subject: Subject,
+        /// When that was seen.
+        at: Time,
         /// The version that runs.
         version: String,
         /// Its revision.
@@ -21,6 +26,10 @@ pub enum Conclusion {
     },
     /// An unattended deploy was left out.
     Skipped {
+        /// Of which fleet and service.
+        subject: Subject,
+        /// When that was decided.
+        at: Time,
         /// The version that it was about.
         version: String,
         /// Why.
@@ -43,6 +52,8 @@ pub enum Conclusion {
     },
     /// Another process has carried out what was asked of it.
     EndedElsewhere {
+        /// Of which service.
+        service: String,
         /// How.
         outcome: Outcome,
         /// What the caller is told.

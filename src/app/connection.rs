@@ -9,10 +9,11 @@ use super::environment::FleetConnection;
 use super::release::Release;
 use super::session::Session;
 use crate::config::{self, Transport};
+use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
-use crate::core::fleet::Fleet;
-use crate::core::ids::{Epoch, HostId, Port, ReleaseId, Slot};
+use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
+use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
 use crate::engine::{Balancing, Control, HostSite, Hosts, Releases};
 use crate::remote::Target;
@@ -28,21 +29,21 @@ impl Session {
     ) -> Arc<dyn FleetConnection> {
         let ports = self.ports(&definitions);
         let releases = self.releases(definitions, release);
-        self.env.connect(self, releases, ports)
+        self.env.connect(self, releases, &ports)
     }
 
     /// The hosts of this history's releases, over SSH or on this machine.
     pub fn fleet_hosts(&self) -> Hosts {
         let definitions = self.definitions();
         let ports = self.ports(&definitions);
-        self.hosts_of(self.releases(definitions, None), ports)
+        self.hosts_of(self.releases(definitions, None), &ports)
     }
 
     /// The hosts over SSH or on this machine; connects to none yet.
-    pub(super) fn hosts_of(&self, releases: Releases, ports: Vec<Port>) -> Hosts {
+    pub(super) fn hosts_of(&self, releases: Releases, ports: &[Port]) -> Hosts {
         let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| HostSite {
-            ports: ports.clone(),
+            ports: ports.to_owned(),
             ..self.site(host)
         });
         let balancers = inventory
@@ -102,7 +103,7 @@ impl Session {
             .map(|secrets| (secrets.sha256.clone(), secrets.file.clone()))
             .into_iter()
             .collect();
-        let proven = self.revisions.iter().filter(|record| record.proven);
+        let proven = self.history.revisions.iter().filter(|record| record.proven);
         let proven = proven
             .map(|record| (record.release.clone(), record.began))
             .collect();
@@ -135,7 +136,7 @@ impl Session {
         Owner {
             fleet,
             service,
-            history: self.history.clone(),
+            history: self.history_id.clone(),
             who: self.operator().to_string(),
             dir,
             epoch: Epoch::default(),
@@ -300,8 +301,13 @@ impl FleetConnection for Hosts {
         .boxed()
     }
 
-    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
-        Hosts::server_clash(self, ports, fleet)
+    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
+        let (present, next, name) = Hosts::server_clash(self, ports, fleet)?;
+        Some(ServerClash {
+            present,
+            next,
+            name,
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -4,19 +4,17 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::after_rollout::{self, RunEnd};
-use super::environment::{
-    Environment, Files, FleetConnection, Operator, Reading, StoreAccess,
-};
+use super::discovery;
+use super::environment::{Environment, Files, FleetConnection, Operator, Reading, StoreAccess};
 use super::error::Error;
 use super::last_known_good::{Recalled, recalled};
 use super::logging::{self, Recording};
 use super::notice::Notice;
 use super::release::{self, Release};
 use super::session::Session;
-use super::discovery;
 use crate::config::{self, Overrides, Project, Transport};
 use crate::core::ids::Port;
 use crate::core::release::Driver;
@@ -126,7 +124,7 @@ impl Environment for ControlMachine {
         &self,
         session: &Session,
         releases: Releases,
-        ports: Vec<Port>,
+        ports: &[Port],
     ) -> Arc<dyn FleetConnection> {
         Arc::new(session.hosts_of(releases, ports))
     }
@@ -134,8 +132,8 @@ impl Environment for ControlMachine {
     fn prepare_release<'a>(
         &'a self,
         session: &'a Session,
-    ) -> BoxFuture<'a, Result<Release, Error>> {
-        Release::prepare(session).boxed()
+    ) -> LocalBoxFuture<'a, Result<Release, Error>> {
+        Release::prepare(session).boxed_local()
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {
@@ -154,8 +152,8 @@ impl Environment for ControlMachine {
         Box::new(Recording::begin(self, place, rollout))
     }
 
-    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> BoxFuture<'a, ()> {
-        after_rollout::publish(session, end).boxed()
+    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> LocalBoxFuture<'a, ()> {
+        after_rollout::publish(session, end).boxed_local()
     }
 
     fn remove_unused(&self, session: &Session) {

@@ -21,14 +21,14 @@ pub struct Chosen {
 
 impl Chosen {
     /// Reads the inventory and its playbook.
-    pub fn load(&self, overrides: &Overrides) -> Result<Project, Error> {
+    pub(crate) fn load(&self, overrides: &Overrides) -> Result<Project, Error> {
         let project = config::load(&self.path, overrides)?;
         self.check(&project)?;
         Ok(project)
     }
 
     /// Refuses files of another user to which an inventory leads that nobody has named.
-    pub fn check(&self, project: &Project) -> Result<(), Error> {
+    pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         project
             .local_files(self.found_in.as_deref())
             .iter()
@@ -52,7 +52,7 @@ impl Chosen {
 
 /// The inventory that was named, or the only one that was deployed from here, or else
 /// `inventory.toml` where there is no other.
-pub fn inventory(named: Option<PathBuf>) -> Result<Chosen, Error> {
+pub(crate) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Error> {
     if let Some(named) = named {
         return Ok(Chosen {
             path: named,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::after_rollout::RunEnd;
 use super::error::Error;
@@ -15,8 +15,8 @@ use super::release::Release;
 use super::session::Session;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
-use crate::core::ids::{HostId, Port, ReleaseId, Slot};
-use crate::core::release::Definition;
+use crate::core::ids::{HostId, Port};
+use crate::core::policy::admission::refusal::ServerClash;
 use crate::engine::{Clock, Interrupts, Releases, World};
 use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
@@ -50,14 +50,14 @@ pub trait Environment: Send + Sync {
         &self,
         session: &Session,
         releases: Releases,
-        ports: Vec<Port>,
+        ports: &[Port],
     ) -> Arc<dyn FleetConnection>;
 
     /// Fetches what the playbook names, and gives the whole its name.
     fn prepare_release<'a>(
         &'a self,
         session: &'a Session,
-    ) -> BoxFuture<'a, Result<Release, Error>>;
+    ) -> LocalBoxFuture<'a, Result<Release, Error>>;
 
     /// Listens for signals from now on.
     ///
@@ -75,7 +75,7 @@ pub trait Environment: Send + Sync {
     fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send>;
 
     /// Leaves what people read afterwards: the page, the metrics, the messages.
-    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> BoxFuture<'a, ()>;
+    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> LocalBoxFuture<'a, ()>;
 
     /// Removes the files of releases and rollouts that the history has forgotten.
     fn remove_unused(&self, session: &Session);
@@ -89,9 +89,9 @@ pub trait FleetConnection: World {
     /// The releases that a host keeps, with their definitions.
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>>;
 
-    /// Slots that would be one server at the balancers: one in which an instance runs, one of
-    /// `ports` that is to follow it, and the server's name.
-    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)>;
+    /// Two slots that would be one server at the balancers, if there are such: one in which an
+    /// instance runs, and one of `ports` that is to follow it.
+    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash>;
 
     /// Ends the connections.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -141,6 +141,3 @@ impl fmt::Display for Operator {
         write!(f, "{}@{}", self.user, self.host)
     }
 }
-
-/// Releases by their digest.
-pub type Definitions = std::collections::BTreeMap<ReleaseId, Definition>;

@@ -8,10 +8,13 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use crate::config::Diagnostics;
-use crate::core::ids::{HostId, Revision, Slot};
+use crate::core::ids::HostId;
+use crate::core::policy::admission::refusal::AdmissionRefusal;
+use crate::core::policy::continuation::ContinuationRefusal;
+use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
 use crate::core::spec::Impossible;
-use crate::engine::{EngineError, Unusable};
+use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;
 use crate::store::StoreError;
@@ -32,9 +35,9 @@ pub enum Error {
     /// Refused for now: it may be permitted later.
     #[error("{0}")]
     NotNow(String),
-    /// Too few hosts or balancers can be used.
-    #[error(transparent)]
-    Unreachable(#[from] Unreachable),
+    /// The policy refuses the rollout.
+    #[error("{0}")]
+    NotAdmitted(AdmissionRefusal),
     /// Something went wrong within ship or this machine.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -50,7 +53,15 @@ impl Error {
             Self::NotNow(_) | Self::Store(StoreError::Held(_) | StoreError::LeaseLost) => {
                 Exit::Locked
             }
-            Self::Unreachable(_) => Exit::Unreachable,
+            Self::NotAdmitted(refusal) => match refusal {
+                AdmissionRefusal::UnusableHosts { .. }
+                | AdmissionRefusal::UnusableBalancers { .. } => Exit::Unreachable,
+                AdmissionRefusal::Closed { .. } => Exit::Locked,
+                AdmissionRefusal::NoHostLeft
+                | AdmissionRefusal::OneServer(_)
+                | AdmissionRefusal::Impossible(_)
+                | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
+            },
             Self::Internal(_)
             | Self::Store(
                 StoreError::Database { .. }
@@ -59,18 +70,29 @@ impl Error {
             ) => Exit::Internal,
         }
     }
-
-    /// It is not the time for a deploy.
-    pub(super) fn closed(why: &str) -> Self {
-        Self::NotNow(format!(
-            "{why}; nothing was touched; --force goes ahead all the same"
-        ))
-    }
 }
 
 impl From<Diagnostics> for Error {
     fn from(diagnostics: Diagnostics) -> Self {
         Self::Files(diagnostics)
+    }
+}
+
+impl From<AdmissionRefusal> for Error {
+    fn from(refusal: AdmissionRefusal) -> Self {
+        Self::NotAdmitted(refusal)
+    }
+}
+
+impl From<RollbackRefusal> for Error {
+    fn from(refusal: RollbackRefusal) -> Self {
+        Refused::Rollback(refusal).into()
+    }
+}
+
+impl From<ContinuationRefusal> for Error {
+    fn from(refusal: ContinuationRefusal) -> Self {
+        Refused::Continuation(refusal).into()
     }
 }
 
@@ -99,59 +121,18 @@ pub enum Refused {
     /// As the service stands, or as somebody wants it who is not there.
     #[error("{0}")]
     NotPermitted(String),
-    /// A new version does not begin on a fleet that is not healthy.
-    #[error("{0}; nothing was touched")]
-    Unhealthy(String),
     /// There is nothing to act on.
     #[error("nothing was deployed yet; `ship deploy` comes first")]
     NothingDeployed,
-    /// There is nothing to roll back.
-    #[error("nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first")]
-    NothingToRollBack,
-    /// The history has no such revision.
-    #[error(
-        "unable to find specified revision {0} in history; `ship history` lists what there is"
-    )]
-    UnknownRevision(u32),
-    /// The history has forgotten a revision.
-    #[error("revision {0} is no longer in the history; deploy again")]
-    ForgottenRevision(Revision),
-    /// No revision is known to work.
-    #[error(
-        "no other revision has been proven healthy, so there is nothing to go back to; `ship \
-         history` lists what there is, and --to-revision names one all the same"
-    )]
-    NoRollbackTarget,
-    /// A contract migration has left a revision behind.
-    #[error("there is no way back to revision {revision}: {why}; nothing was touched")]
-    PastContract {
-        /// The revision.
-        revision: Revision,
-        /// Which contract, and since when.
-        why: String,
-    },
+    /// There is no revision to roll back to.
+    #[error("{0}")]
+    Rollback(RollbackRefusal),
     /// A rollback was made just before.
-    #[error("{what}, so {present} runs; nothing was touched\nhint: {}", hints.join("; "))]
-    RolledBackAlready {
-        /// Who rolled back what.
-        what: String,
-        /// What runs now.
-        present: String,
-        /// What else can be asked for.
-        hints: Vec<String>,
-    },
-    /// A rollout cannot be aborted.
-    #[error(
-        "there is no other revision proven healthy that this {0} could go back to; `ship pause` \
-         stops it where it is, and `ship scale --replicas 0` stops the service"
-    )]
-    NoFallback(&'static str),
-    /// A rollout is at no gate.
-    #[error(
-        "deployment \"{0}\" does not wait at a step; `ship promote --full` lets it go through all \
-         that are left, `ship resume` goes on where it stands still"
-    )]
-    NotAtGate(String),
+    #[error("{0}")]
+    RolledBackAlready(String),
+    /// A stopped rollout cannot go on so.
+    #[error("{0}")]
+    Continuation(ContinuationRefusal),
     /// A rollout ended before it could pause.
     #[error("deployment \"{service}\" had ended before it could pause: {outcome}")]
     EndedBeforePause {
@@ -171,29 +152,6 @@ pub enum Refused {
     /// The numbers of the playbook fit no fleet.
     #[error("{0}")]
     Impossible(Impossible),
-    /// The rollout cannot work on this fleet.
-    #[error("this rollout cannot work; nothing was touched{}", lines(.0))]
-    Obstacles(Vec<Impossible>),
-    /// Two slots would be one server.
-    #[error(
-        "{present}, where an instance runs, and {next} would be one server, `{name}`, at the \
-         balancers; nothing was touched\nhint: give each slot a server of its own, as in server = \
-         \"{{{{ host }}}}-{{{{ port }}}}\""
-    )]
-    ServerClash {
-        /// The slot that is in use.
-        present: Slot,
-        /// The slot that would be.
-        next: Slot,
-        /// The server.
-        name: String,
-    },
-    /// Every host is drained.
-    #[error(
-        "every host of the inventory is drained, so no instance could run anywhere; nothing was \
-         touched\nhint: add a host first, or stop the service with `ship scale --replicas 0`"
-    )]
-    WouldEmptyFleet,
     /// Hosts are another fleet's, or listed twice.
     #[error("{}", misplaced_text(.problems, *.all))]
     Misplaced {
@@ -266,18 +224,6 @@ pub enum Refused {
     NotConfirmed(String),
 }
 
-/// Too few machines can be used; nothing was touched.
-#[derive(Debug, Error)]
-#[error("{}", unreachable_text(self))]
-pub struct Unreachable {
-    /// `hosts` or `balancers`.
-    pub noun: &'static str,
-    /// Why each cannot be used.
-    pub unusable: BTreeMap<HostId, Unusable>,
-    /// How many there are.
-    pub all: usize,
-}
-
 /// Something went wrong within ship or this machine.
 #[derive(Debug, Error)]
 pub enum Internal {
@@ -300,12 +246,6 @@ pub enum Internal {
     Other(String),
 }
 
-fn lines(obstacles: &[Impossible]) -> String {
-    obstacles
-        .iter()
-        .fold(String::new(), |text, obstacle| format!("{text}\n  {obstacle}"))
-}
-
 fn instances_are(ready: usize) -> String {
     if ready == 1 {
         "1 instance is".to_owned()
@@ -322,27 +262,6 @@ fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> 
         let _ = write!(message, "\n  {host}: {why}\n    hint: {hint}");
     }
     message
-}
-
-fn unreachable_text(unreachable: &Unreachable) -> String {
-    let Unreachable {
-        noun,
-        unusable,
-        all,
-    } = unreachable;
-    let mut message = format!(
-        "{} of {all} {noun} cannot be used; nothing was touched",
-        unusable.len()
-    );
-    for (host, unusable) in unusable {
-        message.push_str(&labelled(host, &unusable.why));
-    }
-    message
-}
-
-/// A line of an error about a host, without the host's name twice.
-pub fn labelled(host: &HostId, why: &str) -> String {
-    format!("\n  {host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }
 
 fn which_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {

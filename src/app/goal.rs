@@ -1,14 +1,18 @@
 //! What a rollout is to reach.
 
 use super::environment::Environment;
+use super::error::Error;
 use super::exit::Exit;
 use super::notice::{Accepted, Notice};
 use super::release::Release;
-use crate::core::rollout::Rollout;
+use super::session::Session;
+use crate::core::policy::admission::request::AdmissionRequest;
+use crate::core::policy::continuation::{Continuation, stopped_rollout};
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// What is wanted.
+/// What a rollout is to reach.
 pub struct Goal {
     /// To which release.
     pub release: Release,
@@ -18,53 +22,73 @@ pub struct Goal {
     pub cause: String,
     /// The playbook's text, for the history.
     pub playbook: String,
-    /// The rollout that it goes on with, if it is one.
-    pub earlier: Option<Earlier>,
+    /// How the newest rollout goes on, if it does.
+    pub continuation: Option<Continuation>,
     /// What is told once nothing can refuse it any more.
-    pub announcement: Option<Accepted>,
+    pub accepted: Option<Accepted>,
 }
 
 impl Goal {
-    /// Says what can no longer be refused.
-    pub fn announce(&self, env: &dyn Environment) {
-        let accepted = self.announcement.clone().map(Notice::Accepted);
-        accepted.iter().for_each(|notice| env.tell(notice));
+    /// A new rollout of a revision that was there before.
+    pub fn of_revision(
+        session: &Session,
+        record: &RevisionRecord,
+        verb: Verb,
+        cause: String,
+        accepted: Option<Accepted>,
+    ) -> Self {
+        Self {
+            release: Release::of_history(session, &record.release, &record.definition),
+            verb,
+            cause,
+            playbook: record.playbook.clone(),
+            continuation: None,
+            accepted,
+        }
     }
 
-    /// What the caller is told of a rollout that ended so: to go back is no failure where it was
+    /// The newest rollout, which goes on.
+    ///
+    /// # Errors
+    /// If there is none, or its revision is no longer in the history.
+    pub fn of_stopped(
+        session: &Session,
+        continuation: Continuation,
+        accepted: Option<Accepted>,
+    ) -> Result<Self, Error> {
+        let (rollout, record) = stopped_rollout(&session.history)?;
+        let (verb, cause) = (rollout.verb, record.cause.clone());
+        Ok(Self {
+            continuation: Some(continuation),
+            ..Self::of_revision(session, record, verb, cause, accepted)
+        })
+    }
+
+    /// Tells what can no longer be refused.
+    pub fn announce(&self, env: &dyn Environment) {
+        if let Some(accepted) = &self.accepted {
+            env.tell(&Notice::Accepted(accepted.clone()));
+        }
+    }
+
+    /// What the policy is asked.
+    pub fn request<'a>(&'a self, session: &'a Session) -> AdmissionRequest<'a> {
+        AdmissionRequest {
+            verb: self.verb,
+            release: &self.release.id,
+            definition: &self.release.definition,
+            continuation: self.continuation.clone(),
+            mode: session.mode,
+            set: &session.set,
+        }
+    }
+
+    /// What the caller is told of a rollout that ended so: a rollback is no failure where it was
     /// asked for.
     pub fn exit(&self, outcome: &Outcome) -> Exit {
-        match &self.earlier {
-            Some(Earlier {
-                then: GoOn::Back(_),
-                ..
-            }) => Exit::of_abort(outcome),
+        match &self.continuation {
+            Some(Continuation::RollBack { .. }) => Exit::of_abort(outcome),
             _ => Exit::of(self.verb, outcome),
         }
     }
-}
-
-/// A rollout that stands still and is to go on.
-pub struct Earlier {
-    /// How it stood, as its journal tells.
-    pub rollout: Rollout,
-    /// What happens to it now.
-    pub then: GoOn,
-}
-
-/// How a rollout goes on.
-pub enum GoOn {
-    /// In its direction.
-    Onward,
-    /// From its step to the next, because this person asks for it; through all steps if `full`.
-    Promoted {
-        /// Who.
-        by: String,
-        /// Whether through all steps that are left.
-        full: bool,
-    },
-    /// Back, because this person asks for it.
-    Back(String),
-    /// Only in numbers: it stands afterwards as it does now.
-    Scaled(Outcome),
 }

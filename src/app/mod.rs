@@ -4,7 +4,6 @@
 //! gives back an outcome or an [`error::Error`]. What it tells meanwhile are
 //! [`notice::Notice`]s. The simulation calls the same verbs.
 
-pub mod admission;
 pub mod adoption;
 pub mod after_rollout;
 pub mod channels;

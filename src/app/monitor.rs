@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::error::{Internal, Refused};
-use super::rollout::Goal;
-use super::survey::Scene;
+use super::goal::Goal;
 use super::session::Session;
+use super::survey::Survey;
 use crate::core::rollout::verb::Verb;
 use crate::probe::Asker;
 
@@ -15,9 +15,9 @@ const ATTEMPTS: u64 = 3;
 
 /// Begins to ask, if anybody is to. Where instances serve, the service must answer, or what is
 /// asked is not the service.
-pub async fn begin(
+pub(crate) async fn begin(
     session: &Session,
-    scene: &Scene,
+    survey: &Survey,
     goal: &Goal,
 ) -> Result<Option<Asker>, Error> {
     // A service that is switched off answers nobody, and shall not.
@@ -26,11 +26,11 @@ pub async fn begin(
         .playbook
         .probe
         .clone()
-        .filter(|_| scene.spec.budget.replicas > 0);
+        .filter(|_| survey.admission.spec.budget.replicas > 0);
     let Some(probing) = probing else {
         return Ok(None);
     };
-    let known = scene
+    let known = survey
         .definitions
         .values()
         .map(|definition| definition.version.clone())
@@ -39,17 +39,17 @@ pub async fn begin(
     let asker = Asker::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
         Internal::NoMonitor {
             url: url.clone(),
-            why: why.to_string(),
+            why,
         }
     })?;
-    let serving = scene
+    let serving = survey
         .found
         .fleet
         .instances()
         .filter(|(.., instance)| instance.health.ready_since.is_some())
         .count();
     // What goes on or goes back is the way out of trouble, and waits for nobody.
-    let is_new = goal.earlier.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
+    let is_new = goal.continuation.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && serving > 0 {
         asker
             .first_answer(ATTEMPTS)
@@ -58,7 +58,7 @@ pub async fn begin(
                 ready: serving,
                 attempts: ATTEMPTS,
                 url,
-                why: why.to_string(),
+                why,
             })?;
     }
     Ok(Some(asker))

@@ -55,20 +55,8 @@ pub enum Accepted {
         version: String,
         revision: Revision,
     },
-    /// `ship rollback` also restores the number of instances.
-    NumberRestored {
-        replicas: u32,
-        now: u32,
-        version: String,
-        revision: Revision,
-    },
-    /// `ship rollback` keeps the number of instances, which was another one then.
-    NumberKept {
-        replicas: u32,
-        then: u32,
-        version: String,
-        revision: Revision,
-    },
+    /// `ship rollback` with another number of instances than the target ran with, or than now.
+    Rollback { number: String },
 }
 
 impl fmt::Display for Notice {
@@ -138,36 +126,7 @@ impl fmt::Display for Accepted {
                 f,
                 "deployment \"{service}\" aborted: it goes back to {version} (revision {revision})"
             ),
-            Self::NumberRestored {
-                replicas,
-                now,
-                version,
-                revision,
-            } => write!(
-                f,
-                "{} wanted again, as when {version} (revision {revision}) ran; --set \
-                 rollout.replicas={now} keeps the present number",
-                are(*replicas)
-            ),
-            Self::NumberKept {
-                replicas,
-                then,
-                version,
-                revision,
-            } => write!(
-                f,
-                "{} wanted as before; when {version} (revision {revision}) ran, the number was \
-                 {then}: --set rollout.replicas={then} restores it",
-                are(*replicas)
-            ),
+            Self::Rollback { number } => f.write_str(number),
         }
-    }
-}
-
-fn are(replicas: u32) -> String {
-    if replicas == 1 {
-        "1 replica is".to_owned()
-    } else {
-        format!("{replicas} replicas are")
     }
 }

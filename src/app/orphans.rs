@@ -11,7 +11,7 @@ use crate::core::rollout::event::Event;
 /// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists:
 /// nobody looks at them any more. The rollout that follows does not know these hosts, so that it is
 /// told until one is made, and not every night.
-pub fn tell(session: &Session) -> Result<(), Error> {
+pub(crate) fn tell(session: &Session) -> Result<(), Error> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
     let is_gone = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
     if !session

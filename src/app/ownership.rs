@@ -13,7 +13,7 @@ use crate::engine::Preflight;
 use crate::report::text::clean;
 
 /// Refuses to act where a host carries the service for another fleet, or two hosts are one machine.
-pub fn permit(
+pub(crate) fn permit(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,

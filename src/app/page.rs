@@ -39,7 +39,7 @@ pub struct Retrospect {
 impl Retrospect {
     /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where
     /// that is known.
-    pub fn of(
+    pub(crate) fn of(
         session: &Session,
         id: RolloutId,
         budget: Option<Budget>,
@@ -110,7 +110,7 @@ impl Retrospect {
     }
 
     /// The page about it.
-    pub fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
+    pub(crate) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
         let record = self
             .records
             .iter()
@@ -276,7 +276,7 @@ pub fn veil(session: &Session) -> Veil {
 }
 
 /// Writes a page where the user wants it; the directory is made for it.
-pub fn write(path: &Path, html: &str) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, html: &str) -> Result<(), Error> {
     let failed = |why: String| Internal::Other(format!("cannot write the page: {why}"));
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
@@ -285,7 +285,7 @@ pub fn write(path: &Path, html: &str) -> Result<(), Error> {
 }
 
 /// Writes the page of a rollout to its place in the state directory, for the owner alone.
-pub fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Error> {
+pub(crate) fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Error> {
     let path = session.place.runs().join(format!("{}.html", id.0));
     write(&path, html)?;
     trust::make_private(&session.place.runs());

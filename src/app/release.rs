@@ -47,7 +47,7 @@ pub struct Secrets {
 impl Release {
     /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
     /// name.
-    pub async fn prepare(session: &Session) -> Result<Self, Error> {
+    pub(crate) async fn prepare(session: &Session) -> Result<Self, Error> {
         let playbook = &session.project.playbook;
         let scratch = scratch(&session.place)?;
         let cache = scratch.as_ref().map_or_else(

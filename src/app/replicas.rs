@@ -3,7 +3,6 @@
 
 use super::error::Error;
 use super::session::Session;
-use crate::core::policy::history::{self, Run};
 use crate::core::spec::Amounts;
 use crate::store::Scale;
 
@@ -40,29 +39,22 @@ impl Session {
 
     /// As many instances are wanted as the newest rollout wanted, where there is still room for
     /// them: what the files say by now is for the next deploy.
-    pub fn want_as_many(&mut self) -> Result<(), Error> {
-        self.replicas = self.wanted_last(&self.runs()?);
-        Ok(())
+    pub fn want_as_many(&mut self) {
+        self.replicas = self.wanted_last();
     }
 
     /// How many instances the newest rollout wanted where it left the fleet, if there is still room
     /// for them.
-    pub fn wanted_last(&self, runs: &[Run]) -> Option<u32> {
+    pub fn wanted_last(&self) -> Option<u32> {
         let slots =
             self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
-        history::replicas_wanted_last(runs)
-            .filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))
-    }
-
-    /// How the rollouts before were begun, and how they ended.
-    pub fn runs(&self) -> Result<Vec<Run>, Error> {
-        Ok(self.store.runs(&self.subject)?)
+        self.history.replicas_wanted_last(slots)
     }
 
     /// Remembers how many instances are wanted, if that was asked for, and forgets it where the
     /// command line says another number: a number from before must not come back with the next
     /// deploy.
-    pub fn keep_scale(&mut self) -> Result<(), Error> {
+    pub(crate) fn keep_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.says_replicas() {
                 self.store.forget_scale(&self.subject)?;
@@ -71,11 +63,9 @@ impl Session {
         };
         let playbook = self.playbook_amounts().replicas;
         let who = self.operator().to_string();
-        Ok(self.store.set_scale(
-            &self.subject,
-            Scale { replicas, playbook },
-            &who,
-        )?)
+        Ok(self
+            .store
+            .set_scale(&self.subject, Scale { replicas, playbook }, &who)?)
     }
 
     /// Instances wanted and the budget, as the files and the command line say.
@@ -87,7 +77,7 @@ impl Session {
     }
 
     /// Instances wanted and the budget, as the files, the command line and `ship scale` say.
-    pub fn amounts(&self) -> Result<Amounts, Error> {
+    pub(crate) fn amounts(&self) -> Result<Amounts, Error> {
         let mut amounts = self.playbook_amounts();
         let kept = self
             .store

@@ -1,16 +1,16 @@
 //! A rollout from the first look at the hosts to its end: what all verbs that make one have in
 //! common.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use super::admission;
 use super::adoption::Adopt;
 use super::after_rollout::RunEnd;
 use super::conclusion::Conclusion;
 use super::error::Error;
 use super::goal::Goal;
 use super::session::Session;
-use super::survey::{self, Scene};
+use super::survey::{self, Survey};
 use super::{monitor, orphans, page};
 use crate::core::ids::Revision;
 use crate::core::policy::history;
@@ -29,18 +29,21 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     let interrupts = env.listen()?;
     orphans::tell(session)?;
     // What another rollout was going to do is not decided by what runs now.
-    let adopt = if goal.earlier.is_some() {
-        Adopt::Ignore
-    } else {
-        Adopt::Keep
+    let adopt = match goal.continuation {
+        Some(_) => Adopt::Ignore,
+        None => Adopt::Keep,
     };
-    let scene = Box::pin(survey::look(session, &goal, adopt)).await?;
-    let world = Arc::clone(&scene.world);
-    let ended = Box::pin(begin(session, goal, scene, interrupts)).await;
+    let survey = Box::pin(survey::look(session, &goal, adopt)).await?;
+    let world = Arc::clone(&survey.world);
+    let mut log = None;
+    let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await;
     world.close().await;
     let ended = ended?;
     session.store.release_lease()?;
-    if let Conclusion::Ended { id, exit, budget, .. } = &ended {
+    if let Conclusion::Ended {
+        id, exit, budget, ..
+    } = &ended
+    {
         let (id, exit, budget) = (*id, *exit, *budget);
         let end = RunEnd::Ended { id, exit, budget };
         env.publish(session, end).await;
@@ -52,35 +55,36 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
 async fn begin(
     session: &mut Session,
     goal: Goal,
-    scene: Scene,
+    survey: Survey,
     interrupts: Interrupts,
+    log: &mut Option<Box<dyn Any + Send>>,
 ) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
     session.keep_scale()?;
-    if admission::is_settled(session, &scene, &goal)? {
+    let admission = &survey.admission;
+    if admission.is_settled {
         goal.announce(&*env);
-        return Ok(nothing_to_do(session, &scene, &goal));
+        return Ok(nothing_to_do(session, &survey, &goal));
     }
-    admission::permit(session, &scene, &goal)?;
-    let loss = monitor::begin(session, &scene, &goal).await?;
+    let monitor = monitor::begin(session, &survey, &goal).await?;
     goal.announce(&*env);
-    let revision = match admission::reused(session, &goal) {
-        Some(revision) => revision,
-        None => {
-            let new = new_revision(session, &goal);
-            session.store.add_revision(&session.subject, &new)?
-        }
+    let revision = if let Some(revision) = admission.reuse {
+        revision
+    } else {
+        let new = new_revision(session, &goal);
+        session.store.add_revision(&session.subject, &new)?
     };
-    let seen = scene.found.newest_epoch();
+    let seen = survey.found.newest_epoch();
     let now = session.now();
     let begun = session
         .store
         .begin_rollout(&session.subject, revision, seen, now);
     let (id, epoch) = begun?;
-    let _log = env.open_log(&session.place, id);
-    let opening = admission::opening(session, &scene, &goal, revision, epoch);
-    let budget = scene.spec.budget;
-    let outcome = Box::pin(engine(session, scene, id, loss, interrupts).run(id, opening)).await?;
+    *log = Some(env.open_log(&session.place, id));
+    let opening = admission.opening(revision, epoch);
+    let budget = admission.spec.budget;
+    let engine = engine(session, survey, id, monitor, interrupts);
+    let outcome = Box::pin(engine.run(id, opening)).await?;
     if outcome == Outcome::Succeeded {
         trim(session, revision)?;
     }
@@ -95,40 +99,43 @@ async fn begin(
 
 fn engine(
     session: &mut Session,
-    scene: Scene,
+    survey: Survey,
     id: RolloutId,
-    loss: Option<Asker>,
+    monitor: Option<Asker>,
     interrupts: Interrupts,
 ) -> Engine<'_> {
     let setup = Setup::here(
         session.hosts(),
-        session.ports(&scene.definitions),
+        session.ports(&survey.definitions),
         session.versions(),
     );
     let (addresses, veil) = (session.addresses(), page::veil(session));
     Engine {
-        world: scene.world,
+        world: survey.world,
         reporter: session.env.reporter(id, setup),
         clock: Arc::clone(&session.clock),
         interrupts,
         fleet_name: session.subject.fleet.clone(),
-        spec: scene.spec,
+        spec: survey.admission.spec,
         addresses,
-        definitions: scene.definitions,
-        fleet: scene.found.fleet,
-        loss,
+        definitions: survey.definitions,
+        fleet: survey.found.fleet,
+        loss: monitor,
         veil,
         store: &mut *session.store,
     }
 }
 
-fn nothing_to_do(session: &Session, scene: &Scene, goal: &Goal) -> Conclusion {
+fn nothing_to_do(session: &Session, survey: &Survey, goal: &Goal) -> Conclusion {
     Conclusion::NothingToDo {
+        subject: session.subject.clone(),
+        at: session.now(),
         version: goal.release.definition.version.clone(),
         revision: session
+            .history
             .current()
             .map_or(Revision(0), |current| current.revision),
-        replicas: scene.spec.budget.replicas,
+        replicas: survey.admission.spec.budget.replicas,
     }
 }
 
@@ -148,7 +155,7 @@ fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
     session.read_history()?;
     let limit =
         usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);
-    let retained = history::retained(&session.past(), current, limit);
+    let retained = history::retained(&session.history.past(), current, limit);
     session
         .store
         .retain_revisions(&session.subject, &retained)?;

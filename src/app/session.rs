@@ -15,12 +15,11 @@ use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::placements::Roster;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history::{self, Past};
+use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::{Ask, Standing};
+use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
-use crate::core::rollout::Rollout;
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
-use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::task::past_contract;
+use crate::core::rollout::event::{Entry, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{AtGate, Step, one_first};
@@ -46,13 +45,11 @@ pub struct Session {
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,
     /// The random id of the history in the store.
-    pub(super) history: String,
+    pub(super) history_id: String,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The history, oldest first.
-    pub revisions: Vec<RevisionRecord>,
-    /// The release that the newest rollout has rolled the fleet back to, if it has.
-    rolled_back_to: Option<ReleaseId>,
+    /// What the state says of the service.
+    pub history: ServiceHistory,
     /// What the command line has set.
     pub(super) set: Vec<String>,
     /// Releases that the history does not have, as the hosts keep them.
@@ -64,8 +61,8 @@ pub struct Session {
     /// How many instances there are to be, whatever the files say: those of the release that is
     /// gone back to, or as many as there are.
     pub(super) replicas: Option<u32>,
-    /// Whether anybody is there.
-    pub(super) attendance: Attendance,
+    /// Whether anybody is there, and what is overridden.
+    pub(super) mode: RunMode,
 }
 
 /// The hosts, and what a look at them has found.
@@ -74,16 +71,6 @@ pub struct Found {
     pub world: Arc<dyn FleetConnection>,
     /// What was found.
     pub preflight: Preflight,
-}
-
-/// Whether anybody is there to be asked, and what is passed over.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Attendance {
-    /// Nobody is there.
-    pub unattended: bool,
-    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
-    /// that is not healthy.
-    pub force: bool,
 }
 
 impl Session {
@@ -100,7 +87,7 @@ impl Session {
         let files = env.read_files(overrides, reading)?;
         config::withhold(&files.project);
         let store = env.open_store(&files, access)?;
-        let history = store.history_id()?;
+        let history_id = store.history_id()?;
         let Files {
             project,
             inventory,
@@ -119,16 +106,15 @@ impl Session {
             place,
             subject,
             store,
-            history,
+            history_id,
             clock,
-            revisions: Vec::new(),
-            rolled_back_to: None,
+            history: ServiceHistory::default(),
             set: overrides.set.clone(),
             on_hosts: BTreeMap::new(),
             found: None,
             scale: None,
             replicas: None,
-            attendance: Attendance::default(),
+            mode: RunMode::default(),
         };
         session.read_history()?;
         Ok(session)
@@ -150,9 +136,21 @@ impl Session {
     }
 
     /// Reads the history anew.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
-        self.revisions = self.store.revisions(&self.subject)?;
-        self.rolled_back_to = history::rolled_back_to(&self.runs()?).cloned();
+        let subject = &self.subject;
+        let journal = self.store.newest_journal(subject)?;
+        let history = ServiceHistory {
+            revisions: self.store.revisions(subject)?,
+            runs: self.store.runs(subject)?,
+            migrations_made: self.store.migrations_made(subject)?,
+            contracted: self.store.contracted(subject)?,
+            ..ServiceHistory::default()
+        };
+        let journal = journal.map(|(_, journal)| journal).unwrap_or_default();
+        self.history = history.with_newest(&journal);
         Ok(())
     }
 
@@ -161,7 +159,7 @@ impl Session {
     }
 
     /// Takes the lease: from here on this process alone changes the fleet.
-    pub fn lock(&mut self, run: &str) -> Result<(), Error> {
+    pub(crate) fn lock(&mut self, run: &str) -> Result<(), Error> {
         let holder = self.env.lease_holder(run);
         // A ship that is called by another's hook goes on under its lease.
         let token = std::env::var(config::LEASE).ok();
@@ -174,7 +172,7 @@ impl Session {
     }
 
     /// Takes the lease, and waits for it so long where somebody else has it.
-    pub async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Error> {
+    pub(crate) async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Error> {
         let mut patience = Patience::new(wait);
         loop {
             match self.lock(run) {
@@ -191,12 +189,12 @@ impl Session {
     }
 
     /// The newest rollout's journal, if there was one.
-    pub fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
+    pub(crate) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
         Ok(self.store.newest_journal(&self.subject)?)
     }
 
     /// Who runs where by what the journals tell: of all rollouts, or of those before one.
-    pub fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Error> {
+    pub(crate) fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Error> {
         let mut roster = Roster::default();
         for rollout in self
             .store
@@ -212,26 +210,22 @@ impl Session {
         Ok(roster)
     }
 
-    /// The newest rollout, if there was one.
-    pub fn newest_rollout(&self) -> Result<Option<Rollout>, Error> {
-        Ok(self
-            .newest()?
-            .and_then(|(_, journal)| Rollout::of(&journal)))
-    }
-
     /// Who carries out a rollout now, if anybody alive does.
-    pub fn holder(&self) -> Result<Option<Holder>, Error> {
+    pub(crate) fn holder(&self) -> Result<Option<Holder>, Error> {
         Ok(self
             .store
             .holder(&self.subject, &self.operator().host, self.clock.wall())?)
     }
 
     /// Whether anybody alive carries out a rollout.
-    pub fn is_carried_out(&self) -> Result<bool, Error> {
+    pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
         Ok(self.holder()?.is_some())
     }
 
     /// How the service stands.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
     pub fn standing(&self) -> Result<Standing, Error> {
         // The lease first: it is given back after the end was recorded.
         let is_carried_out = self.is_carried_out()?;
@@ -243,11 +237,11 @@ impl Session {
 
     /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else
     /// is at work.
+    ///
+    /// # Errors
+    /// Why the verb does nothing.
     pub fn permit(&self, ask: Ask) -> Result<Standing, Error> {
-        let newest = self
-            .newest()?
-            .and_then(|(_, journal)| Account::of(&journal));
-        let standing = Standing::of(newest.as_ref(), false);
+        let standing = self.history.state();
         match standing.refusal(ask, &self.subject.service) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(standing),
@@ -255,129 +249,40 @@ impl Session {
     }
 
     /// Asks something of the process that carries out a rollout.
-    pub fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Error> {
+    pub(crate) fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Error> {
         let by = self.operator().to_string();
         Ok(self.store.ask(rollout, &Request { wish, by })?)
     }
 
     /// The revision that the fleet is on.
-    pub fn current_record(&self) -> Result<&RevisionRecord, Error> {
-        self.current().ok_or_else(|| Refused::NothingDeployed.into())
+    pub(crate) fn current_record(&self) -> Result<&RevisionRecord, Error> {
+        self.history
+            .current()
+            .ok_or_else(|| Refused::NothingDeployed.into())
     }
 
     /// What the newest rollout was begun with, whatever the files lack now that the command line
     /// gave then.
+    ///
+    /// # Errors
+    /// If the files or the state cannot be read.
     pub fn begun(env: &Arc<dyn Environment>) -> Result<Begun, Error> {
         let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
         let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
-        let journal = session
-            .newest()?
-            .map(|(_, journal)| journal)
-            .unwrap_or_default();
-        let start = journal.first().and_then(|entry| match &entry.event {
-            Event::RolloutStarted(start) => Some(start.clone()),
-            _ => None,
-        });
+        let newest = session.history.runs.last();
         Ok(Begun {
-            start,
+            start: newest.map(|run| run.start.clone()),
             standing: session.standing()?,
         })
-    }
-
-    /// Nobody is there to be asked.
-    pub fn set_unattended(&mut self, unattended: bool) {
-        self.attendance.unattended = unattended;
-    }
-
-    /// A revision as a rollout refers to it.
-    pub fn generation(record: &RevisionRecord) -> Generation {
-        Generation {
-            revision: record.revision,
-            release: record.release.clone(),
-            version: record.definition.version.clone(),
-        }
-    }
-
-    /// Where a failed deploy of `release` goes back to.
-    pub fn fallback(&self, release: &ReleaseId) -> Result<Option<&RevisionRecord>, Error> {
-        let past = self.past_that_may_run()?;
-        Ok(history::fallback(&past, release).and_then(|back| self.revision(back.revision)))
-    }
-
-    /// Where a bare `ship rollback` from `release` goes.
-    pub fn rollback_target(
-        &self,
-        release: &ReleaseId,
-    ) -> Result<Option<&RevisionRecord>, Error> {
-        let past = self.past_that_may_run()?;
-        Ok(history::rollback_target(&past, release).and_then(|back| self.revision(back.revision)))
-    }
-
-    /// The history without what a contract has left behind.
-    fn past_that_may_run(&self) -> Result<Vec<Past>, Error> {
-        let made = self.store.contracted(&self.subject)?;
-        let may_run = |past: &Past| {
-            let record = self.revision(past.revision);
-            record.is_some_and(|record| {
-                past_contract(&record.definition, Some(record.revision), &made).is_none()
-            })
-        };
-        Ok(self.past().into_iter().filter(may_run).collect())
-    }
-
-    /// Whether a release was proven healthy, by whichever revision.
-    pub fn is_proven(&self, release: &ReleaseId) -> bool {
-        history::is_proven(&self.past(), release)
-    }
-
-    /// Why a revision must not run any more, if a contract has left it behind.
-    pub fn past_contract(&self, record: &RevisionRecord) -> Result<Option<String>, Error> {
-        let made = self.store.contracted(&self.subject)?;
-        Ok(past_contract(
-            &record.definition,
-            Some(record.revision),
-            &made,
-        ))
-    }
-
-    pub fn past(&self) -> Vec<Past> {
-        self.revisions
-            .iter()
-            .map(|record| Past {
-                revision: record.revision,
-                release: record.release.clone(),
-                verb: record.verb,
-                proven: record.proven,
-            })
-            .collect()
-    }
-
-    /// The revision that the fleet is on, or was left on its way to: the newest that was not rolled
-    /// back, and where the newest rollout was, the newest of the release that it went back to.
-    pub fn current(&self) -> Option<&RevisionRecord> {
-        let mut left = self
-            .revisions
-            .iter()
-            .rev()
-            .filter(|record| record.outcome != Some(Outcome::RolledBack));
-        match &self.rolled_back_to {
-            Some(release) => left.find(|record| record.release == *release),
-            None => left.next(),
-        }
-    }
-
-    pub fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
-        self.revisions
-            .iter()
-            .find(|record| record.revision == number)
     }
 
     /// Every release of the history, and those that only the hosts know.
     pub fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
         let own = self
+            .history
             .revisions
             .iter()
             .map(|record| (record.release.clone(), record.definition.clone()));
@@ -403,7 +308,7 @@ impl Session {
 
     /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
     /// checked, so it can be had.
-    pub fn spec(
+    pub(crate) fn spec(
         &self,
         definitions: &BTreeMap<ReleaseId, Definition>,
         goal: Option<&ReleaseId>,
@@ -428,7 +333,7 @@ impl Session {
             .amounts()?
             .resolve(hosts.len(), ports.len())
             .map_err(Refused::Impossible)?;
-        let mut past = self.past();
+        let mut past = self.history.past();
         let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
         let mut newest = past
             .iter()
@@ -470,7 +375,7 @@ impl Session {
             hours: unattended::hours(self),
             chores: Vec::new(),
             analyses: playbook.analyses.clone(),
-            at_gate: if self.attendance.unattended {
+            at_gate: if self.mode.unattended {
                 playbook.unattended.gate
             } else {
                 AtGate::Wait
@@ -482,7 +387,7 @@ impl Session {
 
     fn steps(&self, replicas: u32) -> Vec<Step> {
         let playbook = &self.project.playbook;
-        if self.attendance.unattended {
+        if self.mode.unattended {
             one_first(&playbook.rollout.steps, playbook.unattended.soak, replicas)
         } else {
             playbook.rollout.steps.clone()

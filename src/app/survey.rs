@@ -1,42 +1,39 @@
-//! What is known before anything is touched: the hosts, and whether the goal can be reached there.
+//! What is known before anything is touched: the hosts, and what the policy permits there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::admission::{chores, fallback};
 use super::adoption::{self, Adopt};
 use super::environment::FleetConnection;
-use super::error::{Error, Refused, Unreachable};
-use super::goal::{Earlier, GoOn, Goal};
+use super::error::Error;
+use super::goal::Goal;
 use super::notice::Notice;
 use super::session::Session;
 use crate::core::ids::{HostId, ReleaseId};
-use crate::core::policy::history;
+use crate::core::policy::admission::request::AdmissionInput;
+use crate::core::policy::admission::{Admission, admit, assess};
 use crate::core::release::Definition;
-use crate::core::rollout::Rollout;
-use crate::core::rollout::event::Generation;
-use crate::core::spec::Spec;
 use crate::engine::{Preflight, Unusable};
 
 /// What is known before anything is touched.
-pub struct Scene {
-    /// What is wanted.
-    pub spec: Spec,
+pub struct Survey {
     /// The connections.
     pub world: Arc<dyn FleetConnection>,
     /// Every release that may be met.
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// What was found.
     pub found: Preflight,
-    /// Where the rollout goes back to if it fails or is aborted.
-    pub fallback: Option<Generation>,
-    /// The rollout before, if there was one.
-    pub newest: Option<Rollout>,
+    /// What the policy permits.
+    pub admission: Admission,
 }
 
 /// Looks at every host and makes sure that the goal can be reached. Touches nothing. A look that
 /// the verb has had before is good enough.
-pub async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Scene, Error> {
+pub(crate) async fn look(
+    session: &mut Session,
+    goal: &Goal,
+    adopt: Adopt,
+) -> Result<Survey, Error> {
     let release = &goal.release;
     let found = match session.found.take() {
         Some(found) => found,
@@ -53,8 +50,7 @@ pub async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Sc
         .collect();
     if !strangers.is_empty() {
         // Probed in some way they may count as available, or they could never be replaced.
-        let names: Vec<_> = strangers.iter().map(ReleaseId::short).collect();
-        let names = names.into_iter().map(str::to_owned).collect();
+        let names = strangers.iter().map(|id| id.short().to_owned()).collect();
         session.env.tell(&Notice::UnknownReleases(names));
     }
     definitions.extend(strangers.into_iter().map(|stranger| {
@@ -64,7 +60,6 @@ pub async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Sc
         };
         (stranger, definition)
     }));
-    let spec = session.spec(&definitions, Some(&release.id))?;
     let mut world = found.world;
     session
         .update_world(&mut world, definitions.clone(), Some(release))
@@ -74,106 +69,58 @@ pub async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Result<Sc
     } else {
         found.preflight
     };
-    let mut scene = Scene {
-        spec,
-        world,
-        definitions,
-        found,
-        fallback: None,
-        newest: session.newest_rollout()?,
-    };
-    let checked = usable(&scene.found, &scene.spec)
-        .and_then(|()| refuse_to_empty(session, &scene))
-        .and_then(|()| possible(&scene, &release.id))
-        .and_then(|()| complete(session, &mut scene, goal));
-    match checked {
-        Ok(()) => Ok(scene),
-        Err(fail) => {
-            scene.world.close().await;
-            Err(fail)
+    match decide(session, goal, &definitions, &*world, &found, adopt) {
+        Ok(admission) => Ok(Survey {
+            world,
+            definitions,
+            found,
+            admission,
+        }),
+        Err(error) => {
+            world.close().await;
+            Err(error)
         }
     }
 }
 
-/// Adds what the history says: the way back, and what is to be done once.
-fn complete(session: &Session, scene: &mut Scene, goal: &Goal) -> Result<(), Error> {
-    scene.spec.chores = chores(session, goal)?;
-    scene.fallback = fallback(session, goal)?;
-    let Some(back) = &scene.fallback else {
-        return Ok(());
-    };
-    let mut amounts = session.amounts()?;
-    amounts.replicas = match &goal.earlier {
-        // The number that is asked for now holds in either direction.
-        Some(Earlier {
-            then: GoOn::Scaled(_),
-            ..
-        }) => amounts.replicas,
-        Some(Earlier { rollout, .. }) => rollout.fallback_replicas.unwrap_or(amounts.replicas),
-        None => history::replicas_back(&session.runs()?, &back.release, amounts.replicas),
-    };
-    let (hosts, ports) = (
-        scene.spec.hosts.len(),
-        scene.spec.ports_of(&back.release).len(),
-    );
-    scene.spec.budget_back = Some(amounts.resolve_back(hosts, ports));
-    Ok(())
-}
-
-fn usable(found: &Preflight, spec: &Spec) -> Result<(), Error> {
-    let refused = |noun, unusable: &BTreeMap<HostId, Unusable>, all| {
-        let unusable = unusable.clone();
-        Err(Unreachable {
-            noun,
-            unusable,
-            all,
-        }
-        .into())
-    };
-    let none_is_left = !spec.hosts.is_empty()
-        && spec
-            .hosts
+fn decide(
+    session: &Session,
+    goal: &Goal,
+    definitions: &BTreeMap<ReleaseId, Definition>,
+    world: &dyn FleetConnection,
+    found: &Preflight,
+    adopt: Adopt,
+) -> Result<Admission, Error> {
+    let spec = session.spec(definitions, Some(&goal.release.id))?;
+    let ports = spec.ports_of(&goal.release.id);
+    let now = session.now();
+    let freeze = session
+        .store
+        .freeze(&session.subject)?
+        .filter(|freeze| freeze.holds(now));
+    let whys = |unusable: &BTreeMap<HostId, Unusable>| {
+        unusable
             .iter()
-            .all(|host| found.unusable.contains_key(host));
-    if none_is_left || u32::try_from(found.unusable.len()).unwrap_or(u32::MAX) > spec.max_failures {
-        return refused("hosts", &found.unusable, found.fleet.hosts.len());
-    }
-    // Without a balancer's word nobody knows who gets requests.
-    if !found.unusable_balancers.is_empty() {
-        return refused(
-            "balancers",
-            &found.unusable_balancers,
-            found.fleet.balancers.len(),
-        );
-    }
-    Ok(())
-}
-
-/// Where every host is drained, one instance a host is none at all: a fleet that serves is only
-/// emptied by who says so.
-fn refuse_to_empty(session: &Session, scene: &Scene) -> Result<(), Error> {
-    let is_emptied = scene.spec.hosts.is_empty() && scene.found.fleet.instances().next().is_some();
-    if !is_emptied || session.wants_a_number() {
-        return Ok(());
-    }
-    Err(Refused::WouldEmptyFleet.into())
-}
-
-fn possible(scene: &Scene, goal: &ReleaseId) -> Result<(), Error> {
-    let Scene {
-        spec, found, world, ..
-    } = scene;
-    if let Some((present, next, name)) = world.server_clash(spec.ports_of(goal), &found.fleet) {
-        return Err(Refused::ServerClash {
-            present,
-            next,
-            name,
-        }
-        .into());
-    }
-    let obstacles = spec.obstacles(goal, &found.fleet);
-    if obstacles.is_empty() {
-        return Ok(());
-    }
-    Err(Refused::Obstacles(obstacles).into())
+            .map(|(host, unusable)| (host.clone(), unusable.why.clone()))
+            .collect()
+    };
+    let input = AdmissionInput {
+        service: &session.subject.service,
+        fleet_name: &session.subject.fleet,
+        history: &session.history,
+        server_clash: world.server_clash(ports, &found.fleet),
+        spec,
+        amounts: session.amounts()?,
+        are_replicas_set: session.wants_a_number(),
+        fleet: &found.fleet,
+        unusable_hosts: whys(&found.unusable),
+        unusable_balancers: whys(&found.unusable_balancers),
+        freeze: freeze.map(|freeze| freeze.to_string()),
+        now,
+    };
+    let request = goal.request(session);
+    Ok(match adopt {
+        Adopt::Keep | Adopt::Ignore => admit(&request, input)?,
+        Adopt::Show => assess(&request, input)?,
+    })
 }

@@ -495,3 +495,13 @@ pub enum Form {
     /// For programs
     Json,
 }
+
+impl Form {
+    /// The form of a plan, where a rollout would be shown so.
+    pub fn of(output: Output) -> Self {
+        match output {
+            Output::Json => Self::Json,
+            Output::Auto | Output::Live | Output::Plain => Self::Text,
+        }
+    }
+}

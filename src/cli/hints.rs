@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 use super::args::Cli;
 use super::exit::Fail;
-use super::lookup::{files_nearby, is_toml};
+use crate::app::discovery::{files_nearby, is_toml};
 use crate::config;
 use crate::script::quote;
 

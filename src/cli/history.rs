@@ -7,14 +7,16 @@ use serde_json::Value;
 
 use super::args::{Form, History};
 use super::exit::{Exit, Fail};
-use super::print;
-use super::session::{Session, StoreAccess};
+use super::{print, terminal};
+use crate::app::environment::{Reading, StoreAccess};
+use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history::Run;
 use crate::core::release::Definition;
 use crate::core::rollout::verb::Verb;
+use crate::core::text_difference::difference;
 use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;
@@ -23,9 +25,11 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
     let inventory = super::args::InventoryArg {
         inventory: args.inventory.inventory.clone(),
     };
-    let session = Session::recall(inventory, &Overrides::default(), StoreAccess::Read)?;
+    let env = terminal::quiet(inventory);
+    let overrides = Overrides::default();
+    let session = Session::open(&env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
     if let Some(number) = args.revision {
-        let record = session.revision(Revision(number)).ok_or_else(|| {
+        let record = session.history.revision(Revision(number)).ok_or_else(|| {
             Fail::refused(format!(
                 "error: unable to find specified revision {number} in history; `ship history` \
                  lists what there is"
@@ -33,12 +37,13 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
         })?;
         return one(&session, record, args.output);
     }
-    let runs = session.runs()?;
+    let runs = &session.history.runs;
     let rows: Vec<_> = session
+        .history
         .revisions
         .iter()
         .rev()
-        .map(|record| row(record, &runs))
+        .map(|record| row(record, runs))
         .collect();
     match args.output {
         Form::Json => print(&json(&rows)?),
@@ -77,7 +82,7 @@ fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
 }
 
 fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, Fail> {
-    let current = session.current();
+    let current = session.history.current();
     let differs = current.map(|current| {
         difference(
             &settings(&record.definition),
@@ -90,7 +95,7 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         .journal_of(&session.subject, record.revision)?
         .unwrap_or_default();
     let loss = Account::of(&journal).and_then(|account| account.loss);
-    let row = row(record, &session.runs()?);
+    let row = row(record, &session.history.runs);
     if form == Form::Json {
         let mut object = serde_json::to_value(&row).unwrap_or_default();
         object["playbook"] = record.playbook.clone().into();
@@ -151,7 +156,6 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
     print(&text)
 }
 
-
 /// The settings of a release, one a line. Two releases are compared by these: the text of a
 /// playbook does not say what the command line has set, and what was packed.
 fn settings(definition: &Definition) -> String {
@@ -193,7 +197,6 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
         value => lines.push(format!("{name} = {value}")),
     }
 }
-
 
 fn json(value: &impl serde::Serialize) -> Result<String, Fail> {
     serde_json::to_string_pretty(value)

@@ -1,46 +1,30 @@
-//! Floor 4: the verbs. Each has a file of its own; `session` is what they share.
+//! The command line: arguments on the way in, text and exit codes on the way out.
 
 mod abort;
-mod adopt;
-mod aftermath;
 pub mod args;
-mod channels;
 mod check;
+mod conclusion;
 mod contract;
 mod cron;
 mod deploy;
 mod exit;
 mod freeze;
-mod gone;
 mod hints;
 mod history;
 mod init;
 mod logs;
-mod lookup;
-mod loss;
 mod moment;
-mod night;
-mod ownership;
-mod pages;
-mod patience;
 mod pause;
 mod plan;
 mod promote;
-mod recall;
-mod releases;
-mod replicas;
 mod report;
 mod restart;
 mod resume;
 mod rollback;
-mod rollout;
 mod scale;
-mod session;
-mod signals;
 mod status;
-mod trace;
+mod terminal;
 mod unlock;
-mod world;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -52,6 +36,7 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Verb};
 pub use exit::{Exit, Fail};
 
+use crate::app::logging;
 use crate::report::{note_stdout_failure, stdout_failure};
 
 /// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of
@@ -76,7 +61,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(fail) = hints::check(&words) {
         return complain(&fail);
     }
-    trace::begin(cli.verbose);
+    logging::begin(cli.verbose);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(fail) => return complain(&fail),

@@ -1,25 +1,21 @@
-//! `ship plan`: what a deploy would do. It is the planner itself, played through.
+//! `ship plan`: what a deploy would do.
 
 use std::fmt::Write;
 
-use super::adopt::Adopt;
 use super::args::{Form, Plan};
 use super::exit::{Exit, Fail};
-use super::releases::Release;
-use super::rollout::{self, Goal, Scene};
-use super::session::{Session, StoreAccess};
-use super::{channels, deploy, gone, print};
+use super::{print, terminal};
+use crate::app::verbs::plan::{Preview, plan};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{InstanceId, Slot};
-use crate::core::planner::plan;
-use crate::core::planner::preview::{Batch, Preview, preview};
+use crate::core::planner::preview::Batch;
 use crate::core::planner::wait_reason::Hold;
-use crate::core::rollout::Rollout;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Human;
+use crate::report::Versions;
 use crate::report::text::count;
 
 pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
@@ -27,74 +23,66 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
         version: args.overrides.version,
         set: args.overrides.set,
     };
-    let overrides = channels::resolve(&args.inventory, overrides)
-        .await?
-        .overrides;
-    let mut session = Session::open_with(args.inventory, &overrides, StoreAccess::Read)?;
-    let release = Release::prepare(&session).await?;
-    let goal = deploy::goal(&session, release, None);
-    show(&mut session, &goal, args.output).await
+    let preview = plan(&terminal::quiet(args.inventory), overrides).await?;
+    show(&preview, args.output)
 }
 
-/// Shows what would be done for a goal, and touches nothing.
-pub(super) async fn show(session: &mut Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
-    gone::tell(session)?;
-    let scene = rollout::look(session, goal, Adopt::Show).await?;
-    scene.world.close().await;
-    let rollout = rollout::tentative(session, &scene, goal)
-        .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
-    let now = session.now();
-    let first = plan(&scene.spec, &rollout, &scene.found.fleet, now);
-    let played = preview(&scene.spec, &rollout, &scene.found.fleet, now);
+/// Shows what would be done.
+pub(super) fn show(preview: &Preview, form: Form) -> Result<Exit, Fail> {
+    let Preview { spec, played, .. } = preview;
     match form {
         Form::Json => {
             let object = serde_json::json!({
-                "service": session.subject.service,
-                "fleet": session.subject.fleet,
-                "version": goal.release.definition.version,
-                "digest": goal.release.id,
+                "service": preview.subject.service,
+                "fleet": preview.subject.fleet,
+                "version": preview.rollout.goal.version,
+                "digest": preview.release,
                 "batches": played.batches.iter().map(|batch| serde_json::json!({
                     "actions": batch.actions, "available": batch.available, "running": batch.running,
                 })).collect::<Vec<_>>(),
                 "worst_available": played.worst_available,
-                "min_available": scene.spec.budget.min_available(),
+                "min_available": spec.budget.min_available(),
                 "most_running": played.most_running,
-                "max_running": scene.spec.budget.max_running(),
+                "max_running": spec.budget.max_running(),
                 "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
                     "after_batches": after, "step": gate,
                 })).collect::<Vec<_>>(),
                 "once": played.chores.iter().map(|(after, chore)| serde_json::json!({
                     "after_batches": after, "chore": chore,
                 })).collect::<Vec<_>>(),
-                "holds": first.holds.iter().map(|(host, hold)| serde_json::json!({
+                "holds": preview.holds.iter().map(|(host, hold)| serde_json::json!({
                     "host": host, "why": hold.to_string(),
                 })).collect::<Vec<_>>(),
                 "outcome": played.outcome.as_ref().map(Outcome::word),
             });
             print(&format!("{object:#}\n"))
         }
-        Form::Text => print(&text(session, &scene, &rollout, &played, &first.holds)),
+        Form::Text => print(&text(preview)),
     }
 }
 
-fn text(
-    session: &Session,
-    scene: &Scene,
-    rollout: &Rollout,
-    played: &Preview,
-    holds: &std::collections::BTreeMap<crate::core::ids::HostId, Hold>,
-) -> String {
+fn text(preview: &Preview) -> String {
+    let Preview {
+        subject,
+        spec,
+        rollout,
+        fleet,
+        played,
+        holds,
+        versions,
+        ..
+    } = preview;
     let mut out = String::new();
     let goal = &rollout.goal;
-    let budget = &scene.spec.budget;
+    let budget = &spec.budget;
     let _ = writeln!(
         out,
         "{} {} on {} ({} × {}): {}, at least {} available, at most {} running",
-        session.subject.service,
+        subject.service,
         goal.version,
-        session.subject.fleet,
-        count(scene.spec.hosts.len(), "host"),
-        count(scene.spec.ports_of(&goal.release).len(), "port"),
+        subject.fleet,
+        count(spec.hosts.len(), "host"),
+        count(spec.ports_of(&goal.release).len(), "port"),
         count(budget.replicas as usize, "replica"),
         budget.min_available(),
         budget.max_running()
@@ -125,7 +113,7 @@ fn text(
             let _ = writeln!(
                 out,
                 "  {}",
-                describe(action, session, &scene.found.fleet, &goal.version)
+                describe(action, versions, fleet, &goal.version)
             );
         }
     }
@@ -220,8 +208,7 @@ fn shown(action: &Action) -> Option<&Action> {
     (!matches!(action, Action::Claim { .. } | Action::Disarm { .. })).then_some(action)
 }
 
-fn describe(action: &Action, session: &Session, fleet: &Fleet, version: &str) -> String {
-    let versions = session.versions();
+fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) -> String {
     // What is there already runs some version; what is only to come runs the new one.
     let of = |slot: &Slot, name: &InstanceId| {
         let instance = fleet

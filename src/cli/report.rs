@@ -4,19 +4,19 @@ use std::path::Path;
 
 use super::args::Report;
 use super::exit::{Exit, Fail};
-use super::pages::{self, Retrospect};
-use super::print;
-use super::session::{Session, StoreAccess};
+use super::{print, terminal};
+use crate::app::environment::{Reading, StoreAccess};
+use crate::app::error::{Error, Refused};
+use crate::app::page::{self, Retrospect};
+use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::store::RolloutId;
 
 pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     // The version is of no account here, and the playbook may name none.
-    let session = Session::recall(
-        args.inventory.clone(),
-        &Overrides::default(),
-        StoreAccess::Read,
-    )?;
+    let env = terminal::quiet(args.inventory.clone());
+    let overrides = Overrides::default();
+    let session = Session::open(&env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
     let id = rollout(&session, args.rollout)?;
     let past = Retrospect::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
@@ -25,10 +25,10 @@ pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
     }
     let path = match &args.to {
         Some(path) => {
-            pages::write(path, &html)?;
+            page::write(path, &html)?;
             path.clone()
         }
-        None => pages::keep(&session, id, &html)?,
+        None => page::keep(&session, id, &html)?,
     };
     print(&format!("{}\n", path.display()))
 }
@@ -42,7 +42,7 @@ fn rollout(session: &Session, number: Option<i64>) -> Result<RolloutId, Fail> {
         .map(|known| known.id)
         .collect();
     let Some(newest) = known.last() else {
-        return Err(Session::nothing_deployed());
+        return Err(Error::from(Refused::NothingDeployed).into());
     };
     let Some(number) = number else {
         return Ok(*newest);

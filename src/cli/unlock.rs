@@ -3,51 +3,24 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::future::join_all;
 
 use super::args::Unlock;
 use super::exit::{Exit, Fail};
-use super::print;
-use super::session::{Session, StoreAccess};
-use crate::config::Overrides;
-use crate::core::ids::{ActionId, Epoch, HostId};
-use crate::core::rollout::action::Action;
-use crate::engine::{Hosts, Order, Performed, World, preflight};
+use super::{print, terminal};
+use crate::app::verbs::unlock::Lock;
 use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
-    let mut session = Session::recall(args.inventory, &Overrides::default(), StoreAccess::Write)?;
-    let Some(holder) = session
-        .store
-        .lease(&session.subject, session.clock.wall())?
-    else {
+    let lock = Lock::read(&terminal::quiet(args.inventory))?;
+    let Some(holder) = lock.holder.clone() else {
+        let subject = lock.subject();
         return print(&format!(
             "deployment \"{}\" on {} is not locked\n",
-            session.subject.service, session.subject.fleet
+            subject.service, subject.fleet
         ));
     };
     confirm(&holder, args.yes)?;
-    let world = session.world(session.definitions(), None);
-    let found = preflight(
-        &world,
-        &session.hosts(),
-        session.traffic().as_ref(),
-        &session.definitions(),
-        &*session.clock,
-    )
-    .await;
-    let seen = found.newest_epoch();
-    let epoch = session.store.break_lease(&session.subject, seen)?;
-    let untold = claim_all(
-        &world,
-        [session.hosts(), session.balancers()].concat(),
-        epoch,
-    )
-    .await;
-    world.close().await;
+    let untold = lock.break_it().await?;
     let mut text = format!(
         "unlocked: the lock of {} is gone, and hosts refuse its orders from now on\n",
         name(&holder)
@@ -93,35 +66,4 @@ fn confirm(holder: &Holder, yes: bool) -> Result<(), Fail> {
         (Ok(_), "y" | "Y" | "yes") => Ok(()),
         _ => Err(Fail::refused("error: the lock is left where it is")),
     }
-}
-
-/// Makes every host and every balancer's machine see the new epoch; those that could not be
-/// reached, and why.
-async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<(HostId, String)> {
-    let claims = hosts.into_iter().map(|host| {
-        let world = Arc::clone(world);
-        async move {
-            let action = Action::Claim { host: host.clone() };
-            match world
-                .perform(Order {
-                    id: ActionId(0),
-                    action,
-                    epoch,
-                    instance: None,
-                    progress_deadline: Duration::ZERO,
-                })
-                .await
-            {
-                Performed::Done(_) | Performed::Switched { .. } => None,
-                Performed::Fenced { seen } => {
-                    Some((host, format!("it has seen the newer epoch {seen}")))
-                }
-                Performed::Failed { error: why, .. }
-                | Performed::BalancerLost { why, .. }
-                | Performed::Busy { why }
-                | Performed::Unknown { why } => Some((host, why)),
-            }
-        }
-    });
-    join_all(claims).await.into_iter().flatten().collect()
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::run::{Message, Run};
-use super::world::World;
 use crate::core::analysis::compare::{Ledger, compare};
 use crate::core::analysis::measurement::Measurement;
 use crate::core::analysis::{Analysis, Way, is_measured};
@@ -15,7 +14,6 @@ use crate::core::rollout::event::Event;
 use crate::core::time::Time;
 use crate::probe;
 use crate::remote::{self, Here};
-use crate::store::Store;
 
 /// Appointments with what is measured, and what was counted of new and old instances.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::hooks;
 use super::hosts::Hosts;
 use super::run::{Message, Run};
-use super::world::{Unusable, World};
+use super::world::Unusable;
 use crate::config::{render, uses};
 use crate::core::ids::{ActionId, Epoch, HostId, ReleaseId, Revision, Slot};
 use crate::core::rollout::event::Event;
@@ -14,7 +14,6 @@ use crate::core::rollout::task::{Chore, End, Errand};
 use crate::core::time::Time;
 use crate::remote::{self, Here, Output};
 use crate::script::{self, ErrandEnd};
-use crate::store::Store;
 
 /// Of what a command prints so many lines are kept, and so much of each.
 const OUTPUT_LINES_MAX: usize = 50;

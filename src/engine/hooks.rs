@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::run::Run;
-use super::world::World;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{ActionId, InstanceId, Revision};
 use crate::core::release::Definition;
@@ -12,7 +11,6 @@ use crate::core::release::hook::{Hook, HookPoint, HookRun};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::script::{SlotHooks, hook_time};
-use crate::store::Store;
 
 /// The hooks of an instance with their templates filled in, and what they find in their
 /// environment.

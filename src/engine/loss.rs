@@ -1,11 +1,9 @@
 //! What becomes of the requests that are made all the while.
 
 use super::run::Run;
-use super::world::World;
 use crate::core::availability::LossReport;
 use crate::core::rollout::event::Event;
 use crate::probe::Asker;
-use crate::store::Store;
 
 impl Run<'_> {
     /// Whether more have failed than may: told once, as soon as it is known.

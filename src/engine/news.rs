@@ -1,7 +1,7 @@
 //! What arrives while a rollout is carried on: answers, looks, ends of orders.
 
 use super::run::{Message, Run};
-use super::world::{Performed, Unusable, World};
+use super::world::{Performed, Unusable};
 use crate::core::fleet::health::{Change, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::View;
@@ -10,7 +10,6 @@ use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::core::time::Time;
-use crate::store::Store;
 
 impl Run<'_> {
     pub(super) fn observed(&mut self, host: &HostId, observation: Observation, begun: Time) {

@@ -38,13 +38,7 @@ pub struct Preflight {
 impl Preflight {
     /// The newest epoch that anything in reach has seen.
     pub fn newest_epoch(&self) -> Epoch {
-        let hosts = self.fleet.hosts.values().map(|host| host.epoch);
-        let balancers = self
-            .fleet
-            .balancers
-            .values()
-            .filter_map(|balancer| balancer.view.epoch);
-        hosts.chain(balancers).max().unwrap_or_default()
+        self.fleet.newest_epoch()
     }
 }
 

@@ -132,11 +132,7 @@ impl Engine<'_> {
     /// # Errors
     /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
     /// there.
-    pub async fn run(
-        self,
-        id: RolloutId,
-        opening: Vec<Event>,
-    ) -> Result<Outcome, EngineError> {
+    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<Outcome, EngineError> {
         let now = self.clock.now();
         let hidden = |mut event: Event| {
             event.hide(&self.veil);

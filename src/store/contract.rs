@@ -1,27 +1,23 @@
 //! What a state store does: one trait a subject, and [`Store`] for all of them.
 
-use crate::cli::args::Freeze;
-use crate::cli::args::Scale;
-use crate::core::ids::Epoch;
-use crate::core::ids::ReleaseId;
-use crate::core::ids::Revision;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::policy::history::Run;
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::task::Contracted;
 use crate::core::time::Time;
-use crate::store::Holder;
-use crate::store::KnownInventory;
-use crate::store::NewRevision;
-use crate::store::Request;
-use crate::store::RevisionRecord;
-use crate::store::RolloutId;
-use crate::store::RolloutRecord;
-use crate::store::StoreError;
-use crate::store::Subject;
-use std::path::Path;
-use std::collections::BTreeSet;
+use crate::store::error::StoreError;
+use crate::store::freeze::Freeze;
+use crate::store::lease::Holder;
+use crate::store::records::{
+    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject,
+};
+
 /// Where revisions, events and leases are kept. Every method is durable when it returns.
 pub trait Store:
     Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
@@ -263,12 +259,7 @@ pub trait Settings {
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn set_scale(
-        &mut self,
-        subject: &Subject,
-        scale: Scale,
-        who: &str,
-    ) -> Result<(), StoreError>;
+    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError>;
 
     /// Forgets what a person asked for by `ship scale`: another number was asked for since.
     ///
@@ -324,4 +315,3 @@ pub trait Inventories {
     /// If the store cannot be read.
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError>;
 }
-

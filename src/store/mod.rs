@@ -16,11 +16,11 @@ pub use self::contract::{
     Inventories, Leases, Migrations, Requests, Revisions, Rollouts, Settings, Store,
 };
 pub use self::error::StoreError;
+pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
 pub use place::{Access, Place, find, place_for};
 pub use records::{
-    KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, RolloutRecord, Scale, Subject,
-    Wish,
+    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject, Wish,
 };
 pub use sqlite::Sqlite;

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::store::records::{RolloutId};
 use crate::store::error::StoreError;
+use crate::store::records::RolloutId;
 use crate::trust;
 
 /// The state directory, and what lies in it.

@@ -1,12 +1,10 @@
 //! What a state store keeps and answers.
 
-use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::core::ids::{ReleaseId, Revision};
 use crate::core::release::Definition;
-use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
-use crate::store::error::StoreError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -17,33 +15,6 @@ pub struct Subject {
     pub fleet: String,
     /// The service's name.
     pub service: String,
-}
-
-/// One entry of the history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RevisionRecord {
-    /// Its number.
-    pub revision: Revision,
-    /// Its release's digest.
-    pub release: ReleaseId,
-    /// The release itself, so that an old revision runs and is probed as it was then.
-    pub definition: Definition,
-    /// The playbook as it was then, for `ship history --revision N`.
-    pub playbook: String,
-    /// Who asked for it: `anna@laptop`.
-    pub who: String,
-    /// Why, in the words of who asked.
-    pub cause: String,
-    /// What was asked for.
-    pub verb: Verb,
-    /// When its first rollout began.
-    pub began: Time,
-    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
-    pub ended: Option<Time>,
-    /// How that ended; `None` while it runs, or if the controller died.
-    pub outcome: Option<Outcome>,
-    /// Whether a rollout of it has ever succeeded with at least one instance that served.
-    pub proven: bool,
 }
 
 /// A new entry of the history.
@@ -138,4 +109,3 @@ pub struct KnownInventory {
     /// Its path.
     pub inventory: PathBuf,
 }
-

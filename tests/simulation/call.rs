@@ -22,7 +22,7 @@ use ship::core::spec::Spec;
 use ship::core::spec::scaling;
 use ship::engine::{Clock, Engine, EngineError, Interrupts, Preflight, preflight};
 use ship::report::Reporter;
-use ship::store::{NewRevision, RevisionRecord, RolloutId, Store, StoreError};
+use ship::store::{NewRevision, RevisionRecord, RolloutId, StoreError};
 
 use super::broken::Broken;
 use super::ledger::{Ledger, Shelf};

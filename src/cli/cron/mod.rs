@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 
 use super::args::Cron;
 use super::exit::{Exit, Fail};
-use super::{lookup, print};
+use super::print;
+use crate::app::discovery;
 use crate::config::Overrides;
 use crate::trust;
 
@@ -48,7 +49,7 @@ struct Night {
 
 impl Night {
     fn of(args: &Cron) -> Result<Self, Fail> {
-        let chosen = lookup::inventory(args.inventory.inventory.clone())?;
+        let chosen = discovery::inventory(args.inventory.inventory.clone())?;
         let overrides = Overrides {
             version: args.version.clone(),
             set: Vec::new(),

@@ -12,8 +12,9 @@ use jiff::tz::TimeZone;
 
 use super::args::{InventoryArg, Logs};
 use super::exit::{Exit, Fail};
-use super::moment;
-use super::session::{Session, StoreAccess};
+use super::{moment, terminal};
+use crate::app::environment::{Reading, StoreAccess};
+use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::engine::{Clock as _, SteadyClock};
@@ -30,11 +31,9 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
             "error: the log of a rollout is one of all instances; leave the instance out",
         ));
     }
-    let session = Session::recall(
-        InventoryArg { inventory },
-        &Overrides::default(),
-        StoreAccess::Read,
-    )?;
+    let env = terminal::quiet(InventoryArg { inventory });
+    let overrides = Overrides::default();
+    let session = Session::open(&env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
     let wanted = Wanted {
         follow: args.follow,
         since,

@@ -11,9 +11,10 @@ use tokio::time::sleep;
 
 use super::super::args::Form;
 use super::super::exit::{Exit, Fail};
-use super::super::session::Session;
-use super::super::{note, signals};
+use super::super::{note, terminal};
 use super::{Wanted, page};
+use crate::app::error::{Error, Refused};
+use crate::app::session::Session;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::{Clock, text};
@@ -61,7 +62,7 @@ async fn follow(
     log: &mut Log,
     reader: &Reader,
 ) -> Result<Exit, Fail> {
-    let mut interrupts = signals::listen()?;
+    let mut interrupts = terminal::listen()?;
     loop {
         // In this order: what a process writes last it writes before it is gone.
         let is_carried_out =
@@ -88,7 +89,7 @@ async fn follow(
 fn find(session: &Session, which: &str) -> Result<RolloutId, Fail> {
     let known = session.store.rollouts(&session.subject)?;
     let Some(newest) = known.last() else {
-        return Err(Session::nothing_deployed());
+        return Err(Error::from(Refused::NothingDeployed).into());
     };
     if which == "last" {
         return Ok(newest.id);
@@ -111,6 +112,7 @@ fn find(session: &Session, which: &str) -> Result<RolloutId, Fail> {
 /// `7: 0.9 (revision 3), begun 2026-11-25 02:00:04, rolled-back`.
 fn row(session: &Session, record: &RolloutRecord) -> String {
     let version = session
+        .history
         .revision(record.revision)
         .map_or("?", |known| known.definition.version.as_str());
     let outcome = record.outcome.as_ref().map_or("running", Outcome::word);

@@ -9,14 +9,15 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at};
 
 use super::super::exit::{Exit, Fail};
-use super::super::rollout::labelled;
-use super::super::session::Session;
-use super::super::{note, ownership, signals};
+use super::super::{note, terminal};
 use super::Wanted;
 use super::choice::{self, Choice, Seen};
 use super::page::{Line, Page};
+use crate::app::ownership;
+use crate::app::session::Session;
 use crate::core::fleet::{Observation, Occupant};
 use crate::core::ids::{HostId, InstanceId, Port};
+use crate::core::policy::admission::refusal::host_line;
 use crate::core::time::Time;
 use crate::engine::{Hosts, World as _};
 use crate::remote::BEAT;
@@ -42,7 +43,7 @@ pub(super) async fn show(
     words: &[String],
     wanted: &Wanted,
 ) -> Result<Exit, Fail> {
-    let world = session.world(session.definitions(), None);
+    let world = Arc::new(session.fleet_hosts());
     let shown = show_of(session, &world, words, wanted).await;
     world.close().await;
     shown
@@ -231,7 +232,7 @@ impl Reading<'_> {
 
     /// Ends when somebody wants it, or nobody reads any more.
     async fn follow(&self, page: &Page, lost: &BTreeMap<HostId, String>) -> Result<Exit, Fail> {
-        let mut interrupts = signals::listen()?;
+        let mut interrupts = terminal::listen()?;
         let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
         let followed = self.choices.iter().map(|(host, choice)| {
             let why = lost.get(host).map(String::as_str);
@@ -381,7 +382,8 @@ fn unreachable(lost: &BTreeMap<HostId, String>, all: usize) -> Fail {
         lost.len()
     );
     for (host, why) in lost {
-        message.push_str(&labelled(host, why));
+        message.push_str("\n  ");
+        message.push_str(&host_line(host, why));
     }
     Fail::new(Exit::Unreachable, message)
 }

@@ -164,6 +164,16 @@ pub struct Observation {
 }
 
 impl Fleet {
+    /// The newest epoch that any host or balancer has seen.
+    pub fn newest_epoch(&self) -> Epoch {
+        let hosts = self.hosts.values().map(|host| host.epoch);
+        let balancers = self
+            .balancers
+            .values()
+            .filter_map(|balancer| balancer.view.epoch);
+        hosts.chain(balancers).max().unwrap_or_default()
+    }
+
     /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its
     /// probes said. Returns the instances that were ready and no longer are, because they have
     /// ended, were started again, or are gone.

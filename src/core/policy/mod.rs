@@ -1,6 +1,14 @@
 //! What a verb may do, decided from the history, the hosts and the request.
 
+pub mod admission;
 pub mod adoption;
+pub mod continuation;
 pub mod history;
+pub mod revision;
+pub mod rollback;
+pub mod service_history;
 pub mod service_state;
 pub mod unattended;
+
+#[cfg(test)]
+mod testing;

@@ -1,7 +1,9 @@
 //! What a deploy does when nobody is there to be asked: decided before anything is touched.
 
 use crate::core::ids::{ReleaseId, Revision};
+use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::Standing;
+use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 
@@ -13,6 +15,16 @@ pub enum AfterInterruption {
     Resume,
     /// The next deploy goes back to the revision proven healthy, and ends.
     Abort,
+}
+
+/// Whether anybody is there, and what is overridden.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunMode {
+    /// Nobody is there to be asked.
+    pub unattended: bool,
+    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
+    /// that is not healthy.
+    pub force: bool,
 }
 
 /// What the history says of one revision.
@@ -64,6 +76,19 @@ pub struct Left {
     pub is_going_back: bool,
     /// Whether there is a revision to go back to from it.
     pub has_a_way_back: bool,
+}
+
+impl Left {
+    /// How the newest rollout of a history has left the fleet.
+    pub fn by(history: &ServiceHistory) -> Self {
+        let newest = history.newest.as_ref();
+        Self {
+            standing: history.state(),
+            is_going_back: newest
+                .is_some_and(|newest| matches!(newest.direction, Direction::Back(_))),
+            has_a_way_back: newest.is_some_and(|newest| newest.fallback.is_some()),
+        }
+    }
 }
 
 /// Decides by the history what becomes of a deploy of `release`.

@@ -13,7 +13,9 @@ use crate::core::analysis::measurement::Record;
 use crate::core::availability::LossReport;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::rollout::action::{Action, StopReason};
-use crate::core::rollout::event::{Entry, Event, Generation, Progress, Scaling, Then};
+use crate::core::rollout::event::{
+    Entry, Event, Generation, Progress, RolloutStart, Scaling, Then,
+};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
@@ -201,10 +203,15 @@ impl HighWater {
 impl Rollout {
     /// Begins a rollout at its first event; `None` if that is not `RolloutStarted`.
     pub fn begin(entry: &Entry) -> Option<Self> {
-        let Event::RolloutStarted(start) = &entry.event else {
-            return None;
-        };
-        Some(Self {
+        match &entry.event {
+            Event::RolloutStarted(start) => Some(Self::started(start, entry.at)),
+            _ => None,
+        }
+    }
+
+    /// A rollout that has just begun.
+    pub fn started(start: &RolloutStart, at: Time) -> Self {
+        Self {
             verb: start.verb,
             goal: start.target.clone(),
             is_proven: start.is_proven,
@@ -227,7 +234,7 @@ impl Rollout {
             started: BTreeMap::new(),
             served: BTreeSet::new(),
             high_water: HighWater::default(),
-            last_progress: entry.at,
+            last_progress: at,
             begun: None,
             longest_start: Duration::ZERO,
             longest_drain: Duration::ZERO,
@@ -245,7 +252,7 @@ impl Rollout {
             loss: None,
             outcome: None,
             next_action: 1,
-        })
+        }
     }
 
     /// Folds a whole journal; `None` if it does not begin with a rollout's start.

@@ -1,6 +1,5 @@
 //! Inventories in the database.
 
-use rusqlite::params;
 use crate::store::Inventories;
 use crate::store::KnownInventory;
 use crate::store::Sqlite;
@@ -8,6 +7,7 @@ use crate::store::StoreError;
 use crate::store::Subject;
 use crate::store::sqlite::Path;
 use crate::store::sqlite::PathBuf;
+use rusqlite::params;
 impl Inventories for Sqlite {
     fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
         let inventory = inventory.to_string_lossy();

@@ -6,10 +6,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::{Sqlite, signed, unsigned};
 use crate::core::ids::Epoch;
 use crate::core::time::Time;
-use crate::store::records::{Subject};
 use crate::store::error::StoreError;
 use crate::store::lease::Holder;
-
+use crate::store::records::Subject;
 
 impl Leases for Sqlite {
     fn acquire_lease(

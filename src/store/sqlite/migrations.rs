@@ -10,8 +10,8 @@ use super::{Sqlite, signed};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::{Contracted, End};
-use crate::store::records::{RolloutId, Subject};
 use crate::store::error::StoreError;
+use crate::store::records::{RolloutId, Subject};
 
 impl Migrations for Sqlite {
     fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
@@ -37,8 +37,6 @@ impl Migrations for Sqlite {
 }
 
 impl Sqlite {
-
-
     /// Notes what an event says of a migration.
     pub(super) fn note_migration(
         &self,

@@ -23,13 +23,11 @@ use super::lease::Holder;
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
-use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
-use crate::store::contract::{Store};
-use crate::store::records::{KnownInventory, NewRevision, Request, RevisionRecord, RolloutId, Scale, Subject};
+use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
 use crate::store::place::{Access, Place};
+use crate::store::records::{RolloutId, Subject};
 use crate::trust;
 
 /// How long to wait for another process that writes.
@@ -240,16 +238,6 @@ impl Sqlite {
         Ok(Epoch(unsigned(epoch)))
     }
 
-
-
-
-
-
-
-
-
-
-
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database {
             path: self.path.clone(),
@@ -263,7 +251,6 @@ impl Sqlite {
             .and_then(|mut statement| statement.execute(params))
             .map_err(|source| self.failed(source))
     }
-
 
     /// The journal of the newest rollout, of a revision or of any.
     fn newest_of(
@@ -328,7 +315,6 @@ fn signed(n: u64) -> i64 {
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,11 @@
 //! Requests in the database.
 
-use rusqlite::params;
 use crate::store::Request;
 use crate::store::Requests;
 use crate::store::RolloutId;
 use crate::store::Sqlite;
 use crate::store::StoreError;
+use rusqlite::params;
 impl Requests for Sqlite {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         let wish = self.encode("a request", &request.wish)?;

@@ -1,11 +1,10 @@
 //! The history in the database.
 
-use rusqlite::params;
-use crate::cli::args::Verb;
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::event::Generation;
 use crate::core::rollout::event::RolloutStart;
+use crate::core::rollout::verb::Verb;
 use crate::store::NewRevision;
-use crate::store::RevisionRecord;
 use crate::store::Revisions;
 use crate::store::Sqlite;
 use crate::store::StoreError;
@@ -18,6 +17,7 @@ use crate::store::sqlite::ReleaseId;
 use crate::store::sqlite::Revision;
 use crate::store::sqlite::Time;
 use crate::store::sqlite::unsigned;
+use rusqlite::params;
 impl Revisions for Sqlite {
     fn history_id(&self) -> Result<String, StoreError> {
         Ok(self

@@ -8,12 +8,11 @@ use rusqlite::params;
 use super::{HAS_BEGUN, Sqlite, signed, unsigned};
 use crate::core::ids::{Epoch, Revision};
 use crate::core::policy::history::Run;
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::store::contract::{Store as _};
-use crate::store::records::{NewRevision, RolloutId, RolloutRecord, Subject};
 use crate::store::error::StoreError;
+use crate::store::records::{RolloutId, RolloutRecord, Subject};
 
 impl Rollouts for Sqlite {
     fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
@@ -164,11 +163,8 @@ impl Rollouts for Sqlite {
 }
 
 impl Sqlite {
-
-
-
     /// Adds a rollout that began and succeeded `at` that time.
-    fn add_finished(
+    pub(super) fn add_finished(
         &mut self,
         subject: &Subject,
         start: RolloutStart,
@@ -225,6 +221,4 @@ impl Sqlite {
         }
         Ok(())
     }
-
-
 }

@@ -1,14 +1,14 @@
 //! What people have set, in the database.
 
-use crate::cli::args::Scale;
 use crate::store::Settings;
+use crate::store::records::Scale;
 use rusqlite::params;
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::time::Time;
-use crate::store::records::{Subject};
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
+use crate::store::records::Subject;
 
 impl Settings for Sqlite {
     fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
@@ -22,12 +22,7 @@ impl Settings for Sqlite {
         Ok(found.pop())
     }
 
-    fn set_scale(
-        &mut self,
-        subject: &Subject,
-        scale: Scale,
-        who: &str,
-    ) -> Result<(), StoreError> {
+    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError> {
         let sql = "insert or replace into scales values (?1, ?2, ?3, ?4, ?5)";
         self.execute(
             sql,
@@ -87,4 +82,3 @@ impl Settings for Sqlite {
         Ok(self.execute(sql, params![subject.fleet, subject.service])? > 0)
     }
 }
-

@@ -1,0 +1,169 @@
+//! `ship deploy`: bring the fleet to a version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::after_rollout::RunEnd;
+use crate::app::channels;
+use crate::app::conclusion::Conclusion;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::{Error, Refused};
+use crate::app::exit::Exit;
+use crate::app::goal::Goal;
+use crate::app::notice::Notice;
+use crate::app::release::Release;
+use crate::app::rollout;
+use crate::app::session::Session;
+use crate::app::unattended;
+use crate::config::Overrides;
+use crate::core::policy::continuation::{Continuation, stopped_rollout};
+use crate::core::policy::rollback::check_contracts;
+use crate::core::policy::service_state::Ask;
+use crate::core::policy::unattended::{Resolution, RunMode};
+use crate::core::rollout::verb::Verb;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct DeployRequest {
+    /// What the command line says instead of the playbook.
+    pub overrides: Overrides,
+    /// Why, for the history.
+    pub cause: Option<String>,
+    /// Whether anybody is there, and what is overridden.
+    pub mode: RunMode,
+    /// How long to wait for another process that holds the lease.
+    pub lock_timeout: Duration,
+}
+
+/// Brings the fleet to a version. Of an unattended deploy that makes no rollout, those who are not
+/// there are told, too.
+///
+/// # Errors
+/// Why no rollout was made, or none came to its end.
+pub async fn deploy(
+    env: &Arc<dyn Environment>,
+    request: DeployRequest,
+) -> Result<Conclusion, Error> {
+    let (overrides, mode) = (request.overrides.clone(), request.mode);
+    let concluded = Box::pin(conclude(env, request)).await;
+    if mode.unattended {
+        Box::pin(publish(env, &overrides, &concluded)).await;
+    }
+    concluded
+}
+
+async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<Conclusion, Error> {
+    let resolved = channels::resolve(env, request.overrides).await?;
+    let mut session = Session::open(
+        env,
+        &resolved.overrides,
+        Reading::Strict,
+        StoreAccess::Write,
+    )?;
+    session.mode = request.mode;
+    unattended::permit_now(&session)?;
+    let release = env.prepare_release(&session).await?;
+    let version = release.definition.version.clone();
+    session
+        .lock_within(&format!("deploy {version}"), request.lock_timeout)
+        .await?;
+    session.go_by_hosts().await?;
+    session.permit(Ask::Deploy)?;
+    check_past_contract(&session, &release)?;
+    let resolution = if request.mode.unattended {
+        unattended::resolve(&session, &release.id)?
+    } else {
+        Resolution::Go
+    };
+    let continuation = match resolution {
+        Resolution::Go => {
+            let goal = goal(
+                &session,
+                release,
+                request.cause.or_else(|| resolved.cause()),
+            );
+            return Ok(rollout::carry_out(&mut session, goal)
+                .await?
+                .of_verb(Verb::Deploy));
+        }
+        Resolution::Skip { why } => {
+            session.leave().await;
+            return Ok(Conclusion::Skipped {
+                at: session.now(),
+                subject: session.subject.clone(),
+                version,
+                why,
+            });
+        }
+        Resolution::Refuse { why } => return Err(Refused::NotPermitted(why).into()),
+        Resolution::GoOnBack => Continuation::Resume,
+        Resolution::Abort => Continuation::RollBack {
+            by: "the playbook's [unattended] interrupted = \"abort\"".to_owned(),
+        },
+    };
+    finish_unfinished(&mut session, continuation).await
+}
+
+/// Rolls back what an earlier deploy has left unfinished.
+async fn finish_unfinished(
+    session: &mut Session,
+    continuation: Continuation,
+) -> Result<Conclusion, Error> {
+    let (rollout, _) = stopped_rollout(&session.history)?;
+    let (verb, version) = (rollout.verb, rollout.goal.version.clone());
+    session.env.tell(&Notice::Unfinished { verb, version });
+    let goal = Goal::of_stopped(session, continuation, None)?;
+    Ok(rollout::carry_out(session, goal).await?.of_verb(verb))
+}
+
+/// An older release is no way around a contract either.
+fn check_past_contract(session: &Session, release: &Release) -> Result<(), Error> {
+    match session.history.newest_of(&release.id) {
+        Some(record) if !session.mode.force => Ok(check_contracts(&session.history, record)?),
+        _ => Ok(()),
+    }
+}
+
+/// The goal of a deploy of a release.
+pub fn goal(session: &Session, release: Release, cause: Option<String>) -> Goal {
+    let playbook = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
+    let cause = cause.unwrap_or_else(|| format!("deploy {}", release.definition.version));
+    Goal {
+        release,
+        verb: Verb::Deploy,
+        cause,
+        playbook,
+        continuation: None,
+        accepted: None,
+    }
+}
+
+/// Tells of a run that made no rollout. Where the files are wrong, nobody knows whom to tell.
+async fn publish(
+    env: &Arc<dyn Environment>,
+    overrides: &Overrides,
+    concluded: &Result<Conclusion, Error>,
+) {
+    let end = match concluded {
+        Ok(Conclusion::NothingToDo { version, .. }) => RunEnd::Skipped {
+            version: version.clone(),
+            exit: Exit::Done,
+            why: "it is what runs".to_owned(),
+        },
+        Ok(Conclusion::Skipped { version, why, .. }) => RunEnd::Skipped {
+            version: version.clone(),
+            exit: Exit::Done,
+            why: why.clone(),
+        },
+        Ok(_) => return,
+        Err(error) => RunEnd::Refused {
+            version: None,
+            exit: error.exit(),
+            message: error.to_string(),
+        },
+    };
+    let session = Session::open(env, overrides, Reading::Strict, StoreAccess::Write);
+    if let Ok(session) = session {
+        env.publish(&session, end).await;
+    }
+}

@@ -1,0 +1,16 @@
+//! The verbs: from a request to a conclusion.
+
+pub mod abort;
+pub mod check;
+pub mod contract;
+pub mod deploy;
+pub mod freeze;
+pub mod pause;
+pub mod plan;
+pub mod promote;
+pub mod restart;
+pub mod resume;
+pub mod rollback;
+pub mod scale;
+pub mod status;
+pub mod unlock;

@@ -1,0 +1,52 @@
+//! `ship restart`: new instances of the same release, one batch at a time.
+
+use std::sync::Arc;
+
+use crate::app::conclusion::Conclusion;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::Error;
+use crate::app::goal::Goal;
+use crate::app::notice::Accepted;
+use crate::app::rollout;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::verb::Verb;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RestartRequest {
+    /// The playbook's keys that the command line sets.
+    pub set: Vec<String>,
+    /// Why, for the history.
+    pub cause: Option<String>,
+}
+
+/// Replaces every instance by a new one of the same release.
+///
+/// # Errors
+/// Why no rollout was made, or none came to its end.
+pub async fn restart(
+    env: &Arc<dyn Environment>,
+    request: RestartRequest,
+) -> Result<Conclusion, Error> {
+    let overrides = Overrides {
+        version: None,
+        set: request.set,
+    };
+    let mut session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Write)?;
+    session.lock("restart")?;
+    session.go_by_hosts().await?;
+    session.permit(Ask::Restart)?;
+    session.want_as_many();
+    let current = session.current_record()?.clone();
+    let cause = request
+        .cause
+        .unwrap_or_else(|| format!("restart of revision {}", current.revision));
+    let service = session.subject.service.clone();
+    let accepted = Some(Accepted::Restart { service });
+    let goal = Goal::of_revision(&session, &current, Verb::Restart, cause, accepted);
+    Ok(rollout::carry_out(&mut session, goal)
+        .await?
+        .of_verb(Verb::Restart))
+}

@@ -1,0 +1,159 @@
+//! `ship rollback`: go back to a revision that is known to work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::adoption::Adopt;
+use crate::app::conclusion::Conclusion;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::{Error, Refused};
+use crate::app::goal::Goal;
+use crate::app::notice::Accepted;
+use crate::app::rollout;
+use crate::app::session::Session;
+use crate::app::verbs::plan::{self, Preview};
+use crate::config::Overrides;
+use crate::core::ids::Revision;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::policy::rollback::{
+    choose_target, is_present, repeated_rollback, replicas_of_rollback,
+};
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::verb::Verb;
+use crate::report::Clock;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RollbackRequest {
+    /// The revision; left out, the newest proven one of another release.
+    pub to_revision: Option<Revision>,
+    /// The playbook's keys that the command line sets.
+    pub set: Vec<String>,
+    /// Why, for the history.
+    pub cause: Option<String>,
+    /// How long to wait for another process that holds the lease.
+    pub lock_timeout: Duration,
+}
+
+/// Rolls the fleet back.
+///
+/// # Errors
+/// Why no rollout was made, or none came to its end.
+pub async fn rollback(
+    env: &Arc<dyn Environment>,
+    request: RollbackRequest,
+) -> Result<Conclusion, Error> {
+    let mut session = open(env, &request, StoreAccess::Write)?;
+    session
+        .lock_within("rollback", request.lock_timeout)
+        .await?;
+    session.go_by_hosts().await?;
+    session.permit(Ask::Rollback)?;
+    match goal(&mut session, &request)? {
+        Wanted::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
+            .await?
+            .of_verb(Verb::Rollback)),
+        Wanted::AlreadyThere(revision) => {
+            session.leave().await;
+            Ok(Conclusion::AlreadyThere(revision))
+        }
+    }
+}
+
+/// Shows what a rollback would do, and touches nothing.
+///
+/// # Errors
+/// Why it could not be made.
+pub async fn preview(
+    env: &Arc<dyn Environment>,
+    request: RollbackRequest,
+) -> Result<Result<Preview, Conclusion>, Error> {
+    let mut session = open(env, &request, StoreAccess::Read)?;
+    session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
+    match goal(&mut session, &request)? {
+        Wanted::Rollback(goal) => {
+            goal.announce(&**env);
+            plan::preview_of(session, *goal).await.map(Ok)
+        }
+        Wanted::AlreadyThere(revision) => {
+            session.leave().await;
+            Ok(Err(Conclusion::AlreadyThere(revision)))
+        }
+    }
+}
+
+fn open(
+    env: &Arc<dyn Environment>,
+    request: &RollbackRequest,
+    access: StoreAccess,
+) -> Result<Session, Error> {
+    let overrides = Overrides {
+        version: None,
+        set: request.set.clone(),
+    };
+    Session::open(env, &overrides, Reading::LastKnownGood, access)
+}
+
+enum Wanted {
+    Rollback(Box<Goal>),
+    AlreadyThere(Revision),
+}
+
+fn goal(session: &mut Session, request: &RollbackRequest) -> Result<Wanted, Error> {
+    if request.to_revision.is_none() {
+        refuse_second(session)?;
+    }
+    let target = choose_target(&session.history, request.to_revision)?.clone();
+    if is_present(&session.history, &target) {
+        let revision = request.to_revision.unwrap_or(target.revision);
+        return Ok(Wanted::AlreadyThere(revision));
+    }
+    let cause = request.cause.clone().unwrap_or_else(|| {
+        if request.to_revision.is_none() && target.is_unfinished_rollback() {
+            target.cause.clone()
+        } else {
+            format!("rollback to revision {}", target.revision)
+        }
+    });
+    let accepted = want_number_of(session, &target)?;
+    let verb = Verb::Rollback;
+    let goal = Goal::of_revision(session, &target, verb, cause, accepted);
+    Ok(Wanted::Rollback(Box::new(goal)))
+}
+
+/// Decides how many instances there are to be, unless the command line says so.
+fn want_number_of(
+    session: &mut Session,
+    target: &RevisionRecord,
+) -> Result<Option<Accepted>, Error> {
+    if session.says_replicas() {
+        return Ok(None);
+    }
+    // The playbook may already have the number of a deploy that failed.
+    let now = match session.wanted_last() {
+        Some(last) => last,
+        None => session.amounts()?.replicas,
+    };
+    let Some(wanted) = replicas_of_rollback(&session.history, target, now) else {
+        return Ok(None);
+    };
+    session.want(wanted.replicas);
+    Ok(wanted.note.map(|number| Accepted::Rollback { number }))
+}
+
+/// Refuses a bare rollback where one has just been made, by ship or by a person.
+fn refuse_second(session: &Session) -> Result<(), Error> {
+    let Some(repeated) = repeated_rollback(&session.history) else {
+        return Ok(());
+    };
+    let newest = repeated.newest;
+    let journal = session
+        .store
+        .journal_of(&session.subject, newest.revision)?
+        .unwrap_or_default();
+    let failure = Account::of(&journal).and_then(|account| account.failure);
+    let at = Clock::local().day_and_time(newest.ended.unwrap_or(newest.began));
+    let message = repeated.message(failure.as_ref(), &at);
+    Err(Refused::RolledBackAlready(message).into())
+}

@@ -1,0 +1,78 @@
+//! `ship scale`: more or fewer instances of what runs.
+
+use std::sync::Arc;
+
+use crate::app::conclusion::Conclusion;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
+use crate::app::goal::Goal;
+use crate::app::notice::Accepted;
+use crate::app::rollout;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::policy::continuation::{Continuation, stopped_rollout};
+use crate::core::policy::service_state::Ask;
+use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ScaleRequest {
+    /// How many instances.
+    pub replicas: u32,
+    /// The playbook's keys that the command line sets.
+    pub set: Vec<String>,
+}
+
+/// Changes the number of instances.
+///
+/// # Errors
+/// Why no rollout was made, or none came to its end.
+pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<Conclusion, Error> {
+    let begun = Session::begun(env)?;
+    // The number that is asked for now is the last word on it.
+    let set = begun
+        .set_if(begun.standing.is_between())
+        .chain(request.set)
+        .filter(|setting| !Session::is_replicas(setting));
+    let overrides = Overrides {
+        version: Some(begun.version()),
+        set: set.collect(),
+    };
+    let mut session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Write)?;
+    session.lock(&format!("scale to {}", request.replicas))?;
+    session.go_by_hosts().await?;
+    let standing = session.permit(Ask::Scale)?;
+    session.scale_to(request.replicas);
+    let service = session.subject.service.clone();
+    let accepted = Some(Accepted::Scale { service });
+    if standing.is_between() && session.history.newest.is_some() {
+        return scale_stopped(&mut session, accepted).await;
+    }
+    let current = session.current_record()?;
+    let cause = format!("scale to {}", request.replicas);
+    let goal = Goal::of_revision(&session, current, Verb::Scale, cause, accepted);
+    Ok(rollout::carry_out(&mut session, goal)
+        .await?
+        .of_verb(Verb::Scale))
+}
+
+/// Changes the number in a fleet that a rollout has left between two revisions.
+async fn scale_stopped(
+    session: &mut Session,
+    accepted: Option<Accepted>,
+) -> Result<Conclusion, Error> {
+    let (rollout, _) = stopped_rollout(&session.history)?;
+    let stands = rollout.outcome.clone().unwrap_or(Outcome::Interrupted);
+    let goal = Goal::of_stopped(session, Continuation::Scale(stands.clone()), accepted)?;
+    let ended = rollout::carry_out(session, goal).await?;
+    // To stand as before, in other numbers, is what was asked for.
+    Ok(ended.with_exit(|outcome| {
+        if *outcome == stands {
+            Exit::Done
+        } else {
+            Exit::of(Verb::Scale, outcome)
+        }
+    }))
+}

@@ -1,0 +1,203 @@
+//! `ship status`: what runs where. It looks at the hosts, takes no lock and changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::app::adoption::Adopt;
+use crate::app::environment::{Environment, FleetConnection, Reading, StoreAccess};
+use crate::app::error::Error;
+use crate::app::ownership;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::fleet::Fleet;
+use crate::core::fleet::owner::Owner;
+use crate::core::ids::{HostId, ReleaseId};
+use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::status::{Marks, Scene, Status};
+use crate::core::planner::wait_reason::Hold;
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::policy::service_state::Standing;
+use crate::core::release::Definition;
+use crate::core::rollout::event::Generation;
+use crate::core::time::Time;
+use crate::store::{Freeze, Holder, Request};
+
+/// The files, the history and the connections of which a status is made, once or again and again.
+pub struct Observer {
+    env: Arc<dyn Environment>,
+    session: Session,
+    definitions: BTreeMap<ReleaseId, Definition>,
+    world: Arc<dyn FleetConnection>,
+}
+
+/// The status of a service, and what the state says besides.
+pub struct ServiceStatus {
+    /// What runs where.
+    pub status: Status,
+    /// The newest rollout, in a few words.
+    pub account: Option<Account>,
+    /// Who carries out a rollout now.
+    pub holder: Option<Holder>,
+    /// What was asked of that process last.
+    pub request: Option<Request>,
+    /// Who has frozen the service, if it is frozen now.
+    pub freeze: Option<Freeze>,
+    /// The contract migrations that wait for a person.
+    pub contracts_due: Vec<String>,
+    /// Who deployed last, if that was not from here.
+    pub elsewhere: Option<Owner>,
+    /// When this was so.
+    pub now: Time,
+}
+
+impl Observer {
+    /// Reads the files and opens the state.
+    ///
+    /// # Errors
+    /// If either cannot be read.
+    pub fn open(env: &Arc<dyn Environment>) -> Result<Self, Error> {
+        let overrides = Overrides::default();
+        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let definitions = session.definitions();
+        let world = session.world(definitions.clone(), None);
+        Ok(Self {
+            env: Arc::clone(env),
+            session,
+            definitions,
+            world,
+        })
+    }
+
+    /// Takes in what other processes have recorded since. A new release brings a definition of its
+    /// own, and may have come with other files.
+    ///
+    /// # Errors
+    /// If the files or the state cannot be read.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        self.session.read_history()?;
+        let definitions = self.session.definitions();
+        if definitions.keys().eq(self.definitions.keys()) {
+            return Ok(());
+        }
+        let renewed = Self::open(&self.env)?;
+        std::mem::replace(self, renewed).close().await;
+        Ok(())
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        self.world.close().await;
+    }
+
+    /// Looks at the hosts.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub async fn observe(&mut self) -> Result<ServiceStatus, Error> {
+        let (found, adopted) = self.session.look(&mut self.world).await?;
+        self.session.take_over(&found, &adopted, Adopt::Show)?;
+        self.definitions = self.session.definitions();
+        let (session, definitions) = (&self.session, &self.definitions);
+        let now = session.now();
+        let mut spec = session.spec(definitions, None)?;
+        let holder = session.holder()?;
+        let newest = session.newest()?;
+        let request = match &newest {
+            Some((rollout, _)) if holder.is_some() => session.store.request(*rollout)?,
+            _ => None,
+        };
+        let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
+        let account = Account::of(&journal);
+        let freeze = session.store.freeze(&session.subject)?;
+        if let Some(account) = &account {
+            // What was asked for last, which the command line may have said and not the playbook.
+            spec.budget.replicas = account.replicas;
+            spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
+        }
+        let mut marks = Marks::default();
+        if holder.is_some() {
+            for entry in &journal {
+                marks.apply(entry);
+            }
+        }
+        let target = target(session, account.as_ref(), holder.is_some());
+        let versions = definitions
+            .iter()
+            .map(|(id, definition)| (id.clone(), definition.version.clone()))
+            .collect();
+        let mut holds = drained(session, &found.fleet);
+        holds.extend(ownership::holds(session, &found));
+        let status = Status::of(&Scene {
+            service: &session.subject.service,
+            fleet_name: &session.subject.fleet,
+            hosts: &session.addresses(),
+            fleet: &found.fleet,
+            versions: &versions,
+            target: target.as_ref(),
+            budget: spec.budget,
+            min_ready: spec.min_ready,
+            thresholds: &spec.thresholds,
+            traffic: spec.traffic.as_ref(),
+            standing: Standing::of(account.as_ref(), holder.is_some()),
+            marks: &marks,
+            left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
+            holds: &holds,
+            now,
+        });
+        Ok(ServiceStatus {
+            status,
+            account,
+            holder,
+            request,
+            freeze: freeze.filter(|freeze| freeze.holds(now)),
+            contracts_due: waiting_contracts(session),
+            elsewhere: session.last_elsewhere(&found.owners)?,
+            now,
+        })
+    }
+}
+
+/// Why nothing is being done about the hosts that are to be drained, or are.
+fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
+    let drained = session
+        .project
+        .inventory
+        .hosts
+        .iter()
+        .filter(|host| host.drain);
+    let hold = |host: &HostId| {
+        let is_empty = fleet
+            .hosts
+            .get(host)
+            .is_none_or(|seen| seen.instances().next().is_none());
+        if is_empty {
+            Hold::Drained
+        } else {
+            Hold::ToDrain
+        }
+    };
+    drained
+        .map(|host| (host.name.clone(), hold(&host.name)))
+        .collect()
+}
+
+/// Contracts of what runs that a person is to make.
+fn waiting_contracts(session: &Session) -> Vec<String> {
+    let history = &session.history;
+    let proven = history
+        .current()
+        .filter(|current| history.is_proven(&current.release));
+    let due = proven.map(|current| history.contracts_due(&current.definition));
+    due.unwrap_or_default()
+        .into_iter()
+        .map(|chore| chore.name)
+        .collect()
+}
+
+/// Where a running rollout goes; else the revision that the fleet is on.
+fn target(session: &Session, account: Option<&Account>, is_running: bool) -> Option<Generation> {
+    let under_way = account.filter(|account| is_running && account.outcome.is_none());
+    under_way
+        .map(|account| account.target.clone())
+        .or_else(|| session.history.current().map(RevisionRecord::generation))
+}

@@ -1,0 +1,70 @@
+//! The person at the terminal: notices, progress, and Ctrl-C.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::args::InventoryArg;
+use super::note;
+use crate::app::control_machine::{Console, ControlMachine};
+use crate::app::environment::Environment;
+use crate::app::error::{Error, Internal};
+use crate::app::notice::Notice;
+use crate::engine::Interrupts;
+use crate::report::{self, Output, Reporter, Setup};
+
+/// Shows a rollout in the form that was asked for.
+struct Terminal {
+    output: Output,
+}
+
+/// This machine, for a verb that makes a rollout.
+pub(super) fn environment(inventory: InventoryArg, output: Output) -> Arc<dyn Environment> {
+    Arc::new(ControlMachine {
+        inventory: inventory.inventory,
+        console: Box::new(Terminal { output }),
+    })
+}
+
+/// This machine, for a verb that makes none.
+pub(super) fn quiet(inventory: InventoryArg) -> Arc<dyn Environment> {
+    environment(inventory, Output::default())
+}
+
+impl Console for Terminal {
+    fn listen(&self) -> Result<Interrupts, Error> {
+        listen()
+    }
+
+    fn tell(&self, notice: &Notice) {
+        note(&notice.to_string());
+    }
+
+    fn reporter(&self, setup: Setup) -> Box<dyn Reporter> {
+        report::reporter(self.output, setup)
+    }
+}
+
+/// Ctrl-C and TERM become events: the first lets what is in flight end, the second leaves at once.
+pub(super) fn listen() -> Result<Interrupts, Error> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for (kind, name) in [
+        (SignalKind::interrupt(), "SIGINT"),
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::hangup(), "SIGHUP"),
+    ] {
+        let mut stream = signal(kind)
+            .map_err(Internal::NoSignals)
+            .map_err(Error::from)?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if sender.send(name).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    Ok(receiver)
+}

@@ -1,0 +1,103 @@
+//! What must hold before a rollout begins.
+
+use crate::core::planner::Plan;
+use crate::core::policy::admission::refusal::AdmissionRefusal;
+use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
+use crate::core::policy::service_history::ServiceHistory;
+use crate::core::policy::service_state::Standing;
+use crate::core::policy::unattended::{self, RunMode};
+use crate::core::spec::windows::Hours;
+use crate::core::time::Time;
+
+/// Refuses a rollout that could not work on the hosts as they are.
+pub(super) fn feasible(
+    request: &AdmissionRequest<'_>,
+    input: &AdmissionInput<'_>,
+) -> Result<(), AdmissionRefusal> {
+    enough_hosts(input)?;
+    if !input.unusable_balancers.is_empty() {
+        return Err(AdmissionRefusal::UnusableBalancers {
+            unusable: input.unusable_balancers.clone(),
+            of: input.fleet.balancers.len(),
+        });
+    }
+    // Where every host is drained, one instance a host is none at all: only who says so empties a
+    // fleet that serves.
+    let would_empty = input.spec.hosts.is_empty() && input.fleet.instances().next().is_some();
+    if would_empty && !input.are_replicas_set {
+        return Err(AdmissionRefusal::NoHostLeft);
+    }
+    if let Some(clash) = &input.server_clash {
+        return Err(AdmissionRefusal::OneServer(clash.clone()));
+    }
+    let obstacles = input.spec.obstacles(request.release, input.fleet);
+    if obstacles.is_empty() {
+        Ok(())
+    } else {
+        Err(AdmissionRefusal::Impossible(obstacles))
+    }
+}
+
+fn enough_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
+    let (spec, unusable) = (&input.spec, &input.unusable_hosts);
+    let none_is_left =
+        !spec.hosts.is_empty() && spec.hosts.iter().all(|host| unusable.contains_key(host));
+    let count = u32::try_from(unusable.len()).unwrap_or(u32::MAX);
+    if none_is_left || count > spec.max_failures {
+        return Err(AdmissionRefusal::UnusableHosts {
+            unusable: unusable.clone(),
+            of: input.fleet.hosts.len(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a new deploy while the fleet is frozen, or where no window is open for long enough to
+/// replace one instance. It needs nothing of the hosts, so that it can be asked before anything is
+/// fetched.
+///
+/// # Errors
+/// Who has frozen the fleet, or when a window opens.
+pub fn check_open(
+    service: &str,
+    mode: RunMode,
+    freeze: Option<&str>,
+    hours: &Hours,
+    now: Time,
+) -> Result<(), AdmissionRefusal> {
+    if mode.force {
+        return Ok(());
+    }
+    let frozen = freeze.map(|freeze| format!("deployment \"{service}\" is frozen by {freeze}"));
+    match frozen.or_else(|| hours.refusal(now, hours.turn)) {
+        Some(why) => Err(AdmissionRefusal::Closed { why }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to begin an unattended deploy of a new release on a fleet that lacks instances.
+pub(super) fn healthy(
+    request: &AdmissionRequest<'_>,
+    history: &ServiceHistory,
+    replicas: u32,
+    plan: &Plan,
+) -> Result<(), AdmissionRefusal> {
+    let state = history.state();
+    let repairs = history
+        .current()
+        .is_some_and(|current| current.release == *request.release);
+    if !request.mode.unattended
+        || request.mode.force
+        || state == Standing::New
+        || state.is_between()
+        || repairs
+    {
+        return Ok(());
+    }
+    let last = history.newest_summary.as_ref();
+    let wanted = last.map_or(0, |last| last.replicas).min(replicas);
+    match unattended::unhealthy(plan.progress.available, wanted) {
+        Some(why) => Err(AdmissionRefusal::Unhealthy { why }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,251 @@
+//! What a deploy, rollback, resume, restart or scale may do: computed once, from the history, the
+//! fleet and the request, before anything is touched.
+
+pub mod check;
+mod opening;
+pub mod refusal;
+pub mod request;
+
+use self::opening::Opener;
+use crate::core::fleet::Fleet;
+use crate::core::ids::{Epoch, Revision};
+use crate::core::planner::{Next, Plan, plan};
+use crate::core::policy::admission::refusal::AdmissionRefusal;
+use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
+use crate::core::policy::continuation::Continuation;
+use crate::core::policy::history;
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::policy::service_history::ServiceHistory;
+use crate::core::rollout::Rollout;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
+use crate::core::spec::{Amounts, Spec};
+use crate::core::time::Time;
+
+/// What the request comes to.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The spec, with the tasks and the budget of the way back.
+    pub spec: Spec,
+    /// The entry of the history that the rollout is for; `None` if it makes a new one.
+    pub reuse: Option<Revision>,
+    /// Where the rollout goes back to if it fails or is aborted.
+    pub rollback_target: Option<Generation>,
+    /// The rollout as it would begin now. It is not recorded.
+    pub rollout: Rollout,
+    /// What the planner does first.
+    pub plan: Plan,
+    /// Whether all is in place already, and the history says so: there is nothing to do.
+    pub is_settled: bool,
+    start: RolloutStart,
+    /// The events that follow its start: how the rollout that it goes on with stood.
+    earlier: Vec<Event>,
+}
+
+impl Admission {
+    /// The first events of the rollout, for the revision and the epoch that the store gave it.
+    pub fn opening(&self, revision: Revision, epoch: Epoch) -> Vec<Event> {
+        let mut start = self.start.clone();
+        (start.target.revision, start.epoch) = (revision, epoch);
+        [Event::RolloutStarted(start)]
+            .into_iter()
+            .chain(self.earlier.iter().cloned())
+            .collect()
+    }
+}
+
+/// Decides whether a rollout may begin, or go on, and how. Nothing is touched by then.
+///
+/// # Errors
+/// The first reason why it may not.
+pub fn admit(
+    request: &AdmissionRequest<'_>,
+    input: AdmissionInput<'_>,
+) -> Result<Admission, AdmissionRefusal> {
+    let (history, replicas) = (input.history, input.amounts.replicas);
+    let (service, freeze, now) = (input.service, input.freeze.clone(), input.now);
+    let admission = assess(request, input)?;
+    let is_new_deploy = request.verb == Verb::Deploy && request.continuation.is_none();
+    if admission.is_settled || !is_new_deploy {
+        return Ok(admission);
+    }
+    check::check_open(
+        service,
+        request.mode,
+        freeze.as_deref(),
+        &admission.spec.hours,
+        now,
+    )?;
+    if let Next::Finish(Outcome::Closed { why }) = &admission.plan.next {
+        return Err(AdmissionRefusal::Closed { why: why.clone() });
+    }
+    check::healthy(request, history, replicas, &admission.plan)?;
+    Ok(admission)
+}
+
+/// What a request would come to, for `ship plan`: it may be shown while the fleet is frozen, outside
+/// of its windows, and on a fleet that is not healthy.
+///
+/// # Errors
+/// The first reason why the rollout could not work.
+pub fn assess(
+    request: &AdmissionRequest<'_>,
+    input: AdmissionInput<'_>,
+) -> Result<Admission, AdmissionRefusal> {
+    check::feasible(request, &input)?;
+    let rollback_target = rollback_target(request, input.history);
+    let reuse = reused_revision(request, input.history);
+    let spec = complete_spec(request, &input, rollback_target.as_ref());
+    let opener = Opener {
+        request,
+        input: &input,
+        spec: &spec,
+        revision: reuse.unwrap_or_default(),
+    };
+    let epoch = Epoch(input.fleet.newest_epoch().0 + 1);
+    let start = opener.start(rollback_target.clone(), epoch);
+    let earlier = opener.earlier();
+    let rollout = begun(&start, &earlier, input.now);
+    let plan = plan(&spec, &rollout, input.fleet, input.now);
+    let is_settled = is_settled(request, &input, &spec, &rollout);
+    Ok(Admission {
+        spec,
+        reuse,
+        rollback_target,
+        rollout,
+        plan,
+        is_settled,
+        start,
+        earlier,
+    })
+}
+
+/// The rollout after its first events.
+fn begun(start: &RolloutStart, earlier: &[Event], now: Time) -> Rollout {
+    let mut rollout = Rollout::started(start, now);
+    for event in earlier {
+        rollout.apply(&Entry {
+            at: now,
+            event: event.clone(),
+        });
+    }
+    rollout
+}
+
+/// The entry of the history that the rollout is for, where it makes no new one: one that was
+/// stopped goes on, as does a deploy of what is not there yet. All else is an entry of its own, so
+/// that each says who did what, and how it ended.
+fn reused_revision(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> Option<Revision> {
+    if let Some(stopped) = request.stopped(history) {
+        return Some(stopped.goal.revision);
+    }
+    let current = history.current().filter(|current| {
+        request.verb == Verb::Deploy
+            && current.verb == Verb::Deploy
+            && current.release == *request.release
+            && current.outcome != Some(Outcome::Succeeded)
+    });
+    current.map(|current| current.revision)
+}
+
+/// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that
+/// is what is deployed, a rollback to where it came from, and none to what a contract has left
+/// behind.
+fn rollback_target(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> Option<Generation> {
+    let target = match (request.stopped(history), request.verb) {
+        (Some(stopped), _) => stopped.fallback.clone(),
+        (None, Verb::Deploy) => history
+            .fallback(request.release)
+            .map(RevisionRecord::generation),
+        (None, Verb::Rollback) => history
+            .current()
+            .filter(|current| current.release != *request.release)
+            .filter(|current| history.is_proven(&current.release))
+            .map(RevisionRecord::generation),
+        (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract) => None,
+    };
+    target.filter(|target| {
+        history
+            .revision(target.revision)
+            .and_then(|record| history.past_contract(record))
+            .is_none()
+    })
+}
+
+/// The spec with what the history adds to it: what is done once, and the budget of the way back.
+fn complete_spec(
+    request: &AdmissionRequest<'_>,
+    input: &AdmissionInput<'_>,
+    rollback_target: Option<&Generation>,
+) -> Spec {
+    let mut spec = input.spec.clone();
+    spec.chores = input.history.tasks_of(request.verb, request.definition);
+    let Some(back) = rollback_target else {
+        return spec;
+    };
+    let wanted = input.amounts.replicas;
+    let replicas = match (&request.continuation, request.stopped(input.history)) {
+        // The number that is asked for now holds in either direction.
+        (Some(Continuation::Scale(_)), _) => wanted,
+        (_, Some(stopped)) => stopped.fallback_replicas.unwrap_or(wanted),
+        (_, None) => history::replicas_back(&input.history.runs, &back.release, wanted),
+    };
+    let amounts = Amounts {
+        replicas,
+        ..input.amounts
+    };
+    let (hosts, ports) = (spec.hosts.len(), spec.ports_of(&back.release).len());
+    spec.budget_back = Some(amounts.resolve_back(hosts, ports));
+    spec
+}
+
+/// Whether the fleet is where it is to be, and the history says so.
+fn is_settled(
+    request: &AdmissionRequest<'_>,
+    input: &AdmissionInput<'_>,
+    spec: &Spec,
+    rollout: &Rollout,
+) -> bool {
+    let history = input.history;
+    let makes_nothing_new =
+        request.continuation.is_none() && !matches!(request.verb, Verb::Restart | Verb::Contract);
+    let is_recorded = history.current().is_some_and(|current| {
+        current.release == *request.release && current.outcome == Some(Outcome::Succeeded)
+    });
+    let left_nobody_behind = history
+        .newest_summary
+        .as_ref()
+        .is_none_or(|newest| newest.left_behind.is_empty());
+    makes_nothing_new
+        && is_recorded
+        && left_nobody_behind
+        && is_in_place(spec, rollout, input.fleet, input.now)
+}
+
+/// Whether the planner would finish at once, or after it has tidied up.
+fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool {
+    // Where nothing is to be brought in, there is no step to stop at.
+    let mut rollout = rollout.clone();
+    rollout.apply(&Entry {
+        at: now,
+        event: Event::Promoted {
+            by: String::new(),
+            full: true,
+        },
+    });
+    // A rollout does its tasks, but they are no reason for one.
+    let spec = Spec {
+        chores: Vec::new(),
+        ..spec.clone()
+    };
+    let Plan { actions, next, .. } = plan(&spec, &rollout, fleet, now);
+    // Before all is in place a plan has orders of these kinds too, and others to come.
+    let tidies = |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
+    next == Next::Finish(Outcome::Succeeded)
+        || next == Next::AwaitInFlight && actions.iter().all(tidies)
+}
+
+#[cfg(test)]
+mod tests;

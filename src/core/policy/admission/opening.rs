@@ -1,0 +1,168 @@
+//! The first events of a rollout: its start, and how the rollout that it goes on with stood.
+
+use std::time::Duration;
+
+use crate::core::ids::{Epoch, Revision};
+use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
+use crate::core::policy::continuation::Continuation;
+use crate::core::policy::service_state::Standing;
+use crate::core::rollout::event::{Event, Generation, RolloutStart, Scaling, Then};
+use crate::core::rollout::failure::{Failure, FailureKind};
+use crate::core::rollout::task::{self, End};
+use crate::core::rollout::{Direction, Rollout};
+use crate::core::spec::{Spec, scaling};
+
+/// What the first events are made of.
+pub(super) struct Opener<'a, 'r> {
+    pub(super) request: &'r AdmissionRequest<'a>,
+    pub(super) input: &'r AdmissionInput<'a>,
+    /// The spec, with all that the history adds to it.
+    pub(super) spec: &'r Spec,
+    pub(super) revision: Revision,
+}
+
+impl Opener<'_, '_> {
+    /// The events that follow the start.
+    pub(super) fn earlier(&self) -> Vec<Event> {
+        let turn = self.turn().into_iter();
+        turn.chain(self.tasks_done())
+            .chain(self.steps())
+            .chain(self.lost_hosts())
+            .collect()
+    }
+
+    fn stopped(&self) -> Option<&Rollout> {
+        self.request.stopped(self.input.history)
+    }
+
+    pub(super) fn start(&self, fallback: Option<Generation>, epoch: Epoch) -> RolloutStart {
+        let (request, input) = (self.request, self.input);
+        let target = Generation {
+            revision: self.revision,
+            release: request.release.clone(),
+            version: request.definition.version.clone(),
+        };
+        let (budget, budget_back) = (self.spec.budget, self.spec.budget_back);
+        RolloutStart {
+            verb: request.verb,
+            service: input.service.to_owned(),
+            fleet: input.fleet_name.to_owned(),
+            // What was proven before something else that may run was proven is not beyond doubt.
+            is_proven: self.stopped().map_or_else(
+                || fallback.is_none() && input.history.is_proven(request.release),
+                |stopped| stopped.is_proven,
+            ),
+            scaling: self.scaling(&target, fallback.as_ref()),
+            target,
+            fallback,
+            replicas: budget.replicas,
+            fallback_replicas: budget_back
+                .map(|back| back.replicas)
+                .filter(|back| *back != budget.replicas),
+            epoch,
+            set: request.set.to_vec(),
+        }
+    }
+
+    fn scaling(&self, target: &Generation, fallback: Option<&Generation>) -> Option<Scaling> {
+        let Some(Continuation::Scale(outcome)) = &self.request.continuation else {
+            return None;
+        };
+        // Of two equal parts that which was proven is the safer one.
+        let known: Vec<_> = [fallback, Some(target)]
+            .into_iter()
+            .flatten()
+            .map(|generation| &generation.release)
+            .collect();
+        let replicas = self.spec.budget.replicas;
+        Some(Scaling {
+            shares: scaling::shares(self.input.fleet, &known, &target.release, replicas),
+            then: Box::new(outcome.clone()),
+        })
+    }
+
+    /// What turns it back: it was on its way back, or it is aborted now.
+    fn turn(&self) -> Option<Event> {
+        let stopped = self.stopped()?;
+        match (&self.request.continuation, &stopped.direction) {
+            (_, Direction::Back(failure)) => Some(Event::RolloutFailed {
+                failure: failure.clone(),
+                log: Vec::new(),
+                then: Then::RollBack,
+            }),
+            (Some(Continuation::RollBack { by }), _) => Some(Event::Aborted { by: by.clone() }),
+            // It was aborted, and its controller died before it could turn.
+            (_, Direction::Forward) => {
+                let by = stopped.aborted.clone()?;
+                Some(Event::Aborted { by })
+            }
+            (_, Direction::Held { .. }) => None,
+        }
+    }
+
+    /// The tasks that were done already by the rollout that this one goes on with, whether it says
+    /// so or does the same again.
+    fn tasks_done(&self) -> Vec<Event> {
+        let is_same = |newest: &&Rollout| {
+            newest.goal.revision == self.revision
+                && newest.verb == self.request.verb
+                && Standing::of_outcome(newest.outcome.as_ref()) == Standing::CutOff
+        };
+        let again = || self.input.history.newest.as_ref().filter(is_same);
+        let Some(rollout) = self.stopped().or_else(again) else {
+            return Vec::new();
+        };
+        let is_done =
+            |begun: &task::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
+        let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
+        done.map(|(chore, _)| Event::ChoreEnded {
+            chore: chore.clone(),
+            end: End::DoneBefore,
+            migration: None,
+            took: Duration::ZERO,
+            output: Vec::new(),
+        })
+        .collect()
+    }
+
+    /// The steps that the stopped rollout had passed, and whether it may go on from the present
+    /// one.
+    fn steps(&self) -> Vec<Event> {
+        let Some(stopped) = self.stopped() else {
+            return Vec::new();
+        };
+        let of = self.spec.step_count();
+        let again = |full| Event::Promoted {
+            by: "the rollout that it goes on with".to_owned(),
+            full,
+        };
+        let passed = match stopped.steps_passed {
+            0 => None,
+            // Through all, by a person.
+            u32::MAX => Some(again(true)),
+            step => Some(Event::StepPassed { step, of }),
+        };
+        let promoted = match &self.request.continuation {
+            Some(Continuation::Promote { by, full }) => Some(Event::Promoted {
+                by: by.clone(),
+                full: *full,
+            }),
+            _ => stopped.promoted.then(|| again(false)),
+        };
+        passed.into_iter().chain(promoted).collect()
+    }
+
+    fn lost_hosts(&self) -> impl Iterator<Item = Event> {
+        let unusable = self.input.unusable_hosts.iter();
+        unusable.map(|(host, why)| Event::HostQuarantined {
+            failure: Failure {
+                kind: FailureKind::HostLost,
+                host: Some(host.clone()),
+                slot: None,
+                detail: why.clone(),
+                waited: Duration::ZERO,
+            },
+            log: Vec::new(),
+        })
+    }
+}

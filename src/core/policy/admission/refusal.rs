@@ -1,0 +1,113 @@
+//! Why a rollout may not begin.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::core::ids::{HostId, Slot};
+use crate::core::spec::Impossible;
+
+/// Two slots that would be one server at the balancers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerClash {
+    /// The slot in which an instance runs.
+    pub present: Slot,
+    /// The slot in which one is to follow it.
+    pub next: Slot,
+    /// The name of the server.
+    pub name: String,
+}
+
+/// Why a rollout may not begin, or go on. Nothing was touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdmissionRefusal {
+    /// More hosts cannot be used than may fail, or none can.
+    UnusableHosts {
+        /// Which, and why.
+        unusable: BTreeMap<HostId, String>,
+        /// How many hosts there are.
+        of: usize,
+    },
+    /// Some balancers cannot be used: nobody knows which instances get requests.
+    UnusableBalancers {
+        /// Which, and why.
+        unusable: BTreeMap<HostId, String>,
+        /// How many balancers there are.
+        of: usize,
+    },
+    /// Every host is drained, and nobody has said that the service is to have no instance.
+    NoHostLeft,
+    /// The balancers could not tell two slots apart.
+    OneServer(ServerClash),
+    /// The rollout cannot work.
+    Impossible(Vec<Impossible>),
+    /// The fleet is frozen, or it is outside of its windows, or too late in one.
+    Closed {
+        /// Why, with the name of who has frozen it or of the window.
+        why: String,
+    },
+    /// The fleet is not healthy, and nobody is there to look at it.
+    Unhealthy {
+        /// In numbers.
+        why: String,
+    },
+}
+
+impl fmt::Display for AdmissionRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnusableHosts { unusable, of } => write_unusable(f, "hosts", unusable, *of),
+            Self::UnusableBalancers { unusable, of } => {
+                write_unusable(f, "balancers", unusable, *of)
+            }
+            Self::NoHostLeft => f.write_str(
+                "every host of the inventory is drained, so no instance could run anywhere; \
+                 nothing was touched\nhint: add a host first, or stop the service with `ship \
+                 scale --replicas 0`",
+            ),
+            Self::OneServer(ServerClash {
+                present,
+                next,
+                name,
+            }) => write!(
+                f,
+                "{present}, where an instance runs, and {next} would be one server, `{name}`, at \
+                 the balancers; nothing was touched\nhint: give each slot a server of its own, as \
+                 in server = \"{{{{ host }}}}-{{{{ port }}}}\""
+            ),
+            Self::Impossible(obstacles) => {
+                f.write_str("this rollout cannot work; nothing was touched")?;
+                obstacles
+                    .iter()
+                    .try_for_each(|obstacle| write!(f, "\n  {obstacle}"))
+            }
+            Self::Closed { why } => {
+                write!(
+                    f,
+                    "{why}; nothing was touched; --force goes ahead all the same"
+                )
+            }
+            Self::Unhealthy { why } => write!(f, "{why}; nothing was touched"),
+        }
+    }
+}
+
+fn write_unusable(
+    f: &mut fmt::Formatter<'_>,
+    noun: &str,
+    unusable: &BTreeMap<HostId, String>,
+    of: usize,
+) -> fmt::Result {
+    let count = unusable.len();
+    write!(
+        f,
+        "{count} of {of} {noun} cannot be used; nothing was touched"
+    )?;
+    unusable
+        .iter()
+        .try_for_each(|(host, why)| write!(f, "\n  {}", host_line(host, why)))
+}
+
+/// What is said of a host, without its name twice.
+pub fn host_line(host: &HostId, why: &str) -> String {
+    format!("{host}: {}", host.unnamed(why).replace('\n', "\n    "))
+}

@@ -1,0 +1,583 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::core::fleet::Occupant;
+use crate::core::policy::admission::refusal::ServerClash;
+use crate::core::policy::testing::{
+    AMOUNTS, HistoryBuilder, NOW, definition, failure, fleet, spec,
+};
+use crate::core::policy::unattended::RunMode;
+use crate::core::rollout::Direction;
+use crate::core::rollout::failure::FailureKind;
+use crate::core::rollout::task::End;
+use crate::core::spec::step::Step;
+use crate::core::spec::windows::Hours;
+
+const ATTENDED: RunMode = RunMode {
+    unattended: false,
+    force: false,
+};
+const UNATTENDED: RunMode = RunMode {
+    unattended: true,
+    force: false,
+};
+const FORCED: RunMode = RunMode {
+    unattended: true,
+    force: true,
+};
+
+/// A request in its situation.
+struct Case {
+    history: ServiceHistory,
+    fleet: Fleet,
+    verb: Verb,
+    release: &'static str,
+    contracts: &'static [&'static str],
+    continuation: Option<Continuation>,
+    mode: RunMode,
+    freeze: Option<&'static str>,
+    are_replicas_set: bool,
+    unusable: &'static [&'static str],
+    change: fn(&mut AdmissionInput<'_>),
+}
+
+impl Case {
+    /// `verb` of `release` where a host runs each of `running`.
+    fn new(history: HistoryBuilder, running: &[&str], verb: Verb, release: &'static str) -> Self {
+        Self {
+            history: history.build(),
+            fleet: fleet(running, 0),
+            verb,
+            release,
+            contracts: &[],
+            continuation: None,
+            mode: ATTENDED,
+            freeze: None,
+            are_replicas_set: true,
+            unusable: &[],
+            change: |_| {},
+        }
+    }
+
+    /// The newest rollout goes on so.
+    fn going_on(history: HistoryBuilder, running: &[&str], continuation: Continuation) -> Self {
+        let case = Self::new(history, running, Verb::Deploy, "b");
+        let verb = case.history.newest.as_ref().expect("a rollout").verb;
+        Self {
+            verb,
+            continuation: Some(continuation),
+            ..case
+        }
+    }
+
+    fn decide(
+        &self,
+        how: fn(&AdmissionRequest<'_>, AdmissionInput<'_>) -> Result<Admission, AdmissionRefusal>,
+    ) -> Result<Admission, AdmissionRefusal> {
+        let (release, definition) = (
+            self.release.into(),
+            definition(self.release, self.contracts),
+        );
+        let request = AdmissionRequest {
+            verb: self.verb,
+            release: &release,
+            definition: &definition,
+            continuation: self.continuation.clone(),
+            mode: self.mode,
+            set: &["rollout.max_surge=0".to_owned()],
+        };
+        let unusable = self.unusable.iter().copied();
+        let mut input = AdmissionInput {
+            service: "page",
+            fleet_name: "local",
+            history: &self.history,
+            spec: spec(&self.fleet),
+            amounts: AMOUNTS,
+            are_replicas_set: self.are_replicas_set,
+            fleet: &self.fleet,
+            unusable_hosts: unusable
+                .map(|host| (host.into(), format!("{host}: no route")))
+                .collect(),
+            unusable_balancers: BTreeMap::new(),
+            server_clash: None,
+            freeze: self.freeze.map(str::to_owned),
+            now: NOW,
+        };
+        (self.change)(&mut input);
+        how(&request, input)
+    }
+
+    #[track_caller]
+    fn admitted(&self) -> Admission {
+        self.decide(admit).expect("nothing is in the way")
+    }
+
+    #[track_caller]
+    fn refusal(&self) -> String {
+        self.decide(admit).expect_err("it is refused").to_string()
+    }
+}
+
+/// `a` was deployed and proven.
+fn on_a() -> HistoryBuilder {
+    HistoryBuilder::default().deploy("a", Some(Outcome::Succeeded))
+}
+
+/// Then a deploy of `b` ended so, or was cut off.
+fn then_b(outcome: Option<Outcome>) -> HistoryBuilder {
+    on_a().deploy("b", outcome)
+}
+
+fn paused() -> Outcome {
+    Outcome::Paused {
+        by: "anna@laptop".into(),
+        since: NOW,
+    }
+}
+
+fn start(opening: &[Event]) -> &RolloutStart {
+    match &opening[0] {
+        Event::RolloutStarted(start) => start,
+        event => panic!("not a start: {event:?}"),
+    }
+}
+
+#[test]
+fn first_deploy_makes_a_revision_and_has_nothing_to_go_back_to() {
+    let case = Case::new(HistoryBuilder::default(), &["", "", ""], Verb::Deploy, "a");
+    let admission = case.admitted();
+    assert_eq!((admission.reuse, &admission.rollback_target), (None, &None));
+    assert!(!admission.is_settled);
+    assert!(!admission.plan.actions.is_empty());
+    let opening = admission.opening(Revision(1), Epoch(5));
+    let start = start(&opening);
+    assert_eq!(
+        (start.target.revision, start.epoch),
+        (Revision(1), Epoch(5))
+    );
+    assert_eq!((start.target.version.as_str(), start.replicas), ("A", 3));
+    assert!(!start.is_proven);
+    assert_eq!(start.set, ["rollout.max_surge=0"]);
+    assert_eq!(opening.len(), 1);
+}
+
+#[test]
+fn deploy_of_a_new_release_goes_back_to_the_proven_one() {
+    let case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
+    let admission = case.admitted();
+    let target = admission.rollback_target.expect("a is proven");
+    assert_eq!(
+        (target.revision, target.version.as_str()),
+        (Revision(1), "A")
+    );
+    assert_eq!(admission.reuse, None);
+    assert_eq!(
+        admission.spec.budget_back.map(|back| back.replicas),
+        Some(3)
+    );
+}
+
+#[test]
+fn deploy_of_what_runs_is_settled_and_of_what_lacks_an_instance_is_not() {
+    let settled =
+        |running: &[&str], verb| Case::new(on_a(), running, verb, "a").admitted().is_settled;
+    assert!(settled(&["a", "a", "a"], Verb::Deploy));
+    assert!(settled(&["a", "a", "a"], Verb::Scale));
+    assert!(!settled(&["a", "a", ""], Verb::Deploy));
+    assert!(!settled(&["a", "a", "b"], Verb::Deploy));
+    assert!(
+        !settled(&["a", "a", "a"], Verb::Restart),
+        "a restart wants new instances"
+    );
+    let cut_off = then_b(None);
+    let unrecorded = Case::new(cut_off, &["b", "b", "b"], Verb::Deploy, "b");
+    assert!(
+        !unrecorded.admitted().is_settled,
+        "the history does not say so"
+    );
+}
+
+#[test]
+fn steps_and_tasks_are_no_reason_for_a_rollout() {
+    let mut case = Case::new(
+        then_b(Some(Outcome::Succeeded)),
+        &["b"; 3],
+        Verb::Deploy,
+        "b",
+    );
+    case.contracts = &["drop-email"];
+    case.change = |input| {
+        input.spec.steps = vec![Step {
+            instances: "1".parse().unwrap(),
+            soak: Duration::from_mins(5),
+            pause: true,
+            weight_percent: None,
+        }];
+    };
+    let admission = case.admitted();
+    assert!(admission.is_settled);
+    assert_eq!(admission.spec.chores.len(), 1, "a rollout would do it");
+}
+
+#[test]
+fn hosts_that_were_given_up_keep_a_fleet_from_being_settled() {
+    let mut lost = failure(FailureKind::HostLost);
+    lost.host = Some("h3".into());
+    let history = on_a().then(Event::HostQuarantined {
+        failure: lost,
+        log: Vec::new(),
+    });
+    let case = Case::new(history, &["a", "a", "a"], Verb::Deploy, "a");
+    assert!(!case.admitted().is_settled);
+}
+
+#[test]
+fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
+    let ended = |chore: &str, end| Event::ChoreEnded {
+        chore: chore.into(),
+        end,
+        migration: None,
+        took: Duration::ZERO,
+        output: Vec::new(),
+    };
+    let history = then_b(None)
+        .then(ended("before_all", End::Done))
+        .then(ended("expand x", End::Failed { error: "no".into() }));
+    let admission = Case::new(history, &["a", "a", "b"], Verb::Deploy, "b").admitted();
+    assert_eq!(admission.reuse, Some(Revision(2)));
+    let opening = admission.opening(Revision(2), Epoch(9));
+    assert_eq!(opening[1..], [ended("before_all", End::DoneBefore)]);
+    let held = then_b(Some(Outcome::Held { why: "held".into() }));
+    let held = held.then(ended("before_all", End::Done));
+    let admission = Case::new(held, &["a", "a", "b"], Verb::Deploy, "b").admitted();
+    assert_eq!(admission.reuse, Some(Revision(2)));
+    assert_eq!(
+        admission.opening(Revision(2), Epoch(9)).len(),
+        1,
+        "what failed is done anew"
+    );
+}
+
+#[test]
+fn rollback_goes_back_to_where_it_came_from_if_that_was_proven() {
+    let proven = Case::new(
+        then_b(Some(Outcome::Succeeded)),
+        &["b", "b", "b"],
+        Verb::Rollback,
+        "a",
+    );
+    let target = proven.admitted().rollback_target.expect("b was proven");
+    assert_eq!(target.revision, Revision(2));
+    let failed = then_b(Some(Outcome::Held { why: "held".into() }));
+    let unproven = Case::new(failed, &["b", "b", "b"], Verb::Rollback, "a").admitted();
+    assert_eq!(unproven.rollback_target, None);
+    assert!(start(&unproven.opening(Revision(3), Epoch(1))).is_proven);
+}
+
+#[test]
+fn nothing_goes_back_to_what_a_contract_has_left_behind() {
+    let history = then_b(Some(Outcome::Succeeded)).contracted("drop-email");
+    let rollback = Case::new(history, &["b", "b", "b"], Verb::Deploy, "c").admitted();
+    assert_eq!(
+        rollback.rollback_target.map(|to| to.revision),
+        Some(Revision(2))
+    );
+    let history = then_b(Some(Outcome::Succeeded))
+        .contracted("drop-email")
+        .rollout(Verb::Deploy, "c", 3, None);
+    let mut case = Case::going_on(history, &["b", "b", "c"], Continuation::Resume);
+    case.release = "c";
+    let newest = case.history.newest.as_mut().expect("a rollout");
+    newest.fallback = case.history.revisions.first().map(|a| a.generation());
+    assert_eq!(case.admitted().rollback_target, None);
+}
+
+#[test]
+fn restart_scale_and_contract_have_nothing_to_go_back_to() {
+    for verb in [Verb::Restart, Verb::Scale, Verb::Contract] {
+        let case = Case::new(then_b(Some(Outcome::Succeeded)), &["b", "b", ""], verb, "b");
+        let admission = case.admitted();
+        assert_eq!(admission.rollback_target, None, "{verb:?}");
+        assert_eq!(admission.reuse, None, "{verb:?}");
+        assert!(start(&admission.opening(Revision(3), Epoch(1))).is_proven);
+    }
+}
+
+#[test]
+fn contract_does_only_the_migrations_that_are_due() {
+    let case = |made: &[&str]| {
+        let mut case = Case::new(
+            then_b(Some(Outcome::Succeeded)),
+            &["b", "b", "b"],
+            Verb::Contract,
+            "b",
+        );
+        case.contracts = &["drop-email", "drop-name"];
+        case.history.migrations_made = made.iter().map(|id| (*id).to_owned()).collect();
+        case
+    };
+    let names = |case: Case| -> Vec<_> {
+        let chores = case.admitted().spec.chores;
+        chores.into_iter().map(|chore| chore.name).collect()
+    };
+    assert_eq!(
+        names(case(&[])),
+        ["contract drop-email", "contract drop-name"]
+    );
+    assert_eq!(names(case(&["drop-email"])), ["contract drop-name"]);
+    let due = case(&["drop-email", "drop-name"]);
+    let b = definition("b", &["drop-email", "drop-name"]);
+    assert_eq!(due.history.contracts_due(&b), []);
+}
+
+#[test]
+fn resumed_rollout_goes_on_in_its_direction() {
+    let case = Case::going_on(
+        then_b(Some(paused())),
+        &["a", "b", "b"],
+        Continuation::Resume,
+    );
+    let admission = case.admitted();
+    assert_eq!(admission.reuse, Some(Revision(2)));
+    assert_eq!(
+        admission.rollback_target.map(|to| to.revision),
+        Some(Revision(1))
+    );
+    assert_eq!(admission.rollout.direction, Direction::Forward);
+    let case = Case::going_on(
+        then_b(None).failed(),
+        &["a", "b", "b"],
+        Continuation::Resume,
+    );
+    let admission = case.admitted();
+    assert!(matches!(admission.rollout.direction, Direction::Back(_)));
+    assert!(matches!(
+        admission.opening(Revision(2), Epoch(1))[1..],
+        [Event::RolloutFailed { .. }]
+    ));
+}
+
+#[test]
+fn aborted_rollout_goes_back_also_where_its_controller_died_before_it_could_turn() {
+    let by = || "anna@laptop".to_owned();
+    let aborted = [Event::Aborted { by: by() }];
+    let now = Case::going_on(
+        then_b(Some(paused())),
+        &["a", "b", "b"],
+        Continuation::RollBack { by: by() },
+    );
+    assert_eq!(now.admitted().opening(Revision(2), Epoch(1))[1..], aborted);
+    let before = then_b(None).then(Event::Aborted { by: by() });
+    let before = Case::going_on(before, &["a", "b", "b"], Continuation::Resume);
+    assert_eq!(
+        before.admitted().opening(Revision(2), Epoch(1))[1..],
+        aborted
+    );
+}
+
+#[test]
+fn passed_steps_are_kept_and_a_promotion_is_recorded() {
+    let passed = |step| Event::StepPassed { step, of: 0 };
+    let at_step = || then_b(Some(paused())).then(passed(1));
+    let opening = |continuation| {
+        let case = Case::going_on(at_step(), &["a", "b", "b"], continuation);
+        case.admitted().opening(Revision(2), Epoch(1))[1..].to_vec()
+    };
+    assert_eq!(opening(Continuation::Resume), [passed(1)]);
+    let (by, full) = ("anna@laptop".to_owned(), false);
+    let promoted = Event::Promoted {
+        by: by.clone(),
+        full,
+    };
+    assert_eq!(
+        opening(Continuation::Promote { by, full }),
+        [passed(1), promoted]
+    );
+}
+
+#[test]
+fn scaling_between_two_revisions_keeps_the_part_of_each() {
+    let history = then_b(Some(paused()));
+    let stopped = history.build();
+    let continuation = Continuation::scale(stopped.newest.as_ref().expect("a rollout"));
+    let mut case = Case::going_on(then_b(Some(paused())), &["a", "a", "b"], continuation);
+    case.change = |input| {
+        input.amounts.replicas = 6;
+        input.spec.budget.replicas = 6;
+    };
+    let opening = case.admitted().opening(Revision(2), Epoch(1));
+    let start = start(&opening);
+    let scaling = start.scaling.as_ref().expect("only the number changes");
+    assert_eq!(scaling.shares, [("a".into(), 4), ("b".into(), 2)].into());
+    assert_eq!(*scaling.then, paused());
+    assert_eq!(
+        start.fallback_replicas,
+        Some(3),
+        "three hosts have no room for six"
+    );
+}
+
+#[test]
+fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
+    let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
+    case.unusable = &["h2"];
+    assert_eq!(
+        case.refusal(),
+        "1 of 3 hosts cannot be used; nothing was touched\n  h2: no route"
+    );
+    case.change = |input| input.spec.max_failures = 1;
+    let opening = case.admitted().opening(Revision(2), Epoch(1));
+    assert!(matches!(
+        &opening[1..],
+        [Event::HostQuarantined { failure, .. }] if failure.host == Some("h2".into())
+    ));
+    case.unusable = &["h1", "h2", "h3"];
+    case.change = |input| input.spec.max_failures = 9;
+    assert!(case.refusal().starts_with("3 of 3 hosts cannot be used"));
+}
+
+#[test]
+fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
+    let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
+    case.change = |input| {
+        input.unusable_balancers = [("lb1".into(), "timed out".into())].into();
+    };
+    assert!(
+        case.refusal()
+            .contains("balancers cannot be used; nothing was touched\n  lb1: timed out")
+    );
+    case.change = |input| {
+        input.server_clash = Some(ServerClash {
+            present: crate::core::ids::Slot::new("h1", 8081),
+            next: crate::core::ids::Slot::new("h1", 8082),
+            name: "page".into(),
+        });
+    };
+    assert!(case.refusal().starts_with(
+        "h1:8081, where an instance runs, and h1:8082 would be one server, `page`, at the balancers"
+    ));
+    case.change = |_| {};
+    let host = case.fleet.hosts.get_mut(&"h2".into()).expect("a host");
+    host.slots.insert(8081, Occupant::Stranger("nginx".into()));
+    assert!(
+        case.refusal()
+            .starts_with("this rollout cannot work; nothing was touched\n  h2: port")
+    );
+}
+
+#[test]
+fn fleet_that_serves_is_emptied_only_by_who_says_so() {
+    let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "a");
+    case.change = |input| {
+        input.spec.hosts.clear();
+        input.spec.budget.replicas = 0;
+        input.spec.budget.unavailable = 0;
+    };
+    assert!(case.decide(admit).is_ok(), "the number was given");
+    case.are_replicas_set = false;
+    assert!(
+        case.refusal()
+            .starts_with("every host of the inventory is drained")
+    );
+}
+
+#[test]
+fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
+    let frozen = |verb, release| {
+        let mut case = Case::new(on_a(), &["a", "a", "a"], verb, release);
+        case.freeze = Some("ben@laptop until `ship thaw`");
+        case
+    };
+    let deploy = frozen(Verb::Deploy, "b");
+    assert_eq!(
+        deploy.refusal(),
+        "deployment \"page\" is frozen by ben@laptop until `ship thaw`; nothing was touched; \
+         --force goes ahead all the same"
+    );
+    assert!(deploy.decide(assess).is_ok(), "a plan is shown");
+    assert!(frozen(Verb::Restart, "a").decide(admit).is_ok());
+    assert!(
+        frozen(Verb::Deploy, "a").admitted().is_settled,
+        "nothing is to be done"
+    );
+    let forced = Case {
+        mode: FORCED,
+        ..frozen(Verb::Deploy, "b")
+    };
+    assert!(forced.decide(admit).is_ok());
+    let mut resumed = Case::going_on(then_b(None), &["a", "a", "b"], Continuation::Resume);
+    resumed.freeze = Some("ben@laptop");
+    assert!(resumed.decide(admit).is_ok());
+}
+
+#[test]
+fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_observed() {
+    let closed = Hours {
+        are_limited: true,
+        ..Hours::default()
+    };
+    let early = check::check_open("page", UNATTENDED, None, &closed, NOW);
+    assert!(matches!(early, Err(AdmissionRefusal::Closed { .. })));
+    assert_eq!(
+        check::check_open("page", FORCED, None, &closed, NOW),
+        Ok(())
+    );
+    let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
+    case.mode = UNATTENDED;
+    case.change = |input| input.spec.hours.are_limited = true;
+    assert!(case.refusal().starts_with("it is outside of the windows"));
+    // One instance could be replaced in time, but not all.
+    case.change = |input| {
+        input.spec.hours = Hours {
+            openings: vec![crate::core::spec::windows::Opening {
+                from: NOW,
+                until: NOW + Duration::from_mins(5),
+                window: "02:00-03:00".into(),
+            }],
+            are_limited: true,
+            turn: Duration::from_mins(2),
+            usual: Duration::ZERO,
+        };
+    };
+    assert!(
+        case.refusal()
+            .starts_with("window 02:00-03:00 closes in 5m")
+    );
+}
+
+#[test]
+fn unattended_deploy_leaves_an_unhealthy_fleet_alone() {
+    let on_a_with_two = |mode, release| {
+        let mut case = Case::new(on_a(), &["a", "a", ""], Verb::Deploy, release);
+        case.mode = mode;
+        case
+    };
+    let refusal = on_a_with_two(UNATTENDED, "b").refusal();
+    assert!(
+        refusal.contains("2 of 3 replicas are available"),
+        "{refusal}"
+    );
+    assert!(on_a_with_two(ATTENDED, "b").decide(admit).is_ok());
+    assert!(on_a_with_two(FORCED, "b").decide(admit).is_ok());
+    assert!(
+        on_a_with_two(UNATTENDED, "a").decide(admit).is_ok(),
+        "it repairs what runs"
+    );
+    let mut first = Case::new(HistoryBuilder::default(), &[""; 3], Verb::Deploy, "a");
+    first.mode = UNATTENDED;
+    assert!(
+        first.decide(admit).is_ok(),
+        "nothing was there to be healthy"
+    );
+    let mut unfinished = Case::new(then_b(None), &["a", "", ""], Verb::Deploy, "b");
+    unfinished.mode = UNATTENDED;
+    assert!(unfinished.decide(admit).is_ok());
+}
+
+#[test]
+fn epoch_of_the_rollout_as_it_would_begin_is_newer_than_all_that_was_seen() {
+    let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
+    case.fleet = fleet(&["a", "a", "a"], 41);
+    assert_eq!(case.admitted().rollout.epoch, Epoch(42));
+}

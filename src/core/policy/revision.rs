@@ -1,0 +1,66 @@
+//! An entry of a service's history.
+
+use crate::core::ids::{ReleaseId, Revision};
+use crate::core::policy::history::Past;
+use crate::core::release::Definition;
+use crate::core::rollout::event::Generation;
+use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
+use crate::core::time::Time;
+
+/// One entry of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionRecord {
+    /// Its number.
+    pub revision: Revision,
+    /// Its release's digest.
+    pub release: ReleaseId,
+    /// The release itself, so that an old revision runs and is probed as it was then.
+    pub definition: Definition,
+    /// The playbook as it was then, for `ship history --revision N`.
+    pub playbook: String,
+    /// Who asked for it: `anna@laptop`.
+    pub who: String,
+    /// Why, in the words of who asked.
+    pub cause: String,
+    /// What was asked for.
+    pub verb: Verb,
+    /// When its first rollout began.
+    pub began: Time,
+    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
+    pub ended: Option<Time>,
+    /// How that ended; `None` while it runs, or if the controller died.
+    pub outcome: Option<Outcome>,
+    /// Whether a rollout of it has ever succeeded with at least one instance that served.
+    pub proven: bool,
+}
+
+impl RevisionRecord {
+    /// The revision as a rollout refers to it.
+    pub fn generation(&self) -> Generation {
+        Generation {
+            revision: self.revision,
+            release: self.release.clone(),
+            version: self.definition.version.clone(),
+        }
+    }
+
+    /// What the choice of a rollback target needs to know of it.
+    pub fn past(&self) -> Past {
+        Past {
+            revision: self.revision,
+            release: self.release.clone(),
+            verb: self.verb,
+            proven: self.proven,
+        }
+    }
+
+    /// Whether it is a rollback that neither ended nor failed.
+    pub fn is_unfinished_rollback(&self) -> bool {
+        let is_open = matches!(
+            self.outcome,
+            None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. })
+        );
+        self.verb == Verb::Rollback && is_open
+    }
+}

@@ -1,0 +1,264 @@
+//! Histories, fleets and specs for the tests of the policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::core::fleet::health::{Health, Verdict};
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
+use crate::core::ids::{Epoch, Revision};
+use crate::core::policy::history::Run;
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::policy::service_history::ServiceHistory;
+use crate::core::release::migration::{Migration, MigrationKind};
+use crate::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
+use crate::core::rollout::event::{Entry, Event, RolloutStart, Then};
+use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::task::Contracted;
+use crate::core::rollout::verb::Verb;
+use crate::core::spec::budget::{Amount, Budget};
+use crate::core::spec::step::AtGate;
+use crate::core::spec::windows::Hours;
+use crate::core::spec::{Amounts, OnFailure, Spec};
+use crate::core::time::Time;
+
+pub(super) const NOW: Time = Time(1_000_000);
+const HOUR: u64 = 3_600_000;
+
+/// A release whose version is its name in capitals.
+pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
+    let second = Duration::from_secs(1);
+    Definition {
+        service: "page".into(),
+        version: release.to_uppercase(),
+        command: vec!["./run".into()],
+        ports: Vec::new(),
+        server: None,
+        env: BTreeMap::new(),
+        driver: Driver::Process,
+        user: None,
+        stop_timeout: second,
+        readiness: Readiness {
+            check: Check::Tcp,
+            via: Via::Direct,
+            interval: second,
+            timeout: second,
+            successes: 1,
+            failures: 3,
+            initial_delay: Duration::ZERO,
+        },
+        liveness: None,
+        hooks: Vec::new(),
+        migrations: contracts
+            .iter()
+            .map(|id| Migration {
+                id: (*id).to_owned(),
+                kind: MigrationKind::Contract,
+                command: vec!["./migrate".into()],
+                timeout: second,
+                soak: Some(second),
+                by_hand: false,
+            })
+            .collect(),
+        artifact: Artifact {
+            form: ArtifactForm::TarGz,
+            sha256: String::new(),
+            size_bytes: 0,
+            strip_components: 0,
+        },
+        secrets_sha256: None,
+    }
+}
+
+/// A history, rollout by rollout. Each wants three instances.
+#[derive(Default)]
+pub(super) struct HistoryBuilder {
+    history: ServiceHistory,
+    journal: Vec<Entry>,
+}
+
+impl HistoryBuilder {
+    pub(super) fn deploy(self, release: &str, outcome: Option<Outcome>) -> Self {
+        self.rollout(Verb::Deploy, release, 3, outcome)
+    }
+
+    /// A rollout that makes an entry of its own.
+    pub(super) fn rollout(
+        mut self,
+        verb: Verb,
+        release: &str,
+        replicas: u32,
+        outcome: Option<Outcome>,
+    ) -> Self {
+        let revision = Revision(u32::try_from(self.history.revisions.len()).unwrap() + 1);
+        let release_id = release.into();
+        let fallback = (verb == Verb::Deploy)
+            .then(|| {
+                self.history
+                    .fallback(&release_id)
+                    .map(RevisionRecord::generation)
+            })
+            .flatten();
+        let record = RevisionRecord {
+            revision,
+            release: release_id,
+            definition: definition(release, &[]),
+            playbook: String::new(),
+            who: "anna@laptop".into(),
+            cause: format!("because of {release}"),
+            verb,
+            began: Time(u64::from(revision.0) * 1000),
+            ended: outcome.as_ref().map(|_| Time(u64::from(revision.0) * 1500)),
+            proven: outcome == Some(Outcome::Succeeded),
+            outcome: outcome.clone(),
+        };
+        let start = RolloutStart {
+            verb,
+            service: "page".into(),
+            fleet: "local".into(),
+            target: record.generation(),
+            fallback,
+            replicas,
+            fallback_replicas: None,
+            epoch: Epoch(u64::from(revision.0)),
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        };
+        let event = Event::RolloutStarted(start.clone());
+        let went_back = matches!(
+            outcome,
+            Some(Outcome::RolledBack | Outcome::RollbackFailed { .. })
+        );
+        self.history.revisions.push(record);
+        self.history.runs.push(Run {
+            start,
+            outcome: outcome.clone(),
+        });
+        self.journal = vec![Entry { at: NOW, event }];
+        if went_back {
+            self = self.failed();
+        }
+        match outcome {
+            Some(outcome) => self.then(Event::RolloutFinished { outcome }),
+            None => self,
+        }
+    }
+
+    /// The newest rollout has failed and goes back.
+    pub(super) fn failed(self) -> Self {
+        let failure = failure(FailureKind::NotReady);
+        let (log, then) = (Vec::new(), Then::RollBack);
+        self.then(Event::RolloutFailed { failure, log, then })
+    }
+
+    /// Another event of the newest rollout.
+    pub(super) fn then(mut self, event: Event) -> Self {
+        self.journal.push(Entry { at: NOW, event });
+        self
+    }
+
+    /// The newest release has made a contract of this name.
+    pub(super) fn contracted(mut self, id: &str) -> Self {
+        let newest = self.history.revisions.last().expect("a revision");
+        self.history.contracted.push(Contracted {
+            id: id.into(),
+            revision: newest.revision,
+            version: newest.definition.version.clone(),
+        });
+        self
+    }
+
+    pub(super) fn build(self) -> ServiceHistory {
+        self.history.with_newest(&self.journal)
+    }
+}
+
+pub(super) fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        host: None,
+        slot: None,
+        detail: "status 500".into(),
+        waited: Duration::from_secs(9),
+    }
+}
+
+/// A host for each instance, by what it runs; all are ready for an hour. A host in brackets is
+/// empty.
+pub(super) fn fleet(running: &[&str], epoch: u64) -> Fleet {
+    let mut fleet = Fleet::default();
+    for (number, release) in (1..).zip(running) {
+        let mut host = Host {
+            reach: Reach::Reachable,
+            epoch: Epoch(epoch),
+            ..Host::default()
+        };
+        if !release.is_empty() {
+            host.releases.insert((*release).into());
+            host.slots.insert(8081, occupant(number, release));
+        }
+        fleet.hosts.insert(format!("h{number}").into(), host);
+    }
+    fleet
+}
+
+fn occupant(number: u32, release: &str) -> Occupant {
+    let since = Time(NOW.0.saturating_sub(HOUR));
+    Occupant::Instance(Instance {
+        name: format!("page-{number}-{release}").into(),
+        release: release.into(),
+        revision: Revision(1),
+        started: since,
+        process: Process::Running,
+        restarts: 0,
+        listener: Listener::Own {
+            address: "0.0.0.0".into(),
+        },
+        sighting: Sighting {
+            at: NOW,
+            ..Sighting::default()
+        },
+        health: Health {
+            passes: 1,
+            failures: 0,
+            ready_since: Some(since),
+            last: Some((NOW, Verdict::Pass("ok".into()))),
+        },
+    })
+}
+
+pub(super) const AMOUNTS: Amounts = Amounts {
+    replicas: 3,
+    max_surge: Amount::Count(0),
+    max_unavailable: Amount::Count(1),
+};
+
+/// Three instances on the hosts of a fleet, one a host.
+pub(super) fn spec(fleet: &Fleet) -> Spec {
+    Spec {
+        service: "page".into(),
+        hosts: fleet.hosts.keys().cloned().collect(),
+        ports: vec![8081],
+        release_ports: BTreeMap::new(),
+        budget: Budget {
+            replicas: 3,
+            surge: 0,
+            unavailable: 1,
+        },
+        budget_back: None,
+        min_ready: Duration::ZERO,
+        progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
+        on_failure: OnFailure::RollBack,
+        thresholds: BTreeMap::new(),
+        waits: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
+        hours: Hours::default(),
+        chores: Vec::new(),
+        analyses: Vec::new(),
+        traffic: None,
+        keep: BTreeSet::from(["a".into(), "b".into()]),
+    }
+}
