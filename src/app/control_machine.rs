@@ -1,16 +1,18 @@
 //! The control machine: the environment of a real run of `ship`.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::after_rollout::{self, RunEnd};
 use super::discovery;
-use super::environment::{Environment, Files, FleetConnection, Operator, Reading, StoreAccess};
+use super::environment::{
+    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
+};
 use super::error::Error;
-use super::last_known_good::{Recalled, recalled};
+use super::last_known_good::{LastKnownGood, known_subject, last_known_good};
 use super::logging::{self, Recording};
 use super::notice::Notice;
 use super::release::{self, Release};
@@ -58,7 +60,12 @@ impl ControlMachine {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
             Err(wrong) => {
-                let Some(Recalled { project, as_of }) = recalled(&chosen.path, overrides) else {
+                let store = Sqlite::open_existing(&place_for(&chosen.path));
+                let good = store.ok().flatten().and_then(|store| {
+                    let read = |path: &Path| std::fs::read(path);
+                    last_known_good(&store, &chosen.path, overrides, read)
+                });
+                let Some(LastKnownGood { project, as_of }) = good else {
                     return Err(wrong.into());
                 };
                 if let Some(revision) = as_of {
@@ -92,6 +99,19 @@ impl Environment for ControlMachine {
             StoreAccess::Write => Sqlite::open_for(&files.place, passers(&files.project))?,
         };
         Ok(Box::new(store))
+    }
+
+    fn open_known(&self) -> Result<Option<Known>, Error> {
+        let chosen = discovery::inventory(self.inventory.clone())?;
+        let Some(store) = Sqlite::open_existing(&place_for(&chosen.path))? else {
+            return Ok(None);
+        };
+        let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
+        let known = known_subject(&store, &inventory);
+        Ok(known.map(|subject| Known {
+            subject,
+            store: Box::new(store),
+        }))
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

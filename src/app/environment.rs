@@ -20,7 +20,7 @@ use crate::core::policy::admission::refusal::ServerClash;
 use crate::engine::{Clock, Interrupts, Releases, World};
 use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
-use crate::store::{Holder, Place, RolloutId, Store};
+use crate::store::{Holder, Place, RolloutId, Store, Subject};
 
 /// What surrounds a verb.
 pub trait Environment: Send + Sync {
@@ -35,6 +35,13 @@ pub trait Environment: Send + Sync {
     /// # Errors
     /// If it cannot be opened, made, or trusted.
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error>;
+
+    /// Opens the state of an inventory that was deployed from here, to read it; its files may be
+    /// wrong by now. `None` where nothing was.
+    ///
+    /// # Errors
+    /// If there is no such inventory, or the state cannot be opened.
+    fn open_known(&self) -> Result<Option<Known>, Error>;
 
     /// The clock by which this process works.
     fn clock(&self) -> Arc<dyn Clock>;
@@ -106,6 +113,14 @@ pub struct Files {
     pub inventory: PathBuf,
     /// Where the state lies.
     pub place: Place,
+}
+
+/// The state of what was deployed.
+pub struct Known {
+    /// The fleet and the service.
+    pub subject: Subject,
+    /// The state.
+    pub store: Box<dyn Store>,
 }
 
 /// How the files are read.

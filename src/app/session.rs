@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::environment::{Environment, Files, FleetConnection, Operator, Reading, StoreAccess};
+use super::environment::{
+    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
+};
 use super::error::{Error, Refused};
 use super::notice::Notice;
 use super::patience::Patience;
@@ -212,9 +214,7 @@ impl Session {
 
     /// Who carries out a rollout now, if anybody alive does.
     pub(crate) fn holder(&self) -> Result<Option<Holder>, Error> {
-        Ok(self
-            .store
-            .holder(&self.subject, &self.operator().host, self.clock.wall())?)
+        holder(&*self.env, &*self.store, &self.subject)
     }
 
     /// Whether anybody alive carries out a rollout.
@@ -227,12 +227,7 @@ impl Session {
     /// # Errors
     /// If the state cannot be read.
     pub fn standing(&self) -> Result<Standing, Error> {
-        // The lease first: it is given back after the end was recorded.
-        let is_carried_out = self.is_carried_out()?;
-        let newest = self
-            .newest()?
-            .and_then(|(_, journal)| Account::of(&journal));
-        Ok(Standing::of(newest.as_ref(), is_carried_out))
+        standing(&*self.env, &*self.store, &self.subject)
     }
 
     /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else
@@ -267,16 +262,15 @@ impl Session {
     /// # Errors
     /// If the files or the state cannot be read.
     pub fn begun(env: &Arc<dyn Environment>) -> Result<Begun, Error> {
+        if let Some(Known { subject, store }) = env.open_known()? {
+            return Begun::read(&**env, &*store, &subject);
+        }
         let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
         let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
-        let newest = session.history.runs.last();
-        Ok(Begun {
-            start: newest.map(|run| run.start.clone()),
-            standing: session.standing()?,
-        })
+        Begun::read(&**env, &*session.store, &session.subject)
     }
 
     /// Every release of the history, and those that only the hosts know.
@@ -403,6 +397,13 @@ pub struct Begun {
 }
 
 impl Begun {
+    fn read(env: &dyn Environment, store: &dyn Store, subject: &Subject) -> Result<Self, Error> {
+        Ok(Self {
+            start: store.runs(subject)?.pop().map(|run| run.start),
+            standing: standing(env, store, subject)?,
+        })
+    }
+
     /// Its version; some version where there is none, as the files need not name one.
     pub fn version(&self) -> String {
         self.start
@@ -417,4 +418,27 @@ impl Begun {
             .filter(move |_| matters)
             .flat_map(|start| start.set.clone())
     }
+}
+
+/// How a service stands.
+fn standing(
+    env: &dyn Environment,
+    store: &dyn Store,
+    subject: &Subject,
+) -> Result<Standing, Error> {
+    // The lease first: it is given back after the end was recorded.
+    let is_carried_out = holder(env, store, subject)?.is_some();
+    let newest = store.newest_journal(subject)?;
+    let newest = newest.and_then(|(_, journal)| Account::of(&journal));
+    Ok(Standing::of(newest.as_ref(), is_carried_out))
+}
+
+/// Who carries out a rollout now, if anybody alive does.
+fn holder(
+    env: &dyn Environment,
+    store: &dyn Store,
+    subject: &Subject,
+) -> Result<Option<Holder>, Error> {
+    let here = env.operator().host;
+    Ok(store.holder(subject, &here, env.clock().wall())?)
 }

@@ -11,6 +11,7 @@ use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStar
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
+use ship::store::Rollouts as _;
 use ship::store::{Place, RolloutId, Sqlite, Subject};
 
 use crate::project::Project;

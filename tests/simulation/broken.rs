@@ -1,5 +1,11 @@
 //! Ships and worlds that are broken on purpose: the proof that the judge would see it.
 
+use std::time::Duration;
+
+use ship::core::spec::budget::Amount;
+
+use super::scene::Scene;
+
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
@@ -26,4 +32,25 @@ pub(crate) enum Broken {
     NoSoak,
     /// The planner wants one instance fewer.
     FewerReplicas,
+}
+
+impl Broken {
+    /// The scene as a broken planner takes it.
+    pub(crate) fn scene(self, scene: &Scene) -> Scene {
+        let mut scene = scene.clone();
+        match self {
+            Broken::LowerFloor => scene.max_unavailable = one_more(scene.max_unavailable),
+            Broken::HigherCeiling => scene.max_surge = one_more(scene.max_surge),
+            Broken::NoSoak => scene.min_ready = Duration::ZERO,
+            _ => {}
+        }
+        scene
+    }
+}
+
+fn one_more(amount: Amount) -> Amount {
+    match amount {
+        Amount::Count(count) => Amount::Count(count + 1),
+        Amount::Percent(percent) => Amount::Percent((percent + 50).min(100)),
+    }
 }

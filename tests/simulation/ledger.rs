@@ -2,17 +2,23 @@
 //! at any write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ship::core::ids::{Epoch, Revision};
-use ship::core::rollout::event::Entry;
+use ship::core::ids::{Epoch, ReleaseId, Revision};
+use ship::core::policy::history::Run;
+use ship::core::release::Definition;
+use ship::core::rollout::event::{Entry, Event, Then};
 use ship::core::rollout::failure::Outcome;
+use ship::core::rollout::task::Contracted;
+use ship::core::spec::budget::Budget;
 use ship::core::time::Time;
 use ship::engine::Clock;
 use ship::store::{
-    Holder, NewRevision, Request, RevisionRecord, RolloutId, Sqlite, Store, StoreError, Subject,
+    Freeze, Holder, Inventories, KnownInventory, Leases, Migrations, NewRevision, Request,
+    Requests, RevisionRecord, Revisions, RolloutId, RolloutRecord, Rollouts, Scale, Settings,
+    Store, StoreError, Subject,
 };
 
 use super::broken::Broken;
@@ -22,22 +28,6 @@ use super::sim::Sim;
 
 /// A heartbeat older than this means that its owner sleeps or is gone.
 const LEASE_EXPIRES: Duration = Duration::from_secs(30);
-
-/// A store with leases.
-pub(crate) trait Shelf: Store {
-    fn acquire_lease(&mut self, subject: &Subject, holder: Holder) -> Result<(), StoreError>;
-    fn release_lease(&mut self) -> Result<(), StoreError>;
-}
-
-impl Shelf for Sqlite {
-    fn acquire_lease(&mut self, subject: &Subject, holder: Holder) -> Result<(), StoreError> {
-        Sqlite::acquire_lease(self, subject, holder, None)
-    }
-
-    fn release_lease(&mut self) -> Result<(), StoreError> {
-        Sqlite::release_lease(self)
-    }
-}
 
 // ── in memory ────────────────────────────────────────────────────────────────────────────────────
 
@@ -50,6 +40,8 @@ pub(crate) struct Tables {
     revision: Revision,
     rollout: i64,
     lease: Option<Holder>,
+    scale: Option<Scale>,
+    inventory: Option<KnownInventory>,
 }
 
 #[derive(Debug)]
@@ -59,6 +51,17 @@ struct Rollout {
     ended: Option<(Time, Outcome)>,
     entries: Vec<Entry>,
     request: Option<Request>,
+}
+
+impl Rollout {
+    /// What was there before the scene has ended, and left no events.
+    fn has_begun(&self) -> bool {
+        !self.entries.is_empty() || self.ended.is_some()
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        self.ended.as_ref().map(|(_, outcome)| outcome.clone())
+    }
 }
 
 /// A store that behaves as `Sqlite` does, and is gone with its process.
@@ -80,54 +83,23 @@ impl Memory {
     }
 }
 
+/// Processes of the simulation are never found on a real machine: one of the same machine is gone.
+fn is_alive(present: &Holder, here: &str, now: Time) -> bool {
+    present.host != here && now.since(present.heartbeat) <= LEASE_EXPIRES
+}
+
 fn is_same(one: &Holder, other: &Holder) -> bool {
     (&one.host, one.pid, one.pid_started) == (&other.host, other.pid, other.pid_started)
 }
 
-impl Shelf for Memory {
-    fn acquire_lease(&mut self, _: &Subject, holder: Holder) -> Result<(), StoreError> {
-        self.with(|tables| {
-            // Processes of the simulation are never found on a real machine: one of the same
-            // machine is gone.
-            let is_alive = |present: &Holder| {
-                present.host != holder.host && holder.now.since(present.heartbeat) <= LEASE_EXPIRES
-            };
-            if let Some(present) = tables.lease.clone().filter(is_alive) {
-                return Err(StoreError::Held(Box::new(Holder {
-                    now: holder.now,
-                    ..present
-                })));
-            }
-            tables.lease = Some(Holder {
-                heartbeat: holder.now,
-                ..holder.clone()
-            });
-            Ok(())
-        })?;
-        self.held = Some(holder);
-        Ok(())
+impl Revisions for Memory {
+    fn history_id(&self) -> Result<String, StoreError> {
+        Ok("simulated".into())
     }
 
-    fn release_lease(&mut self) -> Result<(), StoreError> {
-        let Some(held) = self.held.take() else {
-            return Ok(());
-        };
-        self.with(|tables| {
-            tables.lease = tables
-                .lease
-                .take()
-                .filter(|present| !is_same(present, &held));
-        });
-        Ok(())
-    }
-}
-
-impl Store for Memory {
     fn revisions(&self, _: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
         self.with(|tables| {
-            // What was there before the scene has ended, and left no events.
-            let has_begun =
-                |rollout: &&Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
+            let has_begun = |rollout: &&Rollout| rollout.has_begun();
             let newest_of = |revision: Revision| {
                 tables
                     .rollouts
@@ -196,6 +168,32 @@ impl Store for Memory {
         })
     }
 
+    fn adopt(
+        &mut self,
+        _: &Subject,
+        _: &NewRevision,
+        _: bool,
+        _: u32,
+        _: Time,
+    ) -> Result<Revision, StoreError> {
+        unreachable!("one history deploys here")
+    }
+
+    fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
+        self.with(|tables| {
+            let revisions = tables.revisions.values();
+            Ok(revisions
+                .map(|(new, _)| (new.release.clone(), new.definition.clone()))
+                .collect())
+        })
+    }
+}
+
+impl Rollouts for Memory {
+    fn epoch(&self, _: &Subject) -> Result<Epoch, StoreError> {
+        self.with(|tables| Ok(tables.epoch))
+    }
+
     fn begin_rollout(
         &mut self,
         _: &Subject,
@@ -248,6 +246,98 @@ impl Store for Memory {
         })
     }
 
+    fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+        self.with(|tables| {
+            let newest = tables
+                .rollouts
+                .iter()
+                .rev()
+                .find(|(_, rollout)| rollout.has_begun());
+            Ok(newest.map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
+        })
+    }
+
+    fn rollouts(&self, _: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+        self.with(|tables| {
+            let begun = tables.rollouts.iter().filter(|(_, it)| it.has_begun());
+            Ok(begun
+                .map(|(id, rollout)| RolloutRecord {
+                    id: RolloutId(*id),
+                    revision: rollout.revision,
+                    began: rollout.began,
+                    outcome: rollout.outcome(),
+                })
+                .collect())
+        })
+    }
+
+    fn runs(&self, _: &Subject) -> Result<Vec<Run>, StoreError> {
+        self.with(|tables| {
+            let run = |rollout: &Rollout| match &rollout.entries.first()?.event {
+                Event::RolloutStarted(start) => Some(Run {
+                    start: start.clone(),
+                    outcome: rollout.outcome(),
+                }),
+                _ => None,
+            };
+            Ok(tables.rollouts.values().filter_map(run).collect())
+        })
+    }
+
+    fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
+        self.with(|tables| Ok(tables.rollouts.keys().copied().map(RolloutId).collect()))
+    }
+
+    fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
+        self.with(|tables| {
+            let found = tables.rollouts.get(&rollout.0);
+            Ok(found.map(|it| it.entries.clone()).unwrap_or_default())
+        })
+    }
+
+    fn journal_of(
+        &self,
+        _: &Subject,
+        revision: Revision,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.with(|tables| {
+            let mut begun = tables.rollouts.values().rev().filter(|it| it.has_begun());
+            let newest = begun.find(|rollout| rollout.revision == revision);
+            Ok(newest.map(|rollout| rollout.entries.clone()))
+        })
+    }
+
+    fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError> {
+        self.with(|tables| Ok(tables.rollouts.get(&rollout.0).and_then(Rollout::outcome)))
+    }
+}
+
+impl Leases for Memory {
+    fn acquire_lease(
+        &mut self,
+        _: &Subject,
+        holder: Holder,
+        _: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.with(|tables| {
+            let here = &holder.host;
+            let present = tables.lease.clone();
+            if let Some(present) = present.filter(|it| is_alive(it, here, holder.now)) {
+                return Err(StoreError::Held(Box::new(Holder {
+                    now: holder.now,
+                    ..present
+                })));
+            }
+            tables.lease = Some(Holder {
+                heartbeat: holder.now,
+                ..holder.clone()
+            });
+            Ok(())
+        })?;
+        self.held = Some(holder);
+        Ok(())
+    }
+
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
         let Some(held) = &self.held else {
             return Ok(());
@@ -267,6 +357,40 @@ impl Store for Memory {
         })
     }
 
+    fn release_lease(&mut self) -> Result<(), StoreError> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        self.with(|tables| {
+            tables.lease = tables
+                .lease
+                .take()
+                .filter(|present| !is_same(present, &held));
+        });
+        Ok(())
+    }
+
+    fn break_lease(&mut self, _: &Subject, _: Epoch) -> Result<Epoch, StoreError> {
+        unreachable!("nobody unlocks here")
+    }
+
+    fn lease(&self, _: &Subject, _: Time) -> Result<Option<Holder>, StoreError> {
+        self.with(|tables| Ok(tables.lease.clone()))
+    }
+
+    fn holder(&self, _: &Subject, here: &str, now: Time) -> Result<Option<Holder>, StoreError> {
+        self.with(|tables| {
+            let lease = tables.lease.clone();
+            Ok(lease.filter(|present| is_alive(present, here, now)))
+        })
+    }
+
+    fn lease_token(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Requests for Memory {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         self.with(|tables| match tables.rollouts.get_mut(&rollout.0) {
             Some(rollout) => {
@@ -285,18 +409,58 @@ impl Store for Memory {
                 .and_then(|rollout| rollout.request.clone()))
         })
     }
+}
 
-    fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        self.with(|tables| {
-            let has_begun =
-                |rollout: &Rollout| !rollout.entries.is_empty() || rollout.ended.is_some();
-            let newest = tables
-                .rollouts
-                .iter()
-                .rev()
-                .find(|(_, rollout)| has_begun(rollout));
-            Ok(newest.map(|(id, rollout)| (RolloutId(*id), rollout.entries.clone())))
-        })
+impl Settings for Memory {
+    fn scale(&self, _: &Subject) -> Result<Option<Scale>, StoreError> {
+        self.with(|tables| Ok(tables.scale))
+    }
+
+    fn set_scale(&mut self, _: &Subject, scale: Scale, _: &str) -> Result<(), StoreError> {
+        self.with(|tables| tables.scale = Some(scale));
+        Ok(())
+    }
+
+    fn forget_scale(&mut self, _: &Subject) -> Result<(), StoreError> {
+        self.with(|tables| tables.scale = None);
+        Ok(())
+    }
+
+    fn freeze(&self, _: &Subject) -> Result<Option<Freeze>, StoreError> {
+        Ok(None)
+    }
+
+    fn set_freeze(&mut self, _: &Subject, _: &Freeze) -> Result<(), StoreError> {
+        unreachable!("nobody freezes here")
+    }
+
+    fn end_freeze(&mut self, _: &Subject) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+impl Migrations for Memory {
+    fn migrations_made(&self, _: &Subject) -> Result<BTreeSet<String>, StoreError> {
+        Ok(BTreeSet::new())
+    }
+
+    fn contracted(&self, _: &Subject) -> Result<Vec<Contracted>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Inventories for Memory {
+    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+        let known = KnownInventory {
+            subject: subject.clone(),
+            inventory: inventory.to_owned(),
+        };
+        self.with(|tables| tables.inventory = Some(known));
+        Ok(())
+    }
+
+    fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
+        self.with(|tables| Ok(tables.inventory.iter().cloned().collect()))
     }
 }
 
@@ -317,11 +481,13 @@ fn database(code: i32, text: &str) -> StoreError {
 
 /// The store in the hands of one process. The judge sees what has become durable.
 pub(crate) struct Ledger {
-    pub(crate) shelf: Box<dyn Shelf>,
+    pub(crate) shelf: Box<dyn Store>,
     pub(crate) sim: Arc<Sim>,
     pub(crate) process: Arc<Process>,
     /// What a broken store has not written yet.
     pub(crate) late: Vec<Entry>,
+    /// How many instances its rollout goes back to, if that is another number.
+    pub(crate) fallback_replicas: Option<u32>,
 }
 
 impl Ledger {
@@ -329,7 +495,7 @@ impl Ledger {
     /// durable.
     fn write<T>(
         &mut self,
-        act: impl FnOnce(&mut dyn Shelf) -> Result<T, StoreError>,
+        act: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
         seen: impl FnOnce(&mut Judge, &T),
     ) -> Result<T, StoreError> {
         let trap = self.process.next_write();
@@ -350,33 +516,22 @@ impl Ledger {
         Ok(done)
     }
 
-    /// Takes the lease.
-    pub(crate) fn acquire_lease(&mut self, subject: &Subject, run: &str) -> Result<(), StoreError> {
-        let (now, number) = (self.sim.now(), self.process.number);
-        let holder = Holder {
-            owner: "anna".into(),
-            host: self.process.machine.clone(),
-            pid: u32::MAX,
-            pid_started: u64::from(number),
-            run: run.to_owned(),
-            since: now,
-            heartbeat: now,
-            now,
-            token: String::new(),
-        };
-        let is_free_for_all = self.sim.broken == Broken::NoLease;
-        self.write(
-            |shelf| match shelf.acquire_lease(subject, holder) {
-                Err(StoreError::Held(_)) if is_free_for_all => Ok(()),
-                taken => taken,
-            },
-            |judge, ()| judge.leased(number, now),
-        )
-    }
-
-    /// Gives it back.
-    pub(crate) fn release_lease(&mut self) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.release_lease(), |_, ()| ())
+    /// What the rollout may spend from an event on.
+    fn budget_from(&mut self, event: &Event) -> Option<Budget> {
+        let scene = &self.sim.scene;
+        match event {
+            Event::RolloutStarted(start) => {
+                self.fallback_replicas = start.fallback_replicas;
+                let missing = u32::from(self.sim.broken == Broken::FewerReplicas);
+                scene.budget(start.replicas + missing)
+            }
+            Event::RolloutFailed {
+                then: Then::RollBack,
+                ..
+            }
+            | Event::Aborted { .. } => Some(scene.budget_back(self.fallback_replicas?)),
+            _ => None,
+        }
     }
 
     fn met(&self, what: &'static str) {
@@ -386,7 +541,20 @@ impl Ledger {
     }
 }
 
-impl Store for Ledger {
+impl Drop for Ledger {
+    /// As the real store does, unless its process was killed.
+    fn drop(&mut self) {
+        if !self.process.is_killed() {
+            drop(self.shelf.release_lease());
+        }
+    }
+}
+
+impl Revisions for Ledger {
+    fn history_id(&self) -> Result<String, StoreError> {
+        self.shelf.history_id()
+    }
+
     fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
         self.shelf.revisions(subject)
     }
@@ -399,12 +567,33 @@ impl Store for Ledger {
         self.write(|shelf| shelf.add_revision(subject, new), |_, _| ())
     }
 
+    fn adopt(
+        &mut self,
+        subject: &Subject,
+        new: &NewRevision,
+        proven: bool,
+        replicas: u32,
+        at: Time,
+    ) -> Result<Revision, StoreError> {
+        self.shelf.adopt(subject, new, proven, replicas, at)
+    }
+
     fn retain_revisions(
         &mut self,
         subject: &Subject,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
         self.write(|shelf| shelf.retain_revisions(subject, kept), |_, ()| ())
+    }
+
+    fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
+        self.shelf.definitions()
+    }
+}
+
+impl Rollouts for Ledger {
+    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
+        self.shelf.epoch(subject)
     }
 
     fn begin_rollout(
@@ -430,9 +619,20 @@ impl Store for Ledger {
             entries.to_vec()
         };
         let (number, now) = (self.process.number, self.sim.now());
+        let budgets: Vec<_> = entries
+            .iter()
+            .map(|entry| self.budget_from(&entry.event))
+            .collect();
         self.write(
             |shelf| shelf.append(rollout, &entries),
-            |judge, ()| judge.recorded(number, rollout.0, &entries, now),
+            |judge, ()| {
+                for (entry, budget) in entries.iter().zip(budgets) {
+                    if let Some(budget) = budget {
+                        judge.allow(number, budget);
+                    }
+                    judge.recorded(number, rollout.0, std::slice::from_ref(entry), now);
+                }
+            },
         )
     }
 
@@ -450,6 +650,60 @@ impl Store for Ledger {
         )
     }
 
+    fn newest_journal(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+        self.shelf.newest_journal(subject)
+    }
+
+    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+        self.shelf.rollouts(subject)
+    }
+
+    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
+        self.shelf.runs(subject)
+    }
+
+    fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
+        self.shelf.rollout_ids()
+    }
+
+    fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
+        self.shelf.journal(rollout)
+    }
+
+    fn journal_of(
+        &self,
+        subject: &Subject,
+        revision: Revision,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.shelf.journal_of(subject, revision)
+    }
+
+    fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError> {
+        self.shelf.outcome(rollout)
+    }
+}
+
+impl Leases for Ledger {
+    fn acquire_lease(
+        &mut self,
+        subject: &Subject,
+        holder: Holder,
+        token: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (now, number) = (self.sim.now(), self.process.number);
+        let is_free_for_all = self.sim.broken == Broken::NoLease;
+        self.write(
+            |shelf| match shelf.acquire_lease(subject, holder, token) {
+                Err(StoreError::Held(_)) if is_free_for_all => Ok(()),
+                taken => taken,
+            },
+            |judge, ()| judge.leased(number, now),
+        )
+    }
+
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
         let number = self.process.number;
         self.write(
@@ -458,6 +712,33 @@ impl Store for Ledger {
         )
     }
 
+    fn release_lease(&mut self) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.release_lease(), |_, ()| ())
+    }
+
+    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+        self.shelf.break_lease(subject, seen)
+    }
+
+    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
+        self.shelf.lease(subject, now)
+    }
+
+    fn holder(
+        &self,
+        subject: &Subject,
+        here: &str,
+        now: Time,
+    ) -> Result<Option<Holder>, StoreError> {
+        self.shelf.holder(subject, here, now)
+    }
+
+    fn lease_token(&self) -> Option<&str> {
+        self.shelf.lease_token()
+    }
+}
+
+impl Requests for Ledger {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         self.shelf.ask(rollout, request)
     }
@@ -465,11 +746,50 @@ impl Store for Ledger {
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
         self.shelf.request(rollout)
     }
+}
 
-    fn newest_journal(
-        &self,
-        subject: &Subject,
-    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        self.shelf.newest_journal(subject)
+impl Settings for Ledger {
+    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
+        self.shelf.scale(subject)
+    }
+
+    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.set_scale(subject, scale, who), |_, ()| ())
+    }
+
+    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.forget_scale(subject), |_, ()| ())
+    }
+
+    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError> {
+        self.shelf.freeze(subject)
+    }
+
+    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+        self.shelf.set_freeze(subject, freeze)
+    }
+
+    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError> {
+        self.shelf.end_freeze(subject)
+    }
+}
+
+impl Migrations for Ledger {
+    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
+        self.shelf.migrations_made(subject)
+    }
+
+    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
+        self.shelf.contracted(subject)
+    }
+}
+
+impl Inventories for Ledger {
+    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.remember(subject, inventory), |_, ()| ())
+    }
+
+    fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
+        self.shelf.inventories()
     }
 }

@@ -10,8 +10,8 @@
 //! --nocapture` tells it again. `SHIP_LONG=1` runs many more seeds.
 
 mod broken;
-mod call;
 mod dice;
+mod invocation;
 mod judge;
 mod ledger;
 mod life;

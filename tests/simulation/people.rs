@@ -9,13 +9,13 @@ use ship::core::policy::service_state::Standing;
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::OnFailure;
-use ship::store::{NewRevision, Place, Request, Sqlite, Wish};
+use ship::store::{NewRevision, Place, Request, Sqlite, Store, Wish};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::call::{self, Exit};
-use super::ledger::{Ledger, Memory, Shelf, Tables};
+use super::invocation::{self, Exit, Simulated};
+use super::ledger::{Memory, Tables};
 use super::process::{Killed, Process, Trap};
 use super::scene::{Call, Quality, release_id, subject};
 use super::sim::Sim;
@@ -29,6 +29,7 @@ const MOST_TRIES: u32 = 5;
 const HERE: &str = "here";
 
 /// Where the state is kept.
+#[derive(Clone)]
 pub(crate) enum Disk {
     Memory(Arc<Mutex<Tables>>),
     Sqlite(Place),
@@ -58,7 +59,7 @@ struct Launched {
 }
 
 impl Disk {
-    fn open(&self) -> Box<dyn Shelf> {
+    pub(crate) fn open(&self) -> Box<dyn Store> {
         match self {
             Disk::Memory(tables) => Box::new(Memory::open(tables)),
             Disk::Sqlite(place) => {
@@ -143,7 +144,7 @@ impl People {
                 | Exit::RollbackFailed => return,
                 Exit::Locked | Exit::Unreachable => next,
                 Exit::Paused => self.pick(&[Call::Resume, Call::Resume, Call::Abort]),
-                Exit::Refused if call::standing(&*self.disk.open()) == Standing::Paused => {
+                Exit::Refused if invocation::standing(&*self.disk.open()) == Standing::Paused => {
                     Call::Resume
                 }
                 Exit::Refused => call,
@@ -324,16 +325,15 @@ impl People {
         if let Some(trap) = trap {
             process.set_trap(trap);
         }
-        let ledger = Ledger {
-            shelf: self.disk.open(),
+        let env = Simulated {
             sim: Arc::clone(&self.sim),
             process: Arc::clone(&process),
-            late: Vec::new(),
+            disk: self.disk.clone(),
+            interrupts: Mutex::new(Some(interrupts)),
         };
         let runs = Arc::clone(&process);
-        let end = tokio::task::spawn_local(async move {
-            runs.run(call::call(ledger, interrupts, call)).await
-        });
+        let end =
+            tokio::task::spawn_local(async move { runs.run(invocation::invoke(env, call)).await });
         process.set_abort(end.abort_handle());
         Launched { process, end }
     }
@@ -373,7 +373,7 @@ impl People {
     /// Whatever has happened: in a calm world the last call is carried out or comes back, and a
     /// good release helps.
     async fn settle(&self, last: Call) {
-        if call::standing(&*self.disk.open()) == Standing::Paused {
+        if invocation::standing(&*self.disk.open()) == Standing::Paused {
             self.count("a paused rollout goes on in a calm world");
             self.call_in_peace(Call::Resume).await;
         }
@@ -396,7 +396,7 @@ impl People {
             (Exit::Done | Exit::NothingToDo, _) => {}
             (Exit::RolledBack, Some(back)) if !quality.is_good() => {
                 if self.sim.scene.quality(back).is_good() {
-                    self.must_run(back, replicas);
+                    self.must_run(back, self.replicas_back(replicas));
                 }
             }
             (Exit::Held | Exit::RollbackFailed, Some(back))
@@ -441,6 +441,14 @@ impl People {
             .rev()
             .find(|record| record.proven && record.release != from);
         proven.map(|record| record.release)
+    }
+
+    /// How many instances the newest rollout went back to, if it was asked for so many.
+    fn replicas_back(&self, asked_for: u32) -> u32 {
+        let runs = self.disk.open().runs(&subject());
+        let runs = runs.expect("nothing fails any more");
+        let newest = runs.last().and_then(|run| run.start.fallback_replicas);
+        newest.unwrap_or(asked_for)
     }
 
     async fn call_in_peace(&self, call: Call) -> Exit {

@@ -29,6 +29,7 @@ pub(crate) struct Process {
 #[derive(Default)]
 struct Inner {
     is_stopped: bool,
+    is_killed: bool,
     waiting: Vec<Waker>,
     writes: u32,
     sent: u32,
@@ -172,9 +173,15 @@ impl Process {
 
     /// SIGKILL.
     pub(crate) fn kill(&self) {
+        self.with(|inner| inner.is_killed = true);
         if let Some(abort) = self.with(|inner| inner.abort.take()) {
             abort.abort();
         }
+    }
+
+    /// Whether it was killed: it does nothing more, not even tidy up.
+    pub(crate) fn is_killed(&self) -> bool {
+        std::thread::panicking() || self.with(|inner| inner.is_killed)
     }
 
     /// The process ends here, between two instructions.

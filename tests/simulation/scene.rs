@@ -2,10 +2,11 @@
 //! hostile the world is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use ship::config::{self, Overrides};
 use ship::core::ids::{HostId, Port, ReleaseId};
-use ship::core::policy::service_state::Ask;
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure};
@@ -15,6 +16,8 @@ use super::dice::Dice;
 
 pub(crate) const SERVICE: &str = "page";
 pub(crate) const FLEET: &str = "simulated";
+/// Revisions kept besides the current one.
+const HISTORY_LIMIT: usize = 3;
 
 /// A fleet, its releases, its people and its enemies.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ impl Scene {
                 .calls
                 .iter()
                 .filter_map(|call| call.replicas())
-                .all(|replicas| scene.budget(replicas).is_some())
+                .all(|replicas| scene.budget(replicas).is_some() && scene.is_valid(replicas))
             {
                 return scene;
             }
@@ -211,14 +214,92 @@ impl Scene {
         calls
     }
 
+    /// The text of the inventory or of the playbook.
+    pub(crate) fn file(&self, path: &Path) -> String {
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("inventory.toml") => self.inventory(),
+            _ => self.playbook(),
+        }
+    }
+
+    fn inventory(&self) -> String {
+        let head = format!("playbook = \"playbook.toml\"\n[fleet]\nname = \"{FLEET}\"\n");
+        let hosts = self.hosts.iter().enumerate().map(|(number, host)| {
+            format!(
+                "[[hosts]]\nname = \"{host}\"\naddress = \"192.0.2.{}\"\n",
+                number + 1
+            )
+        });
+        hosts.fold(head, |text, host| text + &host)
+    }
+
+    fn playbook(&self) -> String {
+        let Self {
+            ports,
+            readiness,
+            driver,
+            ..
+        } = self;
+        let amount = |amount: Amount| match amount {
+            Amount::Count(count) => count.to_string(),
+            Amount::Percent(percent) => format!("\"{percent}%\""),
+        };
+        let on_failure = match self.on_failure {
+            OnFailure::RollBack => "rollback",
+            OnFailure::Hold => "hold",
+        };
+        let driver = match driver {
+            Driver::Process => "process",
+            Driver::Systemd => "systemd",
+        };
+        format!(
+            "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
+             {ports:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n[artifact]\nsource = \
+             \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
+             \"1s\"\nsuccesses = {}\nfailures = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
+             max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
+             \"{}s\"\nmax_failures = {}\non_failure = \"{on_failure}\"\nhistory_limit = \
+             {HISTORY_LIMIT}\n",
+            readiness.interval.as_secs(),
+            readiness.successes,
+            readiness.failures,
+            readiness.initial_delay.as_secs(),
+            amount(self.max_surge),
+            amount(self.max_unavailable),
+            self.min_ready.as_secs(),
+            self.progress_deadline.as_secs(),
+            self.max_failures,
+        )
+    }
+
+    /// Whether the files are right for so many instances.
+    fn is_valid(&self, replicas: u32) -> bool {
+        let overrides = Overrides {
+            version: None,
+            set: vec![format!("rollout.replicas={replicas}")],
+        };
+        let read = |path: &Path| Ok(self.file(path).into_bytes());
+        config::load_with(Path::new("inventory.toml"), &overrides, read).is_ok()
+    }
+
     /// What a rollout may spend; `None` where no rollout of so many replicas is possible.
     pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
-        let amounts = Amounts {
+        let amounts = self.amounts(replicas);
+        amounts.resolve(self.hosts.len(), self.ports.len()).ok()
+    }
+
+    /// What a rollout may spend on its way back.
+    pub(crate) fn budget_back(&self, replicas: u32) -> Budget {
+        let amounts = self.amounts(replicas);
+        amounts.resolve_back(self.hosts.len(), self.ports.len())
+    }
+
+    fn amounts(&self, replicas: u32) -> Amounts {
+        Amounts {
             replicas,
             max_surge: self.max_surge,
             max_unavailable: self.max_unavailable,
-        };
-        amounts.resolve(self.hosts.len(), self.ports.len()).ok()
+        }
     }
 
     /// A release's whole definition.
@@ -263,18 +344,6 @@ impl Call {
             | Call::Restart { replicas }
             | Call::Scale { replicas } => Some(replicas),
             Call::Resume | Call::Abort => None,
-        }
-    }
-
-    /// What is to be permitted.
-    pub(crate) fn ask(self) -> Ask {
-        match self {
-            Call::Deploy { .. } => Ask::Deploy,
-            Call::Rollback { .. } => Ask::Rollback,
-            Call::Restart { .. } => Ask::Restart,
-            Call::Scale { .. } => Ask::Scale,
-            Call::Resume => Ask::Resume,
-            Call::Abort => Ask::Abort,
         }
     }
 }

@@ -10,6 +10,7 @@ use ship::core::fleet::health::Verdict;
 use ship::core::fleet::traffic::View;
 use ship::core::fleet::{Instance, Observation};
 use ship::core::ids::{HostId, Slot};
+use ship::core::rollout::action::Action;
 use ship::core::rollout::task;
 use ship::engine::{Attempted, Clock, Order, Performed, Task, Unusable, World};
 use tokio::sync::oneshot;
@@ -141,6 +142,12 @@ impl Hands {
 
     async fn give(&self, order: Order) -> Performed {
         let host = order.action.host().clone();
+        if self.sim.broken == Broken::SeemsClaimed && matches!(order.action, Action::Claim { .. }) {
+            return match self.observe(&host).await {
+                Ok(observation) => Performed::Done(observation),
+                Err(Unusable { why }) => Performed::Unknown { why },
+            };
+        }
         self.process.runs().await;
         let waylaid = self.process.next_order(&host);
         let (is_reachable, mut trip) = {

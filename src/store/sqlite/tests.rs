@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
+use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
 use crate::core::rollout::event::Entry;
+use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
-use crate::store::contract::{
-    Leases as _, Requests as _, Revisions as _, Rollouts as _,
-};
-use crate::store::records::{NewRevision, Request};
-use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
-use crate::core::rollout::event::Event;
+use crate::store::contract::{Requests as _, Revisions as _};
 use crate::store::records::Wish;
+use crate::store::records::{NewRevision, Request};
 
 fn subject() -> Subject {
     Subject {

@@ -1,0 +1,352 @@
+//! One run of `ship`: the very verbs that ship, in an environment that is simulated.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use futures::future::{BoxFuture, FutureExt as _, LocalBoxFuture};
+use ship::app::after_rollout::RunEnd;
+use ship::app::conclusion::Conclusion;
+use ship::app::environment::{
+    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
+};
+use ship::app::error::Error;
+use ship::app::exit::Exit as Code;
+use ship::app::last_known_good::{known_subject, last_known_good};
+use ship::app::notice::Notice;
+use ship::app::release::Release;
+use ship::app::session::Session;
+use ship::app::verbs::abort::{AbortRequest, abort};
+use ship::app::verbs::deploy::{DeployRequest, deploy};
+use ship::app::verbs::restart::{RestartRequest, restart};
+use ship::app::verbs::resume::{ResumeRequest, resume};
+use ship::app::verbs::rollback::{RollbackRequest, rollback};
+use ship::app::verbs::scale::{ScaleRequest, scale};
+use ship::config::{self, Overrides};
+use ship::core::fleet::Fleet;
+use ship::core::ids::{HostId, Port};
+use ship::core::journal::rollout_summary::Account;
+use ship::core::journal::status::Status;
+use ship::core::policy::admission::refusal::ServerClash;
+use ship::core::policy::service_state::Standing;
+use ship::core::rollout::event::{Entry, Event};
+use ship::core::time::Time;
+use ship::engine::{Clock, Interrupts, Releases};
+use ship::report::{Reporter, Setup};
+use ship::script::KeptRelease;
+use ship::store::{Holder, Place, RolloutId, Store};
+
+use super::broken::Broken;
+use super::ledger::Ledger;
+use super::people::Disk;
+use super::process::Process;
+use super::scene::{Call, release_id, subject};
+use super::sim::Sim;
+use super::world::Hands;
+
+/// Where the inventory lies.
+const INVENTORY: &str = "/simulated/inventory.toml";
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    NothingToDo,
+    RolledBack,
+    Held,
+    RollbackFailed,
+    Locked,
+    Refused,
+    Unreachable,
+    Paused,
+    Interrupted,
+    Internal,
+    /// It has none: it was killed.
+    Killed,
+}
+
+impl From<&Conclusion> for Exit {
+    fn from(conclusion: &Conclusion) -> Self {
+        match conclusion {
+            Conclusion::NothingToDo { .. } | Conclusion::AlreadyThere(_) => Exit::NothingToDo,
+            conclusion => conclusion.exit().into(),
+        }
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NotNow(_) => Exit::Refused,
+            error => error.exit().into(),
+        }
+    }
+}
+
+impl From<Code> for Exit {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Done => Exit::Done,
+            Code::Internal => Exit::Internal,
+            Code::Refused => Exit::Refused,
+            Code::RolledBack => Exit::RolledBack,
+            Code::Held => Exit::Held,
+            Code::RollbackFailed => Exit::RollbackFailed,
+            Code::Locked => Exit::Locked,
+            Code::Unreachable => Exit::Unreachable,
+            Code::Paused => Exit::Paused,
+            Code::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+/// Runs `ship` with what a person asks for.
+pub(crate) async fn invoke(env: Simulated, call: Call) -> Exit {
+    let (sim, number) = (Arc::clone(&env.sim), env.process.number);
+    let broken = sim.broken;
+    let env: Arc<dyn Environment> = Arc::new(env);
+    let concluded = run(&env, call, broken).await;
+    let told = match &concluded {
+        Ok(conclusion) => format!("{conclusion:?}"),
+        Err(error) => error.to_string(),
+    };
+    sim.lock().tell(format_args!("ship{number}"), told);
+    match &concluded {
+        Ok(conclusion) => conclusion.into(),
+        Err(error) => error.into(),
+    }
+}
+
+async fn run(env: &Arc<dyn Environment>, call: Call, broken: Broken) -> Result<Conclusion, Error> {
+    let missing = u32::from(broken == Broken::FewerReplicas);
+    let number = |replicas: u32| {
+        let replicas = replicas.saturating_sub(missing);
+        vec![format!("rollout.replicas={replicas}")]
+    };
+    match call {
+        Call::Deploy { release, replicas } => {
+            let overrides = Overrides {
+                version: Some(format!("0.{release}")),
+                set: number(replicas),
+            };
+            let request = DeployRequest {
+                overrides,
+                ..DeployRequest::default()
+            };
+            deploy(env, request).await
+        }
+        Call::Rollback { replicas } => {
+            let request = RollbackRequest {
+                set: number(replicas),
+                ..RollbackRequest::default()
+            };
+            rollback(env, request).await
+        }
+        Call::Restart { replicas } => {
+            let request = RestartRequest {
+                set: number(replicas),
+                ..RestartRequest::default()
+            };
+            restart(env, request).await
+        }
+        Call::Scale { replicas } => {
+            let set = Vec::new();
+            scale(env, ScaleRequest { replicas, set }).await
+        }
+        Call::Resume => resume(env, ResumeRequest::default()).await,
+        Call::Abort => abort(env, AbortRequest::default()).await,
+    }
+}
+
+/// How the service stands when nobody is at work.
+pub(crate) fn standing(store: &dyn Store) -> Standing {
+    let journal = store.newest_journal(&subject()).ok().flatten();
+    let account = journal.and_then(|(_, journal)| Account::of(&journal));
+    Standing::of(account.as_ref(), false)
+}
+
+/// What surrounds one simulated process.
+pub(crate) struct Simulated {
+    pub(crate) sim: Arc<Sim>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) disk: Disk,
+    pub(crate) interrupts: Mutex<Option<Interrupts>>,
+}
+
+impl Environment for Simulated {
+    fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
+        let inventory = PathBuf::from(INVENTORY);
+        let scene = self.sim.broken.scene(&self.sim.scene);
+        let read = |path: &Path| Ok(scene.file(path).into_bytes());
+        let project = match (config::load_with(&inventory, overrides, read), reading) {
+            (Err(wrong), Reading::LastKnownGood) => {
+                let store = self.disk.open();
+                match last_known_good(&*store, &inventory, overrides, read) {
+                    Some(good) => good.project,
+                    None => return Err(wrong.into()),
+                }
+            }
+            (read, _) => read?,
+        };
+        Ok(Files {
+            project,
+            inventory,
+            place: Place {
+                dir: PathBuf::from("/simulated/.ship"),
+            },
+        })
+    }
+
+    fn open_store(&self, _: &Files, _: StoreAccess) -> Result<Box<dyn Store>, Error> {
+        Ok(Box::new(Ledger {
+            shelf: self.disk.open(),
+            sim: Arc::clone(&self.sim),
+            process: Arc::clone(&self.process),
+            late: Vec::new(),
+            fallback_replicas: None,
+        }))
+    }
+
+    fn open_known(&self) -> Result<Option<Known>, Error> {
+        let store = self.disk.open();
+        let known = known_subject(&*store, Path::new(INVENTORY));
+        Ok(known.map(|subject| Known { subject, store }))
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.sim) as Arc<dyn Clock>
+    }
+
+    fn operator(&self) -> Operator {
+        Operator {
+            user: "anna".into(),
+            host: self.process.machine.clone(),
+        }
+    }
+
+    fn lease_holder(&self, run: &str) -> Holder {
+        let now = self.sim.now();
+        Holder {
+            owner: "anna".into(),
+            host: self.process.machine.clone(),
+            pid: u32::MAX,
+            pid_started: u64::from(self.process.number),
+            run: run.to_owned(),
+            since: now,
+            heartbeat: now,
+            now,
+            token: String::new(),
+        }
+    }
+
+    fn connect(&self, _: &Session, _: Releases, _: &[Port]) -> Arc<dyn FleetConnection> {
+        Arc::new(Hands {
+            sim: Arc::clone(&self.sim),
+            process: Arc::clone(&self.process),
+        })
+    }
+
+    fn prepare_release<'a>(
+        &'a self,
+        session: &'a Session,
+    ) -> LocalBoxFuture<'a, Result<Release, Error>> {
+        let version = &session.project.playbook.version;
+        let release = version
+            .strip_prefix("0.")
+            .and_then(|number| number.parse().ok())
+            .expect("only releases of the scene are deployed");
+        let prepared = Release {
+            id: release_id(release),
+            definition: self.sim.scene.definition(release),
+            secrets: None,
+            unpacked_bytes: 0,
+            pulled_from: None,
+        };
+        async { Ok(prepared) }.boxed_local()
+    }
+
+    fn listen(&self) -> Result<Interrupts, Error> {
+        let interrupts = self
+            .interrupts
+            .lock()
+            .expect("nobody panics with it")
+            .take();
+        Ok(interrupts.expect("a run listens once"))
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let mut state = self.sim.lock();
+        state.tell(format_args!("ship{}", self.process.number), notice);
+    }
+
+    fn reporter(&self, id: RolloutId, _: Setup) -> Box<dyn Reporter> {
+        Box::new(Watcher {
+            sim: Arc::clone(&self.sim),
+            number: self.process.number,
+            id,
+        })
+    }
+
+    fn open_log(&self, _: &Place, _: RolloutId) -> Box<dyn Any + Send> {
+        Box::new(())
+    }
+
+    fn publish<'a>(&'a self, _: &'a Session, _: RunEnd) -> LocalBoxFuture<'a, ()> {
+        async {}.boxed_local()
+    }
+
+    fn remove_unused(&self, _: &Session) {}
+}
+
+impl FleetConnection for Hands {
+    fn know(&mut self, _: Releases) {}
+
+    fn kept_releases<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
+        async { Vec::new() }.boxed()
+    }
+
+    fn server_clash(&self, _: &[Port], _: &Fleet) -> Option<ServerClash> {
+        None
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+}
+
+/// The person at the terminal.
+struct Watcher {
+    sim: Arc<Sim>,
+    number: u32,
+    id: RolloutId,
+}
+
+impl Reporter for Watcher {
+    fn event(&mut self, entry: &Entry, status: &Status) {
+        let mut state = self.sim.lock();
+        state.met(&entry.event);
+        state.tell(format_args!("ship{}", self.number), Line(&entry.event));
+        let now = state.now;
+        state.judge.shown(self.number, self.id.0, status, now);
+    }
+
+    fn tick(&mut self, status: &Status, now: Time) {
+        self.sim
+            .lock()
+            .judge
+            .shown(self.number, self.id.0, status, now);
+    }
+}
+
+/// What all digests of the scene have in common.
+const DIGEST_TAIL: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// An event on one line.
+struct Line<'a>(&'a Event);
+
+impl std::fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = serde_json::to_string(self.0).map_err(|_| std::fmt::Error)?;
+        f.write_str(&line.replace(DIGEST_TAIL, ""))
+    }
+}
