@@ -46,6 +46,9 @@ pub enum RunEnd {
 
 /// Leaves the page of a rollout, the monitor's file and the messages that are configured.
 pub async fn publish(session: &Session, end: RunEnd) {
+    if !session.env.publishes() {
+        return;
+    }
     let past = match &end {
         RunEnd::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
             Ok(past) => Some(past),

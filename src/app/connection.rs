@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::environment::FleetConnection;
+use super::control_machine;
+use super::environment::{FleetConnection, FleetLayout};
 use super::release::Release;
 use super::session::Session;
 use crate::config::{self, Transport};
@@ -29,18 +30,18 @@ impl Session {
     ) -> Arc<dyn FleetConnection> {
         let ports = self.ports(&definitions);
         let releases = self.releases(definitions, release);
-        self.env.connect(self, releases, &ports)
+        self.env.connect(self.layout(&ports), releases)
     }
 
     /// The hosts of this history's releases, over SSH or on this machine.
     pub fn fleet_hosts(&self) -> Hosts {
         let definitions = self.definitions();
         let ports = self.ports(&definitions);
-        self.hosts_of(self.releases(definitions, None), &ports)
+        control_machine::hosts(self.layout(&ports), self.releases(definitions, None))
     }
 
-    /// The hosts over SSH or on this machine; connects to none yet.
-    pub(super) fn hosts_of(&self, releases: Releases, ports: &[Port]) -> Hosts {
+    /// The machines of the fleet, with these ports for instances.
+    fn layout(&self, ports: &[Port]) -> FleetLayout {
         let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| HostSite {
             ports: ports.to_owned(),
@@ -66,14 +67,12 @@ impl Session {
                 driver,
                 ports,
             });
-        Hosts::new(
+        FleetLayout {
             sites,
-            releases,
-            self.owner(),
-            Arc::clone(&self.clock),
+            owner: self.owner(),
             balancing,
-            self.control(),
-        )
+            control: self.control(),
+        }
     }
 
     /// Tells the hosts' connections what is known of the releases by now.

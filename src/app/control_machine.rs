@@ -4,23 +4,20 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::future::{BoxFuture, FutureExt as _};
 
-use super::after_rollout::{self, RunEnd};
 use super::discovery;
 use super::environment::{
-    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
+    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
 };
 use super::error::Error;
 use super::last_known_good::{LastKnownGood, known_subject, last_known_good};
 use super::logging::{self, Recording};
 use super::notice::Notice;
 use super::release::{self, Release};
-use super::session::Session;
 use crate::config::{self, Overrides, Project, Transport};
-use crate::core::ids::Port;
 use crate::core::release::Driver;
-use crate::engine::{Clock, Interrupts, Releases, SteadyClock};
+use crate::engine::{Clock, Hosts, Interrupts, Releases, SteadyClock};
 use crate::report::record::Recorded;
 use crate::report::{Reporter, Setup};
 use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
@@ -140,20 +137,16 @@ impl Environment for ControlMachine {
         Holder::this_process(&user, &host, run, SteadyClock.wall())
     }
 
-    fn connect(
-        &self,
-        session: &Session,
-        releases: Releases,
-        ports: &[Port],
-    ) -> Arc<dyn FleetConnection> {
-        Arc::new(session.hosts_of(releases, ports))
+    fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
+        Arc::new(hosts(layout, releases))
     }
 
     fn prepare_release<'a>(
         &'a self,
-        session: &'a Session,
-    ) -> LocalBoxFuture<'a, Result<Release, Error>> {
-        Release::prepare(session).boxed_local()
+        project: &'a Project,
+        place: &'a Place,
+    ) -> BoxFuture<'a, Result<Release, Error>> {
+        Release::prepare(project, place).boxed()
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {
@@ -172,14 +165,32 @@ impl Environment for ControlMachine {
         Box::new(Recording::begin(self, place, rollout))
     }
 
-    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> LocalBoxFuture<'a, ()> {
-        after_rollout::publish(session, end).boxed_local()
+    fn publishes(&self) -> bool {
+        true
     }
 
-    fn remove_unused(&self, session: &Session) {
-        release::forget_unused(session);
-        logging::forget_gone(session);
+    fn remove_unused(&self, place: &Place, store: &dyn Store) {
+        release::forget_unused(place, store);
+        logging::forget_gone(place, store);
     }
+}
+
+/// The hosts over SSH or on this machine; connects to none yet.
+pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> Hosts {
+    let FleetLayout {
+        sites,
+        owner,
+        balancing,
+        control,
+    } = layout;
+    Hosts::new(
+        sites,
+        releases,
+        owner,
+        Arc::new(SteadyClock),
+        balancing,
+        control,
+    )
 }
 
 /// Who passes through the state directory: services that run as users of their own, where a local

@@ -6,18 +6,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, LocalBoxFuture};
+use futures::future::BoxFuture;
 
-use super::after_rollout::RunEnd;
 use super::error::Error;
 use super::notice::Notice;
 use super::release::Release;
-use super::session::Session;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
+use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, Port};
 use crate::core::policy::admission::refusal::ServerClash;
-use crate::engine::{Clock, Interrupts, Releases, World};
+use crate::engine::{Balancing, Clock, Control, HostSite, Interrupts, Releases, World};
 use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, Place, RolloutId, Store, Subject};
@@ -52,19 +51,15 @@ pub trait Environment: Send + Sync {
     /// How this process signs the lease; `run` is what it does, as in `deploy 0.9`.
     fn lease_holder(&self, run: &str) -> Holder;
 
-    /// The hosts and balancers of a session. Connections are made when they are first needed.
-    fn connect(
-        &self,
-        session: &Session,
-        releases: Releases,
-        ports: &[Port],
-    ) -> Arc<dyn FleetConnection>;
+    /// The hosts and balancers. Connections are made when they are first needed.
+    fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection>;
 
     /// Fetches what the playbook names, and gives the whole its name.
     fn prepare_release<'a>(
         &'a self,
-        session: &'a Session,
-    ) -> LocalBoxFuture<'a, Result<Release, Error>>;
+        project: &'a Project,
+        place: &'a Place,
+    ) -> BoxFuture<'a, Result<Release, Error>>;
 
     /// Listens for signals from now on.
     ///
@@ -81,11 +76,23 @@ pub trait Environment: Send + Sync {
     /// Opens the log of a rollout, which is written until the result is dropped.
     fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send>;
 
-    /// Leaves what people read afterwards: the page, the metrics, the messages.
-    fn publish<'a>(&'a self, session: &'a Session, end: RunEnd) -> LocalBoxFuture<'a, ()>;
+    /// Whether pages, metrics and messages are published after a rollout.
+    fn publishes(&self) -> bool;
 
-    /// Removes the files of releases and rollouts that the history has forgotten.
-    fn remove_unused(&self, session: &Session);
+    /// Removes the files of releases and rollouts that no history needs any more.
+    fn remove_unused(&self, place: &Place, store: &dyn Store);
+}
+
+/// The machines of a fleet, and how ship works on them.
+pub struct FleetLayout {
+    /// The hosts and the balancers' machines.
+    pub sites: Vec<HostSite>,
+    /// Whose the hosts are.
+    pub owner: Owner,
+    /// What stands before the instances, if anything does.
+    pub balancing: Option<Balancing>,
+    /// Where commands run on this machine.
+    pub control: Control,
 }
 
 /// The fleet as a session reaches it.

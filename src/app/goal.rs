@@ -38,7 +38,7 @@ impl Goal {
         accepted: Option<Accepted>,
     ) -> Self {
         Self {
-            release: Release::of_history(session, &record.release, &record.definition),
+            release: Release::of_history(&session.project, &record.release, &record.definition),
             verb,
             cause,
             playbook: record.playbook.clone(),

@@ -23,11 +23,10 @@ use tracing_subscriber::{Layer, fmt as format};
 
 use super::environment::Environment;
 use super::notice::Notice;
-use super::session::Session;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
 use crate::report::record::{ENTRY, TARGET};
-use crate::store::{Place, RolloutId};
+use crate::store::{Place, RolloutId, Store};
 use crate::trust;
 
 /// What was said before the rollout began is kept up to so many lines: it belongs to its log.
@@ -105,11 +104,11 @@ impl Drop for Recording {
 
 /// Removes what is left of rollouts that the history has forgotten: their logs, and what else is
 /// named after them.
-pub fn forget_gone(session: &Session) {
-    let Ok(known) = session.store.rollout_ids() else {
+pub fn forget_gone(place: &Place, store: &dyn Store) {
+    let Ok(known) = store.rollout_ids() else {
         return;
     };
-    for entry in std::fs::read_dir(session.place.runs())
+    for entry in std::fs::read_dir(place.runs())
         .into_iter()
         .flatten()
         .flatten()

@@ -27,6 +27,7 @@ pub mod release;
 pub mod replicas;
 pub mod rollout;
 pub mod session;
+pub mod spec;
 pub mod survey;
 #[cfg(test)]
 mod testing;

@@ -10,12 +10,11 @@ use tempfile::TempDir;
 
 use super::error::Error;
 use super::error::Internal;
-use super::session::Session;
-use crate::config::{Fetch, Source};
+use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
-use crate::store::{Access, Place};
+use crate::store::{Access, Place, Store};
 use crate::{artifact, config};
 
 /// A release that lies ready on this machine.
@@ -47,13 +46,12 @@ pub struct Secrets {
 impl Release {
     /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
     /// name.
-    pub(crate) async fn prepare(session: &Session) -> Result<Self, Error> {
-        let playbook = &session.project.playbook;
-        let scratch = scratch(&session.place)?;
-        let cache = scratch.as_ref().map_or_else(
-            || session.place.artifacts(),
-            |scratch| scratch.path().to_owned(),
-        );
+    pub(crate) async fn prepare(project: &Project, place: &Place) -> Result<Self, Error> {
+        let playbook = &project.playbook;
+        let scratch = scratch(place)?;
+        let cache = scratch
+            .as_ref()
+            .map_or_else(|| place.artifacts(), |scratch| scratch.path().to_owned());
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
@@ -84,10 +82,8 @@ impl Release {
 
     /// A release of the history. Its secrets are known if they are still those that the playbook
     /// names.
-    pub fn of_history(session: &Session, id: &ReleaseId, definition: &Definition) -> Self {
-        let present = Secrets::read(&session.project.playbook.service)
-            .ok()
-            .flatten();
+    pub fn of_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
+        let present = Secrets::read(&project.playbook.service).ok().flatten();
         let secrets =
             present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
         Self {
@@ -127,15 +123,15 @@ impl Secrets {
 }
 
 /// Removes from this machine what no revision of any fleet and service needs any more.
-pub fn forget_unused(session: &Session) {
-    let Ok(definitions) = session.store.definitions() else {
+pub fn forget_unused(place: &Place, store: &dyn Store) {
+    let Ok(definitions) = store.definitions() else {
         return;
     };
     let needed: BTreeSet<_> = definitions
         .iter()
         .map(|(_, definition)| definition.artifact.sha256.clone())
         .collect();
-    for entry in std::fs::read_dir(session.place.artifacts())
+    for entry in std::fs::read_dir(place.artifacts())
         .into_iter()
         .flatten()
         .flatten()

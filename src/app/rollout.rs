@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::adoption::Adopt;
-use super::after_rollout::RunEnd;
+use super::after_rollout::{self, RunEnd};
 use super::conclusion::Conclusion;
 use super::error::Error;
 use super::goal::Goal;
@@ -46,7 +46,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     {
         let (id, exit, budget) = (*id, *exit, *budget);
         let end = RunEnd::Ended { id, exit, budget };
-        env.publish(session, end).await;
+        after_rollout::publish(session, end).await;
     }
     Ok(ended)
 }
@@ -159,6 +159,6 @@ fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
     session
         .store
         .retain_revisions(&session.subject, &retained)?;
-    session.env.remove_unused(session);
+    session.env.remove_unused(&session.place, &*session.store);
     Ok(())
 }

@@ -11,20 +11,15 @@ use super::environment::{
 use super::error::{Error, Refused};
 use super::notice::Notice;
 use super::patience::Patience;
-use super::unattended;
 use crate::config::{self, Overrides, Project};
-use crate::core::ids::{HostId, ReleaseId, Revision};
+use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Roster;
 use crate::core::journal::rollout_summary::Account;
-use crate::core::policy::history::{self, Past};
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::{Ask, Standing};
 use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Entry, RolloutStart};
-use crate::core::rollout::verb::Verb;
-use crate::core::spec::Spec;
-use crate::core::spec::step::{AtGate, Step, one_first};
 use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
@@ -298,94 +293,6 @@ impl Session {
             .iter()
             .map(|host| host.name.clone())
             .collect()
-    }
-
-    /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
-    /// checked, so it can be had.
-    pub(crate) fn spec(
-        &self,
-        definitions: &BTreeMap<ReleaseId, Definition>,
-        goal: Option<&ReleaseId>,
-    ) -> Result<Spec, Error> {
-        let playbook = &self.project.playbook;
-        let rollout = &playbook.rollout;
-        let hosts: Vec<_> = self
-            .project
-            .inventory
-            .carriers()
-            .map(|host| host.name.clone())
-            .collect();
-        let release_ports: BTreeMap<_, _> = definitions
-            .iter()
-            .filter(|(_, definition)| !definition.ports.is_empty())
-            .map(|(release, definition)| (release.clone(), definition.ports.clone()))
-            .collect();
-        let ports = goal
-            .and_then(|goal| release_ports.get(goal))
-            .unwrap_or(&playbook.service.ports);
-        let budget = self
-            .amounts()?
-            .resolve(hosts.len(), ports.len())
-            .map_err(Refused::Impossible)?;
-        let mut past = self.history.past();
-        let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
-        let mut newest = past
-            .iter()
-            .map(|entry| entry.revision)
-            .max()
-            .unwrap_or_default();
-        if let Some(goal) =
-            goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal))
-        {
-            newest = Revision(newest.0 + 1);
-            past.push(Past {
-                revision: newest,
-                release: goal.clone(),
-                verb: Verb::Deploy,
-                proven: true,
-            });
-        }
-        let retained = history::retained(&past, newest, limit);
-        Ok(Spec {
-            service: playbook.service.name.clone(),
-            hosts,
-            ports: playbook.service.ports.clone(),
-            release_ports,
-            budget,
-            budget_back: None,
-            min_ready: rollout.min_ready,
-            progress_deadline: rollout.progress_deadline,
-            max_failures: rollout.max_failures,
-            on_failure: rollout.on_failure,
-            thresholds: definitions
-                .iter()
-                .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
-                .collect(),
-            waits: definitions
-                .iter()
-                .map(|(release, definition)| (release.clone(), definition.waits()))
-                .collect(),
-            steps: self.steps(budget.replicas),
-            hours: unattended::hours(self),
-            chores: Vec::new(),
-            analyses: playbook.analyses.clone(),
-            at_gate: if self.mode.unattended {
-                playbook.unattended.gate
-            } else {
-                AtGate::Wait
-            },
-            traffic: self.traffic(),
-            keep: history::kept_releases(&past, &retained),
-        })
-    }
-
-    fn steps(&self, replicas: u32) -> Vec<Step> {
-        let playbook = &self.project.playbook;
-        if self.mode.unattended {
-            one_first(&playbook.rollout.steps, playbook.unattended.soak, replicas)
-        } else {
-            playbook.rollout.steps.clone()
-        }
     }
 }
 

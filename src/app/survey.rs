@@ -9,6 +9,7 @@ use super::error::Error;
 use super::goal::Goal;
 use super::notice::Notice;
 use super::session::Session;
+use super::spec;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::admission::request::AdmissionInput;
 use crate::core::policy::admission::{Admission, admit, assess};
@@ -91,7 +92,7 @@ fn decide(
     found: &Preflight,
     adopt: Adopt,
 ) -> Result<Admission, Error> {
-    let spec = session.spec(definitions, Some(&goal.release.id))?;
+    let spec = spec::spec(session, definitions, Some(&goal.release.id))?;
     let ports = spec.ports_of(&goal.release.id);
     let now = session.now();
     let freeze = session

@@ -1,17 +1,14 @@
 //! A deploy that nobody watches: what is looked up for the policy to decide on.
 
-use jiff::tz::TimeZone;
-
 use super::error::Error;
 use super::session::Session;
-use crate::config::UnattendedConfig;
+use super::spec;
 use crate::core::ids::ReleaseId;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::admission::check::check_open;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::unattended::{self, Attempt, Left, Resolution};
 use crate::core::rollout::failure::Outcome;
-use crate::core::spec::windows::{self, Hours};
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
 /// is fetched.
@@ -24,28 +21,8 @@ pub fn permit_now(session: &Session) -> Result<(), Error> {
     let freeze = freeze.filter(|freeze| freeze.holds(now));
     let freeze = freeze.map(|freeze| freeze.to_string());
     let (service, mode) = (&session.subject.service, session.mode);
-    check_open(service, mode, freeze.as_deref(), &hours(session), now)?;
+    check_open(service, mode, freeze.as_deref(), &spec::hours(session), now)?;
     Ok(())
-}
-
-/// When the rollout may begin something, and how long that takes. Who is there decides that
-/// himself.
-pub fn hours(session: &Session) -> Hours {
-    let UnattendedConfig {
-        windows, time_zone, ..
-    } = &session.project.playbook.unattended;
-    if !session.mode.unattended || session.mode.force || windows.is_empty() {
-        return Hours::default();
-    }
-    let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
-    let readiness = &session.project.playbook.readiness;
-    let repeats = readiness.interval * readiness.successes.saturating_sub(1);
-    Hours {
-        openings: windows::openings(windows, &zone, session.clock.now()),
-        are_limited: true,
-        turn: session.project.playbook.rollout.min_ready + readiness.initial_delay + repeats,
-        usual: session.history.fastest_deploy(),
-    }
 }
 
 /// What becomes of the deploy of a release. The lease must be held: nobody else is at work.

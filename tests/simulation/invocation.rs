@@ -4,25 +4,23 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use futures::future::{BoxFuture, FutureExt as _, LocalBoxFuture};
-use ship::app::after_rollout::RunEnd;
+use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::conclusion::Conclusion;
 use ship::app::environment::{
-    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
+    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
 };
 use ship::app::error::Error;
 use ship::app::exit::Exit as Code;
 use ship::app::last_known_good::{known_subject, last_known_good};
 use ship::app::notice::Notice;
 use ship::app::release::Release;
-use ship::app::session::Session;
 use ship::app::verbs::abort::{AbortRequest, abort};
 use ship::app::verbs::deploy::{DeployRequest, deploy};
 use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
-use ship::config::{self, Overrides};
+use ship::config::{self, Overrides, Project};
 use ship::core::fleet::Fleet;
 use ship::core::ids::{HostId, Port};
 use ship::core::journal::rollout_summary::Account;
@@ -239,7 +237,7 @@ impl Environment for Simulated {
         }
     }
 
-    fn connect(&self, _: &Session, _: Releases, _: &[Port]) -> Arc<dyn FleetConnection> {
+    fn connect(&self, _: FleetLayout, _: Releases) -> Arc<dyn FleetConnection> {
         Arc::new(Hands {
             sim: Arc::clone(&self.sim),
             process: Arc::clone(&self.process),
@@ -248,9 +246,10 @@ impl Environment for Simulated {
 
     fn prepare_release<'a>(
         &'a self,
-        session: &'a Session,
-    ) -> LocalBoxFuture<'a, Result<Release, Error>> {
-        let version = &session.project.playbook.version;
+        project: &'a Project,
+        _: &'a Place,
+    ) -> BoxFuture<'a, Result<Release, Error>> {
+        let version = &project.playbook.version;
         let release = version
             .strip_prefix("0.")
             .and_then(|number| number.parse().ok())
@@ -262,7 +261,7 @@ impl Environment for Simulated {
             unpacked_bytes: 0,
             pulled_from: None,
         };
-        async { Ok(prepared) }.boxed_local()
+        async { Ok(prepared) }.boxed()
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {
@@ -291,11 +290,11 @@ impl Environment for Simulated {
         Box::new(())
     }
 
-    fn publish<'a>(&'a self, _: &'a Session, _: RunEnd) -> LocalBoxFuture<'a, ()> {
-        async {}.boxed_local()
+    fn publishes(&self) -> bool {
+        false
     }
 
-    fn remove_unused(&self, _: &Session) {}
+    fn remove_unused(&self, _: &Place, _: &dyn Store) {}
 }
 
 impl FleetConnection for Hands {

@@ -12,6 +12,7 @@ use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::app::release::Release;
 use crate::app::session::Session;
+use crate::app::spec;
 use crate::app::{channels, ownership};
 use crate::config::{Fetch, Overrides, Servers, TrafficDriver};
 use crate::core::fleet::identity::Identity;
@@ -95,7 +96,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
     };
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = match unresolved {
-        None => env.prepare_release(&session).await,
+        None => env.prepare_release(&session.project, &session.place).await,
         Some(error) => Err(error),
     };
     let hosts = Arc::new(session.fleet_hosts());
@@ -204,7 +205,7 @@ async fn look_at_balancers(
     let Some(traffic) = session.traffic() else {
         return Ok(Vec::new());
     };
-    let budget = session.spec(&session.definitions(), None)?.budget;
+    let budget = spec::spec(session, &session.definitions(), None)?.budget;
     let running: Vec<_> = hosts.iter().flat_map(|host| &host.running).collect();
     let wanted = running
         .len()

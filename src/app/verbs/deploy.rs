@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::after_rollout::RunEnd;
+use crate::app::after_rollout::{self, RunEnd};
 use crate::app::channels;
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading, StoreAccess};
@@ -62,7 +62,9 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
     )?;
     session.mode = request.mode;
     unattended::permit_now(&session)?;
-    let release = env.prepare_release(&session).await?;
+    let release = env
+        .prepare_release(&session.project, &session.place)
+        .await?;
     let version = release.definition.version.clone();
     session
         .lock_within(&format!("deploy {version}"), request.lock_timeout)
@@ -164,6 +166,6 @@ async fn publish(
     };
     let session = Session::open(env, overrides, Reading::Strict, StoreAccess::Write);
     if let Ok(session) = session {
-        env.publish(&session, end).await;
+        after_rollout::publish(&session, end).await;
     }
 }

@@ -47,7 +47,9 @@ pub struct Preview {
 pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<Preview, Error> {
     let overrides = channels::resolve(env, overrides).await?.overrides;
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
-    let release = env.prepare_release(&session).await?;
+    let release = env
+        .prepare_release(&session.project, &session.place)
+        .await?;
     let goal = deploy::goal(&session, release, None);
     preview_of(session, goal).await
 }

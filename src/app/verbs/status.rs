@@ -8,6 +8,7 @@ use crate::app::environment::{Environment, FleetConnection, Reading, StoreAccess
 use crate::app::error::Error;
 use crate::app::ownership;
 use crate::app::session::Session;
+use crate::app::spec;
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
@@ -99,7 +100,7 @@ impl Observer {
         self.definitions = self.session.definitions();
         let (session, definitions) = (&self.session, &self.definitions);
         let now = session.now();
-        let mut spec = session.spec(definitions, None)?;
+        let mut spec = spec::spec(session, definitions, None)?;
         let holder = session.holder()?;
         let newest = session.newest()?;
         let request = match &newest {

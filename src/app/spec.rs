@@ -1,0 +1,122 @@
+//! What the files and the history want of the fleet.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use super::error::{Error, Refused};
+use super::session::Session;
+use crate::config::UnattendedConfig;
+use crate::core::ids::{ReleaseId, Revision};
+use crate::core::policy::history::{self, Past};
+use crate::core::release::Definition;
+use crate::core::rollout::verb::Verb;
+use crate::core::spec::Spec;
+use crate::core::spec::step::{AtGate, Step, one_first};
+use crate::core::spec::windows::{self, Hours};
+
+/// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
+/// checked, so it can be had.
+pub(crate) fn spec(
+    session: &Session,
+    definitions: &BTreeMap<ReleaseId, Definition>,
+    goal: Option<&ReleaseId>,
+) -> Result<Spec, Error> {
+    let playbook = &session.project.playbook;
+    let rollout = &playbook.rollout;
+    let hosts: Vec<_> = session
+        .project
+        .inventory
+        .carriers()
+        .map(|host| host.name.clone())
+        .collect();
+    let release_ports: BTreeMap<_, _> = definitions
+        .iter()
+        .filter(|(_, definition)| !definition.ports.is_empty())
+        .map(|(release, definition)| (release.clone(), definition.ports.clone()))
+        .collect();
+    let ports = goal
+        .and_then(|goal| release_ports.get(goal))
+        .unwrap_or(&playbook.service.ports);
+    let budget = session
+        .amounts()?
+        .resolve(hosts.len(), ports.len())
+        .map_err(Refused::Impossible)?;
+    let mut past = session.history.past();
+    let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
+    let mut newest = past
+        .iter()
+        .map(|entry| entry.revision)
+        .max()
+        .unwrap_or_default();
+    if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
+        newest = Revision(newest.0 + 1);
+        past.push(Past {
+            revision: newest,
+            release: goal.clone(),
+            verb: Verb::Deploy,
+            proven: true,
+        });
+    }
+    let retained = history::retained(&past, newest, limit);
+    Ok(Spec {
+        service: playbook.service.name.clone(),
+        hosts,
+        ports: playbook.service.ports.clone(),
+        release_ports,
+        budget,
+        budget_back: None,
+        min_ready: rollout.min_ready,
+        progress_deadline: rollout.progress_deadline,
+        max_failures: rollout.max_failures,
+        on_failure: rollout.on_failure,
+        thresholds: definitions
+            .iter()
+            .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
+            .collect(),
+        waits: definitions
+            .iter()
+            .map(|(release, definition)| (release.clone(), definition.waits()))
+            .collect(),
+        steps: steps(session, budget.replicas),
+        hours: hours(session),
+        chores: Vec::new(),
+        analyses: playbook.analyses.clone(),
+        at_gate: if session.mode.unattended {
+            playbook.unattended.gate
+        } else {
+            AtGate::Wait
+        },
+        traffic: session.traffic(),
+        keep: history::kept_releases(&past, &retained),
+    })
+}
+
+fn steps(session: &Session, replicas: u32) -> Vec<Step> {
+    let playbook = &session.project.playbook;
+    if session.mode.unattended {
+        one_first(&playbook.rollout.steps, playbook.unattended.soak, replicas)
+    } else {
+        playbook.rollout.steps.clone()
+    }
+}
+
+/// When the rollout may begin something, and how long that takes. Who is there decides that
+/// himself.
+pub fn hours(session: &Session) -> Hours {
+    let UnattendedConfig {
+        windows, time_zone, ..
+    } = &session.project.playbook.unattended;
+    if !session.mode.unattended || session.mode.force || windows.is_empty() {
+        return Hours::default();
+    }
+    let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
+    let readiness = &session.project.playbook.readiness;
+    let repeats = readiness.interval * readiness.successes.saturating_sub(1);
+    Hours {
+        openings: windows::openings(windows, &zone, session.clock.now()),
+        are_limited: true,
+        turn: session.project.playbook.rollout.min_ready + readiness.initial_delay + repeats,
+        usual: session.history.fastest_deploy(),
+    }
+}
