@@ -25,10 +25,10 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
         let rollout = session
             .newest_rollout()?
             .ok_or_else(Session::nothing_deployed)?;
-        let wish = match rollout.step_reached {
+        let wish = match rollout.step.reached {
             _ if args.full => Wish::PromoteFully,
             Some(_) => Wish::Promote {
-                step: rollout.steps_passed + 1,
+                step: rollout.step.passed + 1,
             },
             None => return Err(not_at_a_gate(&service)),
         };
@@ -46,7 +46,7 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
     let rollout = session
         .newest_rollout()?
         .ok_or_else(Session::nothing_deployed)?;
-    if rollout.step_reached.is_none() && !args.full {
+    if rollout.step.reached.is_none() && !args.full {
         return Err(not_at_a_gate(&service));
     }
     let announcement = Some(format!("deployment \"{service}\" {told}"));

@@ -20,7 +20,9 @@ use crate::core::release::Definition;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Scaling, Then};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::step_state::StepState;
 use crate::core::rollout::task::{self, Chore, End};
+use crate::core::rollout::task_states::TaskState;
 use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
@@ -354,6 +356,7 @@ fn opening(
             // It was aborted, and its controller died before it could turn.
             (_, Direction::Forward) => earlier
                 .rollout
+                .requests
                 .aborted
                 .clone()
                 .map(|by| Event::Aborted { by }),
@@ -418,8 +421,8 @@ fn done_before(scene: &Scene, goal: &Goal, revision: Revision) -> Vec<Event> {
     else {
         return Vec::new();
     };
-    let is_done = |begun: &task::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
-    let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
+    let is_done = |begun: &TaskState| matches!(begun.end, Some(End::Done | End::DoneBefore));
+    let done = rollout.tasks.iter().filter(|(_, begun)| is_done(begun));
     done.map(|(chore, _)| {
         let (chore, end, took) = (chore.clone(), End::DoneBefore, Duration::ZERO);
         Event::ChoreEnded {
@@ -436,11 +439,11 @@ fn done_before(scene: &Scene, goal: &Goal, revision: Revision) -> Vec<Event> {
 /// The steps that a rollout had passed when it stood still, and whether it may go on from the
 /// present one.
 fn steps(scene: &Scene, earlier: &Earlier) -> Vec<Event> {
-    let Rollout {
-        steps_passed,
+    let StepState {
+        passed: steps_passed,
         promoted,
         ..
-    } = earlier.rollout;
+    } = earlier.rollout.step;
     let of = scene.spec.step_count();
     let again = |full| Event::Promoted {
         by: "the rollout that it goes on with".to_owned(),

@@ -141,7 +141,7 @@ impl<W: World, S: Store> Run<W, S> {
 
     fn is_being_stopped(&self, name: &InstanceId) -> bool {
         self.rollout
-            .in_flight
+            .orders.in_flight
             .values()
             .any(|in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name))
     }

@@ -485,6 +485,7 @@ impl Session {
                 }),
                 (_, Direction::Forward) => earlier
                     .rollout
+                    .requests
                     .aborted
                     .clone()
                     .map(|by| Event::Aborted { by }),

@@ -11,10 +11,11 @@ use crate::core::fleet::health::Verdict;
 use crate::core::fleet::traffic::Stream;
 use crate::core::fleet::{Fleet, Host, Instance, Listener};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId, Slot};
+use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
+use crate::core::rollout::attempt::StartAttempts;
 use crate::core::rollout::event::Progress;
 use crate::core::rollout::failure::FailureKind;
-use crate::core::rollout::{Attempts, Rollout};
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
@@ -140,6 +141,7 @@ impl<'a> Orders<'a> {
     fn by_host(rollout: &'a Rollout) -> BTreeMap<&'a HostId, Self> {
         let mut by_host: BTreeMap<_, Self> = BTreeMap::new();
         for action in rollout
+            .orders
             .in_flight
             .values()
             .map(|in_flight| &in_flight.action)
@@ -148,7 +150,7 @@ impl<'a> Orders<'a> {
             orders.all.push(action);
             orders.in_flight = Some(action);
         }
-        for action in &rollout.unknown {
+        for action in &rollout.orders.unknown {
             let orders = by_host.entry(action.host()).or_default();
             orders.all.push(action);
             orders.is_unsettled = true;
@@ -218,7 +220,7 @@ impl<'a> Census<'a> {
             .filter(|(_, counted)| census.is_confirmed(counted))
             .count();
         census.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
-        if !rollout.quarantined.is_empty() {
+        if !rollout.attempt.failed_hosts.is_empty() {
             let usable = census.hosts.iter().filter(|host| host.may_carry()).count();
             let ports: BTreeSet<Port> = census
                 .wanted
@@ -373,7 +375,7 @@ impl<'a> HostCount<'a> {
         } = *frame;
         let reachable = host.is_some_and(Host::is_reachable);
         let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
-        let part = match rollout.quarantined.get(id) {
+        let part = match rollout.attempt.failed_hosts.get(id) {
             None => Part::Takes,
             // One that was only out of reach, and is back, is put right.
             Some(failure) if reachable && failure.kind == FailureKind::HostLost => Part::Takes,
@@ -443,7 +445,8 @@ impl<'a> HostCount<'a> {
                 is_ready,
                 is_available,
                 is_in_doubt,
-                is_drained: stream == Stream::Closed && rollout.drained.contains(&instance.name),
+                is_drained: stream == Stream::Closed
+                    && rollout.traffic.drained.contains(&instance.name),
                 is_stopping,
             });
         }
@@ -528,7 +531,8 @@ impl<'a> HostCount<'a> {
     ) -> Option<Slot> {
         let is_due = |slot: &Slot| {
             rollout
-                .attempts
+                .attempt
+                .starts
                 .get(slot)
                 .is_none_or(|attempts| attempts.next_at() <= now)
         };
@@ -542,9 +546,9 @@ impl<'a> HostCount<'a> {
         spec: &Spec,
         rollout: &'r Rollout,
         now: Time,
-    ) -> Option<(Slot, &'r Attempts)> {
+    ) -> Option<(Slot, &'r StartAttempts)> {
         let slots = self.usable_slots(spec, rollout, rollout.target_release());
-        let tried = slots.filter_map(|slot| Some((rollout.attempts.get(&slot)?, slot)));
+        let tried = slots.filter_map(|slot| Some((rollout.attempt.starts.get(&slot)?, slot)));
         let waiting = tried.filter(|(attempts, _)| attempts.next_at() > now);
         waiting
             .min_by_key(|(attempts, _)| attempts.next_at())
@@ -561,6 +565,7 @@ impl<'a> HostCount<'a> {
     ) -> impl Iterator<Item = Slot> {
         let refused = |slot: &Slot| {
             let mut in_slot = rollout
+                .attempt
                 .failed
                 .iter()
                 .filter(|failed| failed.action.slot() == Some(slot));

@@ -33,6 +33,7 @@ impl Draft<'_> {
             && census.hosts.iter().all(|host| self.has_nothing_else(host))
             && self
                 .rollout
+                .orders
                 .in_flight
                 .values()
                 .all(|in_flight| in_flight.action.slot().is_none())
@@ -42,8 +43,12 @@ impl Draft<'_> {
     /// before.
     fn serves(&self) -> bool {
         let census = self.census;
-        let is_young =
-            |counted: &Counted<'_>| self.rollout.started.contains_key(&counted.instance.name);
+        let is_young = |counted: &Counted<'_>| {
+            self.rollout
+                .attempt
+                .started
+                .contains_key(&counted.instance.name)
+        };
         census.new_available == census.desired
             || self.rollout.scaling.is_some()
                 && census
@@ -83,7 +88,9 @@ impl Draft<'_> {
         }
         for host in &self.census.hosts {
             let may_forget = |seen: &&Host| {
-                host.is_idle() && !self.rollout.pruned.contains(host.id) && seen.armed.is_empty()
+                host.is_idle()
+                    && !self.rollout.orders.pruned.contains(host.id)
+                    && seen.armed.is_empty()
             };
             let Some(seen) = host.host.filter(may_forget) else {
                 continue;
@@ -120,6 +127,7 @@ impl Draft<'_> {
             let tried = |slot: &Slot| {
                 let is_it = |action: &Action| matches!(action, Action::Disarm { slot: tried } if tried == slot);
                 self.rollout
+                    .attempt
                     .failed
                     .iter()
                     .any(|failed| is_it(&failed.action))
@@ -140,6 +148,7 @@ impl Draft<'_> {
                         port: *port,
                     };
                     self.rollout
+                        .attempt
                         .armed
                         .get(&slot)
                         .is_none_or(|fires| Self::must_decide_by(*fires) <= self.now)

@@ -39,7 +39,11 @@ impl Draft<'_> {
     pub(super) fn saw_all_started(&mut self) -> bool {
         let census = self.census;
         let is_due = |counted: &Counted<'_>| {
-            let is_started = self.rollout.started.contains_key(&counted.instance.name);
+            let is_started = self
+                .rollout
+                .attempt
+                .started
+                .contains_key(&counted.instance.name);
             if is_started {
                 !census.was_seen(counted)
             } else {

@@ -43,7 +43,8 @@ impl Draft<'_> {
     pub(super) fn lost_requests(&self) -> Option<Failure> {
         let loss = self
             .rollout
-            .loss
+            .evidence
+            .availability
             .as_ref()
             .filter(|loss| loss.is_breached())?;
         if self.is_backwards() || self.rollout.verb == Verb::Rollback {
@@ -77,7 +78,7 @@ impl Draft<'_> {
             .spec
             .analyses
             .iter()
-            .filter_map(|it| Some((it, self.rollout.analyses.get(&it.name)?)));
+            .filter_map(|it| Some((it, self.rollout.evidence.analyses.get(&it.name)?)));
         let mut breaches =
             measured.filter_map(|(analysis, record)| Some((analysis.breach(record)?, record)));
         breaches.next().map(|(detail, record)| Failure {
@@ -94,7 +95,7 @@ impl Draft<'_> {
     pub(super) fn dead_end(&self) -> Option<Failure> {
         let census = self.census;
         let waits = census.new > census.new_available
-            || !self.rollout.in_flight.is_empty()
+            || !self.rollout.orders.in_flight.is_empty()
             || !self.actions.is_empty();
         if !self.is_backwards() || waits || census.new >= census.desired {
             return None;
@@ -110,6 +111,7 @@ impl Draft<'_> {
                 .any(|count| !count.takes_part() && count.id == host)
         };
         self.rollout
+            .attempt
             .failed
             .iter()
             .filter(|failed| !left(failed.action.host()))
@@ -138,7 +140,7 @@ impl Draft<'_> {
         self.census.instances().find_map(|(host, counted)| {
             let instance = counted.instance;
             let ours = counted.is_new
-                && self.rollout.started.contains_key(&instance.name)
+                && self.rollout.attempt.started.contains_key(&instance.name)
                 && !counted.is_stopping;
             let has_ended = !instance.is_running() || instance.restarts > 0;
             (ours && host.is_reachable() && has_ended).then(|| {
@@ -166,7 +168,7 @@ impl Draft<'_> {
 
     /// The progress deadline has passed: who stands in the way?
     pub(super) fn overdue(&self) -> Option<Failure> {
-        let was_complete = self.rollout.complete_since.is_some();
+        let was_complete = self.rollout.timings.complete_since.is_some();
         if was_complete && !self.census.progress(self.spec, self.rollout).is_complete() {
             // What is lacking is lacking since now.
             return None;
@@ -175,7 +177,7 @@ impl Draft<'_> {
         let since = if self.is_at_gate() {
             self.balancer_lost_since()?
         } else {
-            self.rollout.last_progress
+            self.rollout.attempt.last_progress
         };
         if self.now < self.deadline().max(since + self.patience()) {
             return None;
@@ -220,12 +222,16 @@ impl Draft<'_> {
                 }
                 _ => answer.to_owned(),
             };
-            let since = counted.instance.started.max(self.rollout.last_progress);
+            let since = counted
+                .instance
+                .started
+                .max(self.rollout.attempt.last_progress);
             return Some(self.failure_at(FailureKind::NotReady, host, counted, answer, since));
         }
-        let left = |host: &HostId| self.rollout.quarantined.contains_key(host);
+        let left = |host: &HostId| self.rollout.attempt.failed_hosts.contains_key(host);
         let awaited = self
             .rollout
+            .orders
             .in_flight
             .values()
             .filter(|in_flight| !left(in_flight.action.host()));
@@ -265,7 +271,7 @@ impl Draft<'_> {
                 None => (
                     None,
                     FailureKind::Stuck,
-                    self.rollout.last_progress,
+                    self.rollout.attempt.last_progress,
                     self.arithmetic(),
                 ),
             },
@@ -288,14 +294,15 @@ impl Draft<'_> {
         };
         let mut tried = self
             .rollout
-            .attempts
+            .attempt
+            .starts
             .iter()
             .filter(|(slot, attempts)| attempts.count > 1 && is_down(slot));
         let (slot, attempts) = tried.next().filter(|_| self.is_backwards())?;
         let why = self.last_attempt(slot, attempts)?;
         let detail = format!("{} attempts failed; the last one: {why}", attempts.count);
         let (host, slot) = (Some(slot.host.clone()), Some(slot.clone()));
-        let waited = self.now.since(self.rollout.last_progress);
+        let waited = self.now.since(self.rollout.attempt.last_progress);
         Some(Failure {
             kind: FailureKind::Start,
             host,
@@ -332,7 +339,7 @@ impl Draft<'_> {
         }
         if self.is_backwards() {
             // What is in flight ends first: nobody may be left to hear of it afterwards.
-            let awaited = !self.rollout.in_flight.is_empty();
+            let awaited = !self.rollout.orders.in_flight.is_empty();
             if awaited {
                 return Next::AwaitInFlight;
             }
@@ -363,7 +370,7 @@ impl Draft<'_> {
         if !others && self.budget.replicas > 0 {
             return false;
         }
-        let left = &self.rollout.quarantined;
+        let left = &self.rollout.attempt.failed_hosts;
         let more = u32::try_from(left.len()).is_ok_and(|left| left < self.spec.max_failures);
         failure
             .host
@@ -419,9 +426,12 @@ impl Draft<'_> {
             !host.is_reachable() && counted.instance.release == fallback.release
         };
         let found = self.census.instances().find(lost).or_else(|| {
-            self.census
-                .instances()
-                .find(|(_, counted)| self.rollout.sickened.contains(&counted.instance.name))
+            self.census.instances().find(|(_, counted)| {
+                self.rollout
+                    .evidence
+                    .fallback_turned_unhealthy
+                    .contains(&counted.instance.name)
+            })
         });
         let sick = match found {
             Some((host, counted)) => Slot {
@@ -429,7 +439,12 @@ impl Draft<'_> {
                 port: counted.port,
             }
             .to_string(),
-            None => self.rollout.sickened.first()?.to_string(),
+            None => self
+                .rollout
+                .evidence
+                .fallback_turned_unhealthy
+                .first()?
+                .to_string(),
         };
         Some(format!(
             "instances of the old version {} fail too ({sick}), so the new one may not be to blame",

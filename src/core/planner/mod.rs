@@ -145,7 +145,7 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn decide(&mut self) -> Next {
-        if self.rollout.is_at_chore() {
+        if self.rollout.tasks.is_any_under_way() {
             // It holds the lock of its host, or counts on all staying as it is.
             return Next::AwaitInFlight;
         }
@@ -159,6 +159,7 @@ impl Draft<'_> {
         // Who asked to go back before it ended means it, also where all is in place by now.
         if let Some(by) = self
             .rollout
+            .requests
             .aborted
             .as_ref()
             .filter(|_| !self.is_backwards())
@@ -229,7 +230,7 @@ impl Draft<'_> {
     }
 
     fn once_all_has_ended(&self, outcome: Outcome) -> Next {
-        let has_ended = self.actions.is_empty() && self.rollout.in_flight.is_empty();
+        let has_ended = self.actions.is_empty() && self.rollout.orders.in_flight.is_empty();
         if !has_ended {
             return Next::AwaitInFlight;
         }
@@ -239,7 +240,7 @@ impl Draft<'_> {
 
     /// Why nothing new is begun at all.
     fn standstill(&self) -> Option<Outcome> {
-        let refused = self.rollout.fenced.clone();
+        let refused = self.rollout.orders.fenced.clone();
         let newer = || {
             self.census
                 .hosts
@@ -251,10 +252,10 @@ impl Draft<'_> {
         {
             return Some(Outcome::Fenced { host, seen });
         }
-        if self.rollout.interrupted {
+        if self.rollout.requests.interrupted {
             return Some(Outcome::Interrupted);
         }
-        if let Some((by, since)) = &self.rollout.paused {
+        if let Some((by, since)) = &self.rollout.requests.paused {
             return Some(Outcome::Paused {
                 by: by.clone(),
                 since: *since,
@@ -290,7 +291,8 @@ impl Draft<'_> {
                 host.may_carry() && !self.stages_on_demand() && !seen.releases.contains(target);
             let lacks_claim = seen.epoch < self.rollout.epoch;
             let may_take_one = host.busy.is_none() && !self.has_failed(host.id);
-            let is_ready = !lacks_claim && (!lacks_release || !self.rollout.started.is_empty());
+            let is_ready =
+                !lacks_claim && (!lacks_release || !self.rollout.attempt.started.is_empty());
             ready &= is_ready || !host.takes_part();
             if lacks_release && may_take_one {
                 self.order(Action::Stage {
@@ -309,6 +311,7 @@ impl Draft<'_> {
 
     fn has_failed(&self, host: &HostId) -> bool {
         self.rollout
+            .attempt
             .failed
             .iter()
             .any(|failed| failed.action.host() == host && failed.action.slot().is_none())
@@ -365,7 +368,7 @@ impl Draft<'_> {
             .collect();
         // A host that is busy for a moment must not push its share onto another.
         let fair = self.fair_share();
-        if !self.rollout.in_flight.is_empty() || places.iter().any(|place| place.0 < fair) {
+        if !self.rollout.orders.in_flight.is_empty() || places.iter().any(|place| place.0 < fair) {
             places.retain(|place| place.0 < fair);
         }
         places.sort_unstable();
@@ -404,7 +407,7 @@ impl Draft<'_> {
         let is_settled = census.new == census.desired
             && census.new_available == census.new
             && self.actions.is_empty()
-            && self.rollout.in_flight.is_empty();
+            && self.rollout.orders.in_flight.is_empty();
         if !is_settled || self.closing.is_some() || census.running >= self.budget.max_running() {
             return;
         }
@@ -526,7 +529,11 @@ impl Draft<'_> {
             !counted.is_available
                 && !counted.is_stopping
                 && !self.is_put_aside(counted)
-                && self.rollout.started.contains_key(&counted.instance.name)
+                && self
+                    .rollout
+                    .attempt
+                    .started
+                    .contains_key(&counted.instance.name)
         };
         let mut candidates: Vec<_> = self
             .census
@@ -624,6 +631,7 @@ impl Draft<'_> {
     fn has_failed_to_stop(&self, counted: &Counted<'_>) -> bool {
         let is_its_stop = |action: &Action| matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if *instance == counted.instance.name);
         self.rollout
+            .attempt
             .failed
             .iter()
             .any(|failed| is_its_stop(&failed.action))
@@ -663,7 +671,8 @@ impl Draft<'_> {
     fn hold(&self, host: &HostCount<'_>, next: &Next) -> Hold {
         if let Some(failure) = self
             .rollout
-            .quarantined
+            .attempt
+            .failed_hosts
             .get(host.id)
             .filter(|_| !host.takes_part())
         {

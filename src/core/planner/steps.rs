@@ -24,7 +24,7 @@ impl Draft<'_> {
                 .is_some_and(|fallback| fallback.release != rollout.goal.release);
         self.spec
             .steps
-            .get(rollout.steps_passed as usize)
+            .get(rollout.step.passed as usize)
             .filter(|_| goes_by_steps)
     }
 
@@ -33,7 +33,7 @@ impl Draft<'_> {
         let left = self
             .spec
             .steps
-            .get(self.rollout.steps_passed as usize..)
+            .get(self.rollout.step.passed as usize..)
             .unwrap_or_default();
         if self.step().is_some() { left } else { &[] }
     }
@@ -59,7 +59,8 @@ impl Draft<'_> {
     /// Whether the step has all that it is to have, and nothing is under way.
     fn has_reached(&self) -> bool {
         let limit = self.new_limit();
-        let nothing_goes_on = || self.actions.is_empty() && self.rollout.in_flight.is_empty();
+        let nothing_goes_on =
+            || self.actions.is_empty() && self.rollout.orders.in_flight.is_empty();
         // More than that may be there already, from an earlier rollout to the same release.
         self.census.new >= limit
             && self.census.new_available == self.census.new
@@ -69,20 +70,20 @@ impl Draft<'_> {
 
     /// Whether the present step was reached, and only time, numbers or a person are waited for.
     pub(super) fn is_at_gate(&self) -> bool {
-        self.step().is_some() && self.rollout.step_reached.is_some()
+        self.step().is_some() && self.rollout.step.reached.is_some()
     }
 
     /// What the present step asks for, once all orders of this plan are given; `None` where it is
     /// not reached.
     pub(super) fn gate(&self) -> Option<Next> {
         let step = self.step()?;
-        let Some(reached) = self.rollout.step_reached else {
+        let Some(reached) = self.rollout.step.reached else {
             return self
                 .has_reached()
                 .then(|| Next::StepReached(*step, self.new_limit()));
         };
         let soaked = reached + step.soak;
-        if self.rollout.promoted {
+        if self.rollout.step.promoted {
             return Some(Next::StepPassed);
         }
         if self.now < soaked {
@@ -124,7 +125,7 @@ impl Draft<'_> {
     /// What keeps the present step from being passed, though its time is over: a number that says
     /// nothing yet.
     fn awaited_analysis(&self, reached: Time) -> Option<String> {
-        let record = |name: &String| self.rollout.analyses.get(name);
+        let record = |name: &String| self.rollout.evidence.analyses.get(name);
         self.spec
             .analyses
             .iter()
@@ -134,7 +135,7 @@ impl Draft<'_> {
     fn step_name(&self) -> String {
         format!(
             "step {} of {}",
-            self.rollout.steps_passed + 1,
+            self.rollout.step.passed + 1,
             self.spec.step_count()
         )
     }
@@ -142,8 +143,8 @@ impl Draft<'_> {
     /// What the present step waits for.
     pub(super) fn gate_hold(&self) -> Option<Hold> {
         let step = self.step()?;
-        let reached = self.rollout.step_reached?;
-        let (number, of) = (self.rollout.steps_passed + 1, self.spec.step_count());
+        let reached = self.rollout.step.reached?;
+        let (number, of) = (self.rollout.step.passed + 1, self.spec.step_count());
         let until = reached + step.soak;
         Some(if self.now < until {
             Hold::StepSoaks {

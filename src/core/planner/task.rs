@@ -50,8 +50,9 @@ impl Draft<'_> {
         let soaked_at = |due| match due {
             Due::Soaked(soak) => Some(
                 self.rollout
+                    .timings
                     .complete_since
-                    .unwrap_or(self.rollout.last_progress)
+                    .unwrap_or(self.rollout.attempt.last_progress)
                     + soak,
             ),
             _ => None,
@@ -129,7 +130,7 @@ impl Draft<'_> {
     fn place_of(&self, chore: &Chore) -> Option<&HostCount<'_>> {
         let begun_on = self
             .rollout
-            .chores
+            .tasks
             .get(&chore.name)
             .and_then(|begun| begun.host.as_ref());
         let usable = self
@@ -147,7 +148,7 @@ impl Draft<'_> {
     fn await_place(&self, chore: &Chore) -> Next {
         let begun_on = self
             .rollout
-            .chores
+            .tasks
             .get(&chore.name)
             .and_then(|begun| begun.host.as_ref());
         let usable = self
@@ -190,7 +191,7 @@ impl Draft<'_> {
     fn is_over(&self, chore: &Chore) -> bool {
         let end = self
             .rollout
-            .chores
+            .tasks
             .get(&chore.name)
             .and_then(|begun| begun.end.as_ref());
         matches!(end, Some(End::Done | End::DoneBefore)) || self.error_of(chore).is_some()
@@ -198,7 +199,7 @@ impl Draft<'_> {
 
     /// Why it has failed for good.
     fn error_of(&self, chore: &Chore) -> Option<&str> {
-        let begun = self.rollout.chores.get(&chore.name)?;
+        let begun = self.rollout.tasks.get(&chore.name)?;
         match &begun.end {
             Some(End::Failed { error }) => Some(error),
             Some(End::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
@@ -212,7 +213,7 @@ impl Draft<'_> {
             .filter(|chore| chore.due.matters())
             .find_map(|chore| {
                 let error = self.error_of(chore)?;
-                let begun = self.rollout.chores.get(&chore.name)?;
+                let begun = self.rollout.tasks.get(&chore.name)?;
                 let kind = match chore.migration {
                     None => FailureKind::Hook,
                     Some((MigrationKind::Expand, _)) => FailureKind::Migration,
@@ -237,14 +238,14 @@ impl Draft<'_> {
             .chores
             .iter()
             .filter(is_contract)
-            .any(|chore| self.rollout.chores.contains_key(&chore.name))
+            .any(|chore| self.rollout.tasks.get(&chore.name).is_some())
     }
 
     /// By when one that is under way has ended by itself.
     pub(super) fn chore_ends_at(&self) -> Option<Time> {
         let under_way = self
             .rollout
-            .chores
+            .tasks
             .iter()
             .filter(|(_, begun)| begun.end.is_none());
         let ends = under_way.map(|(name, begun)| {

@@ -51,8 +51,8 @@ impl Draft<'_> {
     /// Whether it was taken out of traffic, and not only never let in.
     pub(super) fn is_put_aside(&self, counted: &Counted<'_>) -> bool {
         let name = &counted.instance.name;
-        let was_let_in =
-            !self.rollout.started.contains_key(name) || self.rollout.weights.contains_key(name);
+        let was_let_in = !self.rollout.attempt.started.contains_key(name)
+            || self.rollout.traffic.weights.contains_key(name);
         counted.is_drained && was_let_in
     }
 
@@ -71,7 +71,7 @@ impl Draft<'_> {
             port: counted.port,
         };
         let wanted = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
-        let told = self.rollout.weights.get(&counted.instance.name);
+        let told = self.rollout.traffic.weights.get(&counted.instance.name);
         let has_other = |balancer: &HostId| {
             let server = self
                 .fleet
@@ -95,8 +95,8 @@ impl Draft<'_> {
     pub(super) fn close_early(&mut self) {
         for (host, counted) in self.census.instances() {
             let name = &counted.instance.name;
-            let is_raw =
-                self.rollout.started.contains_key(name) && !self.rollout.served.contains(name);
+            let is_raw = self.rollout.attempt.started.contains_key(name)
+                && !self.rollout.attempt.served.contains(name);
             let is_exposed = matches!(
                 counted.stream,
                 Stream::Open | Stream::Objected | Stream::Partly
@@ -167,6 +167,7 @@ impl Draft<'_> {
     fn has_failed_to_admit(&self, counted: &Counted<'_>) -> bool {
         let is_its = |action: &Action| matches!(action, Action::Admit { instance, .. } if *instance == counted.instance.name);
         self.rollout
+            .attempt
             .failed
             .iter()
             .any(|failed| is_its(&failed.action))

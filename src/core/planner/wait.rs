@@ -6,8 +6,8 @@ use super::Draft;
 use crate::core::ids::{ReleaseId, Slot};
 use crate::core::planner::census::HostCount;
 use crate::core::planner::wait_reason::Hold;
-use crate::core::rollout::Attempts;
 use crate::core::rollout::action::Action;
+use crate::core::rollout::attempt::StartAttempts;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
@@ -25,9 +25,9 @@ impl Draft<'_> {
     /// When there must have been progress. An order that takes the time that the user's keys allow
     /// it is no lack of progress: until then the deadline waits for it.
     pub(super) fn deadline(&self) -> Time {
-        let usual = self.rollout.last_progress + self.patience();
+        let usual = self.rollout.attempt.last_progress + self.patience();
         let tasks = self.chore_ends_at();
-        let in_flight = self.rollout.in_flight.values();
+        let in_flight = self.rollout.orders.in_flight.values();
         let orders = in_flight.filter_map(|order| Some(order.since + self.allowed(&order.action)?));
         tasks
             .into_iter()
@@ -91,7 +91,7 @@ impl Draft<'_> {
     fn lock_held_until(&self) -> Option<Time> {
         let answers = self.census.hosts.iter().filter(|host| host.is_reachable());
         let since = answers
-            .filter_map(|host| self.rollout.unsettled_since.get(host.id))
+            .filter_map(|host| self.rollout.orders.unsettled_since.get(host.id))
             .max()?;
         Some(*since + self.spec.longest_order() + ORDER_MARGIN)
     }
@@ -109,6 +109,7 @@ impl Draft<'_> {
         });
         let decided = self
             .rollout
+            .attempt
             .armed
             .values()
             .map(|fires| Self::must_decide_by(*fires));
@@ -154,9 +155,10 @@ impl Draft<'_> {
     }
 
     /// How the last attempt to start an instance in a slot went wrong.
-    pub(super) fn last_attempt(&self, slot: &Slot, attempts: &Attempts) -> Option<String> {
+    pub(super) fn last_attempt(&self, slot: &Slot, attempts: &StartAttempts) -> Option<String> {
         let refused = self
             .rollout
+            .attempt
             .failed
             .iter()
             .find(|failed| failed.action.slot() == Some(slot));

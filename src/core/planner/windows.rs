@@ -14,7 +14,7 @@ impl Draft<'_> {
         if !self.keeps_hours() {
             return None;
         }
-        if let Some(freeze) = &self.rollout.frozen {
+        if let Some(freeze) = &self.rollout.requests.frozen {
             return Some(freeze.clone());
         }
         self.spec.hours.refusal(self.now, self.takes())
@@ -45,9 +45,9 @@ impl Draft<'_> {
             .spec
             .hours
             .turn
-            .max(rollout.longest_start + self.spec.min_ready)
-            + rollout.longest_drain;
-        if rollout.begun.is_some() {
+            .max(rollout.timings.longest_start + self.spec.min_ready)
+            + rollout.timings.longest_drain;
+        if rollout.timings.first_change_at.is_some() {
             return turn + self.step().map_or(Duration::ZERO, |step| step.soak);
         }
         let budget = &self.budget;
@@ -66,11 +66,12 @@ impl Draft<'_> {
         let census = self.census;
         let nothing_changes = self
             .rollout
+            .orders
             .in_flight
             .values()
             .all(|order| order.action.slot().is_none());
         let is_whole = self.staying() == census.desired && census.new_available == census.new;
-        self.rollout.begun.is_none()
+        self.rollout.timings.first_change_at.is_none()
             || nothing_changes && is_whole && self.actions.values().all(Self::changes_nothing)
     }
 
