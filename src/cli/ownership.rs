@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::core::fleet::identity::{Identity, Twin, twins};
 use crate::core::fleet::owner::{self, Owner};
 use crate::core::ids::HostId;
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::time::Time;
 use crate::engine::Preflight;
 use crate::report::text::{clean, count};
@@ -107,10 +107,10 @@ pub(super) fn deployed_elsewhere(owner: &Owner, now: Time) -> String {
 }
 
 /// The same as reasons why nothing is done about a host.
-pub(super) fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
+pub(super) fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, WaitReason> {
     let problems = problems(session, &found.owners, &found.identities);
     problems
         .into_iter()
-        .map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why }))
+        .map(|(host, Problem { why, .. })| (host, WaitReason::NotCounted { why }))
         .collect()
 }

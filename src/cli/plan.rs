@@ -14,7 +14,7 @@ use crate::core::fleet::Fleet;
 use crate::core::ids::{InstanceId, Slot};
 use crate::core::planner::plan;
 use crate::core::planner::preview::{Batch, Preview, preview};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::Event;
@@ -82,7 +82,7 @@ fn text(
     scene: &Scene,
     rollout: &Rollout,
     played: &Preview,
-    holds: &std::collections::BTreeMap<crate::core::ids::HostId, Hold>,
+    holds: &std::collections::BTreeMap<crate::core::ids::HostId, WaitReason>,
 ) -> String {
     let mut out = String::new();
     let goal = &rollout.goal;
@@ -175,7 +175,7 @@ fn text(
     }
     let held: Vec<_> = holds
         .iter()
-        .filter(|(_, hold)| **hold != Hold::UpToDate)
+        .filter(|(_, hold)| **hold != WaitReason::UpToDate)
         .collect();
     if !held.is_empty() {
         out.push_str("\nnothing is done at first about:\n");

@@ -20,7 +20,7 @@ use crate::core::fleet::traffic::View;
 use crate::core::fleet::{Fleet, Observation};
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::journal::status::{Marks, Scene, Status};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{Next, plan};
 use crate::core::policy::service_state::Standing;
 use crate::core::redact::Veil;
@@ -162,7 +162,7 @@ pub(super) struct Run<W, S> {
     marks: Marks,
     versions: BTreeMap<ReleaseId, String>,
     progress: Progress,
-    holds: BTreeMap<HostId, Hold>,
+    holds: BTreeMap<HostId, WaitReason>,
     pub(super) watch: Watch,
     pub(super) analyses: Analyses,
     /// Orders given to each host or balancer so far: a look that began before the last one is out
