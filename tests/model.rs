@@ -764,7 +764,7 @@ fn a_planner_that_forgets_orders_nobody_heard_of_again_is_caught() {
     };
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
-        rollout.unknown.clear();
+        rollout.orders.unknown.clear();
         plan(spec, &rollout, fleet, now)
     });
     assert_eq!(
@@ -782,6 +782,7 @@ fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
     let violation = caught(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
         rollout
+            .orders
             .unknown
             .retain(|action| !fleet.hosts[action.host()].is_reachable());
         plan(spec, &rollout, fleet, now)
@@ -803,7 +804,7 @@ fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
 fn a_planner_that_forgets_orders_in_flight_is_caught() {
     let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
-        rollout.in_flight.clear();
+        rollout.orders.in_flight.clear();
         plan(spec, &rollout, fleet, now)
     });
     assert!(
@@ -819,8 +820,8 @@ fn a_planner_that_forgets_orders_in_flight_is_caught() {
 fn a_planner_that_gives_a_busy_host_another_order_is_caught() {
     let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
         let made = plan(spec, rollout, fleet, now);
-        match rollout.in_flight.values().next() {
-            Some(flight) if rollout.in_flight.len() == 1 => with(
+        match rollout.orders.in_flight.values().next() {
+            Some(flight) if rollout.orders.in_flight.len() == 1 => with(
                 made,
                 Action::Claim {
                     host: flight.action.host().clone(),
@@ -899,7 +900,7 @@ fn a_planner_that_says_done_too_early_is_caught() {
         let mut made = plan(spec, rollout, fleet, now);
         if made.progress.updated_available > 0
             && made.actions.is_empty()
-            && rollout.in_flight.is_empty()
+            && rollout.orders.in_flight.is_empty()
         {
             made.next = Next::Finish(Outcome::Succeeded);
         }

@@ -46,7 +46,7 @@ proptest! {
             prop_assert!(it.fleet.hosts[host].is_reachable(), "{host} is out of reach and should \
                                                                get no order");
             prop_assert!(
-                !it.rollout.in_flight.values().any(|flight| flight.action.host() == host),
+                !it.rollout.orders.in_flight.values().any(|flight| flight.action.host() == host),
                 "{host} has an order in flight and should get no other"
             );
         }
@@ -129,7 +129,7 @@ proptest! {
             for (slot, ..) in unhealthy {
                 prop_assert!(
                     made.actions.iter().any(|action| *action.host() == slot.host)
-                        || it.rollout.in_flight.values().any(|flight| *flight.action.host() == slot.host),
+                        || it.rollout.orders.in_flight.values().any(|flight| *flight.action.host() == slot.host),
                     "{slot} is unhealthy and should go before one that serves"
                 );
             }

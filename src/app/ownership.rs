@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::core::fleet::identity::{Identity, Twin, twins};
 use crate::core::fleet::owner::{self, Owner};
 use crate::core::ids::HostId;
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::engine::Preflight;
 use crate::report::text::clean;
 
@@ -99,10 +99,10 @@ fn of_twin(session: &Session, twin: &Twin) -> Problem {
 }
 
 /// The same as reasons why nothing is done about a host.
-pub fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, Hold> {
+pub fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, WaitReason> {
     let problems = problems(session, &found.owners, &found.identities);
     problems
         .into_iter()
-        .map(|(host, Problem { why, .. })| (host, Hold::NotCounted { why }))
+        .map(|(host, Problem { why, .. })| (host, WaitReason::NotCounted { why }))
         .collect()
 }

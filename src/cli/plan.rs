@@ -10,7 +10,7 @@ use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{InstanceId, Slot};
 use crate::core::planner::preview::Batch;
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
@@ -163,7 +163,7 @@ fn text(preview: &Preview) -> String {
     }
     let held: Vec<_> = holds
         .iter()
-        .filter(|(_, hold)| **hold != Hold::UpToDate)
+        .filter(|(_, hold)| **hold != WaitReason::UpToDate)
         .collect();
     if !held.is_empty() {
         out.push_str("\nnothing is done at first about:\n");

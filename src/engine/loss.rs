@@ -12,7 +12,7 @@ impl Run<'_> {
             .engine
             .loss
             .as_ref()
-            .filter(|_| self.rollout.loss.is_none())
+            .filter(|_| self.rollout.evidence.availability.is_none())
             .and_then(Asker::breach);
         if let Some(report) = breach {
             self.record(Event::Probed(report));
@@ -39,9 +39,9 @@ impl Run<'_> {
         };
         let is_breached =
             |loss: &Option<LossReport>| loss.as_ref().is_some_and(LossReport::is_breached);
-        let was_breached = is_breached(&self.rollout.loss);
+        let was_breached = is_breached(&self.rollout.evidence.availability);
         self.record_loss();
-        if was_breached || !is_breached(&self.rollout.loss) {
+        if was_breached || !is_breached(&self.rollout.evidence.availability) {
             return false;
         }
         if let Some(signal) = signal {

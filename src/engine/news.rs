@@ -140,7 +140,7 @@ impl Run<'_> {
 
     fn is_being_stopped(&self, name: &InstanceId) -> bool {
         self.rollout
-            .in_flight
+            .orders.in_flight
             .values()
             .any(|in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name))
     }

@@ -20,7 +20,7 @@ use crate::core::fleet::traffic::View;
 use crate::core::fleet::{Fleet, Observation};
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::journal::status::{Marks, Scene, Status};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{Next, plan};
 use crate::core::policy::service_state::Standing;
 use crate::core::redact::Veil;
@@ -157,7 +157,7 @@ pub(super) struct Run<'s> {
     marks: Marks,
     versions: BTreeMap<ReleaseId, String>,
     progress: Progress,
-    holds: BTreeMap<HostId, Hold>,
+    holds: BTreeMap<HostId, WaitReason>,
     pub(super) watch: Watch,
     pub(super) analyses: Analyses,
     /// Orders given to each host or balancer so far: a look that began before the last one is out
@@ -288,7 +288,7 @@ impl<'s> Run<'s> {
     /// The present step's number, from 1, and how many there are.
     fn step(&self) -> (u32, u32) {
         (
-            self.rollout.steps_passed.saturating_add(1),
+            self.rollout.step.passed.saturating_add(1),
             self.engine.spec.step_count(),
         )
     }
@@ -336,7 +336,13 @@ impl<'s> Run<'s> {
     }
 
     fn status(&self, now: Time) -> Status {
-        let left_behind: Vec<_> = self.rollout.quarantined.values().cloned().collect();
+        let left_behind: Vec<_> = self
+            .rollout
+            .attempt
+            .failed_hosts
+            .values()
+            .cloned()
+            .collect();
         Status::of(&Scene {
             service: &self.engine.spec.service,
             fleet_name: &self.engine.fleet_name,
@@ -464,6 +470,7 @@ impl<'s> Run<'s> {
         let stops = self.stops_on(host);
         let action = self
             .rollout
+            .orders
             .in_flight
             .get(&id)
             .map(|in_flight| in_flight.action.clone());
@@ -556,11 +563,12 @@ impl<'s> Run<'s> {
     fn stops_on(&self, host: &HostId) -> Vec<(Slot, InstanceId)> {
         let in_flight = self
             .rollout
+            .orders
             .in_flight
             .values()
             .map(|in_flight| &in_flight.action);
         let ordered = in_flight
-            .chain(&self.rollout.unknown)
+            .chain(&self.rollout.orders.unknown)
             .filter(|action| action.host() == host);
         let stops = ordered.filter_map(|action| match action {
             Action::Stop { slot, instance, .. } => Some((slot.clone(), instance.clone())),
@@ -639,7 +647,7 @@ impl<'s> Run<'s> {
     }
 
     pub(super) fn interrupt(&mut self, signal: &str) {
-        if self.rollout.interrupted {
+        if self.rollout.requests.interrupted {
             self.interrupted_twice = true;
         } else {
             self.record(Event::Interrupted {
@@ -654,17 +662,21 @@ impl<'s> Run<'s> {
             return Ok(());
         };
         match wish {
-            Wish::Pause if self.rollout.paused.is_none() => self.record(Event::Paused { by }),
-            Wish::Abort if self.rollout.aborted.is_none() => self.record(Event::Aborted { by }),
-            Wish::Freeze if self.rollout.frozen.is_none() => {
+            Wish::Pause if self.rollout.requests.paused.is_none() => {
+                self.record(Event::Paused { by })
+            }
+            Wish::Abort if self.rollout.requests.aborted.is_none() => {
+                self.record(Event::Aborted { by })
+            }
+            Wish::Freeze if self.rollout.requests.frozen.is_none() => {
                 self.record(Event::Frozen {
                     freeze: format!("frozen by {by}"),
                 });
             }
-            Wish::Promote { step } if step == self.step().0 && !self.rollout.promoted => {
+            Wish::Promote { step } if step == self.step().0 && !self.rollout.step.promoted => {
                 self.record(Event::Promoted { by, full: false });
             }
-            Wish::PromoteFully if self.rollout.steps_passed < u32::MAX => {
+            Wish::PromoteFully if self.rollout.step.passed < u32::MAX => {
                 self.record(Event::Promoted { by, full: true });
             }
             Wish::Pause
@@ -679,6 +691,7 @@ impl<'s> Run<'s> {
     fn send_due(&mut self, now: Time) -> Option<Time> {
         let busy: BTreeSet<_> = self
             .rollout
+            .orders
             .in_flight
             .values()
             .map(|in_flight| in_flight.action.host().clone())

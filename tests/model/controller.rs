@@ -106,9 +106,12 @@ impl<'a> Controllers<'a> {
 
     /// Whether a rollout has left a host behind, for good or until it is back.
     pub(crate) fn is_left_behind(&self, controller: &Controller, host: usize) -> bool {
-        self.ids
-            .get(host)
-            .is_some_and(|id| self.rollout(controller).quarantined.contains_key(id))
+        self.ids.get(host).is_some_and(|id| {
+            self.rollout(controller)
+                .attempt
+                .failed_hosts
+                .contains_key(id)
+        })
     }
 
     /// A new controller, which knows the history and what it sees.
@@ -170,11 +173,14 @@ impl<'a> Controllers<'a> {
         }
         // There are no windows here, and nothing is done once: what these go by tells no two
         // situations apart.
-        (rollout.begun, rollout.complete_since) = (None, None);
-        rollout.unsettled_since.clear();
+        (
+            rollout.timings.first_change_at,
+            rollout.timings.complete_since,
+        ) = (None, None);
+        rollout.orders.unsettled_since.clear();
         // The pause before a start is tried again is over at once, but for one that was tried often
         // enough.
-        for attempts in rollout.attempts.values_mut() {
+        for attempts in rollout.attempt.starts.values_mut() {
             attempts.last = if attempts.count < ATTEMPTS_MAX {
                 Time(0)
             } else {
@@ -296,7 +302,8 @@ impl<'a> Controllers<'a> {
             Action::Start { slot, release } => {
                 let (port, release) = (port_index(slot.port), release_of(release));
                 let attempt = rollout
-                    .attempts
+                    .attempt
+                    .starts
                     .get(slot)
                     .map_or(1, |tried| tried.count + 1);
                 Order::Start {
@@ -373,7 +380,11 @@ impl<'a> Controllers<'a> {
         );
         let sickened = fleet.observe(&self.ids[host], observation(machine), NOW);
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
-        let in_flight = self.rollout(controller).in_flight.get(&action_id(host));
+        let in_flight = self
+            .rollout(controller)
+            .orders
+            .in_flight
+            .get(&action_id(host));
         let stopped = match in_flight.map(|flight| &flight.action) {
             Some(Action::Stop { instance, .. }) => Some(instance.clone()),
             _ => None,
@@ -455,12 +466,12 @@ impl<'a> Controllers<'a> {
     /// Time passes until the progress deadline is behind.
     pub(crate) fn expire(&mut self, controller: &mut Controller) {
         let mut rollout = self.rollout(controller).clone();
-        rollout.last_progress = Time(0);
+        rollout.attempt.last_progress = Time(0);
         controller.rollout = self.number(rollout);
     }
 
     pub(crate) fn is_expired(&self, controller: &Controller) -> bool {
-        self.rollout(controller).last_progress == Time(0)
+        self.rollout(controller).attempt.last_progress == Time(0)
     }
 
     fn fleet(&self, controller: &Controller) -> Fleet {

@@ -125,7 +125,7 @@ fn unattended_step_that_an_analysis_holds_ends_at_the_deadline() {
     let mut it = judged_by(analysis(OnInconclusive::Hold), 0);
     for at_gate in [AtGate::Exit, AtGate::Promote] {
         it.spec.at_gate = at_gate;
-        if it.rollout.step_reached.is_none() {
+        if it.rollout.step.reached.is_none() {
             reaches_the_step(&mut it);
             it.later(60 + 599);
         }

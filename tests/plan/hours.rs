@@ -80,7 +80,7 @@ fn a_replacement_that_was_begun_is_brought_to_its_end_and_the_next_does_not_begi
     it.answers("h4:8081");
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
     assert!(closed(&it).starts_with("window 02:00-05:00 closes in 50s"));
-    assert_eq!(it.rollout.steps_passed, 0);
+    assert_eq!(it.rollout.step.passed, 0);
 }
 
 #[test]

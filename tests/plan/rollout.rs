@@ -680,7 +680,7 @@ fn a_start_that_nobody_heard_of_again_keeps_its_place() {
         .deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.gives(&["start 0.9 at h2:8081"]);
-    let id = *it.rollout.in_flight.keys().next().unwrap();
+    let id = *it.rollout.orders.in_flight.keys().next().unwrap();
     it.record(Event::ActionUnknown {
         id,
         why: "connection reset".into(),
@@ -707,7 +707,7 @@ fn an_old_instance_that_ship_itself_stopped_is_no_sign_of_trouble() {
         .deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.gives(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    let id = *it.rollout.in_flight.keys().next().unwrap();
+    let id = *it.rollout.orders.in_flight.keys().next().unwrap();
     it.record(Event::ActionUnknown {
         id,
         why: "connection reset".into(),
@@ -740,7 +740,7 @@ fn nothing_is_started_while_a_host_may_still_obey_an_earlier_controller() {
     let staged = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.is_done(&staged[0]);
     it.is_done(&staged[1]);
-    let id = *it.rollout.in_flight.keys().next().unwrap();
+    let id = *it.rollout.orders.in_flight.keys().next().unwrap();
     it.record(Event::ActionUnknown {
         id,
         why: "connection reset".into(),

@@ -399,6 +399,7 @@ impl Story {
     fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::ids::ActionId) -> Event) {
         let id = self
             .rollout
+            .orders
             .in_flight
             .iter()
             .find(|(_, flight)| flight.action == *action)
@@ -413,7 +414,8 @@ impl Story {
         };
         let again = self
             .rollout
-            .attempts
+            .attempt
+            .starts
             .get(slot)
             .map_or(0, |attempts| attempts.count);
         let again = if again > 1 {

@@ -44,7 +44,7 @@ fn reaches(it: &mut Story) {
     let Next::StepReached(Step { soak, pause, .. }, instances) = it.plan().next else {
         panic!("no step is reached: {:?}", it.plan())
     };
-    let (step, of) = (it.rollout.steps_passed + 1, 3);
+    let (step, of) = (it.rollout.step.passed + 1, 3);
     it.record(Event::StepReached {
         step,
         of,
@@ -56,7 +56,7 @@ fn reaches(it: &mut Story) {
 
 fn passes(it: &mut Story) {
     assert_eq!(it.plan().next, Next::StepPassed, "{:?}", it.plan().holds);
-    let step = it.rollout.steps_passed + 1;
+    let step = it.rollout.step.passed + 1;
     it.record(Event::StepPassed { step, of: 3 });
 }
 

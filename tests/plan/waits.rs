@@ -250,7 +250,13 @@ fn planner_waits_for_an_earlier_order_that_holds_the_lock_of_a_host() {
     .deploy("0.9");
     let staged = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.is_done(&staged[1]);
-    let id = *it.rollout.in_flight.keys().next().expect("one is left");
+    let id = *it
+        .rollout
+        .orders
+        .in_flight
+        .keys()
+        .next()
+        .expect("one is left");
     it.record(Event::ActionUnknown {
         id,
         why: "another script holds the lock".into(),

@@ -174,6 +174,7 @@ impl Sketch {
         if self.started_already {
             drawn
                 .rollout
+                .attempt
                 .started
                 .insert("an-earlier-start".into(), Time(0));
         }
@@ -279,10 +280,11 @@ impl Drawn {
 
     pub(crate) fn under_way(&self) -> impl Iterator<Item = &Action> {
         self.rollout
+            .orders
             .in_flight
             .values()
             .map(|flight| &flight.action)
-            .chain(&self.rollout.unknown)
+            .chain(&self.rollout.orders.unknown)
     }
 
     pub(crate) fn is_doomed(&self, instance: &Instance) -> bool {

@@ -14,7 +14,7 @@ use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::planner::preview::{self, preview};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
 use crate::report::Versions;
@@ -35,7 +35,7 @@ pub struct Preview {
     /// All batches to the end.
     pub played: preview::Preview,
     /// Why nothing is done at first about a host.
-    pub holds: BTreeMap<HostId, Hold>,
+    pub holds: BTreeMap<HostId, WaitReason>,
     /// The versions of the releases.
     pub versions: Versions,
 }

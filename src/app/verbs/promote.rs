@@ -59,7 +59,7 @@ pub async fn promote(
             Wish::PromoteFully
         } else {
             Wish::Promote {
-                step: newest.steps_passed + 1,
+                step: newest.step.passed + 1,
             }
         };
         pause::ask(&mut session, Ask::Promote, wish)?;

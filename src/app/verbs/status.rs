@@ -15,7 +15,7 @@ use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::rollout_summary::Account;
 use crate::core::journal::status::{Marks, Scene, Status};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
@@ -159,7 +159,7 @@ impl Observer {
 }
 
 /// Why nothing is being done about the hosts that are to be drained, or are.
-fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
+fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, WaitReason> {
     let drained = session
         .project
         .inventory
@@ -172,9 +172,9 @@ fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, Hold> {
             .get(host)
             .is_none_or(|seen| seen.instances().next().is_none());
         if is_empty {
-            Hold::Drained
+            WaitReason::Drained
         } else {
-            Hold::ToDrain
+            WaitReason::ToDrain
         }
     };
     drained

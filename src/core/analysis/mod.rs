@@ -132,9 +132,9 @@ pub fn is_measured(rollout: &Rollout, fleet: &Fleet, traffic: Option<&Traffic>) 
         && rollout.scaling.is_none()
         && rollout.direction == Direction::Forward
         && rollout.outcome.is_none()
-        && rollout.aborted.is_none()
-        && rollout.paused.is_none()
-        && !rollout.interrupted;
+        && rollout.requests.aborted.is_none()
+        && rollout.requests.paused.is_none()
+        && !rollout.requests.interrupted;
     goes_forward
         && fleet.instances().any(|(slot, host, instance)| {
             instance.release == rollout.goal.release

@@ -112,8 +112,8 @@ impl Account {
             progress,
             step: gate(journal, &rollout),
             drains: drains(journal),
-            loss: rollout.loss,
-            left_behind: rollout.quarantined.into_values().collect(),
+            loss: rollout.evidence.availability,
+            left_behind: rollout.attempt.failed_hosts.into_values().collect(),
         })
     }
 
@@ -253,10 +253,11 @@ impl Account {
 }
 
 fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
-    let since = rollout.step_reached?;
+    let since = rollout.step.reached?;
     let tells_nothing =
         |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
     let mut silent = rollout
+        .evidence
         .analyses
         .iter()
         .filter(|(_, record)| record.last >= since && tells_nothing(record));

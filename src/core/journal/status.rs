@@ -13,7 +13,7 @@ use crate::core::fleet::traffic::{Stream, Traffic};
 use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::ids::{ActionId, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::journal::state::State;
-use crate::core::planner::wait_reason::Hold;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Generation, Progress};
@@ -173,7 +173,7 @@ pub struct Scene<'a> {
     /// Hosts that the last rollout left behind.
     pub left_behind: &'a [Failure],
     /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
-    pub holds: &'a BTreeMap<HostId, Hold>,
+    pub holds: &'a BTreeMap<HostId, WaitReason>,
     /// The moment.
     pub now: Time,
 }
@@ -459,12 +459,12 @@ impl Scene<'_> {
             !self.is_lost(host)
                 && !matches!(
                     hold,
-                    Hold::UpToDate | Hold::Busy { .. } | Hold::Standstill { .. }
+                    WaitReason::UpToDate | WaitReason::Busy { .. } | WaitReason::Standstill { .. }
                 )
         });
         let planned = planned.map(|(host, hold)| {
             let why = match hold {
-                Hold::Soaks { port, until } => {
+                WaitReason::Soaks { port, until } => {
                     format!(
                         "port {port} is ready, and soaks for another {}",
                         Human(until.since(self.now))

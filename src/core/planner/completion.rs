@@ -1,158 +1,127 @@
-//! When a rollout is complete, and what is cleared away then.
+//! When a rollout has come to its end, and what is cleared away then.
 
 use std::collections::BTreeSet;
 
-use super::Draft;
 use crate::core::fleet::Host;
-use crate::core::ids::{Port, ReleaseId, Slot};
-use crate::core::planner::census::{Counted, HostCount};
+use crate::core::ids::{Epoch, HostId, ReleaseId};
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::scale_up;
+use crate::core::planner::situation::Situation;
+use crate::core::rollout::Direction;
 use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::Outcome;
 
-/// Where hosts are told to forget the instances that they would bring back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// In slots in which a wanted instance serves.
-    WhereServed,
-    /// In slots where that would get in the way of what this rollout, alive as it is, does itself:
-    /// they were armed by an earlier one, or before this one turned back, or the time is nearly up.
-    WhereInTheWay,
-    /// In all.
-    Everywhere,
+/// How the rollout ends wherever it is, if it must: nothing new is begun at all.
+pub(super) fn forced_outcome(s: &Situation<'_>) -> Option<Outcome> {
+    let rollout = s.rollout;
+    if let Some((host, seen)) = fenced_by(s) {
+        return Some(Outcome::Fenced { host, seen });
+    }
+    if rollout.requests.interrupted {
+        return Some(Outcome::Interrupted);
+    }
+    if let Some((by, since)) = &rollout.requests.paused {
+        return Some(Outcome::Paused {
+            by: by.clone(),
+            since: *since,
+        });
+    }
+    match &rollout.direction {
+        Direction::Held { why, .. } => Some(Outcome::Held { why: why.clone() }),
+        _ => rollout.outcome.clone(),
+    }
 }
 
-impl Draft<'_> {
-    pub(super) fn is_complete(&self) -> bool {
-        let census = self.census;
-        // Where every host is left behind, nothing is wanted any more, and nothing is in place.
-        (census.desired > 0 || self.budget.replicas == 0)
-            && census.new == census.desired
-            && self.serves()
-            && (census.missing().is_empty()
-                && census.surplus().is_empty()
-                && self.lightest().is_none())
-            && census.hosts.iter().all(|host| self.has_nothing_else(host))
-            && self
-                .rollout
-                .in_flight
-                .values()
-                .all(|in_flight| in_flight.action.slot().is_none())
-    }
+/// The host that has seen a newer epoch than this rollout's, and that epoch.
+fn fenced_by(s: &Situation<'_>) -> Option<(HostId, Epoch)> {
+    let mut hosts = s.census.hosts.iter();
+    s.rollout.orders.fenced.clone().or_else(|| {
+        let newer = hosts.find(|host| host.epoch() > s.rollout.epoch)?;
+        Some((newer.id.clone(), newer.epoch()))
+    })
+}
 
-    /// Whether all that is wanted serves. A change of numbers does not wait for what was there
-    /// before.
-    fn serves(&self) -> bool {
-        let census = self.census;
-        let is_young =
-            |counted: &Counted<'_>| self.rollout.started.contains_key(&counted.instance.name);
-        census.new_available == census.desired
-            || self.rollout.scaling.is_some()
-                && census
-                    .instances()
-                    .all(|(_, counted)| counted.is_available || !is_young(counted))
+/// How the rollout ends where all is in place.
+pub(super) fn outcome(s: &Situation<'_>) -> Outcome {
+    match &s.rollout.scaling {
+        Some(scaling) => (*scaling.then).clone(),
+        None if s.is_rolling_back() => Outcome::RolledBack,
+        None => Outcome::Succeeded,
     }
+}
 
-    /// Whether nothing is on a host that should not be there. On one that is left behind that may
-    /// not be in ship's hands: where others have no room for all replicas, what runs there stays.
-    pub(super) fn has_nothing_else(&self, host: &HostCount<'_>) -> bool {
-        if host.is_written_off() || !host.takes_part() && self.census.desired < self.budget.replicas
-        {
-            return true;
-        }
-        let leftover = |counted: &&Counted<'_>| !(counted.is_new && counted.is_running);
-        !host.instances.iter().any(|counted| {
-            leftover(&counted) && (host.takes_part() || !self.has_failed_to_stop(counted))
-        }) && host.doubtful.is_empty()
+/// Whether all is in place.
+pub(super) fn is_complete(s: &Situation<'_>) -> bool {
+    let census = s.census;
+    // Where every host was given up, nothing is wanted any more, and nothing is in place.
+    (census.desired > 0 || s.budget.replicas == 0)
+        && census.new == census.desired
+        && serves(s)
+        && census.missing().is_empty()
+        && census.surplus().is_empty()
+        && scale_up::underloaded_slot(s).is_none()
+        && census.hosts.iter().all(|host| is_clean(s, host))
+        && s.no_slot_changes()
+}
+
+/// Whether all that is wanted serves. A change of numbers does not wait for what was there before.
+fn serves(s: &Situation<'_>) -> bool {
+    let serves_or_is_old =
+        |counted: &JudgedInstance<'_>| counted.is_available || !s.was_started(counted);
+    s.census.new_available == s.census.desired
+        || s.rollout.scaling.is_some()
+            && s.census
+                .instances()
+                .all(|(_, counted)| serves_or_is_old(counted))
+}
+
+/// Whether nothing is on a host that should not be there. On one that was given up that may not be
+/// in ship's hands: where others have no room for all replicas, what runs there stays.
+fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
+    let has_room = s.census.desired >= s.budget.replicas;
+    if host.is_untrusted() || !host.is_active() && !has_room {
+        return true;
     }
+    let must_go = |counted: &JudgedInstance<'_>| {
+        !(counted.is_target && counted.is_running)
+            && (host.is_active() || !s.has_failed_to_stop(counted))
+    };
+    !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
+}
 
-    /// Makes the hosts in reach refuse the orders of earlier controllers, where they do not yet.
-    pub(super) fn claim(&mut self) {
-        for host in &self.census.hosts {
-            if host.is_idle() && host.epoch() < self.rollout.epoch && !self.has_failed(host.id) {
-                self.order(Action::Claim {
-                    host: host.id.clone(),
-                });
-            }
-        }
+/// Removes from the hosts what the history no longer keeps. Not on the way back: first let a person
+/// look.
+pub(super) fn prune(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    if s.is_rolling_back() {
+        return;
     }
-
-    /// Removes from the hosts what the history no longer keeps. Not on the way back: first let a
-    /// person look.
-    pub(super) fn prune(&mut self) {
-        if self.is_backwards() {
-            return;
-        }
-        for host in &self.census.hosts {
-            let may_forget = |seen: &&Host| {
-                host.is_idle() && !self.rollout.pruned.contains(host.id) && seen.armed.is_empty()
-            };
-            let Some(seen) = host.host.filter(may_forget) else {
-                continue;
-            };
-            let runs = |release: &ReleaseId| {
-                host.instances
-                    .iter()
-                    .any(|counted| counted.instance.release == *release)
-            };
-            let stays = |release: &ReleaseId| {
-                self.spec.keep.contains(release)
-                    || release == self.rollout.target_release()
-                    || runs(release)
-            };
-            let releases: BTreeSet<_> = seen
-                .releases
-                .iter()
-                .filter(|release| !stays(release))
-                .cloned()
-                .collect();
-            if !releases.is_empty() {
-                self.order(Action::Prune {
-                    host: host.id.clone(),
-                    releases,
-                });
-            }
-        }
-    }
-
-    /// Tells hosts to forget the instances that they would bring back.
-    pub(super) fn disarm(&mut self, scope: Scope) {
-        for host in self.census.hosts.iter().filter(|host| host.is_idle()) {
-            let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();
-            let tried = |slot: &Slot| {
-                let is_it = |action: &Action| matches!(action, Action::Disarm { slot: tried } if tried == slot);
-                self.rollout
-                    .failed
-                    .iter()
-                    .any(|failed| is_it(&failed.action))
-            };
-            let is_due = |port: &Port| match scope {
-                Scope::WhereServed => {
-                    // The target may have other ports: then any wanted instance of the host stands
-                    // for the one before.
-                    let is_target_port = self
-                        .spec
-                        .ports_of(self.rollout.target_release())
-                        .contains(port);
-                    host.serves_anew(*port) || !is_target_port && host.serves_anywhere()
-                }
-                Scope::WhereInTheWay => {
-                    let slot = Slot {
-                        host: host.id.clone(),
-                        port: *port,
-                    };
-                    self.rollout
-                        .armed
-                        .get(&slot)
-                        .is_none_or(|fires| Self::must_decide_by(*fires) <= self.now)
-                }
-                Scope::Everywhere => true,
-            };
-            let slots = armed.filter(is_due).map(|port| Slot {
+    for host in &s.census.hosts {
+        let may_forget = |seen: &&Host| {
+            let was_ordered = s.rollout.orders.pruned.contains(host.id);
+            host.is_idle() && !was_ordered && seen.armed.is_empty()
+        };
+        let Some(seen) = host.host.filter(may_forget) else {
+            continue;
+        };
+        let releases: BTreeSet<_> = seen
+            .releases
+            .iter()
+            .filter(|release| !stays(s, host, release))
+            .cloned()
+            .collect();
+        if !releases.is_empty() {
+            plan.order(Action::Prune {
                 host: host.id.clone(),
-                port,
+                releases,
             });
-            if let Some(slot) = slots.into_iter().find(|slot| !tried(slot)) {
-                self.order(Action::Disarm { slot });
-            }
         }
     }
+}
+
+fn stays(s: &Situation<'_>, host: &HostCount<'_>, release: &ReleaseId) -> bool {
+    let mut instances = host.instances.iter();
+    s.spec.keep.contains(release)
+        || release == s.rollout.target_release()
+        || instances.any(|counted| counted.instance.release == *release)
 }

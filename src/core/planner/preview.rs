@@ -91,7 +91,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     break;
                 }
                 Next::StepReached(Step { soak, pause, .. }, instances) => {
-                    let (step, of) = (rollout.steps_passed + 1, spec.step_count());
+                    let (step, of) = (rollout.step.passed + 1, spec.step_count());
                     let reached = Event::StepReached {
                         step,
                         of,
@@ -115,7 +115,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     continue;
                 }
                 Next::StepPassed => {
-                    let (step, of) = (rollout.steps_passed + 1, spec.step_count());
+                    let (step, of) = (rollout.step.passed + 1, spec.step_count());
                     rollout.apply(&Entry {
                         at: now,
                         event: Event::StepPassed { step, of },
@@ -146,9 +146,9 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
                     continue;
                 }
                 // Before a contract the fleet soaks though all is in place.
-                Next::Wake(at) if at > now && rollout.complete_since.is_some() => now = at,
+                Next::Wake(at) if at > now && rollout.timings.complete_since.is_some() => now = at,
                 Next::Wake(at)
-                    if at > now && at < rollout.last_progress + spec.progress_deadline =>
+                    if at > now && at < rollout.attempt.last_progress + spec.progress_deadline =>
                 {
                     now = at;
                 }

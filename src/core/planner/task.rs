@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Draft, Next};
 use crate::core::fleet::reach::Reach;
-use crate::core::planner::census::HostCount;
+use crate::core::ids::HostId;
+use crate::core::planner::host_count::HostCount;
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
 use crate::core::release::hook::HookSite;
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
@@ -18,244 +20,197 @@ const ATTEMPTS_MAX: u32 = 3;
 /// What one may take beyond its own time, to be ended and to be told of.
 const MARGIN: Duration = Duration::from_secs(30);
 
-impl Draft<'_> {
-    /// What must be done before the first instance.
-    pub(super) fn chore_before(&self) -> Option<Next> {
-        if self.is_backwards() {
-            None
-        } else {
-            self.next_of(|due| due == Due::Before, None)
-        }
-    }
+/// What comes next of what is done once.
+pub(super) enum TaskStep {
+    /// One is to be done now.
+    Run(Errand),
+    /// A contract waits until all has been in place for long enough.
+    Soak(Time),
+    /// One waits for a host on which it can be done; where all such hosts are lost, until then.
+    AwaitHost(Option<Time>),
+    /// One has failed.
+    Fail(Failure),
+}
 
-    /// What is done when all is in place; what is waited for is the soak before a contract.
-    pub(super) fn chore_after(&self) -> Option<Next> {
-        if self.is_backwards() {
-            return None;
-        }
-        if let Some(failure) = self.failed_chore() {
-            return Some(self.consequence(failure));
-        }
-        if let Some(next) = self.next_of(|due| due == Due::After, None) {
-            return Some(next);
-        }
-        // Where no instance serves, the soak says nothing, and the versions that could run would
-        // lose what they need.
-        if self.census.new_available == 0 {
-            return None;
-        }
-        let contracts = self
-            .chores()
-            .filter(|chore| matches!(chore.due, Due::Soaked(_)) && !self.is_over(chore));
-        let soaked_at = |due| match due {
-            Due::Soaked(soak) => Some(
-                self.rollout
-                    .complete_since
-                    .unwrap_or(self.rollout.last_progress)
-                    + soak,
-            ),
-            _ => None,
-        };
-        let next = contracts.filter_map(|chore| soaked_at(chore.due)).min()?;
-        if self.now < next {
-            // What is found out meanwhile keeps it from being made.
-            return Some(match self.cause() {
-                Some(failure) => self.consequence(failure),
-                None => Next::Wake(next),
-            });
-        }
-        self.next_of(|due| soaked_at(due).is_some_and(|at| at <= self.now), None)
+/// What must be done before the first instance.
+pub(super) fn before(s: &Situation<'_>) -> Option<TaskStep> {
+    if s.is_rolling_back() {
+        None
+    } else {
+        next_of(s, |due| due == Due::Before)
     }
+}
 
-    /// A host that is to get the release for what is done there, where no host has it: a service
-    /// may have no instances.
-    pub(super) fn stage_for_chore(&mut self) {
-        let is_due = |chore: &&Chore| {
-            chore.site == HookSite::Host && chore.due.matters() && !self.is_over(chore)
-        };
-        if self.is_backwards() || self.chores().find(is_due).is_none() {
-            return;
-        }
-        let usable = || {
-            self.census
-                .hosts
-                .iter()
-                .filter(|host| host.may_carry() && host.is_reachable())
-        };
-        if usable().any(|host| self.has_goal(host)) {
-            return;
-        }
-        if let Some(host) = usable()
-            .find(|host| host.is_idle() && !self.has_failed(host.id))
-            .map(|host| host.id.clone())
-        {
-            self.order(Action::Stage {
-                host,
-                release: self.rollout.goal.release.clone(),
-            });
-        }
+/// What is done when all is in place; what is waited for is the soak before a contract.
+pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
+    if s.is_rolling_back() {
+        return None;
     }
-
-    /// What is done when the rollout ends so.
-    pub(super) fn chore_at_the_end(&self, outcome: &Outcome) -> Option<Next> {
-        let due = Due::at_the_end(outcome)?;
-        self.next_of(|other| other == due, Some(outcome.word()))
+    if let Some(failure) = failed(s) {
+        return Some(TaskStep::Fail(failure));
     }
-
-    fn chores(&self) -> impl Iterator<Item = &Chore> {
-        let are_due = self.rollout.verb != Verb::Scale && self.rollout.scaling.is_none();
-        self.spec.chores.iter().filter(move |_| are_due)
+    if let Some(step) = next_of(s, |due| due == Due::After) {
+        return Some(step);
     }
-
-    fn next_of(&self, is_due: impl Fn(Due) -> bool, outcome: Option<&'static str>) -> Option<Next> {
-        let chore = self
-            .chores()
-            .find(|chore| is_due(chore.due) && !self.is_over(chore))?;
-        let host = match chore.site {
-            HookSite::Control => None,
-            HookSite::Host => match self.place_of(chore) {
-                Some(host) => Some(host.id.clone()),
-                None => return Some(self.await_place(chore)),
-            },
-        };
-        Some(Next::Run(Errand {
-            chore: chore.name.clone(),
-            host,
-            outcome,
-        }))
+    // Where no instance serves, the soak says nothing, and the versions that could run would lose
+    // what they need.
+    if s.census.new_available == 0 {
+        return None;
     }
-
-    /// The host on which it was begun, or else the first that has the release.
-    fn place_of(&self, chore: &Chore) -> Option<&HostCount<'_>> {
-        let begun_on = self
-            .rollout
-            .chores
-            .get(&chore.name)
-            .and_then(|begun| begun.host.as_ref());
-        let usable = self
-            .census
-            .hosts
-            .iter()
-            .filter(|host| host.may_carry() && host.is_idle());
-        usable
-            .filter(|host| self.has_goal(host))
-            .find(|host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+    let complete_since = s.rollout.timings.complete_since;
+    let since = complete_since.unwrap_or(s.rollout.attempt.last_progress);
+    let soaked_at = |due| match due {
+        Due::Soaked(soak) => Some(since + soak),
+        _ => None,
+    };
+    let left = tasks(s).filter(|task| !is_over(s, task));
+    let next = left.filter_map(|task| soaked_at(task.due)).min()?;
+    if s.now < next {
+        return Some(TaskStep::Soak(next));
     }
+    next_of(s, |due| soaked_at(due).is_some_and(|at| at <= s.now))
+}
 
-    /// Waits for a host on which a task can run; fails where every such host has been out of reach
-    /// for too long.
-    fn await_place(&self, chore: &Chore) -> Next {
-        let begun_on = self
-            .rollout
-            .chores
-            .get(&chore.name)
-            .and_then(|begun| begun.host.as_ref());
-        let usable = self
-            .census
-            .hosts
-            .iter()
-            .filter(|host| host.may_carry() && self.has_goal(host));
-        let usable = usable.filter(|host| begun_on.is_none_or(|begun_on| begun_on == host.id));
-        let lost: Option<Vec<_>> = usable
-            .map(|host| match &host.host?.reach {
-                Reach::Lost { since, why } => Some((*since, host.id, why)),
-                Reach::Reachable | Reach::NotSeen => None,
-            })
-            .collect();
-        let Some((since, host, why)) = lost.and_then(|lost| lost.into_iter().max()) else {
-            return Next::Wake(self.wake_at());
-        };
-        let given_up = since + self.patience();
-        if self.now < given_up {
-            return Next::Wake(self.wake_at().min(given_up));
-        }
-        let (host, detail) = (Some(host.clone()), why.clone());
-        let waited = self.now.since(since);
-        self.consequence(Failure {
-            kind: FailureKind::HostLost,
-            host,
-            slot: None,
-            detail,
-            waited,
-        })
+/// What is done when the rollout ends so. It is done on the control machine.
+pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<Errand> {
+    let due = Due::at_the_end(outcome)?;
+    let task = tasks(s).find(|task| task.due == due && !is_over(s, task))?;
+    Some(Errand {
+        chore: task.name.clone(),
+        host: None,
+        outcome: Some(outcome.word()),
+    })
+}
+
+/// A host that is to get the release for what is done there, where no host has it: a service may
+/// have no instances.
+pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let is_due =
+        |task: &Chore| task.site == HookSite::Host && task.due.matters() && !is_over(s, task);
+    if s.is_rolling_back() || !tasks(s).any(is_due) {
+        return;
     }
-
-    /// Whether the release that is to run lies on the host.
-    fn has_goal(&self, host: &HostCount<'_>) -> bool {
-        host.host
-            .is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))
+    let usable = || s.carriers().filter(|host| host.is_reachable());
+    if usable().any(|host| s.has_goal(host)) {
+        return;
     }
-
-    /// Whether nothing more is done about it.
-    fn is_over(&self, chore: &Chore) -> bool {
-        let end = self
-            .rollout
-            .chores
-            .get(&chore.name)
-            .and_then(|begun| begun.end.as_ref());
-        matches!(end, Some(End::Done | End::DoneBefore)) || self.error_of(chore).is_some()
-    }
-
-    /// Why it has failed for good.
-    fn error_of(&self, chore: &Chore) -> Option<&str> {
-        let begun = self.rollout.chores.get(&chore.name)?;
-        match &begun.end {
-            Some(End::Failed { error }) => Some(error),
-            Some(End::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
-            _ => None,
-        }
-    }
-
-    /// One that has failed, and that the rollout cannot do without.
-    pub(super) fn failed_chore(&self) -> Option<Failure> {
-        self.chores()
-            .filter(|chore| chore.due.matters())
-            .find_map(|chore| {
-                let error = self.error_of(chore)?;
-                let begun = self.rollout.chores.get(&chore.name)?;
-                let kind = match chore.migration {
-                    None => FailureKind::Hook,
-                    Some((MigrationKind::Expand, _)) => FailureKind::Migration,
-                    Some((MigrationKind::Contract, _)) => FailureKind::Contract,
-                };
-                let (host, detail) = (begun.host.clone(), format!("{}: {error}", chore.name));
-                Some(Failure {
-                    kind,
-                    host,
-                    slot: None,
-                    detail,
-                    waited: self.now.since(begun.since),
-                })
-            })
-    }
-
-    /// Whether a contract was begun in this rollout: there is no way back past it.
-    pub(super) fn has_contracted(&self) -> bool {
-        let is_contract =
-            |chore: &&Chore| matches!(chore.migration, Some((MigrationKind::Contract, _)));
-        self.spec
-            .chores
-            .iter()
-            .filter(is_contract)
-            .any(|chore| self.rollout.chores.contains_key(&chore.name))
-    }
-
-    /// By when one that is under way has ended by itself.
-    pub(super) fn chore_ends_at(&self) -> Option<Time> {
-        let under_way = self
-            .rollout
-            .chores
-            .iter()
-            .filter(|(_, begun)| begun.end.is_none());
-        let ends = under_way.map(|(name, begun)| {
-            let timeout = self
-                .spec
-                .chores
-                .iter()
-                .find(|chore| chore.name == *name)
-                .map(|chore| chore.timeout);
-            begun.since + timeout.unwrap_or_default() + MARGIN
+    if let Some(host) = usable().find(|host| host.is_idle() && !s.has_failed_on(host.id)) {
+        plan.order(Action::Stage {
+            host: host.id.clone(),
+            release: s.rollout.goal.release.clone(),
         });
-        ends.max()
     }
+}
+
+/// A change of numbers does nothing once.
+fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Chore> + use<'a> {
+    let are_due = s.rollout.verb != Verb::Scale && s.rollout.scaling.is_none();
+    s.spec.chores.iter().filter(move |_| are_due)
+}
+
+fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> {
+    let task = tasks(s).find(|task| is_due(task.due) && !is_over(s, task))?;
+    let host = match task.site {
+        HookSite::Control => None,
+        HookSite::Host => match hosts_for(s, task).find(|host| host.is_idle()) {
+            Some(host) => Some(host.id.clone()),
+            None => return Some(await_host(s, task)),
+        },
+    };
+    Some(TaskStep::Run(Errand {
+        chore: task.name.clone(),
+        host,
+        outcome: None,
+    }))
+}
+
+/// The host on which a task was begun, or else all that have the release.
+fn hosts_for<'a>(s: &Situation<'a>, task: &Chore) -> impl Iterator<Item = &'a HostCount<'a>> {
+    let begun = s.rollout.tasks.get(&task.name);
+    let begun_on: Option<&HostId> = begun.and_then(|begun| begun.host.as_ref());
+    s.carriers()
+        .filter(|host| s.has_goal(host))
+        .filter(move |host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+}
+
+/// Waits for a host on which a task can be done; fails where every such host has been out of reach
+/// for too long.
+fn await_host(s: &Situation<'_>, task: &Chore) -> TaskStep {
+    let lost: Option<Vec<_>> = hosts_for(s, task)
+        .map(|host| match &host.host?.reach {
+            Reach::Lost { since, why } => Some((*since, host.id, why)),
+            Reach::Reachable | Reach::NotSeen => None,
+        })
+        .collect();
+    let Some((since, host, why)) = lost.and_then(|lost| lost.into_iter().max()) else {
+        return TaskStep::AwaitHost(None);
+    };
+    let given_up = since + s.patience();
+    if s.now < given_up {
+        return TaskStep::AwaitHost(Some(given_up));
+    }
+    TaskStep::Fail(Failure {
+        kind: FailureKind::HostLost,
+        host: Some(host.clone()),
+        slot: None,
+        detail: why.clone(),
+        waited: s.now.since(since),
+    })
+}
+
+/// Whether nothing more is done about it.
+fn is_over(s: &Situation<'_>, task: &Chore) -> bool {
+    let begun = s.rollout.tasks.get(&task.name);
+    let end = begun.and_then(|begun| begun.end.as_ref());
+    matches!(end, Some(End::Done | End::DoneBefore)) || error_of(s, task).is_some()
+}
+
+/// Why it has failed for good.
+fn error_of<'a>(s: &Situation<'a>, task: &Chore) -> Option<&'a str> {
+    let begun = s.rollout.tasks.get(&task.name)?;
+    match &begun.end {
+        Some(End::Failed { error }) => Some(error),
+        Some(End::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
+        _ => None,
+    }
+}
+
+/// One that has failed, and that the rollout cannot do without.
+pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
+    let mut needed = tasks(s).filter(|task| task.due.matters());
+    needed.find_map(|task| {
+        let error = error_of(s, task)?;
+        let begun = s.rollout.tasks.get(&task.name)?;
+        let kind = match task.migration {
+            None => FailureKind::Hook,
+            Some((MigrationKind::Expand, _)) => FailureKind::Migration,
+            Some((MigrationKind::Contract, _)) => FailureKind::Contract,
+        };
+        Some(Failure {
+            kind,
+            host: begun.host.clone(),
+            slot: None,
+            detail: format!("{}: {error}", task.name),
+            waited: s.now.since(begun.since),
+        })
+    })
+}
+
+/// Whether a contract was begun in this rollout: there is no way back past it.
+pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
+    let is_contract = |task: &&Chore| matches!(task.migration, Some((MigrationKind::Contract, _)));
+    let mut contracts = s.spec.chores.iter().filter(is_contract);
+    contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
+}
+
+/// By when one that is under way has ended by itself.
+pub(super) fn ends_at(s: &Situation<'_>) -> Option<Time> {
+    let tasks = s.rollout.tasks.iter();
+    let under_way = tasks.filter(|(_, begun)| begun.end.is_none());
+    let ends = under_way.map(|(name, begun)| {
+        let task = s.spec.chores.iter().find(|task| task.name == *name);
+        let timeout = task.map(|task| task.timeout).unwrap_or_default();
+        begun.since + timeout + MARGIN
+    });
+    ends.max()
 }

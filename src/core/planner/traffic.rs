@@ -1,209 +1,177 @@
 //! What the balancers are told: which instances get requests.
 
-use super::Draft;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancers, Stream, Traffic};
-use crate::core::ids::{HostId, Slot};
-use crate::core::planner::census::{Counted, HostCount};
-use crate::core::planner::wait_reason::Hold;
+use crate::core::ids::HostId;
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::steps;
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::action::Action;
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 use crate::core::time::Time;
 
-impl Draft<'_> {
-    /// Lets requests come to what is ready and wanted.
-    pub(super) fn admit(&mut self) {
-        let weight_percent = self
-            .step()
-            .and_then(|step| step.weight_of_each(self.census.desired));
-        let mut surplus = self.census.surplus();
-        for (host, counted) in self.census.instances() {
-            if let Some(left) = surplus
-                .get_mut(&counted.instance.release)
-                .filter(|left| **left > 0)
-                && self.is_put_aside(counted)
-            {
-                *left -= 1;
-                continue;
-            }
-            let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
-            let is_due = is_shut || self.has_other_weight(host, counted, weight_percent);
-            let may_serve = counted.is_new && counted.is_ready && !counted.is_stopping && is_due;
-            if may_serve
-                && host.is_idle()
-                && !self.is_outshone(host)
-                && !self.has_failed_to_admit(counted)
-            {
-                let slot = Slot {
-                    host: host.id.clone(),
-                    port: counted.port,
-                };
-                let instance = counted.instance.name.clone();
-                self.order(Action::Admit {
-                    slot,
-                    instance,
-                    weight_percent,
-                });
-            }
+/// Lets requests come to what is ready and wanted.
+pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let step = steps::step(s);
+    let weight_percent = step.and_then(|step| step.weight_of_each(s.census.desired));
+    let mut surplus = s.census.surplus();
+    for (host, counted) in s.census.instances() {
+        if let Some(left) = surplus
+            .get_mut(&counted.instance.release)
+            .filter(|left| **left > 0)
+            && was_admitted_then_drained(s, counted)
+        {
+            *left -= 1;
+            continue;
         }
-    }
-
-    /// Whether it was taken out of traffic, and not only never let in.
-    pub(super) fn is_put_aside(&self, counted: &Counted<'_>) -> bool {
-        let name = &counted.instance.name;
-        let was_let_in =
-            !self.rollout.started.contains_key(name) || self.rollout.weights.contains_key(name);
-        counted.is_drained && was_let_in
-    }
-
-    /// Whether a balancer that knows weights gives the instance another share than it is to have.
-    fn has_other_weight(
-        &self,
-        host: &HostCount<'_>,
-        counted: &Counted<'_>,
-        weight_percent: Option<u32>,
-    ) -> bool {
-        let Some(traffic) = &self.spec.traffic else {
-            return false;
-        };
-        let slot = Slot {
-            host: host.id.clone(),
-            port: counted.port,
-        };
-        let wanted = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
-        let told = self.rollout.weights.get(&counted.instance.name);
-        let has_other = |balancer: &HostId| {
-            let server = self
-                .fleet
-                .balancers
-                .get(balancer)
-                .and_then(|seen| seen.view.servers.get(&slot));
-            server
-                .and_then(|server| server.weight_percent)
-                .is_some_and(|has| match told {
-                    // A balancer that counts in coarse weights comes as near as it can, which is
-                    // half of it at worst.
-                    Some(told) if *told == wanted => has.abs_diff(wanted) > wanted / 2,
-                    _ => has != wanted,
-                })
-        };
-        traffic.balancers_of(&slot).iter().any(has_other)
-    }
-
-    /// What was started just now and has not been ready yet gets nothing, whoever else has told a
-    /// balancer to send requests there: a reload forgets what it was told.
-    pub(super) fn close_early(&mut self) {
-        for (host, counted) in self.census.instances() {
-            let name = &counted.instance.name;
-            let is_raw =
-                self.rollout.started.contains_key(name) && !self.rollout.served.contains(name);
-            let is_exposed = matches!(
-                counted.stream,
-                Stream::Open | Stream::Objected | Stream::Partly
-            );
-            if is_raw && is_exposed && !counted.is_ready && !counted.is_stopping && host.is_idle() {
-                let slot = Slot {
-                    host: host.id.clone(),
-                    port: counted.port,
-                };
-                self.order(Action::Drain {
-                    slot,
-                    instance: name.clone(),
-                    keep: 0,
-                });
-            }
-        }
-    }
-
-    /// What is left behind out of reach gets nothing when it comes back, before it is put right:
-    /// the balancers are told now. Only where enough others serve, as it may serve all the while.
-    pub(super) fn close_left_behind(&mut self) {
-        let is_shared = matches!(
-            &self.spec.traffic,
-            Some(Traffic {
-                balancers: Balancers::Shared(_),
-                ..
-            })
-        );
-        if !is_shared || self.census.available < self.budget.min_available() {
-            return;
-        }
-        let keep = self.budget.min_available();
-        for (host, counted) in self.census.instances() {
-            let is_away = !host.takes_part() && !host.is_reachable() && host.busy.is_none();
-            let gets = matches!(
-                counted.stream,
-                Stream::Open | Stream::Objected | Stream::Partly
-            );
-            if is_away && gets && !counted.is_stopping && !self.has_failed_to_stop(counted) {
-                let slot = Slot {
-                    host: host.id.clone(),
-                    port: counted.port,
-                };
-                self.order(Action::Drain {
-                    slot,
-                    instance: counted.instance.name.clone(),
-                    keep,
-                });
-            }
-        }
-    }
-
-    /// Whether the host's public port is with another instance that is wanted: where each host is
-    /// its own balancer, it has but one.
-    fn is_outshone(&self, host: &HostCount<'_>) -> bool {
-        let has_one_port = self
-            .spec
-            .traffic
-            .as_ref()
-            .is_some_and(|traffic| traffic.balancers == Balancers::OnHosts);
-        has_one_port
-            && host
-                .instances
-                .iter()
-                .any(|other| other.is_new && other.is_ready && other.stream == Stream::Open)
-    }
-
-    fn has_failed_to_admit(&self, counted: &Counted<'_>) -> bool {
-        let is_its = |action: &Action| matches!(action, Action::Admit { instance, .. } if *instance == counted.instance.name);
-        self.rollout
-            .failed
-            .iter()
-            .any(|failed| is_its(&failed.action))
-    }
-
-    /// Since when a balancer before the whole fleet cannot be reached, if so.
-    pub(super) fn balancer_lost_since(&self) -> Option<Time> {
-        let machines = self.spec.traffic.as_ref()?.machines().iter();
-        let since =
-            machines.filter_map(|balancer| match self.fleet.balancers.get(balancer)?.reach {
-                Reach::Lost { since, .. } => Some(since),
-                Reach::Reachable | Reach::NotSeen => None,
+        let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
+        let is_due = is_shut || has_other_weight(s, host, counted, weight_percent);
+        let may_serve = counted.is_target && counted.is_ready && !counted.is_stopping && is_due;
+        if may_serve
+            && host.is_idle()
+            && !public_port_is_served_by_other(s, host)
+            && !has_failed_to_admit(s, counted)
+        {
+            plan.order(Action::Admit {
+                slot: counted.slot_on(host),
+                instance: counted.instance.name.clone(),
+                weight_percent,
             });
-        since.min()
+        }
     }
+}
 
-    /// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what
-    /// it does.
-    pub(super) fn lost_balancer(&self) -> Option<(&HostId, Hold)> {
-        self.spec
-            .traffic
-            .as_ref()?
-            .machines()
-            .iter()
-            .find_map(|balancer| {
-                let why = match self.fleet.balancers.get(balancer).map(|seen| &seen.reach) {
-                    Some(Reach::Reachable) => return None,
-                    Some(Reach::Lost { why, .. }) => why.clone(),
-                    Some(Reach::NotSeen) | None => "not looked at yet".to_owned(),
-                };
-                Some((
-                    balancer,
-                    Hold::BalancerLost {
-                        balancer: balancer.clone(),
-                        why,
-                    },
-                ))
-            })
+/// Whether it was taken out of traffic, and not only never let in.
+pub(super) fn was_admitted_then_drained(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
+    let weights = &s.rollout.traffic.weights;
+    let was_admitted = !s.was_started(counted) || weights.contains_key(&counted.instance.name);
+    counted.is_drained && was_admitted
+}
+
+/// Whether a balancer that knows weights gives the instance another share than it is to have.
+fn has_other_weight(
+    s: &Situation<'_>,
+    host: &HostCount<'_>,
+    counted: &JudgedInstance<'_>,
+    weight_percent: Option<u32>,
+) -> bool {
+    let Some(traffic) = &s.spec.traffic else {
+        return false;
+    };
+    let slot = counted.slot_on(host);
+    let wanted = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
+    let told = s.rollout.traffic.weights.get(&counted.instance.name);
+    let has_other = |balancer: &HostId| {
+        let seen = s.fleet.balancers.get(balancer);
+        let server = seen.and_then(|seen| seen.view.servers.get(&slot));
+        let has = server.and_then(|server| server.weight_percent);
+        has.is_some_and(|has| match told {
+            // A balancer that counts in coarse weights comes as near as it can, which is half of it
+            // at worst.
+            Some(told) if *told == wanted => has.abs_diff(wanted) > wanted / 2,
+            _ => has != wanted,
+        })
+    };
+    traffic.balancers_of(&slot).iter().any(has_other)
+}
+
+/// Whether a balancer sends requests, or would but for its own check.
+fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
+    matches!(
+        counted.stream,
+        Stream::Open | Stream::Objected | Stream::Partly
+    )
+}
+
+/// What was started just now and has not been ready yet gets nothing, whoever else has told a
+/// balancer to send requests there: a reload forgets what it was told.
+pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    for (host, counted) in s.census.instances() {
+        let name = &counted.instance.name;
+        let has_served = s.rollout.attempt.served.contains(name);
+        if s.was_started(counted)
+            && !has_served
+            && is_exposed(counted)
+            && !counted.is_ready
+            && !counted.is_stopping
+            && host.is_idle()
+        {
+            plan.order(Action::Drain {
+                slot: counted.slot_on(host),
+                instance: name.clone(),
+                keep: 0,
+            });
+        }
     }
+}
+
+/// What is on a failed host out of reach gets nothing when it comes back, before it is put right:
+/// the balancers are told now. Only where enough others serve, as it may serve all the while.
+pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let is_shared = matches!(
+        &s.spec.traffic,
+        Some(Traffic {
+            balancers: Balancers::Shared(_),
+            ..
+        })
+    );
+    let keep = s.budget.min_available();
+    if !is_shared || s.census.available < keep {
+        return;
+    }
+    for (host, counted) in s.census.instances() {
+        let is_away = !host.is_active() && !host.is_reachable() && host.busy.is_none();
+        if is_away && is_exposed(counted) && !counted.is_stopping && !s.has_failed_to_stop(counted)
+        {
+            plan.order(Action::Drain {
+                slot: counted.slot_on(host),
+                instance: counted.instance.name.clone(),
+                keep,
+            });
+        }
+    }
+}
+
+/// Whether the host's public port is with another instance that is wanted: where each host is its
+/// own balancer, it has but one.
+fn public_port_is_served_by_other(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
+    let traffic = s.spec.traffic.as_ref();
+    let has_one_port = traffic.is_some_and(|traffic| traffic.balancers == Balancers::OnHosts);
+    has_one_port
+        && host
+            .instances
+            .iter()
+            .any(|other| other.is_target && other.is_ready && other.stream == Stream::Open)
+}
+
+fn has_failed_to_admit(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
+    let name = &counted.instance.name;
+    s.has_failed(|action| matches!(action, Action::Admit { instance, .. } if instance == name))
+}
+
+/// Since when a balancer before the whole fleet cannot be reached, if so.
+pub(super) fn balancer_lost_since(s: &Situation<'_>) -> Option<Time> {
+    let machines = s.spec.traffic.as_ref()?.machines().iter();
+    let since = machines.filter_map(|balancer| match s.fleet.balancers.get(balancer)?.reach {
+        Reach::Lost { since, .. } => Some(since),
+        Reach::Reachable | Reach::NotSeen => None,
+    });
+    since.min()
+}
+
+/// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what it
+/// does.
+pub(super) fn lost_balancer(s: &Situation<'_>) -> Option<WaitReason> {
+    let mut machines = s.spec.traffic.as_ref()?.machines().iter();
+    machines.find_map(|balancer| {
+        let why = match s.fleet.balancers.get(balancer).map(|seen| &seen.reach) {
+            Some(Reach::Reachable) => return None,
+            Some(Reach::Lost { why, .. }) => why.clone(),
+            Some(Reach::NotSeen) | None => "not looked at yet".to_owned(),
+        };
+        let balancer = balancer.clone();
+        Some(WaitReason::BalancerLost { balancer, why })
+    })
 }

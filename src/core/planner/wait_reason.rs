@@ -11,7 +11,7 @@ use crate::core::time::Time;
 /// The reason why a host has no order now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "hold", rename_all = "snake_case")]
-pub enum Hold {
+pub enum WaitReason {
     /// It needs nothing.
     UpToDate,
     /// It is to be drained, and something runs there still.
@@ -129,20 +129,20 @@ pub enum Hold {
     },
 }
 
-impl fmt::Display for Hold {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Hold::UpToDate => f.write_str("needs nothing"),
-            Hold::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
-            Hold::Drained => f.write_str(
+            WaitReason::UpToDate => f.write_str("needs nothing"),
+            WaitReason::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
+            WaitReason::Drained => f.write_str(
                 "is drained: nothing of the service runs there, and it may leave the inventory",
             ),
-            Hold::NotSeen => f.write_str("not looked at yet"),
-            Hold::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
-            Hold::NotCounted { why } => write!(f, "not counted: {why}"),
-            Hold::LeftBehind { why } => write!(f, "left behind: {why}"),
-            Hold::Busy { action } => write!(f, "busy: {action}"),
-            Hold::WaitsForReady {
+            WaitReason::NotSeen => f.write_str("not looked at yet"),
+            WaitReason::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
+            WaitReason::NotCounted { why } => write!(f, "not counted: {why}"),
+            WaitReason::LeftBehind { why } => write!(f, "left behind: {why}"),
+            WaitReason::Busy { action } => write!(f, "busy: {action}"),
+            WaitReason::WaitsForReady {
                 port,
                 answer: Some(answer),
             } => {
@@ -151,10 +151,10 @@ impl fmt::Display for Hold {
                     "waits for port {port} to become ready; it last answered: {answer}"
                 )
             }
-            Hold::WaitsForReady { port, answer: None } => {
+            WaitReason::WaitsForReady { port, answer: None } => {
                 write!(f, "waits for port {port} to become ready")
             }
-            Hold::WaitsToRetry {
+            WaitReason::WaitsToRetry {
                 port, attempt, why, ..
             } => {
                 write!(
@@ -162,8 +162,8 @@ impl fmt::Display for Hold {
                     "waits before attempt {attempt} to start on port {port}; the last one: {why}"
                 )
             }
-            Hold::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
-            Hold::WaitsForCapacity {
+            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            WaitReason::WaitsForCapacity {
                 available,
                 min_available,
                 running,
@@ -173,28 +173,28 @@ impl fmt::Display for Hold {
                 "waits its turn: {available} available (at least {min_available} must stay), \
                  {running} running (at most {max_running} may)"
             ),
-            Hold::WaitsForBalancer { port } => {
+            WaitReason::WaitsForBalancer { port } => {
                 write!(
                     f,
                     "port {port} is ready and admitted; it waits for a balancer's own check"
                 )
             }
-            Hold::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
-            Hold::WaitsForAnalysis { step, of, why } => {
+            WaitReason::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
+            WaitReason::WaitsForAnalysis { step, of, why } => {
                 write!(f, "waits: step {step} of {of} is not judged yet: {why}")
             }
-            Hold::WaitsForPromote { step, of } => {
+            WaitReason::WaitsForPromote { step, of } => {
                 write!(
                     f,
                     "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes \
                      back"
                 )
             }
-            Hold::Closing { why } => write!(f, "waits: {why}"),
-            Hold::BalancerLost { balancer, why } => {
+            WaitReason::Closing { why } => write!(f, "waits: {why}"),
+            WaitReason::BalancerLost { balancer, why } => {
                 write!(f, "waits for balancer {balancer}: {why}")
             }
-            Hold::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
+            WaitReason::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
     }
 }

@@ -3,93 +3,76 @@
 
 use std::time::Duration;
 
-use super::Draft;
-use crate::core::rollout::action::Action;
+use crate::core::planner::census::Census;
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::steps;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-impl Draft<'_> {
-    /// Why nothing new is begun now. Going back, and what a person does by hand, know no hours.
-    pub(super) fn closing(&self) -> Option<String> {
-        if !self.keeps_hours() {
-            return None;
-        }
-        if let Some(freeze) = &self.rollout.frozen {
-            return Some(freeze.clone());
-        }
-        self.spec.hours.refusal(self.now, self.takes())
+/// Why nothing new is begun now.
+pub(super) fn closing(s: &Situation<'_>) -> Option<String> {
+    if !is_window_bound(s) {
+        return None;
     }
+    if let Some(freeze) = &s.rollout.requests.frozen {
+        return Some(freeze.clone());
+    }
+    s.spec.hours.refusal(s.now, min_duration(s))
+}
 
-    /// The next moment at which the answer may be another.
-    pub(super) fn hours_change_at(&self) -> Option<Time> {
-        if self.keeps_hours() {
-            self.spec.hours.changes_at(self.now, self.takes())
-        } else {
-            None
-        }
+/// The next moment at which the answer may be another.
+pub(super) fn changes_at(s: &Situation<'_>) -> Option<Time> {
+    if is_window_bound(s) {
+        s.spec.hours.changes_at(s.now, min_duration(s))
+    } else {
+        None
     }
+}
 
-    fn keeps_hours(&self) -> bool {
-        self.rollout.verb == Verb::Deploy && self.rollout.scaling.is_none() && !self.is_backwards()
-    }
+/// Going back, and what a person does by hand, may begin at any time.
+fn is_window_bound(s: &Situation<'_>) -> bool {
+    s.rollout.verb == Verb::Deploy && s.rollout.scaling.is_none() && !s.is_rolling_back()
+}
 
-    /// What the next thing to begin takes at least: all of the rollout where nothing was begun,
-    /// else one replacement and the soak of its step. The soak of a step that was reached goes on
-    /// as long as the window does.
-    fn takes(&self) -> Duration {
-        let rollout = self.rollout;
-        if self.is_at_gate() {
-            return Duration::ZERO;
-        }
-        let turn = self
-            .spec
-            .hours
-            .turn
-            .max(rollout.longest_start + self.spec.min_ready)
-            + rollout.longest_drain;
-        if rollout.begun.is_some() {
-            return turn + self.step().map_or(Duration::ZERO, |step| step.soak);
-        }
-        let budget = &self.budget;
-        let at_once = (budget.surge + budget.unavailable).max(1);
-        let turns = self
-            .census
-            .desired
-            .saturating_sub(self.census.new)
-            .div_ceil(at_once);
-        let soaks: Duration = self.steps_left().iter().map(|step| step.soak).sum();
-        (turn * turns + soaks).max(self.spec.hours.usual)
+/// What the next thing to begin takes at least: all of the rollout where nothing was begun, else
+/// one replacement and the soak of its step. The soak of a step that was reached goes on as long as
+/// the window does.
+fn min_duration(s: &Situation<'_>) -> Duration {
+    if steps::is_at_gate(s) {
+        return Duration::ZERO;
     }
+    let (timings, hours) = (&s.rollout.timings, &s.spec.hours);
+    let replacement = hours.turn.max(timings.longest_start + s.spec.min_ready);
+    let replacement = replacement + timings.longest_drain;
+    if timings.first_change_at.is_some() {
+        return replacement + steps::step(s).map_or(Duration::ZERO, |step| step.soak);
+    }
+    let at_once = (s.budget.surge + s.budget.unavailable).max(1);
+    let missing = s.census.desired.saturating_sub(s.census.new);
+    let soaks: Duration = steps::steps_left(s).iter().map(|step| step.soak).sum();
+    (replacement * missing.div_ceil(at_once) + soaks).max(hours.usual)
+}
 
-    /// Whether everything that was begun has come to its end.
-    pub(super) fn is_between_batches(&self) -> bool {
-        let census = self.census;
-        let nothing_changes = self
-            .rollout
-            .in_flight
-            .values()
-            .all(|order| order.action.slot().is_none());
-        let is_whole = self.staying() == census.desired && census.new_available == census.new;
-        self.rollout.begun.is_none()
-            || nothing_changes && is_whole && self.actions.values().all(Self::changes_nothing)
-    }
+/// Whether everything that was begun has come to its end.
+pub(super) fn is_between_batches(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
+    let census = s.census;
+    let is_whole = staying(census) == census.desired && census.new_available == census.new;
+    s.rollout.timings.first_change_at.is_none()
+        || s.no_slot_changes() && is_whole && plan.no_slot_changes()
+}
 
-    fn changes_nothing(action: &Action) -> bool {
-        action.slot().is_none()
-    }
+/// Instances that run and are to go on running.
+fn staying(census: &Census<'_>) -> u32 {
+    census.running.saturating_sub(census.stopping)
+}
 
-    /// Instances that run and are to go on running.
-    fn staying(&self) -> u32 {
-        self.census.running.saturating_sub(self.census.stopping)
-    }
+/// How many may be started, where only what was begun is brought to its end.
+pub(super) fn room_to_close(s: &Situation<'_>) -> u32 {
+    s.census.desired.saturating_sub(staying(s.census))
+}
 
-    /// How many may be started, where only what was begun is brought to its end.
-    pub(super) fn room_to_close(&self) -> u32 {
-        self.census.desired.saturating_sub(self.staying())
-    }
-
-    /// How many may be stopped, where only what was begun is brought to its end.
-    pub(super) fn surplus_to_close(&self) -> u32 {
-        self.staying().saturating_sub(self.census.desired)
-    }
+/// How many may be stopped, where only what was begun is brought to its end.
+pub(super) fn surplus_to_close(s: &Situation<'_>) -> u32 {
+    staying(s.census).saturating_sub(s.census.desired)
 }

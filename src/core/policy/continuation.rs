@@ -138,7 +138,7 @@ pub fn check_promotion(
     service: &str,
     full: bool,
 ) -> Result<(), ContinuationRefusal> {
-    if newest(history)?.step_reached.is_some() || full {
+    if newest(history)?.step.reached.is_some() || full {
         Ok(())
     } else {
         let service = service.to_owned();

@@ -10,7 +10,6 @@ use crate::core::release::Definition;
 use crate::core::release::hook::{HookPoint, HookSite};
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::failure::Outcome;
-use crate::core::time::Time;
 
 /// Something to be done once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,19 +41,6 @@ pub enum Due {
     OnSuccess,
     /// When it has failed. What fails then is only told.
     OnFailure,
-}
-
-/// How a chore stands in a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Standing {
-    /// Where it was begun last; `None` on the control machine.
-    pub host: Option<HostId>,
-    /// When.
-    pub since: Time,
-    /// How often it was begun.
-    pub attempts: u32,
-    /// How it ended; `None` while it is under way.
-    pub end: Option<End>,
 }
 
 /// How a chore ends.

@@ -107,12 +107,12 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
         holds: &BTreeMap::from([
             (
                 HostId::from("web1"),
-                Hold::Soaks {
+                WaitReason::Soaks {
                     port: 8081,
                     until: NOW + Duration::from_secs(4),
                 },
             ),
-            (HostId::from("web2"), Hold::UpToDate),
+            (HostId::from("web2"), WaitReason::UpToDate),
         ]),
         now: NOW,
     })

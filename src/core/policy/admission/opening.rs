@@ -8,7 +8,7 @@ use crate::core::policy::continuation::Continuation;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::event::{Event, Generation, RolloutStart, Scaling, Then};
 use crate::core::rollout::failure::{Failure, FailureKind};
-use crate::core::rollout::task::{self, End};
+use crate::core::rollout::task::End;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::{Spec, scaling};
 
@@ -93,7 +93,7 @@ impl Opener<'_, '_> {
             (Some(Continuation::RollBack { by }), _) => Some(Event::Aborted { by: by.clone() }),
             // It was aborted, and its controller died before it could turn.
             (_, Direction::Forward) => {
-                let by = stopped.aborted.clone()?;
+                let by = stopped.requests.aborted.clone()?;
                 Some(Event::Aborted { by })
             }
             (_, Direction::Held { .. }) => None,
@@ -112,11 +112,9 @@ impl Opener<'_, '_> {
         let Some(rollout) = self.stopped().or_else(again) else {
             return Vec::new();
         };
-        let is_done =
-            |begun: &task::Standing| matches!(begun.end, Some(End::Done | End::DoneBefore));
-        let done = rollout.chores.iter().filter(|(_, begun)| is_done(begun));
-        done.map(|(chore, _)| Event::ChoreEnded {
-            chore: chore.clone(),
+        let done = rollout.tasks.done();
+        done.map(|task| Event::ChoreEnded {
+            chore: task.clone(),
             end: End::DoneBefore,
             migration: None,
             took: Duration::ZERO,
@@ -136,7 +134,7 @@ impl Opener<'_, '_> {
             by: "the rollout that it goes on with".to_owned(),
             full,
         };
-        let passed = match stopped.steps_passed {
+        let passed = match stopped.step.passed {
             0 => None,
             // Through all, by a person.
             u32::MAX => Some(again(true)),
@@ -147,7 +145,7 @@ impl Opener<'_, '_> {
                 by: by.clone(),
                 full: *full,
             }),
-            _ => stopped.promoted.then(|| again(false)),
+            _ => stopped.step.promoted.then(|| again(false)),
         };
         passed.into_iter().chain(promoted).collect()
     }

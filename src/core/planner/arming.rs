@@ -1,0 +1,90 @@
+//! Instances that a host brings back by itself, should the controller be gone: which stops arm
+//! their host so, and when it is told to forget them.
+
+use std::time::Duration;
+
+use crate::core::ids::{Port, Slot};
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::rollout::action::{Action, StopReason};
+use crate::core::time::Time;
+
+/// How much longer than the progress deadline a host waits before it brings an old instance back by
+/// itself: what ship decides at the deadline comes first.
+const RESTORE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Where hosts are told to forget the instances that they would bring back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum DisarmScope {
+    /// In slots in which a wanted instance serves.
+    Served,
+    /// In slots where that would get in the way of what this rollout, alive as it is, does itself:
+    /// they were armed by an earlier one, or before this one turned back, or the time is nearly up.
+    Conflicting,
+    /// In all.
+    Everywhere,
+}
+
+/// After how long a host brings back an instance that must go before another serves in its place,
+/// if nobody says in time that all is well: the controller may be gone by then. `None` where enough
+/// others serve.
+pub(super) fn restore_after(
+    s: &Situation<'_>,
+    plan: &PlanBuilder,
+    counted: &JudgedInstance<'_>,
+    why: StopReason,
+) -> Option<Duration> {
+    let others = plan.spare.saturating_sub(u32::from(counted.is_available));
+    let left = s.budget.min_available() + others;
+    let serves = counted.is_available || counted.is_drained && counted.is_ready;
+    let in_place = why == StopReason::Replaced && serves && left < s.budget.replicas;
+    let target = s.spec.waits_of(s.rollout.target_release());
+    let takes = s.spec.waits_of(&counted.instance.release).stop + target.start;
+    in_place.then(|| takes + s.patience() + RESTORE_MARGIN)
+}
+
+/// By when ship itself has decided about a slot whose host would bring the old instance back at
+/// that time.
+pub(super) fn must_decide_by(fires: Time) -> Time {
+    fires - RESTORE_MARGIN
+}
+
+/// Tells hosts to forget the instances that they would bring back.
+pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmScope) {
+    for host in s.census.hosts.iter().filter(|host| host.is_idle()) {
+        let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();
+        let mut slots = armed
+            .filter(|port| is_due(s, host, *port, scope))
+            .map(|port| Slot {
+                host: host.id.clone(),
+                port,
+            });
+        let was_tried = |slot: &Slot| {
+            s.has_failed(|action| matches!(action, Action::Disarm { slot: tried } if tried == slot))
+        };
+        if let Some(slot) = slots.find(|slot| !was_tried(slot)) {
+            plan.order(Action::Disarm { slot });
+        }
+    }
+}
+
+fn is_due(s: &Situation<'_>, host: &HostCount<'_>, port: Port, scope: DisarmScope) -> bool {
+    match scope {
+        DisarmScope::Served => {
+            // The target may have other ports: then any wanted instance of the host stands for the
+            // one before.
+            let target_ports = s.spec.ports_of(s.rollout.target_release());
+            host.serves_anew(port) || !target_ports.contains(&port) && host.serves_anywhere()
+        }
+        DisarmScope::Conflicting => {
+            let slot = Slot {
+                host: host.id.clone(),
+                port,
+            };
+            let armed = s.rollout.attempt.armed.get(&slot);
+            armed.is_none_or(|fires| must_decide_by(*fires) <= s.now)
+        }
+        DisarmScope::Everywhere => true,
+    }
+}

@@ -1,0 +1,49 @@
+//! What the planner answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ids::HostId;
+use crate::core::planner::wait_reason::WaitReason;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Progress, Then};
+use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::rollout::task::Errand;
+use crate::core::spec::step::Step;
+use crate::core::time::Time;
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Orders to give, at most one a host.
+    pub actions: Vec<Action>,
+    /// Hosts to be looked at at once: the next decision needs to know that the processes there
+    /// still run.
+    pub looks: BTreeSet<HostId>,
+    /// For every host without an order, why not.
+    pub holds: BTreeMap<HostId, WaitReason>,
+    /// How far it has got.
+    pub progress: Progress,
+    /// What comes after the orders.
+    pub next: Next,
+}
+
+/// What comes after the orders of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Plan again at this moment, or when anything happens.
+    Wake(Time),
+    /// Plan again when an order in flight has ended.
+    AwaitInFlight,
+    /// A host is given up: the others go on.
+    Quarantine(Failure),
+    /// The present step, of so many instances, has all that it is to have.
+    StepReached(Step, u32),
+    /// The present step is passed.
+    StepPassed,
+    /// The rollout has failed: turn it.
+    Fail(Failure, Then),
+    /// Something that is done once is to be done.
+    Run(Errand),
+    /// The rollout has ended.
+    Finish(Outcome),
+}

@@ -1,0 +1,106 @@
+//! Why nothing is done about a host now.
+
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::traffic::Stream;
+use crate::core::planner::decision::Next;
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::situation::Situation;
+use crate::core::planner::wait_reason::WaitReason;
+use crate::core::planner::{completion, gate, traffic, wait};
+
+/// Why a host has no order in a plan that goes on so.
+pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
+    out_of_hand(s, host)
+        .or_else(|| at_the_end(s, host, next))
+        .or_else(|| traffic::lost_balancer(s))
+        .or_else(|| gate::wait_reason(s))
+        .or_else(|| of_the_new_instance(s, host))
+        .or_else(|| wait::retry_reason(s, host))
+        .or_else(|| closing(s))
+        .or_else(|| of_the_old_instance(s, host))
+        .unwrap_or_else(|| at_rest(host))
+}
+
+/// It was given up, does not answer, or has an order already.
+fn out_of_hand(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+    let failure = s.rollout.attempt.failed_hosts.get(host.id);
+    if let Some(failure) = failure.filter(|_| !host.is_active()) {
+        let why = failure.to_string();
+        return Some(WaitReason::LeftBehind { why });
+    }
+    match &host.host.map(|seen| &seen.reach) {
+        Some(Reach::Lost { since, why }) => {
+            let (since, why) = (*since, why.clone());
+            return Some(WaitReason::Unreachable { since, why });
+        }
+        Some(Reach::NotSeen) | None => return Some(WaitReason::NotSeen),
+        Some(Reach::Reachable) => {}
+    }
+    host.busy.map(|action| WaitReason::Busy {
+        action: action.clone(),
+    })
+}
+
+fn at_the_end(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitReason> {
+    let ends = matches!(
+        next,
+        Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_)
+    );
+    if !ends {
+        return None;
+    }
+    match completion::forced_outcome(s) {
+        Some(outcome) => Some(WaitReason::Standstill {
+            outcome: outcome.word(),
+        }),
+        None if completion::is_complete(s) && s.rollout.scaling.is_none() => Some(at_rest(host)),
+        // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
+        None => None,
+    }
+}
+
+fn of_the_new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+    let mine = |wanted: fn(&JudgedInstance<'_>) -> bool| {
+        let mut instances = host.instances.iter();
+        instances.find(|counted| counted.is_target && wanted(counted))
+    };
+    if let Some(counted) = mine(|counted| !counted.is_ready) {
+        return Some(WaitReason::WaitsForReady {
+            port: counted.port,
+            answer: counted.instance.health.last_answer().map(str::to_owned),
+        });
+    }
+    if let Some(counted) = mine(|counted| counted.stream == Stream::Objected) {
+        return Some(WaitReason::WaitsForBalancer { port: counted.port });
+    }
+    let counted = mine(|counted| !counted.is_available)?;
+    let ready_since = counted.instance.health.ready_since.unwrap_or(s.now);
+    Some(WaitReason::Soaks {
+        port: counted.port,
+        until: ready_since + s.spec.min_ready,
+    })
+}
+
+fn closing(s: &Situation<'_>) -> Option<WaitReason> {
+    let why = s.closing?.to_owned();
+    Some(WaitReason::Closing { why })
+}
+
+fn of_the_old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+    let has_old = host.instances.iter().any(|counted| !counted.is_target);
+    has_old.then(|| WaitReason::WaitsForCapacity {
+        available: s.census.available,
+        min_available: s.budget.min_available(),
+        running: s.census.running,
+        max_running: s.budget.max_running(),
+    })
+}
+
+/// What is said of a host that needs nothing.
+fn at_rest(host: &HostCount<'_>) -> WaitReason {
+    if host.offers_slots {
+        WaitReason::UpToDate
+    } else {
+        WaitReason::Drained
+    }
+}

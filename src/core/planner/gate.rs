@@ -1,0 +1,103 @@
+//! The gate at the end of each step: whether the rollout may go on to the next.
+
+use crate::core::planner::decision::Next;
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::wait_reason::WaitReason;
+use crate::core::planner::{steps, wait};
+use crate::core::rollout::failure::Outcome;
+use crate::core::spec::step::AtGate;
+use crate::core::time::Time;
+
+/// What the present step asks for, once all orders of this plan are given; `None` where it is not
+/// reached.
+pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
+    let step = steps::step(s)?;
+    let Some(reached) = s.rollout.step.reached else {
+        return has_reached(s, plan).then(|| Next::StepReached(*step, steps::new_limit(s)));
+    };
+    let soaked = reached + step.soak;
+    if s.rollout.step.promoted {
+        return Some(Next::StepPassed);
+    }
+    if s.now < soaked {
+        return Some(Next::Wake(soaked.min(wait::wake_at(s))));
+    }
+    if let Some(why) = awaited_analysis(s, reached) {
+        return Some(await_analysis(s, soaked, &why));
+    }
+    if !step.pause || s.spec.at_gate == AtGate::Promote {
+        return Some(Next::StepPassed);
+    }
+    Some(match s.spec.at_gate {
+        AtGate::Exit => {
+            let by = format!(
+                "the gate of {}, which waits for `ship promote`",
+                step_name(s)
+            );
+            pause(s, by)
+        }
+        AtGate::Wait | AtGate::Promote => Next::Wake(wait::wake_at(s)),
+    })
+}
+
+/// Without a person to decide, the step waits for an analysis no longer than for any other
+/// progress.
+fn await_analysis(s: &Situation<'_>, soaked: Time, why: &str) -> Next {
+    let gives_up = soaked + s.spec.progress_deadline;
+    if s.spec.at_gate == AtGate::Wait {
+        Next::Wake(wait::wake_at(s))
+    } else if s.now < gives_up {
+        Next::Wake(wait::wake_at(s).min(gives_up))
+    } else {
+        pause(
+            s,
+            format!("{}, which waits for analysis {why}", step_name(s)),
+        )
+    }
+}
+
+fn pause(s: &Situation<'_>, by: String) -> Next {
+    let since = s.now;
+    Next::Finish(Outcome::Paused { by, since })
+}
+
+/// Whether the step has all that it is to have, and nothing is under way.
+fn has_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
+    // More than that may be there already, from an earlier rollout to the same release.
+    s.census.new >= steps::new_limit(s)
+        && s.census.new_available == s.census.new
+        && steps::old_to_spare(s) == 0
+        && plan.is_empty()
+        && s.rollout.orders.in_flight.is_empty()
+}
+
+/// What keeps the present step from being passed, though its time is over: a number that says
+/// nothing yet.
+fn awaited_analysis(s: &Situation<'_>, reached: Time) -> Option<String> {
+    let record = |name: &String| s.rollout.evidence.analyses.get(name);
+    s.spec
+        .analyses
+        .iter()
+        .find_map(|analysis| analysis.holds(record(&analysis.name), reached))
+}
+
+fn step_name(s: &Situation<'_>) -> String {
+    let (number, of) = (s.rollout.step.passed + 1, s.spec.step_count());
+    format!("step {number} of {of}")
+}
+
+/// What the present step waits for.
+pub(super) fn wait_reason(s: &Situation<'_>) -> Option<WaitReason> {
+    let soak = steps::step(s)?.soak;
+    let reached = s.rollout.step.reached?;
+    let (step, of) = (s.rollout.step.passed + 1, s.spec.step_count());
+    let until = reached + soak;
+    Some(if s.now < until {
+        WaitReason::StepSoaks { step, of, until }
+    } else if let Some(why) = awaited_analysis(s, reached) {
+        WaitReason::WaitsForAnalysis { step, of, why }
+    } else {
+        WaitReason::WaitsForPromote { step, of }
+    })
+}

@@ -1,0 +1,378 @@
+//! One host, counted from the point of view of one rollout, and its instances, judged.
+
+use std::collections::BTreeMap;
+
+use crate::core::fleet::health::Verdict;
+use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::{Fleet, Host, Instance};
+use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Slot};
+use crate::core::rollout::Rollout;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::attempt::StartAttempts;
+use crate::core::rollout::failure::FailureKind;
+use crate::core::spec::Spec;
+use crate::core::time::Time;
+
+/// A host's part in a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Participation {
+    /// It takes part.
+    Active,
+    /// It was given up: it offers no slots.
+    Failed,
+    /// It was given up, and is either out of reach or open to the late orders of an earlier
+    /// controller: nothing on it counts.
+    Untrusted,
+}
+
+impl Participation {
+    fn of(id: &HostId, host: Option<&Host>, rollout: &Rollout) -> Self {
+        let reachable = host.is_some_and(Host::is_reachable);
+        let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
+        match rollout.attempt.failed_hosts.get(id) {
+            None => Self::Active,
+            // One that was only out of reach, and is back, takes part again.
+            Some(failure) if reachable && failure.kind == FailureKind::HostLost => Self::Active,
+            Some(_) if reachable && is_claimed => Self::Failed,
+            Some(_) => Self::Untrusted,
+        }
+    }
+}
+
+/// The counts of one host.
+#[derive(Debug)]
+pub struct HostCount<'a> {
+    /// Its name.
+    pub id: &'a HostId,
+    /// What was last seen of it; `None` if nobody has looked.
+    pub host: Option<&'a Host>,
+    /// The order in flight for it: one at a time, as they would wait for the host's lock anyway.
+    pub busy: Option<&'a Action>,
+    /// Its instances that were seen.
+    pub instances: Vec<JudgedInstance<'a>>,
+    /// Instances of a wanted release, seen or ordered.
+    pub new: u32,
+    /// Instances of any release that run, or may.
+    pub running: u32,
+    /// Its part in the rollout.
+    pub participation: Participation,
+    /// Whether an order that nobody saw the end of may still be at work there.
+    pub has_unknown_order: bool,
+    /// Slots in which an order that nobody saw the end of may have started an instance of this
+    /// release.
+    pub possibly_started: BTreeMap<Port, &'a ReleaseId>,
+    /// Whether instances may be on it: the inventory lists it, and it is not drained.
+    pub offers_slots: bool,
+}
+
+/// One instance, judged.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own"
+)]
+pub struct JudgedInstance<'a> {
+    /// Its port.
+    pub port: Port,
+    /// What the balancers do with it.
+    pub stream: Stream,
+    /// What was seen.
+    pub instance: &'a Instance,
+    /// Whether it is of a wanted release, in a place where it may stay.
+    pub is_target: bool,
+    /// Whether its process runs, or may.
+    pub is_running: bool,
+    /// Whether it is ready by a fresh verdict, on a host in reach.
+    pub is_ready: bool,
+    /// Whether it may be counted on: available, and not being stopped.
+    pub is_available: bool,
+    /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few
+    /// fresh verdicts say that it fails. It was not asked lately, or it is ready and soaks. It
+    /// counts neither as available nor as unhealthy.
+    pub is_unprobed: bool,
+    /// Whether it gets no requests, and has none left.
+    pub is_drained: bool,
+    /// Whether an order to drain or stop it is in flight, or may have been carried out.
+    pub is_stopping: bool,
+}
+
+/// What all hosts are counted by.
+pub(super) struct Frame<'a, 'w> {
+    pub(super) spec: &'a Spec,
+    pub(super) rollout: &'a Rollout,
+    pub(super) fleet: &'a Fleet,
+    pub(super) wanted: &'w BTreeMap<&'a ReleaseId, u32>,
+    pub(super) now: Time,
+}
+
+/// The orders of one host whose end is not known yet, or not at all.
+#[derive(Default)]
+pub(super) struct HostOrders<'a> {
+    all: Vec<&'a Action>,
+    in_flight: Option<&'a Action>,
+    is_any_unknown: bool,
+}
+
+impl<'a> HostOrders<'a> {
+    /// Those of every host.
+    pub(super) fn by_host(rollout: &'a Rollout) -> BTreeMap<&'a HostId, Self> {
+        let mut by_host: BTreeMap<_, Self> = BTreeMap::new();
+        for action in rollout
+            .orders
+            .in_flight
+            .values()
+            .map(|in_flight| &in_flight.action)
+        {
+            let orders = by_host.entry(action.host()).or_default();
+            orders.all.push(action);
+            orders.in_flight = Some(action);
+        }
+        for action in &rollout.orders.unknown {
+            let orders = by_host.entry(action.host()).or_default();
+            orders.all.push(action);
+            orders.is_any_unknown = true;
+        }
+        by_host
+    }
+
+    /// Whether an order to drain or stop an instance is in flight, or may have been carried out.
+    fn may_stop(&self, name: &InstanceId) -> bool {
+        self.all.iter().any(|action| {
+            matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if instance == name)
+        })
+    }
+}
+
+impl JudgedInstance<'_> {
+    /// Its slot on its host.
+    pub(super) fn slot_on(&self, host: &HostCount<'_>) -> Slot {
+        Slot {
+            host: host.id.clone(),
+            port: self.port,
+        }
+    }
+}
+
+impl<'a> HostCount<'a> {
+    /// Counts what is on a host.
+    pub(super) fn take(
+        frame: &Frame<'a, '_>,
+        id: &'a HostId,
+        host: Option<&'a Host>,
+        orders: &HostOrders<'a>,
+        offers_slots: bool,
+    ) -> Self {
+        let mut count = Self {
+            id,
+            host,
+            busy: orders.in_flight,
+            instances: Vec::new(),
+            new: 0,
+            running: 0,
+            participation: Participation::of(id, host, frame.rollout),
+            has_unknown_order: orders.is_any_unknown,
+            possibly_started: BTreeMap::new(),
+            offers_slots,
+        };
+        for (port, instance) in host.into_iter().flat_map(Host::instances) {
+            let judged = count.judge(frame, port, instance, orders);
+            count.new += u32::from(judged.is_target && judged.is_running);
+            count.running += u32::from(judged.is_running);
+            count.instances.push(judged);
+        }
+        count.count_restored();
+        count.count_ordered(frame, orders);
+        count
+    }
+
+    fn judge(
+        &self,
+        frame: &Frame<'a, '_>,
+        port: Port,
+        instance: &'a Instance,
+        orders: &HostOrders<'_>,
+    ) -> JudgedInstance<'a> {
+        let Frame {
+            spec, rollout, now, ..
+        } = *frame;
+        let (reachable, thresholds) = (self.is_reachable(), spec.thresholds_of(&instance.release));
+        let is_stopping = orders.may_stop(&instance.name);
+        let is_running = instance.is_running() || !reachable;
+        let is_ready =
+            reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
+        let slot = || Slot {
+            host: self.id.clone(),
+            port,
+        };
+        let stream = match &spec.traffic {
+            Some(traffic) => frame.fleet.stream(Some(traffic), &slot()),
+            None => Stream::Direct,
+        };
+        let is_available = is_ready
+            && !self.is_untrusted()
+            && !is_stopping
+            && matches!(stream, Stream::Direct | Stream::Open)
+            && instance.is_available(now, spec.min_ready, &thresholds);
+        let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
+        let fails = reachable
+            && instance.health.failures >= thresholds.failures
+            && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
+        // On a port that its release no longer has, or on a drained host, the right release is in
+        // the wrong place.
+        let is_target = self.may_carry()
+            && frame.wanted.contains_key(&instance.release)
+            && rollout.is_fresh(instance.revision)
+            && spec.ports_of(&instance.release).contains(&port);
+        JudgedInstance {
+            port,
+            stream,
+            instance,
+            is_target,
+            is_running,
+            is_ready,
+            is_available,
+            is_unprobed: is_running && !is_available && !fails && stream != Stream::Closed,
+            is_drained: stream == Stream::Closed
+                && rollout.traffic.drained.contains(&instance.name),
+            is_stopping,
+        }
+    }
+
+    fn has_running_at(&self, port: Port) -> bool {
+        let mut instances = self.instances.iter();
+        instances.any(|counted| counted.port == port && counted.is_running)
+    }
+
+    /// Out of sight the host may have brought back by itself what it was armed with.
+    fn count_restored(&mut self) {
+        let lost = self.host.filter(|host| !host.is_reachable());
+        let armed = lost.into_iter().flat_map(|host| &host.armed);
+        let restored = armed.filter(|port| !self.has_running_at(**port)).count();
+        self.running += u32::try_from(restored).unwrap_or(u32::MAX);
+    }
+
+    /// A start that was ordered counts as one that runs.
+    fn count_ordered(&mut self, frame: &Frame<'a, '_>, orders: &HostOrders<'a>) {
+        for action in &orders.all {
+            if let Action::Start { slot, release } = action
+                && !self.has_running_at(slot.port)
+                && self.possibly_started.insert(slot.port, release).is_none()
+            {
+                self.new += u32::from(self.may_carry() && frame.wanted.contains_key(release));
+                self.running += 1;
+            }
+        }
+    }
+
+    /// Whether a wanted instance serves in a slot.
+    pub fn serves_anew(&self, port: Port) -> bool {
+        self.instances
+            .iter()
+            .any(|counted| counted.port == port && counted.is_target && counted.is_available)
+    }
+
+    /// Whether a wanted instance serves on it, in whatever slot.
+    pub fn serves_anywhere(&self) -> bool {
+        self.instances
+            .iter()
+            .any(|counted| counted.is_target && counted.is_available)
+    }
+
+    /// Whether it takes participation: it is not left behind.
+    pub fn is_active(&self) -> bool {
+        self.participation == Participation::Active
+    }
+
+    /// Whether instances may be on it when the rollout is done.
+    pub fn may_carry(&self) -> bool {
+        self.offers_slots && self.is_active()
+    }
+
+    /// Whether nothing on it counts any more.
+    pub fn is_untrusted(&self) -> bool {
+        self.participation == Participation::Untrusted
+    }
+
+    /// Whether it answered last time.
+    pub fn is_reachable(&self) -> bool {
+        self.host.is_some_and(Host::is_reachable)
+    }
+
+    /// The newest epoch that it has seen.
+    pub fn epoch(&self) -> Epoch {
+        self.host.map(|host| host.epoch).unwrap_or_default()
+    }
+
+    /// Whether a new order may be given to it.
+    pub fn is_idle(&self) -> bool {
+        self.is_reachable() && self.busy.is_none() && !self.has_unknown_order
+    }
+
+    /// The first slot in which an instance of a release could be started now, if there is one.
+    pub fn free_slot(
+        &self,
+        spec: &Spec,
+        rollout: &Rollout,
+        release: &ReleaseId,
+        now: Time,
+    ) -> Option<Slot> {
+        let is_due = |slot: &Slot| {
+            rollout
+                .attempt
+                .starts
+                .get(slot)
+                .is_none_or(|attempts| attempts.next_at() <= now)
+        };
+        self.usable_slots(spec, rollout, release).find(is_due)
+    }
+
+    /// The slot in which an instance of the target is to be started next, after a pause, and the
+    /// attempts so far.
+    pub fn retry<'r>(
+        &self,
+        spec: &Spec,
+        rollout: &'r Rollout,
+        now: Time,
+    ) -> Option<(Slot, &'r StartAttempts)> {
+        let slots = self.usable_slots(spec, rollout, rollout.target_release());
+        let tried = slots.filter_map(|slot| Some((rollout.attempt.starts.get(&slot)?, slot)));
+        let waiting = tried.filter(|(attempts, _)| attempts.next_at() > now);
+        waiting
+            .min_by_key(|(attempts, _)| attempts.next_at())
+            .map(|(attempts, slot)| (slot, attempts))
+    }
+
+    /// The empty slots of a release, but for those in which an order has failed that is not tried
+    /// again.
+    fn usable_slots(
+        &self,
+        spec: &Spec,
+        rollout: &Rollout,
+        release: &ReleaseId,
+    ) -> impl Iterator<Item = Slot> {
+        let refused = |slot: &Slot| {
+            let mut in_slot = rollout
+                .attempt
+                .failed
+                .iter()
+                .filter(|failed| failed.action.slot() == Some(slot));
+            in_slot.any(|failed| !rollout.tries_again(&failed.action))
+        };
+        let is_empty = |port: &Port| {
+            let taken = |host: &Host| host.slots.contains_key(port);
+            self.may_carry()
+                && self.host.is_some_and(|host| !taken(host))
+                && !self.possibly_started.contains_key(port)
+        };
+        let empty = spec
+            .ports_of(release)
+            .iter()
+            .filter(move |port| is_empty(port));
+        empty
+            .map(|port| Slot {
+                host: self.id.clone(),
+                port: *port,
+            })
+            .filter(move |slot| !refused(slot))
+    }
+}

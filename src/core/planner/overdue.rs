@@ -1,0 +1,169 @@
+//! The progress deadline has passed: who stands in the way?
+
+use crate::core::fleet::health::REFUSED;
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::{Listener, Process};
+use crate::core::ids::{HostId, Slot};
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::situation::Situation;
+use crate::core::planner::{failure, steps, traffic, wait};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::{Failure, FailureKind};
+use crate::core::time::Time;
+
+/// What has taken too long, if something has.
+pub(super) fn overdue(s: &Situation<'_>) -> Option<Failure> {
+    let since = overdue_since(s)?;
+    lost_balancer(s, since)
+        .or_else(|| unavailable_instance(s))
+        .or_else(|| unanswered_order(s))
+        .or_else(|| lost_host(s))
+        .or_else(|| failed_starts(s))
+        .or_else(|| failure::failed_order(s, |_| true))
+        .or_else(|| Some(stuck(s)))
+}
+
+/// Since when there was no progress, if that is too long.
+fn overdue_since(s: &Situation<'_>) -> Option<Time> {
+    let was_complete = s.rollout.timings.complete_since.is_some();
+    if was_complete && !s.census.progress(s.spec, s.rollout).is_complete() {
+        // What is lacking is lacking since now.
+        return None;
+    }
+    // At a gate nothing is to move; but without a balancer's word it is never passed.
+    let since = if steps::is_at_gate(s) {
+        traffic::balancer_lost_since(s)?
+    } else {
+        s.rollout.attempt.last_progress
+    };
+    let deadline = wait::deadline(s).max(since + s.patience());
+    (s.now >= deadline).then_some(since)
+}
+
+fn lost_balancer(s: &Situation<'_>, since: Time) -> Option<Failure> {
+    let lost = traffic::lost_balancer(s)?;
+    Some(Failure {
+        kind: FailureKind::Traffic,
+        host: None,
+        slot: None,
+        detail: lost.to_string(),
+        waited: s.now.since(since),
+    })
+}
+
+/// A wanted instance that is not available, on a host in reach.
+fn unavailable_instance(s: &Situation<'_>) -> Option<Failure> {
+    let mut instances = s.census.instances();
+    let (host, counted) = instances
+        .find(|(_, counted)| counted.is_target && !counted.is_available)
+        .filter(|(host, _)| host.is_reachable())?;
+    if let Process::Ended { how } = &counted.instance.process {
+        let (kind, since) = (FailureKind::Exited, counted.instance.started);
+        let exited = || failure::failure_at(s, kind, host, counted, how.clone(), since);
+        return Some(failed_starts(s).unwrap_or_else(exited));
+    }
+    let last_progress = s.rollout.attempt.last_progress;
+    let since = counted.instance.started.max(last_progress);
+    let (kind, answer) = (FailureKind::NotReady, last_answer(host, counted));
+    Some(failure::failure_at(s, kind, host, counted, answer, since))
+}
+
+/// What an instance that is not available answered last, or who else objects.
+fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
+    let instance = counted.instance;
+    let answer = instance.health.last_answer();
+    let answer = answer.unwrap_or("none: the instance was not asked");
+    let is_being_admitted =
+        matches!(host.busy, Some(Action::Admit { instance: it, .. }) if *it == instance.name);
+    match (counted.stream, &instance.listener) {
+        _ if is_being_admitted => {
+            "it is ready, but the check of a balancer has not passed it".to_owned()
+        }
+        (Stream::Objected, _) => "it is ready, but the check of a balancer objects".to_owned(),
+        // It is asked elsewhere.
+        (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
+            format!("{answer}, while it listens on {address}")
+        }
+        _ => answer.to_owned(),
+    }
+}
+
+/// The oldest order in flight, on a host that was not given up.
+fn unanswered_order(s: &Situation<'_>) -> Option<Failure> {
+    let was_given_up = |host: &HostId| s.rollout.attempt.failed_hosts.contains_key(host);
+    let in_flight = s.rollout.orders.in_flight.values();
+    let in_flight = in_flight
+        .filter(|in_flight| !was_given_up(in_flight.action.host()))
+        .min_by_key(|in_flight| in_flight.since)?;
+    Some(Failure {
+        kind: match in_flight.action {
+            Action::Start { .. } => FailureKind::Start,
+            Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
+            Action::Stop { .. } => FailureKind::Stop,
+            Action::Claim { .. }
+            | Action::Stage { .. }
+            | Action::Prune { .. }
+            | Action::Disarm { .. } => FailureKind::Stage,
+        },
+        host: Some(in_flight.action.host().clone()),
+        slot: in_flight.action.slot().cloned(),
+        detail: "the host has not answered yet".to_owned(),
+        waited: s.now.since(in_flight.since),
+    })
+}
+
+fn lost_host(s: &Situation<'_>) -> Option<Failure> {
+    let mut active = s.census.hosts.iter().filter(|host| host.is_active());
+    active.find_map(|host| match &host.host?.reach {
+        Reach::Lost { since, why } => Some(Failure {
+            kind: FailureKind::HostLost,
+            host: Some(host.id.clone()),
+            slot: None,
+            detail: why.clone(),
+            waited: s.now.since(*since),
+        }),
+        Reach::Reachable | Reach::NotSeen => None,
+    })
+}
+
+/// On the way back: an instance that was tried again and again.
+fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
+    let is_down = |slot: &Slot| {
+        let instance = s.fleet.instance(slot);
+        instance.is_none_or(|instance| !instance.is_running())
+    };
+    let starts = s.rollout.attempt.starts.iter();
+    let mut tried = starts.filter(|(slot, attempts)| attempts.count > 1 && is_down(slot));
+    let (slot, attempts) = tried.next().filter(|_| s.is_rolling_back())?;
+    let why = wait::last_attempt(s, slot, attempts)?;
+    Some(Failure {
+        kind: FailureKind::Start,
+        host: Some(slot.host.clone()),
+        slot: Some(slot.clone()),
+        detail: format!("{} attempts failed; the last one: {why}", attempts.count),
+        waited: s.now.since(s.rollout.attempt.last_progress),
+    })
+}
+
+/// Nothing is to blame: the numbers do not allow more.
+fn stuck(s: &Situation<'_>) -> Failure {
+    let (census, budget) = (s.census, &s.budget);
+    let detail = format!(
+        "{} of {} replicas updated, {} available (at least {} must stay), {} running (at most {} \
+         may)",
+        census.new,
+        budget.replicas,
+        census.available,
+        budget.min_available(),
+        census.running,
+        budget.max_running()
+    );
+    Failure {
+        kind: FailureKind::Stuck,
+        host: None,
+        slot: None,
+        detail,
+        waited: s.now.since(s.rollout.attempt.last_progress),
+    }
+}

@@ -1,0 +1,71 @@
+//! The orders of a plan in the making, and what they leave to spend.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ids::HostId;
+use crate::core::planner::census::Census;
+use crate::core::rollout::action::Action;
+use crate::core::spec::budget::Budget;
+
+/// A plan in the making.
+pub(super) struct PlanBuilder {
+    /// The orders so far, by host.
+    actions: BTreeMap<HostId, Action>,
+    /// How many available instances may still be stopped. Whatever stops one takes from here.
+    pub(super) spare: u32,
+    /// How many available instances are confirmed and not ordered to stop.
+    pub(super) confirmed: u32,
+    /// The hosts to be looked at.
+    looks: BTreeSet<HostId>,
+}
+
+impl PlanBuilder {
+    /// A plan without orders.
+    pub(super) fn new(census: &Census<'_>, budget: &Budget) -> Self {
+        Self {
+            actions: BTreeMap::new(),
+            spare: census.available.saturating_sub(budget.min_available()),
+            confirmed: census.confirmed,
+            looks: BTreeSet::new(),
+        }
+    }
+
+    /// Gives an order unless the host has one already; says whether it was given.
+    pub(super) fn order(&mut self, action: Action) -> bool {
+        match self.actions.entry(action.host().clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(action);
+                true
+            }
+        }
+    }
+
+    /// Has hosts looked at.
+    pub(super) fn look_at(&mut self, hosts: impl IntoIterator<Item = HostId>) {
+        self.looks.extend(hosts);
+    }
+
+    /// Whether a host has an order.
+    pub(super) fn has_order(&self, host: &HostId) -> bool {
+        self.actions.contains_key(host)
+    }
+
+    /// Whether no order was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// Whether no order was given for any slot.
+    pub(super) fn no_slot_changes(&self) -> bool {
+        self.actions.values().all(|action| action.slot().is_none())
+    }
+
+    /// The orders in the order of the hosts, and the hosts to be looked at.
+    pub(super) fn finish(mut self, census: &Census<'_>) -> (Vec<Action>, BTreeSet<HostId>) {
+        let hosts = census.hosts.iter();
+        let actions = hosts.filter_map(|host| self.actions.remove(host.id));
+        (actions.collect(), self.looks)
+    }
+}

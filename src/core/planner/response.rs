@@ -1,0 +1,123 @@
+//! What follows a failure: a host is given up, the rollout goes back, or it is held for a person.
+
+use crate::core::ids::HostId;
+use crate::core::planner::decision::Next;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::{task, traffic};
+use crate::core::rollout::event::{Generation, Then};
+use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::verb::Verb;
+use crate::core::spec::OnFailure;
+
+const NO_FALLBACK: &str = "there is no other revision proven healthy to go back to";
+
+/// What follows a failure.
+pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
+    if may_give_up_host(s, &failure) {
+        return Next::Quarantine(failure);
+    }
+    if s.is_rolling_back() {
+        // What is in flight ends first: nobody may be left to hear of it afterwards.
+        if !s.rollout.orders.in_flight.is_empty() {
+            return Next::AwaitInFlight;
+        }
+        return end(s, Outcome::RollbackFailed { failure });
+    }
+    let then = match rollback_blocked_by(s, &failure) {
+        Some(why) => Then::Hold { why },
+        None => Then::RollBack,
+    };
+    Next::Fail(failure, then)
+}
+
+/// Ends the rollout, once what is done at such an end is done.
+pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
+    match task::at_the_end(s, &outcome) {
+        Some(errand) => Next::Run(errand),
+        None => Next::Finish(outcome),
+    }
+}
+
+/// Whether the failure is that of one host, and one more may be given up.
+fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
+    // What is done once is done for all hosts, wherever.
+    if failure.kind.is_of_a_chore() {
+        return false;
+    }
+    // The last host is not given up: nobody would serve, and all would seem to be in place.
+    let is_it = |host: &HostId| failure.host.as_ref() == Some(host);
+    let has_others = s.carriers().any(|host| !is_it(host.id));
+    if !has_others && s.budget.replicas > 0 {
+        return false;
+    }
+    let failed_hosts = &s.rollout.attempt.failed_hosts;
+    let may_fail = |count| u32::try_from(count).is_ok_and(|count: u32| count < s.spec.max_failures);
+    let host = failure.host.as_ref();
+    host.is_some_and(|host| may_fail(failed_hosts.len()) && !failed_hosts.contains_key(host))
+}
+
+/// Why a failed rollout stays as it is instead of going back.
+fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
+    if task::has_contracted(s) {
+        return Some("a contract was begun, and what older versions need may be gone".into());
+    }
+    let fallback = s.rollout.fallback.as_ref();
+    if failure.kind == FailureKind::Aborted {
+        return fallback.is_none().then(|| NO_FALLBACK.into());
+    }
+    if s.rollout.scaling.is_some() {
+        return Some("a change of numbers is not rolled back".into());
+    }
+    if traffic::lost_balancer(s).is_some() {
+        return Some(
+            "a balancer cannot be reached, and without it there is no way back either".into(),
+        );
+    }
+    if s.spec.on_failure == OnFailure::Hold {
+        return Some("on_failure is \"hold\"".into());
+    }
+    if let Some(why) = blocked_by_verb(s) {
+        return Some(why.into());
+    }
+    match fallback {
+        Some(fallback) => unhealthy_fallback(s, fallback),
+        None => Some(NO_FALLBACK.into()),
+    }
+}
+
+fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
+    match s.rollout.verb {
+        Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
+        Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract => {
+            Some("the release is the one that ran before, so there is nothing to go back to")
+        }
+        // What was proven is not to blame for a sick machine.
+        Verb::Deploy if s.rollout.is_proven => {
+            Some("this revision was proven healthy before, so it may not be to blame")
+        }
+        Verb::Deploy => None,
+    }
+}
+
+/// Blame first: if the old release fails too, going back to it would only move the trouble. What
+/// was unhealthy before it was stopped stays evidence after.
+fn unhealthy_fallback(s: &Situation<'_>, fallback: &Generation) -> Option<String> {
+    let unhealthy = &s.rollout.evidence.fallback_turned_unhealthy;
+    let mut instances = s.census.instances();
+    let lost = instances.find(|(host, counted)| {
+        !host.is_reachable() && counted.instance.release == fallback.release
+    });
+    let found = lost.or_else(|| {
+        let mut instances = s.census.instances();
+        instances.find(|(_, counted)| unhealthy.contains(&counted.instance.name))
+    });
+    let where_it_is = match found {
+        Some((host, counted)) => counted.slot_on(host).to_string(),
+        None => unhealthy.first()?.to_string(),
+    };
+    Some(format!(
+        "instances of the old version {} fail too ({where_it_is}), so the new one may not be to \
+         blame",
+        fallback.version
+    ))
+}

@@ -1,0 +1,182 @@
+//! Kubernetes' scaling down: which instances are stopped, and in which order.
+
+use std::cmp::Reverse;
+
+use crate::core::fleet::Process;
+use crate::core::fleet::traffic::Stream;
+use crate::core::ids::ReleaseId;
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::{arming, evidence, steps, traffic, windows};
+use crate::core::rollout::action::{Action, StopReason};
+
+/// An instance whose process has ended serves nobody: its slot is wanted.
+pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    for (host, counted) in s.census.instances() {
+        if !counted.is_running && !counted.is_stopping {
+            stop(s, plan, host, counted, StopReason::Dead);
+        }
+    }
+}
+
+/// Stops old instances: the unhealthy ones first, then healthy ones while enough are available.
+pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let mut allowance = max_down(s).min(steps::old_to_spare(s));
+    if s.closing.is_some() {
+        allowance = allowance.min(windows::surplus_to_close(s));
+    }
+    let (sick, healthy): (Vec<_>, Vec<_>) = s
+        .census
+        .instances()
+        .filter(|(_, counted)| !counted.is_target && counted.is_running && !counted.is_stopping)
+        .partition(|(_, counted)| !counted.is_available && !counted.is_unprobed);
+    // What was drained is well, and only has nothing to do any more.
+    let why = |counted: &JudgedInstance<'_>| {
+        if counted.stream == Stream::Closed && counted.is_ready {
+            StopReason::Replaced
+        } else {
+            StopReason::OldAndUnhealthy
+        }
+    };
+    let sick = sick
+        .into_iter()
+        .map(|(host, counted)| (host, counted, why(counted)));
+    // First where the new one already stands beside the old: that frees a double load, and keeps
+    // the spread.
+    let (doubled, single): (Vec<_>, Vec<_>) =
+        healthy.into_iter().partition(|(host, _)| host.new > 0);
+    let healthy = doubled
+        .into_iter()
+        .chain(single)
+        .map(|(host, counted)| (host, counted, StopReason::Replaced));
+    for (host, counted, why) in sick.chain(healthy) {
+        if allowance == 0 {
+            return;
+        }
+        allowance -= u32::from(stop(s, plan, host, counted, why));
+    }
+}
+
+/// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones in
+/// place.
+fn max_down(s: &Situation<'_>) -> u32 {
+    let total = s.census.running.saturating_sub(s.census.stopping);
+    let new_unavailable = s.census.new.saturating_sub(s.census.new_available);
+    total
+        .saturating_sub(s.budget.min_available())
+        .saturating_sub(new_unavailable)
+}
+
+/// Stops instances of a wanted release that are too many, after scaling down or on the way back:
+/// the idle ones first.
+pub(super) fn stop_surplus(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    for (release, surplus) in s.census.surplus() {
+        stop_surplus_of(s, plan, release, surplus);
+    }
+}
+
+fn stop_surplus_of(
+    s: &Situation<'_>,
+    plan: &mut PlanBuilder,
+    release: &ReleaseId,
+    mut surplus: u32,
+) {
+    // What was started just now is there for a reason, and goes only if there are not enough
+    // others.
+    let is_young = |counted: &JudgedInstance<'_>| {
+        !counted.is_available
+            && !counted.is_stopping
+            && !traffic::was_admitted_then_drained(s, counted)
+            && s.was_started(counted)
+    };
+    let mut candidates: Vec<_> = s
+        .census
+        .instances()
+        .filter(|(_, counted)| {
+            counted.is_target && counted.is_running && counted.instance.release == *release
+        })
+        .enumerate()
+        .collect();
+    let old = candidates
+        .iter()
+        .filter(|(_, (_, counted))| !is_young(counted))
+        .count();
+    if old >= surplus as usize {
+        candidates.retain(|(_, (_, counted))| !is_young(counted));
+    }
+    candidates.sort_by_key(|(order, (host, counted))| {
+        (counted.is_available, Reverse(host.new), Reverse(*order))
+    });
+    for (_, (host, counted)) in candidates {
+        if counted.is_stopping {
+            surplus = surplus.saturating_sub(1);
+        } else if surplus > 0 {
+            surplus -= u32::from(stop(s, plan, host, counted, StopReason::Surplus));
+        }
+    }
+}
+
+/// Orders a stop if the host can take one and, where the instance serves, enough others do; says
+/// whether.
+fn stop(
+    s: &Situation<'_>,
+    plan: &mut PlanBuilder,
+    host: &HostCount<'_>,
+    counted: &JudgedInstance<'_>,
+    why: StopReason,
+) -> bool {
+    let cost = u32::from(counted.is_available);
+    let min_available = s.budget.min_available();
+    // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
+    let covered = !counted.is_unprobed || s.census.available >= min_available;
+    if !host.is_idle() || !covered || cost > plan.spare || s.has_failed_to_stop(counted) {
+        return false;
+    }
+    let confirmed_cost = u32::from(s.census.is_confirmed(counted));
+    let relies_on_others = counted.is_available || counted.is_unprobed;
+    if relies_on_others && plan.confirmed.saturating_sub(confirmed_cost) < min_available {
+        evidence::look_at_unconfirmed(s, plan);
+        return false;
+    }
+    let ordered = order_stop(s, plan, host, counted, why);
+    if ordered {
+        plan.spare -= cost;
+        plan.confirmed = plan.confirmed.saturating_sub(confirmed_cost);
+    }
+    ordered
+}
+
+/// What may get requests is drained first.
+fn order_stop(
+    s: &Situation<'_>,
+    plan: &mut PlanBuilder,
+    host: &HostCount<'_>,
+    counted: &JudgedInstance<'_>,
+    why: StopReason,
+) -> bool {
+    let (slot, instance) = (counted.slot_on(host), counted.instance.name.clone());
+    if counted.stream != Stream::Direct && !counted.is_drained {
+        let keep = if counted.is_available {
+            s.budget.min_available()
+        } else {
+            0
+        };
+        return plan.order(Action::Drain {
+            slot,
+            instance,
+            keep,
+        });
+    }
+    let ended = match &counted.instance.process {
+        Process::Ended { how } => Some(how.clone()),
+        Process::Running => None,
+    };
+    plan.order(Action::Stop {
+        slot,
+        instance,
+        why,
+        restore_after: arming::restore_after(s, plan, counted, why),
+        ended,
+    })
+}

@@ -1,0 +1,134 @@
+//! Kubernetes' scaling up: which instances are started, and where.
+
+use std::collections::VecDeque;
+
+use crate::core::ids::{ReleaseId, Slot};
+use crate::core::planner::host_count::HostCount;
+use crate::core::planner::plan_builder::PlanBuilder;
+use crate::core::planner::situation::Situation;
+use crate::core::planner::{steps, windows};
+use crate::core::rollout::action::Action;
+
+/// Starts `min(replicas + surge − running, replicas − new)` instances, spread over the hosts.
+pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let releases = releases_to_start(s);
+    if releases.is_empty() {
+        return;
+    }
+    let mut places = places(s, plan);
+    for release in releases {
+        // Each release has its own ports: the first host that has one of them free.
+        let found = places
+            .iter()
+            .enumerate()
+            .find_map(|(at, host)| Some((at, *host, s.free_slot(host, release)?)));
+        let Some((at, host, slot)) = found else {
+            continue;
+        };
+        places.remove(at);
+        // On the way back a host may never have had the release.
+        let is_there = host
+            .host
+            .is_some_and(|host| host.releases.contains(release));
+        let release = release.clone();
+        plan.order(if is_there {
+            Action::Start { slot, release }
+        } else {
+            Action::Stage {
+                host: slot.host,
+                release,
+            }
+        });
+    }
+}
+
+/// The release of each instance that may be started now.
+fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
+    let room = s.budget.max_running().saturating_sub(s.census.running);
+    let wanted = steps::new_limit(s).saturating_sub(s.census.new);
+    let mut room = room.min(wanted);
+    if s.closing.is_some() {
+        room = room.min(windows::room_to_close(s));
+    }
+    s.census
+        .missing()
+        .into_iter()
+        .flat_map(|(release, count)| std::iter::repeat_n(release, count as usize))
+        .take(room as usize)
+        .skip(staging_for_a_start(s))
+        .collect()
+}
+
+/// The hosts that can take an instance now, those with the fewest first.
+fn places<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'a>> {
+    let missing = s.census.missing();
+    let offers = |host: &HostCount<'_>| {
+        let mut releases = missing.keys();
+        releases.any(|release| s.free_slot(host, release).is_some())
+    };
+    let hosts = s.census.hosts.iter().enumerate();
+    let mut places: Vec<_> = hosts
+        .filter(|(_, host)| host.is_idle() && !plan.has_order(host.id) && !s.has_failed_on(host.id))
+        .filter(|(_, host)| offers(host))
+        .collect();
+    // A host that is busy for a moment must not push its share onto another.
+    let fair = fair_share(s);
+    let is_below = |host: &HostCount<'_>| host.new < fair;
+    if !s.rollout.orders.in_flight.is_empty() || places.iter().any(|(_, host)| is_below(host)) {
+        places.retain(|(_, host)| is_below(host));
+    }
+    places.sort_by_key(|(order, host)| (host.new, host.running, *order));
+    places.into_iter().map(|(_, host)| host).collect()
+}
+
+/// Hosts that are getting a release because a start is to follow.
+fn staging_for_a_start(s: &Situation<'_>) -> usize {
+    let stages = |host: &&HostCount<'_>| {
+        s.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
+    };
+    s.census.hosts.iter().filter(stages).count()
+}
+
+/// Instances of the target that each host carries when they are spread evenly.
+fn fair_share(s: &Situation<'_>) -> u32 {
+    let hosts = s.carriers().filter(|host| host.is_reachable()).count();
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+    s.census.desired.div_ceil(hosts)
+}
+
+/// One more where there are fewer, so that a host that was lost and is back carries its part again:
+/// the surplus then goes from where there are most.
+pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    let census = s.census;
+    // Only where all serve: one that is still to become ready would be the first surplus to go.
+    let is_settled = census.new == census.desired
+        && census.new_available == census.new
+        && plan.is_empty()
+        && s.rollout.orders.in_flight.is_empty();
+    if !is_settled || s.closing.is_some() || census.running >= s.budget.max_running() {
+        return;
+    }
+    if let Some(slot) = underloaded_slot(s) {
+        let release = s.rollout.target_release().clone();
+        plan.order(Action::Start { slot, release });
+    }
+}
+
+/// The slot where one more instance would even out the spread over the hosts, if it is uneven.
+pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
+    if s.budget.surge == 0 || s.stages_on_demand() {
+        return None;
+    }
+    let carriers = || s.carriers().filter(|host| host.is_idle());
+    let most = carriers().map(|host| host.new).max()?;
+    // None differs from another by more than one.
+    let may_take_one = |host: &HostCount<'_>| {
+        host.new + 1 < most && host.running == host.new && !s.has_failed_on(host.id)
+    };
+    let target = s.rollout.target_release();
+    carriers()
+        .filter(|host| may_take_one(host))
+        .filter_map(|host| Some((host.new, s.free_slot(host, target)?)))
+        .min_by_key(|(new, _)| *new)
+        .map(|(_, slot)| slot)
+}

@@ -1,0 +1,104 @@
+//! All that a decision is made on. Nothing here changes while the plan is made.
+
+use std::time::Duration;
+
+use crate::core::fleet::Fleet;
+use crate::core::ids::{HostId, ReleaseId, Slot};
+use crate::core::planner::census::Census;
+use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::{Direction, Rollout};
+use crate::core::spec::Spec;
+use crate::core::spec::budget::Budget;
+use crate::core::time::Time;
+
+/// What is wanted, what is seen, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Situation<'a> {
+    pub(super) spec: &'a Spec,
+    /// What may be spent in the present direction.
+    pub(super) budget: Budget,
+    pub(super) rollout: &'a Rollout,
+    pub(super) fleet: &'a Fleet,
+    pub(super) census: &'a Census<'a>,
+    pub(super) now: Time,
+    /// Why nothing new is begun now, if so: a window closes, or the fleet is frozen.
+    pub(super) closing: Option<&'a str>,
+}
+
+impl<'a> Situation<'a> {
+    pub(super) fn is_rolling_back(&self) -> bool {
+        matches!(self.rollout.direction, Direction::Back(_))
+    }
+
+    /// Whether a host gets a release only when an instance is to be started there.
+    pub(super) fn stages_on_demand(&self) -> bool {
+        self.is_rolling_back() || self.rollout.scaling.is_some()
+    }
+
+    /// How long a rollout may stand without progress. A release whose instances need longer than
+    /// that to become available is refused as the goal; an older one, to which the rollout goes
+    /// back, gets the time that it needs.
+    pub(super) fn patience(&self) -> Duration {
+        let Spec {
+            progress_deadline,
+            min_ready,
+            ..
+        } = *self.spec;
+        let waits = self.spec.waits_of(self.rollout.target_release());
+        let needed = waits.until_ready() + min_ready;
+        if needed < progress_deadline {
+            progress_deadline
+        } else {
+            needed + progress_deadline
+        }
+    }
+
+    /// The hosts with instances that may be available when the rollout is done.
+    pub(super) fn carriers(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
+        self.census.hosts.iter().filter(|host| host.may_carry())
+    }
+
+    /// The slot of a host in which an instance of a release could be started now.
+    pub(super) fn free_slot(&self, host: &HostCount<'_>, release: &ReleaseId) -> Option<Slot> {
+        host.free_slot(self.spec, self.rollout, release, self.now)
+    }
+
+    /// Whether an instance was started in the present direction.
+    pub(super) fn was_started(&self, counted: &JudgedInstance<'_>) -> bool {
+        let started = &self.rollout.attempt.started;
+        started.contains_key(&counted.instance.name)
+    }
+
+    /// Whether the release that is to run lies on a host.
+    pub(super) fn has_goal(&self, host: &HostCount<'_>) -> bool {
+        host.host
+            .is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))
+    }
+
+    /// Whether an order to a host as a whole has failed for good.
+    pub(super) fn has_failed_on(&self, host: &HostId) -> bool {
+        self.has_failed(|action| action.host() == host && action.slot().is_none())
+    }
+
+    /// Whether an instance cannot be drained or stopped: that is tried once, on a host that is
+    /// given up for it.
+    pub(super) fn has_failed_to_stop(&self, counted: &JudgedInstance<'_>) -> bool {
+        let name = &counted.instance.name;
+        self.has_failed(|action| {
+            matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if instance == name)
+        })
+    }
+
+    /// Whether an order of this kind has failed for good.
+    pub(super) fn has_failed(&self, is_meant: impl Fn(&Action) -> bool) -> bool {
+        let mut failed = self.rollout.attempt.failed.iter();
+        failed.any(|failed| is_meant(&failed.action))
+    }
+
+    /// Whether nothing is in flight for any slot.
+    pub(super) fn no_slot_changes(&self) -> bool {
+        let mut in_flight = self.rollout.orders.in_flight.values();
+        in_flight.all(|order| order.action.slot().is_none())
+    }
+}

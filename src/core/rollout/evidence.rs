@@ -1,0 +1,47 @@
+//! What was observed of the releases that speaks for or against the new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::analysis::measurement::Record;
+use crate::core::availability::LossReport;
+use crate::core::ids::InstanceId;
+use crate::core::rollout::event::{Entry, Event};
+
+/// What speaks for or against the new release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// Instances of the fallback that were ready in this rollout and no longer are. If they fail
+    /// too, the new release may not be to blame.
+    pub fallback_turned_unhealthy: BTreeSet<InstanceId>,
+    /// What was measured of the new version, by the name of the analysis.
+    pub analyses: BTreeMap<String, Record>,
+    /// What became of the requests that the availability monitor made, as reported last.
+    pub availability: Option<LossReport>,
+}
+
+impl Evidence {
+    /// Folds in the next event. `is_of_fallback` says whether it is about an instance of the
+    /// fallback that nobody has ordered to stop.
+    pub(super) fn apply(&mut self, entry: &Entry, is_of_fallback: bool) {
+        match &entry.event {
+            Event::InstanceReady { instance, .. } => {
+                self.fallback_turned_unhealthy.remove(instance);
+            }
+            Event::InstanceNotReady { instance, .. } if is_of_fallback => {
+                self.fallback_turned_unhealthy.insert(instance.clone());
+            }
+            Event::Measured {
+                analysis,
+                outcome,
+                detail,
+                ..
+            } => {
+                let before = self.analyses.remove(analysis);
+                let record = Record::take(before, entry.at, *outcome, detail);
+                self.analyses.insert(analysis.clone(), record);
+            }
+            Event::Probed(report) => self.availability = Some(report.clone()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The orders that a rollout has given, as far as their end matters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// The orders that a rollout has given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Orders {
+    /// Orders whose end is not recorded.
+    pub in_flight: BTreeMap<ActionId, InFlight>,
+    /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at
+    /// the host does not settle them: it does not wait for a script that is still at work there, as
+    /// the next order does.
+    pub unknown: Vec<Action>,
+    /// Hosts with such orders, and since when: an earlier order may still hold the host's lock.
+    pub unsettled_since: BTreeMap<HostId, Time>,
+    /// Hosts that were ordered to prune: once, whatever comes of it.
+    pub pruned: BTreeSet<HostId>,
+    /// The host that has seen a newer epoch than this rollout's, and that epoch.
+    pub fenced: Option<(HostId, Epoch)>,
+    next_id: u64,
+}
+
+/// An order whose end is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InFlight {
+    /// The order.
+    pub action: Action,
+    /// Since when.
+    pub since: Time,
+    /// Whether the direction has changed since: that it fails says nothing about the way back.
+    pub is_outdated: bool,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self {
+            in_flight: BTreeMap::new(),
+            unknown: Vec::new(),
+            unsettled_since: BTreeMap::new(),
+            pruned: BTreeSet::new(),
+            fenced: None,
+            next_id: 1,
+        }
+    }
+}
+
+impl Orders {
+    /// The number for the next order.
+    pub fn next_id(&self) -> ActionId {
+        ActionId(self.next_id)
+    }
+
+    /// Folds in the next event; gives the order whose end it tells.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Option<InFlight> {
+        match &entry.event {
+            Event::ActionStarted { id, action, .. } => self.start(*id, action, entry.at),
+            Event::ActionDone { id } => {
+                let ended = self.in_flight.remove(id)?;
+                let host = ended.action.host();
+                self.unknown.retain(|unknown| unknown.host() != host);
+                self.unsettled_since.remove(host);
+                return Some(ended);
+            }
+            Event::ActionFailed { id, .. } => return self.in_flight.remove(id),
+            Event::ActionUnknown { id, .. } => {
+                let ended = self.in_flight.remove(id)?;
+                self.lose_sight_of(&ended.action, entry.at);
+                return Some(ended);
+            }
+            // A task takes a number too, as its host counts the orders.
+            Event::ChoreStarted { id, .. } => self.count(*id),
+            Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
+            Event::RolloutFailed { .. } => self
+                .in_flight
+                .values_mut()
+                .for_each(|in_flight| in_flight.is_outdated = true),
+            _ => {}
+        }
+        None
+    }
+
+    fn start(&mut self, id: ActionId, action: &Action, at: Time) {
+        self.count(id);
+        if let Action::Prune { host, .. } = action {
+            self.pruned.insert(host.clone());
+        }
+        let in_flight = InFlight {
+            action: action.clone(),
+            since: at,
+            is_outdated: false,
+        };
+        self.in_flight.insert(id, in_flight);
+    }
+
+    fn count(&mut self, id: ActionId) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+    }
+
+    fn lose_sight_of(&mut self, action: &Action, at: Time) {
+        // What the balancers do is asked of them; nothing is at work there that could come late.
+        if matches!(action, Action::Admit { .. } | Action::Drain { .. }) {
+            return;
+        }
+        self.unsettled_since
+            .entry(action.host().clone())
+            .or_insert(at);
+        self.unknown.push(action.clone());
+    }
+
+    /// Whether an order to stop an instance is under way, or may have been carried out unseen.
+    pub(super) fn may_have_stopped(&self, name: &InstanceId) -> bool {
+        let in_flight = self.in_flight.values().map(|in_flight| &in_flight.action);
+        in_flight
+            .chain(&self.unknown)
+            .any(|action| matches!(action, Action::Stop { instance, .. } if instance == name))
+    }
+}

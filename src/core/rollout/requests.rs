@@ -1,0 +1,35 @@
+//! What people have asked of a rollout while it is under way.
+
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// What people have asked for. That they promote a step is part of the step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Requests {
+    /// Whether a person asked to stop.
+    pub interrupted: bool,
+    /// Who paused it, and since when.
+    pub paused: Option<(String, Time)>,
+    /// Who has frozen the fleet meanwhile, until when and why.
+    pub frozen: Option<String>,
+    /// Who asked to go back.
+    pub aborted: Option<String>,
+}
+
+impl Requests {
+    /// Folds in the next event.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::Interrupted { .. } => self.interrupted = true,
+            Event::Frozen { freeze } => self.frozen = Some(freeze.clone()),
+            // The first one counts: it says since when.
+            Event::Paused { by } => {
+                self.paused.get_or_insert_with(|| (by.clone(), entry.at));
+            }
+            Event::Aborted { by } => {
+                self.aborted.get_or_insert_with(|| by.clone());
+            }
+            _ => {}
+        }
+    }
+}

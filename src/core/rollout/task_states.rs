@@ -1,0 +1,78 @@
+//! How what is done once stands in a rollout.
+
+use std::collections::BTreeMap;
+
+use crate::core::ids::HostId;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::task::End;
+use crate::core::time::Time;
+
+/// What is done once, as far as a rollout has begun it, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TaskStates(BTreeMap<String, TaskState>);
+
+/// How a chore stands in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskState {
+    /// Where it was begun last; `None` on the control machine.
+    pub host: Option<HostId>,
+    /// When.
+    pub since: Time,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How it ended; `None` while it is under way.
+    pub end: Option<End>,
+}
+
+impl TaskStates {
+    /// The chore of this name, if it was begun.
+    pub fn get(&self, name: &str) -> Option<&TaskState> {
+        self.0.get(name)
+    }
+
+    /// All of them, with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &TaskState)> {
+        self.0.iter()
+    }
+
+    /// Whether one is under way.
+    pub fn is_any_under_way(&self) -> bool {
+        self.0.values().any(|begun| begun.end.is_none())
+    }
+
+    /// The names of those that were done.
+    pub fn done(&self) -> impl Iterator<Item = &String> {
+        let is_done = |begun: &TaskState| matches!(begun.end, Some(End::Done | End::DoneBefore));
+        self.iter()
+            .filter(move |(_, begun)| is_done(begun))
+            .map(|(name, _)| name)
+    }
+
+    /// Folds in the next event; says whether it is progress.
+    pub(super) fn apply(&mut self, entry: &Entry) -> bool {
+        match &entry.event {
+            Event::ChoreStarted { chore, host, .. } => {
+                let attempts = self.get(chore).map_or(0, |begun| begun.attempts) + 1;
+                let begun = TaskState {
+                    host: host.clone(),
+                    since: entry.at,
+                    attempts,
+                    end: None,
+                };
+                self.0.insert(chore.clone(), begun);
+                false
+            }
+            Event::ChoreEnded { chore, end, .. } => {
+                let unseen = || TaskState {
+                    host: None,
+                    since: entry.at,
+                    attempts: 1,
+                    end: None,
+                };
+                self.0.entry(chore.clone()).or_insert_with(unseen).end = Some(end.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How long things take in a rollout, to judge what still fits into a window.
+
+use std::time::Duration;
+
+use crate::core::rollout::action::Action;
+use crate::core::rollout::attempt::AttemptState;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// How long things took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Timings {
+    /// When the first slot was ordered to change; `None` before that.
+    pub first_change_at: Option<Time>,
+    /// The longest that an instance of this rollout took from its start until it was ready.
+    pub longest_start: Duration,
+    /// The longest drain.
+    pub longest_drain: Duration,
+    /// Since when all is in place, if it is.
+    pub complete_since: Option<Time>,
+}
+
+impl Timings {
+    /// Folds in the next event, before the attempt does; says whether it is progress.
+    pub(super) fn apply(&mut self, entry: &Entry, attempt: &AttemptState) -> bool {
+        match &entry.event {
+            Event::ActionStarted { action, .. } => {
+                if action.slot().is_some() && !matches!(action, Action::Disarm { .. }) {
+                    self.first_change_at.get_or_insert(entry.at);
+                }
+            }
+            Event::InstanceReady { instance, .. } => {
+                let is_first = !attempt.served.contains(instance);
+                if let Some(started) = attempt.started.get(instance).filter(|_| is_first) {
+                    self.longest_start = self.longest_start.max(entry.at.since(*started));
+                }
+            }
+            Event::Drained { receipt, .. } => {
+                self.longest_drain = self.longest_drain.max(receipt.waited);
+            }
+            Event::Progress(progress) => {
+                let since = self.complete_since.unwrap_or(entry.at);
+                let was_complete = self.complete_since.is_some();
+                self.complete_since = progress.is_complete().then_some(since);
+                // What is lost of a fleet that was complete may take as long as any other progress.
+                return was_complete && !progress.is_complete();
+            }
+            _ => {}
+        }
+        false
+    }
+}
