@@ -20,7 +20,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
-use crate::engine::{Hosts, Preflight, preflight};
+use crate::engine::{FleetExecutor, Preflight, preflight};
 use crate::script;
 use crate::store::{NewRevision, RevisionRecord};
 
@@ -57,10 +57,7 @@ impl Session {
     pub(super) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Fail> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
-        if let Err(fail) = ownership::permit(self, &preflight.owners, &preflight.identities) {
-            world.close().await;
-            return Err(fail);
-        }
+        ownership::permit(self, &preflight.owners, &preflight.identities)?;
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
             note(&format!(
                 "note: {}",
@@ -78,7 +75,7 @@ impl Session {
     /// That is nothing where the last rollout is one of its own.
     pub(super) async fn look(
         &mut self,
-        world: &mut Arc<Hosts>,
+        world: &mut Arc<FleetExecutor>,
     ) -> Result<(Preflight, Vec<Adoption>), Fail> {
         let definitions = self.definitions();
         let mut preflight = self.preflight(world, &definitions).await;
@@ -99,7 +96,7 @@ impl Session {
             .any(|release| unknown(release) && kept.contains_key(release))
         {
             let definitions = self.definitions();
-            self.update_world(world, definitions.clone(), None).await;
+            self.update_world(world, definitions.clone(), None);
             preflight = self.preflight(world, &definitions).await;
         }
         if !is_overtaken {
@@ -147,7 +144,7 @@ impl Session {
     /// are taken once.
     pub(super) async fn preflight(
         &self,
-        world: &Arc<Hosts>,
+        world: &Arc<FleetExecutor>,
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> Preflight {
         let mut found = preflight(
@@ -181,7 +178,7 @@ impl Session {
     /// current one.
     async fn kept(
         &self,
-        world: &Hosts,
+        world: &FleetExecutor,
         found: &Preflight,
     ) -> BTreeMap<ReleaseId, (Kept, Definition)> {
         let hosts = found

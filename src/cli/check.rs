@@ -21,8 +21,9 @@ use crate::core::ids::{HostId, Port, Slot};
 use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, Driver, LivenessCheck};
 use crate::core::spec::Impossible;
-use crate::engine::{Hosts, Unusable};
+use crate::engine::FleetExecutor;
 use crate::remote::Delays;
+use crate::remote::HostUnavailable;
 use crate::report::text::count;
 use crate::script::{self, Facts, Needs};
 
@@ -75,7 +76,6 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
     let size_bytes = release.as_ref().map_or(0, Release::size_on_host);
     let mut found = look(&session, &world, definition.as_ref(), size_bytes).await;
     found.extend(look_at_balancers(&session, &world, &found).await?);
-    world.close().await;
     let mut text = format!("ok      {}\n", session.project.inventory.path.display());
     let _ = writeln!(text, "ok      {}", session.project.playbook.path.display());
     let mut exit = Exit::Done;
@@ -146,7 +146,7 @@ pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
 
 async fn look(
     session: &Session,
-    world: &Arc<Hosts>,
+    world: &Arc<FleetExecutor>,
     definition: Option<&Definition>,
     size_bytes: u64,
 ) -> Vec<Found> {
@@ -220,7 +220,7 @@ async fn look(
 /// The balancers' machines, what they say, and whether those get requests that run.
 async fn look_at_balancers(
     session: &Session,
-    world: &Hosts,
+    world: &FleetExecutor,
     hosts: &[Found],
 ) -> Result<Vec<Found>, Fail> {
     let Some(traffic) = session.traffic() else {
@@ -238,7 +238,7 @@ async fn look_at_balancers(
             .await;
         let read = script.and_then(|stdout| {
             let read = script::read_check(&stdout, session.now());
-            read.map_err(|unreadable| Unusable {
+            read.map_err(|unreadable| HostUnavailable {
                 why: unreadable.to_string(),
             })
         });
@@ -298,7 +298,7 @@ fn added_servers(session: &Session) -> String {
         Some(TrafficDriver::Haproxy(haproxy)) if haproxy.servers == Servers::Dynamic => {
             let options = format!(
                 "{} {}",
-                crate::traffic::haproxy::ADDED_CHECK,
+                crate::balancer::haproxy::protocol::ADDED_CHECK,
                 haproxy.server_options
             );
             let options = options.trim_end();

@@ -96,7 +96,6 @@ async fn deploy(args: Deploy, overrides: Overrides) -> Result<Run, Fail> {
         }
         Resolution::Skip { why } => {
             say_skipped(&session, &version, &why, args.output);
-            session.leave().await;
             session.store.release_lease()?;
             return Ok(Run::Skipped { version, why });
         }

@@ -40,7 +40,6 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
 pub(super) async fn show(session: &mut Session, goal: &Goal, form: Form) -> Result<Exit, Fail> {
     gone::tell(session)?;
     let scene = rollout::look(session, goal, Adopt::Show).await?;
-    scene.world.close().await;
     let rollout = rollout::tentative(session, &scene, goal)
         .ok_or_else(|| Fail::new(Exit::Internal, "error: no rollout to plan"))?;
     let now = session.now();

@@ -51,7 +51,6 @@ pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
         note(&format!(
             "skipped rollback (current template already matches revision {number})"
         ));
-        session.leave().await;
         session.store.release_lease()?;
         return Ok(Exit::Done);
     }

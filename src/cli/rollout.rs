@@ -25,7 +25,8 @@ use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
 use crate::core::spec::scaling;
-use crate::engine::{Engine, Hosts, Preflight, Unusable};
+use crate::engine::{Engine, FleetExecutor, Preflight};
+use crate::remote::HostUnavailable;
 use crate::report::record::Recorded;
 use crate::report::{self, Output, Setup};
 use crate::store::{NewRevision, Store};
@@ -112,7 +113,7 @@ impl Ended {
 /// What is known before anything is touched.
 pub(super) struct Scene {
     pub(super) spec: Spec,
-    pub(super) world: Arc<Hosts>,
+    pub(super) world: Arc<FleetExecutor>,
     pub(super) definitions: BTreeMap<ReleaseId, Definition>,
     pub(super) found: Preflight,
     /// Where the rollout goes back to if it fails or is aborted.
@@ -156,9 +157,7 @@ pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Re
     }));
     let spec = session.spec(&definitions, Some(&release.id))?;
     let mut world = found.world;
-    session
-        .update_world(&mut world, definitions.clone(), Some(release))
-        .await;
+    session.update_world(&mut world, definitions.clone(), Some(release));
     let found = if is_unasked {
         session.preflight(&world, &definitions).await
     } else {
@@ -176,13 +175,7 @@ pub(super) async fn look(session: &mut Session, goal: &Goal, adopt: Adopt) -> Re
         .and_then(|()| refuse_to_empty(session, &scene))
         .and_then(|()| possible(&scene, &release.id))
         .and_then(|()| complete(session, &mut scene, goal));
-    match checked {
-        Ok(()) => Ok(scene),
-        Err(fail) => {
-            scene.world.close().await;
-            Err(fail)
-        }
-    }
+    checked.map(|()| scene)
 }
 
 /// Adds what the history says: the way back, and what is to be done once.
@@ -211,7 +204,7 @@ fn complete(session: &Session, scene: &mut Scene, goal: &Goal) -> Result<(), Fai
 }
 
 fn usable(found: &Preflight, spec: &Spec) -> Result<(), Fail> {
-    let refused = |noun: &str, unusable: &BTreeMap<HostId, Unusable>, all: usize| {
+    let refused = |noun: &str, unusable: &BTreeMap<HostId, HostUnavailable>, all: usize| {
         let mut message = format!(
             "error: {} of {all} {noun} cannot be used; nothing was touched",
             unusable.len()
@@ -533,21 +526,11 @@ pub(super) async fn carry_out(
     if is_settled(&session, &scene, &goal)? {
         goal.announce();
         say_nothing_to_do(&session, &scene, &goal, output);
-        scene.world.close().await;
         session.store.release_lease()?;
         return Ok(Ended::NothingToDo);
     }
-    if let Err(fail) = night_permits(&session, &scene, &goal) {
-        scene.world.close().await;
-        return Err(fail);
-    }
-    let loss = match loss::begin(&session, &scene, &goal).await {
-        Ok(loss) => loss,
-        Err(fail) => {
-            scene.world.close().await;
-            return Err(fail);
-        }
-    };
+    night_permits(&session, &scene, &goal)?;
+    let loss = loss::begin(&session, &scene, &goal).await?;
     goal.announce();
     let revision = match reused(&session, &goal) {
         Some(revision) => revision,
@@ -571,7 +554,7 @@ pub(super) async fn carry_out(
     let veil = pages::veil(&session);
     let (session, store) = session.lend_store();
     let engine = Engine {
-        world: Arc::clone(&scene.world),
+        world: scene.world,
         store,
         reporter: Box::new(Recorded::new(
             report::reporter(output, setup.clone()),
@@ -587,9 +570,7 @@ pub(super) async fn carry_out(
         loss,
         veil,
     };
-    let ended = Box::pin(engine.run(id, opening)).await;
-    scene.world.close().await;
-    let (outcome, store) = ended?;
+    let (outcome, store) = Box::pin(engine.run(id, opening)).await?;
     let mut session = session.with_store(store);
     if outcome == Outcome::Succeeded {
         trim(&mut session, revision)?;

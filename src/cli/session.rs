@@ -22,7 +22,7 @@ use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{AtGate, Step, one_first};
 use crate::core::time::{Human, Time};
-use crate::engine::{Clock, Hosts, Preflight, SteadyClock};
+use crate::engine::{Clock, FleetExecutor, Preflight, SteadyClock};
 use crate::report::Versions;
 use crate::store::{
     Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish,
@@ -87,7 +87,7 @@ fn passers(project: &Project) -> Access {
 
 /// The hosts, and what a look at them has found.
 pub(super) struct Found {
-    pub(super) world: Arc<Hosts>,
+    pub(super) world: Arc<FleetExecutor>,
     pub(super) preflight: Preflight,
 }
 

@@ -20,7 +20,7 @@ use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Generation;
 use crate::core::rollout::task;
-use crate::engine::Hosts;
+use crate::engine::FleetExecutor;
 use crate::report;
 use crate::store::Store;
 
@@ -28,21 +28,19 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
     let mut view = View::open(args.inventory.clone())?;
-    let exit = if args.watch {
+    if args.watch {
         watch(&mut view, args.inventory, args.output).await
     } else {
         let shown = show(&mut view, args.output, "").await;
         shown.map(|()| Exit::Done)
-    };
-    view.world.close().await;
-    exit
+    }
 }
 
 /// What a status is made of: the files, the history, and the connections to the hosts.
 struct View {
     session: Session,
     definitions: BTreeMap<ReleaseId, Definition>,
-    world: Arc<Hosts>,
+    world: Arc<FleetExecutor>,
 }
 
 impl View {
@@ -59,7 +57,7 @@ impl View {
 
     /// Takes in what other processes have recorded since. A new release brings a definition of its
     /// own, and may have come with other files.
-    async fn refresh(&mut self, inventory: &InventoryArg) -> Result<(), Fail> {
+    fn refresh(&mut self, inventory: &InventoryArg) -> Result<(), Fail> {
         self.session.read_history()?;
         if self
             .session
@@ -69,8 +67,7 @@ impl View {
         {
             return Ok(());
         }
-        let old = std::mem::replace(self, Self::open(inventory.clone())?);
-        old.world.close().await;
+        *self = Self::open(inventory.clone())?;
         Ok(())
     }
 }
@@ -83,7 +80,7 @@ async fn watch(view: &mut View, inventory: InventoryArg, form: Form) -> Result<E
         ""
     };
     loop {
-        view.refresh(&inventory).await?;
+        view.refresh(&inventory)?;
         tokio::select! {
             shown = show(view, form, clear) => shown?,
             _ = interrupts.recv() => return Ok(Exit::Done),

@@ -15,7 +15,7 @@ use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::core::rollout::action::Action;
-use crate::engine::{Hosts, Order, Performed, World, preflight};
+use crate::engine::{ActionResult, Executor, FleetExecutor, Order, preflight};
 use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
@@ -47,7 +47,6 @@ pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
         epoch,
     )
     .await;
-    world.close().await;
     let mut text = format!(
         "unlocked: the lock of {} is gone, and hosts refuse its orders from now on\n",
         name(&holder)
@@ -97,13 +96,17 @@ fn confirm(holder: &Holder, yes: bool) -> Result<(), Fail> {
 
 /// Makes every host and every balancer's machine see the new epoch; those that could not be
 /// reached, and why.
-async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<(HostId, String)> {
+async fn claim_all(
+    world: &Arc<FleetExecutor>,
+    hosts: Vec<HostId>,
+    epoch: Epoch,
+) -> Vec<(HostId, String)> {
     let claims = hosts.into_iter().map(|host| {
         let world = Arc::clone(world);
         async move {
             let action = Action::Claim { host: host.clone() };
             match world
-                .perform(Order {
+                .execute(Order {
                     id: ActionId(0),
                     action,
                     epoch,
@@ -112,14 +115,14 @@ async fn claim_all(world: &Arc<Hosts>, hosts: Vec<HostId>, epoch: Epoch) -> Vec<
                 })
                 .await
             {
-                Performed::Done(_) | Performed::Switched { .. } => None,
-                Performed::Fenced { seen } => {
+                ActionResult::Done(_) | ActionResult::Switched { .. } => None,
+                ActionResult::Fenced { seen } => {
                     Some((host, format!("it has seen the newer epoch {seen}")))
                 }
-                Performed::Failed { error: why, .. }
-                | Performed::BalancerLost { why, .. }
-                | Performed::Busy { why }
-                | Performed::Unknown { why } => Some((host, why)),
+                ActionResult::Failed { error: why, .. }
+                | ActionResult::BalancerLost { why, .. }
+                | ActionResult::Busy { why }
+                | ActionResult::Unknown { why } => Some((host, why)),
             }
         }
     });

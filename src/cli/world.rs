@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::releases::Release;
 use super::session::{Session, who};
+use crate::balancer::Balancing;
 use crate::config::{self, Transport};
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
 use crate::core::release::Definition;
-use crate::engine::{Balancing, Control, HostSite, Hosts, Releases};
-use crate::remote::Target;
+use crate::engine::{Control, FleetExecutor, Releases};
+use crate::remote::{HostSite, Target};
 use crate::script::DEFAULT_BASE_DIR;
 use crate::store::Subject;
 
@@ -21,7 +22,7 @@ impl Session {
         &self,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
-    ) -> Arc<Hosts> {
+    ) -> Arc<FleetExecutor> {
         let inventory = &self.project.inventory;
         let ports = self.ports(&definitions);
         let sites = inventory.hosts.iter().map(|host| HostSite {
@@ -52,7 +53,7 @@ impl Session {
                 driver,
                 ports,
             });
-        Arc::new(Hosts::new(
+        Arc::new(FleetExecutor::new(
             sites,
             releases,
             self.owner(),
@@ -63,16 +64,15 @@ impl Session {
     }
 
     /// Tells the hosts' connections what is known of the releases by now.
-    pub(super) async fn update_world(
+    pub(super) fn update_world(
         &self,
-        world: &mut Arc<Hosts>,
+        world: &mut Arc<FleetExecutor>,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
     ) {
         if let Some(hosts) = Arc::get_mut(world) {
             hosts.know(self.releases(definitions, release));
         } else {
-            world.close().await;
             *world = self.world(definitions, release);
         }
     }
@@ -99,13 +99,6 @@ impl Session {
             secrets,
             proven,
             pulled,
-        }
-    }
-
-    /// Ends the connections of a verb that has nothing more to do.
-    pub(super) async fn leave(&mut self) {
-        if let Some(found) = self.found.take() {
-            found.world.close().await;
         }
     }
 

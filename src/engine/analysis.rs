@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::executor::Executor;
 use super::run::{Message, Run};
-use super::world::World;
 use crate::core::analysis::compare::{Ledger, compare};
 use crate::core::analysis::measurement::Measurement;
 use crate::core::analysis::{Analysis, Way, is_measured};
@@ -13,8 +13,6 @@ use crate::core::fleet::traffic::Balancer;
 use crate::core::ids::ReleaseId;
 use crate::core::rollout::event::Event;
 use crate::core::time::Time;
-use crate::probe;
-use crate::remote::{self, Here};
 use crate::store::Store;
 
 /// Appointments with what is measured, and what was counted of new and old instances.
@@ -34,45 +32,7 @@ impl Analyses {
     }
 }
 
-/// Measures once what is not measured of the instances themselves.
-pub(super) async fn measure(analysis: &Analysis) -> Measurement {
-    let deadline = analysis.timeout;
-    match &analysis.way {
-        Way::Http {
-            url,
-            pointer,
-            success,
-        } => probe::measure_http(url, pointer, success, deadline).await,
-        Way::Prometheus {
-            address,
-            query,
-            success,
-        } => probe::measure_prometheus(address, query, success, deadline).await,
-        Way::Command { words, success } => {
-            match remote::run_here(&Here {
-                words, // A number reads the same everywhere.
-                env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
-                dir: None,
-                deadline,
-            })
-            .await
-            {
-                Ok(output) => Measurement::of_command(
-                    output.status,
-                    &output.stdout,
-                    &output.stderr,
-                    success.as_ref(),
-                ),
-                Err(why) => Measurement::error(why),
-            }
-        }
-        Way::Compare(_) => Measurement::inconclusive(
-            "new instances are compared with old ones where these are counted",
-        ),
-    }
-}
-
-impl<W: World, S: Store> Run<W, S> {
+impl<W: Executor, S: Store> Run<W, S> {
     /// Measures what is due; when the next is.
     pub(super) fn measure_due(&mut self, now: Time) -> Option<Time> {
         if !self.is_measured() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::executor::Executor;
 use super::run::Run;
-use super::world::World;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{ActionId, InstanceId, Revision};
 use crate::core::release::Definition;
@@ -76,7 +76,7 @@ pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition
         .unwrap_or_default()
 }
 
-impl<W: World, S: Store> Run<W, S> {
+impl<W: Executor, S: Store> Run<W, S> {
     /// The journal says what an order's hooks have done before it says how the order ended.
     pub(super) fn record_hooks(
         &mut self,

@@ -1,13 +1,13 @@
 //! What becomes of the requests that are made all the while.
 
+use super::executor::Executor;
 use super::run::Run;
-use super::world::World;
 use crate::core::availability::LossReport;
 use crate::core::rollout::event::Event;
 use crate::probe::Asker;
 use crate::store::Store;
 
-impl<W: World, S: Store> Run<W, S> {
+impl<W: Executor, S: Store> Run<W, S> {
     /// Whether more have failed than may: told once, as soon as it is known.
     pub(super) fn hear_of_loss(&mut self) {
         let breach = self

@@ -1,28 +1,23 @@
-//! Floor 3: observe → plan → record → perform, until done.
+//! Floor 4: observe → plan → record → execute, until done.
 //!
 //! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time
-//! (orders, probes, looks) runs in tasks of its own and reports back through one mailbox. [`World`]
-//! is what it acts on.
+//! (orders, probes, looks) runs in tasks of its own and reports back through one mailbox.
+//! [`Executor`] is what it acts on; [`FleetExecutor`] is the real one.
 
 mod analysis;
-mod balancers;
 mod chore;
 mod clock;
+mod executor;
+mod fleet_executor;
 mod hooks;
-mod hosts;
-mod logs;
 mod loss;
 mod news;
 mod preflight;
 mod run;
-mod traffic;
 mod watch;
-mod world;
 
-pub use balancers::Balancing;
-pub use chore::{Attempted, Task};
 pub use clock::{Clock, SteadyClock};
-pub use hosts::{Control, HostSite, Hosts, Releases};
+pub use executor::{ActionResult, Executor, Order, Task, TaskResult};
+pub use fleet_executor::{Control, FleetExecutor, Releases};
 pub use preflight::{Preflight, preflight};
 pub use run::{Engine, EngineError, Interrupts};
-pub use world::{Order, Performed, Unusable, World};

@@ -1,7 +1,7 @@
 //! What arrives while a rollout is carried on: answers, looks, ends of orders.
 
+use super::executor::{ActionResult, Executor};
 use super::run::{Message, Run};
-use super::world::{Performed, Unusable, World};
 use crate::core::fleet::health::{Change, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::View;
@@ -10,9 +10,10 @@ use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::core::time::Time;
+use crate::remote::HostUnavailable;
 use crate::store::Store;
 
-impl<W: World, S: Store> Run<W, S> {
+impl<W: Executor, S: Store> Run<W, S> {
     pub(super) fn observed(&mut self, host: &HostId, observation: Observation, begun: Time) {
         let now = self.engine.clock.now();
         let was_lost = !self
@@ -147,7 +148,7 @@ impl<W: World, S: Store> Run<W, S> {
     }
 
     /// A look at a balancer came back.
-    pub(super) fn viewed(&mut self, balancer: &HostId, viewed: Result<View, Unusable>) {
+    pub(super) fn viewed(&mut self, balancer: &HostId, viewed: Result<View, HostUnavailable>) {
         let now = self.engine.clock.now();
         let was_lost = self
             .engine
@@ -165,7 +166,7 @@ impl<W: World, S: Store> Run<W, S> {
                     });
                 }
             }
-            Err(Unusable { why }) => {
+            Err(HostUnavailable { why }) => {
                 self.engine.fleet.lose_balancer(balancer, now, &why);
                 if !was_lost {
                     self.record(Event::BalancerLost {
@@ -195,11 +196,13 @@ impl<W: World, S: Store> Run<W, S> {
                     id,
                     host,
                     performed:
-                        Performed::Done(_) | Performed::Failed { .. } | Performed::Switched { .. },
+                        ActionResult::Done(_)
+                        | ActionResult::Failed { .. }
+                        | ActionResult::Switched { .. },
                 },
             )) if is_old(&host, begun) => {
                 let why = format!("{host}: ship slept when the answer came");
-                self.ended(id, &host, Performed::Unknown { why }, begun);
+                self.ended(id, &host, ActionResult::Unknown { why }, begun);
             }
             Ok((
                 begun,

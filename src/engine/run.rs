@@ -9,10 +9,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::analysis::Analyses;
-use super::chore::{Attempted, Task};
 use super::clock::Clock;
+use super::executor::{ActionResult, Executor, Order, Task, TaskResult};
 use super::watch::Watch;
-use super::world::{Order, Performed, Unusable, World};
 use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::reach::Reach;
@@ -34,6 +33,7 @@ use crate::core::spec::Spec;
 use crate::core::spec::step::Step;
 use crate::core::time::Time;
 use crate::probe;
+use crate::remote::HostUnavailable;
 use crate::report::Reporter;
 use crate::store::{Request, RolloutId, Store, StoreError, Wish};
 
@@ -96,7 +96,7 @@ pub(super) enum Message {
     Ended {
         id: ActionId,
         host: HostId,
-        performed: Performed,
+        performed: ActionResult,
     },
     Asked {
         slot: Slot,
@@ -111,21 +111,21 @@ pub(super) enum Message {
     ChoreEnded {
         chore: String,
         migration: Option<(MigrationKind, String)>,
-        attempted: Attempted,
+        attempted: TaskResult,
     },
     Looked {
         host: HostId,
         orders: u64,
-        looked: Result<Observation, Unusable>,
+        looked: Result<Observation, HostUnavailable>,
     },
     Viewed {
         balancer: HostId,
         orders: u64,
-        viewed: Result<View, Unusable>,
+        viewed: Result<View, HostUnavailable>,
     },
 }
 
-impl<W: World, S: Store> Engine<W, S> {
+impl<W: Executor, S: Store> Engine<W, S> {
     /// Carries a rollout from its first events to its end. The first is its start; others may
     /// follow that say how it stands, where it goes on from an earlier one. Gives the store back
     /// for what comes after.
@@ -187,7 +187,7 @@ pub(super) struct Run<W, S> {
     interrupted_twice: bool,
 }
 
-impl<W: World, S: Store> Run<W, S> {
+impl<W: Executor, S: Store> Run<W, S> {
     fn new(engine: Engine<W, S>, id: RolloutId, rollout: Rollout) -> Self {
         let mut watch = Watch::default();
         for (_, _, instance) in engine.fleet.instances() {
@@ -329,7 +329,7 @@ impl<W: World, S: Store> Run<W, S> {
             let world = Arc::clone(&self.engine.world);
             self.spawn(async move {
                 let host = order.action.host().clone();
-                let performed = world.perform(order).await;
+                let performed = world.execute(order).await;
                 Message::Ended {
                     id,
                     host,
@@ -383,7 +383,7 @@ impl<W: World, S: Store> Run<W, S> {
             return Vec::new();
         };
         let asked = self.engine.clock.now();
-        let tail = self.engine.world.log_tail(slot, LOG_LINES);
+        let tail = self.engine.world.tail_log(slot, LOG_LINES);
         let log = tokio::time::timeout(LOG_DEADLINE, tail)
             .await
             .unwrap_or_default();
@@ -463,7 +463,7 @@ impl<W: World, S: Store> Run<W, S> {
         &mut self,
         id: ActionId,
         host: &HostId,
-        mut performed: Performed,
+        mut performed: ActionResult,
         begun: Time,
     ) {
         let stops = self.stops_on(host);
@@ -484,17 +484,17 @@ impl<W: World, S: Store> Run<W, S> {
         let hooks = performed.take_hooks();
         self.record_hooks(id, action.as_ref(), hooks);
         match performed {
-            Performed::Done(observation) => {
+            ActionResult::Done(observation) => {
                 self.observed(host, observation, begun);
                 self.record(Event::ActionDone { id });
             }
-            Performed::Failed { error, observation } => {
+            ActionResult::Failed { error, observation } => {
                 if let Some(observation) = observation {
                     self.observed(host, observation, begun);
                 }
                 self.record(Event::ActionFailed { id, error });
             }
-            Performed::Fenced { seen } => {
+            ActionResult::Fenced { seen } => {
                 self.record(Event::Fenced {
                     host: host.clone(),
                     seen,
@@ -504,7 +504,7 @@ impl<W: World, S: Store> Run<W, S> {
                     error: format!("refused: the host has seen epoch {seen}"),
                 });
             }
-            Performed::Switched {
+            ActionResult::Switched {
                 views,
                 receipt,
                 observation,
@@ -534,18 +534,18 @@ impl<W: World, S: Store> Run<W, S> {
                 }
                 self.record(Event::ActionDone { id });
             }
-            Performed::BalancerLost { balancer, why } => {
+            ActionResult::BalancerLost { balancer, why } => {
                 self.record(Event::ActionUnknown {
                     id,
                     why: why.clone(),
                 });
-                self.viewed(&balancer, Err(Unusable { why }));
+                self.viewed(&balancer, Err(HostUnavailable { why }));
             }
-            Performed::Busy { why } => {
+            ActionResult::Busy { why } => {
                 self.record(Event::ActionUnknown { id, why });
                 self.watch.look_now(host);
             }
-            Performed::Unknown { why } => {
+            ActionResult::Unknown { why } => {
                 self.record(Event::ActionUnknown {
                     id,
                     why: why.clone(),
@@ -698,7 +698,7 @@ impl<W: World, S: Store> Run<W, S> {
         for (slot, instance) in due.asks {
             let world = Arc::clone(&self.engine.world);
             self.spawn(async move {
-                let verdict = world.ask(&slot, &instance).await;
+                let verdict = world.probe(&slot, &instance).await;
                 Message::Asked {
                     slot,
                     instance: instance.name,
@@ -711,7 +711,7 @@ impl<W: World, S: Store> Run<W, S> {
             let world = Arc::clone(&self.engine.world);
             let orders = self.orders.get(&host).copied().unwrap_or(0);
             self.spawn(async move {
-                let looked = world.look(&host).await;
+                let looked = world.observe_host(&host).await;
                 Message::Looked {
                     host,
                     orders,
@@ -723,7 +723,7 @@ impl<W: World, S: Store> Run<W, S> {
             let world = Arc::clone(&self.engine.world);
             let orders = self.orders.get(&balancer).copied().unwrap_or(0);
             self.spawn(async move {
-                let viewed = world.view(&balancer).await;
+                let viewed = world.observe_balancer(&balancer).await;
                 Message::Viewed {
                     balancer,
                     orders,
