@@ -209,7 +209,8 @@ impl BalancerGroup {
             .filter_map(|slot| Some((self.slots.fill(own, &slot).ok()?, slot)))
             .collect();
         fleet.instances().find_map(|(slot, _, instance)| {
-            let template = self.slots.template_of(&instance.release)?.unwrap_or(own);
+            let release = self.slots.release(&instance.release)?;
+            let template = release.template().unwrap_or(own);
             let name = self.slots.fill(template, &slot).ok()?;
             let other = to_be.get(&name).filter(|other| **other != slot)?;
             Some((slot, other.clone(), name))

@@ -38,6 +38,11 @@ pub struct SlotDirectory {
 }
 
 impl ReleaseServer {
+    /// The template of a server's name; `None` where the release leaves that to the playbook.
+    pub(super) fn template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
     /// What the releases say of their servers.
     pub fn of_all(
         definitions: &BTreeMap<ReleaseId, Definition>,
@@ -105,13 +110,12 @@ impl SlotDirectory {
         self.releases
             .values()
             .filter(|release| release.ports.contains(&slot.port))
-            .filter_map(|release| release.template.as_deref())
+            .filter_map(ReleaseServer::template)
     }
 
-    /// The template by which a release names its servers: `None` if the release is not known.
-    pub(super) fn template_of(&self, release: &ReleaseId) -> Option<Option<&str>> {
-        let known = self.releases.get(release)?;
-        Some(known.template.as_deref())
+    /// What a release says of its servers, if it is known.
+    pub(super) fn release(&self, release: &ReleaseId) -> Option<&ReleaseServer> {
+        self.releases.get(release)
     }
 
     /// A template of `[traffic]` filled in. It is about a slot, whatever runs there.

@@ -152,7 +152,7 @@ impl From<EngineError> for Fail {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => error.into(),
-            EngineError::NotBegun => Self::new(Exit::Internal, format!("error: {error}")),
+            EngineError::MissingStartEvent => Self::new(Exit::Internal, format!("error: {error}")),
         }
     }
 }

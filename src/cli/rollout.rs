@@ -554,7 +554,7 @@ pub(super) async fn carry_out(
     let veil = pages::veil(&session);
     let (session, store) = session.lend_store();
     let engine = Engine {
-        world: scene.world,
+        executor: scene.world,
         store,
         reporter: Box::new(Recorded::new(
             report::reporter(output, setup.clone()),

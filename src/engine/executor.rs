@@ -110,6 +110,19 @@ pub enum ActionResult {
 }
 
 impl ActionResult {
+    /// What it is worth to a controller that was suspended when it came: what the host told is old.
+    pub(super) fn after_suspend(self, host: &HostId) -> Self {
+        match self {
+            Self::Done(_) | Self::Failed { .. } | Self::Switched { .. } => Self::Unknown {
+                why: format!("{host}: ship slept when the answer came"),
+            },
+            Self::Fenced { .. }
+            | Self::BalancerLost { .. }
+            | Self::Busy { .. }
+            | Self::Unknown { .. } => self,
+        }
+    }
+
     /// What the user's hooks did meanwhile.
     pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
         let observation = match self {

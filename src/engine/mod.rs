@@ -4,20 +4,29 @@
 //! (orders, probes, looks) runs in tasks of its own and reports back through one mailbox.
 //! [`Executor`] is what it acts on; [`FleetExecutor`] is the real one.
 
+mod actions;
 mod analysis;
-mod chore;
 mod clock;
+mod controller;
+mod dispatcher;
 mod executor;
 mod fleet_executor;
 mod hooks;
-mod loss;
-mod news;
+mod inbox;
+mod messages;
+mod monitor;
+mod observer;
+mod order_counts;
+mod poller;
 mod preflight;
-mod run;
-mod watch;
+mod recorder;
+mod requests;
+mod status_source;
+mod tasks;
 
 pub use clock::{Clock, SteadyClock};
+pub use controller::{Engine, EngineError};
 pub use executor::{ActionResult, Executor, Order, Task, TaskResult};
 pub use fleet_executor::{Control, FleetExecutor, Releases};
+pub use messages::Interrupts;
 pub use preflight::{Preflight, preflight};
-pub use run::{Engine, EngineError, Interrupts};

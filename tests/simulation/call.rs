@@ -81,7 +81,7 @@ impl From<EngineError> for Exit {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => error.into(),
-            EngineError::NotBegun => Exit::Internal,
+            EngineError::MissingStartEvent => Exit::Internal,
         }
     }
 }
@@ -297,7 +297,7 @@ impl Session {
             fleet.hosts.values_mut().for_each(|host| host.epoch = epoch);
         }
         let engine = Engine {
-            world,
+            executor: world,
             store: self.ledger,
             reporter: Box::new(Watcher {
                 sim: Arc::clone(&self.sim),
