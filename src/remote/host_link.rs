@@ -49,8 +49,13 @@ pub struct HostLink {
 impl Connections {
     /// Connects to no host yet.
     pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
+        Self::made_by(Connector::default(), targets)
+    }
+
+    /// The same, of a connector that has its directory elsewhere.
+    pub fn made_by(connector: Connector, targets: impl IntoIterator<Item = Target>) -> Self {
         let shared = Arc::new(SharedLogins {
-            connector: Connector::default(),
+            connector,
             connects: Semaphore::new(CONNECTS_TOGETHER),
         });
         let link = |target: Target| {
