@@ -47,6 +47,18 @@ impl BalancerGroup {
         service: ServiceContext,
         releases: BTreeMap<ReleaseId, ReleaseServer>,
     ) -> Self {
+        let driver = driver_for(&balancing.driver);
+        Self::with_driver(balancing, driver, hosts, service, releases)
+    }
+
+    /// The same, told by another driver than the playbook names.
+    pub fn with_driver(
+        balancing: &Balancing,
+        driver: Box<dyn BalancerDriver>,
+        hosts: Vec<SlotHost>,
+        service: ServiceContext,
+        releases: BTreeMap<ReleaseId, ReleaseServer>,
+    ) -> Self {
         let machine = |host: &SlotHost| {
             let name = host.site.target.name.clone();
             (
@@ -56,7 +68,7 @@ impl BalancerGroup {
         };
         Self {
             traffic: balancing.traffic.clone(),
-            driver: driver_for(&balancing.driver),
+            driver,
             machines: hosts.iter().map(machine).collect(),
             slots: SlotDirectory::new(hosts, service, balancing.ports.clone(), releases),
         }

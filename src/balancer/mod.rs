@@ -18,6 +18,8 @@ mod process_generation;
 pub mod registry;
 mod script_driver;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use self::drain::{DrainEnd, drain};
 pub use self::driver::{BalancerDriver, DrainMode, DriverContext, SlotChange};
