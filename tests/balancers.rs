@@ -17,7 +17,9 @@ use ship::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
-use ship::engine::{ActionResult, Control, Executor, FleetExecutor, Order, Releases, SteadyClock};
+use ship::engine::{
+    ActionOrder, ActionResult, Control, Executor, FleetExecutor, Releases, SteadyClock,
+};
 use ship::remote::{HostSite, Target, Transport};
 use support::haproxy::{Backend, Haproxy, get, get_with};
 use support::sshd::Sshd;
@@ -259,7 +261,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
 
 async fn perform(hosts: &FleetExecutor, epoch: Epoch, action: Action) -> ActionResult {
     hosts
-        .execute(Order {
+        .execute(ActionOrder {
             id: ActionId(1),
             action,
             epoch,

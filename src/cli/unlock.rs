@@ -15,7 +15,7 @@ use super::session::{Session, StoreAccess};
 use crate::config::Overrides;
 use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::core::rollout::action::Action;
-use crate::engine::{ActionResult, Executor, FleetExecutor, Order, preflight};
+use crate::engine::{ActionOrder, ActionResult, Executor, FleetExecutor, preflight};
 use crate::store::Holder;
 
 pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
@@ -106,7 +106,7 @@ async fn claim_all(
         async move {
             let action = Action::Claim { host: host.clone() };
             match world
-                .execute(Order {
+                .execute(ActionOrder {
                     id: ActionId(0),
                     action,
                     epoch,

@@ -1,6 +1,6 @@
 //! Orders: from the plan's action to its end, and what that changes.
 
-use super::executor::{ActionResult, Order};
+use super::executor::{ActionOrder, ActionResult};
 use super::hooks;
 use super::observer::FleetObserver;
 use super::order_counts::OrderCounts;
@@ -21,7 +21,7 @@ use crate::remote::HostUnavailable;
 pub(super) struct ActionTracker {
     counts: OrderCounts,
     /// Orders whose intent is not durable yet.
-    intended: Vec<Order>,
+    intended: Vec<ActionOrder>,
 }
 
 /// An order that has ended.
@@ -68,7 +68,7 @@ impl ActionTracker {
             instance: instance.as_ref().map(|(_, name)| name.clone()),
         });
         self.counts.start(id, &action, spec.traffic.as_ref());
-        self.intended.push(Order {
+        self.intended.push(ActionOrder {
             id,
             action,
             epoch,
@@ -78,7 +78,7 @@ impl ActionTracker {
     }
 
     /// The orders whose intent has become durable.
-    pub(super) fn take_intended(&mut self) -> Vec<Order> {
+    pub(super) fn take_intended(&mut self) -> Vec<ActionOrder> {
         std::mem::take(&mut self.intended)
     }
 

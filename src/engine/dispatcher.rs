@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::actions::ActionTracker;
-use super::executor::{Executor, Order, Task};
+use super::executor::{ActionOrder, Executor, TaskOrder};
 use super::inbox::Inbox;
 use super::messages::{EndedTask, Message, ProbeAnswer};
 use super::poller::DuePolls;
@@ -29,7 +29,7 @@ impl<E: Executor> Dispatcher<E> {
         &mut self.inbox
     }
 
-    pub(super) fn send_orders(&mut self, orders: Vec<Order>) {
+    pub(super) fn send_orders(&mut self, orders: Vec<ActionOrder>) {
         for order in orders {
             let executor = Arc::clone(&self.executor);
             self.inbox.spawn(async move {
@@ -40,7 +40,7 @@ impl<E: Executor> Dispatcher<E> {
         }
     }
 
-    pub(super) fn send_task(&mut self, task: Task) {
+    pub(super) fn send_task(&mut self, task: TaskOrder) {
         let executor = Arc::clone(&self.executor);
         self.inbox.spawn(async move {
             let (name, migration) = (task.chore.name.clone(), task.chore.migration.clone());

@@ -25,7 +25,7 @@ pub trait Executor: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Observation, HostUnavailable>>;
 
     /// Carries out an order.
-    fn execute(&self, order: Order) -> BoxFuture<'_, ActionResult>;
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult>;
 
     /// Observes a balancer; changes nothing.
     fn observe_balancer<'a>(
@@ -41,7 +41,7 @@ pub trait Executor: Send + Sync + 'static {
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
     /// Runs a task: what is done once in a rollout.
-    fn run_task(&self, task: Task) -> BoxFuture<'_, TaskResult>;
+    fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult>;
 
     /// The last lines of an instance's log; empty if they cannot be had.
     fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
@@ -49,7 +49,7 @@ pub trait Executor: Send + Sync + 'static {
 
 /// An order with all that its host needs to know.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct ActionOrder {
     /// Its number in its rollout: a host refuses it once it has taken a later one.
     pub id: ActionId,
     /// What to do.
@@ -143,7 +143,7 @@ impl ActionResult {
 
 /// A task with all that its place needs to know.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub struct TaskOrder {
     /// What is to be done.
     pub chore: Chore,
     /// On which host; `None` on the control machine.

@@ -18,7 +18,7 @@ use self::prober::Prober;
 pub use self::task_runner::Control;
 use self::task_runner::TaskRunner;
 use super::clock::Clock;
-use super::executor::{ActionResult, Executor, Order, Task, TaskResult};
+use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
 use crate::balancer::{
     self, BalancerError, BalancerGroup, Balancing, Link, ReleaseServer, SlotChange, SlotHost,
     SlotViews,
@@ -174,7 +174,11 @@ impl FleetExecutor {
 
     /// Carries out an order around which traffic is switched: nothing is started in a slot that
     /// gets requests, and nothing is stopped that may still have some.
-    async fn execute_balanced(&self, balancers: &BalancerGroup, order: Order) -> ActionResult {
+    async fn execute_balanced(
+        &self,
+        balancers: &BalancerGroup,
+        order: ActionOrder,
+    ) -> ActionResult {
         let (epoch, id, deadline) = (order.epoch, order.id, order.progress_deadline);
         let change = |slot| SlotChange::new(slot, epoch, id, deadline);
         let views = match &order.action {
@@ -253,7 +257,7 @@ impl Executor for FleetExecutor {
         self.context.observe(host).boxed()
     }
 
-    fn execute(&self, order: Order) -> BoxFuture<'_, ActionResult> {
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult> {
         match &self.balancers {
             Some(balancers) => self.execute_balanced(balancers, order).boxed(),
             None => actions::carry_out(&self.context, order).boxed(),
@@ -275,7 +279,7 @@ impl Executor for FleetExecutor {
         measure::measure(analysis).boxed()
     }
 
-    fn run_task(&self, task: Task) -> BoxFuture<'_, TaskResult> {
+    fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult> {
         self.tasks.run(&self.context, task).boxed()
     }
 

@@ -26,7 +26,7 @@ mod tasks;
 
 pub use clock::{Clock, SteadyClock};
 pub use controller::{Engine, EngineError};
-pub use executor::{ActionResult, Executor, Order, Task, TaskResult};
+pub use executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
 pub use fleet_executor::{Control, FleetExecutor, Releases};
 pub use messages::Interrupts;
 pub use preflight::{Preflight, preflight};

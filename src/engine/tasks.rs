@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::executor::{Task, TaskResult};
+use super::executor::{TaskOrder, TaskResult};
 use super::hooks;
 use super::messages::EndedTask;
 use super::recorder::Recorder;
@@ -16,7 +16,7 @@ use crate::core::time::Time;
 #[derive(Default)]
 pub(super) struct TaskQueue {
     /// Its intent is not durable yet.
-    intended: Option<Task>,
+    intended: Option<TaskOrder>,
     last_output: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl TaskQueue {
             migration: chore.migration.clone(),
         });
         let rollout = recorder.rollout();
-        self.intended = Some(Task {
+        self.intended = Some(TaskOrder {
             chore: chore.clone(),
             host: errand.host.clone(),
             id,
@@ -54,7 +54,7 @@ impl TaskQueue {
     }
 
     /// The task whose intent has become durable.
-    pub(super) fn take_intended(&mut self) -> Option<Task> {
+    pub(super) fn take_intended(&mut self) -> Option<TaskOrder> {
         self.intended.take()
     }
 

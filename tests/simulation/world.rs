@@ -11,7 +11,7 @@ use ship::core::fleet::traffic::View;
 use ship::core::fleet::{Instance, Observation};
 use ship::core::ids::{HostId, Slot};
 use ship::core::rollout::task;
-use ship::engine::{ActionResult, Clock, Executor, Order, Task, TaskResult};
+use ship::engine::{ActionOrder, ActionResult, Clock, Executor, TaskOrder, TaskResult};
 use ship::remote::HostUnavailable;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -140,7 +140,7 @@ impl Hands {
 
     // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
-    async fn give(&self, order: Order) -> ActionResult {
+    async fn give(&self, order: ActionOrder) -> ActionResult {
         let host = order.action.host().clone();
         self.process.runs().await;
         let waylaid = self.process.next_order(&host);
@@ -327,7 +327,7 @@ fn who_answers(state: &mut State, slot: &Slot) -> Option<Answers> {
 
 /// The way of an order to its host and of its answer back, whether or not anybody still waits for
 /// it.
-async fn travel(sim: Arc<Sim>, order: Order, trip: Trip, reply: oneshot::Sender<Printed>) {
+async fn travel(sim: Arc<Sim>, order: ActionOrder, trip: Trip, reply: oneshot::Sender<Printed>) {
     sleep(trip.there).await;
     let printed = if trip.is_lost {
         None
@@ -354,7 +354,7 @@ impl Executor for Hands {
         self.observe(host).boxed()
     }
 
-    fn execute(&self, order: Order) -> BoxFuture<'_, ActionResult> {
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult> {
         self.give(order).boxed()
     }
 
@@ -374,7 +374,7 @@ impl Executor for Hands {
         async { Measurement::inconclusive("nothing is measured here") }.boxed()
     }
 
-    fn run_task(&self, _: Task) -> BoxFuture<'_, TaskResult> {
+    fn run_task(&self, _: TaskOrder) -> BoxFuture<'_, TaskResult> {
         async {
             TaskResult {
                 end: task::End::Done,

@@ -7,7 +7,7 @@ use crate::config::{SlotVars, render};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::{Liveness, LivenessCheck};
 use crate::core::rollout::action::Action;
-use crate::engine::executor::{ActionResult, Order};
+use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::hooks;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Script, Site};
@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Carries out an order on its host.
-pub(super) async fn carry_out(context: &FleetContext, order: Order) -> ActionResult {
+pub(super) async fn carry_out(context: &FleetContext, order: ActionOrder) -> ActionResult {
     let failed = |error: String| ActionResult::Failed {
         error,
         observation: None,
@@ -66,7 +66,11 @@ fn judge(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResul
     }
 }
 
-fn script_of(context: &FleetContext, host: &LinkedHost, order: &Order) -> Result<Script, String> {
+fn script_of(
+    context: &FleetContext,
+    host: &LinkedHost,
+    order: &ActionOrder,
+) -> Result<Script, String> {
     let site = context.site(host, order.epoch, order.id);
     match &order.action {
         Action::Claim { .. } => Ok(script::claim(&site)),

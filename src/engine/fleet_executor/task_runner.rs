@@ -7,7 +7,7 @@ use super::context::FleetContext;
 use crate::config::{render, uses};
 use crate::core::ids::{HostId, Slot};
 use crate::core::rollout::task::End;
-use crate::engine::executor::{Task, TaskResult};
+use crate::engine::executor::{TaskOrder, TaskResult};
 use crate::remote::{self, Here, HostUnavailable, Output};
 use crate::script::{self, ErrandEnd};
 
@@ -35,7 +35,7 @@ impl TaskRunner {
     }
 
     /// Runs a task, here or on its host.
-    pub(super) async fn run(&self, context: &FleetContext, task: Task) -> TaskResult {
+    pub(super) async fn run(&self, context: &FleetContext, task: TaskOrder) -> TaskResult {
         match task.host.clone() {
             None => self.run_here(&task).await,
             Some(host) => match run_there(context, &host, &task).await {
@@ -48,7 +48,7 @@ impl TaskRunner {
         }
     }
 
-    async fn run_here(&self, task: &Task) -> TaskResult {
+    async fn run_here(&self, task: &TaskOrder) -> TaskResult {
         let mut env = self.control.env.clone();
         env.extend(task.env.clone());
         let (words, dir, deadline) = (
@@ -96,7 +96,7 @@ impl TaskRunner {
 async fn run_there(
     context: &FleetContext,
     host: &HostId,
-    task: &Task,
+    task: &TaskOrder,
 ) -> Result<TaskResult, HostUnavailable> {
     let failed = |error: String| TaskResult {
         end: End::Failed { error },
@@ -138,7 +138,11 @@ async fn run_there(
 
 /// The environment of the release on that host, but for what depends on a port: there is no
 /// instance here.
-fn errand(context: &FleetContext, host: &HostId, task: &Task) -> Result<script::Errand, String> {
+fn errand(
+    context: &FleetContext,
+    host: &HostId,
+    task: &TaskOrder,
+) -> Result<script::Errand, String> {
     let linked = context.host(host).map_err(|unavailable| unavailable.why)?;
     let definition = context.definition(&task.release)?;
     let nowhere = Slot {
