@@ -6,13 +6,15 @@
 //! | floor | modules | what lives there |
 //! |---|---|---|
 //! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
-//! | 1 | [`config`], [`script`], [`traffic`], [`trust`] | text to spec; spec to POSIX sh and to balancers, and back; whose files are used |
+//! | 1 | [`config`], [`script`], [`trust`] | text to spec; spec to POSIX sh and back; whose files are used |
 //! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | the world: bytes, hosts, ports, history, the terminal, who was not there |
-//! | 3 | [`engine`] | observe → plan → record → perform, until done |
-//! | 4 | [`cli`] | the verbs |
+//! | 3 | [`balancer`] | what stands before the instances, and how it is told |
+//! | 4 | [`engine`] | observe → plan → record → execute, until done |
+//! | 5 | [`cli`] | the verbs |
 
 pub mod app;
 pub mod artifact;
+pub mod balancer;
 pub mod cli;
 pub mod config;
 pub mod core;
@@ -23,5 +25,4 @@ pub mod remote;
 pub mod report;
 pub mod script;
 pub mod store;
-pub mod traffic;
 pub mod trust;

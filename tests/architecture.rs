@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 
 /// Modules by floor, lowest first.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &["core"],
-    &["config", "script", "traffic", "trust"],
+    &["config", "script", "trust"],
     &["artifact", "remote", "probe", "store", "report", "notify"],
+    &["balancer"],
     &["engine"],
     &["cli"],
 ];

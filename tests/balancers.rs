@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ship::balancer::Balancing;
 use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
 use ship::core::fleet::owner::Owner;
 use ship::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
@@ -17,9 +18,9 @@ use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
-    Balancing, Control, HostSite, Hosts, Order, Performed, Releases, SteadyClock, World,
+    ActionOrder, ActionResult, Control, Executor, FleetExecutor, Releases, SteadyClock,
 };
-use ship::remote::{Target, Transport};
+use ship::remote::{HostSite, Target, Transport};
 use support::haproxy::{Backend, Haproxy, get, get_with};
 use support::sshd::Sshd;
 use tempfile::TempDir;
@@ -79,14 +80,14 @@ impl Scene {
         }
     }
 
-    fn hosts(&self) -> Hosts {
+    fn hosts(&self) -> FleetExecutor {
         self.hosts_at(
             AdminSocket::Path(self.haproxy.socket().display().to_string()),
             "web",
         )
     }
 
-    fn hosts_at(&self, socket: AdminSocket, backend: &str) -> Hosts {
+    fn hosts_at(&self, socket: AdminSocket, backend: &str) -> FleetExecutor {
         self.hosts_of(socket, backend, "{{ host }}-{{ port }}", None)
     }
 
@@ -97,7 +98,7 @@ impl Scene {
         backend: &str,
         server: &str,
         earlier: Option<&str>,
-    ) -> Hosts {
+    ) -> FleetExecutor {
         let settings = HaproxyConfig {
             socket,
             backend: backend.to_owned(),
@@ -184,7 +185,7 @@ fn hosts(
     ports: Vec<u16>,
     driver: TrafficDriver,
     (drain_timeout, definitions): (Duration, BTreeMap<ReleaseId, Definition>),
-) -> Hosts {
+) -> FleetExecutor {
     let site = |target: Target, ports| {
         let base_dir = dir.join(target.name.as_str()).display().to_string();
         HostSite {
@@ -205,7 +206,7 @@ fn hosts(
         proven: BTreeMap::new(),
         pulled: None,
     };
-    Hosts::new(
+    FleetExecutor::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],
         releases,
         Owner {
@@ -258,9 +259,9 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
     }
 }
 
-async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
+async fn perform(hosts: &FleetExecutor, epoch: Epoch, action: Action) -> ActionResult {
     hosts
-        .perform(Order {
+        .execute(ActionOrder {
             id: ActionId(1),
             action,
             epoch,
@@ -272,9 +273,9 @@ async fn perform(hosts: &Hosts, epoch: Epoch, action: Action) -> Performed {
 
 /// What the balancer says after what it was told, and the receipt.
 #[track_caller]
-fn switched(performed: Performed) -> (View, Option<Receipt>) {
+fn switched(performed: ActionResult) -> (View, Option<Receipt>) {
     match performed {
-        Performed::Switched { views, receipt, .. } => {
+        ActionResult::Switched { views, receipt, .. } => {
             (views[&HostId::from("lb1")].clone(), receipt)
         }
         other => panic!("{other:?}"),
@@ -282,16 +283,16 @@ fn switched(performed: Performed) -> (View, Option<Receipt>) {
 }
 
 #[track_caller]
-fn failure(performed: Performed) -> String {
+fn failure(performed: ActionResult) -> String {
     match performed {
-        Performed::Failed { error, .. } => error,
+        ActionResult::Failed { error, .. } => error,
         other => panic!("{other:?}"),
     }
 }
 
-async fn view(hosts: &Hosts) -> Result<View, String> {
+async fn view(hosts: &FleetExecutor) -> Result<View, String> {
     hosts
-        .view(&"lb1".into())
+        .observe_balancer(&"lb1".into())
         .await
         .map_err(|unusable| unusable.why)
 }
@@ -372,7 +373,6 @@ async fn replace(scene: Scene) {
         counters.requests >= 15 && counters.errors == 0,
         "{counters:?}"
     );
-    hosts.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -554,7 +554,7 @@ async fn a_controller_of_an_older_epoch_is_refused() {
     switched(perform(&new, Epoch(9), scene.admit(1, None)).await);
     let performed = perform(&old, EPOCH, scene.drain(0, 1)).await;
     assert!(
-        matches!(performed, Performed::Fenced { seen: Epoch(9) }),
+        matches!(performed, ActionResult::Fenced { seen: Epoch(9) }),
         "{performed:?}"
     );
     let seen = view(&scene.hosts()).await.expect("a view");
@@ -562,8 +562,6 @@ async fn a_controller_of_an_older_epoch_is_refused() {
         (seen.servers[&scene.slot(0)].gate, seen.epoch),
         (Gate::Open, Some(Epoch(9)))
     );
-    old.close().await;
-    new.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -605,7 +603,7 @@ async fn what_it_lacks_is_said_with_what_to_do() {
     scene.haproxy.kill();
     let performed = perform(&hosts, EPOCH, scene.drain(0, 1)).await;
     assert!(
-        matches!(&performed, Performed::BalancerLost { balancer, .. } if *balancer == HostId::from("lb1"))
+        matches!(&performed, ActionResult::BalancerLost { balancer, .. } if *balancer == HostId::from("lb1"))
     );
 }
 
@@ -621,7 +619,6 @@ async fn over_ssh_a_balancer_that_is_gone_is_said_and_found_again() {
     assert!(why.starts_with("lb1: HAProxy does not answer at "), "{why}");
     scene.haproxy.run();
     view(&hosts).await.expect("a view again");
-    hosts.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -853,7 +850,7 @@ impl Files {
         files
     }
 
-    fn hosts(&self, drain_timeout: Duration) -> Hosts {
+    fn hosts(&self, drain_timeout: Duration) -> FleetExecutor {
         let dir = self.dir.path().display();
         let shell = |line: String| vec!["sh".to_owned(), "-c".to_owned(), line];
         let driver = TrafficDriver::Command(CommandConfig {
@@ -976,7 +973,7 @@ async fn a_command_that_fails_says_why_and_nothing_is_left_half_open() {
 
     let performed = perform(&hosts, Epoch(4), Files::admit(8081)).await;
     assert!(
-        matches!(performed, Performed::Fenced { seen: EPOCH }),
+        matches!(performed, ActionResult::Fenced { seen: EPOCH }),
         "{performed:?}"
     );
 }

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::health::Verdict;
 use ship::probe::{self, Question, Route};
 use ship::remote::{
-    Command, ConnectError, Connection, Connector, Input, Output, RunError, Target, network_address,
+    Command, ConnectError, Connection, Connections, Connector, Input, Output, RunError, Target,
+    network_address,
 };
+use ship::script::Script;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -987,6 +989,40 @@ async fn a_connection_outlives_a_pause_but_not_its_owner() {
     // As when ship is killed: nobody says goodbye.
     drop(connection);
     base.assert_gone().await;
+}
+
+/// Connections below a directory, with one open.
+async fn connections(target: &Target, dir: &Path) -> Connections {
+    let connections = Connections::made_by(Connector::below(dir), [target.clone()]);
+    let script = Script {
+        text: "echo hello".to_owned(),
+        input: ship::script::Input::default(),
+        deadline: SOON,
+    };
+    let link = &connections.links()[&target.name];
+    assert_eq!(link.run(&script).await.as_deref(), Ok("hello\n"));
+    assert_eq!(ssh_of(dir).len(), 1);
+    connections
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_end_before_their_drop_returns() {
+    let sshd = sshd!();
+    let dir = tempfile::tempdir().unwrap();
+    drop(connections(&sshd.target(), dir.path()).await);
+    assert_eq!(processes_of(dir.path()), [0; 0], "a process is still there");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn connections_end_a_moment_after_a_drop_that_cannot_wait() {
+    let sshd = sshd!();
+    let dir = tempfile::tempdir().unwrap();
+    drop(connections(&sshd.target(), dir.path()).await);
+    let is_gone = || {
+        processes_of(dir.path()).is_empty() && fs::read_dir(dir.path()).unwrap().next().is_none()
+    };
+    assert!(eventually(SOON, is_gone), "something is still there");
 }
 
 #[tokio::test]

@@ -54,10 +54,7 @@ impl Session {
     pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Error> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
-        if let Err(fail) = ownership::permit(self, &preflight.owners, &preflight.identities) {
-            world.close().await;
-            return Err(fail);
-        }
+        ownership::permit(self, &preflight.owners, &preflight.identities)?;
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
             let owner = owner.told(self.now());
             self.env.tell(&Notice::DeployedElsewhere(owner));
@@ -97,7 +94,7 @@ impl Session {
             .any(|release| unknown(release) && kept.contains_key(release))
         {
             let definitions = self.definitions();
-            self.update_world(world, definitions.clone(), None).await;
+            self.update_world(world, definitions.clone(), None);
             preflight = self.preflight(world, &definitions).await;
         }
         if !is_overtaken {

@@ -9,6 +9,7 @@ use super::control_machine;
 use super::environment::{FleetConnection, FleetLayout};
 use super::release::Release;
 use super::session::Session;
+use crate::balancer::Balancing;
 use crate::config::{self, Transport};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
@@ -16,7 +17,8 @@ use crate::core::fleet::traffic::{Balancers, Traffic};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
-use crate::engine::{Balancing, Control, HostSite, Hosts, Releases};
+use crate::engine::{Control, FleetExecutor, Releases};
+use crate::remote::HostSite;
 use crate::remote::Target;
 use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::Subject;
@@ -34,7 +36,7 @@ impl Session {
     }
 
     /// The hosts of this history's releases, over SSH or on this machine.
-    pub fn fleet_hosts(&self) -> Hosts {
+    pub fn fleet_hosts(&self) -> FleetExecutor {
         let definitions = self.definitions();
         let ports = self.ports(&definitions);
         control_machine::hosts(self.layout(&ports), self.releases(definitions, None))
@@ -76,7 +78,7 @@ impl Session {
     }
 
     /// Tells the hosts' connections what is known of the releases by now.
-    pub async fn update_world(
+    pub fn update_world(
         &self,
         world: &mut Arc<dyn FleetConnection>,
         definitions: BTreeMap<ReleaseId, Definition>,
@@ -85,7 +87,6 @@ impl Session {
         if let Some(hosts) = Arc::get_mut(world) {
             hosts.know(self.releases(definitions, release));
         } else {
-            world.close().await;
             *world = self.world(definitions, release);
         }
     }
@@ -112,13 +113,6 @@ impl Session {
             secrets,
             proven,
             pulled,
-        }
-    }
-
-    /// Ends the connections of a verb that has nothing more to do.
-    pub async fn leave(&mut self) {
-        if let Some(found) = self.found.take() {
-            found.world.close().await;
         }
     }
 
@@ -284,9 +278,9 @@ impl Session {
     }
 }
 
-impl FleetConnection for Hosts {
+impl FleetConnection for FleetExecutor {
     fn know(&mut self, releases: Releases) {
-        Hosts::know(self, releases);
+        FleetExecutor::know(self, releases);
     }
 
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
@@ -301,15 +295,11 @@ impl FleetConnection for Hosts {
     }
 
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
-        let (present, next, name) = Hosts::server_clash(self, ports, fleet)?;
+        let (present, next, name) = FleetExecutor::server_clash(self, ports, fleet)?;
         Some(ServerClash {
             present,
             next,
             name,
         })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Hosts::close(self).boxed()
     }
 }

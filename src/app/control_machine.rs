@@ -17,7 +17,7 @@ use super::notice::Notice;
 use super::release::{self, Release};
 use crate::config::{self, Overrides, Project, Transport};
 use crate::core::release::Driver;
-use crate::engine::{Clock, Hosts, Interrupts, Releases, SteadyClock};
+use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::record::Recorded;
 use crate::report::{Reporter, Setup};
 use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
@@ -176,14 +176,14 @@ impl Environment for ControlMachine {
 }
 
 /// The hosts over SSH or on this machine; connects to none yet.
-pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> Hosts {
+pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     let FleetLayout {
         sites,
         owner,
         balancing,
         control,
     } = layout;
-    Hosts::new(
+    FleetExecutor::new(
         sites,
         releases,
         owner,

@@ -11,12 +11,14 @@ use futures::future::BoxFuture;
 use super::error::Error;
 use super::notice::Notice;
 use super::release::Release;
+use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, Port};
 use crate::core::policy::admission::refusal::ServerClash;
-use crate::engine::{Balancing, Clock, Control, HostSite, Interrupts, Releases, World};
+use crate::engine::{Clock, Control, Executor, Interrupts, Releases};
+use crate::remote::HostSite;
 use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, Place, RolloutId, Store, Subject};
@@ -96,7 +98,7 @@ pub struct FleetLayout {
 }
 
 /// The fleet as a session reaches it.
-pub trait FleetConnection: World {
+pub trait FleetConnection: Executor {
     /// Takes in what is known of the releases by now.
     fn know(&mut self, releases: Releases);
 
@@ -106,9 +108,6 @@ pub trait FleetConnection: World {
     /// Two slots that would be one server at the balancers, if there are such: one in which an
     /// instance runs, and one of `ports` that is to follow it.
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash>;
-
-    /// Ends the connections.
-    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// The user's files, read and checked.

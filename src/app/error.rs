@@ -110,7 +110,7 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => error.into(),
-            EngineError::NotBegun => Internal::Other(error.to_string()).into(),
+            EngineError::MissingStartEvent => Internal::Other(error.to_string()).into(),
         }
     }
 }

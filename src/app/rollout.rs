@@ -34,10 +34,8 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
         None => Adopt::Keep,
     };
     let survey = Box::pin(survey::look(session, &goal, adopt)).await?;
-    let world = Arc::clone(&survey.world);
     let mut log = None;
     let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await;
-    world.close().await;
     let ended = ended?;
     session.store.release_lease()?;
     if let Conclusion::Ended {
@@ -111,7 +109,7 @@ fn engine(
     );
     let (addresses, veil) = (session.addresses(), page::veil(session));
     Engine {
-        world: survey.world,
+        executor: survey.world,
         reporter: session.env.reporter(id, setup),
         clock: Arc::clone(&session.clock),
         interrupts,

@@ -14,7 +14,8 @@ use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::admission::request::AdmissionInput;
 use crate::core::policy::admission::{Admission, admit, assess};
 use crate::core::release::Definition;
-use crate::engine::{Preflight, Unusable};
+use crate::engine::Preflight;
+use crate::remote::HostUnavailable;
 
 /// What is known before anything is touched.
 pub struct Survey {
@@ -62,9 +63,7 @@ pub(crate) async fn look(
         (stranger, definition)
     }));
     let mut world = found.world;
-    session
-        .update_world(&mut world, definitions.clone(), Some(release))
-        .await;
+    session.update_world(&mut world, definitions.clone(), Some(release));
     let found = if is_unasked {
         session.preflight(&world, &definitions).await
     } else {
@@ -77,10 +76,7 @@ pub(crate) async fn look(
             found,
             admission,
         }),
-        Err(error) => {
-            world.close().await;
-            Err(error)
-        }
+        Err(error) => Err(error),
     }
 }
 
@@ -99,7 +95,7 @@ fn decide(
         .store
         .freeze(&session.subject)?
         .filter(|freeze| freeze.holds(now));
-    let whys = |unusable: &BTreeMap<HostId, Unusable>| {
+    let whys = |unusable: &BTreeMap<HostId, HostUnavailable>| {
         unusable
             .iter()
             .map(|(host, unusable)| (host.clone(), unusable.why.clone()))

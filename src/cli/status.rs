@@ -13,15 +13,12 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
     let mut observer = Observer::open(&terminal::quiet(args.inventory))?;
-    let exit = if args.watch {
-        watch(&mut observer, args.output).await
-    } else {
-        show(&mut observer, args.output, "")
-            .await
-            .map(|()| Exit::Done)
-    };
-    observer.close().await;
-    exit
+    if args.watch {
+        return watch(&mut observer, args.output).await;
+    }
+    show(&mut observer, args.output, "")
+        .await
+        .map(|()| Exit::Done)
 }
 
 async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
@@ -32,7 +29,7 @@ async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
         ""
     };
     loop {
-        observer.refresh().await?;
+        observer.refresh()?;
         tokio::select! {
             shown = show(observer, form, clear) => shown?,
             _ = interrupts.recv() => return Ok(Exit::Done),

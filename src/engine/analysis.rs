@@ -1,23 +1,23 @@
 //! Measures the numbers by which a new version is judged, while instances of it get requests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
 
-use super::run::{Message, Run};
+use super::messages::ProbeSample;
+use super::observer::FleetObserver;
+use super::recorder::Recorder;
 use crate::core::analysis::compare::{Ledger, compare};
 use crate::core::analysis::measurement::Measurement;
 use crate::core::analysis::{Analysis, Way, is_measured};
+use crate::core::fleet::Fleet;
 use crate::core::fleet::traffic::Balancer;
-use crate::core::ids::ReleaseId;
+use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
+use crate::core::spec::Spec;
 use crate::core::time::Time;
-use crate::probe;
-use crate::remote::{self, Here};
 
 /// Appointments with what is measured, and what was counted of new and old instances.
 #[derive(Debug, Default)]
-pub(super) struct Analyses {
+pub(super) struct AnalysisRunner {
     under_way: BTreeSet<String>,
     due: BTreeMap<String, Time>,
     ledger: Ledger,
@@ -25,113 +25,43 @@ pub(super) struct Analyses {
     fresh_from: Time,
 }
 
-impl Analyses {
-    /// Ship has slept until now.
-    pub(super) fn woke(&mut self, now: Time) {
-        self.fresh_from = now;
-    }
+/// What an analysis is about at the moment.
+#[derive(Clone, Copy)]
+pub(super) struct AnalysisScope<'a> {
+    spec: &'a Spec,
+    rollout: &'a Rollout,
+    fleet: &'a Fleet,
 }
 
-/// Measures once what is not measured of the instances themselves.
-pub(super) async fn measure(analysis: &Analysis) -> Measurement {
-    let deadline = analysis.timeout;
-    match &analysis.way {
-        Way::Http {
-            url,
-            pointer,
-            success,
-        } => probe::measure_http(url, pointer, success, deadline).await,
-        Way::Prometheus {
-            address,
-            query,
-            success,
-        } => probe::measure_prometheus(address, query, success, deadline).await,
-        Way::Command { words, success } => {
-            match remote::run_here(&Here {
-                words, // A number reads the same everywhere.
-                env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
-                dir: None,
-                deadline,
-            })
-            .await
-            {
-                Ok(output) => Measurement::of_command(
-                    output.status,
-                    &output.stdout,
-                    &output.stderr,
-                    success.as_ref(),
-                ),
-                Err(why) => Measurement::error(why),
-            }
-        }
-        Way::Compare(_) => Measurement::inconclusive(
-            "new instances are compared with old ones where these are counted",
-        ),
-    }
+/// What is due at one moment.
+#[derive(Debug, Default)]
+pub(super) struct DueAnalyses {
+    /// What was counted already, compared.
+    pub(super) compared: Vec<(String, Measurement)>,
+    /// What is to be measured.
+    pub(super) started: Vec<Analysis>,
+    /// When the next is due.
+    pub(super) next: Option<Time>,
 }
 
-impl Run<'_> {
-    /// Measures what is due; when the next is.
-    pub(super) fn measure_due(&mut self, now: Time) -> Option<Time> {
-        if !self.is_measured() {
-            return None;
-        }
-        let mut next: Option<Time> = None;
-        for analysis in self.engine.spec.analyses.clone() {
-            let Analysis { name, interval, .. } = &analysis;
-            if self.analyses.under_way.contains(name) {
-                continue;
-            }
-            let mut at = self.analyses.due.get(name).copied().unwrap_or(now);
-            if at <= now {
-                at = now + *interval;
-                self.analyses.due.insert(name.clone(), at);
-                self.measure(analysis, now);
-            }
-            next = Some(next.map_or(at, |next| next.min(at)));
-        }
-        next
-    }
-
-    fn is_measured(&self) -> bool {
-        let spec = &self.engine.spec;
-        !spec.analyses.is_empty()
-            && is_measured(&self.rollout, &self.engine.fleet, spec.traffic.as_ref())
-    }
-
-    fn measure(&mut self, analysis: Analysis, now: Time) {
-        if let Way::Compare(tolerance) = &analysis.way {
-            self.analyses
-                .ledger
-                .look(&self.engine.fleet, &self.rollout.goal.release);
-            let measurement = compare(&self.analyses.ledger.window(now), tolerance);
-            self.judge(&analysis.name, measurement);
-            return;
-        }
-        self.analyses.under_way.insert(analysis.name.clone());
-        let world = Arc::clone(&self.engine.world);
-        self.spawn(async move {
-            let measurement = world.measure(&analysis).await;
-            Message::Measured {
-                analysis: analysis.name,
-                measurement,
-            }
-        });
-    }
-
-    /// A measurement came back.
-    pub(super) fn measured(&mut self, name: &str, measurement: Measurement, begun: Time) {
-        self.analyses.under_way.remove(name);
-        if begun < self.analyses.fresh_from {
-            self.analyses.due.remove(name);
-        } else if self.is_measured() {
-            self.judge(name, measurement);
+impl<'a> AnalysisScope<'a> {
+    pub(super) fn new(spec: &'a Spec, recorder: &'a Recorder, observer: &'a FleetObserver) -> Self {
+        Self {
+            spec,
+            rollout: recorder.rollout(),
+            fleet: observer.fleet(),
         }
     }
 
-    fn judge(&mut self, name: &str, measurement: Measurement) {
+    /// Whether anything is measured now.
+    fn is_measured(self) -> bool {
+        !self.spec.analyses.is_empty()
+            && is_measured(self.rollout, self.fleet, self.spec.traffic.as_ref())
+    }
+
+    /// The event that says what a measurement came to.
+    pub(super) fn measured(self, name: &str, measurement: Measurement) -> Event {
         let dry_run = self
-            .engine
             .spec
             .analyses
             .iter()
@@ -141,18 +71,58 @@ impl Run<'_> {
             detail,
             value,
         } = measurement;
-        self.record(Event::Measured {
+        Event::Measured {
             analysis: name.to_owned(),
             outcome: finding,
             detail,
             value,
             dry_run,
-        });
+        }
+    }
+}
+
+impl AnalysisRunner {
+    /// Takes what is due; it counts as under way.
+    pub(super) fn take_due(&mut self, scope: AnalysisScope<'_>, now: Time) -> DueAnalyses {
+        let mut due = DueAnalyses::default();
+        if !scope.is_measured() {
+            return due;
+        }
+        for analysis in &scope.spec.analyses {
+            let Analysis { name, interval, .. } = analysis;
+            if self.under_way.contains(name) {
+                continue;
+            }
+            let mut at = self.due.get(name).copied().unwrap_or(now);
+            if at <= now {
+                at = now + *interval;
+                self.due.insert(name.clone(), at);
+                if let Way::Compare(tolerance) = &analysis.way {
+                    self.ledger.look(scope.fleet, &scope.rollout.goal.release);
+                    let measurement = compare(&self.ledger.window(now), tolerance);
+                    due.compared.push((name.clone(), measurement));
+                } else {
+                    self.under_way.insert(name.clone());
+                    due.started.push(analysis.clone());
+                }
+            }
+            due.next = Some(due.next.map_or(at, |next| next.min(at)));
+        }
+        due
     }
 
-    /// An instance that was ready has answered ship's own question, or not: where nobody counts
-    /// requests, these count.
-    pub(super) fn answered(&mut self, release: &ReleaseId, is_error: bool, took: Duration) {
+    /// A measurement has ended. Says whether it counts.
+    pub(super) fn end(&mut self, name: &str, begun: Time, scope: AnalysisScope<'_>) -> bool {
+        self.under_way.remove(name);
+        if begun < self.fresh_from {
+            self.due.remove(name);
+            return false;
+        }
+        scope.is_measured()
+    }
+
+    /// Takes in how an instance has answered: where nobody counts requests, probes count.
+    pub(super) fn take_sample(&mut self, sample: &ProbeSample, scope: AnalysisScope<'_>) {
         let counts = |balancer: &Balancer| {
             balancer
                 .view
@@ -160,10 +130,14 @@ impl Run<'_> {
                 .values()
                 .any(|server| server.counters.is_some())
         };
-        if !self.engine.fleet.balancers.values().any(counts) && self.is_measured() {
-            self.analyses
-                .ledger
-                .asked(*release == self.rollout.goal.release, is_error, took);
+        if !scope.fleet.balancers.values().any(counts) && scope.is_measured() {
+            let is_new = sample.release == scope.rollout.goal.release;
+            self.ledger.asked(is_new, sample.is_error, sample.took);
         }
+    }
+
+    /// Measurements that began before this moment do not count: ship slept over them.
+    pub(super) fn invalidate(&mut self, now: Time) {
+        self.fresh_from = now;
     }
 }

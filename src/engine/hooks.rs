@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::run::Run;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{ActionId, InstanceId, Revision};
 use crate::core::release::Definition;
 use crate::core::release::hook::{Hook, HookPoint, HookRun};
+use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::script::{SlotHooks, hook_time};
@@ -74,36 +74,31 @@ pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition
         .unwrap_or_default()
 }
 
-impl Run<'_> {
-    /// The journal says what an order's hooks have done before it says how the order ended.
-    pub(super) fn record_hooks(
-        &mut self,
-        id: ActionId,
-        action: Option<&Action>,
-        runs: Vec<HookRun>,
-    ) {
-        let slot = action.and_then(Action::slot);
-        let instance = match action {
-            Some(Action::Stop { instance, .. }) => Some(instance.clone()),
-            Some(Action::Start { release, .. }) => Some(InstanceId::new(
-                &self.engine.spec.service,
-                release,
-                self.rollout.epoch,
-                id,
-            )),
-            _ => None,
-        };
-        for HookRun { on, run } in runs {
-            self.record(Event::HookRan {
-                point: on,
-                slot: slot.cloned(),
-                instance: instance.clone(),
-                host: slot.map(|slot| slot.host.clone()),
-                ok: run.end.is_ok(),
-                detail: run.end.to_string(),
-                took: run.took,
-                output: run.output,
-            });
+/// What an order's hooks have done, as the journal says it before it says how the order ended.
+pub(super) fn events(
+    service: &str,
+    rollout: &Rollout,
+    id: ActionId,
+    action: Option<&Action>,
+    runs: Vec<HookRun>,
+) -> Vec<Event> {
+    let slot = action.and_then(Action::slot);
+    let instance = match action {
+        Some(Action::Stop { instance, .. }) => Some(instance.clone()),
+        Some(Action::Start { release, .. }) => {
+            Some(InstanceId::new(service, release, rollout.epoch, id))
         }
-    }
+        _ => None,
+    };
+    let ran = |HookRun { on, run }: HookRun| Event::HookRan {
+        point: on,
+        slot: slot.cloned(),
+        instance: instance.clone(),
+        host: slot.map(|slot| slot.host.clone()),
+        ok: run.end.is_ok(),
+        detail: run.end.to_string(),
+        took: run.took,
+        output: run.output,
+    };
+    runs.into_iter().map(ran).collect()
 }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use futures::stream;
 
 use super::clock::Clock;
-use super::world::{Unusable, World};
+use super::executor::Executor;
 use crate::core::fleet::health::{Thresholds, Verdict};
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
@@ -16,6 +16,7 @@ use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Judgement};
 use crate::core::ids::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
+use crate::remote::HostUnavailable;
 
 /// How many hosts are looked at together, and how many instances are asked together.
 const TOGETHER: usize = 64;
@@ -26,24 +27,30 @@ pub struct Preflight {
     /// The fleet, every running instance asked once.
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
-    pub unusable: BTreeMap<HostId, Unusable>,
+    pub unusable: BTreeMap<HostId, HostUnavailable>,
     /// Who deployed to each host last, where the host has a record of that.
     pub owners: BTreeMap<HostId, Owner>,
     /// Which machine each host is, where it could tell.
     pub identities: BTreeMap<HostId, Identity>,
     /// The balancers that cannot be used.
-    pub unusable_balancers: BTreeMap<HostId, Unusable>,
+    pub unusable_balancers: BTreeMap<HostId, HostUnavailable>,
 }
 
 impl Preflight {
     /// The newest epoch that anything in reach has seen.
     pub fn newest_epoch(&self) -> Epoch {
-        self.fleet.newest_epoch()
+        let hosts = self.fleet.hosts.values().map(|host| host.epoch);
+        let balancers = self
+            .fleet
+            .balancers
+            .values()
+            .filter_map(|balancer| balancer.view.epoch);
+        hosts.chain(balancers).max().unwrap_or_default()
     }
 }
 
 /// Looks at every host and every balancer, and asks every instance once.
-pub async fn preflight<W: World + ?Sized>(
+pub async fn preflight<W: Executor + ?Sized>(
     world: &Arc<W>,
     hosts: &[HostId],
     traffic: Option<&Traffic>,
@@ -55,7 +62,7 @@ pub async fn preflight<W: World + ?Sized>(
         let world = Arc::clone(world);
         async move {
             let begun = clock.now();
-            let looked = world.look(&host).await;
+            let looked = world.observe_host(&host).await;
             (host, begun, looked)
         }
     });
@@ -86,7 +93,7 @@ pub async fn preflight<W: World + ?Sized>(
         .unwrap_or_default();
     let views = balancers
         .iter()
-        .map(|balancer| async move { (balancer.clone(), world.view(balancer).await) });
+        .map(|balancer| async move { (balancer.clone(), world.observe_balancer(balancer).await) });
     for (balancer, viewed) in join_all(views).await {
         match viewed {
             Ok(view) => found.fleet.view(&balancer, view),
@@ -104,7 +111,7 @@ pub async fn preflight<W: World + ?Sized>(
 
 /// One pass makes an instance ready that ran before anybody asked: its thresholds are about
 /// changes.
-async fn ask_all<W: World + ?Sized>(
+async fn ask_all<W: Executor + ?Sized>(
     world: &Arc<W>,
     fleet: &mut Fleet,
     definitions: &BTreeMap<ReleaseId, Definition>,
@@ -120,7 +127,7 @@ async fn ask_all<W: World + ?Sized>(
         let world = Arc::clone(world);
         async move {
             let asked = clock.now();
-            let verdict = world.ask(&slot, &instance).await;
+            let verdict = world.probe(&slot, &instance).await;
             (slot, asked, verdict)
         }
     });

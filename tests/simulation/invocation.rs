@@ -307,10 +307,6 @@ impl FleetConnection for Hands {
     fn server_clash(&self, _: &[Port], _: &Fleet) -> Option<ServerClash> {
         None
     }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        async {}.boxed()
-    }
 }
 
 /// The person at the terminal.

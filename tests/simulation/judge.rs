@@ -20,7 +20,7 @@ use ship::core::rollout::failure::{FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
 use ship::core::time::Time;
-use ship::engine::Order;
+use ship::engine::ActionOrder;
 use tokio::sync::Notify;
 
 use super::machine::Machine;
@@ -388,7 +388,7 @@ impl Judge {
     // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     /// An order leaves its controller.
-    pub(crate) fn sent(&mut self, order: &Order) {
+    pub(crate) fn sent(&mut self, order: &ActionOrder) {
         let journal = self
             .journals
             .values()
@@ -439,7 +439,7 @@ impl Judge {
         now: Time,
         host: &HostId,
         machine: &Machine,
-        order: &Order,
+        order: &ActionOrder,
         deed: Deed,
     ) {
         let what = &order.action;
@@ -491,7 +491,7 @@ impl Judge {
     }
 
     /// Too many may run only if the world has brought one back that nobody could know of.
-    fn judge_start(&mut self, order: &Order) {
+    fn judge_start(&mut self, order: &ActionOrder) {
         let Some(decision) = self.decisions.get(&(order.epoch, order.id)) else {
             return;
         };
@@ -513,7 +513,7 @@ impl Judge {
     }
 
     /// Too few may serve only if the world has taken one away and nobody could know.
-    fn judge_stop(&mut self, order: &Order, stopped: &InstanceId, now: Time) {
+    fn judge_stop(&mut self, order: &ActionOrder, stopped: &InstanceId, now: Time) {
         let Some(decision) = self.decisions.get(&(order.epoch, order.id)) else {
             return;
         };

@@ -8,7 +8,7 @@ use ship::core::fleet::Observation;
 use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId};
 use ship::core::rollout::action::Action;
 use ship::core::time::Time;
-use ship::engine::Order;
+use ship::engine::ActionOrder;
 use tokio::time::sleep;
 
 use super::broken::Broken;
@@ -42,7 +42,7 @@ pub(crate) enum End {
 /// A script at work.
 struct Script<'a> {
     sim: &'a Arc<Sim>,
-    order: &'a Order,
+    order: &'a ActionOrder,
     host: &'a HostId,
     /// Which script.
     number: u64,
@@ -54,7 +54,7 @@ struct Script<'a> {
 struct Dead;
 
 /// Carries out an order; `None` if the script did not come to its end.
-pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &Order) -> Option<Printed> {
+pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &ActionOrder) -> Option<Printed> {
     let host = order.action.host();
     let script = {
         let mut state = sim.lock();

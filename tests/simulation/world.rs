@@ -12,7 +12,8 @@ use ship::core::fleet::{Instance, Observation};
 use ship::core::ids::{HostId, Slot};
 use ship::core::rollout::action::Action;
 use ship::core::rollout::task;
-use ship::engine::{Attempted, Clock, Order, Performed, Task, Unusable, World};
+use ship::engine::{ActionOrder, ActionResult, Clock, Executor, TaskOrder, TaskResult};
+use ship::remote::HostUnavailable;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -74,8 +75,8 @@ impl Hands {
         &self,
         host: &HostId,
         sample: impl FnOnce(&mut State) -> T,
-    ) -> Result<T, Unusable> {
-        let unusable = |why: &str| Unusable {
+    ) -> Result<T, HostUnavailable> {
+        let unusable = |why: &str| HostUnavailable {
             why: format!("{host}: {why}"),
         };
         let (there, back, fails) = {
@@ -100,7 +101,7 @@ impl Hands {
         Ok(sampled)
     }
 
-    async fn observe(&self, host: &HostId) -> Result<Observation, Unusable> {
+    async fn observe(&self, host: &HostId) -> Result<Observation, HostUnavailable> {
         self.process.runs().await;
         let orders = self.process.orders_to(host);
         let looked = self
@@ -140,12 +141,12 @@ impl Hands {
 
     // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
-    async fn give(&self, order: Order) -> Performed {
+    async fn give(&self, order: ActionOrder) -> ActionResult {
         let host = order.action.host().clone();
         if self.sim.broken == Broken::SeemsClaimed && matches!(order.action, Action::Claim { .. }) {
             return match self.observe(&host).await {
-                Ok(observation) => Performed::Done(observation),
-                Err(Unusable { why }) => Performed::Unknown { why },
+                Ok(observation) => ActionResult::Done(observation),
+                Err(HostUnavailable { why }) => ActionResult::Unknown { why },
             };
         }
         self.process.runs().await;
@@ -199,7 +200,7 @@ impl Hands {
         }
     }
 
-    fn performed(&self, host: &HostId, reply: Result<Printed, &'static str>) -> Performed {
+    fn performed(&self, host: &HostId, reply: Result<Printed, &'static str>) -> ActionResult {
         let mut state = self.sim.lock();
         let number = self.process.number;
         let unknown = |state: &mut State, why: &str| {
@@ -207,12 +208,12 @@ impl Hands {
             state.count("nobody knows what became of an order");
             let why = format!("{host}: {why}");
             if self.sim.broken == Broken::UnknownIsFailed {
-                return Performed::Failed {
+                return ActionResult::Failed {
                     error: why,
                     observation: None,
                 };
             }
-            Performed::Unknown { why }
+            ActionResult::Unknown { why }
         };
         let Printed {
             end,
@@ -225,7 +226,7 @@ impl Hands {
         match end {
             End::Busy => return unknown(&mut state, "another script holds the lock"),
             End::Outdated => return unknown(&mut state, "the host has taken a later order"),
-            End::Fenced(seen) => return Performed::Fenced { seen },
+            End::Fenced(seen) => return ActionResult::Fenced { seen },
             End::Done | End::Failed(_) => {}
         }
         state.judge.saw(number, host, at, &observation);
@@ -233,12 +234,12 @@ impl Hands {
         match end {
             End::Failed(error) => {
                 state.count("an order fails");
-                Performed::Failed {
+                ActionResult::Failed {
                     error,
                     observation: Some(observation),
                 }
             }
-            _ => Performed::Done(observation),
+            _ => ActionResult::Done(observation),
         }
     }
 
@@ -333,7 +334,7 @@ fn who_answers(state: &mut State, slot: &Slot) -> Option<Answers> {
 
 /// The way of an order to its host and of its answer back, whether or not anybody still waits for
 /// it.
-async fn travel(sim: Arc<Sim>, order: Order, trip: Trip, reply: oneshot::Sender<Printed>) {
+async fn travel(sim: Arc<Sim>, order: ActionOrder, trip: Trip, reply: oneshot::Sender<Printed>) {
     sleep(trip.there).await;
     let printed = if trip.is_lost {
         None
@@ -352,21 +353,27 @@ async fn travel(sim: Arc<Sim>, order: Order, trip: Trip, reply: oneshot::Sender<
     }
 }
 
-impl World for Hands {
-    fn look<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Observation, Unusable>> {
+impl Executor for Hands {
+    fn observe_host<'a>(
+        &'a self,
+        host: &'a HostId,
+    ) -> BoxFuture<'a, Result<Observation, HostUnavailable>> {
         self.observe(host).boxed()
     }
 
-    fn perform(&self, order: Order) -> BoxFuture<'_, Performed> {
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult> {
         self.give(order).boxed()
     }
 
-    fn view<'a>(&'a self, balancer: &'a HostId) -> BoxFuture<'a, Result<View, Unusable>> {
+    fn observe_balancer<'a>(
+        &'a self,
+        balancer: &'a HostId,
+    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
         let why = format!("{balancer}: nothing stands before the instances here");
-        async { Err(Unusable { why }) }.boxed()
+        async { Err(HostUnavailable { why }) }.boxed()
     }
 
-    fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
+    fn probe<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
         self.question(slot, instance).boxed()
     }
 
@@ -374,9 +381,9 @@ impl World for Hands {
         async { Measurement::inconclusive("nothing is measured here") }.boxed()
     }
 
-    fn attempt(&self, _: Task) -> BoxFuture<'_, Attempted> {
+    fn run_task(&self, _: TaskOrder) -> BoxFuture<'_, TaskResult> {
         async {
-            Attempted {
+            TaskResult {
                 end: task::End::Done,
                 output: Vec::new(),
             }
@@ -384,7 +391,7 @@ impl World for Hands {
         .boxed()
     }
 
-    fn log_tail<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {
+    fn tail_log<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {
         async move {
             self.process.runs().await;
             let said = self

@@ -23,8 +23,9 @@ use crate::core::ids::{HostId, Port, Slot};
 use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, Driver, LivenessCheck};
 use crate::core::spec::Impossible;
-use crate::engine::{Hosts, Unusable};
+use crate::engine::FleetExecutor;
 use crate::remote::Delays;
+use crate::remote::HostUnavailable;
 use crate::report::text::count;
 use crate::script::{self, Facts, Needs};
 
@@ -107,7 +108,6 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
     let size_bytes = release.as_ref().map_or(0, Release::size_on_host);
     let mut machines = look(&session, &hosts, definition.as_ref(), size_bytes).await;
     let balancers = look_at_balancers(&session, &hosts, &machines).await;
-    hosts.close().await;
     machines.extend(balancers?);
     let owners = machines
         .iter()
@@ -125,7 +125,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
 
 async fn look(
     session: &Session,
-    world: &Arc<Hosts>,
+    world: &Arc<FleetExecutor>,
     definition: Option<&Definition>,
     size_bytes: u64,
 ) -> Vec<MachineCheck> {
@@ -199,7 +199,7 @@ async fn look(
 /// The balancers' machines, what they say, and whether those get requests that run.
 async fn look_at_balancers(
     session: &Session,
-    world: &Hosts,
+    world: &FleetExecutor,
     hosts: &[MachineCheck],
 ) -> Result<Vec<MachineCheck>, Error> {
     let Some(traffic) = session.traffic() else {
@@ -217,7 +217,7 @@ async fn look_at_balancers(
             .await;
         let read = script.and_then(|stdout| {
             let read = script::read_check(&stdout, session.now());
-            read.map_err(|unreadable| Unusable {
+            read.map_err(|unreadable| HostUnavailable {
                 why: unreadable.to_string(),
             })
         });
@@ -277,7 +277,7 @@ fn added_servers(session: &Session) -> String {
         Some(TrafficDriver::Haproxy(haproxy)) if haproxy.servers == Servers::Dynamic => {
             let options = format!(
                 "{} {}",
-                crate::traffic::haproxy::ADDED_CHECK,
+                crate::balancer::haproxy::protocol::ADDED_CHECK,
                 haproxy.server_options
             );
             let options = options.trim_end();

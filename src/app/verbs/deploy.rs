@@ -89,7 +89,6 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
                 .of_verb(Verb::Deploy));
         }
         Resolution::Skip { why } => {
-            session.leave().await;
             return Ok(Conclusion::Skipped {
                 at: session.now(),
                 subject: session.subject.clone(),

@@ -58,7 +58,6 @@ pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<Pr
 pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<Preview, Error> {
     orphans::tell(&session)?;
     let survey = survey::look(&mut session, &goal, Adopt::Show).await?;
-    survey.world.close().await;
     let admission = survey.admission;
     let fleet = survey.found.fleet;
     let now = session.now();

@@ -54,10 +54,7 @@ pub async fn rollback(
         Wanted::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
             .of_verb(Verb::Rollback)),
-        Wanted::AlreadyThere(revision) => {
-            session.leave().await;
-            Ok(Conclusion::AlreadyThere(revision))
-        }
+        Wanted::AlreadyThere(revision) => Ok(Conclusion::AlreadyThere(revision)),
     }
 }
 
@@ -76,10 +73,7 @@ pub async fn preview(
             goal.announce(&**env);
             plan::preview_of(session, *goal).await.map(Ok)
         }
-        Wanted::AlreadyThere(revision) => {
-            session.leave().await;
-            Ok(Err(Conclusion::AlreadyThere(revision)))
-        }
+        Wanted::AlreadyThere(revision) => Ok(Err(Conclusion::AlreadyThere(revision))),
     }
 }
 

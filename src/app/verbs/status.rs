@@ -74,20 +74,14 @@ impl Observer {
     ///
     /// # Errors
     /// If the files or the state cannot be read.
-    pub async fn refresh(&mut self) -> Result<(), Error> {
+    pub fn refresh(&mut self) -> Result<(), Error> {
         self.session.read_history()?;
         let definitions = self.session.definitions();
         if definitions.keys().eq(self.definitions.keys()) {
             return Ok(());
         }
-        let renewed = Self::open(&self.env)?;
-        std::mem::replace(self, renewed).close().await;
+        *self = Self::open(&self.env)?;
         Ok(())
-    }
-
-    /// Ends the connections.
-    pub async fn close(&self) {
-        self.world.close().await;
     }
 
     /// Looks at the hosts.

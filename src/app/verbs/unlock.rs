@@ -12,7 +12,7 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::core::rollout::action::Action;
-use crate::engine::{Order, Performed, preflight};
+use crate::engine::{ActionOrder, ActionResult, preflight};
 use crate::store::{Holder, Subject};
 
 /// A service that is locked, or not.
@@ -61,7 +61,6 @@ impl Lock {
         let epoch = session.store.break_lease(&session.subject, seen)?;
         let machines = [session.hosts(), session.balancers()].concat();
         let untold = claim_all(&world, machines, epoch).await;
-        world.close().await;
         Ok(untold)
     }
 }
@@ -78,7 +77,7 @@ async fn claim_all(
         async move {
             let action = Action::Claim { host: host.clone() };
             match world
-                .perform(Order {
+                .execute(ActionOrder {
                     id: ActionId(0),
                     action,
                     epoch,
@@ -87,14 +86,14 @@ async fn claim_all(
                 })
                 .await
             {
-                Performed::Done(_) | Performed::Switched { .. } => None,
-                Performed::Fenced { seen } => {
+                ActionResult::Done(_) | ActionResult::Switched { .. } => None,
+                ActionResult::Fenced { seen } => {
                     Some((host, format!("it has seen the newer epoch {seen}")))
                 }
-                Performed::Failed { error: why, .. }
-                | Performed::BalancerLost { why, .. }
-                | Performed::Busy { why }
-                | Performed::Unknown { why } => Some((host, why)),
+                ActionResult::Failed { error: why, .. }
+                | ActionResult::BalancerLost { why, .. }
+                | ActionResult::Busy { why }
+                | ActionResult::Unknown { why } => Some((host, why)),
             }
         }
     });

@@ -19,7 +19,7 @@ use crate::core::fleet::{Observation, Occupant};
 use crate::core::ids::{HostId, InstanceId, Port};
 use crate::core::policy::admission::refusal::host_line;
 use crate::core::time::Time;
-use crate::engine::{Hosts, World as _};
+use crate::engine::{Executor as _, FleetExecutor};
 use crate::remote::BEAT;
 use crate::script::{self, Follow, LogLine, LogQuery, Said};
 
@@ -44,20 +44,18 @@ pub(super) async fn show(
     wanted: &Wanted,
 ) -> Result<Exit, Fail> {
     let world = Arc::new(session.fleet_hosts());
-    let shown = show_of(session, &world, words, wanted).await;
-    world.close().await;
-    shown
+    show_of(session, &world, words, wanted).await
 }
 
 async fn show_of(
     session: &Session,
-    world: &Arc<Hosts>,
+    world: &Arc<FleetExecutor>,
     words: &[String],
     wanted: &Wanted,
 ) -> Result<Exit, Fail> {
     let hosts = session.hosts();
     let ports = &session.ports(&session.definitions());
-    let looks = join_all(hosts.iter().map(|host| world.look(host))).await;
+    let looks = join_all(hosts.iter().map(|host| world.observe_host(host))).await;
     let seen = hosts
         .iter()
         .zip(&looks)
@@ -140,7 +138,7 @@ fn drivers(session: &Session) -> BTreeSet<&'static str> {
 }
 
 struct Reading<'a> {
-    world: &'a Arc<Hosts>,
+    world: &'a Arc<FleetExecutor>,
     choices: BTreeMap<HostId, Choice>,
     drivers: BTreeSet<&'static str>,
     wanted: &'a Wanted,

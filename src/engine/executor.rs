@@ -1,48 +1,55 @@
-//! What the engine acts on: hosts that can be looked at, ordered and asked.
+//! What the engine acts on: hosts that can be observed, ordered and probed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::chore::{Attempted, Task};
 use crate::core::analysis::Analysis;
 use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::traffic::{Receipt, View};
 use crate::core::fleet::{Instance, Observation};
-use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, Slot};
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::hook::HookRun;
 use crate::core::rollout::action::Action;
+use crate::core::rollout::task::{Chore, End};
+use crate::remote::HostUnavailable;
 
-/// The hosts of a fleet. Every method ends within a bound of its own.
-pub trait World: Send + Sync + 'static {
-    /// Looks at a host; changes nothing.
-    fn look<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Observation, Unusable>>;
+/// The hosts of a fleet, and the balancers before them. Every method ends within a bound of its own.
+pub trait Executor: Send + Sync + 'static {
+    /// Observes a host; changes nothing.
+    fn observe_host<'a>(
+        &'a self,
+        host: &'a HostId,
+    ) -> BoxFuture<'a, Result<Observation, HostUnavailable>>;
 
     /// Carries out an order.
-    fn perform(&self, order: Order) -> BoxFuture<'_, Performed>;
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult>;
 
-    /// Looks at a balancer; changes nothing.
-    fn view<'a>(&'a self, balancer: &'a HostId) -> BoxFuture<'a, Result<View, Unusable>>;
+    /// Observes a balancer; changes nothing.
+    fn observe_balancer<'a>(
+        &'a self,
+        balancer: &'a HostId,
+    ) -> BoxFuture<'a, Result<View, HostUnavailable>>;
 
     /// Asks an instance once whether it is ready.
-    fn ask<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
+    fn probe<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
 
     /// Measures a number by which a new version is judged; one that compares instances is not
     /// measured here.
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
-    /// Does something that is done once.
-    fn attempt(&self, task: Task) -> BoxFuture<'_, Attempted>;
+    /// Runs a task: what is done once in a rollout.
+    fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult>;
 
     /// The last lines of an instance's log; empty if they cannot be had.
-    fn log_tail<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
+    fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
 }
 
 /// An order with all that its host needs to know.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct ActionOrder {
     /// Its number in its rollout: a host refuses it once it has taken a later one.
     pub id: ActionId,
     /// What to do.
@@ -50,7 +57,7 @@ pub struct Order {
     /// The fencing number that it carries.
     pub epoch: Epoch,
     /// The revision and the name of the instance that a start makes.
-    pub instance: Option<(crate::core::ids::Revision, InstanceId)>,
+    pub instance: Option<(Revision, InstanceId)>,
     /// How long the rollout may stand without progress: what a host or a balancer may take where
     /// nothing else says so.
     pub progress_deadline: Duration,
@@ -58,7 +65,7 @@ pub struct Order {
 
 /// How an order ended. Where the host answered, so did its new state, in the same round trip.
 #[derive(Clone, Debug)]
-pub enum Performed {
+pub enum ActionResult {
     /// It was carried out.
     Done(Observation),
     /// It was refused or failed.
@@ -102,7 +109,20 @@ pub enum Performed {
     },
 }
 
-impl Performed {
+impl ActionResult {
+    /// What it is worth to a controller that was suspended when it came: what the host told is old.
+    pub(super) fn after_suspend(self, host: &HostId) -> Self {
+        match self {
+            Self::Done(_) | Self::Failed { .. } | Self::Switched { .. } => Self::Unknown {
+                why: format!("{host}: ship slept when the answer came"),
+            },
+            Self::Fenced { .. }
+            | Self::BalancerLost { .. }
+            | Self::Busy { .. }
+            | Self::Unknown { .. } => self,
+        }
+    }
+
     /// What the user's hooks did meanwhile.
     pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
         let observation = match self {
@@ -121,9 +141,30 @@ impl Performed {
     }
 }
 
-/// A host that cannot be used now.
+/// A task with all that its place needs to know.
+#[derive(Clone, Debug)]
+pub struct TaskOrder {
+    /// What is to be done.
+    pub chore: Chore,
+    /// On which host; `None` on the control machine.
+    pub host: Option<HostId>,
+    /// The number of the order.
+    pub id: ActionId,
+    /// The fencing number.
+    pub epoch: Epoch,
+    /// The release in whose directory it is done.
+    pub release: ReleaseId,
+    /// The revision that it is for.
+    pub revision: Revision,
+    /// What it is told by its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How a task went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// What was tried, what came back, and what to try next.
-    pub why: String,
+pub struct TaskResult {
+    /// How it ended.
+    pub end: End,
+    /// The last lines that it printed.
+    pub output: Vec<String>,
 }

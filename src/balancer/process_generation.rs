@@ -3,21 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::ids::HostId;
-use crate::engine::hosts::Hosts;
-
 /// The process that answered last.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Succession(Mutex<Option<Process>>);
+pub(super) struct ProcessGeneration(Mutex<Option<AnsweringProcess>>);
 
 #[derive(Debug)]
-struct Process {
+struct AnsweringProcess {
     generation: String,
     /// When it was first seen in the place of another.
     took_over: Option<Instant>,
 }
 
-impl Succession {
+impl ProcessGeneration {
     /// Takes note of the process that has answered.
     pub(super) fn note(&self, generation: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -26,7 +23,7 @@ impl Succession {
             .is_none_or(|known| known.generation != generation)
         {
             let took_over = last.is_some().then(Instant::now);
-            *last = Some(Process {
+            *last = Some(AnsweringProcess {
                 generation: generation.to_owned(),
                 took_over,
             });
@@ -38,18 +35,11 @@ impl Succession {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How long ago it took the place of another, if it did so before our eyes.
-    fn took_over(&self) -> Option<Duration> {
+    /// How long ago it took the place of another, one that counts only its own requests, if it did
+    /// so before our eyes.
+    pub(super) fn took_over(&self) -> Option<Duration> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(last.as_ref()?.took_over?.elapsed())
-    }
-}
-
-impl Hosts {
-    /// How long ago a balancer's process took the place of another before our eyes, one that counts
-    /// only its own requests.
-    pub(in crate::engine) fn took_over(&self, balancer: &HostId) -> Option<Duration> {
-        self.links.get(balancer)?.succession.took_over()
     }
 }
 
@@ -59,14 +49,14 @@ mod tests {
 
     #[test]
     fn only_a_process_in_the_place_of_another_has_taken_over() {
-        let succession = Succession::default();
-        succession.note("1");
-        succession.note("1");
-        assert_eq!(succession.took_over(), None);
-        succession.note("2");
-        assert!(succession.took_over().is_some());
-        succession.forget();
-        succession.note("3");
-        assert_eq!(succession.took_over(), None, "its predecessor is gone");
+        let process = ProcessGeneration::default();
+        process.note("1");
+        process.note("1");
+        assert_eq!(process.took_over(), None);
+        process.note("2");
+        assert!(process.took_over().is_some());
+        process.forget();
+        process.note("3");
+        assert_eq!(process.took_over(), None, "its predecessor is gone");
     }
 }

@@ -1,0 +1,76 @@
+//! Any balancer at all, told by the user's own commands on its machine.
+
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use super::driver::{DriverContext, SlotChange};
+use super::script_driver::ScriptDriver;
+use super::slots::SlotDirectory;
+use crate::config::CommandConfig;
+use crate::core::ids::Slot;
+use crate::remote::HostUnavailable;
+use crate::script::{self, Gatekeeper, Script, Turn};
+
+/// Tells a balancer by commands.
+pub(super) struct CommandDriver {
+    settings: CommandConfig,
+}
+
+impl CommandDriver {
+    pub(super) fn new(settings: CommandConfig) -> Self {
+        Self { settings }
+    }
+
+    fn commands_of_all(&self, slots: &SlotDirectory) -> Result<Vec<Gatekeeper>, HostUnavailable> {
+        slots
+            .all()
+            .map(|slot| self.commands_of(slots, &slot))
+            .collect()
+    }
+
+    fn commands_of(
+        &self,
+        slots: &SlotDirectory,
+        slot: &Slot,
+    ) -> Result<Gatekeeper, HostUnavailable> {
+        let filled = |words: &[String]| {
+            words
+                .iter()
+                .map(|word| slots.fill(word, slot))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let settings = &self.settings;
+        Ok(Gatekeeper {
+            slot: slot.clone(),
+            admit: filled(&settings.admit)?,
+            drain: filled(&settings.drain)?,
+            remaining: filled(&settings.remaining)?,
+            cut: filled(settings.cut.as_deref().unwrap_or_default())?,
+        })
+    }
+}
+
+impl ScriptDriver for CommandDriver {
+    fn observing<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+    ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
+        let all = self.commands_of_all(at.slots);
+        ready(all.map(|all| script::look_at_gatekeepers(&at.read_only_site(), &all))).boxed()
+    }
+
+    fn switching<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+        change: &'a SlotChange<'a>,
+        turn: Turn,
+    ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
+        let commands = || {
+            let all = self.commands_of_all(at.slots)?;
+            Ok((all, self.commands_of(at.slots, change.slot)?))
+        };
+        let script = commands().map(|(all, of_slot)| {
+            script::switch_gatekeeper(&at.site_of(change), &all, &of_slot, turn)
+        });
+        ready(script).boxed()
+    }
+}

@@ -1,0 +1,132 @@
+//! What a kind of balancer has to be able to do.
+
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use super::error::SwitchError;
+use super::machine::BalancerMachine;
+use super::slots::SlotDirectory;
+use crate::core::fleet::traffic::View;
+use crate::core::ids::{ActionId, Epoch, HostId, Slot};
+use crate::remote::HostUnavailable;
+use crate::script::Site;
+
+/// How long a balancer's own check may take at least to pass an instance that is ready.
+const CHECK_PATIENCE_MIN: Duration = Duration::from_secs(15);
+
+/// Tells one kind of balancer. It keeps nothing between two calls: what is remembered of a machine
+/// lies in [`BalancerMachine`].
+///
+/// Each change ends with a view that the balancer itself has given after it.
+pub trait BalancerDriver: Send + Sync {
+    /// Reads what the balancer does with the slots; changes nothing.
+    fn observe<'a>(&'a self, at: DriverContext<'a>)
+    -> BoxFuture<'a, Result<View, HostUnavailable>>;
+
+    /// Gives a slot new requests: of the full weight, or of so many percent of it.
+    fn admit<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+        change: &'a SlotChange<'a>,
+        weight_percent: Option<u32>,
+    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+
+    /// Gives a slot no new requests. What is under way goes on.
+    fn drain<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+        change: &'a SlotChange<'a>,
+        mode: DrainMode,
+    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+
+    /// Ends what is still under way to a slot, as far as the balancer can.
+    fn cut<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+        change: &'a SlotChange<'a>,
+    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+
+    /// What in the balancer's configuration would be in the way of telling it.
+    fn problems<'a>(
+        &'a self,
+        _at: DriverContext<'a>,
+        _view: &'a View,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostUnavailable>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    /// The template of a slot's server, where the balancer knows servers by name.
+    fn server_template(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Who a slot still gets requests from while it is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainMode {
+    /// From clients that the balancer has bound to the slot, where it binds them.
+    BoundClients,
+    /// From nobody.
+    NoClients,
+}
+
+/// What is to change for a slot, and in whose name.
+#[derive(Clone, Debug)]
+pub struct SlotChange<'a> {
+    /// The slot.
+    pub slot: &'a Slot,
+    /// The fencing number.
+    pub epoch: Epoch,
+    /// The number of the order in its rollout.
+    pub order: ActionId,
+    /// How long the balancer's own check may take to pass.
+    pub patience: Duration,
+}
+
+impl<'a> SlotChange<'a> {
+    /// A change in a rollout that may stand without progress for so long.
+    pub fn new(slot: &'a Slot, epoch: Epoch, order: ActionId, progress_deadline: Duration) -> Self {
+        Self {
+            slot,
+            epoch,
+            order,
+            patience: progress_deadline.max(CHECK_PATIENCE_MIN),
+        }
+    }
+}
+
+/// What a driver works on: a balancer's machine, and the slots behind it.
+#[derive(Clone, Copy)]
+pub struct DriverContext<'a> {
+    /// The machine on which the balancer runs.
+    pub machine: &'a BalancerMachine,
+    /// The slots of the fleet.
+    pub slots: &'a SlotDirectory,
+}
+
+impl DriverContext<'_> {
+    /// The machine's name.
+    pub(super) fn name(&self) -> &HostId {
+        self.machine.name()
+    }
+
+    /// Where a script that changes nothing runs.
+    pub(super) fn read_only_site(&self) -> Site {
+        self.machine.site().read_only_site(self.slots.service())
+    }
+
+    /// Where a script runs that makes a change.
+    pub(super) fn site_of(&self, change: &SlotChange<'_>) -> Site {
+        self.machine
+            .site()
+            .script_site(self.slots.service(), change.epoch, change.order)
+    }
+
+    /// Where a script runs that makes the machine refuse older epochs: it is no order of a rollout.
+    pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> Site {
+        self.machine
+            .site()
+            .script_site(self.slots.service(), change.epoch, ActionId::default())
+    }
+}

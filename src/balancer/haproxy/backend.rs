@@ -1,0 +1,397 @@
+//! A backend of `HAProxy` as last seen, and what is to be done next so that a server of it gets
+//! requests.
+
+use std::collections::BTreeMap;
+
+use super::protocol::ease;
+use crate::core::fleet::traffic::{Counters, Gate, Server, View};
+use crate::core::ids::Slot;
+
+/// Bits of `srv_admin_state` that stand for maintenance: forced, inherited from a tracked server,
+/// and for want of an address. 0x04 and 0x40 are no states: they say that the configuration has
+/// `disabled`, and that a name was set here.
+const MAINT: u32 = FORCED_MAINT | 0x02 | 0x20;
+/// The one that an order sets.
+const FORCED_MAINT: u32 = 0x01;
+/// Bits that stand for `drain`: forced, and inherited.
+const DRAIN: u32 = 0x08 | 0x10;
+/// A bit of `srv_check_state`: checks are enabled.
+const CHECKS: u32 = 0x04;
+/// `srv_op_state`: down.
+const DOWN: u32 = 0;
+/// `srv_op_state`: up, or up and warming up.
+const UP: [u32; 2] = [1, 2];
+/// `srv_check_result`: passed, or passed with a condition.
+const PASSED: [u32; 2] = [3, 4];
+
+/// A backend, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Backend {
+    /// The process.
+    pub(super) generation: String,
+    /// Its servers, by name.
+    pub(super) servers: BTreeMap<String, ServerState>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ServerState {
+    pub(super) admin_state: u32,
+    pub(super) op_state: u32,
+    pub(super) check_result: u32,
+    pub(super) check_state: u32,
+    pub(super) weight: u32,
+    pub(super) initial_weight: u32,
+    pub(super) in_flight: u32,
+    pub(super) given: Option<u64>,
+    pub(super) counters: Option<Counters>,
+}
+
+/// What is to be done next so that a server gets requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OpeningStep {
+    /// Give these orders, one after the other.
+    Tell(Vec<String>),
+    /// Its own check has not passed it yet: look again.
+    Wait,
+    /// It cannot be done; why.
+    Never(String),
+    /// It gets requests.
+    Done,
+}
+
+impl Backend {
+    /// What it says of the slots, whose servers have these names.
+    pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> View {
+        let servers = names
+            .iter()
+            .filter_map(|(slot, name)| Some((slot.clone(), self.servers.get(name)?.server())));
+        View {
+            epoch: None,
+            generation: self.generation.clone(),
+            servers: servers.collect(),
+        }
+    }
+
+    /// What is to be done next so that a server gets requests: `None` for the full weight, or so
+    /// many percent of it.
+    pub(super) fn opening(
+        &self,
+        backend: &str,
+        name: &str,
+        weight_percent: Option<u32>,
+    ) -> OpeningStep {
+        let Some(known) = self.servers.get(name) else {
+            return OpeningStep::Never(format!("backend {backend} has no server `{name}`"));
+        };
+        if known.admin_state & FORCED_MAINT != 0 {
+            let mut orders = ease(backend, name);
+            if known.is_checked() {
+                // Out of maintenance it counts as up until a check says otherwise, and what passed
+                // was another one.
+                orders.push(format!("set server {backend}/{name} health down"));
+            }
+            return OpeningStep::Tell(orders);
+        }
+        if known.admin_state & MAINT != 0 || !known.is_open() && known.server().is_up == Some(false)
+        {
+            return OpeningStep::Wait;
+        }
+        let percent = weight_percent.unwrap_or(100);
+        let weight = known.initial_weight.saturating_mul(percent) / 100;
+        if weight == 0 {
+            return OpeningStep::Never(format!(
+                "{percent} % of the weight of server `{name}`, which is {}, is none; give its \
+                 line `weight 100`",
+                known.initial_weight
+            ));
+        }
+        let mut orders = Vec::new();
+        if known.weight != weight {
+            orders.push(format!("set weight {backend}/{name} {percent}%"));
+        }
+        if known.admin_state & DRAIN != 0 {
+            orders.push(format!("set server {backend}/{name} state ready"));
+        }
+        if orders.is_empty() {
+            OpeningStep::Done
+        } else {
+            OpeningStep::Tell(orders)
+        }
+    }
+}
+
+impl ServerState {
+    fn gate(&self) -> Gate {
+        match self.admin_state {
+            state if state & MAINT != 0 => Gate::Closed,
+            // No weight is as good as `drain`.
+            state if state & DRAIN != 0 || self.weight == 0 => Gate::Bound,
+            _ => Gate::Open,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.gate() == Gate::Open
+    }
+
+    fn is_checked(&self) -> bool {
+        self.check_state & CHECKS != 0
+    }
+
+    /// The server as it matters to a rollout.
+    pub(super) fn server(&self) -> Server {
+        let is_up = match self.op_state {
+            DOWN => Some(false),
+            _ if !self.is_checked() => None,
+            // What gets requests gets them until enough checks have failed; what is to get some
+            // must have passed one.
+            state => {
+                Some(UP.contains(&state) && (self.is_open() || PASSED.contains(&self.check_result)))
+            }
+        };
+        let percent = self
+            .weight
+            .saturating_mul(100)
+            .checked_div(self.initial_weight);
+        Server {
+            gate: self.gate(),
+            is_up,
+            in_flight: self.in_flight,
+            given: self.given,
+            weight_percent: percent,
+            counters: self.counters,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::balancer::haproxy::answers::{read, read_counts};
+    use crate::balancer::haproxy::protocol::objection;
+
+    const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 4711\nUptime: 0d 0h00m01s\n\n";
+    const COLUMNS: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
+                           srv_uweight srv_iweight \
+                           srv_time_since_last_change srv_check_status srv_check_result \
+                           srv_check_health \
+                           srv_check_state srv_agent_state";
+
+    /// Servers, each by its name and `op_state admin_state uweight iweight check_result
+    /// check_state`.
+    fn backend(servers: &[(&str, [u32; 6])]) -> Backend {
+        let mut text = format!("1\n{COLUMNS}\n");
+        let mut counts =
+            "# pxname,svname,qcur,scur,econ,eresp,last_chk,hrsp_2xx,hrsp_5xx,rtime,stot,\n"
+                .to_owned();
+        for (name, [op, admin, weight, initial, result, state]) in servers {
+            writeln!(
+                text,
+                "3 web 1 {name} 10.0.0.1 {op} {admin} {weight} {initial} 9 8 {result} 0 {state} 0"
+            )
+            .unwrap();
+            writeln!(
+                counts,
+                "web,{name},2,3,1,2,\"Layer7 wrong status, code: 500\",90,10,7,100,"
+            )
+            .unwrap();
+        }
+        read("web", INFO, &(text + "\n"), &(counts + "\n")).unwrap()
+    }
+
+    fn server(state: [u32; 6]) -> Server {
+        backend(&[("a", state)]).servers["a"].server()
+    }
+
+    const READY: [u32; 6] = [2, 0, 1, 1, 3, 6];
+    const DRAINED: [u32; 6] = [2, 8, 1, 1, 3, 6];
+
+    #[test]
+    fn a_view_is_what_it_says_of_the_slots_servers() {
+        let names = [("a", 1), ("b", 2), ("c", 3)].map(|(name, port)| {
+            (
+                Slot {
+                    host: "web1".into(),
+                    port,
+                },
+                name.to_owned(),
+            )
+        });
+        let view =
+            backend(&[("a", READY), ("b", DRAINED), ("z", READY)]).view(&BTreeMap::from(names));
+        assert_eq!(view.generation, "4711");
+        let of = |port| {
+            view.servers
+                .get(&Slot {
+                    host: "web1".into(),
+                    port,
+                })
+                .copied()
+        };
+        let counters = Some(Counters {
+            requests: 103,
+            errors: 13,
+            mean_ms: Some(7),
+        });
+        let (weight_percent, given) = (Some(100), None);
+        let open = Server {
+            gate: Gate::Open,
+            is_up: Some(true),
+            in_flight: 5,
+            given,
+            weight_percent,
+            counters,
+        };
+        assert_eq!(of(1), Some(open));
+        assert_eq!(
+            of(2),
+            Some(Server {
+                gate: Gate::Bound,
+                ..open
+            })
+        );
+        assert_eq!(of(3), None, "it has no such server");
+        assert_eq!(view.servers.len(), 2, "others are nobody's business");
+    }
+
+    #[test]
+    fn up_is_what_it_acts_on_and_for_what_is_closed_a_check_that_passed() {
+        assert_eq!(server([0, 0, 1, 1, 2, 6]).is_up, Some(false), "down");
+        assert_eq!(
+            server([2, 0, 1, 1, 2, 6]).is_up,
+            Some(true),
+            "one check failed, it still sends"
+        );
+        assert_eq!(
+            server([2, 8, 1, 1, 2, 6]).is_up,
+            Some(false),
+            "the last check failed"
+        );
+        assert_eq!(
+            server([2, 8, 1, 1, 0, 6]).is_up,
+            Some(false),
+            "there was no check yet"
+        );
+        assert_eq!(server([2, 0, 1, 1, 0, 0]).is_up, None, "it has no check");
+        assert_eq!(
+            server([2, 0, 0, 1, 3, 6]).gate,
+            Gate::Bound,
+            "no weight, no new clients"
+        );
+        assert_eq!(server([2, 0, 10, 100, 3, 6]).weight_percent, Some(10));
+    }
+
+    #[test]
+    fn what_the_configuration_says_is_no_state() {
+        assert_eq!(
+            server([2, 0x04, 1, 1, 3, 6]).gate,
+            Gate::Open,
+            "`disabled` in its line, and made ready since"
+        );
+        assert_eq!(
+            server([2, 0x40, 1, 1, 3, 6]).gate,
+            Gate::Open,
+            "its name was set by an order"
+        );
+        for maint in [0x01, 0x02, 0x05, 0x20] {
+            assert_eq!(
+                server([0, maint, 1, 1, 3, 6]).gate,
+                Gate::Closed,
+                "{maint:#x}"
+            );
+        }
+        for drain in [0x08, 0x10, 0x0c] {
+            assert_eq!(
+                server([2, drain, 1, 1, 3, 6]).gate,
+                Gate::Bound,
+                "{drain:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_queue_tells_how_much_it_was_given() {
+        let counts = "# pxname,svname,qcur,scur,stot,\nweb,a,0,1,41,\nweb,b,1,1,41,\n";
+        let counted = read_counts(counts).expect("a table");
+        assert_eq!((counted["a"].given, counted["b"].given), (Some(41), None));
+    }
+
+    #[test]
+    fn it_is_opened_when_its_check_has_passed() {
+        let step = |state, weight| backend(&[("a", state)]).opening("web", "a", weight);
+        let tell = |orders: &[&str]| {
+            OpeningStep::Tell(orders.iter().map(|order| (*order).to_owned()).collect())
+        };
+        let drain = "set server web/a state drain";
+        assert_eq!(
+            step([0, 1, 1, 1, 0, 6], None),
+            tell(&[drain, "set server web/a health down"])
+        );
+        assert_eq!(
+            step([2, 5, 1, 1, 0, 0], None),
+            tell(&[drain]),
+            "what is never checked would stay down"
+        );
+        assert_eq!(
+            step([0, 0x20, 1, 1, 0, 6], None),
+            OpeningStep::Wait,
+            "it has no address yet"
+        );
+        assert_eq!(
+            step([2, 0x0c, 1, 1, 3, 6], None),
+            tell(&["set server web/a state ready"])
+        );
+        assert_eq!(step([2, 4, 1, 1, 3, 6], None), OpeningStep::Done);
+        assert_eq!(step([0, 8, 1, 1, 2, 6], None), OpeningStep::Wait);
+        assert_eq!(step(DRAINED, None), tell(&["set server web/a state ready"]));
+        let weighed = tell(&["set weight web/a 5%", "set server web/a state ready"]);
+        assert_eq!(step([2, 8, 100, 100, 3, 6], Some(5)), weighed);
+        assert_eq!(
+            step([2, 0, 5, 100, 3, 6], None),
+            tell(&["set weight web/a 100%"])
+        );
+        assert_eq!(step(READY, None), OpeningStep::Done);
+        assert!(
+            matches!(step(READY, Some(5)), OpeningStep::Never(why) if why.contains("weight 100"))
+        );
+        assert!(matches!(
+            backend(&[]).opening("web", "a", None),
+            OpeningStep::Never(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let absent = read("web", INFO, "Can't find backend.\n", "No such proxy.\n").unwrap_err();
+        assert!(
+            absent.to_string().starts_with("has no backend `web`"),
+            "{absent}"
+        );
+        let nonsense = read("web", "", "", "").unwrap_err();
+        assert_eq!(
+            nonsense.to_string(),
+            "answers `show info` with what makes no sense: nothing"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_stops_it(info in ".{0,40}", lines in prop::collection::vec("[ -~]{0,60}", 0..6), name in ".{0,9}") {
+            let text = lines.join("\n");
+            let _ = read(&name, &info, &text, &text);
+            let _ = read(&name, INFO, &format!("1\n{COLUMNS}\n{text}"), &format!("# svname,scur,qcur\n{text}"));
+            let _ = objection(&text);
+        }
+
+        #[test]
+        fn no_number_stops_it(numbers in prop::array::uniform6(any::<u32>()), percent in any::<Option<u32>>()) {
+            let seen = backend(&[("a", numbers)]);
+            let _ = (seen.servers["a"].server(), seen.opening("web", "a", percent));
+        }
+    }
+}

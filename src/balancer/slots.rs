@@ -1,0 +1,159 @@
+//! The slots behind the balancers: where each is found, and what templates make of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::link::Link;
+use crate::config::{SlotVars, render};
+use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::release::Definition;
+use crate::remote::{HostSite, HostUnavailable, ServiceContext};
+use crate::script::SlotAddress;
+
+/// A host with slots. A balancer's own machine may be one that has none.
+#[derive(Clone)]
+pub struct SlotHost {
+    /// The host, its labels, and its ports.
+    pub site: HostSite,
+    /// The link to it.
+    pub link: Arc<dyn Link>,
+}
+
+/// What a release says of its servers.
+#[derive(Clone, Debug)]
+pub struct ReleaseServer {
+    ports: Vec<Port>,
+    template: Option<String>,
+}
+
+/// Every slot of the fleet.
+pub struct SlotDirectory {
+    hosts: BTreeMap<HostId, SlotHost>,
+    service: ServiceContext,
+    /// The ports that the playbook offers.
+    offered: Vec<Port>,
+    releases: BTreeMap<ReleaseId, ReleaseServer>,
+}
+
+impl ReleaseServer {
+    /// The template of a server's name; `None` where the release leaves that to the playbook.
+    pub(super) fn template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    /// What the releases say of their servers.
+    pub fn of_all(
+        definitions: &BTreeMap<ReleaseId, Definition>,
+    ) -> BTreeMap<ReleaseId, ReleaseServer> {
+        let of = |definition: &Definition| Self {
+            ports: definition.ports.clone(),
+            template: definition.server.clone(),
+        };
+        definitions
+            .iter()
+            .map(|(id, definition)| (id.clone(), of(definition)))
+            .collect()
+    }
+}
+
+impl SlotDirectory {
+    /// The slots of these hosts, as a playbook that offers these ports deploys to them.
+    pub fn new(
+        hosts: impl IntoIterator<Item = SlotHost>,
+        service: ServiceContext,
+        offered: Vec<Port>,
+        releases: BTreeMap<ReleaseId, ReleaseServer>,
+    ) -> Self {
+        let hosts = hosts
+            .into_iter()
+            .map(|host| (host.site.target.name.clone(), host));
+        Self {
+            hosts: hosts.collect(),
+            service,
+            offered,
+            releases,
+        }
+    }
+
+    /// Takes in what is known of the releases by now.
+    pub fn know(&mut self, service: ServiceContext, releases: BTreeMap<ReleaseId, ReleaseServer>) {
+        (self.service, self.releases) = (service, releases);
+    }
+
+    pub(super) fn service(&self) -> &ServiceContext {
+        &self.service
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostId> {
+        self.hosts.keys()
+    }
+
+    /// Every slot. A balancer's machine has none.
+    pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
+        self.hosts.iter().flat_map(|(name, host)| {
+            host.site.ports.iter().map(|port| Slot {
+                host: name.clone(),
+                port: *port,
+            })
+        })
+    }
+
+    /// The slots of the playbook.
+    pub(super) fn offered(&self) -> impl Iterator<Item = Slot> {
+        self.all().filter(|slot| self.offered.contains(&slot.port))
+    }
+
+    /// The templates by which releases with a slot name its server.
+    pub(super) fn release_templates(&self, slot: &Slot) -> impl Iterator<Item = &str> {
+        self.releases
+            .values()
+            .filter(|release| release.ports.contains(&slot.port))
+            .filter_map(ReleaseServer::template)
+    }
+
+    /// What a release says of its servers, if it is known.
+    pub(super) fn release(&self, release: &ReleaseId) -> Option<&ReleaseServer> {
+        self.releases.get(release)
+    }
+
+    /// A template of `[traffic]` filled in. It is about a slot, whatever runs there.
+    pub(super) fn fill(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
+        let site = &self.host(&slot.host)?.site;
+        let vars = SlotVars {
+            version: "",
+            port: slot.port,
+            address: &site.target.address,
+            host: &slot.host,
+            service: &self.service.owner.service,
+            fleet: &self.service.owner.fleet,
+            labels: &site.labels,
+        };
+        render(template, &vars).map_err(|why| HostUnavailable {
+            why: format!("[traffic] for {slot}: {why}"),
+        })
+    }
+
+    /// Where a balancer finds a slot.
+    pub(super) async fn address_of(&self, slot: &Slot) -> Result<SlotAddress, HostUnavailable> {
+        let address = self.host(&slot.host)?.link.network_address().await;
+        Ok(SlotAddress {
+            slot: slot.clone(),
+            address,
+        })
+    }
+
+    /// Where a balancer finds every slot.
+    pub(super) async fn addresses(&self) -> Result<Vec<SlotAddress>, HostUnavailable> {
+        let slots: Vec<_> = self.all().collect();
+        let addresses = join_all(slots.iter().map(|slot| self.address_of(slot))).await;
+        addresses.into_iter().collect()
+    }
+
+    fn host(&self, host: &HostId) -> Result<&SlotHost, HostUnavailable> {
+        self.hosts.get(host).ok_or_else(|| HostUnavailable {
+            why: format!("{host} is not in the inventory"),
+        })
+    }
+}

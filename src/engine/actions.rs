@@ -1,0 +1,228 @@
+//! Orders: from the plan's action to its end, and what that changes.
+
+use super::executor::{ActionOrder, ActionResult};
+use super::hooks;
+use super::observer::FleetObserver;
+use super::order_counts::OrderCounts;
+use super::recorder::Recorder;
+use crate::balancer::SlotViews;
+use crate::core::fleet::Observation;
+use crate::core::fleet::traffic::Receipt;
+use crate::core::ids::{ActionId, HostId, InstanceId, Slot};
+use crate::core::rollout::Rollout;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::Event;
+use crate::core::spec::Spec;
+use crate::core::time::Time;
+use crate::remote::HostUnavailable;
+
+/// The orders of a rollout.
+#[derive(Default)]
+pub(super) struct ActionTracker {
+    counts: OrderCounts,
+    /// Orders whose intent is not durable yet.
+    intended: Vec<ActionOrder>,
+}
+
+/// An order that has ended.
+pub(super) struct EndedAction {
+    pub(super) id: ActionId,
+    pub(super) host: HostId,
+    pub(super) result: ActionResult,
+    /// When it was begun.
+    pub(super) begun: Time,
+}
+
+/// What an ended order was to do, and who takes in its result.
+struct ActionEnd<'a> {
+    id: ActionId,
+    host: &'a HostId,
+    action: Option<&'a Action>,
+    /// Whether no balancer of its slot was given a newer order meanwhile.
+    is_newest: bool,
+    begun: Time,
+    observer: &'a mut FleetObserver,
+    recorder: &'a mut Recorder,
+}
+
+impl ActionTracker {
+    /// How many orders a host or balancer has had.
+    pub(super) fn count_of(&self, host: &HostId) -> u64 {
+        self.counts.of(host)
+    }
+
+    /// Records that an order is given; it goes out when that is durable.
+    pub(super) fn begin(&mut self, action: Action, spec: &Spec, recorder: &mut Recorder) {
+        let rollout = recorder.rollout();
+        let (id, epoch) = (rollout.next_action_id(), rollout.epoch);
+        let instance = match &action {
+            Action::Start { release, .. } => {
+                let name = InstanceId::new(&spec.service, release, epoch, id);
+                Some((rollout.revision_of(release), name))
+            }
+            _ => None,
+        };
+        recorder.record(Event::ActionStarted {
+            id,
+            action: action.clone(),
+            instance: instance.as_ref().map(|(_, name)| name.clone()),
+        });
+        self.counts.start(id, &action, spec.traffic.as_ref());
+        self.intended.push(ActionOrder {
+            id,
+            action,
+            epoch,
+            instance,
+            progress_deadline: spec.progress_deadline,
+        });
+    }
+
+    /// The orders whose intent has become durable.
+    pub(super) fn take_intended(&mut self) -> Vec<ActionOrder> {
+        std::mem::take(&mut self.intended)
+    }
+
+    /// Takes in how an order ended.
+    pub(super) fn end(
+        &mut self,
+        ended: EndedAction,
+        spec: &Spec,
+        observer: &mut FleetObserver,
+        recorder: &mut Recorder,
+    ) {
+        let EndedAction {
+            id,
+            host,
+            mut result,
+            begun,
+        } = ended;
+        let stops = stops_on(recorder.rollout(), &host);
+        let in_flight = recorder.rollout().orders.in_flight.get(&id);
+        let action = in_flight.map(|in_flight| in_flight.action.clone());
+        let is_newest = self.counts.end(id, action.as_ref(), spec.traffic.as_ref());
+        let runs = result.take_hooks();
+        for event in hooks::events(&spec.service, recorder.rollout(), id, action.as_ref(), runs) {
+            recorder.record(event);
+        }
+        let end = ActionEnd {
+            id,
+            host: &host,
+            action: action.as_ref(),
+            is_newest,
+            begun,
+            observer,
+            recorder,
+        };
+        end.take_in(result);
+        observer.mark_uncertain(stops, recorder.now());
+    }
+}
+
+impl ActionEnd<'_> {
+    fn take_in(mut self, result: ActionResult) {
+        let id = self.id;
+        match result {
+            ActionResult::Done(observation) => {
+                self.host_observed(Some(observation));
+                self.recorder.record(Event::ActionDone { id });
+            }
+            ActionResult::Failed { error, observation } => {
+                self.host_observed(observation);
+                self.recorder.record(Event::ActionFailed { id, error });
+            }
+            ActionResult::Fenced { seen } => {
+                self.recorder.record(Event::Fenced {
+                    host: self.host.clone(),
+                    seen,
+                });
+                self.recorder.record(Event::ActionFailed {
+                    id,
+                    error: format!("refused: the host has seen epoch {seen}"),
+                });
+            }
+            ActionResult::Switched {
+                views,
+                receipt,
+                observation,
+            } => {
+                self.host_observed(observation);
+                self.balancers_observed(views);
+                self.drained(receipt);
+                self.recorder.record(Event::ActionDone { id });
+            }
+            ActionResult::BalancerLost { balancer, why } => {
+                self.unknown(&why);
+                let lost = Err(HostUnavailable { why });
+                self.observer
+                    .balancer_observed(&balancer, lost, self.recorder);
+            }
+            ActionResult::Busy { why } => {
+                self.unknown(&why);
+                self.observer.observe_host_now(self.host);
+            }
+            ActionResult::Unknown { why } => {
+                self.unknown(&why);
+                self.observer.host_lost(self.host, why, self.recorder);
+                self.observer.observe_host_now(self.host);
+            }
+        }
+    }
+
+    fn host_observed(&mut self, observation: Option<Observation>) {
+        if let Some(observation) = observation {
+            self.observer
+                .host_observed(self.host, observation, self.begun, self.recorder);
+        }
+    }
+
+    fn balancers_observed(&mut self, views: SlotViews) {
+        let slot = self.action.and_then(Action::slot);
+        let slot = slot.filter(|_| !self.is_newest);
+        for (balancer, view) in views {
+            match slot {
+                Some(slot) => {
+                    self.observer
+                        .balancer_observed_in(&balancer, slot, &view, self.recorder);
+                }
+                None => self
+                    .observer
+                    .balancer_observed(&balancer, Ok(view), self.recorder),
+            }
+        }
+    }
+
+    fn drained(&mut self, receipt: Option<Receipt>) {
+        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, self.action)
+        {
+            self.recorder.record(Event::Drained {
+                slot: slot.clone(),
+                instance: instance.clone(),
+                receipt,
+            });
+        }
+    }
+
+    fn unknown(&mut self, why: &str) {
+        self.recorder.record(Event::ActionUnknown {
+            id: self.id,
+            why: why.to_owned(),
+        });
+    }
+}
+
+/// The instances on a host that were ordered to stop, and whose end nobody has seen.
+fn stops_on(rollout: &Rollout, host: &HostId) -> Vec<(Slot, InstanceId)> {
+    let in_flight = rollout
+        .orders
+        .in_flight
+        .values()
+        .map(|in_flight| &in_flight.action);
+    let ordered = in_flight
+        .chain(&rollout.orders.unknown)
+        .filter(|action| action.host() == host);
+    let stops = ordered.filter_map(|action| match action {
+        Action::Stop { slot, instance, .. } => Some((slot.clone(), instance.clone())),
+        _ => None,
+    });
+    stops.collect()
+}

@@ -1,0 +1,571 @@
+//! The loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::actions::{ActionTracker, EndedAction};
+use super::analysis::{AnalysisRunner, AnalysisScope};
+use super::clock::Clock;
+use super::dispatcher::Dispatcher;
+use super::executor::{ActionResult, Executor};
+use super::inbox::Inbox;
+use super::messages::{Arrival, Interrupts, Message, ProbeAnswer};
+use super::monitor::MonitorHandle;
+use super::observer::FleetObserver;
+use super::recorder::Recorder;
+use super::requests;
+use super::status_source::StatusSource;
+use super::tasks::TaskQueue;
+use crate::core::availability::LossReport;
+use crate::core::fleet::{Fleet, Observation};
+use crate::core::ids::{ActionId, HostId, ReleaseId};
+use crate::core::planner::{Next, plan};
+use crate::core::redact::Veil;
+use crate::core::release::Definition;
+use crate::core::rollout::event::{Event, Progress};
+use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::rollout::task::Errand;
+use crate::core::spec::Spec;
+use crate::core::spec::step::Step;
+use crate::core::time::Time;
+use crate::probe;
+use crate::remote::HostUnavailable;
+use crate::report::Reporter;
+use crate::store::{RolloutId, Store, StoreError};
+
+/// How often the reporter is told that time has passed.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the store is told that this controller lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A loop that goes on so much later than it wanted to was suspended: it goes round five times a
+/// second.
+const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
+/// Log lines shown of an instance that failed.
+const LOG_LINES: u32 = 15;
+/// What fetching them may take.
+const LOG_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a rollout could not be carried on at all. What was recorded stays recorded.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The journal could not be written: nothing is done that is not recorded first.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The first event was not that of a rollout's start.
+    #[error("a rollout begins with its start")]
+    MissingStartEvent,
+}
+
+/// One rollout under way.
+pub struct Engine<'s> {
+    /// What it acts on.
+    pub executor: Arc<dyn Executor>,
+    /// Where every event goes first.
+    pub store: &'s mut dyn Store,
+    /// Who is shown every event.
+    pub reporter: Box<dyn Reporter>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where signals arrive.
+    pub interrupts: Interrupts,
+    /// The fleet's name.
+    pub fleet_name: String,
+    /// What is wanted.
+    pub spec: Spec,
+    /// The hosts' addresses, in the inventory's order.
+    pub addresses: Vec<(HostId, String)>,
+    /// Every release that may be met.
+    pub definitions: BTreeMap<ReleaseId, Definition>,
+    /// The fleet as the preflight saw it.
+    pub fleet: Fleet,
+    /// Who makes requests to the service during the rollout, if anybody does.
+    pub loss: Option<probe::Asker>,
+    /// What is in no event: secrets, which hooks and services may print.
+    pub veil: Veil,
+}
+
+impl Engine<'_> {
+    /// Carries a rollout from its first events to its end. The first is its start; others may
+    /// follow that say how it stands, where it goes on from an earlier one.
+    ///
+    /// # Errors
+    /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
+    /// there.
+    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<Outcome, EngineError> {
+        let mut controller =
+            Controller::new(self, id, opening).ok_or(EngineError::MissingStartEvent)?;
+        controller.flush()?;
+        let outcome = controller.run_until_done().await;
+        controller.reporter.finish();
+        controller.dispatcher.inbox().shut_down().await;
+        outcome
+    }
+}
+
+/// Plans, records and sends out, over and over, until the plan says that the rollout has ended.
+struct Controller<'s> {
+    store: &'s mut dyn Store,
+    reporter: Box<dyn Reporter>,
+    clock: Arc<dyn Clock>,
+    interrupts: Interrupts,
+    spec: Spec,
+    recorder: Recorder,
+    observer: FleetObserver,
+    actions: ActionTracker,
+    tasks: TaskQueue,
+    analyses: AnalysisRunner,
+    monitor: MonitorHandle,
+    dispatcher: Dispatcher,
+    status: StatusSource,
+    progress: Progress,
+    heartbeat: Time,
+    ticked: Time,
+    interrupted_twice: bool,
+}
+
+impl<'s> Controller<'s> {
+    fn new(engine: Engine<'s>, id: RolloutId, opening: Vec<Event>) -> Option<Self> {
+        let Engine {
+            executor,
+            store,
+            reporter,
+            clock,
+            interrupts,
+            fleet_name,
+            spec,
+            addresses,
+            definitions,
+            fleet,
+            loss,
+            veil,
+        } = engine;
+        let recorder = Recorder::begin(id, opening, veil, Arc::clone(&clock))?;
+        let versions = definitions
+            .iter()
+            .map(|(id, definition)| (id.clone(), definition.version.clone()));
+        let status = StatusSource {
+            fleet_name,
+            addresses,
+            versions: versions.collect(),
+            holds: BTreeMap::new(),
+        };
+        let now = clock.now();
+        Some(Self {
+            store,
+            reporter,
+            interrupts,
+            spec,
+            recorder,
+            observer: FleetObserver::new(fleet, definitions),
+            actions: ActionTracker::default(),
+            tasks: TaskQueue::default(),
+            analyses: AnalysisRunner::default(),
+            monitor: MonitorHandle::new(loss),
+            dispatcher: Dispatcher::new(executor, Inbox::new(Arc::clone(&clock))),
+            status,
+            progress: Progress::default(),
+            heartbeat: now,
+            ticked: now,
+            interrupted_twice: false,
+            clock,
+        })
+    }
+
+    async fn run_until_done(&mut self) -> Result<Outcome, EngineError> {
+        loop {
+            let next = self.plan();
+            self.flush()?;
+            let wake = match next {
+                Next::Wake(at) => Some(at),
+                Next::AwaitInFlight => None,
+                Next::Finish(_) if self.flush_monitor().await => continue,
+                Next::Finish(outcome) => return self.finish(outcome),
+                next => {
+                    self.decide(next).await;
+                    continue;
+                }
+            };
+            self.wait(wake).await?;
+            if self.interrupted_twice {
+                self.record_monitor();
+                return self.finish(Outcome::Interrupted);
+            }
+        }
+    }
+
+    /// Plans on what is known now, and gives the orders of the plan. Says what comes next.
+    fn plan(&mut self) -> Next {
+        let fleet = self.observer.fleet();
+        let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
+        self.status.holds = decided.holds;
+        for host in &decided.looks {
+            self.observer.observe_host_now(host);
+        }
+        if decided.progress != self.progress {
+            self.progress = decided.progress;
+            self.recorder.record(Event::Progress(decided.progress));
+        }
+        for action in decided.actions {
+            self.actions.begin(action, &self.spec, &mut self.recorder);
+        }
+        decided.next
+    }
+
+    /// Records what the plan has decided; then it is planned anew.
+    async fn decide(&mut self, next: Next) {
+        match next {
+            Next::Quarantine(failure) => {
+                let log = self.log_of(&failure).await;
+                self.recorder
+                    .record(Event::HostQuarantined { failure, log });
+            }
+            Next::StepReached(Step { soak, pause, .. }, instances) => {
+                let (step, of) = self.step();
+                self.recorder.record(Event::StepReached {
+                    step,
+                    of,
+                    instances,
+                    soak,
+                    pause,
+                });
+            }
+            Next::StepPassed => {
+                let (step, of) = self.step();
+                self.recorder.record(Event::StepPassed { step, of });
+            }
+            Next::Run(errand) => self.begin_task(&errand).await,
+            Next::Fail(failure, then) => {
+                let log = self.log_of(&failure).await;
+                self.recorder
+                    .record(Event::RolloutFailed { failure, log, then });
+            }
+            Next::Finish(_) | Next::Wake(_) | Next::AwaitInFlight => {}
+        }
+    }
+
+    /// What is done at the end is done when it is certain which end that is.
+    async fn begin_task(&mut self, errand: &Errand) {
+        if errand.outcome.is_some() && self.flush_monitor().await {
+            return;
+        }
+        let target = self.recorder.rollout().goal.release.clone();
+        self.tasks.begin(
+            errand,
+            &self.spec.chores,
+            self.observer.definition(&target),
+            &self.status.fleet_name,
+            &mut self.recorder,
+        );
+    }
+
+    /// The present step's number, from 1, and how many there are.
+    fn step(&self) -> (u32, u32) {
+        let passed = self.recorder.rollout().step.passed;
+        (passed.saturating_add(1), self.spec.step_count())
+    }
+
+    /// Makes what was recorded durable, then shows it, then lets the orders in it go out.
+    fn flush(&mut self) -> Result<(), EngineError> {
+        let entries = self.recorder.save(self.store)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let fleet = self.observer.fleet();
+        let status = self.status.status(&self.spec, &self.recorder, fleet, now);
+        for entry in &entries {
+            self.reporter.event(entry, &status);
+        }
+        if let Some(task) = self.tasks.take_intended() {
+            self.dispatcher.send_task(task);
+        }
+        self.dispatcher.send_orders(self.actions.take_intended());
+        Ok(())
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
+        let outcome = outcome.hidden(self.recorder.veil());
+        self.recorder.record(Event::RolloutFinished {
+            outcome: outcome.clone(),
+        });
+        self.flush()?;
+        let proven = outcome == Outcome::Succeeded && self.progress.updated_available > 0;
+        let (id, now) = (self.recorder.id(), self.clock.now());
+        self.store.end_rollout(id, &outcome, proven, now)?;
+        Ok(outcome)
+    }
+
+    /// The last lines of the instance that failed, if it was one.
+    async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
+        if failure.kind.is_of_a_chore() {
+            return self.tasks.take_output();
+        }
+        let Some(slot) = &failure.slot else {
+            return Vec::new();
+        };
+        let asked = self.clock.now();
+        let tail = self.dispatcher.executor().tail_log(slot, LOG_LINES);
+        let log = tokio::time::timeout(LOG_DEADLINE, tail)
+            .await
+            .unwrap_or_default();
+        self.detect_suspend(asked + LOG_DEADLINE);
+        // It may have taken a while: the next plan is made on what has arrived since.
+        self.drain_inbox();
+        log
+    }
+
+    // ── what goes out ────────────────────────────────────────────────────────────────────────────
+
+    /// Sends out what is to be observed and probed now; when the next is.
+    fn send_polls(&mut self, now: Time) -> Option<Time> {
+        let (traffic, rollout) = (self.spec.traffic.as_ref(), self.recorder.rollout());
+        let due = self.observer.take_due(traffic, rollout, now);
+        let next = due.next;
+        self.dispatcher.send_polls(due, &self.actions);
+        next
+    }
+
+    /// Measures what is due; when the next is.
+    fn send_measurements(&mut self, now: Time) -> Option<Time> {
+        let scope = AnalysisScope::new(&self.spec, &self.recorder, &self.observer);
+        let due = self.analyses.take_due(scope, now);
+        let compared = due.compared.into_iter();
+        let events: Vec<_> = compared
+            .map(|(name, measurement)| scope.measured(&name, measurement))
+            .collect();
+        for event in events {
+            self.recorder.record(event);
+        }
+        self.dispatcher.send_measurements(due.started);
+        due.next
+    }
+
+    // ── waiting ──────────────────────────────────────────────────────────────────────────────────
+
+    /// Sends out what is due, and waits until something happens or `wake` comes.
+    async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let polled = self.send_polls(now);
+        let measured = self.send_measurements(now);
+        let bound = (self.heartbeat + HEARTBEAT).min(now + TICK);
+        let until = [wake, polled, measured]
+            .into_iter()
+            .flatten()
+            .fold(bound, Time::min);
+        let arrived = tokio::select! {
+            // No dice among what is ready at the same moment: the same happenings give the same
+            // run.
+            biased;
+            Some(signal) = self.interrupts.recv() => {
+                self.interrupt(signal);
+                None
+            }
+            Some(arrival) = self.dispatcher.inbox().next() => Some(arrival),
+            () = tokio::time::sleep(until.since(now)) => None,
+        };
+        self.detect_suspend(until);
+        if let Some(arrival) = arrived {
+            self.receive(arrival);
+        }
+        self.drain_inbox();
+        let now = self.clock.now();
+        if now.since(self.heartbeat) >= HEARTBEAT {
+            self.store.renew_lease(self.clock.wall())?;
+            self.heartbeat = now;
+        }
+        if now.since(self.ticked) >= TICK {
+            self.tick(now)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Time) -> Result<(), EngineError> {
+        self.poll_requests()?;
+        self.poll_monitor();
+        let fleet = self.observer.fleet();
+        let status = self.status.status(&self.spec, &self.recorder, fleet, now);
+        self.reporter.tick(&status, now);
+        self.ticked = now;
+        Ok(())
+    }
+
+    fn interrupt(&mut self, signal: &str) {
+        if self.recorder.rollout().requests.interrupted {
+            self.interrupted_twice = true;
+        } else {
+            self.recorder.record(Event::Interrupted {
+                by: signal.to_owned(),
+            });
+        }
+    }
+
+    /// What another process asks of this rollout.
+    fn poll_requests(&mut self) -> Result<(), EngineError> {
+        let request = self.store.request(self.recorder.id())?;
+        let event = request.and_then(|request| requests::event(request, self.recorder.rollout()));
+        if let Some(event) = event {
+            self.recorder.record(event);
+        }
+        Ok(())
+    }
+
+    /// Whoever was to go on at `until` and does so much later was suspended: its machine was, or its
+    /// process was stopped. All that it knows is old.
+    fn detect_suspend(&mut self, until: Time) {
+        let now = self.clock.now();
+        let slept = now.since(until);
+        if slept >= SUSPEND_THRESHOLD {
+            self.recorder.record(Event::Woke { slept });
+            self.analyses.invalidate(now);
+            self.observer.invalidate_all(now);
+        }
+    }
+
+    // ── the availability monitor ─────────────────────────────────────────────────────────────────
+
+    /// Whether more requests have failed than may: recorded once, as soon as it is known.
+    fn poll_monitor(&mut self) {
+        if self.recorder.rollout().evidence.availability.is_none()
+            && let Some(report) = self.monitor.breach()
+        {
+            self.recorder.record(Event::Probed(report));
+        }
+    }
+
+    /// What the requests come to so far.
+    fn record_monitor(&mut self) {
+        if let Some(report) = self.monitor.report() {
+            self.recorder.record(Event::Probed(report));
+        }
+    }
+
+    /// The rollout is about to end: the answers to the last requests are waited for. Says whether
+    /// only now too many have failed, so that it is decided anew; requests go on being made then.
+    async fn flush_monitor(&mut self) -> bool {
+        if !self.monitor.is_on() {
+            return false;
+        }
+        let signal = self.monitor.settle(&mut self.interrupts).await;
+        let was_breached = self.is_breached();
+        self.record_monitor();
+        if was_breached || !self.is_breached() {
+            return false;
+        }
+        if let Some(signal) = signal {
+            self.interrupt(signal);
+        }
+        self.monitor.resume();
+        true
+    }
+
+    fn is_breached(&self) -> bool {
+        let report = self.recorder.rollout().evidence.availability.as_ref();
+        report.is_some_and(LossReport::is_breached)
+    }
+
+    // ── what arrives ─────────────────────────────────────────────────────────────────────────────
+
+    /// Takes in all that has arrived: it is one observation to plan on, not many.
+    fn drain_inbox(&mut self) {
+        while let Some(arrival) = self.dispatcher.inbox().try_next() {
+            self.receive(arrival);
+        }
+    }
+
+    fn receive(&mut self, Arrival { begun, message }: Arrival) {
+        match message {
+            Message::ActionEnded { id, host, result } => self.action_ended(id, host, result, begun),
+            Message::Probed(answer) if self.observer.is_stale(&answer.slot.host, begun) => {
+                self.observer.dismiss_probe(&answer, begun);
+            }
+            Message::Probed(answer) => self.probed(answer, begun),
+            Message::TaskEnded(ended) => self.tasks.end(ended, begun, &mut self.recorder),
+            Message::Measured {
+                analysis,
+                measurement,
+            } => {
+                let scope = AnalysisScope::new(&self.spec, &self.recorder, &self.observer);
+                if self.analyses.end(&analysis, begun, scope) {
+                    let event = scope.measured(&analysis, measurement);
+                    self.recorder.record(event);
+                }
+            }
+            Message::HostObserved {
+                host,
+                orders,
+                observed,
+            } => {
+                let is_stale = self.observer.is_stale(&host, begun);
+                // An order that came in between brings newer news.
+                if is_stale || self.actions.count_of(&host) != orders {
+                    self.observer.dismiss_host(&host, is_stale);
+                } else {
+                    self.host_observed(&host, observed, begun);
+                }
+            }
+            Message::BalancerObserved {
+                balancer,
+                orders,
+                observed,
+            } => {
+                // Another order came in between: it brings newer news, or a newer look does.
+                let is_outdated = self.actions.count_of(&balancer) != orders;
+                if is_outdated || self.observer.is_stale(&balancer, begun) {
+                    self.observer.dismiss_balancer(&balancer);
+                } else {
+                    self.observer
+                        .balancer_observed(&balancer, observed, &mut self.recorder);
+                }
+            }
+            Message::Panicked => {}
+        }
+    }
+
+    fn action_ended(&mut self, id: ActionId, host: HostId, result: ActionResult, begun: Time) {
+        let result = if self.observer.is_stale(&host, begun) {
+            result.after_suspend(&host)
+        } else {
+            result
+        };
+        let ended = EndedAction {
+            id,
+            host,
+            result,
+            begun,
+        };
+        self.actions
+            .end(ended, &self.spec, &mut self.observer, &mut self.recorder);
+    }
+
+    fn host_observed(
+        &mut self,
+        host: &HostId,
+        observed: Result<Observation, HostUnavailable>,
+        begun: Time,
+    ) {
+        let recorder = &mut self.recorder;
+        match observed {
+            Ok(seen) => self.observer.host_observed(host, seen, begun, recorder),
+            Err(HostUnavailable { why }) => self.observer.host_lost(host, why, recorder),
+        }
+    }
+
+    fn probed(&mut self, answer: ProbeAnswer, begun: Time) {
+        let (slot, now) = (answer.slot.clone(), self.clock.now());
+        let rollout = self.recorder.rollout();
+        let outcome = self.observer.probed(answer, begun, rollout, now);
+        if let Some(text) = outcome.shown {
+            self.reporter.answer(&slot, now, &text);
+        }
+        if let Some(sample) = outcome.sample {
+            let scope = AnalysisScope::new(&self.spec, &self.recorder, &self.observer);
+            self.analyses.take_sample(&sample, scope);
+        }
+        if let Some(event) = outcome.event {
+            self.recorder.record(event);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Begins what takes time; each reports to the inbox.
+
+use std::sync::Arc;
+
+use super::actions::ActionTracker;
+use super::executor::{ActionOrder, Executor, TaskOrder};
+use super::inbox::Inbox;
+use super::messages::{EndedTask, Message, ProbeAnswer};
+use super::poller::DuePolls;
+use crate::core::analysis::Analysis;
+
+/// Sends out orders, tasks, probes, observations and measurements.
+pub(super) struct Dispatcher {
+    executor: Arc<dyn Executor>,
+    inbox: Inbox,
+}
+
+impl Dispatcher {
+    pub(super) fn new(executor: Arc<dyn Executor>, inbox: Inbox) -> Self {
+        Self { executor, inbox }
+    }
+
+    pub(super) fn executor(&self) -> &dyn Executor {
+        &*self.executor
+    }
+
+    /// Where all of it reports.
+    pub(super) fn inbox(&mut self) -> &mut Inbox {
+        &mut self.inbox
+    }
+
+    pub(super) fn send_orders(&mut self, orders: Vec<ActionOrder>) {
+        for order in orders {
+            let executor = Arc::clone(&self.executor);
+            self.inbox.spawn(async move {
+                let (id, host) = (order.id, order.action.host().clone());
+                let result = executor.execute(order).await;
+                Message::ActionEnded { id, host, result }
+            });
+        }
+    }
+
+    pub(super) fn send_task(&mut self, task: TaskOrder) {
+        let executor = Arc::clone(&self.executor);
+        self.inbox.spawn(async move {
+            let (name, migration) = (task.chore.name.clone(), task.chore.migration.clone());
+            let result = executor.run_task(task).await;
+            Message::TaskEnded(EndedTask {
+                name,
+                migration,
+                result,
+            })
+        });
+    }
+
+    /// Each observation takes along how many orders its host or balancer has had.
+    pub(super) fn send_polls(&mut self, due: DuePolls, actions: &ActionTracker) {
+        for (slot, instance) in due.probes {
+            let executor = Arc::clone(&self.executor);
+            self.inbox.spawn(async move {
+                let verdict = executor.probe(&slot, &instance).await;
+                Message::Probed(ProbeAnswer {
+                    slot,
+                    instance: instance.name,
+                    restarts: instance.restarts,
+                    verdict,
+                })
+            });
+        }
+        for host in due.hosts {
+            let executor = Arc::clone(&self.executor);
+            let orders = actions.count_of(&host);
+            self.inbox.spawn(async move {
+                let observed = executor.observe_host(&host).await;
+                Message::HostObserved {
+                    host,
+                    orders,
+                    observed,
+                }
+            });
+        }
+        for balancer in due.balancers {
+            let executor = Arc::clone(&self.executor);
+            let orders = actions.count_of(&balancer);
+            self.inbox.spawn(async move {
+                let observed = executor.observe_balancer(&balancer).await;
+                Message::BalancerObserved {
+                    balancer,
+                    orders,
+                    observed,
+                }
+            });
+        }
+    }
+
+    pub(super) fn send_measurements(&mut self, analyses: Vec<Analysis>) {
+        for analysis in analyses {
+            let executor = Arc::clone(&self.executor);
+            self.inbox.spawn(async move {
+                let measurement = executor.measure(&analysis).await;
+                Message::Measured {
+                    analysis: analysis.name,
+                    measurement,
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The real hosts: reached over SSH or on this machine, ordered by scripts, asked by probes; and the
+//! real balancers before them.
+
+mod actions;
+mod context;
+mod measure;
+mod prober;
+mod task_runner;
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use tokio::sync::mpsc;
+
+use self::context::FleetContext;
+pub use self::context::Releases;
+use self::prober::Prober;
+pub use self::task_runner::Control;
+use self::task_runner::TaskRunner;
+use super::clock::Clock;
+use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
+use crate::balancer::{
+    self, BalancerError, BalancerGroup, Balancing, Link, ReleaseServer, SlotChange, SlotHost,
+    SlotViews,
+};
+use crate::core::analysis::Analysis;
+use crate::core::analysis::measurement::Measurement;
+use crate::core::fleet::health::Verdict;
+use crate::core::fleet::owner::Owner;
+use crate::core::fleet::traffic::View;
+use crate::core::fleet::{Fleet, Instance, Observation};
+use crate::core::ids::{HostId, Port, Slot};
+use crate::core::release::{Check, Readiness, Via};
+use crate::core::rollout::action::Action;
+use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
+use crate::script::{self, Script, Site};
+
+/// All hosts of an inventory, and the balancers before them.
+///
+/// Dropped, it ends every connection, as [`remote::Connections`] does.
+pub struct FleetExecutor {
+    context: FleetContext,
+    balancers: Option<BalancerGroup>,
+    prober: Prober,
+    tasks: TaskRunner,
+}
+
+impl FleetExecutor {
+    /// Knows the hosts, and with them the balancers' machines, on which there are no ports;
+    /// connects to none yet. `owner` names the fleet, the service, and the history that acts.
+    pub fn new(
+        sites: Vec<HostSite>,
+        releases: Releases,
+        owner: Owner,
+        clock: Arc<dyn Clock>,
+        balancing: Option<Balancing>,
+        control: Control,
+    ) -> Self {
+        let service = ServiceContext {
+            owner,
+            proven: releases.proven.clone(),
+        };
+        let servers = ReleaseServer::of_all(&releases.definitions);
+        let context = FleetContext::new(sites, service.clone(), releases, clock);
+        let slot_host = |host: &context::LinkedHost| SlotHost {
+            site: host.site.clone(),
+            link: Arc::clone(&host.link) as Arc<dyn Link>,
+        };
+        let balancers = balancing.map(|balancing| {
+            let hosts = context.hosts().map(slot_host).collect();
+            BalancerGroup::new(&balancing, hosts, service, servers)
+        });
+        Self {
+            context,
+            balancers,
+            prober: Prober::new(),
+            tasks: TaskRunner::new(control),
+        }
+    }
+
+    /// Takes in what is known of the releases by now.
+    pub fn know(&mut self, releases: Releases) {
+        let servers = ReleaseServer::of_all(&releases.definitions);
+        self.context.know(releases);
+        if let Some(balancers) = &mut self.balancers {
+            balancers.know(self.context.service().clone(), servers);
+        }
+    }
+
+    // ── questions ────────────────────────────────────────────────────────────────────────────────
+
+    /// Runs a script that changes nothing, and gives what it printed.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or the script did not come to its end.
+    pub async fn query(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&Site) -> Script,
+    ) -> Result<String, HostUnavailable> {
+        self.context.query(host, script).await
+    }
+
+    /// Runs a script that changes nothing and hands out each line that it prints, until it ends;
+    /// one that goes on for as long as somebody listens ends with this future.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or the script broke off or failed.
+    pub async fn listen(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&Site) -> Script,
+        lines: &mpsc::Sender<String>,
+    ) -> Result<(), HostUnavailable> {
+        self.context.listen(host, script, lines).await
+    }
+
+    /// Why readiness cannot be probed from this machine, where the playbook wants that.
+    pub async fn unprobed(&self, host: &HostId, readiness: &Readiness) -> Option<String> {
+        let host = self.context.host(host).ok()?;
+        let by_http = matches!(readiness.check, Check::Http { .. });
+        match (&readiness.check, readiness.via) {
+            (Check::Tcp | Check::Http { .. }, Via::Direct) => {
+                remote::unreachable_directly(host.link.network_address().await, by_http).await
+            }
+            _ => None,
+        }
+    }
+
+    /// How long the host makes scripts wait, if it is connected.
+    pub async fn delays(&self, host: &HostId) -> Option<remote::Delays> {
+        self.context.host(host).ok()?.link.delays().await
+    }
+
+    async fn last_lines(&self, slot: &Slot, lines: u32) -> Vec<String> {
+        let query = script::LogQuery {
+            past: [slot.port].into(),
+            lines_max: lines,
+            since: None,
+        };
+        let printed = self
+            .query(&slot.host, |site| script::logs(site, &query))
+            .await;
+        printed
+            .map(|stdout| script::read_log_tail(&stdout, lines))
+            .unwrap_or_default()
+    }
+
+    // ── balancers ────────────────────────────────────────────────────────────────────────────────
+
+    /// Observes a balancer, and what would be in the way of telling it.
+    ///
+    /// # Errors
+    /// If it gives no view.
+    pub async fn check_balancer(
+        &self,
+        balancer: &HostId,
+    ) -> Result<(View, Vec<String>), HostUnavailable> {
+        self.balancers(balancer)?.check(balancer).await
+    }
+
+    /// Slots that would be one server at the balancers: one in which an instance runs, and one of
+    /// `ports` that is to follow it, and the server's name.
+    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
+        self.balancers.as_ref()?.server_clash(ports, fleet)
+    }
+
+    fn balancers(&self, balancer: &HostId) -> Result<&BalancerGroup, HostUnavailable> {
+        self.context.host(balancer)?;
+        self.balancers.as_ref().ok_or_else(|| HostUnavailable {
+            why: format!("{balancer}: the playbook has no [traffic]"),
+        })
+    }
+
+    /// Carries out an order around which traffic is switched: nothing is started in a slot that
+    /// gets requests, and nothing is stopped that may still have some.
+    async fn execute_balanced(
+        &self,
+        balancers: &BalancerGroup,
+        order: ActionOrder,
+    ) -> ActionResult {
+        let (epoch, id, deadline) = (order.epoch, order.id, order.progress_deadline);
+        let change = |slot| SlotChange::new(slot, epoch, id, deadline);
+        let views = match &order.action {
+            Action::Admit {
+                slot,
+                weight_percent,
+                ..
+            } => {
+                let admitted = balancers.admit(&change(slot), *weight_percent).await;
+                return admitted.map_or_else(ActionResult::from, switched);
+            }
+            Action::Drain { slot, keep, .. } => {
+                let drained = balancer::drain(balancers, &change(slot), *keep).await;
+                return drained.map_or_else(ActionResult::from, |end| ActionResult::Switched {
+                    views: end.views,
+                    receipt: end.receipt,
+                    observation: None,
+                });
+            }
+            Action::Start { slot, .. } => balancers.close(&change(slot)).await,
+            Action::Stop { slot, .. } => match balancers.observe_slot(slot).await {
+                // What was drained stays closed until it is stopped, or it is drained anew: a
+                // balancer may have been reloaded since.
+                Ok(views) if !views.values().all(|view| view.is_closed(slot)) => {
+                    return switched(views);
+                }
+                observed => observed,
+            },
+            Action::Claim { .. }
+            | Action::Stage { .. }
+            | Action::Disarm { .. }
+            | Action::Prune { .. } => Ok(SlotViews::new()),
+        };
+        let views = match views {
+            Ok(views) => views,
+            Err(error) => return error.into(),
+        };
+        match actions::carry_out(&self.context, order).await {
+            ActionResult::Done(observation) if !views.is_empty() => ActionResult::Switched {
+                views,
+                receipt: None,
+                observation: Some(observation),
+            },
+            result => result,
+        }
+    }
+}
+
+/// The balancers have been told, or say that it would be wrong to go on.
+fn switched(views: SlotViews) -> ActionResult {
+    ActionResult::Switched {
+        views,
+        receipt: None,
+        observation: None,
+    }
+}
+
+impl From<BalancerError> for ActionResult {
+    fn from(error: BalancerError) -> Self {
+        match error {
+            BalancerError::Fenced { seen } => Self::Fenced { seen },
+            BalancerError::Failed { error } => Self::Failed {
+                error,
+                observation: None,
+            },
+            BalancerError::Lost { balancer, why } => Self::BalancerLost { balancer, why },
+        }
+    }
+}
+
+impl Executor for FleetExecutor {
+    fn observe_host<'a>(
+        &'a self,
+        host: &'a HostId,
+    ) -> BoxFuture<'a, Result<Observation, HostUnavailable>> {
+        self.context.observe(host).boxed()
+    }
+
+    fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult> {
+        match &self.balancers {
+            Some(balancers) => self.execute_balanced(balancers, order).boxed(),
+            None => actions::carry_out(&self.context, order).boxed(),
+        }
+    }
+
+    fn observe_balancer<'a>(
+        &'a self,
+        balancer: &'a HostId,
+    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+        async move { self.balancers(balancer)?.observe(balancer).await }.boxed()
+    }
+
+    fn probe<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict> {
+        self.prober.probe(&self.context, slot, instance).boxed()
+    }
+
+    fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement> {
+        measure::measure(analysis).boxed()
+    }
+
+    fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult> {
+        self.tasks.run(&self.context, task).boxed()
+    }
+
+    fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {
+        self.last_lines(slot, lines).boxed()
+    }
+}

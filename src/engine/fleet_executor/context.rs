@@ -1,0 +1,185 @@
+//! The hosts of an inventory, and what is known of the service that is deployed to them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::SlotVars;
+use crate::core::fleet::Observation;
+use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::release::Definition;
+use crate::core::time::Time;
+use crate::engine::clock::Clock;
+use crate::remote::{Connections, HostLink, HostSite, HostUnavailable, ServiceContext};
+use crate::script::{self, Script, Site};
+
+/// Every release that may be met, and where its bytes are.
+#[derive(Clone)]
+pub struct Releases {
+    /// By digest.
+    pub definitions: BTreeMap<ReleaseId, Definition>,
+    /// The directory of artifacts, by their own digest.
+    pub artifacts: PathBuf,
+    /// The secrets' files that are known, by their SHA-256.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// The releases that have served on every replica, and when each was deployed.
+    pub proven: BTreeMap<ReleaseId, Time>,
+    /// The release that hosts download themselves, and from which URL; `None` where all are sent to
+    /// them.
+    pub pulled: Option<(ReleaseId, String)>,
+}
+
+/// A host, and the link to it.
+#[derive(Clone)]
+pub(super) struct LinkedHost {
+    pub(super) site: HostSite,
+    pub(super) link: Arc<HostLink>,
+}
+
+/// The hosts, the releases, and in whose name scripts act.
+pub(super) struct FleetContext {
+    hosts: BTreeMap<HostId, LinkedHost>,
+    service: ServiceContext,
+    releases: Releases,
+    clock: Arc<dyn Clock>,
+    /// Ends the connections when nobody needs the hosts any more.
+    _connections: Connections,
+}
+
+impl FleetContext {
+    /// Knows the hosts, and connects to none yet.
+    pub(super) fn new(
+        sites: Vec<HostSite>,
+        service: ServiceContext,
+        releases: Releases,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let connections = Connections::new(sites.iter().map(|site| site.target.clone()));
+        let links = connections.links();
+        let linked = |site: HostSite| {
+            let name = site.target.name.clone();
+            let link = Arc::clone(links.get(&name)?);
+            Some((name, LinkedHost { site, link }))
+        };
+        Self {
+            hosts: sites.into_iter().filter_map(linked).collect(),
+            service,
+            releases,
+            clock,
+            _connections: connections,
+        }
+    }
+
+    /// Takes in what is known of the releases by now.
+    pub(super) fn know(&mut self, releases: Releases) {
+        self.service.proven.clone_from(&releases.proven);
+        self.releases = releases;
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(super) fn service(&self) -> &ServiceContext {
+        &self.service
+    }
+
+    pub(super) fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &LinkedHost> {
+        self.hosts.values()
+    }
+
+    pub(super) fn host(&self, host: &HostId) -> Result<&LinkedHost, HostUnavailable> {
+        self.hosts.get(host).ok_or_else(|| HostUnavailable {
+            why: format!("{host} is not in the inventory"),
+        })
+    }
+
+    /// Where a script runs that acts on a host.
+    pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> Site {
+        host.site.script_site(&self.service, epoch, order)
+    }
+
+    /// Runs a script that changes nothing, and gives what it printed.
+    pub(super) async fn query(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&Site) -> Script,
+    ) -> Result<String, HostUnavailable> {
+        let host = self.host(host)?;
+        let script = script(&host.site.read_only_site(&self.service));
+        host.link.run(&script).await
+    }
+
+    /// Runs a script that changes nothing and hands out each line that it prints, until it ends.
+    pub(super) async fn listen(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&Site) -> Script,
+        lines: &mpsc::Sender<String>,
+    ) -> Result<(), HostUnavailable> {
+        let linked = self.host(host)?;
+        let script = script(&linked.site.read_only_site(&self.service));
+        let output = linked.link.listen(&script, lines).await?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        Err(HostUnavailable {
+            why: format!("{host}: its logs cannot be read: {}", output.complaint()),
+        })
+    }
+
+    pub(super) async fn observe(&self, host: &HostId) -> Result<Observation, HostUnavailable> {
+        let stdout = self.query(host, script::observe).await?;
+        let reply = script::read_reply(&stdout, self.now());
+        reply
+            .map(|reply| reply.observation)
+            .map_err(|error| HostUnavailable {
+                why: format!("{host}: {error}"),
+            })
+    }
+
+    pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
+        let known = self.releases.definitions.get(release);
+        known.ok_or_else(|| format!("the history does not know release {}", release.short()))
+    }
+
+    /// The release of an instance, as its name tells. If the history does not know it, it may be
+    /// any: all that are known.
+    pub(super) fn possible_releases(&self, instance: &InstanceId) -> Vec<&Definition> {
+        let known = &self.releases.definitions;
+        let own: Vec<_> = known
+            .iter()
+            .filter(|(id, _)| instance.is_of(&self.service.owner.service, id))
+            .map(|(_, known)| known)
+            .collect();
+        if own.is_empty() {
+            known.values().collect()
+        } else {
+            own
+        }
+    }
+
+    /// What templates of a release are filled in with for a slot.
+    pub(super) fn vars<'a>(
+        &'a self,
+        host: &'a LinkedHost,
+        slot: &'a Slot,
+        definition: &'a Definition,
+    ) -> SlotVars<'a> {
+        SlotVars {
+            version: &definition.version,
+            port: slot.port,
+            address: &host.site.target.address,
+            host: &slot.host,
+            service: &self.service.owner.service,
+            fleet: &self.service.owner.fleet,
+            labels: &host.site.labels,
+        }
+    }
+}

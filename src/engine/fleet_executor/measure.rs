@@ -1,0 +1,46 @@
+//! Measurements of what is not counted of the instances themselves.
+
+use std::collections::BTreeMap;
+
+use crate::core::analysis::measurement::Measurement;
+use crate::core::analysis::{Analysis, Way};
+use crate::probe;
+use crate::remote::{self, Here};
+
+/// Measures once what is not measured of the instances themselves.
+pub(super) async fn measure(analysis: &Analysis) -> Measurement {
+    let deadline = analysis.timeout;
+    match &analysis.way {
+        Way::Http {
+            url,
+            pointer,
+            success,
+        } => probe::measure_http(url, pointer, success, deadline).await,
+        Way::Prometheus {
+            address,
+            query,
+            success,
+        } => probe::measure_prometheus(address, query, success, deadline).await,
+        Way::Command { words, success } => {
+            match remote::run_here(&Here {
+                words, // A number reads the same everywhere.
+                env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+                dir: None,
+                deadline,
+            })
+            .await
+            {
+                Ok(output) => Measurement::of_command(
+                    output.status,
+                    &output.stdout,
+                    &output.stderr,
+                    success.as_ref(),
+                ),
+                Err(why) => Measurement::error(why),
+            }
+        }
+        Way::Compare(_) => Measurement::inconclusive(
+            "new instances are compared with old ones where these are counted",
+        ),
+    }
+}

@@ -1,0 +1,187 @@
+//! Probes of instances: over the network, through the connection to their host, or there.
+
+use super::context::{FleetContext, LinkedHost};
+use crate::config::{SlotVars, render};
+use crate::core::fleet::health::Verdict;
+use crate::core::fleet::{Instance, Listener, Occupant};
+use crate::core::ids::Slot;
+use crate::core::release::{Check, Definition, Via};
+use crate::core::time::Human;
+use crate::probe;
+use crate::remote;
+use crate::script;
+
+/// Asks instances whether they are ready.
+pub(super) struct Prober {
+    client: probe::Client,
+}
+
+impl Prober {
+    pub(super) fn new() -> Self {
+        Self {
+            client: probe::Client::new(),
+        }
+    }
+
+    /// Asks an instance once.
+    pub(super) async fn probe(
+        &self,
+        context: &FleetContext,
+        slot: &Slot,
+        instance: &Instance,
+    ) -> Verdict {
+        let Ok(definition) = context.definition(&instance.release) else {
+            return Verdict::Error("the history does not know its release".into());
+        };
+        let Ok(host) = context.host(&slot.host) else {
+            return Verdict::Error("its host is not in the inventory".into());
+        };
+        let readiness = &definition.readiness;
+        let asked = match (&readiness.check, readiness.via) {
+            (Check::Command(words), _) => {
+                ask_by_command(context, host, slot, instance, definition, words).await
+            }
+            (Check::Tcp, Via::Ssh) => ask_by_look(context, slot, instance).await,
+            (check, _) => match question(check, &context.vars(host, slot, definition)) {
+                Ok(question) => {
+                    self.ask_by_port(host, slot, instance, definition, question)
+                        .await
+                }
+                Err(error) => Err(error),
+            },
+        };
+        asked.unwrap_or_else(Verdict::Error)
+    }
+
+    async fn ask_by_port(
+        &self,
+        host: &LinkedHost,
+        slot: &Slot,
+        instance: &Instance,
+        definition: &Definition,
+        question: probe::Question,
+    ) -> Result<Verdict, String> {
+        let readiness = &definition.readiness;
+        let route = match readiness.via {
+            Via::Direct => {
+                let address = host.link.network_address().await.to_owned();
+                if let Some(why) =
+                    remote::link_local(&address, matches!(question, probe::Question::Http { .. }))
+                {
+                    return Err(why);
+                }
+                probe::Route::Direct { address }
+            }
+            Via::Ssh => {
+                let connection = host.link.connection().await.map_err(|broken| broken.why)?;
+                let address = address_on_host(&instance.listener, &host.site.target.address);
+                match connection
+                    .forward(&address, slot.port)
+                    .await
+                    .map_err(|error| error.to_string())?
+                {
+                    Some(socket) => probe::Route::Socket(socket),
+                    None => probe::Route::Direct { address },
+                }
+            }
+        };
+        Ok(probe::ask(
+            &self.client,
+            &question,
+            &route,
+            slot.port,
+            readiness.timeout,
+        )
+        .await)
+    }
+}
+
+/// What is asked of a port.
+fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::Question, String> {
+    match check {
+        Check::Http {
+            path,
+            status,
+            body,
+            host_header,
+        } => Ok(probe::Question::Http {
+            path: path.clone(),
+            status: *status,
+            body: body.as_ref().map(|text| render(text, vars)).transpose()?,
+            host_header: host_header.clone(),
+        }),
+        Check::Tcp | Check::Command(_) => Ok(probe::Question::Tcp),
+    }
+}
+
+/// A port that is listened on accepts a connection: the host's own word is as good as one, and
+/// costs no detour.
+async fn ask_by_look(
+    context: &FleetContext,
+    slot: &Slot,
+    instance: &Instance,
+) -> Result<Verdict, String> {
+    let observation = context
+        .observe(&slot.host)
+        .await
+        .map_err(|unavailable| unavailable.why)?;
+    let seen = match observation.slots.get(&slot.port) {
+        Some(Occupant::Instance(seen)) if seen.name == instance.name => &seen.listener,
+        _ => return Ok(Verdict::Fail("it is gone".into())),
+    };
+    Ok(match seen {
+        Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
+        Listener::Nobody => Verdict::Fail("nobody listens on the port".into()),
+        Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
+        Listener::Stray { who } => Verdict::Fail(format!(
+            "the port is taken by {who}, a child of the instance, in a session of its own: \
+             run it in the foreground"
+        )),
+    })
+}
+
+async fn ask_by_command(
+    context: &FleetContext,
+    host: &LinkedHost,
+    slot: &Slot,
+    instance: &Instance,
+    definition: &Definition,
+    words: &[String],
+) -> Result<Verdict, String> {
+    let vars = context.vars(host, slot, definition);
+    let argv = words
+        .iter()
+        .map(|word| render(word, &vars))
+        .collect::<Result<Vec<_>, _>>()?;
+    let question = script::Question {
+        port: slot.port,
+        release: instance.release.clone(),
+        driver: definition.driver,
+        user: definition.user.clone(),
+        argv,
+        timeout: definition.readiness.timeout,
+    };
+    let asked = context
+        .query(&slot.host, |site| script::probe_command(site, &question))
+        .await;
+    let stdout = asked.map_err(|unavailable| unavailable.why)?;
+    let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
+    Ok(match answer.status {
+        0 => Verdict::Pass(answer.line),
+        124 | 137 => {
+            let timeout = Human(definition.readiness.timeout);
+            Verdict::Fail(format!("the command took longer than {timeout}"))
+        }
+        status => Verdict::Fail(format!("the command ended with {status}: {}", answer.line)),
+    })
+}
+
+/// Where on its own host an instance is reached: where it listens, if that is one address.
+fn address_on_host(listener: &Listener, address: &str) -> String {
+    match listener {
+        Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),
+        Listener::Own { address } if address == "::" => "localhost".to_owned(),
+        Listener::Own { address } => address.clone(),
+        _ => address.to_owned(),
+    }
+}

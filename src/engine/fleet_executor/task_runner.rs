@@ -1,0 +1,182 @@
+//! Tasks: what is done once in a rollout, here or on a host.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::context::FleetContext;
+use crate::config::{render, uses};
+use crate::core::ids::{HostId, Slot};
+use crate::core::rollout::task::End;
+use crate::engine::executor::{TaskOrder, TaskResult};
+use crate::remote::{self, Here, HostUnavailable, Output};
+use crate::script::{self, ErrandEnd};
+
+/// Of what a command prints so many lines are kept, and so much of each.
+const OUTPUT_LINES_MAX: usize = 50;
+const LINE_CHARS_MAX: usize = 500;
+
+/// How commands of the playbook's run on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Where: the playbook's directory; `None` for where this process runs.
+    pub dir: Option<PathBuf>,
+    /// What they are told by their environment, whichever they are.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Runs tasks.
+pub(super) struct TaskRunner {
+    control: Control,
+}
+
+impl TaskRunner {
+    pub(super) fn new(control: Control) -> Self {
+        Self { control }
+    }
+
+    /// Runs a task, here or on its host.
+    pub(super) async fn run(&self, context: &FleetContext, task: TaskOrder) -> TaskResult {
+        match task.host.clone() {
+            None => self.run_here(&task).await,
+            Some(host) => match run_there(context, &host, &task).await {
+                Ok(result) => result,
+                Err(HostUnavailable { why }) => TaskResult {
+                    end: End::Unknown { why },
+                    output: Vec::new(),
+                },
+            },
+        }
+    }
+
+    async fn run_here(&self, task: &TaskOrder) -> TaskResult {
+        let mut env = self.control.env.clone();
+        env.extend(task.env.clone());
+        let (words, dir, deadline) = (
+            &task.chore.command,
+            self.control.dir.as_deref(),
+            task.chore.timeout,
+        );
+        match remote::run_here(&Here {
+            words,
+            env: &env,
+            dir,
+            deadline,
+        })
+        .await
+        {
+            Ok(Output {
+                status,
+                stdout,
+                stderr,
+                ..
+            }) => {
+                let output = last_lines(&format!("{stdout}{stderr}"));
+                let last = output
+                    .last()
+                    .map(|last| format!(": {last}"))
+                    .unwrap_or_default();
+                let error = format!("it ended with exit status {status}{last}");
+                TaskResult {
+                    end: if status == 0 {
+                        End::Done
+                    } else {
+                        End::Failed { error }
+                    },
+                    output,
+                }
+            }
+            Err(error) => TaskResult {
+                end: End::Failed { error },
+                output: Vec::new(),
+            },
+        }
+    }
+}
+
+async fn run_there(
+    context: &FleetContext,
+    host: &HostId,
+    task: &TaskOrder,
+) -> Result<TaskResult, HostUnavailable> {
+    let failed = |error: String| TaskResult {
+        end: End::Failed { error },
+        output: Vec::new(),
+    };
+    let errand = match errand(context, host, task) {
+        Ok(errand) => errand,
+        Err(error) => return Ok(failed(error)),
+    };
+    let linked = context.host(host)?;
+    let script = script::errand(&context.site(linked, task.epoch, task.id), &errand);
+    let stdout = linked.link.run(&script).await?;
+    let read = script::read_errand(&stdout, context.now());
+    let (end, _) = read.map_err(|error| HostUnavailable {
+        why: format!("{host}: {error}"),
+    })?;
+    Ok(match end {
+        ErrandEnd::Done(run) => TaskResult {
+            end: End::Done,
+            output: run.output,
+        },
+        ErrandEnd::AlreadyDone { note } => TaskResult {
+            end: End::DoneBefore,
+            output: vec![note],
+        },
+        ErrandEnd::Failed { why, run } => TaskResult {
+            output: run.map(|run| run.output).unwrap_or_default(),
+            ..failed(why)
+        },
+        ErrandEnd::NotTaken(end) => {
+            let why = format!("{host}: the order was not taken: {end:?}");
+            TaskResult {
+                end: End::Unknown { why },
+                output: Vec::new(),
+            }
+        }
+    })
+}
+
+/// The environment of the release on that host, but for what depends on a port: there is no
+/// instance here.
+fn errand(
+    context: &FleetContext,
+    host: &HostId,
+    task: &TaskOrder,
+) -> Result<script::Errand, String> {
+    let linked = context.host(host).map_err(|unavailable| unavailable.why)?;
+    let definition = context.definition(&task.release)?;
+    let nowhere = Slot {
+        host: host.clone(),
+        port: 0,
+    };
+    let vars = context.vars(linked, &nowhere, definition);
+    let of_host = definition
+        .env
+        .iter()
+        .filter(|(_, value)| !uses(value, "port"));
+    let env = of_host.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
+    let mark = task.chore.migration.as_ref().map(|(_, id)| script::Mark {
+        id: id.clone(),
+        note: format!("revision {}, at {}", task.revision, context.now().0),
+    });
+    Ok(script::Errand {
+        release: task.release.clone(),
+        driver: definition.driver,
+        user: definition.user.clone(),
+        argv: task.chore.command.clone(),
+        env: env.collect::<Result<_, String>>()?,
+        ship_env: task.env.clone(),
+        timeout: task.chore.timeout,
+        mark,
+    })
+}
+
+/// The last lines of what a command has printed, none of them endless.
+fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<_> = text.lines().rev().take(OUTPUT_LINES_MAX).collect();
+    lines
+        .into_iter()
+        .rev()
+        .map(|line| line.chars().take(LINE_CHARS_MAX).collect())
+        .collect()
+}

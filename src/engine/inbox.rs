@@ -1,0 +1,59 @@
+//! What is under way beside the loop, and where it reports.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::clock::Clock;
+use super::messages::{Arrival, Message};
+
+/// The tasks that the controller has begun.
+pub(super) struct Inbox {
+    running: JoinSet<Arrival>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Inbox {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            running: JoinSet::new(),
+            clock,
+        }
+    }
+
+    /// Begins what takes time.
+    pub(super) fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
+        let begun = self.clock.now();
+        self.running.spawn(async move {
+            Arrival {
+                begun,
+                message: task.await,
+            }
+        });
+    }
+
+    /// Waits for the next report; `None` while nothing is under way.
+    pub(super) async fn next(&mut self) -> Option<Arrival> {
+        let joined = self.running.join_next().await?;
+        Some(joined.unwrap_or_else(|error| self.panicked(&error)))
+    }
+
+    /// A report that has arrived.
+    pub(super) fn try_next(&mut self) -> Option<Arrival> {
+        let joined = self.running.try_join_next()?;
+        Some(joined.unwrap_or_else(|error| self.panicked(&error)))
+    }
+
+    /// Ends all that is under way.
+    pub(super) async fn shut_down(&mut self) {
+        self.running.shutdown().await;
+    }
+
+    fn panicked(&self, error: &JoinError) -> Arrival {
+        tracing::error!(%error, "a task of the engine ended abnormally");
+        Arrival {
+            begun: self.clock.now(),
+            message: Message::Panicked,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What reaches the controller: reports of the tasks that it has begun, and signals.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::executor::{ActionResult, TaskResult};
+use crate::core::analysis::measurement::Measurement;
+use crate::core::fleet::Observation;
+use crate::core::fleet::health::Verdict;
+use crate::core::fleet::traffic::View;
+use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::release::migration::MigrationKind;
+use crate::core::time::Time;
+use crate::remote::HostUnavailable;
+
+/// Where signals arrive: the name of each.
+pub type Interrupts = mpsc::UnboundedReceiver<&'static str>;
+
+/// A report, and when what it reports of was begun.
+pub(super) struct Arrival {
+    pub(super) begun: Time,
+    pub(super) message: Message,
+}
+
+/// What a task reports.
+pub(super) enum Message {
+    ActionEnded {
+        id: ActionId,
+        host: HostId,
+        result: ActionResult,
+    },
+    Probed(ProbeAnswer),
+    Measured {
+        analysis: String,
+        measurement: Measurement,
+    },
+    TaskEnded(EndedTask),
+    HostObserved {
+        host: HostId,
+        /// How many orders the host had had when it was looked at.
+        orders: u64,
+        observed: Result<Observation, HostUnavailable>,
+    },
+    BalancerObserved {
+        balancer: HostId,
+        /// How many orders the balancer had had when it was looked at.
+        orders: u64,
+        observed: Result<View, HostUnavailable>,
+    },
+    /// The task has panicked, which is a bug. An order stays in flight then, and the deadline ends
+    /// the rollout.
+    Panicked,
+}
+
+/// How an instance answered a probe.
+pub(super) struct ProbeAnswer {
+    pub(super) slot: Slot,
+    pub(super) instance: InstanceId,
+    /// How often its process had been started again when it was asked.
+    pub(super) restarts: u32,
+    pub(super) verdict: Verdict,
+}
+
+/// How a task of the rollout ended.
+pub(super) struct EndedTask {
+    pub(super) name: String,
+    pub(super) migration: Option<(MigrationKind, String)>,
+    pub(super) result: TaskResult,
+}
+
+/// How an instance that was ready has answered a probe.
+pub(super) struct ProbeSample {
+    pub(super) release: ReleaseId,
+    pub(super) is_error: bool,
+    pub(super) took: Duration,
+}

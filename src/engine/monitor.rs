@@ -1,0 +1,47 @@
+//! The requests that are made to the service during a rollout, where the playbook wants that.
+
+use super::messages::Interrupts;
+use crate::core::availability::LossReport;
+use crate::probe::Asker;
+
+/// A handle to the availability monitor.
+pub(super) struct MonitorHandle {
+    asker: Option<Asker>,
+}
+
+impl MonitorHandle {
+    /// `None` where nobody makes requests.
+    pub(super) fn new(asker: Option<Asker>) -> Self {
+        Self { asker }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.asker.is_some()
+    }
+
+    /// What the requests come to so far.
+    pub(super) fn report(&self) -> Option<LossReport> {
+        self.asker.as_ref().map(Asker::report)
+    }
+
+    /// The same, if more have failed than may.
+    pub(super) fn breach(&self) -> Option<LossReport> {
+        self.asker.as_ref().and_then(Asker::breach)
+    }
+
+    /// Waits for the answers to the last requests, or for a signal, and says which that was. No
+    /// more requests are made.
+    pub(super) async fn settle(&mut self, interrupts: &mut Interrupts) -> Option<&'static str> {
+        let asker = self.asker.as_mut()?;
+        tokio::select! {
+            biased;
+            Some(signal) = interrupts.recv() => Some(signal),
+            () = asker.settle() => None,
+        }
+    }
+
+    /// Requests are made again.
+    pub(super) fn resume(&mut self) {
+        self.asker.iter_mut().for_each(Asker::go_on);
+    }
+}

@@ -1,0 +1,351 @@
+//! What is known of the fleet: each observation is taken in here, and what it changes becomes an
+//! event.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::messages::{ProbeAnswer, ProbeSample};
+use super::poller::{DuePolls, Poller};
+use super::recorder::Recorder;
+use crate::core::fleet::health::{Change, Verdict};
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::traffic::{Traffic, View};
+use crate::core::fleet::{Fleet, Host, Instance, Judgement, Observation};
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::release::Definition;
+use crate::core::rollout::Rollout;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::Event;
+use crate::core::time::Time;
+use crate::remote::HostUnavailable;
+
+/// The fleet as last observed, and who is observed next.
+pub(super) struct FleetObserver {
+    fleet: Fleet,
+    /// Every release that may be met.
+    definitions: BTreeMap<ReleaseId, Definition>,
+    poller: Poller,
+    /// What began before this moment is old news of a host.
+    fresh_from: BTreeMap<HostId, Time>,
+}
+
+/// What an answer to a probe comes to.
+#[derive(Default)]
+pub(super) struct ProbeOutcome {
+    /// The first line of an answer that passed.
+    pub(super) shown: Option<String>,
+    /// What the analyses take in.
+    pub(super) sample: Option<ProbeSample>,
+    /// What it changes.
+    pub(super) event: Option<Event>,
+}
+
+impl FleetObserver {
+    /// The fleet as the preflight saw it: what it has asked is not asked at once again.
+    pub(super) fn new(fleet: Fleet, definitions: BTreeMap<ReleaseId, Definition>) -> Self {
+        let mut poller = Poller::default();
+        for (_, _, instance) in fleet.instances() {
+            if let Some((at, _)) = &instance.health.last {
+                poller.was_probed(&instance.name, *at);
+            }
+        }
+        Self {
+            fleet,
+            definitions,
+            poller,
+            fresh_from: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    pub(super) fn definition(&self, release: &ReleaseId) -> Option<&Definition> {
+        self.definitions.get(release)
+    }
+
+    // ── who is next ──────────────────────────────────────────────────────────────────────────────
+
+    /// Takes what is to be observed and probed now. A host with an order under way is left out: its
+    /// order brings news.
+    pub(super) fn take_due(
+        &mut self,
+        traffic: Option<&Traffic>,
+        rollout: &Rollout,
+        now: Time,
+    ) -> DuePolls {
+        let in_flight = rollout.orders.in_flight.values();
+        let busy = in_flight
+            .map(|in_flight| in_flight.action.host().clone())
+            .collect();
+        self.poller
+            .take_due(&self.fleet, &self.definitions, traffic, &busy, now)
+    }
+
+    /// A host is to be observed at once.
+    pub(super) fn observe_host_now(&mut self, host: &HostId) {
+        self.poller.observe_host_now(host);
+    }
+
+    // ── what is out of date ──────────────────────────────────────────────────────────────────────
+
+    /// Whether what began then is old news of a host or balancer.
+    pub(super) fn is_stale(&self, host: &HostId, begun: Time) -> bool {
+        self.fresh_from.get(host).is_some_and(|from| begun < *from)
+    }
+
+    /// An observation of a host is out of date; `again` if another one is to be made at once.
+    pub(super) fn dismiss_host(&mut self, host: &HostId, again: bool) {
+        self.poller.dismiss_host(host);
+        if again {
+            self.poller.observe_host_now(host);
+        }
+    }
+
+    /// An observation of a balancer is out of date.
+    pub(super) fn dismiss_balancer(&mut self, balancer: &HostId) {
+        self.poller.observe_balancer_now(balancer);
+    }
+
+    /// An answer to a probe is out of date: the instance is asked again, as if it never had been.
+    pub(super) fn dismiss_probe(&mut self, answer: &ProbeAnswer, begun: Time) {
+        if let Some(instance) = self
+            .fleet
+            .instance_mut(&answer.slot)
+            .filter(|is| is.name == answer.instance)
+        {
+            instance.health.begin_anew();
+        }
+        self.poller.probed(&answer.instance, begun);
+        self.poller.probe_now(&answer.instance);
+    }
+
+    /// All that is known is old: every host and balancer is observed before anything is decided
+    /// about it.
+    pub(super) fn invalidate_all(&mut self, now: Time) {
+        for (id, host) in &mut self.fleet.hosts {
+            self.fresh_from.insert(id.clone(), now);
+            if host.is_reachable() {
+                host.reach = Reach::NotSeen;
+                self.poller.observe_host_now(id);
+            }
+        }
+        for (id, balancer) in &mut self.fleet.balancers {
+            self.fresh_from.insert(id.clone(), now);
+            if balancer.is_reachable() {
+                balancer.reach = Reach::NotSeen;
+                self.poller.observe_balancer_now(id);
+            }
+        }
+    }
+
+    /// An instance that is still there after an order to stop it may have been told to end: what it
+    /// answered before says nothing about how it is since.
+    pub(super) fn mark_uncertain(&mut self, stops: Vec<(Slot, InstanceId)>, now: Time) {
+        for (slot, name) in stops {
+            let Some(instance) = self.fleet.instance_mut(&slot).filter(|is| is.name == name) else {
+                continue;
+            };
+            instance.health.last = None;
+            self.fresh_from.insert(slot.host, now);
+            self.poller.probe_now(&name);
+        }
+    }
+
+    // ── observations ─────────────────────────────────────────────────────────────────────────────
+
+    /// A host has told its state; it was asked at `begun`.
+    pub(super) fn host_observed(
+        &mut self,
+        host: &HostId,
+        observation: Observation,
+        begun: Time,
+        recorder: &mut Recorder,
+    ) {
+        let was_lost = !self.is_reachable(host);
+        let sickened = self.fleet.observe(host, observation, begun);
+        self.poller
+            .host_observed(host, self.fleet.hosts.get(host), recorder.now());
+        if was_lost {
+            recorder.record(Event::HostFound { host: host.clone() });
+        }
+        for (slot, instance) in sickened {
+            if is_being_stopped(recorder.rollout(), &instance.name) {
+                continue;
+            }
+            let answer = self.why_not_ready(&slot, &instance);
+            recorder.record(Event::InstanceNotReady {
+                slot,
+                instance: instance.name,
+                release: instance.release,
+                answer,
+            });
+        }
+    }
+
+    /// What has become of an instance that was ready.
+    fn why_not_ready(&self, slot: &Slot, was: &Instance) -> String {
+        let present = self.fleet.instance(slot);
+        match present.filter(|present| present.name == was.name) {
+            Some(present) if present.is_running() => "its process was started again".to_owned(),
+            Some(present) => present.process.to_string(),
+            None => "it is gone".to_owned(),
+        }
+    }
+
+    /// A host cannot be reached, or nobody knows what it does.
+    pub(super) fn host_lost(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
+        let now = recorder.now();
+        let was_reachable = self.is_reachable(host);
+        self.fleet.lose(host, now, &why);
+        self.poller.host_observed(host, None, now);
+        if was_reachable {
+            recorder.record(Event::HostLost {
+                host: host.clone(),
+                why,
+            });
+        }
+    }
+
+    /// A balancer was observed, as its order's end or by itself.
+    pub(super) fn balancer_observed(
+        &mut self,
+        balancer: &HostId,
+        observed: Result<View, HostUnavailable>,
+        recorder: &mut Recorder,
+    ) {
+        let now = recorder.now();
+        let was_lost = self
+            .fleet
+            .balancers
+            .get(balancer)
+            .is_some_and(|seen| matches!(seen.reach, Reach::Lost { .. }));
+        self.poller.balancer_observed(balancer, now);
+        let balancer_id = balancer.clone();
+        match observed {
+            Ok(view) => {
+                self.fleet.view(balancer, view);
+                if was_lost {
+                    recorder.record(Event::BalancerFound {
+                        balancer: balancer_id,
+                    });
+                }
+            }
+            Err(HostUnavailable { why }) => {
+                self.fleet.lose_balancer(balancer, now, &why);
+                if !was_lost {
+                    recorder.record(Event::BalancerLost {
+                        balancer: balancer_id,
+                        why,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The same at the end of an order that was about a slot, while newer orders may have changed
+    /// other slots: only what the view says of that slot is taken in.
+    pub(super) fn balancer_observed_in(
+        &mut self,
+        balancer: &HostId,
+        slot: &Slot,
+        view: &View,
+        recorder: &mut Recorder,
+    ) {
+        let view = self.fleet.viewed_in(balancer, slot, view);
+        self.balancer_observed(balancer, Ok(view), recorder);
+    }
+
+    fn is_reachable(&self, host: &HostId) -> bool {
+        let known = self.fleet.hosts.get(host);
+        known.is_some_and(Host::is_reachable)
+    }
+
+    // ── probes ───────────────────────────────────────────────────────────────────────────────────
+
+    /// An instance has answered a probe that was sent at `begun`.
+    pub(super) fn probed(
+        &mut self,
+        answer: ProbeAnswer,
+        begun: Time,
+        rollout: &Rollout,
+        now: Time,
+    ) -> ProbeOutcome {
+        let ProbeAnswer {
+            slot,
+            instance: name,
+            restarts,
+            verdict,
+        } = answer;
+        self.poller.probed(&name, now);
+        let Some(instance) = self.fleet.instance_mut(&slot).filter(|instance| {
+            instance.name == name
+                && instance.restarts == restarts
+                && !is_being_stopped(rollout, &name)
+                && instance.is_running()
+        }) else {
+            return ProbeOutcome::default();
+        };
+        let Some(definition) = self.definitions.get(&instance.release) else {
+            return ProbeOutcome::default();
+        };
+        let verdict = match instance.judge(verdict, &definition.readiness.check) {
+            Judgement::Counts(verdict) => verdict,
+            Judgement::LookAgain => {
+                self.poller.observe_before_probing(&slot.host, &name);
+                return ProbeOutcome::default();
+            }
+        };
+        if let Verdict::Fail(answer) | Verdict::Error(answer) = &verdict {
+            tracing::debug!(%slot, instance = %name, answer, "asked whether it is ready");
+        }
+        let passed = matches!(verdict, Verdict::Pass(_));
+        let counts = instance.health.ready_since.is_some() && !matches!(verdict, Verdict::Error(_));
+        let sample = counts.then(|| sample_of(instance, !passed, now.since(begun)));
+        let thresholds = definition.readiness.thresholds();
+        let change = instance.health.record(verdict, now, now, &thresholds);
+        if !passed && instance.health.ready_since.is_some() {
+            // It may have ended; the host knows.
+            self.poller.observe_host_now(&slot.host);
+        }
+        let answer = instance.health.last_answer().unwrap_or_default().to_owned();
+        ProbeOutcome {
+            shown: passed.then(|| answer.clone()),
+            sample,
+            event: change.map(|change| changed(change, slot, instance, answer)),
+        }
+    }
+}
+
+fn sample_of(instance: &Instance, is_error: bool, took: Duration) -> ProbeSample {
+    ProbeSample {
+        release: instance.release.clone(),
+        is_error,
+        took,
+    }
+}
+
+fn changed(change: Change, slot: Slot, instance: &Instance, answer: String) -> Event {
+    let (instance, release) = (instance.name.clone(), instance.release.clone());
+    match change {
+        Change::Ready => Event::InstanceReady {
+            slot,
+            instance,
+            release,
+            answer,
+        },
+        Change::NotReady => Event::InstanceNotReady {
+            slot,
+            instance,
+            release,
+            answer,
+        },
+    }
+}
+
+fn is_being_stopped(rollout: &Rollout, name: &InstanceId) -> bool {
+    rollout.orders.in_flight.values().any(
+        |in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name),
+    )
+}

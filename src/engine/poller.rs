@@ -1,0 +1,216 @@
+//! Who is probed and observed next. When is decided by `core::fleet::poll_interval`; this keeps
+//! track of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::fleet::poll_interval;
+use crate::core::fleet::traffic::Traffic;
+use crate::core::fleet::{Fleet, Host, Instance};
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::release::Definition;
+use crate::core::time::Time;
+
+/// When each instance, host and balancer was asked last, and who is being asked.
+#[derive(Debug, Default)]
+pub(super) struct Poller {
+    probing: BTreeSet<InstanceId>,
+    probed: BTreeMap<InstanceId, Time>,
+    observing: BTreeSet<HostId>,
+    observed: BTreeMap<HostId, Time>,
+    misses: BTreeMap<HostId, u32>,
+    hurried: BTreeSet<HostId>,
+    observing_balancers: BTreeSet<HostId>,
+    observed_balancers: BTreeMap<HostId, Time>,
+    /// Instances that answered while nobody was known to listen: probed again once their host has
+    /// been observed.
+    unproven: BTreeSet<InstanceId>,
+}
+
+/// Who is due now, and when the next one is.
+#[derive(Debug, Default)]
+pub(super) struct DuePolls {
+    /// Instances to probe.
+    pub(super) probes: Vec<(Slot, Instance)>,
+    /// Hosts to observe.
+    pub(super) hosts: Vec<HostId>,
+    /// Balancers to observe.
+    pub(super) balancers: Vec<HostId>,
+    /// When the next one after these is due.
+    pub(super) next: Option<Time>,
+}
+
+impl DuePolls {
+    /// Nobody is due before `at`, by what is looked at here.
+    fn wait_until(&mut self, at: Time) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+impl Poller {
+    /// Takes all that are due; they count as being asked. `busy` hosts are not observed: their
+    /// order brings news.
+    pub(super) fn take_due(
+        &mut self,
+        fleet: &Fleet,
+        definitions: &BTreeMap<ReleaseId, Definition>,
+        traffic: Option<&Traffic>,
+        busy: &BTreeSet<HostId>,
+        now: Time,
+    ) -> DuePolls {
+        let mut due = DuePolls::default();
+        for (id, host) in &fleet.hosts {
+            if !busy.contains(id) && !self.observing.contains(id) {
+                self.add_host(id, host, now, &mut due);
+            }
+            if host.is_reachable() {
+                self.add_instances(id, host, definitions, now, &mut due);
+            }
+        }
+        self.add_balancers(fleet, traffic, now, &mut due);
+        self.observing_balancers
+            .extend(due.balancers.iter().cloned());
+        self.probing
+            .extend(due.probes.iter().map(|(_, instance)| instance.name.clone()));
+        self.observing.extend(due.hosts.iter().cloned());
+        due
+    }
+
+    fn add_host(&mut self, id: &HostId, host: &Host, now: Time, due: &mut DuePolls) {
+        let observed = *self.observed.entry(id.clone()).or_insert(now);
+        let misses = self.misses.get(id).copied().unwrap_or(0);
+        let at = if self.hurried.contains(id) {
+            now
+        } else {
+            observed + poll_interval::look_again_after(host, misses)
+        };
+        if at <= now {
+            due.hosts.push(id.clone());
+        } else {
+            due.wait_until(at);
+        }
+    }
+
+    fn add_instances(
+        &self,
+        id: &HostId,
+        host: &Host,
+        definitions: &BTreeMap<ReleaseId, Definition>,
+        now: Time,
+        due: &mut DuePolls,
+    ) {
+        let running = host
+            .instances()
+            .filter(|(_, instance)| instance.is_running());
+        for (port, instance) in running {
+            let Some(definition) = definitions.get(&instance.release) else {
+                continue;
+            };
+            if self.probing.contains(&instance.name) {
+                continue;
+            }
+            let readiness = &definition.readiness;
+            let at = match self.probed.get(&instance.name) {
+                Some(probed) => *probed + poll_interval::ask_again_after(instance, readiness),
+                None => poll_interval::first_ask_at(instance, readiness),
+            };
+            if at <= now {
+                let slot = Slot {
+                    host: id.clone(),
+                    port,
+                };
+                due.probes.push((slot, instance.clone()));
+            } else {
+                due.wait_until(at);
+            }
+        }
+    }
+
+    fn add_balancers(
+        &self,
+        fleet: &Fleet,
+        traffic: Option<&Traffic>,
+        now: Time,
+        due: &mut DuePolls,
+    ) {
+        let balancers = traffic
+            .map(|traffic| fleet.balancers_to_ask(traffic))
+            .unwrap_or_default();
+        for balancer in balancers
+            .into_iter()
+            .filter(|balancer| !self.observing_balancers.contains(balancer))
+        {
+            let at = self
+                .observed_balancers
+                .get(&balancer)
+                .map_or(now, |observed| *observed + poll_interval::VIEW_AGAIN_AFTER);
+            if at <= now {
+                due.balancers.push(balancer);
+            } else {
+                due.wait_until(at);
+            }
+        }
+    }
+
+    /// An instance has been probed.
+    pub(super) fn probed(&mut self, instance: &InstanceId, now: Time) {
+        self.probing.remove(instance);
+        self.probed.insert(instance.clone(), now);
+    }
+
+    /// An instance was probed before this poller began.
+    pub(super) fn was_probed(&mut self, instance: &InstanceId, at: Time) {
+        self.probed.insert(instance.clone(), at);
+    }
+
+    /// An instance has answered though nobody was known to listen: its host is observed, then it is
+    /// probed again.
+    pub(super) fn observe_before_probing(&mut self, host: &HostId, instance: &InstanceId) {
+        self.unproven.insert(instance.clone());
+        self.hurried.insert(host.clone());
+    }
+
+    /// A host has been observed, or has shown its state at the end of an order; `seen` is what was
+    /// found, if it was.
+    pub(super) fn host_observed(&mut self, host: &HostId, seen: Option<&Host>, now: Time) {
+        self.observing.remove(host);
+        self.hurried.remove(host);
+        self.observed.insert(host.clone(), now);
+        if seen.is_some() {
+            self.misses.remove(host);
+            for (_, instance) in seen.into_iter().flat_map(Host::instances) {
+                if self.unproven.remove(&instance.name) {
+                    self.probe_now(&instance.name);
+                }
+            }
+        } else {
+            *self.misses.entry(host.clone()).or_default() += 1;
+        }
+    }
+
+    /// An instance is to be probed at once.
+    pub(super) fn probe_now(&mut self, instance: &InstanceId) {
+        self.probed.insert(instance.clone(), Time(0));
+    }
+
+    /// A balancer has been observed.
+    pub(super) fn balancer_observed(&mut self, balancer: &HostId, now: Time) {
+        self.observing_balancers.remove(balancer);
+        self.observed_balancers.insert(balancer.clone(), now);
+    }
+
+    /// A balancer is to be observed at once.
+    pub(super) fn observe_balancer_now(&mut self, balancer: &HostId) {
+        self.observing_balancers.remove(balancer);
+        self.observed_balancers.remove(balancer);
+    }
+
+    /// An observation of a host came back out of date.
+    pub(super) fn dismiss_host(&mut self, host: &HostId) {
+        self.observing.remove(host);
+    }
+
+    /// A host is to be observed at once.
+    pub(super) fn observe_host_now(&mut self, host: &HostId) {
+        self.hurried.insert(host.clone());
+    }
+}

@@ -1,0 +1,90 @@
+//! The one place through which a rollout's state changes.
+
+use std::sync::Arc;
+
+use super::clock::Clock;
+use crate::core::journal::status::Marks;
+use crate::core::redact::Veil;
+use crate::core::rollout::Rollout;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+use crate::store::{RolloutId, Store, StoreError};
+
+/// The rollout as its events have made it, and those of them that are not durable yet.
+pub(super) struct Recorder {
+    id: RolloutId,
+    rollout: Rollout,
+    marks: Marks,
+    unsaved: Vec<Entry>,
+    /// What is in no event: secrets, which hooks and services may print.
+    veil: Veil,
+    clock: Arc<dyn Clock>,
+}
+
+impl Recorder {
+    /// Begins a rollout with its first events; `None` if the first is not that of a rollout's
+    /// start.
+    pub(super) fn begin(
+        id: RolloutId,
+        opening: Vec<Event>,
+        veil: Veil,
+        clock: Arc<dyn Clock>,
+    ) -> Option<Self> {
+        let now = clock.now();
+        let hidden = |mut event: Event| {
+            event.hide(&veil);
+            Entry { at: now, event }
+        };
+        let unsaved: Vec<_> = opening.into_iter().map(hidden).collect();
+        let rollout = Rollout::of(&unsaved)?;
+        Some(Self {
+            id,
+            rollout,
+            marks: Marks::default(),
+            unsaved,
+            veil,
+            clock,
+        })
+    }
+
+    /// Takes in an event. It has no effect outside, and nobody is shown it, before
+    /// [`Recorder::save`] has made it durable.
+    pub(super) fn record(&mut self, mut event: Event) {
+        event.hide(&self.veil);
+        let entry = Entry {
+            at: self.clock.now(),
+            event,
+        };
+        self.rollout.apply(&entry);
+        self.marks.apply(&entry);
+        self.unsaved.push(entry);
+    }
+
+    /// Makes what was recorded durable, all in one commit, and gives it to be shown.
+    pub(super) fn save(&mut self, store: &mut dyn Store) -> Result<Vec<Entry>, StoreError> {
+        if !self.unsaved.is_empty() {
+            store.append(self.id, &self.unsaved)?;
+        }
+        Ok(std::mem::take(&mut self.unsaved))
+    }
+
+    pub(super) fn id(&self) -> RolloutId {
+        self.id
+    }
+
+    pub(super) fn rollout(&self) -> &Rollout {
+        &self.rollout
+    }
+
+    pub(super) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    pub(super) fn veil(&self) -> &Veil {
+        &self.veil
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+}

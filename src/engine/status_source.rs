@@ -1,0 +1,54 @@
+//! What the reporters' view of a rollout is made of.
+
+use std::collections::BTreeMap;
+
+use super::recorder::Recorder;
+use crate::core::fleet::Fleet;
+use crate::core::ids::{HostId, ReleaseId};
+use crate::core::journal::status::{Scene, Status};
+use crate::core::planner::wait_reason::WaitReason;
+use crate::core::policy::service_state::Standing;
+use crate::core::spec::Spec;
+use crate::core::time::Time;
+
+/// What does not change during a rollout, and why hosts wait.
+pub(super) struct StatusSource {
+    /// The fleet's name.
+    pub(super) fleet_name: String,
+    /// The hosts' addresses, in the inventory's order.
+    pub(super) addresses: Vec<(HostId, String)>,
+    /// The versions of every release that may be met.
+    pub(super) versions: BTreeMap<ReleaseId, String>,
+    /// Why nothing is done about a host, as the last plan says.
+    pub(super) holds: BTreeMap<HostId, WaitReason>,
+}
+
+impl StatusSource {
+    pub(super) fn status(
+        &self,
+        spec: &Spec,
+        recorder: &Recorder,
+        fleet: &Fleet,
+        now: Time,
+    ) -> Status {
+        let rollout = recorder.rollout();
+        let left_behind: Vec<_> = rollout.attempt.failed_hosts.values().cloned().collect();
+        Status::of(&Scene {
+            service: &spec.service,
+            fleet_name: &self.fleet_name,
+            hosts: &self.addresses,
+            fleet,
+            versions: &self.versions,
+            target: Some(rollout.target()),
+            budget: spec.budget_for(rollout),
+            min_ready: spec.min_ready,
+            thresholds: &spec.thresholds,
+            traffic: spec.traffic.as_ref(),
+            standing: Standing::Running,
+            marks: recorder.marks(),
+            left_behind: &left_behind,
+            holds: &self.holds,
+            now,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Tasks: what is done once in a rollout, from the plan's word to its end.
+
+use std::collections::BTreeMap;
+
+use super::executor::{TaskOrder, TaskResult};
+use super::hooks;
+use super::messages::EndedTask;
+use super::recorder::Recorder;
+use crate::core::release::Definition;
+use crate::core::rollout::Rollout;
+use crate::core::rollout::event::Event;
+use crate::core::rollout::task::{Chore, Errand};
+use crate::core::time::Time;
+
+/// The task that is due, and what the last one printed.
+#[derive(Default)]
+pub(super) struct TaskQueue {
+    /// Its intent is not durable yet.
+    intended: Option<TaskOrder>,
+    last_output: Vec<String>,
+}
+
+impl TaskQueue {
+    /// Records that a task begins; it is run when that is durable. `definition` is of the release
+    /// that the rollout brings.
+    pub(super) fn begin(
+        &mut self,
+        errand: &Errand,
+        chores: &[Chore],
+        definition: Option<&Definition>,
+        fleet_name: &str,
+        recorder: &mut Recorder,
+    ) {
+        let Some(chore) = chores.iter().find(|chore| chore.name == errand.chore) else {
+            return;
+        };
+        let id = recorder.rollout().next_action_id();
+        recorder.record(Event::ChoreStarted {
+            id,
+            chore: chore.name.clone(),
+            host: errand.host.clone(),
+            migration: chore.migration.clone(),
+        });
+        let rollout = recorder.rollout();
+        self.intended = Some(TaskOrder {
+            chore: chore.clone(),
+            host: errand.host.clone(),
+            id,
+            epoch: rollout.epoch,
+            release: rollout.goal.release.clone(),
+            revision: rollout.goal.revision,
+            env: environment(errand, rollout, definition, fleet_name),
+        });
+    }
+
+    /// The task whose intent has become durable.
+    pub(super) fn take_intended(&mut self) -> Option<TaskOrder> {
+        self.intended.take()
+    }
+
+    /// A task that was begun at `begun` has ended, as far as anybody knows.
+    pub(super) fn end(&mut self, ended: EndedTask, begun: Time, recorder: &mut Recorder) {
+        let TaskResult { end, output } = ended.result;
+        self.last_output.clone_from(&output);
+        recorder.record(Event::ChoreEnded {
+            chore: ended.name,
+            end,
+            migration: ended.migration,
+            took: recorder.now().since(begun),
+            output,
+        });
+    }
+
+    /// What the last task printed at last.
+    pub(super) fn take_output(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.last_output)
+    }
+}
+
+/// What a task is told: `SHIP_VERSION` and the like.
+fn environment(
+    errand: &Errand,
+    rollout: &Rollout,
+    definition: Option<&Definition>,
+    fleet_name: &str,
+) -> BTreeMap<String, String> {
+    let previous = rollout
+        .fallback
+        .as_ref()
+        .map(|fallback| fallback.version.clone())
+        .unwrap_or_default();
+    let known = definition.map(|it| hooks::environment(it, fleet_name, rollout.goal.revision));
+    let mut env = known.unwrap_or_default();
+    let mut tell = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
+    tell("SHIP_HOOK", errand.chore.clone());
+    tell("SHIP_VERB", rollout.verb.noun().to_owned());
+    tell("SHIP_PREVIOUS_VERSION", previous);
+    if let Some(host) = &errand.host {
+        tell("SHIP_HOST", host.to_string());
+    }
+    if let Some(outcome) = errand.outcome {
+        tell("SHIP_OUTCOME", outcome.to_owned());
+    }
+    if let Some(failure) = rollout.failure() {
+        tell("SHIP_FAILURE", failure.to_string());
+    }
+    env
+}

@@ -1,0 +1,223 @@
+//! The link to a host: its connection is made when it is first needed, and again after it was lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
+
+use super::command::{Command, Input, Output};
+use super::connection::{Connection, Delays};
+use super::connector::Connector;
+use super::resolve::network_address;
+use super::target::{Target, Transport};
+use super::unavailable::HostUnavailable;
+use crate::core::ids::HostId;
+use crate::script::Script;
+
+/// How many connections are made together. Each costs this machine a key exchange.
+const CONNECTS_TOGETHER: usize = 32;
+/// What the network may add to a script's own deadline.
+const NETWORK: Duration = Duration::from_secs(10);
+
+/// The links to the hosts of a run.
+///
+/// Dropped, it ends every connection and removes the directory of their sockets; it waits for that,
+/// a few seconds at most. Where it cannot wait, because no thread of a multi-threaded runtime drops
+/// it, they end a moment later.
+pub struct Connections {
+    links: BTreeMap<HostId, Arc<HostLink>>,
+    shared: Arc<SharedLogins>,
+}
+
+/// What links share.
+struct SharedLogins {
+    connector: Connector,
+    connects: Semaphore,
+}
+
+/// The link to one host.
+pub struct HostLink {
+    target: Target,
+    shared: Arc<SharedLogins>,
+    connection: Mutex<Option<Arc<Connection>>>,
+    network_address: OnceCell<String>,
+}
+
+impl Connections {
+    /// Connects to no host yet.
+    pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
+        Self::made_by(Connector::default(), targets)
+    }
+
+    /// The same, of a connector that has its directory elsewhere.
+    pub fn made_by(connector: Connector, targets: impl IntoIterator<Item = Target>) -> Self {
+        let shared = Arc::new(SharedLogins {
+            connector,
+            connects: Semaphore::new(CONNECTS_TOGETHER),
+        });
+        let link = |target: Target| {
+            let name = target.name.clone();
+            let link = HostLink {
+                target,
+                shared: Arc::clone(&shared),
+                connection: Mutex::new(None),
+                network_address: OnceCell::new(),
+            };
+            (name, Arc::new(link))
+        };
+        Self {
+            links: targets.into_iter().map(link).collect(),
+            shared: Arc::clone(&shared),
+        }
+    }
+
+    /// The links by host.
+    pub fn links(&self) -> &BTreeMap<HostId, Arc<HostLink>> {
+        &self.links
+    }
+
+    async fn close(&self) {
+        join_all(self.links.values().map(|link| link.close())).await;
+        self.shared.connector.close().await;
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        let runtime = Handle::try_current();
+        if let Some(runtime) = runtime
+            .ok()
+            .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+        {
+            tokio::task::block_in_place(|| runtime.block_on(self.close()));
+        }
+    }
+}
+
+impl HostLink {
+    /// How the host is reached.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The host's address as others than ssh know it.
+    pub async fn network_address(&self) -> &str {
+        self.network_address
+            .get_or_init(|| network_address(&self.target))
+            .await
+    }
+
+    /// The connection; it is made if there is none.
+    ///
+    /// # Errors
+    /// What ssh said, and what to do about it.
+    pub async fn connection(&self) -> Result<Arc<Connection>, HostUnavailable> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref() {
+            return Ok(Arc::clone(connection));
+        }
+        let _turn = self.shared.connects.acquire().await;
+        let connected = self.shared.connector.connect(&self.target).await;
+        let connected =
+            connected.inspect_err(|error| tracing::warn!(host = %self.target.name, "{error}"));
+        let connection = Arc::new(connected.map_err(|error| HostUnavailable {
+            why: error.to_string(),
+        })?);
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Runs a script to its end, and gives what it printed.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or nobody knows how the script ended.
+    pub async fn run(&self, script: &Script) -> Result<String, HostUnavailable> {
+        let connection = self.connection().await?;
+        let command = Command {
+            script: &script.text,
+            input: Input {
+                head: script.input.head.clone(),
+                file: script.input.file.clone(),
+            },
+            deadline: script.deadline + NETWORK,
+        };
+        match connection.run(&command).await {
+            Ok(output) if output.stdout.is_empty() && output.status != 0 => Err(HostUnavailable {
+                why: format!("{}: {}", self.target.name, output.complaint()),
+            }),
+            Ok(output) => Ok(output.stdout),
+            Err(error) => {
+                tracing::warn!(host = %self.target.name, "{error}");
+                if error.is_unknown() {
+                    self.forget(connection).await;
+                }
+                Err(HostUnavailable {
+                    why: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// Runs a script and hands out each line that it prints, until it ends; one that goes on for as
+    /// long as somebody listens ends with this future.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or the script broke off.
+    pub async fn listen(
+        &self,
+        script: &Script,
+        lines: &mpsc::Sender<String>,
+    ) -> Result<Output, HostUnavailable> {
+        let connection = self.connection().await?;
+        let deadline = script.deadline + NETWORK;
+        match connection.listen(&script.text, deadline, lines).await {
+            Ok(output) => Ok(output),
+            Err(error) => {
+                if error.is_unknown() {
+                    self.forget(connection).await;
+                }
+                Err(HostUnavailable {
+                    why: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// How long the host makes scripts wait, if it is connected over SSH.
+    pub async fn delays(&self) -> Option<Delays> {
+        if self.target.transport != Transport::Ssh {
+            return None;
+        }
+        let connection = self.connection.lock().await;
+        connection.as_ref().map(|connection| connection.delays())
+    }
+
+    /// Ends a connection that has failed: it is not trusted again.
+    pub async fn forget(&self, connection: Arc<Connection>) {
+        let mut slot = self.connection.lock().await;
+        if slot
+            .as_ref()
+            .is_some_and(|present| Arc::ptr_eq(present, &connection))
+        {
+            slot.take();
+        }
+        drop(slot);
+        if let Some(connection) = Arc::into_inner(connection) {
+            connection.close().await;
+        }
+    }
+
+    async fn close(&self) {
+        let connection = self
+            .connection
+            .try_lock()
+            .ok()
+            .and_then(|mut connection| connection.take());
+        if let Some(connection) = connection.and_then(Arc::into_inner) {
+            connection.close().await;
+        }
+    }
+}

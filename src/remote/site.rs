@@ -1,0 +1,53 @@
+//! Where a service lies on a host.
+
+use std::collections::BTreeMap;
+
+use super::target::{Target, Transport};
+use crate::core::fleet::owner::Owner;
+use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
+use crate::core::time::Time;
+use crate::script::Site;
+
+/// One host and what ship needs to know to work on it.
+#[derive(Clone, Debug)]
+pub struct HostSite {
+    /// How it is reached.
+    pub target: Target,
+    /// What a person knows about it, for templates.
+    pub labels: BTreeMap<String, String>,
+    /// Below which ship keeps its directories.
+    pub base_dir: String,
+    /// The ports on which a stranger would be in the way.
+    pub ports: Vec<Port>,
+}
+
+/// In whose name scripts act on a host, and what they tell it.
+#[derive(Clone, Debug)]
+pub struct ServiceContext {
+    /// What the hosts record of who deploys: it names the fleet and the service.
+    pub owner: Owner,
+    /// The releases that have served on every replica, and when each was deployed.
+    pub proven: BTreeMap<ReleaseId, Time>,
+}
+
+impl HostSite {
+    /// What a script needs to know of the host to act on it under an epoch.
+    pub fn script_site(&self, context: &ServiceContext, epoch: Epoch, order: ActionId) -> Site {
+        Site {
+            service: context.owner.service.clone(),
+            base_dir: self.base_dir.clone(),
+            epoch,
+            order,
+            host_address: self.target.address.clone(),
+            ports: self.ports.clone(),
+            proven: context.proven.clone(),
+            owner: context.owner.clone(),
+            is_remote: self.target.transport == Transport::Ssh || self.target.sudo,
+        }
+    }
+
+    /// The same for a script that changes nothing.
+    pub fn read_only_site(&self, context: &ServiceContext) -> Site {
+        self.script_site(context, Epoch::default(), ActionId::default())
+    }
+}

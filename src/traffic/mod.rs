@@ -1,3 +1,0 @@
-//! Floor 1: what is said to balancers, and what they say. Nothing here waits or connects.
-
-pub mod haproxy;
