@@ -246,6 +246,9 @@ fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
             done.stderr
         );
     }
+    database
+        .execute_batch("alter table lost rename to migrations")
+        .expect("renamed");
     assert_eq!(
         project
             .running()

@@ -97,3 +97,43 @@ fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_loo
         .any_stdout()
         .run();
 }
+
+#[test]
+fn a_deploy_that_needs_its_settings_is_seen_paused_and_resumed_without_them() {
+    // One more than eight instances fits nowhere, so the playbook is wrong on its own.
+    let project = Project::new().with("replicas = 3", "replicas = 8");
+    let set = ["--set", "rollout.replicas=3"];
+    let deploy = |version: &'static str| {
+        let args = ["deploy", "inventory.toml", "--version", version];
+        project.ship(&[&args[..], &set].concat())
+    };
+    deploy("0.8").any_stderr().run();
+    project.release("0.9", Behaviour::Gated);
+    let mut deploying = deploy("0.9").spawn();
+    deploying.await_words("started   0.9");
+    for verb in ["status", "pause"] {
+        project
+            .ship(&[verb, "inventory.toml"])
+            .any_stdout()
+            .any_stderr()
+            .run();
+    }
+    deploying.wait().exits(8);
+    project.open_gate();
+    project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .run();
+    let running = project.running();
+    assert_eq!(running.len(), 3, "{running:?}");
+    assert!(
+        running.iter().all(|row| row.ends_with("0.9")),
+        "{running:?}"
+    );
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .status(2)
+        .run();
+    assert!(done.stderr.contains("max_surge"), "{}", done.stderr);
+}

@@ -332,8 +332,10 @@ impl People {
             interrupts: Mutex::new(Some(interrupts)),
         };
         let runs = Arc::clone(&process);
-        let end =
-            tokio::task::spawn_local(async move { runs.run(invocation::invoke(env, call)).await });
+        let end = tokio::task::spawn_local(async move {
+            let invoked = Box::pin(invocation::invoke(env, call));
+            runs.run(invoked).await
+        });
         process.set_abort(end.abort_handle());
         Launched { process, end }
     }
