@@ -9,7 +9,8 @@ use futures::future::join_all;
 use super::balancers::{Switch, Switched, Turn};
 use super::hosts::Hosts;
 use super::world::{Order, Performed};
-use crate::core::fleet::traffic::{Drain, DrainStep, Traffic, View};
+use crate::core::fleet::drain::{Drain, DrainStep};
+use crate::core::fleet::traffic::{Traffic, View};
 use crate::core::ids::{HostId, Slot};
 use crate::core::rollout::action::Action;
 
