@@ -13,8 +13,9 @@ use super::{ownership, print, signals};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, ReleaseId};
+use crate::core::journal::pending_actions::PendingActions;
 use crate::core::journal::rollout_summary::Account;
-use crate::core::journal::status::{Marks, Scene, Status};
+use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
@@ -120,7 +121,7 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
         spec.budget.replicas = account.replicas;
         spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
     }
-    let mut marks = Marks::default();
+    let mut marks = PendingActions::default();
     if holder.is_some() {
         for entry in &journal {
             marks.apply(entry);
@@ -134,7 +135,7 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
     let now = session.now();
     let mut holds = drained(session, &found.fleet);
     holds.extend(ownership::holds(session, &found));
-    let status = Status::of(&Scene {
+    let status = StatusInput {
         service: &session.subject.service,
         fleet_name: &session.subject.fleet,
         hosts: &session.addresses(),
@@ -150,7 +151,8 @@ async fn show(view: &mut View, form: Form, clear: &str) -> Result<(), Fail> {
         left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
         holds: &holds,
         now,
-    });
+    }
+    .status();
     let by = holder.map(|holder| format!("{}@{} (pid {})", holder.owner, holder.host, holder.pid));
     match form {
         Form::Json => {

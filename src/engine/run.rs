@@ -19,7 +19,9 @@ use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::View;
 use crate::core::fleet::{Fleet, Observation};
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
-use crate::core::journal::status::{Marks, Scene, Status};
+use crate::core::journal::pending_actions::PendingActions;
+use crate::core::journal::status::Status;
+use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{Next, plan};
 use crate::core::policy::service_state::Standing;
@@ -159,7 +161,7 @@ pub(super) struct Run<W, S> {
     pub(super) engine: Engine<W, S>,
     id: RolloutId,
     pub(super) rollout: Rollout,
-    marks: Marks,
+    marks: PendingActions,
     versions: BTreeMap<ReleaseId, String>,
     progress: Progress,
     holds: BTreeMap<HostId, WaitReason>,
@@ -204,7 +206,7 @@ impl<W: World, S: Store> Run<W, S> {
             engine,
             id,
             rollout,
-            marks: Marks::default(),
+            marks: PendingActions::default(),
             versions,
             progress: Progress::default(),
             holds: BTreeMap::new(),
@@ -348,7 +350,7 @@ impl<W: World, S: Store> Run<W, S> {
             .values()
             .cloned()
             .collect();
-        Status::of(&Scene {
+        StatusInput {
             service: &self.engine.spec.service,
             fleet_name: &self.engine.fleet_name,
             hosts: &self.engine.addresses,
@@ -364,7 +366,8 @@ impl<W: World, S: Store> Run<W, S> {
             left_behind: &left_behind,
             holds: &self.holds,
             now,
-        })
+        }
+        .status()
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
