@@ -13,7 +13,7 @@ use crate::core::policy::admission::refusal::AdmissionRefusal;
 use crate::core::policy::continuation::ContinuationRefusal;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
-use crate::core::spec::Impossible;
+use crate::core::spec::impossible::Impossible;
 use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;

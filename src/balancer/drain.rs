@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::driver::SlotChange;
 use super::error::BalancerError;
 use super::group::{BalancerGroup, SlotViews};
-use crate::core::fleet::traffic::{Drain, DrainStep, Receipt};
+use crate::core::fleet::drain::{Drain, DrainStep};
+use crate::core::fleet::traffic::Receipt;
 use crate::script::Turn;
 
 /// How a drain has ended.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::core::release::waits::Waits;
 use crate::core::spec::budget::Amount;
+use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::Step;
-use crate::core::spec::{Amounts, Impossible, OnFailure};
+use crate::core::spec::{Amounts, OnFailure};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::clock::Clock;
-use crate::core::journal::status::Marks;
+use crate::core::journal::pending_actions::PendingActions;
 use crate::core::redact::Veil;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::{Entry, Event};
@@ -14,7 +14,7 @@ use crate::store::{RolloutId, Store, StoreError};
 pub(super) struct Recorder {
     id: RolloutId,
     rollout: Rollout,
-    marks: Marks,
+    marks: PendingActions,
     unsaved: Vec<Entry>,
     /// What is in no event: secrets, which hooks and services may print.
     veil: Veil,
@@ -40,7 +40,7 @@ impl Recorder {
         Some(Self {
             id,
             rollout,
-            marks: Marks::default(),
+            marks: PendingActions::default(),
             unsaved,
             veil,
             clock,
@@ -76,7 +76,7 @@ impl Recorder {
         &self.rollout
     }
 
-    pub(super) fn marks(&self) -> &Marks {
+    pub(super) fn marks(&self) -> &PendingActions {
         &self.marks
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::recorder::Recorder;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, ReleaseId};
-use crate::core::journal::status::{Scene, Status};
+use crate::core::journal::status::Status;
+use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::service_state::Standing;
 use crate::core::spec::Spec;
@@ -33,7 +34,7 @@ impl StatusSource {
     ) -> Status {
         let rollout = recorder.rollout();
         let left_behind: Vec<_> = rollout.attempt.failed_hosts.values().cloned().collect();
-        Status::of(&Scene {
+        StatusInput {
             service: &spec.service,
             fleet_name: &self.fleet_name,
             hosts: &self.addresses,
@@ -49,6 +50,7 @@ impl StatusSource {
             left_behind: &left_behind,
             holds: &self.holds,
             now,
-        })
+        }
+        .status()
     }
 }

@@ -6,7 +6,8 @@ use ship::core::planner::Next;
 use ship::core::rollout::action::Action;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
-use ship::core::spec::{Amounts, Impossible};
+use ship::core::spec::Amounts;
+use ship::core::spec::impossible::Impossible;
 
 // ── the way there ────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,7 @@ use ship::core::release::waits::Waits;
 use ship::core::rollout::action::Action;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
-use ship::core::spec::Impossible;
+use ship::core::spec::impossible::Impossible;
 
 const NONE: Waits = Waits {
     initial_delay: Duration::ZERO,

@@ -22,7 +22,7 @@ use crate::core::fleet::{Observation, Occupant};
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, Driver, LivenessCheck};
-use crate::core::spec::Impossible;
+use crate::core::spec::impossible::Impossible;
 use crate::engine::FleetExecutor;
 use crate::remote::Delays;
 use crate::remote::HostUnavailable;

@@ -13,8 +13,10 @@ use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, ReleaseId};
+use crate::core::journal::pending_actions::PendingActions;
 use crate::core::journal::rollout_summary::Account;
-use crate::core::journal::status::{Marks, Scene, Status};
+use crate::core::journal::status::Status;
+use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_state::Standing;
@@ -109,7 +111,7 @@ impl Observer {
             spec.budget.replicas = account.replicas;
             spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
         }
-        let mut marks = Marks::default();
+        let mut marks = PendingActions::default();
         if holder.is_some() {
             for entry in &journal {
                 marks.apply(entry);
@@ -122,7 +124,7 @@ impl Observer {
             .collect();
         let mut holds = drained(session, &found.fleet);
         holds.extend(ownership::holds(session, &found));
-        let status = Status::of(&Scene {
+        let status = StatusInput {
             service: &session.subject.service,
             fleet_name: &session.subject.fleet,
             hosts: &session.addresses(),
@@ -138,7 +140,8 @@ impl Observer {
             left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
             holds: &holds,
             now,
-        });
+        }
+        .status();
         Ok(ServiceStatus {
             status,
             account,

@@ -1,6 +1,7 @@
 //! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered
 //! elsewhere.
 
+pub mod drain;
 pub mod health;
 pub mod identity;
 pub mod owner;

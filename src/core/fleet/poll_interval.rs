@@ -7,9 +7,9 @@ use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
 use crate::core::time::Time;
 
-/// The first wait after an instance did not answer while it starts.
 /// How often a balancer is looked at, while nothing is switched.
 pub const VIEW_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// The first wait after an instance did not answer while it starts.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 /// From one look to the next at a host where an instance starts or has stopped answering.
 const LOOK_CLOSELY: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::ids::{ActionId, InstanceId, ReleaseId, Slot};
+use crate::core::ids::{InstanceId, ReleaseId, Slot};
+use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 
@@ -11,8 +12,7 @@ use crate::core::rollout::event::{Entry, Event};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     present: BTreeMap<InstanceId, Post>,
-    /// Starts and stops of the present rollout whose end was not told yet.
-    orders: BTreeMap<ActionId, Order>,
+    orders: PendingOrders,
 }
 
 /// What an instance runs, and where.
@@ -24,12 +24,6 @@ pub struct Post {
     pub release: ReleaseId,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Order {
-    Start(InstanceId),
-    Stop(InstanceId),
-}
-
 impl Roster {
     /// The instances, by name.
     pub fn present(&self) -> &BTreeMap<InstanceId, Post> {
@@ -38,32 +32,21 @@ impl Roster {
 
     /// Takes in the next event of a journal, and of the next journal after its end.
     pub fn apply(&mut self, entry: &Entry) {
+        let ended = self.orders.apply(entry);
         match &entry.event {
-            // Orders are numbered anew.
-            Event::RolloutStarted(_) => self.orders.clear(),
             Event::ActionStarted {
-                id,
                 action: Action::Start { slot, release },
                 instance: Some(instance),
-            } => {
-                self.orders.insert(*id, Order::Start(instance.clone()));
-                self.place(instance, slot, release);
-            }
-            Event::ActionStarted {
-                id,
-                action: Action::Stop { instance, .. },
                 ..
-            } => {
-                self.orders.insert(*id, Order::Stop(instance.clone()));
-            }
-            Event::ActionDone { id } => {
-                if let Some(Order::Stop(instance)) = self.orders.remove(id) {
-                    self.present.remove(&instance);
+            } => self.place(instance, slot, release),
+            Event::ActionDone { .. } => {
+                if let Some(stopped) = ended.as_ref().and_then(PendingOrder::stops) {
+                    self.present.remove(stopped);
                 }
             }
-            Event::ActionFailed { id, .. } => {
-                if let Some(Order::Start(instance)) = self.orders.remove(id) {
-                    self.present.remove(&instance);
+            Event::ActionFailed { .. } => {
+                if let Some((started, ..)) = ended.as_ref().and_then(PendingOrder::start) {
+                    self.present.remove(started);
                 }
             }
             Event::InstanceReady {
@@ -98,6 +81,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::ActionId;
     use crate::core::rollout::action::StopReason;
     use crate::core::time::Time;
 

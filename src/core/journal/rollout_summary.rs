@@ -124,48 +124,9 @@ impl Account {
             version, revision, ..
         } = &self.goal;
         let what = format!("{} of {version} (revision {revision})", self.verb.noun());
-        let ago = |at: Time| Human(now.since(at));
-        let far = self.how_far();
-        let ended = self.ended.unwrap_or(self.began);
-        let mut lines = Vec::new();
-        match (&self.outcome, by) {
-            (None, Some(by)) => lines.push(format!(
-                "{what} is under way for {} by {by}{far}",
-                ago(self.began)
-            )),
-            (None, None) => lines.push(format!(
-                "{what} began {} ago and was cut off{far}; {GO_ON}",
-                ago(self.began)
-            )),
-            (Some(Outcome::Succeeded), _) => {}
-            (Some(Outcome::Paused { by, since }), _) => {
-                lines.push(format!(
-                    "{what} is paused for {}, by {by}{far}; {GO_ON}",
-                    ago(*since)
-                ));
-            }
-            (Some(Outcome::Interrupted), _) => {
-                lines.push(format!(
-                    "{what} was interrupted {} ago{far}; {GO_ON}",
-                    ago(ended)
-                ));
-            }
-            (Some(Outcome::Closed { why }), _) => {
-                lines.push(format!(
-                    "{what} stopped {} ago{far}: {why}; {GO_ON}",
-                    ago(ended)
-                ));
-            }
-            (Some(outcome), _) => {
-                lines.push(format!(
-                    "{what} ended {} ago: {}",
-                    ago(ended),
-                    outcome.word()
-                ));
-                if let Outcome::Held { why } = outcome {
-                    lines.push(format!("  held: {why}"));
-                }
-            }
+        let mut lines: Vec<_> = self.headline(&what, by, now).into_iter().collect();
+        if let Some(Outcome::Held { why }) = &self.outcome {
+            lines.push(format!("  held: {why}"));
         }
         lines.extend(self.gate_line(now));
         match self.drains_line() {
@@ -184,6 +145,31 @@ impl Account {
         };
         lines.extend(self.loss.iter().map(|loss| format!("{whose}{loss}")));
         lines
+    }
+
+    /// How it stands, or how it ended; nothing where it succeeded.
+    fn headline(&self, what: &str, by: Option<&str>, now: Time) -> Option<String> {
+        let ago = |at: Time| Human(now.since(at));
+        let far = self.how_far();
+        let (began, ended) = (ago(self.began), ago(self.ended.unwrap_or(self.began)));
+        Some(match (&self.outcome, by) {
+            (None, Some(by)) => format!("{what} is under way for {began} by {by}{far}"),
+            (None, None) => format!("{what} began {began} ago and was cut off{far}; {GO_ON}"),
+            (Some(Outcome::Succeeded), _) => return None,
+            (Some(Outcome::Paused { by, since }), _) => {
+                format!(
+                    "{what} is paused for {}, by {by}{far}; {GO_ON}",
+                    ago(*since)
+                )
+            }
+            (Some(Outcome::Interrupted), _) => {
+                format!("{what} was interrupted {ended} ago{far}; {GO_ON}")
+            }
+            (Some(Outcome::Closed { why }), _) => {
+                format!("{what} stopped {ended} ago{far}: {why}; {GO_ON}")
+            }
+            (Some(outcome), _) => format!("{what} ended {ended} ago: {}", outcome.word()),
+        })
     }
 
     /// The step at which it waits, for a person.

@@ -3,22 +3,23 @@
 //!
 //! `ship plan` prints it. It is no second policy: every order in it comes from [`plan`].
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Gate, Receipt, Stream};
 use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Sighting};
-use crate::core::ids::{InstanceId, Slot};
+use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
 use crate::core::planner::census::Census;
 use crate::core::planner::{Next, plan};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::task;
+use crate::core::rollout::task::{End, Errand};
 use crate::core::spec::Spec;
-use crate::core::spec::step::Step;
+use crate::core::spec::step::{FULL_WEIGHT_PERCENT, Step};
 use crate::core::time::Time;
 
 /// A rollout played through.
@@ -52,7 +53,12 @@ pub struct Batch {
 
 /// Plays a rollout through from the fleet as it is.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
-    let (mut rollout, mut fleet, mut now) = (rollout.clone(), fleet.clone(), now);
+    let mut rehearsal = Rehearsal {
+        spec,
+        rollout: rollout.clone(),
+        fleet: fleet.clone(),
+        now,
+    };
     let mut preview = Preview {
         batches: Vec::new(),
         gates: Vec::new(),
@@ -61,115 +67,244 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         most_running: 0,
         outcome: None,
     };
-    // Every batch changes at least one slot, host or release; more rounds than that would be going
-    // in circles.
-    let ports = spec.ports.len()
-        + spec
-            .release_ports
-            .values()
-            .map(Vec::len)
-            .max()
-            .unwrap_or_default();
-    let rounds =
-        16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (ports + 1);
-    for _ in 0..rounds {
-        refresh(&mut fleet, now);
-        let census = Census::take(spec, &rollout, &fleet, now);
-        let (available, running) = (census.available, census.running);
-        let decided = plan(spec, &rollout, &fleet, now);
+    for _ in 0..most_rounds(spec) {
+        refresh(&mut rehearsal.fleet, rehearsal.now);
+        let (available, running) = rehearsal.counts();
+        let decided = plan(spec, &rehearsal.rollout, &rehearsal.fleet, rehearsal.now);
         // Each new best puts off the deadline: a long soak on many hosts may take longer in all.
-        rollout.apply(&Entry {
-            at: now,
-            event: Event::Progress(decided.progress),
-        });
-        preview.worst_available = preview.worst_available.min(available);
-        preview.most_running = preview.most_running.max(running);
+        rehearsal.record(Event::Progress(decided.progress));
+        preview.count(available, running);
         if decided.actions.is_empty() {
-            match decided.next {
-                Next::Finish(outcome) => {
-                    preview.outcome = Some(outcome);
-                    break;
-                }
-                Next::StepReached(Step { soak, pause, .. }, instances) => {
-                    let (step, of) = (rollout.step.passed + 1, spec.step_count());
-                    let reached = Event::StepReached {
-                        step,
-                        of,
-                        instances,
-                        soak,
-                        pause,
-                    };
-                    preview.gates.push((preview.batches.len(), reached.clone()));
-                    rollout.apply(&Entry {
-                        at: now,
-                        event: reached,
-                    });
-                    // In the preview a person says yes.
-                    rollout.apply(&Entry {
-                        at: now,
-                        event: Event::Promoted {
-                            by: String::new(),
-                            full: false,
-                        },
-                    });
-                    continue;
-                }
-                Next::StepPassed => {
-                    let (step, of) = (rollout.step.passed + 1, spec.step_count());
-                    rollout.apply(&Entry {
-                        at: now,
-                        event: Event::StepPassed { step, of },
-                    });
-                    continue;
-                }
-                Next::Run(errand) => {
-                    let (chore, host) = (errand.chore, errand.host);
-                    preview.chores.push((preview.batches.len(), chore.clone()));
-                    let (id, took) = (rollout.next_action_id(), Duration::ZERO);
-                    let (begun, end) = (chore.clone(), task::End::Done);
-                    let started = Event::ChoreStarted {
-                        id,
-                        chore: begun,
-                        host,
-                        migration: None,
-                    };
-                    let ended = Event::ChoreEnded {
-                        chore,
-                        end,
-                        migration: None,
-                        took,
-                        output: Vec::new(),
-                    };
-                    for event in [started, ended] {
-                        rollout.apply(&Entry { at: now, event });
-                    }
-                    continue;
-                }
-                // Before a contract the fleet soaks though all is in place.
-                Next::Wake(at) if at > now && rollout.timings.complete_since.is_some() => now = at,
-                Next::Wake(at)
-                    if at > now && at < rollout.attempt.last_progress + spec.progress_deadline =>
-                {
-                    now = at;
-                }
-                Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => break,
+            match rehearsal.go_on(decided.next, &mut preview) {
+                ControlFlow::Continue(()) => continue,
+                ControlFlow::Break(()) => break,
             }
-            continue;
         }
-        let batch = perform(
-            spec,
-            &mut rollout,
-            &mut fleet,
-            now,
-            decided.actions,
-            available,
-            running,
-        );
-        preview.worst_available = preview.worst_available.min(batch.available);
-        preview.most_running = preview.most_running.max(batch.running);
+        let batch = rehearsal.perform(decided.actions, available, running);
+        preview.count(batch.available, batch.running);
         preview.batches.push(batch);
     }
     preview
+}
+
+/// Every batch changes at least one slot, host or release; more rounds than that would be going in
+/// circles.
+fn most_rounds(spec: &Spec) -> usize {
+    let of_releases = spec.release_ports.values().map(Vec::len).max();
+    let ports = spec.ports.len() + of_releases.unwrap_or_default();
+    16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (ports + 1)
+}
+
+impl Preview {
+    fn count(&mut self, available: u32, running: u32) {
+        self.worst_available = self.worst_available.min(available);
+        self.most_running = self.most_running.max(running);
+    }
+}
+
+/// A rollout that is played through, and the fleet as it would be by now.
+struct Rehearsal<'a> {
+    spec: &'a Spec,
+    rollout: Rollout,
+    fleet: Fleet,
+    now: Time,
+}
+
+impl Rehearsal<'_> {
+    fn record(&mut self, event: Event) {
+        let at = self.now;
+        self.rollout.apply(&Entry { at, event });
+    }
+
+    /// Available and running instances.
+    fn counts(&self) -> (u32, u32) {
+        let census = Census::take(self.spec, &self.rollout, &self.fleet, self.now);
+        (census.available, census.running)
+    }
+
+    /// Does what comes next where nothing is ordered; breaks off where the rollout ends or waits for
+    /// something that only the world can change.
+    fn go_on(&mut self, next: Next, preview: &mut Preview) -> ControlFlow<()> {
+        match next {
+            Next::Finish(outcome) => {
+                preview.outcome = Some(outcome);
+                return ControlFlow::Break(());
+            }
+            Next::StepReached(step, instances) => {
+                let reached = self.reached(step, instances);
+                preview.gates.push((preview.batches.len(), reached.clone()));
+                self.record(reached);
+                // In the preview a person says yes.
+                self.record(Event::Promoted {
+                    by: String::new(),
+                    full: false,
+                });
+            }
+            Next::StepPassed => {
+                let (step, of) = (self.rollout.step.passed + 1, self.spec.step_count());
+                self.record(Event::StepPassed { step, of });
+            }
+            Next::Run(errand) => {
+                preview
+                    .chores
+                    .push((preview.batches.len(), errand.chore.clone()));
+                self.run(errand);
+            }
+            Next::Wake(at) if at > self.now && self.wakes_in_time(at) => self.now = at,
+            Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn reached(&self, step: Step, instances: u32) -> Event {
+        let Step { soak, pause, .. } = step;
+        Event::StepReached {
+            step: self.rollout.step.passed + 1,
+            of: self.spec.step_count(),
+            instances,
+            soak,
+            pause,
+        }
+    }
+
+    fn run(&mut self, errand: Errand) {
+        self.record(Event::ChoreStarted {
+            id: self.rollout.next_action_id(),
+            chore: errand.chore.clone(),
+            host: errand.host,
+            migration: None,
+        });
+        self.record(Event::ChoreEnded {
+            chore: errand.chore,
+            end: End::Done,
+            migration: None,
+            took: Duration::ZERO,
+            output: Vec::new(),
+        });
+    }
+
+    /// Whether there is progress still to come. Before a contract the fleet soaks though all is in
+    /// place.
+    fn wakes_in_time(&self, at: Time) -> bool {
+        let deadline = self.rollout.attempt.last_progress + self.spec.progress_deadline;
+        self.rollout.timings.complete_since.is_some() || at < deadline
+    }
+
+    /// Carries out the orders of a batch.
+    fn perform(&mut self, actions: Vec<Action>, mut available: u32, mut running: u32) -> Batch {
+        for action in &actions {
+            let id = self.rollout.next_action_id();
+            let (release, epoch) = (self.rollout.target_release(), self.rollout.epoch);
+            let instance = InstanceId::new(&self.spec.service, release, epoch, id);
+            let starts = matches!(action, Action::Start { .. });
+            self.record(Event::ActionStarted {
+                id,
+                action: action.clone(),
+                instance: starts.then(|| instance.clone()),
+            });
+            let stops = matches!(action, Action::Drain { .. } | Action::Stop { .. });
+            let slot = action.slot().filter(|_| stops);
+            let served = slot.is_some_and(|slot| serves(self.spec, &self.fleet, slot, self.now));
+            available -= u32::from(served).min(available);
+            running += u32::from(starts);
+            self.take_effect(action, instance);
+            self.record(Event::ActionDone { id });
+        }
+        Batch {
+            actions,
+            available,
+            running,
+        }
+    }
+
+    /// What the order does to the fleet. `name` is that of an instance that it starts.
+    fn take_effect(&mut self, action: &Action, name: InstanceId) {
+        let host = self.fleet.hosts.entry(action.host().clone()).or_default();
+        host.epoch = self.rollout.epoch;
+        host.reach = Reach::Reachable;
+        match action {
+            Action::Claim { .. } => {}
+            Action::Disarm { slot } => {
+                host.armed.remove(&slot.port);
+            }
+            Action::Stage { release, .. } => {
+                host.releases.insert(release.clone());
+            }
+            Action::Prune { releases, .. } => {
+                host.releases.retain(|release| !releases.contains(release));
+            }
+            Action::Start { slot, release } => {
+                let revision = self.rollout.target_revision();
+                let instance = ready_instance(name, release, revision, self.now);
+                host.slots.insert(slot.port, Occupant::Instance(instance));
+            }
+            Action::Admit {
+                slot,
+                weight_percent,
+                ..
+            } => self.switch(slot, Gate::Open, *weight_percent),
+            Action::Drain { slot, instance, .. } => {
+                self.switch(slot, Gate::Closed, None);
+                self.record(Event::Drained {
+                    slot: slot.clone(),
+                    instance: instance.clone(),
+                    receipt: Receipt::default(),
+                });
+            }
+            Action::Stop { slot, .. } => {
+                host.slots.remove(&slot.port);
+            }
+        }
+    }
+
+    /// Every balancer of a slot does as it is told.
+    fn switch(&mut self, slot: &Slot, gate: Gate, weight_percent: Option<u32>) {
+        let Some(traffic) = &self.spec.traffic else {
+            return;
+        };
+        for balancer in traffic.balancers_of(slot) {
+            let seen = self.fleet.balancers.entry(balancer.clone()).or_default();
+            seen.reach = Reach::Reachable;
+            seen.switch(slot, gate, &traffic.balancers);
+            if let Some(server) = seen.view.servers.get_mut(slot)
+                && let Some(weight) = &mut server.weight_percent
+            {
+                *weight = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
+            }
+        }
+    }
+}
+
+/// An instance that is ready as soon as it is started.
+fn ready_instance(
+    name: InstanceId,
+    release: &ReleaseId,
+    revision: Revision,
+    now: Time,
+) -> Instance {
+    Instance {
+        name,
+        release: release.clone(),
+        revision,
+        started: now,
+        process: Process::Running,
+        restarts: 0,
+        listener: Listener::Own {
+            address: "0.0.0.0".into(),
+        },
+        sighting: Sighting {
+            at: now,
+            ..Sighting::default()
+        },
+        health: Health {
+            passes: u32::MAX,
+            failures: 0,
+            ready_since: Some(now),
+            last: Some((now, Verdict::Pass(String::new()))),
+        },
+    }
 }
 
 /// Everything that was ready answers again, and every host is looked at again.
@@ -192,106 +327,6 @@ fn refresh(fleet: &mut Fleet, now: Time) {
     }
 }
 
-fn perform(
-    spec: &Spec,
-    rollout: &mut Rollout,
-    fleet: &mut Fleet,
-    now: Time,
-    actions: Vec<Action>,
-    mut available: u32,
-    mut running: u32,
-) -> Batch {
-    for action in &actions {
-        let id = rollout.next_action_id();
-        let instance = InstanceId::new(&spec.service, rollout.target_release(), rollout.epoch, id);
-        let started = matches!(action, Action::Start { .. }).then(|| instance.clone());
-        rollout.apply(&Entry {
-            at: now,
-            event: Event::ActionStarted {
-                id,
-                action: action.clone(),
-                instance: started,
-            },
-        });
-        let served = action
-            .slot()
-            .is_some_and(|slot| serves(spec, fleet, slot, now));
-        let host = fleet.hosts.entry(action.host().clone()).or_default();
-        host.epoch = rollout.epoch;
-        host.reach = Reach::Reachable;
-        match action {
-            Action::Claim { .. } => {}
-            Action::Disarm { slot } => {
-                host.armed.remove(&slot.port);
-            }
-            Action::Stage { release, .. } => {
-                host.releases.insert(release.clone());
-            }
-            Action::Prune { releases, .. } => {
-                host.releases.retain(|release| !releases.contains(release));
-            }
-            Action::Start { slot, release } => {
-                running += 1;
-                host.slots.insert(
-                    slot.port,
-                    Occupant::Instance(Instance {
-                        name: instance,
-                        release: release.clone(),
-                        revision: rollout.target_revision(),
-                        started: now,
-                        process: Process::Running,
-                        restarts: 0,
-                        listener: Listener::Own {
-                            address: "0.0.0.0".into(),
-                        },
-                        sighting: Sighting {
-                            at: now,
-                            ..Sighting::default()
-                        },
-                        health: Health {
-                            passes: u32::MAX,
-                            failures: 0,
-                            ready_since: Some(now),
-                            last: Some((now, Verdict::Pass(String::new()))),
-                        },
-                    }),
-                );
-            }
-            Action::Admit {
-                slot,
-                weight_percent,
-                ..
-            } => switch(spec, fleet, slot, Gate::Open, *weight_percent),
-            Action::Drain { slot, instance, .. } => {
-                available -= u32::from(served).min(available);
-                switch(spec, fleet, slot, Gate::Closed, None);
-                let (slot, instance) = (slot.clone(), instance.clone());
-                rollout.apply(&Entry {
-                    at: now,
-                    event: Event::Drained {
-                        slot,
-                        instance,
-                        receipt: Receipt::default(),
-                    },
-                });
-            }
-            Action::Stop { slot, .. } => {
-                available -= u32::from(served).min(available);
-                host.slots.remove(&slot.port);
-            }
-        }
-        rollout.apply(&Entry {
-            at: now,
-            event: Event::ActionDone { id },
-        });
-    }
-    Batch {
-        actions,
-        available,
-        running,
-    }
-}
-
 /// Whether requests come to a slot and are answered.
 fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
     let Some(instance) = fleet.instance(slot) else {
@@ -303,19 +338,4 @@ fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
         Stream::Direct | Stream::Open
     );
     gets && instance.is_available(now, spec.min_ready, &thresholds)
-}
-
-/// Every balancer of a slot does as it is told.
-fn switch(spec: &Spec, fleet: &mut Fleet, slot: &Slot, gate: Gate, weight_percent: Option<u32>) {
-    let Some(traffic) = &spec.traffic else { return };
-    for balancer in traffic.balancers_of(slot) {
-        let seen = fleet.balancers.entry(balancer.clone()).or_default();
-        seen.reach = Reach::Reachable;
-        seen.switch(slot, gate, &traffic.balancers);
-        if let Some(server) = seen.view.servers.get_mut(slot)
-            && let Some(weight) = &mut server.weight_percent
-        {
-            *weight = weight_percent.unwrap_or(100);
-        }
-    }
 }

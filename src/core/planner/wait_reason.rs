@@ -142,27 +142,10 @@ impl fmt::Display for WaitReason {
             WaitReason::NotCounted { why } => write!(f, "not counted: {why}"),
             WaitReason::LeftBehind { why } => write!(f, "left behind: {why}"),
             WaitReason::Busy { action } => write!(f, "busy: {action}"),
-            WaitReason::WaitsForReady {
-                port,
-                answer: Some(answer),
-            } => {
-                write!(
-                    f,
-                    "waits for port {port} to become ready; it last answered: {answer}"
-                )
-            }
-            WaitReason::WaitsForReady { port, answer: None } => {
-                write!(f, "waits for port {port} to become ready")
-            }
-            WaitReason::WaitsToRetry {
-                port, attempt, why, ..
-            } => {
-                write!(
-                    f,
-                    "waits before attempt {attempt} to start on port {port}; the last one: {why}"
-                )
-            }
-            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            WaitReason::WaitsForReady { .. }
+            | WaitReason::WaitsToRetry { .. }
+            | WaitReason::Soaks { .. }
+            | WaitReason::WaitsForBalancer { .. } => self.fmt_of_instance(f),
             WaitReason::WaitsForCapacity {
                 available,
                 min_available,
@@ -173,28 +156,46 @@ impl fmt::Display for WaitReason {
                 "waits its turn: {available} available (at least {min_available} must stay), \
                  {running} running (at most {max_running} may)"
             ),
-            WaitReason::WaitsForBalancer { port } => {
-                write!(
-                    f,
-                    "port {port} is ready and admitted; it waits for a balancer's own check"
-                )
-            }
             WaitReason::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
             WaitReason::WaitsForAnalysis { step, of, why } => {
                 write!(f, "waits: step {step} of {of} is not judged yet: {why}")
             }
-            WaitReason::WaitsForPromote { step, of } => {
-                write!(
-                    f,
-                    "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes \
-                     back"
-                )
-            }
+            WaitReason::WaitsForPromote { step, of } => write!(
+                f,
+                "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back"
+            ),
             WaitReason::Closing { why } => write!(f, "waits: {why}"),
             WaitReason::BalancerLost { balancer, why } => {
                 write!(f, "waits for balancer {balancer}: {why}")
             }
             WaitReason::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
+        }
+    }
+}
+
+impl WaitReason {
+    /// What its new instance lacks.
+    fn fmt_of_instance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::WaitsForReady { port, answer } => {
+                write!(f, "waits for port {port} to become ready")?;
+                match answer {
+                    Some(answer) => write!(f, "; it last answered: {answer}"),
+                    None => Ok(()),
+                }
+            }
+            WaitReason::WaitsToRetry {
+                port, attempt, why, ..
+            } => write!(
+                f,
+                "waits before attempt {attempt} to start on port {port}; the last one: {why}"
+            ),
+            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            WaitReason::WaitsForBalancer { port } => write!(
+                f,
+                "port {port} is ready and admitted; it waits for a balancer's own check"
+            ),
+            _ => Ok(()),
         }
     }
 }

@@ -104,85 +104,106 @@ impl Standing {
     /// told by the lease.
     pub fn refusal(self, ask: Ask, service: &str) -> Option<Refusal> {
         let name = format!("deployment \"{service}\"");
-        let never = |why: String| {
-            Some(Refusal {
-                is_for_now: false,
-                why,
-            })
-        };
-        let for_now = |why: String| {
-            Some(Refusal {
-                is_for_now: true,
-                why,
-            })
-        };
-        let nothing_yet = || {
-            never(format!(
-                "service \"{service}\" has not been deployed yet; `ship deploy` comes first"
-            ))
-        };
-        match (ask, self) {
-            (Ask::Deploy, Self::Paused) => for_now(format!(
-                "{name} is paused; resume it first with `ship resume`, or go back \
-                                 with `ship abort`"
-            )),
-            (Ask::Rollback, Self::Paused) => for_now(
-                "you cannot rollback a paused deployment; resume it first with `ship resume` and \
-                 try again, or go back \
-                 with `ship abort`"
-                    .to_owned(),
-            ),
-            (Ask::Pause, Self::Paused) => never(format!("{name} is already paused")),
-            (Ask::Pause, Self::CutOff) => never(format!(
-                "{name} stands still already; `ship resume` goes on, `ship abort` \
-                               goes back"
-            )),
-            (Ask::Pause, Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held) => {
-                never(format!(
-                    "{name} is not being rolled out, so there is nothing to pause"
-                ))
+        match ask {
+            Ask::Deploy | Ask::Rollback => self.paused_first(ask, &name),
+            Ask::Pause => self.nothing_to_pause(&name),
+            Ask::Resume | Ask::Abort | Ask::Promote => self.nothing_to_go_on_with(ask, &name),
+            Ask::Restart | Ask::Scale | Ask::Contract if self == Self::New => {
+                Some(Refusal::never(format!(
+                    "service \"{service}\" has not been deployed yet; `ship deploy` comes first"
+                )))
             }
+            Ask::Restart | Ask::Contract => self
+                .paused_first(ask, &name)
+                .or_else(|| self.between_revisions(ask, &name)),
+            Ask::Scale => None,
+        }
+    }
 
-            (Ask::Resume, Self::RolledBack) => never(format!(
-                "{name} is not paused: its last rollout was rolled back; mend it \
-                               and deploy again"
-            )),
-            (Ask::Resume, Self::New | Self::Idle | Self::Running) => never(format!(
-                "{name} is not \
-                                                                                    paused"
-            )),
+    /// What was paused is resumed or aborted before anything else.
+    fn paused_first(self, ask: Ask, name: &str) -> Option<Refusal> {
+        if self != Self::Paused {
+            return None;
+        }
+        Some(Refusal::for_now(match ask {
+            Ask::Deploy => format!(
+                "{name} is paused; resume it first with `ship resume`, or go back with `ship \
+                 abort`"
+            ),
+            Ask::Rollback => "you cannot rollback a paused deployment; resume it first with \
+                              `ship resume` and try again, or go back with `ship abort`"
+                .to_owned(),
+            Ask::Contract => format!(
+                "{name} is paused; resume it first with `ship resume`, then make its contracts"
+            ),
+            _ => "can't restart paused deployment (run `ship resume` first)".to_owned(),
+        }))
+    }
 
-            (Ask::Abort, Self::RolledBack) => never(format!("{name} was rolled back already")),
-            (Ask::Abort, Self::New | Self::Idle) => never(format!(
+    fn nothing_to_pause(self, name: &str) -> Option<Refusal> {
+        match self {
+            Self::Running => None,
+            Self::Paused => Some(Refusal::never(format!("{name} is already paused"))),
+            Self::CutOff => Some(Refusal::never(format!(
+                "{name} stands still already; `ship resume` goes on, `ship abort` goes back"
+            ))),
+            Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held => {
+                Some(Refusal::never(format!(
+                    "{name} is not being rolled out, so there is nothing to pause"
+                )))
+            }
+        }
+    }
+
+    /// There is no rollout that could be resumed, aborted or promoted.
+    fn nothing_to_go_on_with(self, ask: Ask, name: &str) -> Option<Refusal> {
+        let why = match (ask, self) {
+            (Ask::Resume, Self::RolledBack) => format!(
+                "{name} is not paused: its last rollout was rolled back; mend it and deploy again"
+            ),
+            (Ask::Resume, Self::New | Self::Idle | Self::Running) => {
+                format!("{name} is not paused")
+            }
+            (Ask::Abort, Self::RolledBack) => format!("{name} was rolled back already"),
+            (Ask::Abort, Self::New | Self::Idle) => format!(
                 "{name} is not being rolled out, so there is nothing to abort; `ship rollback` \
                  goes back"
-            )),
-
+            ),
             (
                 Ask::Promote,
                 Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held,
-            ) => never(format!(
-                "{name} is not being rolled out, so there is nothing to promote"
-            )),
+            ) => format!("{name} is not being rolled out, so there is nothing to promote"),
+            _ => return None,
+        };
+        Some(Refusal::never(why))
+    }
 
-            (Ask::Restart | Ask::Scale | Ask::Contract, Self::New) => nothing_yet(),
-            (Ask::Restart, Self::Paused) => {
-                for_now("can't restart paused deployment (run `ship resume` first)".to_owned())
-            }
-            (Ask::Contract, Self::Paused) => for_now(format!(
-                "{name} is paused; resume it first with `ship resume`, then make \
-                                 its contracts"
-            )),
-            (Ask::Contract, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
-                "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes \
-                 back, and then there is time \
-                 for contracts"
-            )),
-            (Ask::Restart, Self::CutOff | Self::Stuck | Self::Held) => never(format!(
-                "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes \
-                 back, then restart it"
-            )),
-            _ => None,
+    /// Between two revisions nothing is restarted, and nothing is taken away for good.
+    fn between_revisions(self, ask: Ask, name: &str) -> Option<Refusal> {
+        if !matches!(self, Self::CutOff | Self::Stuck | Self::Held) {
+            return None;
         }
+        let then = if ask == Ask::Contract {
+            "and then there is time for contracts"
+        } else {
+            "then restart it"
+        };
+        Some(Refusal::never(format!(
+            "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes back, \
+             {then}"
+        )))
+    }
+}
+
+impl Refusal {
+    fn never(why: String) -> Self {
+        let is_for_now = false;
+        Self { is_for_now, why }
+    }
+
+    /// It would do something once somebody else has ended what they do.
+    fn for_now(why: String) -> Self {
+        let is_for_now = true;
+        Self { is_for_now, why }
     }
 }

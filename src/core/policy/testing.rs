@@ -70,6 +70,23 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
     }
 }
 
+fn record(number: u32, verb: Verb, release: &str, outcome: Option<Outcome>) -> RevisionRecord {
+    let began = u64::from(number) * 1000;
+    RevisionRecord {
+        revision: Revision(number),
+        release: release.into(),
+        definition: definition(release, &[]),
+        playbook: String::new(),
+        who: "anna@laptop".into(),
+        cause: format!("because of {release}"),
+        verb,
+        began: Time(began),
+        ended: outcome.as_ref().map(|_| Time(began + began / 2)),
+        proven: outcome == Some(Outcome::Succeeded),
+        outcome,
+    }
+}
+
 /// A history, rollout by rollout. Each wants three instances.
 #[derive(Default)]
 pub(super) struct HistoryBuilder {
@@ -90,28 +107,11 @@ impl HistoryBuilder {
         replicas: u32,
         outcome: Option<Outcome>,
     ) -> Self {
-        let revision = Revision(u32::try_from(self.history.revisions.len()).unwrap() + 1);
-        let release_id = release.into();
-        let fallback = (verb == Verb::Deploy)
-            .then(|| {
-                self.history
-                    .fallback(&release_id)
-                    .map(RevisionRecord::generation)
-            })
-            .flatten();
-        let record = RevisionRecord {
-            revision,
-            release: release_id,
-            definition: definition(release, &[]),
-            playbook: String::new(),
-            who: "anna@laptop".into(),
-            cause: format!("because of {release}"),
-            verb,
-            began: Time(u64::from(revision.0) * 1000),
-            ended: outcome.as_ref().map(|_| Time(u64::from(revision.0) * 1500)),
-            proven: outcome == Some(Outcome::Succeeded),
-            outcome: outcome.clone(),
-        };
+        let fallback = self.history.fallback(&release.into());
+        let fallback = fallback.filter(|_| verb == Verb::Deploy);
+        let fallback = fallback.map(RevisionRecord::generation);
+        let number = u32::try_from(self.history.revisions.len()).unwrap() + 1;
+        let record = record(number, verb, release, outcome.clone());
         let start = RolloutStart {
             verb,
             service: "page".into(),
@@ -120,23 +120,19 @@ impl HistoryBuilder {
             fallback,
             replicas,
             fallback_replicas: None,
-            epoch: Epoch(u64::from(revision.0)),
+            epoch: Epoch(u64::from(number)),
             is_proven: false,
             scaling: None,
             set: Vec::new(),
         };
         let event = Event::RolloutStarted(start.clone());
-        let went_back = matches!(
-            outcome,
-            Some(Outcome::RolledBack | Outcome::RollbackFailed { .. })
-        );
+        self.journal = vec![Entry { at: NOW, event }];
         self.history.revisions.push(record);
         self.history.runs.push(Run {
             start,
             outcome: outcome.clone(),
         });
-        self.journal = vec![Entry { at: NOW, event }];
-        if went_back {
+        if let Some(Outcome::RolledBack | Outcome::RollbackFailed { .. }) = outcome {
             self = self.failed();
         }
         match outcome {

@@ -1,12 +1,12 @@
 //! The desired state, validated: whatever passes here can be reached.
 
 pub mod budget;
+pub mod impossible;
 pub mod scaling;
 pub mod step;
 pub mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use crate::core::analysis::Analysis;
@@ -18,9 +18,9 @@ use crate::core::release::waits::Waits;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::task::Chore;
 use crate::core::spec::budget::{Amount, Budget};
+use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::{AtGate, Step};
 use crate::core::spec::windows::Hours;
-use crate::core::time::Human;
 
 /// What the fleet is to become, and what may be spent on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,49 +84,6 @@ pub struct Amounts {
     pub max_surge: Amount,
     /// `max_unavailable`.
     pub max_unavailable: Amount,
-}
-
-/// Why a rollout cannot work. Its text shows the arithmetic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Impossible {
-    /// `max_surge` and `max_unavailable` are both literally zero.
-    NothingMayMove,
-    /// More replicas than slots.
-    TooFewSlots {
-        /// Instances wanted.
-        replicas: u32,
-        /// Hosts in the fleet.
-        hosts: usize,
-        /// Slots a host.
-        ports: usize,
-    },
-    /// Nothing may be unavailable, but there is no slot for one more.
-    NoSlotForSurge {
-        /// Instances wanted.
-        replicas: u32,
-        /// What was allowed.
-        surge: u32,
-        /// Hosts in the fleet.
-        hosts: usize,
-        /// Slots a host.
-        ports: usize,
-    },
-    /// An instance takes longer to become available than the rollout may stand still.
-    AvailableTooLate {
-        /// What it takes to become ready.
-        waits: Waits,
-        /// The soak.
-        min_ready: Duration,
-        /// The deadline.
-        progress_deadline: Duration,
-    },
-    /// Somebody else listens on a port of the service.
-    PortTaken {
-        /// Which slot.
-        slot: Slot,
-        /// By whom.
-        who: String,
-    },
 }
 
 impl Amounts {
@@ -254,117 +211,6 @@ impl Spec {
     pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
         self.thresholds.get(release).copied().unwrap_or_default()
     }
-}
-
-impl Impossible {
-    /// Whether an instance takes longer to become available than a rollout may stand without
-    /// progress.
-    pub fn available_too_late(
-        waits: Waits,
-        min_ready: Duration,
-        progress_deadline: Duration,
-    ) -> Option<Self> {
-        (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
-            waits,
-            min_ready,
-            progress_deadline,
-        })
-    }
-}
-
-impl fmt::Display for Impossible {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slots = |f: &mut fmt::Formatter<'_>, hosts: usize, ports: usize| {
-            write!(
-                f,
-                "{} ({hosts} host{} × {ports} port{})",
-                hosts * ports,
-                plural(hosts),
-                plural(ports)
-            )
-        };
-        match self {
-            Impossible::NothingMayMove => f.write_str(
-                "max_surge and max_unavailable are both 0: a rollout could neither start a new \
-                 instance nor stop an \
-                 old one; allow at least 1 of either",
-            ),
-            Impossible::TooFewSlots {
-                replicas,
-                hosts,
-                ports,
-            } => {
-                write!(
-                    f,
-                    "{replicas} replicas need {replicas} slots, but the fleet offers "
-                )?;
-                slots(f, *hosts, *ports)?;
-                f.write_str("; add hosts or ports, or lower `replicas`")
-            }
-            Impossible::NoSlotForSurge {
-                replicas,
-                surge,
-                hosts,
-                ports,
-            } => {
-                write!(
-                    f,
-                    "{replicas} replicas + {surge} surge need at least {} slots, but the fleet \
-                     offers ",
-                    replicas + 1
-                )?;
-                slots(f, *hosts, *ports)?;
-                f.write_str(
-                    ", and max_unavailable resolves to 0; add a host or a second port, or set \
-                     max_surge = 0 and \
-                     max_unavailable = 1 to replace in place",
-                )
-            }
-            Impossible::AvailableTooLate {
-                waits,
-                min_ready,
-                progress_deadline,
-            } => {
-                let Waits {
-                    initial_delay,
-                    successes,
-                    interval,
-                    ..
-                } = waits;
-                let mut terms = Vec::new();
-                if !initial_delay.is_zero() {
-                    terms.push(format!("initial_delay {}", Human(*initial_delay)));
-                }
-                if let repeats @ 1.. = successes.saturating_sub(1) {
-                    terms.push(format!(
-                        "{repeats} × interval {} for {successes} successes",
-                        Human(*interval)
-                    ));
-                }
-                if !min_ready.is_zero() {
-                    terms.push(format!("min_ready {}", Human(*min_ready)));
-                }
-                write!(
-                    f,
-                    "no instance can be available within progress_deadline ({}): it takes at \
-                     least {} ({})",
-                    Human(*progress_deadline),
-                    Human(waits.until_ready() + *min_ready),
-                    terms.join(" + ")
-                )
-            }
-            Impossible::PortTaken { slot, who } => write!(
-                f,
-                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take \
-                 the port out of `ports`",
-                slot.host, slot.port
-            ),
-        }
-    }
-}
-
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
 }
 
 #[cfg(test)]

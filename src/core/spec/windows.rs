@@ -47,7 +47,7 @@ pub struct Hours {
     pub are_limited: bool,
     /// What the replacement of an instance takes at least: the waits that the playbook asks for.
     pub turn: Duration,
-    /// What a whole deploy took the last time.
+    /// The shortest time that a whole deploy of the history has taken; zero where there is none.
     pub usual: Duration,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::core::ids::{HostId, Slot};
-use crate::core::spec::Impossible;
+use crate::core::spec::impossible::Impossible;
 
 /// Two slots that would be one server at the balancers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,16 @@
 //! What a status says of a fleet.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::{Listener, Occupant, Process, Sighting};
-use crate::core::ids::Epoch;
+use crate::core::ids::{ActionId, Epoch, Port, Revision};
 use crate::core::planner::census::Census;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::event::RolloutStart;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::AtGate;
 use crate::core::spec::{OnFailure, Spec};
@@ -74,7 +77,7 @@ fn started(id: u64, action: Action, instance: Option<&str>) -> Entry {
 }
 
 /// The status of a fleet whose inventory lists web2 before web1, on its way from 0.8 to 0.9.
-fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
+fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status {
     let hosts: Vec<_> = [
         ("web2", "10.0.0.2"),
         ("web1", "10.0.0.1"),
@@ -82,7 +85,7 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
     ]
     .map(|(host, address)| (HostId::from(host), address.to_owned()))
     .to_vec();
-    Status::of(&Scene {
+    StatusInput {
         traffic: None,
         service: "testpage",
         fleet_name: "production",
@@ -115,7 +118,8 @@ fn status(fleet: &Fleet, marks: &Marks, min_ready: Duration) -> Status {
             (HostId::from("web2"), WaitReason::UpToDate),
         ]),
         now: NOW,
-    })
+    }
+    .status()
 }
 
 fn words(status: &Status) -> Vec<String> {
@@ -149,7 +153,7 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
             exited
         }),
     ]);
-    let mut marks = Marks::default();
+    let mut marks = PendingActions::default();
     let start = |port| Action::Start {
         slot: Slot::new("web1", port),
         release: release("0.9"),
@@ -190,6 +194,58 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
     );
 }
 
+/// The start of the rollout from 0.8 to 0.9.
+fn begun() -> Entry {
+    Entry {
+        at: Time(580_000),
+        event: Event::RolloutStarted(RolloutStart {
+            verb: Verb::Deploy,
+            service: "testpage".into(),
+            fleet: "production".into(),
+            target: Generation {
+                revision: Revision(2),
+                release: release("0.9"),
+                version: "0.9".into(),
+            },
+            fallback: None,
+            replicas: 2,
+            fallback_replicas: None,
+            epoch: Epoch(1),
+            is_proven: false,
+            scaling: None,
+            set: Vec::new(),
+        }),
+    }
+}
+
+fn spec() -> Spec {
+    Spec {
+        service: "testpage".into(),
+        hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
+        ports: vec![8081, 8082],
+        budget: Budget {
+            replicas: 2,
+            surge: 1,
+            unavailable: 0,
+        },
+        release_ports: BTreeMap::new(),
+        budget_back: None,
+        min_ready: Duration::from_secs(5),
+        progress_deadline: Duration::from_mins(10),
+        max_failures: 0,
+        on_failure: OnFailure::RollBack,
+        waits: BTreeMap::new(),
+        thresholds: BTreeMap::new(),
+        steps: Vec::new(),
+        at_gate: AtGate::default(),
+        hours: crate::core::spec::windows::Hours::default(),
+        chores: Vec::new(),
+        analyses: Vec::new(),
+        traffic: None,
+        keep: BTreeSet::new(),
+    }
+}
+
 #[test]
 fn the_counts_are_those_that_the_plan_decides_on() {
     let mut fleet = fleet(vec![
@@ -215,26 +271,6 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         ),
     ]);
     fleet.lose(&"web3".into(), NOW, "timed out");
-    let begun = Entry {
-        at: Time(580_000),
-        event: Event::RolloutStarted(RolloutStart {
-            verb: Verb::Deploy,
-            service: "testpage".into(),
-            fleet: "production".into(),
-            target: Generation {
-                revision: Revision(2),
-                release: release("0.9"),
-                version: "0.9".into(),
-            },
-            fallback: None,
-            replicas: 2,
-            fallback_replicas: None,
-            epoch: Epoch(1),
-            is_proven: false,
-            scaling: None,
-            set: Vec::new(),
-        }),
-    };
     let stop = Action::Stop {
         slot: Slot::new("web2", 8081),
         instance: "going".into(),
@@ -246,36 +282,12 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         slot: Slot::new("web1", 8082),
         release: release("0.9"),
     };
-    let (mut rollout, mut marks) = (Rollout::begin(&begun).unwrap(), Marks::default());
+    let (mut rollout, mut marks) = (Rollout::begin(&begun()).unwrap(), PendingActions::default());
     for entry in [started(1, start, Some("coming")), started(2, stop, None)] {
         rollout.apply(&entry);
         marks.apply(&entry);
     }
-    let spec = Spec {
-        service: "testpage".into(),
-        hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
-        ports: vec![8081, 8082],
-        budget: Budget {
-            replicas: 2,
-            surge: 1,
-            unavailable: 0,
-        },
-        release_ports: BTreeMap::new(),
-        budget_back: None,
-        min_ready: Duration::from_secs(5),
-        progress_deadline: Duration::from_mins(10),
-        max_failures: 0,
-        on_failure: OnFailure::RollBack,
-        waits: BTreeMap::new(),
-        thresholds: BTreeMap::new(),
-        steps: Vec::new(),
-        at_gate: AtGate::default(),
-        hours: crate::core::spec::windows::Hours::default(),
-        chores: Vec::new(),
-        analyses: Vec::new(),
-        traffic: None,
-        keep: BTreeSet::new(),
-    };
+    let spec = spec();
     let census = Census::take(&spec, &rollout, &fleet, NOW);
     let status = status(&fleet, &marks, spec.min_ready);
     assert_eq!(status.replicas.progress(), census.progress(&spec, &rollout));
@@ -296,7 +308,7 @@ fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
             ready(instance("new", "0.9", Time(590_000)), Time(595_000)),
         ),
     ]);
-    let soaking = status(&fleet, &Marks::default(), Duration::from_secs(6)).replicas;
+    let soaking = status(&fleet, &PendingActions::default(), Duration::from_secs(6)).replicas;
     assert_eq!(
         (
             soaking.updated,
@@ -306,7 +318,7 @@ fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
         ),
         (1, 1, 0, 1)
     );
-    let soaked = status(&fleet, &Marks::default(), Duration::from_secs(5)).replicas;
+    let soaked = status(&fleet, &PendingActions::default(), Duration::from_secs(5)).replicas;
     assert_eq!((soaked.updated_available, soaked.available), (1, 2));
     assert_eq!((soaked.min_available, soaked.max_running), (2, 3));
 }
@@ -323,7 +335,7 @@ fn a_lost_host_says_since_when_and_why() {
         Time(420_000),
         "connection timed out after 5s",
     );
-    let status = status(&fleet, &Marks::default(), Duration::ZERO);
+    let status = status(&fleet, &PendingActions::default(), Duration::ZERO);
     assert_eq!(words(&status), ["web3:8081 Unknown"]);
     assert_eq!(status.replicas.available, 0);
     let holds: Vec<_> = status
@@ -347,7 +359,8 @@ fn the_keys_of_the_json_are_those_promised() {
         8081,
         ready(instance("testpage-1", "0.8", Time(0)), Time(0)),
     )]);
-    let json = serde_json::to_string(&status(&fleet, &Marks::default(), Duration::ZERO)).unwrap();
+    let json =
+        serde_json::to_string(&status(&fleet, &PendingActions::default(), Duration::ZERO)).unwrap();
     assert_eq!(
         json,
         concat!(
@@ -363,7 +376,11 @@ fn the_keys_of_the_json_are_those_promised() {
 
 #[test]
 fn a_service_never_deployed_says_so() {
-    let mut never = status(&Fleet::default(), &Marks::default(), Duration::ZERO);
+    let mut never = status(
+        &Fleet::default(),
+        &PendingActions::default(),
+        Duration::ZERO,
+    );
     never.version = None;
     assert_eq!(
         never.sentence(),

@@ -1,0 +1,81 @@
+//! The orders of a rollout whose end was not told yet: what several projections are made of.
+
+use std::collections::BTreeMap;
+
+use crate::core::ids::{ActionId, InstanceId, ReleaseId, Slot};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// Orders whose end was not told yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingOrders(BTreeMap<ActionId, PendingOrder>);
+
+/// An order whose end was not told yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingOrder {
+    /// The order.
+    pub action: Action,
+    /// The name of the instance that a start makes.
+    pub instance: Option<InstanceId>,
+    /// Since when.
+    pub since: Time,
+}
+
+impl PendingOrders {
+    /// Takes in the next event of a journal; gives the order whose end it tells.
+    pub fn apply(&mut self, entry: &Entry) -> Option<PendingOrder> {
+        match &entry.event {
+            // Orders are numbered anew.
+            Event::RolloutStarted(_) => self.0.clear(),
+            Event::ActionStarted {
+                id,
+                action,
+                instance,
+            } => {
+                let order = PendingOrder {
+                    action: action.clone(),
+                    instance: instance.clone(),
+                    since: entry.at,
+                };
+                self.0.insert(*id, order);
+            }
+            Event::ActionDone { id }
+            | Event::ActionFailed { id, .. }
+            | Event::ActionUnknown { id, .. } => return self.0.remove(id),
+            _ => {}
+        }
+        None
+    }
+
+    /// All of them, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &PendingOrder> {
+        self.0.values()
+    }
+}
+
+impl PendingOrder {
+    /// The instance that it starts, where, and of which release.
+    pub fn start(&self) -> Option<(&InstanceId, &Slot, &ReleaseId)> {
+        match (&self.action, &self.instance) {
+            (Action::Start { slot, release }, Some(instance)) => Some((instance, slot, release)),
+            _ => None,
+        }
+    }
+
+    /// The instance that it stops.
+    pub fn stops(&self) -> Option<&InstanceId> {
+        match &self.action {
+            Action::Stop { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// The instance that it drains.
+    pub fn drains(&self) -> Option<&InstanceId> {
+        match &self.action {
+            Action::Drain { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What a status is made of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::core::fleet::health::Thresholds;
+use crate::core::fleet::reach::Reach;
+use crate::core::fleet::traffic::{Stream, Traffic};
+use crate::core::fleet::{Fleet, Host, Instance};
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::journal::pending_actions::PendingActions;
+use crate::core::journal::status::{Held, Replicas, Row, Status, Word};
+use crate::core::planner::wait_reason::WaitReason;
+use crate::core::policy::service_state::Standing;
+use crate::core::rollout::event::Generation;
+use crate::core::rollout::failure::Failure;
+use crate::core::spec::budget::Budget;
+use crate::core::time::{Human, Time};
+
+/// All that a status is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusInput<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// The fleet's name.
+    pub fleet_name: &'a str,
+    /// The hosts and their addresses, in the inventory's order.
+    pub hosts: &'a [(HostId, String)],
+    /// The fleet as last observed.
+    pub fleet: &'a Fleet,
+    /// The version of each release of the history.
+    pub versions: &'a BTreeMap<ReleaseId, String>,
+    /// The revision that the fleet is on, or on its way to.
+    pub target: Option<&'a Generation>,
+    /// Instances wanted, and the floor and the ceiling.
+    pub budget: Budget,
+    /// How long an instance must have been ready to count as available.
+    pub min_ready: Duration,
+    /// How each release's instances are judged; one not listed is judged by the default.
+    pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
+    /// What stands before the instances.
+    pub traffic: Option<&'a Traffic>,
+    /// How the last rollout ended, or that one is under way.
+    pub standing: Standing,
+    /// What is on its way.
+    pub marks: &'a PendingActions,
+    /// Hosts that the last rollout left behind.
+    pub left_behind: &'a [Failure],
+    /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
+    pub holds: &'a BTreeMap<HostId, WaitReason>,
+    /// The moment.
+    pub now: Time,
+}
+
+impl StatusInput<'_> {
+    /// The status at one moment.
+    pub fn status(&self) -> Status {
+        let places = Places::of(self.hosts);
+        let mut replicas = Replicas {
+            desired: self.budget.replicas,
+            min_available: self.budget.min_available(),
+            max_running: self.budget.max_running(),
+            ..Replicas::default()
+        };
+        let mut instances = Vec::new();
+        for (slot, host, instance) in self.fleet.instances() {
+            let row = self.row(&slot, host, instance, &places);
+            let available = row.status == Word::Running && self.is_available(instance);
+            replicas.count(&row, self.is_updated(&instance.release), available);
+            instances.push(row);
+        }
+        // An order being carried out shows and counts at once, as `ContainerCreating` does.
+        for order in self.marks.starts() {
+            let Some((instance, slot, release)) = order.start() else {
+                continue;
+            };
+            if self.is_unseen(slot, instance) {
+                let row = self.row_to_be(instance, slot, release, order.since, &places);
+                replicas.count(&row, self.is_updated(release), false);
+                instances.push(row);
+            }
+        }
+        instances.sort_by_cached_key(|row| (places.rank(&row.host), row.port));
+
+        let mut holds = self.held();
+        holds.sort_by_cached_key(|held| places.rank(&held.host));
+        Status {
+            service: self.service.to_owned(),
+            fleet: self.fleet_name.to_owned(),
+            state: self.standing.state(),
+            standing: self.standing,
+            revision: self.target.map(|target| target.revision),
+            version: self.target.map(|target| target.version.clone()),
+            replicas,
+            instances,
+            holds,
+            debt: self.debt(&places),
+        }
+    }
+
+    fn row(&self, slot: &Slot, host: &Host, instance: &Instance, places: &Places<'_>) -> Row {
+        let ready = self.is_ready(host, instance);
+        Row {
+            name: instance.name.clone(),
+            host: slot.host.clone(),
+            address: places.address(&slot.host),
+            port: slot.port,
+            version: self.version(&instance.release),
+            revision: instance.revision,
+            ready,
+            status: self.word(slot, host, instance, ready),
+            restarts: instance.restarts,
+            age_s: self.now.since(instance.started).as_secs(),
+        }
+    }
+
+    fn row_to_be(
+        &self,
+        instance: &InstanceId,
+        slot: &Slot,
+        release: &ReleaseId,
+        since: Time,
+        places: &Places<'_>,
+    ) -> Row {
+        let target = self.target.map(|target| target.revision);
+        Row {
+            name: instance.clone(),
+            host: slot.host.clone(),
+            address: places.address(&slot.host),
+            port: slot.port,
+            version: self.version(release),
+            revision: target.unwrap_or_default(),
+            ready: false,
+            status: Word::Creating,
+            restarts: 0,
+            age_s: self.now.since(since).as_secs(),
+        }
+    }
+
+    fn word(&self, slot: &Slot, host: &Host, instance: &Instance, ready: bool) -> Word {
+        if !host.is_reachable() {
+            Word::Unknown
+        } else if self.marks.is_stopping(&instance.name) {
+            Word::Stopping
+        } else if !instance.is_running() {
+            Word::Exited
+        } else if self.marks.is_draining(&instance.name) {
+            Word::Draining
+        } else if ready {
+            let gets = matches!(
+                self.fleet.stream(self.traffic, slot),
+                Stream::Direct | Stream::Open
+            );
+            if gets { Word::Running } else { Word::NoTraffic }
+        } else if self.marks.is_starting(&instance.name) {
+            Word::Starting
+        } else {
+            Word::NotReady
+        }
+    }
+
+    fn is_updated(&self, release: &ReleaseId) -> bool {
+        self.target.is_some_and(|target| target.release == *release)
+    }
+
+    fn is_unseen(&self, slot: &Slot, instance: &InstanceId) -> bool {
+        let seen = self.fleet.instance(slot);
+        seen.is_none_or(|seen| seen.name != *instance)
+    }
+
+    fn is_ready(&self, host: &Host, instance: &Instance) -> bool {
+        host.is_reachable()
+            && instance.is_running()
+            && instance
+                .health
+                .is_ready(self.now, &self.thresholds(instance))
+    }
+
+    fn is_available(&self, instance: &Instance) -> bool {
+        instance.is_available(self.now, self.min_ready, &self.thresholds(instance))
+    }
+
+    fn thresholds(&self, instance: &Instance) -> Thresholds {
+        self.thresholds
+            .get(&instance.release)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn version(&self, release: &ReleaseId) -> String {
+        match self.target {
+            Some(target) if target.release == *release => target.version.clone(),
+            _ => self
+                .versions
+                .get(release)
+                .map_or_else(|| release.short().to_owned(), Clone::clone),
+        }
+    }
+
+    /// What a person should know of: neither hosts that need nothing, nor those that have an order.
+    fn held(&self) -> Vec<Held> {
+        let planned = self.holds.iter().filter(|(host, hold)| {
+            !self.is_lost(host)
+                && !matches!(
+                    hold,
+                    WaitReason::UpToDate | WaitReason::Busy { .. } | WaitReason::Standstill { .. }
+                )
+        });
+        let planned = planned.map(|(host, hold)| {
+            let why = match hold {
+                WaitReason::Soaks { port, until } => {
+                    format!(
+                        "port {port} is ready, and soaks for another {}",
+                        Human(until.since(self.now))
+                    )
+                }
+                hold => hold.to_string(),
+            };
+            Held {
+                host: host.clone(),
+                why,
+            }
+        });
+        let lost = self
+            .fleet
+            .hosts
+            .iter()
+            .filter_map(|(id, host)| match &host.reach {
+                Reach::Lost { since, why } => {
+                    let why = format!("unreachable for {}: {why}", Human(self.now.since(*since)));
+                    Some(Held {
+                        host: id.clone(),
+                        why,
+                    })
+                }
+                Reach::NotSeen | Reach::Reachable => None,
+            });
+        let balancers = self
+            .fleet
+            .balancers
+            .iter()
+            .filter(|(id, _)| !self.fleet.hosts.contains_key(*id));
+        let balancers = balancers.filter_map(|(id, balancer)| match &balancer.reach {
+            Reach::Lost { since, why } => {
+                let why = format!(
+                    "balancer unreachable for {}: {why}",
+                    Human(self.now.since(*since))
+                );
+                Some(Held {
+                    host: id.clone(),
+                    why,
+                })
+            }
+            Reach::NotSeen | Reach::Reachable => None,
+        });
+        planned.chain(lost).chain(balancers).collect()
+    }
+
+    fn debt(&self, places: &Places<'_>) -> Vec<Held> {
+        let owed = |failure: &Failure| {
+            Some(Held {
+                host: failure.host.clone()?,
+                why: failure.to_string(),
+            })
+        };
+        let mut debt: Vec<_> = self.left_behind.iter().filter_map(owed).collect();
+        debt.sort_by_cached_key(|held| places.rank(&held.host));
+        debt
+    }
+
+    fn is_lost(&self, host: &HostId) -> bool {
+        self.fleet
+            .hosts
+            .get(host)
+            .is_some_and(|host| matches!(host.reach, Reach::Lost { .. }))
+    }
+}
+
+/// Where each host stands in the inventory, and its address.
+struct Places<'a>(BTreeMap<&'a HostId, (usize, &'a str)>);
+
+impl<'a> Places<'a> {
+    fn of(hosts: &'a [(HostId, String)]) -> Self {
+        Self(
+            hosts
+                .iter()
+                .enumerate()
+                .map(|(i, (host, address))| (host, (i, address.as_str())))
+                .collect(),
+        )
+    }
+
+    /// Hosts that are no longer in the inventory come last, by name.
+    fn rank(&self, host: &HostId) -> (usize, HostId) {
+        (
+            self.0.get(host).map_or(usize::MAX, |(i, _)| *i),
+            host.clone(),
+        )
+    }
+
+    fn address(&self, host: &HostId) -> String {
+        self.0
+            .get(host)
+            .map_or_else(|| host.to_string(), |(_, address)| (*address).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Why a rollout cannot work, with the arithmetic.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::ids::Slot;
+use crate::core::release::waits::Waits;
+use crate::core::time::Human;
+
+/// Why a rollout cannot work. Its text shows the arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Impossible {
+    /// `max_surge` and `max_unavailable` are both literally zero.
+    NothingMayMove,
+    /// More replicas than slots.
+    TooFewSlots {
+        /// Instances wanted.
+        replicas: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// Nothing may be unavailable, but there is no slot for one more.
+    NoSlotForSurge {
+        /// Instances wanted.
+        replicas: u32,
+        /// What was allowed.
+        surge: u32,
+        /// Hosts in the fleet.
+        hosts: usize,
+        /// Slots a host.
+        ports: usize,
+    },
+    /// An instance takes longer to become available than the rollout may stand still.
+    AvailableTooLate {
+        /// What it takes to become ready.
+        waits: Waits,
+        /// The soak.
+        min_ready: Duration,
+        /// The deadline.
+        progress_deadline: Duration,
+    },
+    /// Somebody else listens on a port of the service.
+    PortTaken {
+        /// Which slot.
+        slot: Slot,
+        /// By whom.
+        who: String,
+    },
+}
+
+impl Impossible {
+    /// Whether an instance takes longer to become available than a rollout may stand without
+    /// progress.
+    pub fn available_too_late(
+        waits: Waits,
+        min_ready: Duration,
+        progress_deadline: Duration,
+    ) -> Option<Self> {
+        (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
+            waits,
+            min_ready,
+            progress_deadline,
+        })
+    }
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Impossible::NothingMayMove => f.write_str(
+                "max_surge and max_unavailable are both 0: a rollout could neither start a new \
+                 instance nor stop an old one; allow at least 1 of either",
+            ),
+            Impossible::TooFewSlots {
+                replicas,
+                hosts,
+                ports,
+            } => write!(
+                f,
+                "{replicas} replicas need {replicas} slots, but the fleet offers {}; add hosts or \
+                 ports, or lower `replicas`",
+                slots(*hosts, *ports)
+            ),
+            Impossible::NoSlotForSurge {
+                replicas,
+                surge,
+                hosts,
+                ports,
+            } => write!(
+                f,
+                "{replicas} replicas + {surge} surge need at least {} slots, but the fleet offers \
+                 {}, and max_unavailable resolves to 0; add a host or a second port, or set \
+                 max_surge = 0 and max_unavailable = 1 to replace in place",
+                replicas + 1,
+                slots(*hosts, *ports)
+            ),
+            Impossible::AvailableTooLate {
+                waits,
+                min_ready,
+                progress_deadline,
+            } => write!(
+                f,
+                "no instance can be available within progress_deadline ({}): it takes at least {} \
+                 ({})",
+                Human(*progress_deadline),
+                Human(waits.until_ready() + *min_ready),
+                terms(waits, *min_ready)
+            ),
+            Impossible::PortTaken { slot, who } => write!(
+                f,
+                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take \
+                 the port out of `ports`",
+                slot.host, slot.port
+            ),
+        }
+    }
+}
+
+/// `8 (4 hosts × 2 ports)`
+fn slots(hosts: usize, ports: usize) -> String {
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    format!(
+        "{} ({hosts} host{} × {ports} port{})",
+        hosts * ports,
+        plural(hosts),
+        plural(ports)
+    )
+}
+
+/// What it takes until an instance is available: `initial_delay 5s + min_ready 10s`.
+fn terms(waits: &Waits, min_ready: Duration) -> String {
+    let Waits {
+        initial_delay,
+        successes,
+        interval,
+        ..
+    } = waits;
+    let mut terms = Vec::new();
+    if !initial_delay.is_zero() {
+        terms.push(format!("initial_delay {}", Human(*initial_delay)));
+    }
+    if let repeats @ 1.. = successes.saturating_sub(1) {
+        let interval = Human(*interval);
+        terms.push(format!(
+            "{repeats} × interval {interval} for {successes} successes"
+        ));
+    }
+    if !min_ready.is_zero() {
+        terms.push(format!("min_ready {}", Human(min_ready)));
+    }
+    terms.join(" + ")
+}
