@@ -6,6 +6,7 @@
 //! | floor | modules | what lives there |
 //! |---|---|---|
 //! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
+//! | 0 | [`system`] | what the operating system gives: accounts, process groups, random numbers |
 //! | 1 | [`config`], [`script`], [`traffic`], [`trust`] | text to spec; spec to POSIX sh and to balancers, and back; whose files are used |
 //! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | the world: bytes, hosts, ports, history, the terminal, who was not there |
 //! | 3 | [`engine`] | observe → plan → record → perform, until done |
@@ -22,5 +23,6 @@ pub mod remote;
 pub mod report;
 pub mod script;
 pub mod store;
+pub mod system;
 pub mod traffic;
 pub mod trust;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Modules by floor, lowest first.
 const FLOORS: [&[&str]; 5] = [
-    &["core"],
+    &["core", "system"],
     &["config", "script", "traffic", "trust"],
     &["artifact", "remote", "probe", "store", "report", "notify"],
     &["engine"],

@@ -10,7 +10,8 @@ use crate::core::rollout::verb::Verb;
 use crate::engine::EngineError;
 use crate::script::quote;
 use crate::store::StoreError;
-use crate::trust::{self, Distrust, Untrusted};
+use crate::system::accounts;
+use crate::trust::{Distrust, Untrusted};
 
 /// What a run of `ship` says to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +165,7 @@ pub(super) fn remedy(untrusted: &Untrusted) -> String {
         Distrust::Owner { caller, .. } => {
             format!(
                 "chown -R {} {path}",
-                trust::name_of(caller).unwrap_or_else(|| caller.to_string())
+                accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
             )
         }
         Distrust::Writable { .. } => format!("chmod go-w {path}"),

@@ -28,7 +28,7 @@ use crate::store::{
     Access, Holder, Place, Request, RevisionRecord, RolloutId, Sqlite, Store, Subject, Wish,
     place_for,
 };
-use crate::trust;
+use crate::system::accounts;
 
 /// The project and its state.
 pub(super) struct Session<S = Sqlite> {
@@ -610,17 +610,8 @@ pub(super) fn who() -> (String, String) {
         .find_map(|name| std::env::var(name).ok());
     let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
         // The environment says none, as under `env -i`.
-        let uid = trust::caller();
-        trust::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
+        let uid = accounts::caller();
+        accounts::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
     });
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    (
-        user,
-        if host.is_empty() {
-            "localhost".to_owned()
-        } else {
-            host.to_owned()
-        },
-    )
+    (user, accounts::host_name())
 }

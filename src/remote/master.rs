@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::{TempDir, TempPath};
@@ -18,15 +19,14 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ConnectError;
-use super::group;
-
 use super::login::Login;
+use super::program;
 use super::refusal::Refusal;
 use super::settings::ssh;
 use super::words::clean;
 use crate::core::time::Human;
 use crate::script::quote::quote;
-use std::sync::Arc;
+use crate::system::process_group;
 
 /// All tries together may take so many times the timeout of one.
 const TIMEOUTS_IN_ALL: u32 = 3;
@@ -134,7 +134,7 @@ impl Master {
         let log = self
             .empty_log()
             .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
-        let mut command = group::command("ssh");
+        let mut command = program::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
             command
@@ -158,8 +158,8 @@ impl Master {
             .stdout(Stdio::null())
             .stderr(log);
         let mark = via.map(Hop::mark);
-        let (mut child, group) =
-            group::spawn(&mut command).map_err(|e| login.failed_here(format!("ssh: {e}")))?;
+        let (mut child, group) = process_group::spawn(&mut command)
+            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
         let noted = child.id().map(|leader| self.note(leader)).transpose();
         let _note =
             noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
