@@ -4,7 +4,7 @@
 use super::args::InventoryArg;
 use super::exit::Fail;
 use super::{lookup, note};
-use crate::artifact::{self, Patience};
+use crate::artifact;
 use crate::config::{ArtifactConfig, Overrides};
 
 /// What the command line says, with a version in place of a channel.
@@ -59,7 +59,7 @@ async fn look_up(artifact: &ArtifactConfig, name: &str) -> Result<Option<String>
     let Some(channel) = artifact.channels.get(name) else {
         return Ok(None);
     };
-    let found = artifact::resolve(channel, Patience::default()).await;
+    let found = artifact::resolve(channel, artifact::RETRIES).await;
     let version = found
         .map_err(|why| Fail::refused(format!("error: channel {name} has no version: {why}")))?;
     if artifact.channels.contains_key(&version) {
