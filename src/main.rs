@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ship::cli::main(std::env::args_os())
+    ship::cli::main(std::env::args_os().collect())
 }

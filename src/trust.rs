@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
+use crate::system::accounts::{caller, is_private_group, name_of};
+
 /// The mode of a private directory.
 const DIRECTORY_MODE: u32 = 0o700;
 /// The mode of a private file.
@@ -91,21 +93,6 @@ impl fmt::Display for Distrust {
             }
         }
     }
-}
-
-/// The user who runs ship.
-pub fn caller() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-/// The name of a user of this machine.
-pub fn name_of(uid: u32) -> Option<String> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let mut users = users.lines().map(|line| line.split(':'));
-    users.find_map(|mut user| {
-        let name = user.next()?;
-        (user.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    })
 }
 
 /// `anna (uid 1000)`.
@@ -243,40 +230,6 @@ fn check_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
         });
     }
     Ok(())
-}
-
-/// Whether a group has the name of a user and no other member.
-fn is_private_group(gid: u32, uid: u32) -> bool {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    is_private_group_of(&read("/etc/passwd"), &read("/etc/group"), gid, uid)
-}
-
-fn is_private_group_of(users: &str, groups: &str, gid: u32, uid: u32) -> bool {
-    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-    let (gid, uid) = (gid.to_string(), uid.to_string());
-    let users: Vec<_> = users
-        .lines()
-        .map(fields)
-        .filter(|user| user.len() > 3)
-        .collect();
-    let groups: Vec<_> = groups
-        .lines()
-        .map(fields)
-        .filter(|group| group.len() > 3 && group[2] == gid)
-        .collect();
-    let Some(owner) = users.iter().find(|user| user[2] == uid) else {
-        return false;
-    };
-    let is_owner = |name: &str| name.is_empty() || name == owner[0];
-    owner[3] == gid
-        && !groups.is_empty()
-        && groups
-            .iter()
-            .all(|group| group[0] == owner[0] && group[3].split(',').all(is_owner))
-        && users
-            .iter()
-            .filter(|user| user[3] == gid)
-            .all(|user| user[2] == uid)
 }
 
 /// Whether an access control list may let further users write: its mask shows as the group's
@@ -456,26 +409,6 @@ mod tests {
                 .ends_with("belongs to uid 4711, not to root"),
             "{refused}"
         );
-    }
-
-    #[test]
-    fn a_private_group_has_the_users_name_and_no_other_member() {
-        let users = "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nben:x:1001:1001::/:/bin/sh\n";
-        let private = |groups: &str| is_private_group_of(users, groups, 1000, 1000);
-        assert!(private("anna:x:1000:\n"));
-        assert!(private("anna:x:1000:anna\n"));
-        assert!(!private("anna:x:1000:ben\n"));
-        assert!(!private("staff:x:1000:\n"));
-        assert!(
-            !private(""),
-            "a group that is not listed here may have any members"
-        );
-        assert!(
-            !is_private_group_of(users, "ben:x:1001:\n", 1001, 1000),
-            "the group of another user"
-        );
-        let shared = users.replace("1001:1001", "1001:1000");
-        assert!(!is_private_group_of(&shared, "anna:x:1000:\n", 1000, 1000));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 /// Modules by floor, lowest first.
-const FLOORS: [&[&str]; 6] = [
-    &["core"],
+const FLOORS: [&[&str]; 7] = [
+    &["core", "system"],
     &["config", "script", "trust"],
     &["artifact", "remote", "probe", "store", "report", "notify"],
     &["balancer"],
     &["engine"],
+    &["app"],
     &["cli"],
 ];
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use ship::artifact::{ArtifactError, Patience, Prepared, prepare_with};
+use ship::artifact::{ArtifactError, Prepared, RETRIES, prepare_with};
 use ship::config::{ArtifactConfig, Overrides, Source, Sums, load_with};
 use ship::core::release::ArtifactForm;
 use tar::{Builder, EntryType, Header};
@@ -57,10 +57,9 @@ impl Bench {
         prepare_with(
             config,
             &self.cache(),
-            Patience {
-                tries: 2,
-                pause: Duration::from_millis(10),
-            },
+            RETRIES
+                .with_max_times(1)
+                .with_min_delay(Duration::from_millis(10)),
         )
         .await
     }

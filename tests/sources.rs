@@ -12,18 +12,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use minisign::KeyPair;
 use sha2::{Digest, Sha256};
-use ship::artifact::{ArtifactError, Patience, Prepared, prepare_with, resolve};
+use ship::artifact::{ArtifactError, Prepared, RETRIES, prepare_with, resolve};
 use ship::config::{ArtifactConfig, Channel, MinisignKey, SignatureConfig, Signer, Source, Sums};
 use tempfile::TempDir;
 
 use web::{Reply, Request, Web};
 
-const PATIENCE: Patience = Patience {
-    tries: 3,
-    pause: Duration::from_millis(5),
-};
+const QUICK_RETRIES: ExponentialBuilder = RETRIES
+    .with_max_times(2)
+    .with_min_delay(Duration::from_millis(5));
 
 /// A directory with sources and a cache.
 struct Bench(TempDir);
@@ -45,7 +45,7 @@ impl Bench {
     }
 
     async fn prepare(&self, config: &ArtifactConfig) -> Result<Prepared, ArtifactError> {
-        prepare_with(config, &self.path("cache"), PATIENCE).await
+        prepare_with(config, &self.path("cache"), QUICK_RETRIES).await
     }
 
     #[track_caller]
@@ -723,12 +723,9 @@ async fn a_channel_whose_server_never_answers_is_waited_for_half_a_minute() {
     let server = mute();
     let url = format!("http://{}/latest.txt", server.local_addr().unwrap());
     let began = tokio::time::Instant::now();
-    let error = resolve(
-        &Channel::Text(Source::Url(url.clone())),
-        Patience::default(),
-    )
-    .await
-    .unwrap_err();
+    let error = resolve(&Channel::Text(Source::Url(url.clone())), RETRIES)
+        .await
+        .unwrap_err();
     assert!(
         began.elapsed() <= Duration::from_secs(31),
         "{:?}",
@@ -747,8 +744,7 @@ async fn a_download_whose_server_never_answers_ends() {
     let (bench, server) = (Bench::new(), mute());
     let began = tokio::time::Instant::now();
     let config = from_url(format!("http://{}/server", server.local_addr().unwrap()));
-    let refusal =
-        bench.refused(prepare_with(&config, &bench.path("cache"), Patience::default()).await);
+    let refusal = bench.refused(prepare_with(&config, &bench.path("cache"), RETRIES).await);
     assert!(
         refusal.contains("it took too long (6 attempts); see whether the server is up and near"),
         "{refusal}"

@@ -7,7 +7,7 @@ use super::environment::{Environment, Reading};
 use super::error::Error;
 use super::error::Refused;
 use super::notice::Notice;
-use crate::artifact::{self, Patience};
+use crate::artifact;
 use crate::config::{ArtifactConfig, Overrides};
 
 /// What the command line says, with a version in place of a channel.
@@ -68,7 +68,7 @@ async fn look_up(artifact: &ArtifactConfig, name: &str) -> Result<Option<String>
     let Some(channel) = artifact.channels.get(name) else {
         return Ok(None);
     };
-    let found = artifact::resolve(channel, Patience::default()).await;
+    let found = artifact::resolve(channel, artifact::RETRIES).await;
     let channel = name.to_owned();
     let version = found.map_err(|why| Refused::NoVersion {
         channel: channel.clone(),

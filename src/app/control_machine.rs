@@ -21,7 +21,7 @@ use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::record::Recorded;
 use crate::report::{Reporter, Setup};
 use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
-use crate::trust;
+use crate::system::accounts;
 
 /// The person at the terminal, or whatever reads instead.
 pub trait Console: Send + Sync {
@@ -121,14 +121,12 @@ impl Environment for ControlMachine {
             .find_map(|name| std::env::var(name).ok());
         let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
             // The environment says none, as under `env -i`.
-            let uid = trust::caller();
-            trust::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
+            let uid = accounts::caller();
+            accounts::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
         });
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = Some(host.trim()).filter(|host| !host.is_empty());
         Operator {
             user,
-            host: host.unwrap_or("localhost").to_owned(),
+            host: accounts::host_name(),
         }
     }
 

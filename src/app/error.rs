@@ -18,7 +18,8 @@ use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;
 use crate::store::StoreError;
-use crate::trust::{self, Distrust, Untrusted};
+use crate::system::accounts;
+use crate::trust::{Distrust, Untrusted};
 
 /// Why a verb came to no outcome.
 #[derive(Debug, Error)]
@@ -298,7 +299,7 @@ fn remedy(untrusted: &Untrusted) -> String {
         Distrust::Owner { caller, .. } => {
             format!(
                 "chown -R {} {path}",
-                trust::name_of(caller).unwrap_or_else(|| caller.to_string())
+                accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
             )
         }
         Distrust::Writable { .. } => format!("chmod go-w {path}"),

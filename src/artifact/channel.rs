@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use backon::ExponentialBuilder;
 use serde_json::Value;
 
-use super::web::{Patience, Small, shown, small};
+use super::web::{Small, shown, small};
 use crate::artifact::trouble::Trouble;
 use crate::config::{Channel, Source, check_version};
 use crate::core::release::version;
@@ -29,17 +30,20 @@ type Fault = (String, &'static str);
 ///
 /// # Errors
 /// When nothing can be read there, or what is there is no version.
-pub async fn resolve(channel: &Channel, patience: Patience) -> Result<String, ChannelError> {
+pub async fn resolve(
+    channel: &Channel,
+    retries: ExponentialBuilder,
+) -> Result<String, ChannelError> {
     let (place, found) = match channel {
         Channel::Text(source) => (
             shown(source),
-            document(source, patience)
+            document(source, retries)
                 .await
                 .and_then(|bytes| of_text(&bytes)),
         ),
         Channel::Json { source, pointer } => (
             shown(source),
-            document(source, patience)
+            document(source, retries)
                 .await
                 .and_then(|bytes| of_json(&bytes, pointer)),
         ),
@@ -62,8 +66,8 @@ pub async fn resolve(channel: &Channel, patience: Patience) -> Result<String, Ch
     checked.map_err(|(why, help)| ChannelError { place, why, help })
 }
 
-async fn document(source: &Source, patience: Patience) -> Result<Vec<u8>, Fault> {
-    match small(source, BODY_BYTES_MAX, patience).await {
+async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8>, Fault> {
+    match small(source, BODY_BYTES_MAX, retries).await {
         Ok(Small::Bytes(bytes)) => Ok(bytes),
         Ok(Small::Absent(why)) => Err((why, "publish it, or correct the channel")),
         Err(Trouble { why, help, .. }) => Err((why, help)),

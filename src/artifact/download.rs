@@ -4,15 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 
 use super::cache::Cache;
 use super::error::ArtifactError;
 use super::partial::{self, Partial};
 use super::recollection::{Recollection, Validators};
-use super::web::{Patience, client, parsed, without_secrets};
+use super::web::{client, parsed, without_secrets};
 use crate::artifact::trouble::Trouble;
 use crate::config::hex;
 
@@ -119,7 +121,7 @@ pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
 pub(super) async fn fetch(
     wanted: Wanted<'_>,
     cache: &Cache,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<Download, ArtifactError> {
     let shown = without_secrets(wanted.url);
     let key = hex(&Sha256::digest(wanted.url));
@@ -146,7 +148,7 @@ pub(super) async fn fetch(
         }
         // The server would only say that it is what is not meant.
         let (partial, validators) =
-            download(wanted.url, &shown, None, &directory, &key, cache, patience).await?;
+            download(wanted.url, &shown, None, &directory, &key, cache, retries).await?;
         let partial = partial.ok_or_else(|| {
             ArtifactError::download(&shown, "the server sends nothing", "try again")
         })?;
@@ -157,7 +159,7 @@ pub(super) async fn fetch(
     }
     let condition = known.as_ref().map(|(known, _)| &known.validators);
     let (partial, validators) = download(
-        wanted.url, &shown, condition, &directory, &key, cache, patience,
+        wanted.url, &shown, condition, &directory, &key, cache, retries,
     )
     .await?;
     let file = match (partial, known) {
@@ -210,12 +212,12 @@ async fn download(
     directory: &Path,
     key: &str,
     cache: &Cache,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<(Option<Partial>, Validators), ArtifactError> {
     let error = |trouble: Trouble| ArtifactError::download(shown, &trouble.why, trouble.help);
     let client = client().map_err(error)?;
     let mut partial = Partial::open(directory, key, cache)?;
-    let (mut tries, mut fruitless) = (0, 0);
+    let (mut tries, mut delays) = (0, retries.build());
     loop {
         let before = partial.length();
         let mut attempt = Attempt {
@@ -231,12 +233,13 @@ async fn download(
             Err(Broken::Web(trouble)) => trouble,
         };
         tries += 1;
-        fruitless = if partial.length() > before {
-            1
-        } else {
-            fruitless + 1
-        };
-        if !trouble.is_passing || fruitless >= patience.tries || tries >= TRIES_MAX {
+        if partial.length() > before {
+            delays = retries.build();
+        }
+        let delay = delays
+            .next()
+            .filter(|_| trouble.is_passing && tries < TRIES_MAX);
+        let Some(delay) = delay else {
             let trouble = trouble.after(tries);
             return Err(match partial.length() {
                 0 => error(trouble),
@@ -245,14 +248,14 @@ async fn download(
                     error(Trouble { why, ..trouble })
                 }
             });
-        }
+        };
         tracing::debug!(
             shown,
             why = trouble.why,
             bytes = partial.length(),
             "a download broke off"
         );
-        patience.pause(fruitless).await;
+        sleep(delay).await;
     }
 }
 

@@ -39,6 +39,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use backon::ExponentialBuilder;
 use flate2::read::MultiGzDecoder;
 
 use crate::config::{ArtifactConfig, Source};
@@ -46,7 +47,7 @@ use crate::core::release::{Artifact, ArtifactForm};
 
 pub use channel::{ChannelError, resolve};
 pub use error::ArtifactError;
-pub use web::Patience;
+pub use web::RETRIES;
 
 use cache::{Cache, Draft, Hashed};
 use download::{Download, Wanted};
@@ -73,17 +74,17 @@ pub struct Prepared {
 /// SHA-256 than the playbook or the list beside it says, or is not signed by whom the playbook
 /// names, and when the cache cannot be written.
 pub async fn prepare(config: &ArtifactConfig, cache_dir: &Path) -> Result<Prepared, ArtifactError> {
-    prepare_with(config, cache_dir, Patience::default()).await
+    prepare_with(config, cache_dir, RETRIES).await
 }
 
-/// [`prepare`], with another patience where a server does not answer as it should.
+/// [`prepare`], tried again in another way where a server does not answer as it should.
 ///
 /// # Errors
 /// As [`prepare`].
 pub async fn prepare_with(
     config: &ArtifactConfig,
     cache_dir: &Path,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<Prepared, ArtifactError> {
     let cache = Cache::open(cache_dir)?;
     partial::sweep(&cache);
@@ -91,9 +92,9 @@ pub async fn prepare_with(
         Source::Path(path) => file_name(path, &web::shown(&config.source))?,
         Source::Url(url) => download::name_of(url)?,
     };
-    let sum = sums::look_up(config, &name, patience).await?;
+    let sum = sums::look_up(config, &name, retries).await?;
     let demand = match &config.signature {
-        Some(signature) => Some(signature::demand(signature, &config.source, patience).await?),
+        Some(signature) => Some(signature::demand(signature, &config.source, retries).await?),
         None => None,
     };
     let download = match &config.source {
@@ -108,7 +109,7 @@ pub async fn prepare_with(
                 sha256,
                 as_published: demand.is_some(),
             };
-            Some(download::fetch(wanted, &cache, patience).await?)
+            Some(download::fetch(wanted, &cache, retries).await?)
         }
     };
     let config = config.clone();

@@ -6,11 +6,12 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use backon::ExponentialBuilder;
 use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
-use super::web::{Patience, Small, shown, small};
+use super::web::{Small, shown, small};
 use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, without_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
@@ -29,7 +30,7 @@ pub(super) struct Demand {
 pub(super) async fn demand(
     config: &SignatureConfig,
     source: &Source,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<Demand, ArtifactError> {
     if matches!(source, Source::Path(path) if path.is_dir()) {
         let help = "pack it and sign the archive, or leave out the keys of the signature";
@@ -39,7 +40,7 @@ pub(super) async fn demand(
         ));
     }
     let (artifact, place) = (shown(source), shown(&config.at));
-    match small(&config.at, SIGNATURE_BYTES_MAX, patience).await {
+    match small(&config.at, SIGNATURE_BYTES_MAX, retries).await {
         Ok(Small::Bytes(signature)) => Ok(Demand {
             signer: config.signer.clone(),
             signature,

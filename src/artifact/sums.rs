@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use backon::ExponentialBuilder;
+
 use super::error::ArtifactError;
-use super::web::{Patience, Small, shown, small};
+use super::web::{Small, shown, small};
 use crate::config::{ArtifactConfig, Source, Sums};
 
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -23,7 +25,7 @@ pub(super) struct Sum {
 pub(super) async fn look_up(
     config: &ArtifactConfig,
     name: &str,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<Option<Sum>, ArtifactError> {
     let (list, is_required) = match &config.sums {
         Sums::Nowhere => return Ok(None),
@@ -38,7 +40,7 @@ pub(super) async fn look_up(
         ));
     }
     let place = shown(&list);
-    let bytes = match small(&list, LIST_BYTES_MAX, patience).await {
+    let bytes = match small(&list, LIST_BYTES_MAX, retries).await {
         Ok(Small::Bytes(bytes)) => bytes,
         Ok(Small::Absent(_)) if !is_required => return Ok(None),
         Ok(Small::Absent(why)) => {

@@ -1,4 +1,4 @@
-//! Asks a web server, with patience, and without showing what is secret in a URL.
+//! Asks a web server, again where that may help, and without showing what is secret in a URL.
 //!
 //! Redirects are followed, up to ten; from https to http they are refused: what was to be had over
 //! a proven connection would come over one that anybody can change, and a user and a password would
@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, Url};
 use tokio::time::{sleep, timeout};
@@ -22,36 +23,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 10;
 /// How long something small may take, all attempts together.
 const SMALL_DEADLINE: Duration = Duration::from_secs(30);
-const SMALL_TRIES_MAX: u32 = 3;
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const SMALL_RETRIES_MAX: usize = 2;
 
-/// How often something is tried again that may go well the next time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Attempts in a row that come to nothing.
-    pub tries: u32,
-    /// From the first of them to the second; twice as long each time.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            tries: 6,
-            pause: Duration::from_millis(500),
-        }
-    }
-}
-
-impl Patience {
-    /// Waits after so many attempts in a row that came to nothing.
-    pub(super) async fn pause(self, fruitless: u32) {
-        let factor = 1_u32
-            .checked_shl(fruitless.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        sleep(self.pause.saturating_mul(factor).min(PAUSE_MAX)).await;
-    }
-}
+/// When something is tried again that may go well the next time: after half a second, then after
+/// twice as long each time. It is given up after six attempts in a row that come to nothing.
+pub const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(500))
+    .with_max_delay(Duration::from_secs(30))
+    .with_max_times(5);
 
 /// A URL as it is to be asked.
 pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
@@ -136,12 +115,12 @@ pub(super) enum Small {
 pub(super) async fn small(
     source: &Source,
     limit: u64,
-    patience: Patience,
+    retries: ExponentialBuilder,
 ) -> Result<Small, Trouble> {
     match source {
         Source::Path(path) => small_file(path, limit),
         Source::Url(text) => {
-            let asked = timeout(SMALL_DEADLINE, small_download(text, limit, patience)).await;
+            let asked = timeout(SMALL_DEADLINE, small_download(text, limit, retries)).await;
             asked.unwrap_or_else(|_| {
                 let help = "see whether the server is up and near";
                 Err(Trouble::lasting(
@@ -185,17 +164,25 @@ fn limited(bytes: Vec<u8>, limit: u64) -> Result<Small, Trouble> {
     Ok(Small::Bytes(bytes))
 }
 
-async fn small_download(text: &str, limit: u64, patience: Patience) -> Result<Small, Trouble> {
+async fn small_download(
+    text: &str,
+    limit: u64,
+    retries: ExponentialBuilder,
+) -> Result<Small, Trouble> {
     let client = client()?;
-    let tries_max = patience.tries.min(SMALL_TRIES_MAX);
-    let mut tries = 0;
+    let mut delays = retries.build().take(SMALL_RETRIES_MAX);
+    let mut attempts = 0;
     loop {
-        tries += 1;
+        attempts += 1;
         // What is signed is signed for a while only: anew for each attempt.
         let url = parsed(text)?;
-        match small_attempt(&client, url, limit).await {
-            Err(trouble) if trouble.is_passing && tries < tries_max => patience.pause(tries).await,
-            result => return result.map_err(|trouble| trouble.after(tries)),
+        let trouble = match small_attempt(&client, url, limit).await {
+            Err(trouble) => trouble,
+            answered => return answered,
+        };
+        match delays.next().filter(|_| trouble.is_passing) {
+            Some(delay) => sleep(delay).await,
+            None => return Err(trouble.after(attempts)),
         }
     }
 }

@@ -47,8 +47,10 @@ const THREADS_MAX: usize = 8;
 const POOL_THREADS_MIN: usize = 1;
 
 /// Runs the command line and says what to tell the caller.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+///
+/// It is not generic, so that all it calls is compiled with the library and not once more with the
+/// binary.
+pub fn main(args: Vec<OsString>) -> ExitCode {
     let words: Vec<_> = args
         .iter()
         .skip(1)

@@ -234,6 +234,9 @@ pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
 
 /// A duration such as `1h30m`: units in falling order, each at most once.
 ///
+/// jiff's friendly format is not used: it takes years, fractions, signs, spaces and words besides,
+/// all of which would have to be refused first, and has another limit for a number.
+///
 /// # Errors
 /// Why it is none.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {

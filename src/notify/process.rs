@@ -4,12 +4,12 @@ use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::config::without_secrets;
 use crate::core::journal::notification::Notice;
+use crate::system::process_group;
 
 /// As much is kept of what it complains.
 const COMPLAINT_BYTES_MAX: u64 = 64 << 10;
@@ -72,18 +72,9 @@ pub(super) async fn feed(
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(stderr)
-        .process_group(0)
-        .kill_on_drop(true);
-    let mut child = command
-        .spawn()
+        .stderr(stderr);
+    let (mut child, group) = process_group::spawn(&mut command)
         .map_err(|why| format!("{program} cannot be started: {why}"))?;
-    let mut group = Group(
-        child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw),
-    );
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read is judged by how it ends.
         let _ = stdin.write_all(input).await;
@@ -92,7 +83,7 @@ pub(super) async fn feed(
         .wait()
         .await
         .map_err(|why| format!("{program}: {why}"))?;
-    group.0 = None;
+    group.ended();
     if status.success() {
         return Ok(());
     }
@@ -117,16 +108,4 @@ pub(super) async fn feed(
         format!(": {last}")
     };
     Err(format!("{program} ended with {status}{said}"))
-}
-
-/// A process group whose leader was not waited for yet; dropped, everything in it is killed.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // It may have ended by itself; then there is nothing to do.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-    }
 }

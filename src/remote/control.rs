@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::group;
+use super::program;
 
 /// What clears away, as a text for `sh`.
 const REAPER: &str = include_str!("reaper.sh");
@@ -33,7 +33,7 @@ impl ControlDir {
         let dir = tempfile::Builder::new()
             .prefix("ship-")
             .tempdir_in(parent)?;
-        let mut command = group::command("sh");
+        let mut command = program::command("sh");
         command
             .args(["-c", REAPER, "ship-reaper"])
             .arg(dir.path())

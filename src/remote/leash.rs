@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::Failure;
-use super::group;
 use super::pipes::{Capture, Feed, Talk};
+use super::program;
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
 use crate::remote::command::{Input, Output};
+use crate::system::process_group;
 
 /// Runs the words that follow; when standard input ends before they do, because nobody is there any
 /// more, all of the process group is ended. Nothing of the watch keeps the streams open.
@@ -124,7 +125,7 @@ fn strays(ticket: &str) -> Option<String> {
 }
 
 async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, Failure> {
-    let mut command = group::command("/bin/sh");
+    let mut command = program::command("/bin/sh");
     command
         .args(["-c", LEASH, "ship"])
         .arg(ticket)
@@ -138,7 +139,7 @@ async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let (mut child, group) =
-        group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
+        process_group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
     // Held until the end: that it closes says that nobody is there.
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -5,8 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use super::error::Failure;
-use super::group;
 use super::pipes::Talk;
+use super::program;
+use crate::system::process_group;
 
 /// This machine.
 #[derive(Debug)]
@@ -18,13 +19,13 @@ impl Local {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::NotStarted("an empty command".to_owned()));
         };
-        let mut command = group::command(program);
+        let mut command = program::command(program);
         command.args(arguments);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let (mut child, group) = group::spawn(&mut command)
+        let (mut child, group) = process_group::spawn(&mut command)
             .map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
 
         let (stdin, stdout, stderr) =

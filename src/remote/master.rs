@@ -7,31 +7,36 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tempfile::{TempDir, TempPath};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ConnectError;
-use super::group;
-
 use super::login::Login;
+use super::program;
 use super::refusal::Refusal;
 use super::settings::ssh;
 use super::words::clean;
 use crate::core::time::Human;
 use crate::script::quote::quote;
-use std::sync::Arc;
+use crate::system::process_group;
 
 /// All tries together may take so many times the timeout of one.
 const TIMEOUTS_IN_ALL: u32 = 3;
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Twice as long each time, and never the same for two hosts: those refused together must not
+/// return together. Chance adds up to as much again to each.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .without_max_times()
+    .with_jitter();
 /// A server that is found dead after three unanswered questions.
 const ALIVE_INTERVAL_S: u32 = 5;
 const ALIVE_COUNT: u32 = 3;
@@ -59,6 +64,7 @@ impl Master {
         let bound = login.timeout * TIMEOUTS_IN_ALL;
         let mut turn = None;
         let mut refusals = Vec::new();
+        let mut pauses = PAUSES.build();
         loop {
             let left = bound.saturating_sub(began.elapsed());
             // A directory for each try: a late socket of one must not be taken for that of the
@@ -78,7 +84,8 @@ impl Master {
                 .filter(|earlier| **earlier == refusal)
                 .count();
             let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
-            let pause = pause(tries);
+            // There is always another pause.
+            let pause = pauses.next().unwrap_or_default();
             let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
             if is_last || !is_open(via).await {
                 return Err(login.error(refusal, said, tries, began.elapsed()));
@@ -134,7 +141,7 @@ impl Master {
         let log = self
             .empty_log()
             .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
-        let mut command = group::command("ssh");
+        let mut command = program::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
             command
@@ -158,8 +165,8 @@ impl Master {
             .stdout(Stdio::null())
             .stderr(log);
         let mark = via.map(Hop::mark);
-        let (mut child, group) =
-            group::spawn(&mut command).map_err(|e| login.failed_here(format!("ssh: {e}")))?;
+        let (mut child, group) = process_group::spawn(&mut command)
+            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
         let noted = child.id().map(|leader| self.note(leader)).transpose();
         let _note =
             noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
@@ -242,16 +249,6 @@ fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
         options.extend(["-o".into(), option.into()]);
     }
     options
-}
-
-/// Twice as long each time, and never the same for two hosts: those refused together must not
-/// return together.
-fn pause(tries: u32) -> Duration {
-    let full = PAUSE_FIRST
-        .saturating_mul(1 << (tries - 1).min(8))
-        .min(PAUSE_MAX);
-    let share = u32::try_from(RandomState::new().hash_one(tries) % 512).unwrap_or(0);
-    full / 2 + full * share / 1024
 }
 
 /// Ends a master with whatever still runs on it.
@@ -344,8 +341,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        assert!((50..=100).contains(&pause(1).as_millis()));
-        assert!((400..=800).contains(&pause(4).as_millis()));
-        assert!(pause(u32::MAX) <= PAUSE_MAX);
+        let pauses: Vec<_> = PAUSES.build().take(100).collect();
+        assert!((50..=100).contains(&pauses[0].as_millis()));
+        assert!((400..=800).contains(&pauses[3].as_millis()));
+        assert!(pauses[99] <= Duration::from_secs(2));
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::group;
+use super::program;
+use crate::system::process_group;
 
 /// ssh only reads files for this, but a `Match exec` may run anything.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -80,13 +81,13 @@ fn files_read(said: &str) -> impl Iterator<Item = &Path> {
 
 /// Runs ssh for what it does without any network.
 pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
-    let mut command = group::command("ssh");
+    let mut command = program::command("ssh");
     command
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let (child, group) = group::spawn(&mut command).ok()?;
+    let (child, group) = process_group::spawn(&mut command).ok()?;
     let output = timeout(DEADLINE, child.wait_with_output())
         .await
         .ok()?

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core::time::{Human, Time};
+use crate::system::random;
 
 /// A heartbeat older than this means that its owner sleeps or is gone. Its late orders are refused
 /// by the hosts, which see the newer epoch, so taking over from a sleeper does no harm.
@@ -29,7 +30,7 @@ pub struct Holder {
     pub heartbeat: Time,
     /// Now, to say how long ago.
     pub now: Time,
-    /// What a process that the holder calls shows to go on under its lease.
+    /// What a process that the holder calls shows to go on under its lease. Empty, it admits nobody.
     pub token: String,
 }
 
@@ -48,7 +49,7 @@ impl Holder {
             since: now,
             heartbeat: now,
             now,
-            token: random_id(),
+            token: random::id(),
         }
     }
 
@@ -75,16 +76,6 @@ impl fmt::Display for Holder {
             Human(self.now.since(self.heartbeat))
         )
     }
-}
-
-/// 128 random bits in hex; empty, which admits nobody, where the system gives none.
-pub(super) fn random_id() -> String {
-    use std::io::Read;
-    let mut bytes = [0; 16];
-    let read =
-        std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    read.map(|()| format!("{:032x}", u128::from_ne_bytes(bytes)))
-        .unwrap_or_default()
 }
 
 /// A moment by the reader's own clock.

@@ -14,7 +14,7 @@ use super::exit::{Exit, Fail};
 use super::print;
 use crate::app::discovery;
 use crate::config::Overrides;
-use crate::trust;
+use crate::system::accounts;
 
 pub(super) fn run(args: &Cron) -> Result<Exit, Fail> {
     let night = Night::of(args)?;
@@ -89,7 +89,8 @@ impl Night {
 
 /// The user that deploys here, whoever has become it: its keys are those that the hosts know.
 fn own_user() -> String {
-    trust::name_of(trust::caller()).unwrap_or_else(|| trust::caller().to_string())
+    let caller = accounts::caller();
+    accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
 }
 
 /// A path as a line of a file can hold it.

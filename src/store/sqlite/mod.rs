@@ -10,7 +10,6 @@ mod schema;
 mod settings;
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
 use crate::store::place::{Access, Place};
 use crate::store::records::{RolloutId, Subject};
+use crate::system::random;
 use crate::trust;
 
 /// How long to wait for another process that writes.
@@ -217,7 +217,7 @@ impl Sqlite {
     /// The next epoch: newer than every one before, and than `seen`, and another than any other
     /// store makes.
     fn raise_epoch(&self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
-        let chance = RandomState::new().hash_one(&self.path) & ((1 << CHANCE_BITS) - 1);
+        let chance = random::number() & ((1 << CHANCE_BITS) - 1);
         let epoch: i64 = self
             .query(
                 "insert into counters (fleet, service, epoch) values (?1, ?2, (?3 >> ?4) + 1 << \

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::store::lease::random_id;
+use crate::system::random;
 
 /// The schema's version, in `user_version`: a database of a newer ship is refused rather than
 /// misread.
@@ -99,7 +99,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     if version < 4 {
         transaction.execute_batch(SCHEMA_4)?;
-        transaction.execute("insert into identity values (?1)", [random_id()])?;
+        transaction.execute("insert into identity values (?1)", [random::id()])?;
     }
     if version < SCHEMA_VERSION {
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
