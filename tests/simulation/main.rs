@@ -11,7 +11,6 @@
 
 mod broken;
 mod call;
-mod dice;
 mod judge;
 mod ledger;
 mod life;
@@ -23,6 +22,10 @@ mod script;
 mod sim;
 mod weather;
 mod world;
+
+mod dice {
+    pub(crate) use ship_testing::rng::SeededRng as Dice;
+}
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
