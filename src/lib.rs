@@ -1,7 +1,7 @@
 //! `ship` moves a fleet of bare machines from one version of a service to the next, with no request
 //! lost.
 //!
-//! The modules are floors: each imports only floors below it (`tests/architecture.rs` keeps it so).
+//! The modules are floors: each imports only floors below it (`tests/policy/architecture` keeps it so).
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|

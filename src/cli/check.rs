@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::args::Check;
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::check::{FleetCheck, MachineCheck, check};
 use crate::config::Overrides;
 

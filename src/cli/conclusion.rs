@@ -1,7 +1,7 @@
 //! Says what a verb came to, where its progress has not said so.
 
 use super::exit::Exit;
-use super::{note, print};
+use super::output::{note, print};
 use crate::app::conclusion::Conclusion;
 use crate::core::rollout::failure::Outcome;
 use crate::report::Output;

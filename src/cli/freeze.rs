@@ -4,7 +4,8 @@ use jiff::tz::TimeZone;
 
 use super::args::{Freeze as Args, Thaw};
 use super::exit::{Exit, Fail};
-use super::{moment, print, terminal};
+use super::output::print;
+use super::{moment, terminal};
 use crate::app::verbs::freeze::{Frozen, freeze, thaw as end_freeze};
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::args::{Form, History};
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::environment::{Reading, StoreAccess};
 use crate::app::session::Session;
 use crate::config::Overrides;

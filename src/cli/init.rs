@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Init;
 use super::exit::{Exit, Fail};
-use super::print;
+use super::output::print;
 
 const INVENTORY: &str = include_str!("init/inventory.toml");
 const PLAYBOOK: &str = include_str!("init/playbook.toml");

@@ -14,6 +14,7 @@ mod history;
 mod init;
 mod logs;
 mod moment;
+mod output;
 mod pause;
 mod plan;
 mod promote;
@@ -27,7 +28,6 @@ mod terminal;
 mod unlock;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,9 +35,10 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Verb};
 pub use exit::{Exit, Fail};
+use output::{complain, note, print, stdout_fail};
 
 use crate::app::logging;
-use crate::report::{note_stdout_failure, stdout_failure};
+use crate::report::stdout_failure;
 
 /// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of
 /// the time.
@@ -196,34 +197,4 @@ async fn run(verb: Verb) -> Result<Exit, Fail> {
             print(&String::from_utf8_lossy(&page))
         }
     }
-}
-
-/// Data goes to stdout. A reader that has gone away (`| head`) is no error.
-fn print(text: &str) -> Result<Exit, Fail> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => {
-            note_stdout_failure(&error);
-            Err(stdout_fail(&error))
-        }
-    }
-}
-
-fn stdout_fail(error: &std::io::Error) -> Fail {
-    Fail::new(
-        Exit::Internal,
-        format!("error: cannot write to stdout: {error}"),
-    )
-}
-
-/// A line of progress. Where nobody reads it, the work goes on.
-fn note(text: &str) {
-    drop(writeln!(anstream::stderr().lock(), "{text}"));
-}
-
-fn complain(fail: &Fail) -> ExitCode {
-    note(fail.message.trim_end());
-    fail.exit.into()
 }

@@ -2,7 +2,8 @@
 
 use super::args::Pause;
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::pause::{PATIENCE, Paused, pause};
 use crate::core::time::Human;
 

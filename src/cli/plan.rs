@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::args::{Form, Plan};
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::plan::{Preview, plan};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;

@@ -3,7 +3,8 @@
 use super::args::Promote;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 
 pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::args::Report;
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::environment::{Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
 use crate::app::page::{self, Retrospect};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::args::{Form, Status as Args};
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::status::{Observer, ServiceStatus};
 use crate::report;
 

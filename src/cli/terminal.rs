@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::InventoryArg;
-use super::note;
+use super::output::note;
 use crate::app::control_machine::{Console, ControlMachine};
 use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};

@@ -6,7 +6,8 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use super::args::Unlock;
 use super::exit::{Exit, Fail};
-use super::{print, terminal};
+use super::output::print;
+use super::terminal;
 use crate::app::verbs::unlock::Lock;
 use crate::store::Holder;
 

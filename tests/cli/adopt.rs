@@ -6,19 +6,20 @@ use std::fs;
 use serde_json::json;
 use snapbox::str;
 
-use crate::project::{Behaviour, Project};
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::write;
 
 /// One host that runs 0.8, and a control directory that has forgotten all about it.
-fn fresh_checkout() -> Project {
-    let project = Project::small();
+fn fresh_checkout() -> LocalProject {
+    let project = LocalProject::small();
     project.deploy("0.8");
     forget(&project);
     project
 }
 
 /// Leaves only the hosts, which are local.
-fn forget(project: &Project) {
+fn forget(project: &LocalProject) {
     for entry in fs::read_dir(project.path(".ship"))
         .expect("the state")
         .flatten()
@@ -118,7 +119,7 @@ fn deploy_of_what_runs_does_nothing_in_a_fresh_checkout() {
 
 #[test]
 fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project.deploy("0.9");
     forget(&project);
@@ -146,7 +147,7 @@ fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
 
 #[test]
 fn release_that_failed_is_no_rollback_target_in_a_fresh_checkout() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -188,7 +189,7 @@ fn restart_and_scale_work_in_a_fresh_checkout() {
 
 #[test]
 fn control_directory_that_was_overtaken_goes_on_from_what_the_other_deployed() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let elsewhere = project.path("elsewhere");
     let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
     let inventory = project

@@ -12,14 +12,15 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::call::json;
-use crate::project::{Behaviour, Project};
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::write;
 
 const PASSWORD: &str = "s3cret-of-the-page";
 
 /// A project of one host that has deployed 0.8, and then tells in this way.
-fn told_by(notify: &str) -> Project {
-    let project = Project::small();
+fn told_by(notify: &str) -> LocalProject {
+    let project = LocalProject::small();
     project.deploy("0.8");
     project.with("[rollout]\n", &format!("{notify}\n[rollout]\n"))
 }
@@ -174,7 +175,7 @@ fn a_mail_is_one_that_any_program_reads() {
     let python = "import email, email.policy, sys\nmail = email.message_from_file(sys.stdin, \
                   policy=email.policy.default)\n\
                   print(mail['subject'])\nprint(mail.defects)\nprint(mail.get_content(), end='')";
-    let parsed = crate::support::world::run(
+    let parsed = ship_testing::namespace::run(
         "sh",
         &[
             "-c",

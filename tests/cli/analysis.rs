@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::project::Project;
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::namespace::write;
 
 /// A service that tells how much goes wrong elsewhere.
 struct Numbers {
@@ -43,8 +43,8 @@ impl Numbers {
 }
 
 /// A project with 0.8 deployed, and for what comes then an analysis of the numbers at a URL.
-fn judged_by(url: &str, more: &str) -> Project {
-    let project = Project::new();
+fn judged_by(url: &str, more: &str) -> LocalProject {
+    let project = LocalProject::new();
     project.deploy("0.8");
     with_analysis(
         project,
@@ -55,7 +55,7 @@ fn judged_by(url: &str, more: &str) -> Project {
     )
 }
 
-fn with_analysis(project: Project, lines: &str) -> Project {
+fn with_analysis(project: LocalProject, lines: &str) -> LocalProject {
     let mut table = String::new();
     write!(
         table,
@@ -158,7 +158,7 @@ fn it_is_measured_all_the_time_while_a_step_soaks() {
 
 #[test]
 fn a_step_waits_for_a_number_that_says_something() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let number = project.path("number");
     let command = format!("sh -c 'cat {} || exit 2'", number.display());
@@ -176,7 +176,7 @@ fn a_step_waits_for_a_number_that_says_something() {
 
 #[test]
 fn equal_versions_are_told_apart_by_nothing() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let project = with_analysis(project, "kind = \"compare\"\non_inconclusive = \"hold\"")
         .with("[rollout]\n", "[rollout]\nsteps = [1, \"100%\"]\n");

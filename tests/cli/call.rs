@@ -9,7 +9,7 @@ use serde_json::Value;
 use snapbox::{Assert, Data, IntoData, str};
 
 use crate::redact::Redact;
-use crate::support::command::{Done, Running, ship_command};
+use ship_testing::command::{Done, Running, ship_command};
 
 /// A call that is to be made, and what is expected of it: nothing on either stream, and 0.
 #[must_use = "nothing is called before `run`"]

@@ -4,21 +4,21 @@ use std::fs;
 use std::net::TcpListener;
 
 use crate::call::json;
-use crate::project::Project;
-use crate::support::web::{Reply, Web};
+use crate::project::LocalProject;
+use ship_testing::web::{Reply, Web};
 
 /// A small project whose playbook has this channel.
-fn with_channel(channel: &str) -> Project {
+fn with_channel(channel: &str) -> LocalProject {
     let source = "source = \"page-{{ version }}\"";
-    Project::small().with(source, &format!("{source}\nchannels.nightly = {channel}"))
+    LocalProject::small().with(source, &format!("{source}\nchannels.nightly = {channel}"))
 }
 
-fn from(server: &Web, path: &str) -> Project {
+fn from(server: &Web, path: &str) -> LocalProject {
     with_channel(&format!("\"{}\"", server.url(path)))
 }
 
 /// The first entry of the history: version and cause.
-fn newest(project: &Project) -> (String, String) {
+fn newest(project: &LocalProject) -> (String, String) {
     let done = project
         .ship(&["history", "inventory.toml", "--output", "json"])
         .any_stdout()
@@ -29,7 +29,7 @@ fn newest(project: &Project) -> (String, String) {
 }
 
 #[track_caller]
-fn refusal(project: &Project) -> String {
+fn refusal(project: &LocalProject) -> String {
     let done = project
         .ship(&["deploy", "inventory.toml", "--version", "nightly"])
         .any_stderr()
@@ -78,7 +78,7 @@ fn a_channel_is_a_version_and_the_history_knows_it_by_that() {
 }
 
 /// Where the only instance is.
-fn port(project: &Project) -> String {
+fn port(project: &LocalProject) -> String {
     project.status()["instances"][0]["port"].to_string()
 }
 

@@ -5,11 +5,11 @@ use std::net::TcpListener;
 
 use snapbox::str;
 
-use crate::project::Project;
+use crate::project::LocalProject;
 
 #[test]
 fn where_all_is_well_it_says_so_of_each() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["check", "inventory.toml"])
         .stdout(str![[r#"
@@ -28,7 +28,7 @@ ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 
 #[test]
 fn a_deployed_fleet_is_well_too() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project
         .ship(&["check"])
@@ -47,7 +47,7 @@ ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 
 #[test]
 fn several_problems_are_said_at_once() {
-    let project = Project::new().with("driver = \"process\"", "driver = \"systemd\"");
+    let project = LocalProject::new().with("driver = \"process\"", "driver = \"systemd\"");
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
     let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
     let done = project
@@ -87,7 +87,7 @@ FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2
 
 #[test]
 fn the_files_are_checked_first() {
-    let project = Project::new().with("ports = [8081, 8082]", "ports = [8081, 8081]");
+    let project = LocalProject::new().with("ports = [8081, 8082]", "ports = [8081, 8081]");
     project
         .ship(&["check", "inventory.toml"])
         .stderr(str![[r#"

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::project::Project;
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::namespace::write;
 
 /// Debian's libfaketime, where it is installed.
 fn faketime() -> Option<PathBuf> {
@@ -23,7 +23,7 @@ fn deploy_goes_on_when_the_clock_is_set_back_or_forward() {
         eprintln!("not run: libfaketime is not installed");
         return;
     };
-    let project = Project::small().with("[rollout]", "[rollout]\nmin_ready = \"1s\"");
+    let project = LocalProject::small().with("[rollout]", "[rollout]\nmin_ready = \"1s\"");
     project.deploy("0.8");
     for (version, step) in [("0.9", "-3600"), ("0.8", "+3600")] {
         let offset = project.path("offset");

@@ -1,16 +1,16 @@
-//! What is printed for cron and systemd. tests/nightly has cron run it.
+//! What is printed for cron and systemd. tests/hosts/nightly has cron run it.
 
 use std::fs;
 use std::process::Command;
 
 use snapbox::str;
 
-use crate::project::Project;
-use crate::support::command::Running;
-use crate::support::world;
+use crate::project::LocalProject;
+use ship_testing::command::Running;
+use ship_testing::namespace;
 
 /// With the path of `ship` itself left out, which is another on every machine.
-fn printed(project: &Project, args: &[&str]) -> String {
+fn printed(project: &LocalProject, args: &[&str]) -> String {
     let done = project
         .ship(&[&["cron", "inventory.toml"], args].concat())
         .any_stdout()
@@ -20,7 +20,7 @@ fn printed(project: &Project, args: &[&str]) -> String {
 
 #[test]
 fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let text = printed(
         &project,
         &[
@@ -53,7 +53,7 @@ fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
 
 #[test]
 fn without_a_choice_there_is_all_of_it() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let (crontab, units) = (
         printed(&project, &["--crontab"]),
         printed(&project, &["--systemd"]),
@@ -72,10 +72,10 @@ fn without_a_choice_there_is_all_of_it() {
 
 #[test]
 fn systemd_finds_no_fault_in_the_units() {
-    if !world::has_programs(&[("systemd-analyze", "systemd")]) {
+    if !namespace::has_programs(&[("systemd-analyze", "systemd")]) {
         return;
     }
-    let project = Project::new();
+    let project = LocalProject::new();
     let odd = project.path("it's 50% of $HOME");
     fs::create_dir(&odd).expect("our own directory");
     for file in ["inventory.toml", "playbook.toml"] {
@@ -109,7 +109,7 @@ fn systemd_finds_no_fault_in_the_units() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["cron", "inventory.toml", "--at", "2am"])
         .stderr(str![[r#"

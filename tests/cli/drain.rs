@@ -1,11 +1,11 @@
 //! Hosts that leave the fleet: drained first, or gone from the inventory just so.
 
-use crate::project::{NODES, Project};
-use crate::support::asker::Asker;
+use crate::project::{LocalProject, NODES};
+use ship_testing::probe_client::Asker;
 
 #[test]
 fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let asker =
         Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
@@ -62,7 +62,7 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
 
 #[test]
 fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
-    let project = Project::new().with("[8081, 8082]", "[8081]");
+    let project = LocalProject::new().with("[8081, 8082]", "[8081]");
     project.deploy("0.8");
     project.drain("node1");
     let done = project
@@ -80,7 +80,7 @@ fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
 
 #[test]
 fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let project = project.on(&["node2", "node3", "node4"]);
     let told = "note: node1 is not in the inventory any more, and what ran there was left as it \
@@ -100,7 +100,9 @@ fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
 
 #[test]
 fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
-    let project = Project::new().with("replicas = 3\n", "").on(&["node1"]);
+    let project = LocalProject::new()
+        .with("replicas = 3\n", "")
+        .on(&["node1"]);
     project.deploy("0.8");
     project.drain("node1");
     let refused = project

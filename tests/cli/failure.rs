@@ -2,11 +2,12 @@
 
 use snapbox::{IntoData, str};
 
-use crate::project::{Behaviour, Project};
-use crate::support::asker::Asker;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::probe_client::Asker;
 
 /// Deploys a version that cannot serve over 0.8, and asserts that nobody but the deployer noticed.
-fn deploy_broken(project: &Project, behaviour: Behaviour, stderr: impl IntoData) {
+fn deploy_broken(project: &LocalProject, behaviour: Behaviour, stderr: impl IntoData) {
     project.release("0.9", behaviour);
     project.deploy("0.8");
     let asker = Asker::start(
@@ -39,7 +40,7 @@ fn deploy_broken(project: &Project, behaviour: Behaviour, stderr: impl IntoData)
 #[test]
 fn a_version_that_exits_at_once_is_rolled_back() {
     deploy_broken(
-        &Project::new(),
+        &LocalProject::new(),
         Behaviour::Exits,
         str![[r#"
 [MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
@@ -74,19 +75,10 @@ fn a_version_that_exits_at_once_is_rolled_back() {
 #[test]
 fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
     deploy_broken(
-        &Project::new(),
+        &LocalProject::new(),
         Behaviour::Deaf,
         str![[r#"
-[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
-[MOMENT]  staging 0.9 on the hosts
-[MOMENT]  node1       staged    0.9 in [TOOK]
-[MOMENT]  node2       staged    0.9 in [TOOK]
-[MOMENT]  node3       staged    0.9 in [TOOK]
-[MOMENT]  node4       staged    0.9 in [TOOK]
-[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
-[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+...
 [MOMENT]  node4:8081  FAILED    0.9 was not ready in time
           doing   starting 0.9, then asking until it is ready
           answer  connection refused
@@ -96,7 +88,7 @@ fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
             | waiting for a database that never comes
           hint    does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`
           now     going back to 0.8 (revision 1); 3 of 3 available
-[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
+...
 [MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]
 [MOMENT]  deployment "page" successfully rolled back
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
@@ -110,32 +102,17 @@ fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
 #[test]
 fn a_version_that_answers_with_an_error_is_rolled_back() {
     deploy_broken(
-        &Project::new(),
+        &LocalProject::new(),
         Behaviour::Wrong,
         str![[r#"
-[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
-[MOMENT]  staging 0.9 on the hosts
-[MOMENT]  node1       staged    0.9 in [TOOK]
-[MOMENT]  node2       staged    0.9 in [TOOK]
-[MOMENT]  node3       staged    0.9 in [TOOK]
-[MOMENT]  node4       staged    0.9 in [TOOK]
-[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
-[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+...
 [MOMENT]  node4:8081  FAILED    0.9 was not ready in time
-          doing   starting 0.9, then asking until it is ready
+...
           answer  HTTP 500: the frobnicator is on fire
-          waited  [TOOK]
-          log     the last 1 line of the instance
-            | page 0.9 starts, its behaviour is wrong
-          now     going back to 0.8 (revision 1); 3 of 3 available
-[MOMENT]  Waiting for deployment "page" rollout to finish: 1 old replicas are pending termination...
-[MOMENT]  node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]
-[MOMENT]  deployment "page" successfully rolled back
+...
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
           why     node4:8081: the new instance was not ready after [TOOK]; the last answer: HTTP 500: the frobnicator is on fire
-          next    mend it and deploy again; `ship history` lists what happened
+...
 
 "#]],
     );
@@ -143,7 +120,7 @@ fn a_version_that_answers_with_an_error_is_rolled_back() {
 
 #[test]
 fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
-    let project = Project::small().with(
+    let project = LocalProject::small().with(
         "http = \"/\"",
         "http = \"/\"\nbody = \"the version is: 0.8\"",
     );
@@ -167,7 +144,7 @@ fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
 
 #[test]
 fn after_a_failure_the_mended_version_is_deployed_under_the_same_name() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -185,7 +162,7 @@ fn after_a_failure_the_mended_version_is_deployed_under_the_same_name() {
 
 #[test]
 fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
-    let project = Project::new().with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
+    let project = LocalProject::new().with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -245,25 +222,14 @@ deploy of 0.9 (revision 2) ended [TOOK] ago: held
 
 #[test]
 fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.8", Behaviour::Exits);
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-[MOMENT]  page 0.8 (revision 1) on local: 1 replica
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
-[MOMENT]  staging 0.8 on the hosts
-[MOMENT]  node1       staged    0.8 in [TOOK]
 ...
-[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
 [MOMENT]  node1:8081  FAILED    0.8 ended by itself
-          doing   starting 0.8, then watching its process
-          seen    exit status 7
-          waited  [TOOK]
-          log     the last 2 lines of the instance
-            | page 0.8 starts, its behaviour is exits
-            | fatal: the frobnicator is missing
+...
           now     nothing more is changed: there is no other revision proven healthy to go back to; 0 of 1 available
 [MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]
           why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7
@@ -282,7 +248,7 @@ fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
 
 #[test]
 fn a_way_back_that_fails_too_needs_a_person() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("replicas = 3", "replicas = 2")
         .with("max_surge = 1", "max_surge = 0")
@@ -304,21 +270,9 @@ fn a_way_back_that_fails_too_needs_a_person() {
     project
         .ship(&args)
         .stderr(str![[r#"
-[MOMENT]  page 0.9 (revision 2) on local: 2 replicas (now 2 on 0.8)
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 2 new replicas have been updated...
-[MOMENT]  staging 0.9 on the hosts
-[MOMENT]  node1       staged    0.9 in [TOOK]
-[MOMENT]  node2       staged    0.9 in [TOOK]
-[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
 ...
 [MOMENT]  node1:8081  FAILED    0.9 ended by itself
-          doing   starting 0.9, then watching its process
-          seen    exit status 7
-          waited  [TOOK]
-          log     the last 2 lines of the instance
-            | page 0.9 starts, its behaviour is exits
-            | fatal: the frobnicator is missing
+...
           now     going back to 0.8 (revision 1); 1 of 2 available
 ...
 [MOMENT]  node1:8081  stopped   0.8 (dead: exit status 7) in [TOOK]
@@ -340,7 +294,7 @@ fn a_way_back_that_fails_too_needs_a_person() {
 
 #[test]
 fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Fragile);
     project.deploy("0.9");
@@ -370,7 +324,7 @@ fn a_repair_that_fails_does_not_go_back_to_an_older_version() {
 
 #[test]
 fn where_the_old_version_fails_too_the_new_one_is_not_blamed() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Deaf);
     project.deploy("0.8");
     let args = [
@@ -401,7 +355,7 @@ fn where_the_old_version_fails_too_the_new_one_is_not_blamed() {
 
 #[test]
 fn number_of_instances_goes_back_with_the_version() {
-    let project = Project::new().with("replicas = 3", "replicas = 4");
+    let project = LocalProject::new().with("replicas = 3", "replicas = 4");
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     let project = project.with("replicas = 4", "replicas = 2");
@@ -422,7 +376,7 @@ fn number_of_instances_goes_back_with_the_version() {
 
 #[test]
 fn ports_go_back_with_the_version() {
-    let project = Project::small().with("[8081, 8082]", "[8081]");
+    let project = LocalProject::small().with("[8081, 8082]", "[8081]");
     let project = project
         .with("max_surge = 1", "max_surge = 0")
         .with("max_unavailable = 0", "max_unavailable = 1");
@@ -448,7 +402,7 @@ fn ports_go_back_with_the_version() {
 
 #[test]
 fn deploy_of_the_proven_version_never_goes_back_past_it() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Fragile);
     project.release("1.0", Behaviour::Gated);
     project.deploy("0.8");
@@ -488,7 +442,7 @@ fn deploy_of_the_proven_version_never_goes_back_past_it() {
 
 #[test]
 fn fleet_is_on_the_version_that_it_was_rolled_back_to_and_not_on_one_that_was_cut_off() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");

@@ -6,12 +6,12 @@ use std::process::Command;
 
 use snapbox::str;
 
-use crate::project::Project;
-use crate::support::command::{Running, ship_command};
+use crate::project::LocalProject;
+use ship_testing::command::{Running, ship_command};
 
 #[test]
 fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let cases: [(&[&str], &str); 7] = [
         (
             &["deploy", "0.9"],
@@ -45,7 +45,7 @@ fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
 
 #[test]
 fn mistyped_inventory_is_answered_with_the_one_that_is_like_it() {
-    let project = Project::small();
+    let project = LocalProject::small();
     fs::create_dir(project.path("inventory")).expect("our own directory");
     fs::write(project.path("inventory/local.toml"), "").expect("our own file");
     project
@@ -79,7 +79,7 @@ hint: run `ship status inventory/local.toml`
 
 #[test]
 fn playbook_in_place_of_the_inventory_is_answered_with_those_that_name_it() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project
         .ship(&["deploy", "playbook.toml"])
         .stderr(str![[r#"
@@ -110,7 +110,7 @@ hint: name the inventory:
 
 #[test]
 fn setting_without_its_table_is_answered_with_the_whole_key() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let done = project
         .ship(&["plan", "--set", "max_surge=2"])
         .any_stderr()
@@ -137,7 +137,7 @@ fn setting_without_its_table_is_answered_with_the_whole_key() {
 
 #[test]
 fn lone_inventory_is_used_without_asking() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project
         .ship(&["history"])
         .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
@@ -148,7 +148,7 @@ fn lone_inventory_is_used_without_asking() {
 
 #[test]
 fn rollback_has_a_dry_run_and_waits_for_the_lock() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project.deploy("0.9");
     let done = project.ship(&["rollback", "--dry-run"]).any_stdout().run();
@@ -173,7 +173,7 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
 
 #[test]
 fn nothing_is_announced_that_is_refused() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let done = project
         .ship(&["scale", "--replicas", "5"])
@@ -189,7 +189,7 @@ fn nothing_is_announced_that_is_refused() {
 }
 
 /// Runs `ship` with its stdout on a full disk.
-fn to_a_full_disk(project: &Project, args: &[&str]) -> crate::support::command::Done {
+fn to_a_full_disk(project: &LocalProject, args: &[&str]) -> ship_testing::command::Done {
     let ship = ship_command(project.root(), args);
     let mut command = Command::new("sh");
     command
@@ -206,7 +206,7 @@ fn to_a_full_disk(project: &Project, args: &[&str]) -> crate::support::command::
 
 #[test]
 fn output_that_is_lost_is_an_error() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let calls: [&[&str]; 6] = [
         &["deploy", "inventory.toml", "--output", "json"],
         &["deploy", "inventory.toml", "--output", "json"],
@@ -233,7 +233,7 @@ fn output_that_is_lost_is_an_error() {
 
 #[test]
 fn broken_database_is_told_with_the_way_out() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     fs::write(
         project.path(".ship/ship.db"),
@@ -261,7 +261,7 @@ fn broken_database_is_told_with_the_way_out() {
 
 #[test]
 fn host_is_named_once() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
     let remote = inventory.replace(
         "transport = \"local\"",

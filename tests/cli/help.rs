@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 
 use snapbox::str;
 
-use crate::project::Project;
-use crate::support::command::ship_command;
+use crate::project::LocalProject;
+use ship_testing::command::ship_command;
 
 #[test]
 fn without_arguments_the_verbs_are_shown_and_the_call_is_wrong() {
-    Project::new()
+    LocalProject::new()
         .ship(&[])
         .stderr(str![[r#"
 Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH
@@ -67,7 +67,7 @@ Exit codes:
 
 #[test]
 fn help_goes_to_stdout() {
-    Project::new()
+    LocalProject::new()
         .ship(&["--help"])
         .stdout(str![[r#"
 Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
@@ -131,7 +131,7 @@ Exit codes:
 
 #[test]
 fn the_help_of_a_verb_tells_all_of_its_options() {
-    Project::new()
+    LocalProject::new()
         .ship(&["deploy", "--help"])
         .stdout(str![[r#"
 Bring the fleet to a version, one batch at a time
@@ -194,7 +194,7 @@ Options:
 
 #[test]
 fn every_verb_has_help() {
-    let project = Project::new();
+    let project = LocalProject::new();
     for verb in [
         "deploy",
         "plan",
@@ -220,12 +220,15 @@ fn every_verb_has_help() {
 #[test]
 fn the_version_is_that_of_the_crate() {
     let version = concat!("ship ", env!("CARGO_PKG_VERSION"), "\n");
-    Project::new().ship(&["--version"]).stdout(version).run();
+    LocalProject::new()
+        .ship(&["--version"])
+        .stdout(version)
+        .run();
 }
 
 #[test]
 fn an_unknown_verb_is_refused_with_the_nearest_one() {
-    Project::new()
+    LocalProject::new()
         .ship(&["deplyo"])
         .stderr(str![[r#"
 error: unrecognized subcommand 'deplyo'
@@ -243,7 +246,7 @@ For more information, try '--help'.
 
 #[test]
 fn an_unknown_option_is_refused() {
-    Project::new()
+    LocalProject::new()
         .ship(&["deploy", "--forse"])
         .stderr(str![[r#"
 error: unexpected argument '--forse' found
@@ -261,7 +264,7 @@ For more information, try '--help'.
 
 #[test]
 fn completions_are_made_for_each_shell() {
-    let project = Project::new();
+    let project = LocalProject::new();
     for (shell, mark) in [
         ("bash", "complete -F _ship"),
         ("zsh", "#compdef ship"),
@@ -281,7 +284,7 @@ fn completions_are_made_for_each_shell() {
 
 #[test]
 fn completions_for_an_unknown_shell_name_the_known_ones() {
-    Project::new()
+    LocalProject::new()
         .ship(&["completions", "cmd"])
         .stderr(str![[r#"
 error: invalid value 'cmd' for '<SHELL>'
@@ -296,7 +299,7 @@ For more information, try '--help'.
 
 #[test]
 fn the_manual_page_is_roff_with_every_verb() {
-    let page = Project::new().ship(&["man"]).any_stdout().run().stdout;
+    let page = LocalProject::new().ship(&["man"]).any_stdout().run().stdout;
     assert!(page.contains(".TH ship 1"), "{page}");
     for verb in [
         "deploy",
@@ -312,7 +315,7 @@ fn the_manual_page_is_roff_with_every_verb() {
 }
 
 /// Runs `ship` with a stdout that nobody reads, as in `ship history | head -0`.
-fn unread(project: &Project, args: &[&str]) {
+fn unread(project: &LocalProject, args: &[&str]) {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
     let mut ship: Command = ship_command(project.root(), args);
@@ -332,7 +335,7 @@ fn unread(project: &Project, args: &[&str]) {
 
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     for args in [
         &["history"][..],
@@ -357,7 +360,7 @@ fn a_reader_that_has_gone_is_no_error() {
 
 #[test]
 fn a_deploy_goes_on_without_a_reader() {
-    let project = Project::new();
+    let project = LocalProject::new();
     unread(&project, &["deploy", "inventory.toml", "--output", "json"]);
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }

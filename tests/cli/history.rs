@@ -4,11 +4,12 @@ use serde_json::json;
 use snapbox::str;
 
 use crate::call;
-use crate::project::{Behaviour, Project};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
 
 #[test]
 fn before_the_first_deploy_there_is_none() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
@@ -24,7 +25,7 @@ nothing was deployed from here yet; `ship status` shows what the hosts run
 
 #[test]
 fn the_newest_comes_first_with_its_cause_and_its_outcome() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -50,7 +51,7 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
 
 #[test]
 fn the_keys_for_programs_are_a_contract() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project
         .ship(&["deploy", "inventory.toml", "--cause", "ticket 42"])
         .any_stderr()
@@ -94,7 +95,7 @@ fn the_keys_for_programs_are_a_contract() {
 
 #[test]
 fn one_revision_is_shown_whole_with_what_differs_now() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project
         .ship(&["history", "--revision", "1"])
@@ -193,7 +194,7 @@ the fleet is on this release (revision 1 (0.8))
 
 #[test]
 fn a_revision_that_is_not_there_is_refused() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project
         .ship(&["history", "--revision", "7"])
@@ -207,7 +208,7 @@ error: unable to find specified revision 7 in history; `ship history` lists what
 
 #[test]
 fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
-    let project = Project::small().with("[rollout]\n", "[rollout]\nhistory_limit = 2\n");
+    let project = LocalProject::small().with("[rollout]\n", "[rollout]\nhistory_limit = 2\n");
     for version in ["0.8", "0.9", "1.0", "1.1", "1.2"] {
         project.release(version, Behaviour::Good);
         project.deploy(version);
@@ -224,7 +225,7 @@ fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
 
 #[test]
 fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
-    let project = Project::new().with("replicas = 3", "replicas = 1");
+    let project = LocalProject::new().with("replicas = 3", "replicas = 1");
     project
         .ship(&[
             "deploy",

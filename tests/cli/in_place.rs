@@ -1,12 +1,12 @@
 //! A service that owns its port: the old instance stops before the new one starts.
 
 use crate::call::json_lines;
-use crate::course::Course;
-use crate::project::Project;
+use crate::event_stream::Course;
+use crate::project::LocalProject;
 
 #[test]
 fn one_host_at_a_time_is_without_it() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("max_surge = 1", "max_surge = 0")
         .with("max_unavailable = 0", "max_unavailable = 1")

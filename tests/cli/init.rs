@@ -4,11 +4,11 @@ use std::fs;
 
 use snapbox::str;
 
-use crate::project::Project;
+use crate::project::LocalProject;
 
 #[test]
 fn what_it_writes_can_be_used_once_the_machines_are_named() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let dir = project.path("My Shop");
     fs::create_dir(&dir).expect("our own directory");
     project
@@ -47,7 +47,7 @@ then:
 
 #[test]
 fn what_is_there_already_stays_as_it_is() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let before = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
     let said = project
         .ship(&["init", "other.toml"])

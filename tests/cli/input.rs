@@ -5,11 +5,11 @@ use std::fs;
 
 use snapbox::str;
 
-use crate::project::Project;
+use crate::project::LocalProject;
 
 #[test]
 fn an_inventory_that_is_not_there() {
-    Project::new()
+    LocalProject::new()
         .ship(&["deploy", "production.toml"])
         .stderr(str![[r#"
 error: cannot read production.toml: No such file or directory (os error 2)
@@ -23,7 +23,7 @@ error: cannot read production.toml: No such file or directory (os error 2)
 
 #[test]
 fn a_playbook_that_is_not_there() {
-    let project = Project::new();
+    let project = LocalProject::new();
     fs::remove_file(project.path("playbook.toml")).expect("our own file");
     project
         .ship(&["deploy", "inventory.toml"])
@@ -43,7 +43,7 @@ error: cannot read playbook.toml: No such file or directory (os error 2)
 
 #[test]
 fn a_file_that_is_no_toml() {
-    let project = Project::new().with("[service]", "[service");
+    let project = LocalProject::new().with("[service]", "[service");
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
@@ -63,7 +63,7 @@ error: this is not TOML: unclosed table
 
 #[test]
 fn every_problem_of_both_files_is_said_at_once() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("driver = \"process\"", "driver = \"proces\"")
         .with("{{ version }}", "{{ versoin }}")
         .with("max_surge = 1", "max_surge = \"101%\"");
@@ -117,7 +117,7 @@ error: `max_surge` is no amount: 101% is more than 100%
 
 #[test]
 fn an_empty_version_on_the_command_line() {
-    Project::new().ship(&["deploy", "inventory.toml", "--version", ""]).stderr(str![[r#"
+    LocalProject::new().ship(&["deploy", "inventory.toml", "--version", ""]).stderr(str![[r#"
 error: `version` must not be empty
  --> command line:1:11
   |
@@ -131,7 +131,7 @@ error: `version` must not be empty
 
 #[test]
 fn an_override_without_a_value() {
-    Project::new()
+    LocalProject::new()
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas"])
         .stderr(str![[r#"
 error: there is no `=` in this setting
@@ -149,7 +149,7 @@ error: there is no `=` in this setting
 
 #[test]
 fn a_soak_that_outlasts_the_deadline() {
-    let project = Project::new().with("[rollout]\n", "[rollout]\nmin_ready = \"30s\"\n");
+    let project = LocalProject::new().with("[rollout]\n", "[rollout]\nmin_ready = \"30s\"\n");
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"

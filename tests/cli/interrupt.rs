@@ -2,11 +2,12 @@
 
 use snapbox::str;
 
-use crate::project::{Behaviour, Project};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
 
 #[test]
 fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -46,7 +47,7 @@ deploy of 0.9 (revision 2) began [TOOK] ago and was cut off, with 1 of 3 updated
 
 #[test]
 fn a_deploy_that_was_killed_can_be_rolled_back() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -62,7 +63,7 @@ fn a_deploy_that_was_killed_can_be_rolled_back() {
 
 #[test]
 fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.8", Behaviour::Lingers);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -97,7 +98,7 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
 
 #[test]
 fn being_told_to_end_is_as_good_as_ctrl_c() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     for signal in ["TERM", "HUP"] {
@@ -119,7 +120,7 @@ fn being_told_to_end_is_as_good_as_ctrl_c() {
 
 #[test]
 fn the_second_ctrl_c_leaves_at_once() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.8", Behaviour::Lingers);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");

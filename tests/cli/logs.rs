@@ -6,9 +6,10 @@ use std::process::Stdio;
 use snapbox::str;
 
 use crate::call::json_lines;
-use crate::project::{Behaviour, PATIENCE, Project};
-use crate::support::command::{Running, ship_command};
-use crate::support::world::{until, write};
+use crate::project::{LIGHT_PAGE, LocalProject, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::{Running, ship_command};
+use ship_testing::namespace::{until, write};
 
 /// Waits until it has said this on stdout.
 #[track_caller]
@@ -20,7 +21,7 @@ fn await_stdout(running: &mut Running, words: &str) {
 
 /// Waits until nothing runs in the project's directory but these.
 #[track_caller]
-fn await_only(project: &Project, processes: &[u32]) {
+fn await_only(project: &LocalProject, processes: &[u32]) {
     until("nothing of it is left", PATIENCE, || {
         project
             .processes()
@@ -32,7 +33,7 @@ fn await_only(project: &Project, processes: &[u32]) {
 
 #[test]
 fn each_line_says_where_it_was_written() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project
         .ship(&["logs"])
@@ -47,7 +48,7 @@ node3:8081  page 0.8 starts, its behaviour is good
 
 #[test]
 fn an_instance_is_meant_by_its_host_its_slot_or_the_beginning_of_its_name() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let name = project.status()["instances"][1]["name"]
         .as_str()
@@ -80,7 +81,7 @@ fn an_instance_is_meant_by_its_host_its_slot_or_the_beginning_of_its_name() {
 
 #[test]
 fn an_instance_that_is_not_there_is_refused_with_those_that_are() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project
         .ship(&["logs", "node1", "node7", "node1:80"])
@@ -95,11 +96,8 @@ error: no instance, host or slot is meant by node7, node1:80; there is:
 
 #[test]
 fn no_more_than_the_last_lines_are_shown() {
-    let project = Project::small();
-    let chatty = format!(
-        "for n in range(300): print('line', n, flush=True)\n{}",
-        include_str!("page.py")
-    );
+    let project = LocalProject::small();
+    let chatty = format!("for n in range(300): print('line', n, flush=True)\n{LIGHT_PAGE}");
     write(&project.path("page-0.8/page.py"), &chatty);
     project.deploy("0.8");
     let lines = |args: &[&str]| {
@@ -119,10 +117,9 @@ fn no_more_than_the_last_lines_are_shown() {
 
 #[test]
 fn what_would_move_the_cursor_is_not_passed_on() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let rude = format!(
-        "print('\\x1b[2J\\x1b[31mred\\x1b[0m\\r\\tnode9:1  forged', flush=True)\n{}",
-        include_str!("page.py")
+        "print('\\x1b[2J\\x1b[31mred\\x1b[0m\\r\\tnode9:1  forged', flush=True)\n{LIGHT_PAGE}"
     );
     write(&project.path("page-0.8/page.py"), &rude);
     project.deploy("0.8");
@@ -149,7 +146,7 @@ fn what_would_move_the_cursor_is_not_passed_on() {
 
 #[test]
 fn what_failed_in_the_night_is_there_in_the_morning() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -177,7 +174,7 @@ node1:8082  fatal: the frobnicator is missing
 
 #[test]
 fn a_moment_that_is_none_is_refused() {
-    Project::small()
+    LocalProject::small()
         .ship(&["logs", "inventory.toml", "--since", "soon"])
         .stderr(str![[r#"
 error: --since soon: no such moment; say how long ago (10m, 2h, 1d), a time of day (02:00), or a day and a time (2026-11-25T02:00)
@@ -189,7 +186,7 @@ error: --since soon: no such moment; say how long ago (10m, 2h, 1d), a time of d
 
 #[test]
 fn where_nothing_runs_nothing_is_shown() {
-    Project::small()
+    LocalProject::small()
         .ship(&["logs", "inventory.toml"])
         .stderr(str![[r#"
 nothing was written by what is there
@@ -200,7 +197,7 @@ nothing was written by what is there
 
 #[test]
 fn a_follower_sees_the_next_version_come_and_ends_at_ctrl_c_with_nothing_left() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let mut logs = project.ship(&["logs", "--follow"]).spawn();
     await_stdout(&mut logs, "node3:8081  page 0.8 starts");
@@ -224,7 +221,7 @@ fn a_follower_sees_the_next_version_come_and_ends_at_ctrl_c_with_nothing_left() 
 
 #[test]
 fn a_follower_that_is_killed_leaves_nothing_on_the_host() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let mut logs = project.ship(&["logs", "-f"]).spawn();
     await_stdout(&mut logs, "page 0.8 starts");
@@ -236,7 +233,7 @@ fn a_follower_that_is_killed_leaves_nothing_on_the_host() {
 
 #[test]
 fn a_follower_that_nobody_reads_ends_well() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
@@ -257,7 +254,7 @@ fn a_follower_that_nobody_reads_ends_well() {
 
 #[test]
 fn a_follower_waits_for_what_is_not_there_yet() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let mut logs = project
         .ship(&["logs", "inventory.toml", "-f", "-n", "1"])
         .spawn();

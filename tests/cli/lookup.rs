@@ -4,11 +4,11 @@ use std::fs;
 
 use snapbox::str;
 
-use crate::project::{NODES, Project};
+use crate::project::{LocalProject, NODES};
 
 #[test]
 fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let deep = project.path("docs/deep");
     fs::create_dir_all(&deep).expect("our own directory");
@@ -30,7 +30,7 @@ fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
 
 #[test]
 fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let inventory = project.path("inventory.toml").display().to_string();
     project
@@ -49,7 +49,7 @@ fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
 
 #[test]
 fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let below = project.path("below");
     fs::create_dir(&below).expect("our own directory");
@@ -72,7 +72,7 @@ fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
 
 #[test]
 fn of_two_fleets_one_must_be_named() {
-    let project = Project::small();
+    let project = LocalProject::small();
     fs::write(
         project.path("staging.toml"),
         project.inventory("staging", &NODES[3..]),
@@ -99,7 +99,7 @@ error: which inventory? several fleets were deployed from here; name one:
 
 #[test]
 fn where_nothing_was_deployed_the_files_that_look_like_inventories_are_listed() {
-    let project = Project::new();
+    let project = LocalProject::new();
     fs::create_dir(project.path("inventory")).expect("our own directory");
     fs::write(project.path("inventory/production.toml"), "").expect("our own directory");
     for verb in ["rollback", "deploy", "status"] {
@@ -119,7 +119,7 @@ error: which inventory? nothing was deployed from here yet; name one:
 
 #[test]
 fn where_there_is_nothing_at_all_an_example_is_given() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let empty = tempfile::tempdir().expect("a temporary directory");
     project
         .ship(&["deploy"])

@@ -10,8 +10,9 @@ use std::time::Duration;
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{Behaviour, NODES, Project};
-use crate::support::asker::ask;
+use crate::project::{LocalProject, NODES};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::probe_client::ask;
 
 /// A balancer of the simplest kind: whoever answers gets the request, in turn.
 struct Front {
@@ -30,7 +31,7 @@ struct Shared {
 }
 
 impl Front {
-    fn before(project: &Project) -> Self {
+    fn before(project: &LocalProject) -> Self {
         let places = NODES.iter().flat_map(|node| {
             let address = project.address(node);
             [8081, 8082].map(|port| {
@@ -145,11 +146,11 @@ fn assert_nothing_lost(line: &str) {
 const PROBE: &str = "\n[probe]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
 
 /// A small project whose playbook asks through a front.
-fn asked() -> (Project, Front) {
-    behind_a_front(Project::small())
+fn asked() -> (LocalProject, Front) {
+    behind_a_front(LocalProject::small())
 }
 
-fn behind_a_front(project: Project) -> (Project, Front) {
+fn behind_a_front(project: LocalProject) -> (LocalProject, Front) {
     let front = Front::before(&project);
     let probe = format!("{PROBE}\"{}\"\n[rollout]\n", front.url());
     (project.with("[rollout]\n", &probe), front)
@@ -157,7 +158,7 @@ fn behind_a_front(project: Project) -> (Project, Front) {
 
 #[test]
 fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let front = Front::before(&project);
     project.deploy("0.8");
     let args = [
@@ -231,7 +232,7 @@ fn a_first_deploy_is_counted_from_its_first_answer() {
 
 #[test]
 fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
-    let (project, front) = behind_a_front(Project::new());
+    let (project, front) = behind_a_front(LocalProject::new());
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     // Long enough for a request to reach the first new instance.
@@ -412,7 +413,7 @@ fn a_program_is_told_by_an_event() {
 
 #[test]
 fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     let front = Front::before(&project);
     project.deploy("0.8");

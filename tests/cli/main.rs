@@ -6,14 +6,11 @@
     reason = "the snapshots are written by a tool"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod call;
-mod course;
+mod event_stream;
+mod journal;
 mod project;
 mod redact;
-mod told;
 
 mod adopt;
 mod aftermath;
@@ -21,6 +18,7 @@ mod analysis;
 mod channels;
 mod check;
 mod clock;
+mod concurrency;
 mod cron;
 mod deploy;
 mod drain;
@@ -37,7 +35,6 @@ mod logs;
 mod lookup;
 mod loss;
 mod migrations;
-mod once;
 mod ownership;
 mod pause;
 mod plan;
@@ -47,14 +44,14 @@ mod recall;
 mod refusal;
 mod report;
 mod rollback;
-mod runs;
+mod rollout_log;
 mod scale;
 mod secrets;
 mod sources;
 mod states;
 mod status;
 mod steps;
-mod together;
+mod tasks;
 mod traffic;
 mod trust;
 mod unattended;

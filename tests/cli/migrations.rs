@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::project::{PATIENCE, Project};
-use crate::support::asker::ask;
-use crate::support::world::{until, write};
+use crate::project::{LocalProject, PATIENCE};
+use ship_testing::namespace::{until, write};
+use ship_testing::probe_client::ask;
 
 /// A service that adds a row and reads it back, for every request. 0.8 knows the column `name`, 0.9
 /// `full_name`.
@@ -66,8 +66,8 @@ commit;
 "#;
 
 /// Three replicas of 0.8 whose table is there, and 0.9 with both halves of its change.
-fn project(contract: &str) -> Project {
-    let project = Project::new();
+fn project(contract: &str) -> LocalProject {
+    let project = LocalProject::new();
     let db = project.path("people.db").display().to_string();
     let project = project.with(
         "[service.env]\n",
@@ -100,7 +100,7 @@ fn project(contract: &str) -> Project {
 }
 
 /// Asks every instance all the while; what was answered otherwise than well.
-fn asked_all_the_while(project: &Project, act: impl FnOnce()) -> (usize, Vec<String>) {
+fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<String>) {
     let over = Arc::new(AtomicBool::new(false));
     let places: Vec<_> = (1..=4)
         .flat_map(|node| {

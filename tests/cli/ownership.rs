@@ -5,13 +5,13 @@ use std::fs;
 use serde_json::json;
 use snapbox::str;
 
-use crate::project::Project;
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::namespace::write;
 
 /// A fleet `local` that runs 0.8 on one host, and an inventory `staging.toml` of another fleet on
 /// the same host.
-fn shared_host() -> Project {
-    let project = Project::small();
+fn shared_host() -> LocalProject {
+    let project = LocalProject::small();
     project.deploy("0.8");
     write(
         &project.path("staging.toml"),
@@ -82,7 +82,7 @@ fn host_is_moved_to_another_fleet_once_its_record_is_removed() {
 
 #[test]
 fn machine_listed_twice_is_refused_by_deploy_and_check() {
-    let project = Project::new().with("replicas = 3", "replicas = 2");
+    let project = LocalProject::new().with("replicas = 3", "replicas = 2");
     let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
     let inventory = project.inventory("local", &["node1", "node2"]);
     write(

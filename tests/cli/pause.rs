@@ -2,13 +2,14 @@
 
 use snapbox::str;
 
-use crate::project::{Behaviour, PATIENCE, Project};
-use crate::support::command::Running;
-use crate::support::world::until;
+use crate::project::{LocalProject, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::Running;
+use ship_testing::namespace::until;
 
 /// A deploy of 0.9 that waits for its first instance to become ready.
-fn under_way() -> (Project, Running) {
-    let project = Project::new();
+fn under_way() -> (LocalProject, Running) {
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -120,7 +121,7 @@ deployment "page" rolled back
 
 #[test]
 fn what_was_killed_on_its_way_is_aborted_too_and_with_its_settings() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let set = "rollout.progress_deadline=77s";
@@ -149,7 +150,7 @@ fn what_was_killed_on_its_way_is_aborted_too_and_with_its_settings() {
 
 #[test]
 fn a_first_deploy_has_nothing_to_abort_to() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.8", Behaviour::Gated);
     let mut deploy = project.start_deploy("0.8");
     deploy.await_words("node1:8081  started");
@@ -167,7 +168,7 @@ error: there is no other revision proven healthy that this deploy could go back 
 
 #[test]
 fn a_way_back_that_was_cut_off_is_gone_on_with_in_its_direction() {
-    let project = Project::new();
+    let project = LocalProject::new();
     // An instance of 0.8 that is told to end goes on until the gate is opened: the turn happens
     // meanwhile.
     project.release("0.8", Behaviour::Lingers);
@@ -201,9 +202,9 @@ fn a_way_back_that_was_cut_off_is_gone_on_with_in_its_direction() {
 
 #[test]
 fn a_restart_makes_every_instance_anew_and_is_in_the_history() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
-    let names = |project: &Project| {
+    let names = |project: &LocalProject| {
         let status = project.status();
         let rows = status["instances"].as_array().expect("an array").clone();
         rows.iter()

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use snapbox::str;
 
 use crate::call;
-use crate::project::Project;
+use crate::project::LocalProject;
 
 #[test]
 fn before_the_first_deploy_everything_is_to_be_started() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["plan", "inventory.toml"])
         .stdout(str![[r#"
@@ -42,7 +42,7 @@ nothing was deployed from here yet; `ship status` shows what the hosts run
 
 #[test]
 fn an_upgrade_is_shown_in_order_with_its_worst_moment() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let before = project.processes();
     project
@@ -85,7 +85,7 @@ if it fails: back to 0.8 (revision 1)
 
 #[test]
 fn a_dry_run_is_the_same_as_a_plan() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     for output in [&[][..], &["--output", "json"]] {
         let plan = project
@@ -107,7 +107,7 @@ fn a_dry_run_is_the_same_as_a_plan() {
 
 #[test]
 fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let args = [
         "plan",
@@ -166,7 +166,7 @@ fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
 
 #[test]
 fn where_all_is_as_it_should_be_there_is_nothing_to_do() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project
         .ship(&["plan", "inventory.toml"])
@@ -180,7 +180,7 @@ nothing to do
 
 #[test]
 fn in_place_the_old_one_stops_first() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .on(&["node1", "node2", "node3"]);
     let set = [
@@ -230,7 +230,7 @@ if it fails: back to 0.8 (revision 1)
 
 #[test]
 fn a_plan_that_cannot_work_is_refused_with_the_arithmetic() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .on(&["node1", "node2", "node3"]);
     for verb in ["plan", "deploy"] {
@@ -250,7 +250,7 @@ error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hos
 
 #[test]
 fn more_replicas_than_places_are_refused() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["plan", "inventory.toml", "--set", "rollout.replicas=9"])
         .stderr(str![[r#"
@@ -269,7 +269,7 @@ error: 9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)
 
 #[test]
 fn a_rollout_that_may_neither_add_nor_remove_is_refused() {
-    let project = Project::new().with("max_surge = 1", "max_surge = 0");
+    let project = LocalProject::new().with("max_surge = 1", "max_surge = 0");
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"

@@ -1,7 +1,6 @@
 //! What a user has: a directory with an inventory of four hosts that are all this machine, a
 //! playbook, two versions.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,19 +9,24 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::call::{Call, json};
 use crate::redact::Redact;
-use crate::support::asker::ask;
-use crate::support::command::{Done, Running};
-use crate::support::world::{until, write};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::{Done, Running};
+use ship_testing::inventory::Inventory;
+use ship_testing::namespace::{until, write};
+use ship_testing::probe_client::ask;
+use ship_testing::project_dir::ProjectDir;
 
 /// The hosts: `node1` at an address that ends in `.11`, and so on.
 pub(crate) const NODES: [&str; 4] = ["node1", "node2", "node3", "node4"];
 
 /// What is waited for has come by then.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The service, which starts fast.
+pub(crate) const LIGHT_PAGE: &str = include_str!("../support/light_page.py");
 
 const PLAYBOOK: &str = r#"version = "0.8"
 
@@ -54,60 +58,33 @@ max_unavailable = 0
 progress_deadline = "30s"
 "#;
 
-/// How a version of the service behaves.
-#[derive(Clone, Copy)]
-pub(crate) enum Behaviour {
-    /// Serves.
-    Good,
-    /// Ends at once, with a message in its log.
-    Exits,
-    /// Runs, but never listens.
-    Deaf,
-    /// Answers every question with an error.
-    Wrong,
-    /// Answers every tenth request with an error, but never one of ship's own.
-    Leaky,
-    /// Answers with an error until the gate is open.
-    Gated,
-    /// Serves, and told to end goes on until the gate is open.
-    Lingers,
-    /// Serves, but ends at once if it is started while the gate is open.
-    Fragile,
-    /// Ends at once if it is started before the gate is open, and serves from then on.
-    Needy,
-}
-
 /// A user's directory. Whatever was started in it ends with it.
-pub(crate) struct Project {
-    dir: TempDir,
+pub(crate) struct LocalProject {
+    dir: ProjectDir,
     /// The first three parts of the hosts' addresses.
     net: String,
     redact: Redact,
-    playbook: String,
     /// While this is held no other test takes the same addresses, not even one of another run.
     _reserved: TcpListener,
 }
 
-impl Project {
+impl LocalProject {
     /// Four hosts, three replicas, and good versions 0.8 and 0.9.
     pub(crate) fn new() -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
+        let mut dir = ProjectDir::new(PLAYBOOK);
+        dir.change_playbook("{gate}", &dir.path("gate").display().to_string());
         let (net, reserved) = addresses();
-        let gate = dir.path().join("gate");
-        let playbook = PLAYBOOK.replace("{gate}", &gate.display().to_string());
-        let redact = Redact::new(dir.path(), &net);
+        let redact = Redact::new(dir.root(), &net);
         let project = Self {
             dir,
             net,
             redact,
-            playbook,
             _reserved: reserved,
         };
         write(
             &project.path("inventory.toml"),
             &project.inventory("local", &NODES),
         );
-        write(&project.path("playbook.toml"), &project.playbook);
         project.release("0.8", Behaviour::Good);
         project.release("0.9", Behaviour::Good);
         project
@@ -122,16 +99,10 @@ impl Project {
 
     /// An inventory of these hosts.
     pub(crate) fn inventory(&self, fleet: &str, nodes: &[&str]) -> String {
-        let mut text = format!("playbook = \"playbook.toml\"\n\n[fleet]\nname = \"{fleet}\"\n");
-        for node in nodes {
-            let address = self.address(node);
-            write!(
-                text,
-                "\n[[hosts]]\nname = \"{node}\"\naddress = \"{address}\"\ntransport = \"local\"\n"
-            )
-            .expect("memory");
-        }
-        text
+        let add =
+            |inventory: Inventory, node: &&str| inventory.local_host(node, &self.address(node));
+        let inventory = Inventory::new("playbook.toml", fleet);
+        nodes.iter().fold(inventory, add).text()
     }
 
     /// With no more hosts than these.
@@ -157,28 +128,15 @@ impl Project {
 
     /// With a part of the playbook changed, which must be there.
     pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
-        assert!(self.playbook.contains(old), "the playbook has no {old:?}");
-        self.playbook = self.playbook.replacen(old, new, 1);
-        write(&self.path("playbook.toml"), &self.playbook);
+        self.dir.change_playbook(old, new);
         self
     }
 
     /// Makes, or makes anew, the artifact of a version.
     pub(crate) fn release(&self, version: &str, behaviour: Behaviour) {
-        let behaviour = match behaviour {
-            Behaviour::Good => "good",
-            Behaviour::Exits => "exits",
-            Behaviour::Deaf => "deaf",
-            Behaviour::Wrong => "wrong",
-            Behaviour::Leaky => "leaky",
-            Behaviour::Gated => "gated",
-            Behaviour::Lingers => "lingers",
-            Behaviour::Fragile => "fragile",
-            Behaviour::Needy => "needy",
-        };
         let dir = self.path(&format!("page-{version}"));
-        write(&dir.join("page.py"), include_str!("page.py"));
-        write(&dir.join("behaviour"), behaviour);
+        write(&dir.join("page.py"), LIGHT_PAGE);
+        write(&dir.join("behaviour"), behaviour.word());
     }
 
     /// Opens the gate that some versions look at.
@@ -193,12 +151,12 @@ impl Project {
 
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
-        self.dir.path()
+        self.dir.root()
     }
 
     /// A path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.root().join(name)
+        self.dir.path(name)
     }
 
     /// The address of a host.
@@ -374,7 +332,7 @@ impl Project {
     }
 }
 
-impl Drop for Project {
+impl Drop for LocalProject {
     fn drop(&mut self) {
         for pid in self.processes() {
             end(pid);

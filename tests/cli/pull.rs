@@ -4,10 +4,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::project::Project;
-use crate::support::sshd::Sshd;
-use crate::support::web::{Reply, Request, Web};
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::namespace::write;
+use ship_testing::sshd::Sshd;
+use ship_testing::web::{Reply, Request, Web};
 
 /// How the server treats hosts; it is always good to the control machine.
 #[derive(Clone, Copy)]
@@ -18,8 +18,8 @@ enum ToHosts {
 }
 
 /// A project whose two hosts pull from a server, and how that is told what to do.
-fn project() -> (Project, Web, Arc<AtomicU8>) {
-    let project = Project::new()
+fn project() -> (LocalProject, Web, Arc<AtomicU8>) {
+    let project = LocalProject::new()
         .on(&["node1", "node2"])
         .with("replicas = 3", "replicas = 2");
     let pack = |version: &str| {

@@ -1,11 +1,12 @@
 //! Every way to ask whether an instance is ready.
 
-use crate::project::{Behaviour, Project};
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::write;
 
 /// Deploys with these lines in `[readiness]`, and gives what the first instance answered to them.
 fn answer_to(readiness: &str) -> String {
-    let project = Project::small().with("http = \"/\"", readiness);
+    let project = LocalProject::small().with("http = \"/\"", readiness);
     let done = project.deploy("0.8");
     let ready = done
         .stderr
@@ -64,7 +65,7 @@ fn through_the_connection_to_the_host() {
 
 #[test]
 fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
-    let project = Project::small().with(
+    let project = LocalProject::small().with(
         "http = \"/\"",
         "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"",
     );
@@ -90,7 +91,7 @@ fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
         Page).serve_forever()\n";
     for via in ["direct", "ssh"] {
         let asked = format!("http = \"/\"\nhost_header = \"www.example.org\"\nvia = \"{via}\"");
-        let project = Project::small().with("http = \"/\"", &asked);
+        let project = LocalProject::small().with("http = \"/\"", &asked);
         write(&project.path("page-0.8/page.py"), SERVICE);
         assert!(project.deploy("0.8").stderr.contains("ready     0.8 after"));
     }
@@ -98,7 +99,7 @@ fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
 
 #[test]
 fn readiness_that_comes_late_is_waited_for() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -111,7 +112,7 @@ fn readiness_that_comes_late_is_waited_for() {
 
 #[test]
 fn worker_that_dies_after_its_first_pass_replaces_nobody() {
-    let project = Project::small()
+    let project = LocalProject::small()
         .with("http = \"/\"", "command = \"/bin/true\"")
         .with("[rollout]", "[rollout]\nmin_ready = \"2s\"");
     write(
@@ -142,7 +143,7 @@ fn worker_that_dies_after_its_first_pass_replaces_nobody() {
 
 #[test]
 fn child_that_leaves_its_session_is_named_and_ends_with_the_instance() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let page = std::fs::read_to_string(project.path("page-0.8/page.py")).expect("our own file");
     let launcher =
         "import os, time\nif os.fork():\n    while True:\n        time.sleep(1)\nos.setsid()\n";

@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use crate::project::{Behaviour, Project};
-use crate::support::world::write;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::write;
 
 const NOTE: &str =
     "note: the playbook is wrong (`ship check` says how); it is read as revision 2 has it\n";
 
 #[test]
 fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_new() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project.deploy("0.9");
     let playbook = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
@@ -58,7 +59,7 @@ fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_ne
 
 #[test]
 fn with_a_broken_playbook_a_rollout_can_be_paused_and_aborted() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -85,7 +86,7 @@ fn with_a_broken_playbook_a_rollout_can_be_paused_and_aborted() {
 
 #[test]
 fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_look_by() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let project = project.with("version = \"0.8\"\n", "");
     project
@@ -101,7 +102,7 @@ fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_loo
 #[test]
 fn a_deploy_that_needs_its_settings_is_seen_paused_and_resumed_without_them() {
     // One more than eight instances fits nowhere, so the playbook is wrong on its own.
-    let project = Project::new().with("replicas = 3", "replicas = 8");
+    let project = LocalProject::new().with("replicas = 3", "replicas = 8");
     let set = ["--set", "rollout.replicas=3"];
     let deploy = |version: &'static str| {
         let args = ["deploy", "inventory.toml", "--version", version];

@@ -1,6 +1,7 @@
 //! What differs from run to run gets a placeholder, so that the rest can be compared word for word.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -35,22 +36,24 @@ const RULES: [(&str, &str); 15] = [
     (r"(\[WHEN] {3})\S+", "$1[TOOK]"),
 ];
 
+static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let pattern = |(pattern, by)| (Regex::new(pattern).expect("our own pattern"), by);
+    RULES.map(pattern).into()
+});
+
 /// Redacts what belongs to one project.
 pub(crate) struct Redact {
     literals: [(String, &'static str); 2],
-    rules: Vec<(Regex, &'static str)>,
 }
 
 impl Redact {
     /// For a project in this directory, whose hosts have addresses that begin so.
     pub(crate) fn new(root: &Path, net: &str) -> Self {
-        let rules = RULES.map(|(pattern, by)| (Regex::new(pattern).expect("our own pattern"), by));
         Self {
             literals: [
                 (root.display().to_string(), "[ROOT]"),
                 (net.to_owned(), "[NET]"),
             ],
-            rules: rules.into_iter().collect(),
         }
     }
 
@@ -60,7 +63,7 @@ impl Redact {
         for (literal, by) in &self.literals {
             text = text.replace(literal, by);
         }
-        for (pattern, by) in &self.rules {
+        for (pattern, by) in &*PATTERNS {
             text = pattern.replace_all(&text, *by).into_owned();
         }
         let lines: Vec<_> = text.lines().map(narrow).collect();

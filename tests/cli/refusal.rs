@@ -5,9 +5,9 @@ use std::net::TcpListener;
 
 use snapbox::str;
 
-use crate::project::Project;
+use crate::project::LocalProject;
 
-fn deploy_is_refused(project: &Project, stderr: impl snapbox::IntoData) {
+fn deploy_is_refused(project: &LocalProject, stderr: impl snapbox::IntoData) {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(stderr)
@@ -19,7 +19,7 @@ fn deploy_is_refused(project: &Project, stderr: impl snapbox::IntoData) {
 
 #[test]
 fn an_artifact_that_is_not_there() {
-    let project = Project::new();
+    let project = LocalProject::new();
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
     deploy_is_refused(
         &project,
@@ -38,7 +38,7 @@ error: cannot read the artifact page-0.8: No such file or directory (os error 2)
 
 #[test]
 fn an_artifact_that_was_never_made_for_this_version() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["deploy", "inventory.toml", "--version", "7"])
         .stderr(str![[r#"
@@ -59,7 +59,7 @@ error: cannot read the artifact page-7: No such file or directory (os error 2)
 #[test]
 fn an_artifact_with_another_digest() {
     let sha256 = "0".repeat(64);
-    let project = Project::new().with(
+    let project = LocalProject::new().with(
         "source = \"page-{{ version }}\"",
         &format!("source = \"page-{{{{ version }}}}/page.py\"\nsha256 = \"{sha256}\""),
     );
@@ -80,7 +80,7 @@ error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA25
 
 #[test]
 fn an_artifact_that_is_no_archive() {
-    let project = Project::new().with("page-{{ version }}", "page.tar.gz");
+    let project = LocalProject::new().with("page-{{ version }}", "page.tar.gz");
     fs::write(project.path("page.tar.gz"), "no archive").expect("our own directory");
     deploy_is_refused(
         &project,
@@ -99,7 +99,7 @@ error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip heade
 
 #[test]
 fn a_port_that_a_stranger_has() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
     deploy_is_refused(
         &project,
@@ -113,7 +113,7 @@ error: this rollout cannot work; nothing was touched
 
 #[test]
 fn a_secret_that_is_not_there() {
-    let project = Project::new().with(
+    let project = LocalProject::new().with(
         "[service.env]\n",
         "secrets = [\"TOKEN\"]\n\n[service.env]\n",
     );
@@ -134,7 +134,7 @@ error: secret `TOKEN` is not in the environment
 
 #[test]
 fn a_host_whose_directory_cannot_be_made_is_unusable() {
-    let project = Project::new();
+    let project = LocalProject::new();
     let inventory = project.inventory("local", &["node1"]);
     fs::write(project.path("not-a-directory"), "").expect("our own directory");
     let base_dir = format!(

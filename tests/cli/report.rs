@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use ship::core::rollout::event::Then;
 use ship::core::rollout::failure::Outcome;
 
-use crate::project::{Behaviour, Project};
-use crate::support::browser::{Browser, CHROMIUM, Look};
-use crate::support::world::{self, write};
-use crate::told::{HOSTILE, Night};
+use crate::journal::{HOSTILE, Night};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::browser::{Browser, CHROMIUM, Look};
+use ship_testing::namespace::{self, write};
 
 /// Where pictures are left, for a person to look at.
 fn gallery() -> PathBuf {
@@ -100,10 +101,10 @@ fn measure(browser: &mut Browser, page: &Path, what: &str, look: Look) {
 
 #[test]
 fn a_page_can_be_read_on_a_phone_in_the_dark_and_without_colours() {
-    if !world::has_programs(&[CHROMIUM]) {
+    if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.deploy("0.9");
@@ -139,10 +140,10 @@ fn eventful(hosts: u32, batch: u32) -> Night {
 }
 
 /// A project of so many hosts that has deployed once.
-fn large(hosts: u32) -> Project {
+fn large(hosts: u32) -> LocalProject {
     let names: Vec<_> = (1..=hosts).map(|n| format!("web{n:03}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let replicas = format!("replicas = {hosts}");
     project.with("replicas = 1", &replicas).on(&names)
@@ -150,7 +151,7 @@ fn large(hosts: u32) -> Project {
 
 #[test]
 fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
-    if !world::has_programs(&[CHROMIUM]) {
+    if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
     let mut browser = Browser::start();
@@ -178,7 +179,7 @@ fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
 
 #[test]
 fn what_a_service_has_logged_cannot_take_the_page_over() {
-    if !world::has_programs(&[CHROMIUM]) {
+    if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
     let project = large(4);
@@ -229,7 +230,7 @@ fn headline(html: &str) -> &str {
 
 #[test]
 fn the_newest_rollout_has_a_page_and_so_has_every_other() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project
         .ship(&["report", "inventory.toml"])
         .stderr("error: nothing was deployed yet; `ship deploy` comes first\n")
@@ -288,7 +289,7 @@ fn the_newest_rollout_has_a_page_and_so_has_every_other() {
 
 #[test]
 fn what_is_promised_is_told_as_it_was_then() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let args = [
         "deploy",
@@ -311,7 +312,7 @@ fn what_is_promised_is_told_as_it_was_then() {
 
 #[test]
 fn pages_go_with_the_history() {
-    let project = Project::small().with("replicas = 1", "replicas = 1\nhistory_limit = 2");
+    let project = LocalProject::small().with("replicas = 1", "replicas = 1\nhistory_limit = 2");
     write(&project.path(".ship/runs/notes.html"), "not a rollout's");
     for version in ["0.8", "0.9", "0.8", "0.9"] {
         project.deploy(version);
@@ -335,7 +336,7 @@ fn pages_go_with_the_history() {
 
 #[test]
 fn a_page_that_cannot_be_written_is_a_note_and_no_failure() {
-    let project = Project::small();
+    let project = LocalProject::small();
     write(&project.path(".ship/runs"), "in the way");
     let done = project.deploy("0.8");
     let notes: Vec<_> = done

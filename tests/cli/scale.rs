@@ -3,9 +3,10 @@
 use snapbox::str;
 
 use crate::call::json;
-use crate::project::{Behaviour, Project};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
 
-fn scale(project: &Project, replicas: u32) {
+fn scale(project: &LocalProject, replicas: u32) {
     let set = format!("rollout.replicas={replicas}");
     project
         .ship(&["deploy", "inventory.toml", "--set", &set])
@@ -15,7 +16,7 @@ fn scale(project: &Project, replicas: u32) {
 
 #[test]
 fn deploy_in_another_number_is_an_entry_of_its_own() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     scale(&project, 6);
     assert_eq!(
@@ -61,18 +62,18 @@ fn deploy_in_another_number_is_an_entry_of_its_own() {
 
 #[test]
 fn down_stops_the_surplus() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"])
         .stderr(str![[r#"
 [MOMENT]  page 0.8 (revision 2) on local: 0 replicas
-[MOMENT]  Waiting for deployment spec update to be observed...
+...
 [MOMENT]  Waiting for deployment "page" rollout to finish: surplus replicas are pending termination...
 [MOMENT]  node1:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node2:8081  stopped   0.8 (surplus) in [TOOK]
 [MOMENT]  node3:8081  stopped   0.8 (surplus) in [TOOK]
-[MOMENT]  deployment "page" successfully rolled out
+...
 [MOMENT]  page 0.8 (revision 2): 0 of 0 available in [TOOK]
 
 "#]])
@@ -81,7 +82,7 @@ fn down_stops_the_surplus() {
 
 #[test]
 fn up_starts_what_is_missing() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("replicas = 3", "replicas = 1")
         .on(&["node1", "node2"]);
     project.deploy("0.8");
@@ -89,19 +90,18 @@ fn up_starts_what_is_missing() {
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=2"])
         .stderr(str![[r#"
 [MOMENT]  page 0.8 (revision 2) on local: 2 replicas
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 2 new replicas have been updated...
+...
 [MOMENT]  Waiting for deployment "page" rollout to finish: 1 of 2 updated replicas are available...
 [MOMENT]  node2:8081  started   0.8 as [INSTANCE]
 [MOMENT]  node2:8081  ready     0.8 after [TOOK]: "I am: [NET].12, the version is: 0.8"
-[MOMENT]  deployment "page" successfully rolled out
+...
 [MOMENT]  page 0.8 (revision 2): 2 of 2 available in [TOOK]
 
 "#]])
         .run();
 }
 
-fn scale_verb(project: &Project, replicas: &str) -> crate::support::command::Done {
+fn scale_verb(project: &LocalProject, replicas: &str) -> ship_testing::command::Done {
     project
         .ship(&["scale", "inventory.toml", "--replicas", replicas])
         .any_stderr()
@@ -110,7 +110,7 @@ fn scale_verb(project: &Project, replicas: &str) -> crate::support::command::Don
 
 #[test]
 fn a_scale_holds_until_the_playbook_says_another_number() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     scale_verb(&project, "5");
     assert_eq!(project.running().len(), 5);
@@ -134,7 +134,7 @@ fn a_scale_holds_until_the_playbook_says_another_number() {
 
 #[test]
 fn what_has_no_room_is_refused_before_anything_is_touched() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let refused = project
         .ship(&["scale", "inventory.toml", "--replicas", "9"])
@@ -152,7 +152,7 @@ fn what_has_no_room_is_refused_before_anything_is_touched() {
 
 #[test]
 fn in_a_pause_each_release_keeps_its_part_and_the_deploy_is_resumed_in_the_new_number() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -190,7 +190,7 @@ fn in_a_pause_each_release_keeps_its_part_and_the_deploy_is_resumed_in_the_new_n
 
 #[test]
 fn version_deployed_to_no_instances_is_not_proven_and_not_gone_back_to() {
-    let project = Project::new()
+    let project = LocalProject::new()
         .with("replicas = 3", "replicas = 2")
         .on(&["node1", "node2"]);
     for version in ["0.9", "1.0"] {
@@ -235,7 +235,7 @@ fn version_deployed_to_no_instances_is_not_proven_and_not_gone_back_to() {
 
 #[test]
 fn scale_to_nothing_does_not_come_back_after_a_deploy_with_a_number() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     scale_verb(&project, "0");
     project.deploy("0.9");

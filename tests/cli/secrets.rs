@@ -4,15 +4,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::project::{Behaviour, Project};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
 
 const TOKEN: &str = "s3cret-of-the-environment";
 const PASSWORD: &str = "s3cret of the 'file' $HOME";
 
 /// A project whose service has a secret from the environment and one from a file.
-fn project() -> Project {
+fn project() -> LocalProject {
     let secrets = "secrets = [\"TOKEN\"]\nenv_file = \"page.env\"\n\n[service.env]\n";
-    let project = Project::small().with("[service.env]\n", secrets);
+    let project = LocalProject::small().with("[service.env]\n", secrets);
     fs::write(project.path("page.env"), format!("PASSWORD={PASSWORD}\n")).expect("our own file");
     project
 }
@@ -39,7 +40,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The files of ship's own that hold a secret.
-fn secret_files(project: &Project) -> Vec<PathBuf> {
+fn secret_files(project: &LocalProject) -> Vec<PathBuf> {
     let files = files(&project.path(".ship")).into_iter();
     files
         .filter(|file| fs::read(file).is_ok_and(|bytes| holds_a_secret(&bytes)))

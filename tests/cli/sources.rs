@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use minisign::KeyPair;
 use snapbox::str;
 
-use crate::project::Project;
-use crate::support::web::{Reply, Web};
+use crate::project::LocalProject;
+use ship_testing::web::{Reply, Web};
 
 const SOURCE: &str = "source = \"page-{{ version }}\"";
 
 /// A small project whose versions are packed files, with these lines after the source.
-fn packed(lines: &str) -> Project {
-    let project = Project::small();
+fn packed(lines: &str) -> LocalProject {
+    let project = LocalProject::small();
     for version in ["0.8", "0.9"] {
         let (dir, file) = (
             project.path(&format!("page-{version}")),
@@ -163,7 +163,7 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
     assert_eq!(
         asked
             .iter()
-            .map(crate::support::web::Request::from)
+            .map(ship_testing::web::Request::from)
             .collect::<Vec<_>>(),
         [Some(part)]
     );
@@ -209,7 +209,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     use std::io::{BufRead, BufReader};
 
     let plain = Web::start(|_, _| Reply::of("0.9"));
-    let project = Project::small();
+    let project = LocalProject::small();
     let pem = project.path("home.pem");
     let (key, certificate) = (project.path("key.pem"), project.path("certificate.pem"));
     let made = Command::new("openssl")

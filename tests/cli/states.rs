@@ -2,14 +2,15 @@
 
 use std::thread;
 
-use crate::project::{Behaviour, Project};
-use crate::support::command::Running;
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::Running;
 
 const TABLE: &str = include_str!("../../docs/STATES.md");
 
 /// Two instances that are replaced in place, and two good versions, but for what a state needs.
-fn project() -> Project {
-    let project = Project::new()
+fn project() -> LocalProject {
+    let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("replicas = 3", "replicas = 2")
         .with("max_surge = 1", "max_surge = 0")
@@ -20,7 +21,7 @@ fn project() -> Project {
 }
 
 /// Deploys 0.9, which is to fail before long.
-fn fail(project: &Project, on_failure: &str, status: i32) {
+fn fail(project: &LocalProject, on_failure: &str, status: i32) {
     let on_failure = format!("rollout.on_failure={on_failure}");
     let args = [
         "deploy",
@@ -34,7 +35,7 @@ fn fail(project: &Project, on_failure: &str, status: i32) {
 }
 
 /// A project in a state, and the deploy that runs in it.
-fn in_state(state: &str) -> (Project, Option<Running>) {
+fn in_state(state: &str) -> (LocalProject, Option<Running>) {
     let project = project();
     if state == "new" {
         return (project, None);

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{Behaviour, PATIENCE, Project};
-use crate::support::world::until;
+use crate::project::{LocalProject, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::until;
 
 #[test]
 fn before_the_first_deploy_nothing_runs() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project
         .ship(&["status", "inventory.toml"])
         .stdout(str![[r#"
@@ -27,7 +28,7 @@ service "page" has not been deployed on local yet
 
 #[test]
 fn a_settled_fleet_is_the_articles_table() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project
         .ship(&["status", "inventory.toml"])
@@ -45,7 +46,7 @@ deployment "page" successfully rolled out
 
 #[test]
 fn the_keys_for_programs_are_a_contract() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     let status = project.status();
     for (key, value) in [
@@ -85,7 +86,7 @@ fn the_keys_for_programs_are_a_contract() {
 
 #[test]
 fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
     project
@@ -116,7 +117,7 @@ deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back
 
 #[test]
 fn an_instance_that_has_died_shows() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.deploy("0.8");
     project.end_instance("node2", 8081);
     project
@@ -136,7 +137,7 @@ deployment "page" was rolled out; 2 of 3 replicas are available now
 
 #[test]
 fn watched_it_is_shown_again_and_again_until_ctrl_c() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let mut watch = project
         .ship(&["status", "--watch", "--output", "json"])
@@ -157,7 +158,7 @@ fn watched_it_is_shown_again_and_again_until_ctrl_c() {
 
 #[test]
 fn status_watch_shows_a_release_deployed_after_it_started() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let mut watch = project
         .ship(&["status", "--watch", "--output", "json"])
@@ -182,7 +183,7 @@ fn status_watch_shows_a_release_deployed_after_it_started() {
 
 #[test]
 fn neither_deploy_nor_status_says_success_before_the_rollout_has_ended() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Good);
     let project = project.with(

@@ -3,11 +3,12 @@
 
 use snapbox::str;
 
-use crate::project::{Behaviour, Project};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
 
 /// Release 0.9 comes by one instance, at which a person is asked.
-fn one_first() -> Project {
-    let project = Project::new().with(
+fn one_first() -> LocalProject {
+    let project = LocalProject::new().with(
         "[rollout]\n",
         "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n",
     );
@@ -16,7 +17,7 @@ fn one_first() -> Project {
     project
 }
 
-fn versions(project: &Project) -> Vec<String> {
+fn versions(project: &LocalProject) -> Vec<String> {
     let status = project.status();
     let instances = status["instances"].as_array().expect("instances");
     instances
@@ -56,7 +57,7 @@ deployment "page" promoted
 #[test]
 fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
     let project = one_first();
-    let said = project
+    project
         .ship(&[
             "deploy",
             "inventory.toml",
@@ -64,15 +65,26 @@ fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
             "0.9",
             "--unattended",
         ])
-        .any_stderr()
+        .stderr(str![[r#"
+[MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
+[MOMENT]  Waiting for deployment spec update to be observed...
+[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 3 new replicas have been updated...
+[MOMENT]  staging 0.9 on the hosts
+[MOMENT]  node1       staged    0.9 in [TOOK]
+[MOMENT]  node2       staged    0.9 in [TOOK]
+[MOMENT]  node3       staged    0.9 in [TOOK]
+[MOMENT]  node4       staged    0.9 in [TOOK]
+[MOMENT]  Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+[MOMENT]  node4:8081  started   0.9 as [INSTANCE]
+[MOMENT]  node4:8081  ready     0.9 after [TOOK]: "I am: [NET].14, the version is: 0.9"
+[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
+[MOMENT]  step 1 of 2 is reached, with 1 new instance; it soaks for [TOOK]; then it waits for `ship promote`
+[MOMENT]  page 0.9 (revision 2) is paused by the gate of step 1 of 2, which waits for `ship promote` after [TOOK]: 1 of 3 updated, 3 of 3 available
+          next    `ship resume` goes on from here, `ship abort` goes back
+
+"#]])
         .status(8)
         .run();
-    assert!(
-        said.stderr
-            .contains("the gate of step 1 of 2, which waits for `ship promote`"),
-        "{}",
-        said.stderr
-    );
     assert_eq!(project.status()["state"], "paused");
     assert_eq!(
         versions(&project)

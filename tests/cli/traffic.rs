@@ -6,14 +6,15 @@ use std::fs;
 use serde_json::Value;
 use snapbox::str;
 
-use crate::project::{Behaviour, NODES, PATIENCE, Project};
-use crate::support::asker::{Answers, Asker, ask};
-use crate::support::haproxy::Haproxy;
-use crate::support::world::{until, write};
+use crate::project::{LocalProject, NODES, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::haproxy::Haproxy;
+use ship_testing::namespace::{until, write};
+use ship_testing::probe_client::{Answers, Asker, ask};
 
 /// A project behind a balancer that has a server for each slot. `None` where there is no `HAProxy`.
-fn behind_haproxy() -> Option<(Project, Haproxy)> {
-    let project = Project::new();
+fn behind_haproxy() -> Option<(LocalProject, Haproxy)> {
+    let project = LocalProject::new();
     let servers = NODES.iter().flat_map(|node| {
         let address = project.address(node);
         [8081, 8082].map(|port| format!("{node}-{port} {address}:{port} check weight 100"))

@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::project::Project;
-use crate::support::command::{Done, Running, ship_command};
+use crate::project::LocalProject;
+use ship_testing::command::{Done, Running, ship_command};
 
 const STRANGER: u32 = 4711;
 const TOKEN: &str = "s3cret-of-the-environment";
@@ -42,7 +42,7 @@ fn below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// `ship` as a word of a shell's script: `$SHIP`.
-fn by_shell(project: &Project, script: &str) -> Done {
+fn by_shell(project: &LocalProject, script: &str) -> Done {
     let ship = ship_command(project.root(), &[]);
     let mut command = Command::new("sh");
     command
@@ -60,7 +60,7 @@ fn by_shell(project: &Project, script: &str) -> Done {
 
 #[test]
 fn lone_inventory_in_a_directory_of_another_user_is_refused() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let theirs = project.path("theirs");
     fs::create_dir(&theirs).expect("our own directory");
     for file in ["inventory.toml", "playbook.toml"] {
@@ -91,7 +91,7 @@ fn lone_inventory_in_a_directory_of_another_user_is_refused() {
 
 #[test]
 fn state_directory_of_another_user_is_refused_for_a_named_inventory_too() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let sub = project.path("sub");
     fs::create_dir(&sub).expect("our own directory");
     for file in ["inventory.toml", "playbook.toml"] {
@@ -130,7 +130,7 @@ fn state_directory_of_another_user_is_refused_for_a_named_inventory_too() {
 fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
     for file in ["inventory.toml", "playbook.toml", "ssh_config", "page.env"] {
         let keys = "env_file = \"page.env\"\n\n[service.env]\n";
-        let project = Project::small().with("[service.env]\n", keys);
+        let project = LocalProject::small().with("[service.env]\n", keys);
         fs::write(project.path("page.env"), "PASSWORD=hunter2\n").expect("our own file");
         fs::write(project.path("ssh_config"), "").expect("our own file");
         let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
@@ -159,7 +159,7 @@ fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
 
 #[test]
 fn file_that_others_can_write_to_is_refused() {
-    let project = Project::small();
+    let project = LocalProject::small();
     fs::set_permissions(
         project.path("playbook.toml"),
         fs::Permissions::from_mode(0o646),
@@ -183,7 +183,7 @@ fn file_that_others_can_write_to_is_refused() {
 #[test]
 fn link_in_the_state_directory_is_not_followed() {
     for link in ["ship.db", "runs", "artifacts"] {
-        let project = Project::small();
+        let project = LocalProject::small();
         fs::create_dir(project.path(".ship")).expect("our own directory");
         let victim = project.path("victim");
         symlink(&victim, project.path(".ship").join(link)).expect("our own directory");
@@ -201,7 +201,7 @@ fn link_in_the_state_directory_is_not_followed() {
 
 #[test]
 fn everything_in_the_state_directory_is_private_whatever_the_umask() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let script = "umask 0; $SHIP deploy inventory.toml && $SHIP deploy inventory.toml --version \
                   0.9 && $SHIP report";
     by_shell(&project, script).exits(0);
@@ -237,7 +237,7 @@ fn secrets_that_a_hook_or_the_service_prints_are_stored_nowhere() {
     let hooks = "[[hooks]]\non = \"before_all\"\ncommand = \"sh -c 'echo here: $TOKEN'\"\n\
                  [[hooks]]\non = \"before_start\"\ncommand = \"sh -c 'echo there: $TOKEN; exit \
                  3'\"\n[rollout]\n";
-    let project = Project::small().with("[rollout]\n", hooks).with(
+    let project = LocalProject::small().with("[rollout]\n", hooks).with(
         "[service.env]\n",
         "secrets = [\"TOKEN\"]\n\n[service.env]\n",
     );
@@ -271,7 +271,7 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
     let hook = "[[hooks]]\non = \"before_all\"\ncommand = \"sh -c 'env >hook.env'\"\n\
                 [notify]\non = [\"success\", \"failure\"]\ncommand = \"sh -c 'env >notify.env'\"\n\
                 [notify.webhook]\nurl_env = \"HOOK_URL\"\n[rollout]\n";
-    let project = Project::small().with("[rollout]\n", hook).with(
+    let project = LocalProject::small().with("[rollout]\n", hook).with(
         "[service.env]\n",
         "secrets = [\"TOKEN\"]\n\n[service.env]\n",
     );
@@ -327,7 +327,7 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
 
 #[test]
 fn verbs_that_only_read_need_no_state_directory_and_make_none() {
-    let project = Project::small();
+    let project = LocalProject::small();
     for args in [&["status"][..], &["history"]] {
         project.ship(args).any_stdout().run();
         assert!(!project.path(".ship").exists(), "{args:?} has made one");
@@ -336,7 +336,7 @@ fn verbs_that_only_read_need_no_state_directory_and_make_none() {
 
 #[test]
 fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let fenced = |script: &str| {
         let mount = "mount --bind .ship .ship && mount -o remount,bind,ro .ship";
@@ -369,7 +369,7 @@ fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
 
 #[test]
 fn state_directory_that_another_user_cannot_read_is_not_taken_for_an_empty_one() {
-    let project = Project::small();
+    let project = LocalProject::small();
     project.deploy("0.8");
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
@@ -388,7 +388,7 @@ fn state_directory_that_another_user_cannot_read_is_not_taken_for_an_empty_one()
 
 #[test]
 fn too_few_processes_are_an_error_and_no_hang() {
-    let project = Project::small();
+    let project = LocalProject::small();
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
         eprintln!("SKIPPED: only root can become another user, who must be able to run ship");

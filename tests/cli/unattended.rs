@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use snapbox::str;
 
-use crate::project::{Behaviour, Project};
-use crate::support::command::{Running, ship_command};
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::{Running, ship_command};
 
 /// Three replicas of 0.8; the first instance of what comes is not watched for long.
-fn at_night() -> Project {
-    let project = Project::new().with(
+fn at_night() -> LocalProject {
+    let project = LocalProject::new().with(
         "[rollout]\n",
         "[unattended]\nsoak = \"200ms\"\n\n[rollout]\n",
     );
@@ -31,7 +32,7 @@ fn nightly(version: &str) -> [&str; 5] {
 
 /// Deploys at night; what it said.
 #[track_caller]
-fn tonight(project: &Project, version: &str, more: &[&str], status: i32) -> String {
+fn tonight(project: &LocalProject, version: &str, more: &[&str], status: i32) -> String {
     project
         .ship(&[&nightly(version)[..], more].concat())
         .any_stderr()
@@ -233,7 +234,7 @@ deployment "page" was not frozen
 
 #[test]
 fn a_freeze_in_the_middle_lets_end_what_was_begun_and_the_next_deploy_goes_on() {
-    let project = Project::new();
+    let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
     let mut deploy = project.start_deploy("0.9");
@@ -363,7 +364,7 @@ fn two_at_once_wait_for_one_another_and_deploy_once() {
 }
 
 /// Tonight's ship is killed in the middle.
-fn cut_off() -> Project {
+fn cut_off() -> LocalProject {
     let project = at_night();
     project.release("0.9", Behaviour::Gated);
     let mut deploy = project.ship(&nightly("0.9")).spawn();

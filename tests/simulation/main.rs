@@ -10,7 +10,6 @@
 //! --nocapture` tells it again. `SHIP_LONG=1` runs many more seeds.
 
 mod broken;
-mod dice;
 mod invocation;
 mod judge;
 mod ledger;
@@ -23,6 +22,10 @@ mod script;
 mod sim;
 mod weather;
 mod world;
+
+mod dice {
+    pub(crate) use ship_testing::rng::SeededRng as Dice;
+}
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

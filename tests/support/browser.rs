@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::world;
+use super::namespace;
 
 /// A page is there by then.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ impl Browser {
             "Page.navigate",
             &json!({ "url": format!("file://{}", file.display()) }),
         );
-        world::until("the page", PATIENCE, || {
+        namespace::until("the page", PATIENCE, || {
             (self.evaluate("location.protocol + document.readyState") == "file:complete")
                 .then_some(())
         });
@@ -138,7 +138,7 @@ impl Browser {
         let text = file.with_extension("base64");
         fs::write(&text, data).expect("a temporary file");
         let decode = format!("base64 -d {} > {}", text.display(), file.display());
-        world::run("sh", &["-c", &decode]);
+        namespace::run("sh", &["-c", &decode]);
         fs::remove_file(text).expect("our own file");
         file.to_owned()
     }

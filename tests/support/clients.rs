@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::world::until;
+use super::namespace::until;
 
 /// A question that has no answer by then has failed. Longer than any question's work by far.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::world;
+use super::namespace;
 
 /// No deploy of a test takes longer.
 const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
@@ -35,7 +35,7 @@ pub struct Done {
 impl Running {
     /// Starts a command with an empty stdin.
     pub fn spawn(mut command: Command) -> Self {
-        let (stdout, stderr) = (world::unnamed_file(), world::unnamed_file());
+        let (stdout, stderr) = (namespace::unnamed_file(), namespace::unnamed_file());
         let clone = |file: &File| Stdio::from(file.try_clone().expect("one more descriptor"));
         command
             .stdin(Stdio::null())
@@ -58,7 +58,7 @@ impl Running {
 
     /// Sends it a signal, by name.
     pub fn signal(&self, name: &str) {
-        world::run("kill", &["-s", name, &self.pid().to_string()]);
+        namespace::run("kill", &["-s", name, &self.pid().to_string()]);
     }
 
     /// What it has said on stdout so far.
@@ -80,7 +80,7 @@ impl Running {
     /// Waits until it has said this on stderr, for so long.
     #[track_caller]
     pub fn await_words_within(&mut self, words: &str, deadline: Duration) {
-        world::until(words, deadline, || {
+        namespace::until(words, deadline, || {
             self.stderr_so_far().contains(words).then_some(())
         });
     }
@@ -177,7 +177,7 @@ pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
 pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     let home = dir.join("home");
     std::fs::create_dir_all(&home).expect("a home for ship");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ship"));
+    let mut command = Command::new(ship_program());
     command.args(args).current_dir(dir).env_clear();
     command
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
@@ -187,6 +187,13 @@ pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
         .env("TMPDIR", std::env::temp_dir())
         .env("USER", "tester");
     command
+}
+
+/// The `ship` that cargo built beside the tests: `target/debug/ship` for `target/debug/deps/cli-…`.
+fn ship_program() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own file");
+    let built = test.ancestors().nth(2).expect("cargo's own directories");
+    built.join("ship")
 }
 
 fn all(file: &mut File) -> String {

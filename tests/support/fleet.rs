@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::command::{Done, Running};
-use super::world::{self, run, until};
+use super::inventory::Inventory;
+use super::namespace::{self, run, until};
 
 /// The user that ship logs in as: may do everything by `sudo -n`.
 const USER: &str = "deploy";
@@ -48,15 +49,15 @@ impl Fleet {
 
     /// Boots so many hosts and so many balancers' machines.
     pub fn boot_behind(count: usize, balancers: usize) -> Self {
-        Self::boot_images(&vec![world::image(); count], balancers)
+        Self::boot_images(&vec![namespace::image(); count], balancers)
     }
 
-    /// Boots one host of each of these Debian suites, inside `world::with_hosts_of`.
+    /// Boots one host of each of these Debian suites, inside `namespace::with_hosts_of`.
     pub fn boot_suites(suites: &[&str]) -> Self {
         Self::boot_images(
             &suites
                 .iter()
-                .map(|suite| world::image_of(suite))
+                .map(|suite| namespace::image_of(suite))
                 .collect::<Vec<_>>(),
             0,
         )
@@ -84,8 +85,14 @@ impl Fleet {
             Host::make(&dir, image, &format!("h{number}"), 10 + number)
         };
         let hosts = (1..).zip(images).map(host).collect();
-        let balancer =
-            |number| Host::make(&dir, &world::image(), &format!("lb{number}"), 100 + number);
+        let balancer = |number| {
+            Host::make(
+                &dir,
+                &namespace::image(),
+                &format!("lb{number}"),
+                100 + number,
+            )
+        };
         let balancers = (1..=balancers).map(balancer).collect();
         let fleet = Self {
             hosts,
@@ -122,21 +129,19 @@ impl Fleet {
     /// An inventory of all hosts and balancers for a playbook, with `sudo`.
     pub fn inventory(&self, playbook: &str) -> String {
         let config = text(&self.ssh_config());
-        let mut inventory = format!(
-            "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
-             [ssh]\nuser = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \
-             \"5s\"\n"
-        );
-        for (table, machines) in [("hosts", &self.hosts), ("balancers", &self.balancers)] {
-            for Host { name, address, .. } in machines {
-                write!(
-                    inventory,
-                    "\n[[{table}]]\nname = \"{name}\"\naddress = \"{address}\"\n"
-                )
-                .expect("memory");
+        let inventory = Inventory::new(playbook, "tests").ssh(&format!(
+            "user = \"{USER}\"\nsudo = true\nconfig = \"{config}\"\nconnect_timeout = \"5s\"\n"
+        ));
+        let add = |table| {
+            move |inventory: Inventory, machine: &Host| {
+                inventory.machine(table, &machine.name, &machine.address, "")
             }
-        }
-        inventory
+        };
+        let inventory = self.hosts.iter().fold(inventory, add("hosts"));
+        self.balancers
+            .iter()
+            .fold(inventory, add("balancers"))
+            .text()
     }
 
     /// Runs a command on a host the way ship does: by ssh, as the user.
@@ -156,12 +161,12 @@ impl Fleet {
             text(&self.identity_file()),
             text(&self.known_hosts())
         );
-        world::write(&self.ssh_config(), &config);
+        namespace::write(&self.ssh_config(), &config);
         let known: Vec<_> = self
             .machines()
             .map(|host| format!("{} {}", host.address, host.public_key()))
             .collect();
-        world::write(&self.known_hosts(), &known.concat());
+        namespace::write(&self.known_hosts(), &known.concat());
     }
 }
 
@@ -355,14 +360,14 @@ impl Host {
                 &text(&self.host_key()),
             ],
         );
-        world::write(&root.join("etc/hostname"), &format!("{}\n", self.name));
+        namespace::write(&root.join("etc/hostname"), &format!("{}\n", self.name));
         // sudo looks up the host's own name.
-        world::write(
+        namespace::write(
             &root.join("etc/hosts"),
             &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name),
         );
         let keys = root.join("home/deploy/.ssh/authorized_keys");
-        world::write(&keys, &fs::read_to_string(authorized).expect("our own key"));
+        namespace::write(&keys, &fs::read_to_string(authorized).expect("our own key"));
         run(
             "chroot",
             &[
@@ -377,9 +382,9 @@ impl Host {
 
     fn start(&self) {
         let mut enter_groups = String::new();
-        for hierarchy in world::control_group_roots() {
+        for hierarchy in namespace::control_group_roots() {
             let group = hierarchy
-                .join(world::control_group(&world::name()))
+                .join(namespace::control_group(&namespace::name()))
                 .join(&self.name);
             fs::create_dir_all(&group).expect("root may make control groups");
             write!(
@@ -414,7 +419,7 @@ impl Host {
             .arg("-D")
             .arg(self.root());
         command.arg(format!("--network-namespace-path=/run/netns/{}", self.name));
-        if world::control_groups_are_v1() {
+        if namespace::control_groups_are_v1() {
             command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
         }
         let console = fs::File::create(self.console()).expect("a file in the world");

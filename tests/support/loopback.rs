@@ -1,14 +1,14 @@
 //! Many light hosts: one sshd on 127.1.X.Y for all, an ordinary user, no sudo, no systemd. For the
 //! process driver.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::command::{Done, Running};
-use super::world::{self, run, until};
+use super::inventory::Inventory;
+use super::namespace::{self, run, until};
 
 /// The user that ship logs in as; exists in the world only.
 const USER: &str = "shipper";
@@ -57,26 +57,14 @@ impl Loopback {
     /// An inventory of all hosts for a playbook, without `sudo`.
     pub fn inventory(&self, playbook: &str) -> String {
         let config = text(&self.ssh_config());
-        let mut inventory = format!(
-            "playbook = \"{playbook}\"\n\n[fleet]\nname = \"tests\"\n\n\
-             [ssh]\nuser = \"{USER}\"\nport = {PORT}\nsudo = false\nconfig = \
-             \"{config}\"\nconnect_timeout = \"3s\"\n"
-        );
-        for LightHost {
-            name,
-            address,
-            base_dir,
-        } in &self.hosts
-        {
-            let base_dir = base_dir.display();
-            write!(
-                inventory,
-                "\n[[hosts]]\nname = \"{name}\"\naddress = \"{address}\"\nbase_dir \
-                               = \"{base_dir}\"\n"
-            )
-            .expect("memory");
-        }
-        inventory
+        let inventory = Inventory::new(playbook, "tests").ssh(&format!(
+            "user = \"{USER}\"\nport = {PORT}\nsudo = false\nconfig = \"{config}\"\nconnect_timeout = \"3s\"\n"
+        ));
+        let add = |inventory: Inventory, host: &LightHost| {
+            let base_dir = format!("base_dir = \"{}\"\n", host.base_dir.display());
+            inventory.machine("hosts", &host.name, &host.address, &base_dir)
+        };
+        self.hosts.iter().fold(inventory, add).text()
     }
 
     /// Runs a command on a host the way ship does: by ssh, as the user.
@@ -115,7 +103,7 @@ fn make_user(dir: &Path) {
     let home = dir.join("home");
     let users = fs::read_to_string("/etc/passwd").expect("the list of users");
     let line = format!("{USER}:*:{USER_ID}:{USER_ID}::{}:/bin/sh\n", home.display());
-    world::write(
+    namespace::write(
         &dir.join("passwd"),
         &format!("{}\n{line}", users.trim_end()),
     );
@@ -136,13 +124,13 @@ fn write_ssh_files(dir: &Path, hosts: &[LightHost]) {
         path("id"),
         path("known_hosts")
     );
-    world::write(&dir.join("ssh_config"), &config);
+    namespace::write(&dir.join("ssh_config"), &config);
     let key = fs::read_to_string(dir.join("host_key.pub")).expect("our own key");
     let known: Vec<_> = hosts
         .iter()
         .map(|host| format!("[{}]:{PORT} {key}", host.address))
         .collect();
-    world::write(&dir.join("known_hosts"), &known.concat());
+    namespace::write(&dir.join("known_hosts"), &known.concat());
 }
 
 fn start_sshd(dir: &Path) -> Child {
@@ -154,7 +142,7 @@ fn start_sshd(dir: &Path) -> Child {
         path("host_key"),
         path("id.pub")
     );
-    world::write(&dir.join("sshd_config"), &config);
+    namespace::write(&dir.join("sshd_config"), &config);
     let mut command = Command::new("/usr/sbin/sshd");
     command.args(["-D", "-f", &path("sshd_config"), "-E", &path("sshd.log")]);
     let sshd = command.stdin(Stdio::null()).spawn().expect("sshd is there");

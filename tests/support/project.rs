@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
-use tempfile::TempDir;
 
+use super::behaviour::Behaviour;
 use super::command::{Done, Running, ship, spawn_ship};
-use super::world::{self, write};
+use super::namespace::write;
+use super::project_dir::ProjectDir;
 
 /// The file name of the service, by which its processes are known.
 pub const PAGE: &str = "page.py";
@@ -40,46 +41,17 @@ min_ready = "0s"
 progress_deadline = "1m"
 "#;
 
-/// How a version of the service behaves.
-#[derive(Clone, Copy)]
-pub enum Behaviour {
-    /// Serves.
-    Good,
-    /// Ends at once, with a message in its log.
-    Exits,
-    /// Runs, but never listens.
-    Deaf,
-    /// Answers every question with an error.
-    Wrong,
-    /// Listens three seconds after its start, and serves from then on.
-    Late,
-    /// Serves; told to end, it takes three seconds more over it.
-    Lingers,
-    /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep
-    /// them any more.
-    Keeps,
-    /// Writes thousands of lines into its log at its start, then serves.
-    Chatty,
-    /// Writes thousands of lines into its log at its start, then the decisive one, and ends.
-    ChattyExits,
-}
-
 /// A user's directory, with version 1 and 2 of a good service.
 pub struct Project {
-    dir: TempDir,
-    playbook: String,
+    dir: ProjectDir,
 }
 
 impl Project {
     /// Makes the directory for a fleet whose `inventory` is told the playbook's path.
     pub fn new(inventory: impl FnOnce(&str) -> String) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let project = Self {
-            dir,
-            playbook: PLAYBOOK.to_owned(),
-        };
+        let dir = ProjectDir::new(PLAYBOOK);
+        let project = Self { dir };
         write(&project.path("inventory.toml"), &inventory("playbook.toml"));
-        write(&project.path("playbook.toml"), PLAYBOOK);
         project.release("1", Behaviour::Good);
         project.release("2", Behaviour::Good);
         project
@@ -87,23 +59,14 @@ impl Project {
 
     /// Changes a part of the playbook that must be there.
     pub fn with(mut self, old: &str, new: &str) -> Self {
-        assert!(self.playbook.contains(old), "the playbook has no {old:?}");
-        self.playbook = self.playbook.replacen(old, new, 1);
-        write(&self.path("playbook.toml"), &self.playbook);
+        self.dir.change_playbook(old, new);
         self
     }
 
     /// A copy of the directory, with a history of its own from here on.
     pub fn copy(&self) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let (from, to) = (self.path("."), dir.path());
-        world::run(
-            "cp",
-            &["-a", &from.display().to_string(), &to.display().to_string()],
-        );
         Self {
-            dir,
-            playbook: self.playbook.clone(),
+            dir: self.dir.copy(),
         }
     }
 
@@ -127,17 +90,6 @@ impl Project {
     }
 
     fn release_with(&self, version: &str, behaviour: Behaviour, ballast: &[u8]) {
-        let behaviour = match behaviour {
-            Behaviour::Good => "good",
-            Behaviour::Exits => "exits",
-            Behaviour::Deaf => "deaf",
-            Behaviour::Wrong => "wrong",
-            Behaviour::Late => "late",
-            Behaviour::Lingers => "lingers",
-            Behaviour::Keeps => "keeps",
-            Behaviour::Chatty => "chatty",
-            Behaviour::ChattyExits => "chatty-exits",
-        };
         let file =
             File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
@@ -145,7 +97,7 @@ impl Project {
         let files = [
             (PAGE, include_bytes!("page.py").as_slice()),
             ("work.py", include_bytes!("work.py").as_slice()),
-            ("behaviour", behaviour.as_bytes()),
+            ("behaviour", behaviour.word().as_bytes()),
             ("version", version.as_bytes()),
             ("ballast", ballast),
         ];
@@ -165,12 +117,12 @@ impl Project {
 
     /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.path(name)
     }
 
     /// The directory.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.dir.root()
     }
 
     /// Runs `ship VERB inventory.toml ARGS`.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ship::remote::{Target, Transport};
 use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -75,23 +74,6 @@ impl Sshd {
         });
         assert!(listens, "sshd does not listen: {}", sshd.log());
         Some(sshd)
-    }
-
-    /// The way to it, for whoever runs the test. Nothing of that person's own ssh configuration
-    /// matters.
-    pub fn target(&self) -> Target {
-        Target {
-            name: "web1".into(),
-            address: "127.0.0.1".to_owned(),
-            transport: Transport::Ssh,
-            user: None,
-            port: Some(self.port),
-            identity_file: Some(self.file("id")),
-            config: Some(self.file("ssh_config")),
-            known_hosts: Some(self.file("known_hosts")),
-            connect_timeout: Duration::from_secs(10),
-            sudo: false,
-        }
     }
 
     /// The port on 127.0.0.1.

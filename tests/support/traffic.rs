@@ -1,6 +1,6 @@
 //! A service under observation: every answer that is asked of it, and every process that it runs.
 
-use super::asker::{Answers, Asker, Counter};
+use super::probe_client::{Answers, Asker, Counter};
 use super::project::PAGE;
 
 /// Before anything is done to the service, so many answers have come.

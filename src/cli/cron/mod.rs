@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::args::Cron;
 use super::exit::{Exit, Fail};
-use super::print;
+use super::output::print;
 use crate::app::discovery;
 use crate::config::Overrides;
 use crate::system::accounts;

@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use super::super::args::Form;
 use super::super::exit::{Exit, Fail};
-use super::super::{note, terminal};
+use super::super::output::note;
+use super::super::terminal;
 use super::{Wanted, page};
 use crate::app::error::{Error, Refused};
 use crate::app::session::Session;

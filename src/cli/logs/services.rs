@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at};
 
 use super::super::exit::{Exit, Fail};
-use super::super::{note, terminal};
+use super::super::output::note;
+use super::super::terminal;
 use super::Wanted;
 use super::choice::{self, Choice, Seen};
 use super::page::{Line, Page};

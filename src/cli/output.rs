@@ -1,0 +1,37 @@
+//! What the command line writes: data to stdout, progress and errors to stderr.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::exit::{Exit, Fail};
+use crate::report::note_stdout_failure;
+
+/// Data goes to stdout. A reader that has gone away (`| head`) is no error.
+pub(super) fn print(text: &str) -> Result<Exit, Fail> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => {
+            note_stdout_failure(&error);
+            Err(stdout_fail(&error))
+        }
+    }
+}
+
+pub(super) fn stdout_fail(error: &std::io::Error) -> Fail {
+    Fail::new(
+        Exit::Internal,
+        format!("error: cannot write to stdout: {error}"),
+    )
+}
+
+/// A line of progress. Where nobody reads it, the work goes on.
+pub(super) fn note(text: &str) {
+    drop(writeln!(anstream::stderr().lock(), "{text}"));
+}
+
+pub(super) fn complain(fail: &Fail) -> ExitCode {
+    note(fail.message.trim_end());
+    fail.exit.into()
+}

@@ -1,0 +1,80 @@
+//! Several at once: a second deploy waits outside, a look does not disturb.
+
+use snapbox::str;
+
+use crate::project::LocalProject;
+use ship_testing::behaviour::Behaviour;
+
+#[test]
+fn a_second_deploy_is_told_who_is_at_it_and_since_when() {
+    let project = LocalProject::new();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut first = project.start_deploy("0.9");
+    first.await_words("node4:8081  started");
+    for verb in ["deploy", "rollback"] {
+        project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
+error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, `ship pause` or `ship abort` it, or take the lock away with `ship unlock`
+
+"#]]).status(6).run();
+    }
+    project.open_gate();
+    first.wait().exits(0);
+    project.deploy("0.9");
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn others_see_what_a_deploy_does() {
+    let project = LocalProject::new();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node4:8081  started");
+    project
+        .ship(&["status"])
+        .stdout(str![[r#"
+INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
+[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
+[INSTANCE]   0/1   Starting   0   [AGE]   [NET].14:8081   node4   0.9   2
+
+Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
+deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 of 3 updated and 3 available
+
+"#]])
+        .run();
+    assert_eq!(project.status()["state"], "running");
+    assert_eq!(project.history(), ["2 0.9 running", "1 0.8 succeeded"]);
+    project
+        .ship(&["plan", "--version", "0.8"])
+        .any_stdout()
+        .run();
+    project.open_gate();
+    deploy.wait().exits(0);
+    assert_eq!(project.status()["state"], "idle");
+}
+
+#[test]
+fn services_of_one_fleet_do_not_wait_for_each_other() {
+    let project = LocalProject::new();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let other = std::fs::read_to_string(project.path("playbook.toml")).expect("our own file");
+    let other = other
+        .replace("name = \"page\"", "name = \"other\"")
+        .replace("[8081, 8082]", "[9081, 9082]");
+    std::fs::write(project.path("other.toml"), other).expect("our own file");
+    let inventory = std::fs::read_to_string(project.path("inventory.toml")).expect("our own file");
+    std::fs::write(
+        project.path("others.toml"),
+        inventory.replace("playbook.toml", "other.toml"),
+    )
+    .expect("our own file");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node4:8081  started");
+    project.ship(&["deploy", "others.toml"]).any_stderr().run();
+    project.open_gate();
+    deploy.wait().exits(0);
+}

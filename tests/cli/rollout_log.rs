@@ -1,0 +1,293 @@
+//! What a rollout leaves behind for the morning: its log.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use snapbox::str;
+
+use crate::call::json_lines;
+use crate::project::{LocalProject, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::until;
+
+/// The lines of a rollout's log.
+fn log(project: &LocalProject, rollout: u32) -> Vec<Value> {
+    let path = project.path(&format!(".ship/runs/{rollout}.jsonl"));
+    json_lines(&fs::read_to_string(path).expect("a log"))
+}
+
+/// What is in the directory of the logs, but for the pages.
+fn logs(project: &LocalProject) -> Vec<String> {
+    let files = fs::read_dir(project.path(".ship/runs"))
+        .expect("our own directory")
+        .flatten();
+    let files = files.filter(|file| {
+        file.path()
+            .extension()
+            .is_none_or(|extension| extension != "html")
+    });
+    let mut names: Vec<_> = files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
+    let project = LocalProject::new();
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    let done = project
+        .ship(&["deploy", "--version", "0.9", "-o", "json"])
+        .any_stdout()
+        .status(3)
+        .run();
+    let lines = log(&project, 2);
+    let without = |line: &Value, keys: &[&str]| {
+        let mut line = line.clone();
+        for key in keys {
+            line.as_object_mut().expect("an object").remove(*key);
+        }
+        line
+    };
+    let told: Vec<_> = json_lines(&done.stdout)
+        .iter()
+        .map(|line| without(line, &["time"]))
+        .collect();
+    let events = lines.iter().filter(|line| line.get("event").is_some());
+    let events: Vec<_> = events
+        .map(|line| without(line, &["time", "level", "message"]))
+        .collect();
+    assert_eq!(events, told);
+    let others: Vec<_> = lines
+        .iter()
+        .filter(|line| line.get("event").is_none())
+        .collect();
+    assert!(others.iter().all(|line| {
+        line["module"]
+            .as_str()
+            .is_some_and(|module| module.starts_with("ship::"))
+    }));
+    // From before the rollout had a number.
+    assert!(
+        others
+            .iter()
+            .any(|line| line["module"] == "ship::remote::connector" && line["host"] == "node4")
+    );
+    let path = project.path(".ship/runs/2.jsonl");
+    assert_eq!(
+        fs::metadata(path).expect("a log").permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn it_reads_as_a_story() {
+    let project = LocalProject::small();
+    project.release("0.9", Behaviour::Exits);
+    project.deploy("0.8");
+    project
+        .ship(&["deploy", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    let done = project
+        .ship(&["logs", "--rollout", "last"])
+        .any_stdout()
+        .run();
+    for words in [
+        "  INFO   page 0.9 (revision 2) on local: 1 replica (now 1 on 0.8)\n",
+        "  DEBUG  order 2: start ",
+        "  ERROR  node1:8082  FAILED    0.9 ended by itself\n                     doing   \
+         starting 0.9",
+        "                       | fatal: the frobnicator is missing\n",
+        "  ERROR  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)",
+    ] {
+        assert!(
+            done.stdout.contains(words),
+            "no {words:?} in\n{}",
+            done.stdout
+        );
+    }
+    let last = project
+        .ship(&["logs", "--rollout", "2", "-n", "1"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert!(
+        done.stdout.ends_with(&last) && last.contains("rolled back to"),
+        "{last}"
+    );
+    let json = project
+        .ship(&["logs", "--rollout", "1", "-o", "json"])
+        .any_stdout()
+        .run()
+        .stdout;
+    assert_eq!(json_lines(&json), log(&project, 1));
+    assert!(
+        !project
+            .ship(&["logs", "--rollout", "1"])
+            .any_stdout()
+            .run()
+            .stdout
+            .contains("FAILED")
+    );
+}
+
+#[test]
+fn a_rollout_that_is_not_known_is_refused_with_those_that_are() {
+    let project = LocalProject::small();
+    project
+        .ship(&["logs", "inventory.toml", "--rollout", "last"])
+        .any_stderr()
+        .status(2)
+        .run();
+    project.deploy("0.8");
+    for which in ["7", "newest"] {
+        let stderr = format!(
+            "error: no rollout {which} of page is known; there is:\n  1: 0.8 (revision 1), begun \
+             [WHEN], succeeded\n"
+        );
+        project
+            .ship(&["logs", "--rollout", which])
+            .stderr(stderr)
+            .status(2)
+            .run();
+    }
+    fs::remove_file(project.path(".ship/runs/1.jsonl")).expect("a log");
+    project
+        .ship(&["logs", "--rollout", "1"])
+        .stderr(str![[r#"
+error: there is no log of that rollout at [ROOT]/.ship/runs/1.jsonl: it was removed, could not be written, or is of a ship that wrote none; `ship history` tells how it ended
+
+"#]])
+        .status(2)
+        .run();
+}
+
+#[test]
+fn a_follower_sees_a_rollout_to_its_end() {
+    let project = LocalProject::small();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node1:8082  started");
+    let mut logs = project.ship(&["logs", "--rollout", "last", "-f"]).spawn();
+    until("a probe that fails", PATIENCE, || {
+        logs.stdout_so_far()
+            .contains("asked whether it is ready")
+            .then_some(())
+    });
+    project.open_gate();
+    deploy.wait().exits(0);
+    let done = logs.wait().exits(0);
+    assert!(
+        done.stdout
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("1 of 1 available")),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
+fn of_a_ship_that_is_killed_every_line_is_whole_and_a_follower_is_told() {
+    let project = LocalProject::small();
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("node1:8082  started");
+    let mut follower = project.ship(&["logs", "--rollout", "2", "-f"]).spawn();
+    until("the start", PATIENCE, || {
+        follower
+            .stdout_so_far()
+            .contains("node1:8082  started")
+            .then_some(())
+    });
+    deploy.signal("KILL");
+    assert_eq!(deploy.wait().code, None);
+    let done = follower.wait().exits(0);
+    assert_eq!(
+        done.stderr,
+        "nobody carries it out any more, and it has not ended; `ship status` shows how it stands\n"
+    );
+    assert!(
+        log(&project, 2)
+            .iter()
+            .any(|line| line["event"] == "action_done")
+    );
+    // It goes on under a number of its own.
+    project.open_gate();
+    project.ship(&["resume"]).any_stderr().run();
+    assert_eq!(logs(&project), ["1.jsonl", "2.jsonl", "3.jsonl"]);
+}
+
+#[test]
+fn it_goes_with_the_history() {
+    let project = LocalProject::small().with("replicas = 1", "replicas = 1\nhistory_limit = 1");
+    project.deploy("0.8");
+    fs::write(project.path(".ship/runs/notes.txt"), "a person's").expect("our own directory");
+    project.deploy("0.9");
+    project.deploy("0.8");
+    project.deploy("0.9");
+    assert_eq!(project.history().len(), 2);
+    assert_eq!(logs(&project), ["3.jsonl", "4.jsonl", "notes.txt"]);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_keeps_no_rollout_from_going_on() {
+    let project = LocalProject::small();
+    fs::create_dir(project.path(".ship")).expect("our own directory");
+    fs::write(project.path(".ship/runs"), "in the way").expect("our own directory");
+    let done = project.deploy("0.8");
+    assert!(
+        done.stderr
+            .starts_with("the log of this rollout cannot be written ("),
+        "{}",
+        done.stderr
+    );
+    fs::remove_file(project.path(".ship/runs")).expect("our own file");
+    fs::create_dir_all(project.path(".ship/runs/2.jsonl")).expect("our own directory");
+    project.deploy("0.9");
+    assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+}
+
+#[test]
+fn no_secret_is_in_it() {
+    let secrets = "secrets = [\"TOKEN\"]\n\n[service.env]\n";
+    let project = LocalProject::small().with("[service.env]\n", secrets);
+    project.release("0.9", Behaviour::Exits);
+    for (version, status) in [("0.8", 0), ("0.9", 3)] {
+        let args = ["deploy", "inventory.toml", "--version", version];
+        project
+            .ship(&args)
+            .env("TOKEN", "s3cret-of-the-environment")
+            .any_stderr()
+            .status(status)
+            .run();
+    }
+    for name in logs(&project) {
+        let text = fs::read_to_string(project.path(&format!(".ship/runs/{name}"))).expect("a log");
+        assert!(!text.contains("s3cret"), "{name}: {text}");
+    }
+    assert_eq!(logs(&project).len(), 2);
+}
+
+#[test]
+fn with_verbose_an_event_is_said_once() {
+    let project = LocalProject::small();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "-v"])
+        .any_stderr()
+        .run();
+    assert_eq!(
+        done.stderr.matches("successfully rolled out").count(),
+        1,
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("connected in"), "{}", done.stderr);
+}

@@ -1,0 +1,262 @@
+//! What is done once a rollout: `before_all`, `after_all`, `on_success`, `on_failure`, and who
+//! hears of it.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::project::{LocalProject, PATIENCE};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::until;
+
+/// A project whose playbook has these hooks, each with a command that is told the path of `said`.
+fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
+    let project = LocalProject::new();
+    let said = project.path("said").display().to_string();
+    let mut tables = String::new();
+    for (head, command) in hooks {
+        let command = command.replace("SAID", &said);
+        write!(
+            tables,
+            "[[hooks]]\n{head}\ncommand = '''sh -c \"{command}\"'''\n\n"
+        )
+        .expect("memory");
+    }
+    project.with("[rollout]\n", &format!("{tables}[rollout]\n"))
+}
+
+/// What the hooks have said so far.
+fn said(project: &LocalProject) -> Vec<String> {
+    fs::read_to_string(project.path("said"))
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_is_done_once_in_its_place_and_is_told_what_for() {
+    let project = with_hooks(&[
+        (
+            "on = \"on_success\"",
+            "echo on_success $SHIP_OUTCOME >> SAID",
+        ),
+        ("on = \"on_failure\"", "echo on_failure >> SAID"),
+        (
+            "on = \"after_all\"\nat = \"host\"",
+            "echo after_all $SHIP_HOST $VERSION ${PORT-no port} >> SAID",
+        ),
+        (
+            "on = \"before_all\"",
+            "echo before_all $SHIP_VERB $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION \
+             from \
+             $SHIP_PREVIOUS_VERSION. >> SAID",
+        ),
+        ("on = \"before_start\"", "echo start >> SAID"),
+    ]);
+    project.deploy("0.8");
+    let first = [
+        "before_all deploy page local 0.8 1 from .",
+        "start",
+        "start",
+        "start",
+    ];
+    let last = ["after_all node1 0.8 no port", "on_success succeeded"];
+    assert_eq!(said(&project), [&first[..], &last].concat());
+    // What is in place already is no rollout.
+    project.deploy("0.8");
+    assert_eq!(said(&project).len(), 6);
+    let done = project.deploy("0.9");
+    assert!(
+        done.stderr.contains("before_all: done in "),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        said(&project)[6],
+        "before_all deploy page local 0.9 2 from 0.8."
+    );
+    project
+        .ship(&["rollback", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert_eq!(
+        said(&project)[12],
+        "before_all rollback page local 0.8 3 from 0.9."
+    );
+}
+
+#[test]
+fn what_fails_before_all_leaves_everything_as_it_was() {
+    let project = with_hooks(&[
+        (
+            "on = \"before_all\"",
+            "echo the disk of the database is full >&2; test $SHIP_VERSION = 0.8",
+        ),
+        (
+            "on = \"on_failure\"",
+            "echo on_failure $SHIP_OUTCOME: $SHIP_FAILURE >> SAID",
+        ),
+    ]);
+    project.deploy("0.8");
+    let before = project.pages();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    for words in [
+        "a hook failed",
+        "| the disk of the database is full",
+        "going back to 0.8 (revision 1)",
+    ] {
+        assert!(
+            done.stderr.contains(words),
+            "no {words:?} in:\n{}",
+            done.stderr
+        );
+    }
+    assert_eq!(project.pages(), before);
+    let why = "hook before_all: it ended with exit status 1: the disk of the database is full";
+    assert_eq!(said(&project), [format!("on_failure rolled-back: {why}")]);
+}
+
+#[test]
+fn what_fails_after_all_turns_the_rollout_back() {
+    let project = with_hooks(&[("on = \"after_all\"", "test $SHIP_VERSION = 0.8")]);
+    project.deploy("0.8");
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    assert!(
+        project.running().iter().all(|row| row.ends_with("0.8")),
+        "{:?}",
+        project.running()
+    );
+    assert_eq!(project.running().len(), 3);
+}
+
+#[test]
+fn what_fails_at_the_very_end_is_only_told() {
+    let project = with_hooks(&[("on = \"on_success\"", "exit 7")]);
+    let done = project.deploy("0.8");
+    assert!(
+        done.stderr.contains("on_success: failed after "),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
+    let project = with_hooks(&[(
+        "on = \"before_all\"\ntimeout = \"300ms\"",
+        "echo waits; sleep 600 & sleep 600",
+    )]);
+    let done = project
+        .ship(&["deploy", "inventory.toml"])
+        .any_stderr()
+        .status(4)
+        .run();
+    assert!(
+        done.stderr
+            .contains("it did not end within 300ms; it said last: waits"),
+        "{}",
+        done.stderr
+    );
+    until("the end of what it began", PATIENCE, || {
+        project.processes().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
+    let project = with_hooks(&[
+        ("on = \"before_all\"", "echo one >> SAID"),
+        (
+            "on = \"before_all\"",
+            "echo two >> SAID; test ! -e SAID.wait || sleep 600",
+        ),
+    ]);
+    project.release("0.9", Behaviour::Gated);
+    project.deploy("0.8");
+    fs::write(project.path("said"), "").expect("our own file");
+    fs::write(project.path("said.wait"), "").expect("our own file");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("before_all 2");
+    until("the second", PATIENCE, || {
+        (said(&project).len() == 2).then_some(())
+    });
+    deploy.signal("KILL");
+    deploy.wait();
+    // The hook ends with its ship; what serves goes on.
+    until("the end of the hook", PATIENCE, || {
+        (project.processes().len() == 3).then_some(())
+    });
+    fs::remove_file(project.path("said.wait")).expect("our own file");
+    let mut deploy = project.start_deploy("0.9");
+    deploy.await_words("started   0.9");
+    assert_eq!(said(&project), ["one", "two", "two"]);
+    deploy.signal("KILL");
+    deploy.wait();
+    project.open_gate();
+    project
+        .ship(&["resume", "inventory.toml"])
+        .any_stderr()
+        .run();
+    assert_eq!(said(&project), ["one", "two", "two"]);
+}
+
+#[test]
+fn a_hook_may_call_ship_itself() {
+    let ship = env!("CARGO_BIN_EXE_ship");
+    let project = with_hooks(&[
+        (
+            "on = \"before_all\"",
+            &format!("{ship} history $SHIP_INVENTORY --output json >> SAID"),
+        ),
+        (
+            "on = \"on_failure\"",
+            &format!("{ship} freeze $SHIP_INVENTORY --why 'it failed' >> SAID"),
+        ),
+        ("on = \"after_all\"", "test $SHIP_VERSION = 0.8"),
+    ]);
+    project.deploy("0.8");
+    assert!(
+        said(&project).concat().contains("\"outcome\": \"running\""),
+        "{:?}",
+        said(&project)
+    );
+    project
+        .ship(&["deploy", "inventory.toml", "--version", "0.9"])
+        .any_stderr()
+        .status(3)
+        .run();
+    let done = project
+        .ship(&["deploy", "inventory.toml", "--version", "0.8"])
+        .any_stderr()
+        .status(6)
+        .run();
+    assert!(done.stderr.contains("(it failed)"), "{}", done.stderr);
+}
+
+#[test]
+fn a_plan_tells_what_would_be_done_once() {
+    let project = with_hooks(&[
+        ("on = \"before_all\"", "true"),
+        ("on = \"after_all\"", "true"),
+    ]);
+    let plan = project
+        .ship(&["plan", "inventory.toml"])
+        .any_stdout()
+        .run()
+        .stdout;
+    let at = |words: &str| {
+        plan.find(words)
+            .unwrap_or_else(|| panic!("no {words:?} in:\n{plan}"))
+    };
+    assert!(at("once: before_all") < at("start  0.8"), "{plan}");
+    assert!(at("start  0.8") < at("once: after_all"), "{plan}");
+}

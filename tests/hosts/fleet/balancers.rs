@@ -1,0 +1,170 @@
+//! Deploys of a service whose clients keep their connections, behind balancers that are told by
+//! scripts.
+
+use std::fs;
+use std::time::Duration;
+
+use ship_testing::behaviour::Behaviour;
+use ship_testing::fleet::Fleet;
+use ship_testing::keepalive::{Asked, Crowd, ask};
+use ship_testing::namespace::{self, run};
+use ship_testing::project::Project;
+
+/// A service on two hosts, an instance on each, both of whose versions keep their connections;
+/// `traffic` is the playbook's table.
+fn two_hosts(traffic: &str) -> (Fleet, Project) {
+    let fleet = Fleet::boot(2);
+    let project = Project::new(|playbook| fleet.inventory(playbook))
+        .with("replicas = 3", "replicas = 2")
+        .with(
+            "[readiness]",
+            &format!("[traffic]\n{traffic}\ndrain_timeout = \"2s\"\n\n[readiness]"),
+        );
+    project.release("1", Behaviour::Keeps);
+    project.release("2", Behaviour::Keeps);
+    (fleet, project)
+}
+
+/// How many answers came from a version.
+fn answers(asked: &Asked, version: &str) -> usize {
+    let says = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
+    asked
+        .answers
+        .iter()
+        .filter(|(page, _)| says(page))
+        .map(|(_, n)| n)
+        .sum()
+}
+
+#[test]
+fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = two_hosts("driver = \"nftables\"\nport = 80");
+        project.deploy("1").exits(0);
+        project.assert_settled("1", 2);
+        let fronts: Vec<_> = fleet
+            .hosts
+            .iter()
+            .map(|host| format!("{}:80", host.address))
+            .collect();
+        let crowds: Vec<_> = fronts.iter().map(|front| Crowd::start(10, front)).collect();
+        for front in &fronts {
+            assert!(
+                ask(front)
+                    .expect("an answer")
+                    .ends_with("the version is: 1\n")
+            );
+        }
+
+        project.deploy("2").exits(0);
+        for (front, crowd) in fronts.iter().zip(crowds) {
+            assert!(
+                ask(front)
+                    .expect("an answer")
+                    .ends_with("the version is: 2\n")
+            );
+            let asked = crowd.end();
+            println!(
+                "{front}: {} and {} answers, lost: {:?}",
+                answers(&asked, "1"),
+                answers(&asked, "2"),
+                asked.lost
+            );
+            assert!(
+                answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
+                "{asked:?}"
+            );
+            assert_eq!(
+                asked.lost,
+                Vec::<String>::new(),
+                "told in time, nobody asks in vain"
+            );
+        }
+        project.assert_settled("2", 2);
+
+        // Neither what reads all rules anew nor a start of the host takes the port away.
+        let host = &fleet.hosts[0];
+        let serves = || ask(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
+        for verb in ["restart", "reload"] {
+            host.exec(&format!("systemctl {verb} nftables.service"))
+                .exits(0);
+            namespace::until("the public port", Duration::from_secs(10), || {
+                serves().then_some(())
+            });
+        }
+        host.exec("nft flush ruleset").exits(0);
+        assert!(!serves(), "the rules are what makes it");
+        host.kill();
+        host.boot_again();
+        namespace::until(
+            "the public port after a start of the host",
+            Duration::from_secs(30),
+            || serves().then_some(()),
+        );
+    });
+}
+
+#[test]
+fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
+    if !namespace::has_programs(&[("nginx", "nginx-light")]) {
+        return;
+    }
+    namespace::with_hosts(|| {
+        let dir = "/run/tmp/lb";
+        fs::create_dir(dir).expect("one balancer in a world");
+        let command = format!("nginx -c {dir}/nginx.conf");
+        let (_fleet, project) = two_hosts(&format!(
+            "driver = \"nginx\"\ninclude = \"{dir}/page.conf\"\ntest = \"{command} -t\"\nreload = \
+             \"{command} -s reload\""
+        ));
+        let inventory = fs::read_to_string(project.path("inventory.toml")).expect("file");
+        let balancer = format!(
+            "\n[[balancers]]\nname = \"lb1\"\naddress = \"127.0.0.1\"\ntransport = \
+             \"local\"\nbase_dir = \"{dir}/ship\"\n"
+        );
+        fs::write(project.path("inventory.toml"), inventory + &balancer).expect("file");
+        fs::write(format!("{dir}/page.conf"), "server 127.0.0.1:9 down;\n").expect("file");
+        let conf = format!(
+            "user root; worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/error.log;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{\n access_log off; client_body_temp_path {dir}/body;\n\
+             upstream page {{ include {dir}/page.conf; keepalive 32; }}\n\
+             server {{ listen 127.0.0.1:80; location / {{ proxy_pass http://page; \
+             proxy_http_version 1.1;\n\
+             proxy_set_header Connection ''; }} }}\n}}\n",
+        );
+        fs::write(format!("{dir}/nginx.conf"), conf).expect("file");
+        run("nginx", &["-c", &format!("{dir}/nginx.conf")]);
+
+        project.deploy("1").exits(0);
+        let crowd = Crowd::start(20, "127.0.0.1:80");
+        assert!(
+            ask("127.0.0.1:80")
+                .expect("an answer")
+                .ends_with("the version is: 1\n")
+        );
+        project.deploy("2").exits(0);
+        let asked = crowd.end();
+        println!(
+            "{} and {} answers, lost: {:?}",
+            answers(&asked, "1"),
+            answers(&asked, "2"),
+            asked.lost
+        );
+        assert!(
+            answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
+            "{asked:?}"
+        );
+        assert_eq!(
+            answers(&asked, "1") + answers(&asked, "2"),
+            asked.answers.values().sum::<usize>(),
+            "no 502: {asked:?}"
+        );
+        // Four reloads, at each of which a connection may end while its client asks.
+        assert!(asked.lost.len() <= 4 * 20, "{:?}", asked.lost);
+        let servers = fs::read_to_string(format!("{dir}/page.conf")).expect("file");
+        assert_eq!(servers.matches("server 10.80.0.").count(), 4, "{servers}");
+        assert_eq!(servers.matches(" down;").count(), 3, "{servers}");
+        project.assert_settled("2", 2);
+    });
+}

@@ -1,0 +1,153 @@
+//! A rollout that goes wrong: the old version serves all along, and the message says what a person
+//! needs.
+
+use std::time::Duration;
+
+use super::{ask_all, four_hosts, places};
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::Done;
+use ship_testing::namespace;
+use ship_testing::probe_client::{Asker, Counter, running};
+use ship_testing::project::PAGE;
+
+/// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer
+/// noticed.
+fn deploy_broken(behaviour: Behaviour) -> Done {
+    let (fleet, project) = four_hosts();
+    let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"8s\"");
+    project.release("2", behaviour);
+    project.deploy("1").exits(0);
+    let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+    let done = project.deploy("2").exits(3);
+    let (answers, most) = (asker.stop(), counter.most());
+    assert_eq!(answers.failures(), Vec::<String>::new());
+    assert!(
+        answers.fewest(3) >= 3,
+        "only {} answered for a while",
+        answers.fewest(3)
+    );
+    assert!(
+        answers.pages().iter().all(|page| page.ends_with("is: 1")),
+        "{:?}",
+        answers.pages()
+    );
+    assert!(most <= 4, "{most} ran at one time");
+    project.assert_settled("1", 3);
+    assert_eq!(running(PAGE), 3);
+    let newest = &project.history()[0];
+    assert_ne!(
+        newest["outcome"],
+        project.history().last().expect("the first")["outcome"],
+        "{newest:#}"
+    );
+    // Three are taken; the fourth host is the spare one.
+    done.says(&["h4"])
+}
+
+#[test]
+fn a_version_that_exits_at_once_is_rolled_back() {
+    namespace::with_hosts(|| {
+        deploy_broken(Behaviour::Exits).says(&["fatal: the frobnicator is missing"]);
+    });
+}
+
+#[test]
+fn a_version_that_never_listens_is_rolled_back() {
+    namespace::with_hosts(|| {
+        deploy_broken(Behaviour::Deaf).says(&["waiting for a database that never comes"]);
+    });
+}
+
+#[test]
+fn a_version_that_answers_wrongly_is_rolled_back() {
+    namespace::with_hosts(|| {
+        deploy_broken(Behaviour::Wrong).says(&["500", "its behaviour is wrong"]);
+    });
+}
+
+#[test]
+fn on_failure_hold_leaves_mixed_versions_for_a_person() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let project = project.with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
+        project.release("2", Behaviour::Exits);
+        project.deploy("1").exits(0);
+        let asker = ask_all(&fleet);
+        project.deploy("2").exits(4);
+        let answers = asker.stop();
+        assert_eq!(answers.failures(), Vec::<String>::new());
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
+        assert_eq!(project.status()["state"], "held");
+    });
+}
+
+#[test]
+fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let project = project
+            .with("replicas = 3", "replicas = 4")
+            .with("min_ready = \"0s\"", "min_ready = \"1s\"")
+            .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"");
+        project.deploy("1").exits(0);
+        let lost = &fleet.hosts[3];
+        let others = places(&fleet)
+            .into_iter()
+            .filter(|place| !place.starts_with(&lost.address));
+        let asker = Asker::start(others);
+        asker.await_answers(20);
+        let deploy = project.start_deploy("2");
+        namespace::until("a fifth instance runs", Duration::from_secs(30), || {
+            (running(PAGE) == 5).then_some(())
+        });
+        lost.cut();
+        deploy.wait().exits(4).says(&[&lost.name]);
+        let answers = asker.stop();
+        assert_eq!(answers.failures(), Vec::<String>::new());
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
+        let held = project.status();
+        assert!(held["holds"].to_string().contains(&lost.name), "{held:#}");
+
+        lost.mend();
+        project.deploy("2").exits(0);
+        project.assert_settled("2", 4);
+    });
+}
+
+#[test]
+fn a_full_disk_changes_nothing() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let disk = "/var/lib/ship";
+        for host in &fleet.hosts {
+            host.small_disk(disk, "2m");
+        }
+        project.deploy("1").exits(0);
+        for host in &fleet.hosts {
+            host.fill_disk(disk);
+        }
+        let asker = ask_all(&fleet);
+        project.deploy("2").exits(3).says(&["space"]);
+        let answers = asker.stop();
+        assert_eq!(answers.failures(), Vec::<String>::new());
+        assert!(
+            answers.fewest(3) >= 3,
+            "only {} answered for a while",
+            answers.fewest(3)
+        );
+        assert_eq!(running(PAGE), 3);
+        for host in &fleet.hosts {
+            host.free_disk(disk);
+        }
+        project.deploy("2").exits(0);
+        project.assert_settled("2", 3);
+    });
+}

@@ -1,0 +1,223 @@
+//! Instances that live on after their deploy: hosts look after them by themselves.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use ship_testing::behaviour::Behaviour;
+use ship_testing::fleet::{Fleet, Host};
+use ship_testing::namespace;
+use ship_testing::probe_client::{ask, running};
+use ship_testing::project::{PAGE, Project};
+
+/// What systemd and the kernel may add to the waits that have a number.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// Hosts with one instance each, all of which are asked in this way.
+fn deployed(hosts: usize, way: &str) -> (Fleet, Project) {
+    let fleet = Fleet::boot(hosts);
+    let liveness = format!("[liveness]\n{way}\ninterval = \"500ms\"\nfailures = 2\n\n[rollout]");
+    let project = Project::new(|playbook| fleet.inventory(playbook))
+        .with("replicas = 3\n", "")
+        .with("stop_timeout = \"5s\"", "stop_timeout = \"1s\"")
+        .with("[rollout]", &liveness);
+    project.deploy("1").exits(0);
+    project.assert_settled("1", hosts);
+    (fleet, project)
+}
+
+/// The first process of a host's instance and when it began: no two are alike.
+fn process(host: &Host) -> Option<String> {
+    let found = host
+        .exec("for pid in $(pgrep -f '[p]age.py'); do cut -d ' ' -f 1,22 /proc/$pid/stat; done")
+        .stdout;
+    (!found.trim().is_empty()).then(|| found.trim().to_owned())
+}
+
+/// How often ship says that the instance of a host was started again.
+fn restarts(project: &Project, host: &Host) -> u64 {
+    let status = project.status();
+    let instances = status["instances"].as_array().expect("an array");
+    let of_host = |instance: &&Value| instance["host"] == *host.name;
+    instances.iter().find(of_host).expect("an instance")["restarts"]
+        .as_u64()
+        .expect("a number")
+}
+
+/// Waits until another process than `old` answers for a host.
+fn await_another(host: &Host, old: &str) {
+    namespace::until("another process", MARGIN + Duration::from_secs(10), || {
+        process(host)
+            .filter(|new| new != old)
+            .and_then(|_| answers(host))
+    });
+}
+
+fn answers(host: &Host) -> Option<()> {
+    [8081, 8082]
+        .iter()
+        .find_map(|port| {
+            ask(format!("{}:{port}", host.address)
+                .parse()
+                .expect("an address"))
+            .ok()
+        })
+        .map(drop)
+}
+
+/// Waits until the host has noted that the present process has passed its probe: before that no
+/// failure counts.
+fn await_pass(host: &Host) {
+    namespace::until("a pass", MARGIN, || {
+        let noted = format!(".{} 0", process(host)?.replace(' ', "."));
+        host.exec("cat /var/lib/ship/page/slots/*/liveness.failures")
+            .stdout
+            .contains(&noted)
+            .then_some(())
+    });
+}
+
+/// Stops the service in its tracks: its kernel accepts connections for it, and nobody answers.
+fn stick(host: &Host) -> String {
+    await_pass(host);
+    host.exec("pkill -STOP -f '[p]age.py'").exits(0);
+    process(host).expect("it is still there")
+}
+
+#[test]
+fn what_exits_and_what_is_stuck_is_started_again_and_what_is_well_is_not() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = deployed(3, "http = \"/\"");
+        let [exits, sticks, well] = &fleet.hosts[..] else {
+            panic!("three hosts")
+        };
+        let before = process(well);
+        assert!(before.is_some());
+
+        let old = process(exits).expect("a process");
+        exits.exec("pkill -KILL -f '[p]age.py'").exits(0);
+        await_another(exits, &old);
+
+        let began = Instant::now();
+        let old = stick(sticks);
+        await_another(sticks, &old);
+        // Two questions of a second each, half a second apart, and a TERM in vain.
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(4) + MARGIN, "it took {took:?}");
+        let said = "journalctl --no-pager --output=cat --unit='ship-page.liveness@*.service'";
+        sticks.exec(said).says(&[
+            "no answer within 1 s (1 of 2)",
+            "no answer within 1 s (2 of 2)",
+            "is ended",
+        ]);
+
+        // Both count, and each only for itself.
+        let old = stick(exits);
+        await_another(exits, &old);
+        assert_eq!(
+            [exits, sticks, well].map(|host| restarts(&project, host)),
+            [2, 1, 0]
+        );
+        assert_eq!(process(well), before, "who answers is never touched");
+        well.exec("systemctl list-timers --all --no-legend")
+            .says(&["ship-page.liveness@"]);
+        assert_eq!(
+            well.exec(said).stdout.trim(),
+            "",
+            "an answer is not worth a line in the journal"
+        );
+        project.assert_settled("1", 3);
+    });
+}
+
+#[test]
+fn liveness_lets_a_slow_start_be_and_its_kill_is_not_called_an_end_by_itself() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = deployed(1, "http = \"/\"");
+        let host = &fleet.hosts[0];
+        // It listens after three seconds, and may fail for one.
+        project.release("3", Behaviour::Late);
+        project.deploy("3").exits(0);
+        assert_eq!(restarts(&project, host), 0);
+
+        project.release("4", Behaviour::Good);
+        let project = project.with("min_ready = \"0s\"", "min_ready = \"40s\"");
+        let mut deploy = project.start_deploy("4");
+        deploy.await_words("  ready ");
+        let newest = "pgrep --newest -f '[p]age.py'";
+        let passed = format!(
+            "grep -q \".$({newest})\\.[0-9]* 0\" /var/lib/ship/page/slots/*/liveness.failures"
+        );
+        namespace::until("a pass", MARGIN, || {
+            (host.exec(&passed).code == Some(0)).then_some(())
+        });
+        host.exec(&format!("kill -STOP $({newest})")).exits(0);
+        let said = deploy.wait().exits(3).stderr;
+        let why =
+            "failed its liveness probe: no answer within 1 s (2 of 2) (killed by ship on the host)";
+        assert!(
+            said.contains(why) && !said.contains("ended by itself"),
+            "{said}"
+        );
+        project.assert_settled("3", 1);
+    });
+}
+
+#[test]
+fn liveness_outlives_the_reboot_of_its_host() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = deployed(1, "tcp = true");
+        let project = project.with("tcp = true", "http = \"/\"");
+        project.deploy("2").exits(0);
+        let host = &fleet.hosts[0];
+        host.exec("sync").exits(0);
+        host.kill();
+        assert_eq!(running(PAGE), 0);
+        host.boot_again();
+        namespace::until("the page is back", Duration::from_secs(30), || {
+            answers(host)
+        });
+        let old = stick(host);
+        await_another(host, &old);
+        assert_eq!(restarts(&project, host), 1);
+    });
+}
+
+#[test]
+fn a_command_asks_as_the_services_user_and_a_later_release_may_ask_nothing() {
+    namespace::with_hosts(|| {
+        let ask = r#"command = "sh -c 'test $(id -un) = ship-page && test $VERSION = 1 && test ! -e /run/stuck'""#;
+        let (fleet, project) = deployed(2, ask);
+        let [first, second] = &fleet.hosts[..] else {
+            panic!("two hosts")
+        };
+        let (old, before) = (process(first).expect("a process"), process(second));
+        await_pass(first);
+        first.exec("touch /run/stuck").exits(0);
+        namespace::until("another process", MARGIN + Duration::from_secs(10), || {
+            process(first).filter(|new| *new != old)
+        });
+        first.exec("rm /run/stuck").exits(0);
+        assert_eq!(process(second), before);
+
+        // The questions end with the instances that they were for.
+        let without = project
+            .with(ask, "")
+            .with("[liveness]", "")
+            .with("interval = \"500ms\"\nfailures = 2", "");
+        without.deploy("2").exits(0);
+        without.assert_settled("2", 2);
+        for host in &fleet.hosts {
+            assert_eq!(
+                host.exec("systemctl list-timers --all --no-legend | grep ship-page")
+                    .stdout,
+                ""
+            );
+            assert_eq!(
+                host.exec("ls /etc/systemd/system/timers.target.wants | grep ship-page")
+                    .stdout,
+                ""
+            );
+        }
+    });
+}

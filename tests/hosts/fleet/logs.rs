@@ -1,0 +1,166 @@
+//! What the instances write, from hosts that keep a journal.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::four_hosts;
+use ship_testing::command::Running;
+use ship_testing::fleet::{Fleet, Host};
+use ship_testing::namespace;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A host that hears nothing takes it that it is alone after half a minute.
+const SILENCE: Duration = Duration::from_secs(45);
+
+#[track_caller]
+fn await_stdout(running: &mut Running, words: &str) {
+    namespace::until(words, PATIENCE, || {
+        running.stdout_so_far().contains(words).then_some(())
+    });
+}
+
+fn is_followed(host: &Host) -> bool {
+    host.exec("pgrep -f '[j]ournalctl.*--follow'").code == Some(0)
+}
+
+#[track_caller]
+fn await_nobody(fleet: &Fleet, within: Duration) {
+    namespace::until("no follower is left", within, || {
+        (!fleet.hosts.iter().any(is_followed)).then_some(())
+    });
+}
+
+#[test]
+fn they_are_told_in_the_order_of_their_times() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        project.deploy("1").exits(0);
+        let done = project.ship("logs", &["--output", "json"]).exits(0);
+        let lines: Vec<Value> = done
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let starts = lines
+            .iter()
+            .filter(|line| line["text"] == "page 1 starts, its behaviour is good");
+        let hosts: Vec<_> = starts
+            .map(|line| line["host"].as_str().expect("a host"))
+            .collect();
+        assert_eq!(hosts.len(), 3, "{}", done.stdout);
+        let times: Vec<_> = lines
+            .iter()
+            .map(|line| line["at"].as_u64().expect("a moment"))
+            .collect();
+        assert!(times.is_sorted(), "{times:?}");
+        assert!(
+            lines.iter().all(|line| line["port"] == 8081),
+            "{}",
+            done.stdout
+        );
+
+        let text = project.ship("logs", &["h1"]).exits(0).stdout;
+        let start = |line: &str| {
+            line.starts_with("20")
+                && line.ends_with("  h1:8081  page 1 starts, its behaviour is good")
+        };
+        assert!(text.lines().any(start), "{text}");
+        assert_eq!(
+            project
+                .ship("logs", &["--since", "2100-01-01"])
+                .exits(0)
+                .stdout,
+            ""
+        );
+
+        // What is out of reach keeps nobody from the rest.
+        fleet.hosts[1].cut();
+        let done = project
+            .ship("logs", &[])
+            .exits(7)
+            .says(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
+        assert!(
+            done.stdout.contains("h1:8081  page 1 starts")
+                && done.stdout.contains("h3:8081  page 1 starts")
+        );
+        let done = project.ship("logs", &["h1"]).exits(0);
+        assert_eq!(done.stderr, "");
+    });
+}
+
+#[test]
+fn a_follower_sees_every_instance_come_and_leaves_nothing_on_the_hosts() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        project.deploy("1").exits(0);
+        let mut logs = project.start("logs", &["--follow"]);
+        await_stdout(&mut logs, "h3:8081  page 1 starts");
+        namespace::until("all are followed", PATIENCE, || {
+            fleet.hosts.iter().all(is_followed).then_some(())
+        });
+        project.deploy("2").exits(0);
+        for words in [
+            "h4:8081  page 2 starts",
+            "h1:8081  page 2 starts",
+            "h2:8081  page 2 starts",
+        ] {
+            await_stdout(&mut logs, words);
+        }
+        logs.signal("INT");
+        let done = logs.wait().exits(0);
+        assert_eq!(done.stderr, "");
+        for version in [1, 2] {
+            let words = format!("page {version} starts");
+            assert_eq!(done.stdout.matches(&words).count(), 3, "{}", done.stdout);
+        }
+        await_nobody(&fleet, PATIENCE);
+
+        let logs = project.start("logs", &["--follow"]);
+        namespace::until("all are followed", PATIENCE, || {
+            fleet.hosts.iter().all(is_followed).then_some(())
+        });
+        logs.signal("KILL");
+        await_nobody(&fleet, PATIENCE);
+    });
+}
+
+#[test]
+fn a_host_that_is_cut_off_is_found_again_and_its_follower_does_not_wait_for_ever() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        project.deploy("1").exits(0);
+        let mut logs = project.start("logs", &["--follow"]);
+        await_stdout(&mut logs, "h3:8081  page 1 starts");
+        let host = &fleet.hosts[0];
+        namespace::until("it is followed", PATIENCE, || {
+            is_followed(host).then_some(())
+        });
+        host.cut();
+        logs.await_words_within("it is tried again", SILENCE);
+        namespace::until("the follower has given up", SILENCE, || {
+            (!is_followed(host)).then_some(())
+        });
+        // It is written to the unit while nobody can see it.
+        host.exec("systemctl kill --signal=TERM ship-page@8081.service")
+            .exits(0);
+        namespace::until("it is started again", PATIENCE, || {
+            let starts = host.exec(
+                "journalctl --unit=ship-page@8081.service --output=cat | grep -c 'page 1 starts'",
+            );
+            (starts.stdout.trim() == "2").then_some(())
+        });
+        host.mend();
+        logs.await_words_within("h1: found again", SILENCE);
+        let seen = |logs: &mut Running| {
+            logs.stdout_so_far()
+                .matches("h1:8081  page 1 starts")
+                .count()
+        };
+        namespace::until("what was missed", PATIENCE, || {
+            (seen(&mut logs) == 2).then_some(())
+        });
+        logs.signal("INT");
+        logs.wait().exits(0);
+    });
+}

@@ -1,0 +1,41 @@
+//! `ship` on real hosts: each scenario boots a fleet of its own and looks at it as its users do.
+
+mod balancers;
+mod debian;
+mod failure;
+mod hooks;
+mod in_place;
+mod left_behind;
+mod liveness;
+mod logs;
+mod refusal;
+mod rollout;
+mod service;
+
+use ship_testing::fleet::Fleet;
+use ship_testing::probe_client::Asker;
+use ship_testing::project::Project;
+
+/// Four hosts and a user who wants three instances on them.
+fn four_hosts() -> (Fleet, Project) {
+    let fleet = Fleet::boot(4);
+    let project = Project::new(|playbook| fleet.inventory(playbook));
+    (fleet, project)
+}
+
+/// Every place where an instance may be.
+fn places(fleet: &Fleet) -> Vec<String> {
+    let ports = [8081, 8082];
+    fleet
+        .hosts
+        .iter()
+        .flat_map(|host| ports.map(|port| format!("{}:{port}", host.address)))
+        .collect()
+}
+
+/// Asks every place, and has had an answer when it returns.
+fn ask_all(fleet: &Fleet) -> Asker {
+    let asker = Asker::start(places(fleet));
+    asker.await_answers(20);
+    asker
+}

@@ -1,0 +1,142 @@
+//! What cannot work is refused before anything is touched, with what to do about it.
+
+use std::time::Duration;
+
+use super::rollout::on_disk;
+use super::{ask_all, four_hosts};
+use ship_testing::namespace;
+use ship_testing::probe_client::running;
+use ship_testing::project::PAGE;
+
+#[test]
+fn a_host_that_cannot_be_reached_stops_a_deploy_before_it_begins() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        project.deploy("1").exits(0);
+        let before = on_disk(&fleet);
+        let asker = ask_all(&fleet);
+        fleet.hosts[2].cut();
+        project.deploy("2").exits(7).says(&["h3", "10.80.0.13"]);
+        fleet.hosts[2].mend();
+        let answers = asker.stop();
+        assert!(
+            answers.pages().iter().all(|page| page.ends_with("is: 1")),
+            "{:?}",
+            answers.pages()
+        );
+        assert_eq!(
+            on_disk(&fleet),
+            before,
+            "nothing was touched, nothing was sent"
+        );
+    });
+}
+
+#[test]
+fn a_frozen_host_is_a_host_that_cannot_be_reached() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        fleet.hosts[1].freeze();
+        let done = project.deploy("1").exits(7).says(&["h2"]);
+        assert!(
+            done.took < Duration::from_secs(20),
+            "it took {:?} to say so",
+            done.took
+        );
+        fleet.hosts[1].thaw();
+        assert_eq!(running(PAGE), 0);
+    });
+}
+
+#[test]
+fn an_unknown_host_key_is_refused_with_advice() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let known = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
+        let others: Vec<_> = known
+            .lines()
+            .filter(|line| !line.starts_with("10.80.0.12 "))
+            .collect();
+        namespace::write(&fleet.known_hosts(), &format!("{}\n", others.join("\n")));
+        project
+            .deploy("1")
+            .exits(7)
+            .says(&["h2", "key", "known_hosts"]);
+        assert_eq!(running(PAGE), 0);
+        let after = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
+        assert!(
+            !after.contains("10.80.0.12 "),
+            "nobody accepted it in silence"
+        );
+    });
+}
+
+#[test]
+fn a_user_without_sudo_is_told_so() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        fleet.hosts[1].exec("rm /etc/sudoers.d/deploy").exits(0);
+        let done = project.deploy("1").says(&["h2", "sudo"]);
+        assert!(matches!(done.code, Some(2 | 7)), "{done:?}");
+        assert_eq!(running(PAGE), 0);
+    });
+}
+
+#[test]
+fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let host = &fleet.hosts[1];
+        host.exec("systemd-run --unit=stranger /usr/bin/python3 -m http.server 8081")
+            .exits(0);
+        let listens = || {
+            host.exec("ss -Htln sport = :8081")
+                .stdout
+                .contains("8081")
+                .then_some(())
+        };
+        namespace::until("the stranger listens", Duration::from_secs(20), listens);
+        let pid = host
+            .exec("systemctl show --property=MainPID --value stranger")
+            .stdout;
+        project
+            .deploy("1")
+            .exits(2)
+            .says(&["h2", "8081", pid.trim()]);
+        assert_eq!(running(PAGE), 0);
+        host.exec("systemctl is-active stranger").exits(0);
+    });
+}
+
+#[test]
+fn an_artifact_with_another_checksum_is_not_deployed() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let wrong = format!("[artifact]\nsha256 = \"{}\"\n", "0".repeat(64));
+        let project = project.with("[artifact]\n", &wrong);
+        project
+            .deploy("1")
+            .exits(2)
+            .says(&["sha256", &"0".repeat(64)]);
+        assert_eq!(running(PAGE), 0);
+        assert!(
+            on_disk(&fleet).iter().all(String::is_empty),
+            "nothing was sent"
+        );
+    });
+}
+
+#[test]
+fn a_second_deploy_at_once_is_told_who_holds_the_first() {
+    namespace::with_hosts(|| {
+        let (_fleet, project) = four_hosts();
+        let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
+        project.deploy("1").exits(0);
+        let first = project.start_deploy("2");
+        let running = || (project.status()["state"] == "running").then_some(());
+        namespace::until("the first deploy runs", Duration::from_secs(30), running);
+        project.deploy("1").exits(6).says(&["since"]);
+        first.wait().exits(0);
+        project.assert_settled("2", 3);
+    });
+}

@@ -1,0 +1,116 @@
+//! The service on its host: who it runs as, what it is told, what it survives.
+
+use std::fs;
+use std::time::Duration;
+
+use super::four_hosts;
+use ship_testing::namespace;
+use ship_testing::probe_client::{ask, running};
+use ship_testing::project::PAGE;
+
+#[test]
+fn systemd_runs_it_as_a_user_of_its_own_and_keeps_its_log() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let project = project.with("replicas = 3", "replicas = 4");
+        project.deploy("1").exits(0);
+        for host in &fleet.hosts {
+            let user = host.exec("ps -o user= -p $(pgrep -f '[p]age.py')").stdout;
+            assert!(
+                !["root", "deploy", ""].contains(&user.trim()),
+                "it runs as {user:?}"
+            );
+            host.exec("journalctl --output=cat --no-pager")
+                .says(&["page 1 starts, its behaviour is good"]);
+        }
+    });
+}
+
+#[test]
+fn an_instance_survives_the_reboot_of_its_host() {
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let project = project.with("replicas = 3", "replicas = 4");
+        project.deploy("1").exits(0);
+        let host = &fleet.hosts[0];
+        host.exec("sync").exits(0);
+        host.kill();
+        assert_eq!(running(PAGE), 3);
+        host.boot_again();
+        let page = namespace::until("the page is back", Duration::from_secs(30), || {
+            let answers = [8081, 8082].map(|port| {
+                ask(format!("{}:{port}", host.address)
+                    .parse()
+                    .expect("an address"))
+            });
+            answers.into_iter().find_map(Result::ok)
+        });
+        assert_eq!(page, "I am: 10.80.0.11, the version is: 1");
+        project.assert_settled("1", 4);
+        project.deploy("1").exits(0).says(&["nothing to do"]);
+    });
+}
+
+#[test]
+fn a_secret_reaches_the_service_and_nothing_else() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    namespace::with_hosts(|| {
+        let (fleet, project) = four_hosts();
+        let project = project.with("stop_timeout", "env_file = \"secrets.env\"\nstop_timeout");
+        namespace::write(
+            &project.path("secrets.env"),
+            &format!("DB_PASSWORD={SECRET}\n"),
+        );
+        let deploys = [
+            project.deploy("1").exits(0),
+            project
+                .ship("deploy", &["--version", "2", "--output", "json"])
+                .exits(0),
+        ];
+        for done in &deploys {
+            assert!(
+                !done.stdout.contains(SECRET) && !done.stderr.contains(SECRET),
+                "it was printed: {done:?}"
+            );
+        }
+        let told = project
+            .files()
+            .into_iter()
+            .filter(|file| !file.ends_with("secrets.env"));
+        let told: Vec<_> = told
+            .filter(|file| holds(&fs::read(file).expect("our own file"), SECRET))
+            .collect();
+        assert!(told.is_empty(), "it was written to {told:?}");
+        let mut served = 0;
+        for host in &fleet.hosts {
+            // The pattern is in a file, so that no search finds itself.
+            host.exec(&format!("umask 077; printf %s {SECRET} > /root/pattern"))
+                .exits(0);
+            let environ = "for p in $(pgrep -f '[p]age.py'); do grep -c -a -f /root/pattern \
+                           /proc/$p/environ; done";
+            served += host
+                .exec(environ)
+                .stdout
+                .lines()
+                .filter(|count| *count == "1")
+                .count();
+            host.exec("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -c -a -f /root/pattern")
+                .exits(1);
+            host.exec("journalctl --no-pager --output=export | grep -c -a -f /root/pattern")
+                .exits(1);
+            host.exec("systemctl show '*' | grep -c -a -f /root/pattern")
+                .exits(1);
+            let open = "grep -rl -a -f /root/pattern /var/lib /etc /run /tmp /home | xargs -r \
+                        stat -c '%a %n' | grep -v '^[46]00 '";
+            let open = host.exec(open).stdout;
+            assert_eq!(open, "", "others may read it");
+        }
+        assert_eq!(served, 3, "each instance has it");
+    });
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
+}

@@ -1,0 +1,262 @@
+//! A week of bad nights on real hosts: each ends with the right exit code and one clear line, and
+//! the old version serves.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::reliability::Seen;
+use ship_testing::behaviour::Behaviour;
+use ship_testing::command::{Done, Running};
+use ship_testing::fleet::Fleet;
+use ship_testing::namespace::{self, write};
+use ship_testing::project::Project;
+use ship_testing::traffic::Traffic;
+use ship_testing::web::{Reply, Request, Web};
+
+const REPLICAS: usize = 3;
+
+/// Three hosts with version 1, which ask a web server at night what the day has built.
+struct Week {
+    fleet: Fleet,
+    project: Project,
+    web: Web,
+}
+
+impl Week {
+    fn begin() -> Self {
+        let fleet = Fleet::boot(3);
+        fleet.hosts[0].small_disk("/var/lib/ship", "8m");
+        let project = Project::new(|playbook| fleet.inventory(playbook));
+        let dir = project.dir().to_owned();
+        // What is asked for lies in the project's directory; `breaks` says how often a download is
+        // to break.
+        let web = Web::start(move |request, _| {
+            let (path, from) = (request.path.trim_start_matches('/'), request.from());
+            let Ok(body) = fs::read(dir.join(path)) else {
+                return Reply::status(404);
+            };
+            let whole = body.len();
+            let reply = Reply::of(body).header("ETag", format!("\"{whole}\""));
+            let reply = from.map_or_else(|| reply.clone(), |from| reply.clone().part(from));
+            let breaks = dir.join("breaks");
+            let always = fs::read(&breaks).is_ok_and(|text| text == b"always");
+            if path.ends_with(".tar.gz") && breaks.exists() && (always || from.is_none()) {
+                let until = whole * 9 / 10;
+                return reply.breaking_after(until - from.unwrap_or(0).min(until));
+            }
+            reply
+        });
+        let (channel, source) = (web.url("latest.txt"), web.url("page-{{ version }}.tar.gz"));
+        let project = project
+            .with(
+                "source = \"page-{{ version }}.tar.gz\"",
+                &format!("source = \"{source}\""),
+            )
+            .with(
+                "[readiness]",
+                &format!(
+                    "[artifact.channels]\nnightly = \"{channel}\"\n\n[unattended]\nsoak = \
+                      \"500ms\"\n\n[readiness]"
+                ),
+            );
+        project.deploy("1").exits(0);
+        Self {
+            fleet,
+            project,
+            web,
+        }
+    }
+
+    /// What the day has built.
+    fn day(&self, latest: &str) {
+        write(&self.project.path("latest.txt"), latest);
+    }
+
+    fn start(&self, more: &[&str]) -> Running {
+        let args = [
+            "--version",
+            "nightly",
+            "--unattended",
+            "--lock-timeout",
+            "1m",
+            "--output",
+            "plain",
+        ];
+        self.project.start("deploy", &[&args[..], more].concat())
+    }
+
+    /// What cron calls; the only line of an error is one that a person understands.
+    #[track_caller]
+    fn cron(&self, exit: i32, words: &[&str]) -> Done {
+        self.start(&[]).wait().exits(exit).says(words)
+    }
+
+    /// A night, in which the service is asked all the while.
+    #[track_caller]
+    fn night(&self, key: &str, exits: &[i32], seen: &str, happens: impl FnOnce()) {
+        let began = Instant::now();
+        let places = self
+            .fleet
+            .hosts
+            .iter()
+            .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
+        let traffic = Traffic::begin(places);
+        happens();
+        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        Seen::new(seen)
+            .served(&served, REPLICAS, REPLICAS + 1)
+            .exits(exits)
+            .took(began.elapsed())
+            .leave(key);
+    }
+}
+
+#[test]
+fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
+    namespace::with_hosts(|| {
+        let week = Week::begin();
+        let Week { project, web, .. } = &week;
+
+        week.night(
+            "night-no-channel",
+            &[2, 2, 2],
+            "One line named the channel and what it said",
+            || {
+                week.cron(2, &["channel nightly has no version", "404"]);
+                week.day("");
+                week.cron(2, &["channel nightly has no version"]);
+                week.day("<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n");
+                week.cron(2, &["channel nightly has no version"]);
+                project.assert_settled("1", REPLICAS);
+            },
+        );
+
+        week.day("2\n");
+        week.night(
+            "night-download-breaks",
+            &[2, 0],
+            "It was gone on with where it had broken off",
+            || {
+                write(&project.path("breaks"), "always");
+                week.cron(2, &["cannot download"]);
+                project.assert_settled("1", REPLICAS);
+                write(&project.path("breaks"), "once");
+                drop(web.asked());
+                week.cron(0, &["page 2 (revision 2): 3 of 3 available"]);
+                let resumed = |request: &Request| {
+                    request.path.ends_with("page-2.tar.gz") && request.from().is_some()
+                };
+                assert!(web.asked().iter().any(resumed), "it began anew");
+                fs::remove_file(project.path("breaks")).expect("our own file");
+            },
+        );
+
+        project.release("3", Behaviour::Good);
+        week.day("3\n");
+        week.night(
+            "night-wrong-sum",
+            &[2],
+            "Nothing of it reached a host",
+            || {
+                let sums = format!("{}  page-3.tar.gz\n", "0".repeat(64));
+                write(&project.path("SHA256SUMS"), &sums);
+                week.cron(2, &["its SHA-256 is "]);
+                project.assert_settled("2", REPLICAS);
+                fs::remove_file(project.path("SHA256SUMS")).expect("our own file");
+            },
+        );
+
+        week.night(
+            "night-disk-full",
+            &[3, 0],
+            "The host was named, not the release blamed: the next night took it",
+            || {
+                let host = &week.fleet.hosts[0];
+                host.exec("dd if=/dev/zero of=/var/lib/ship/ballast bs=1M 2>/dev/null; true")
+                    .exits(0);
+                week.cron(3, &[&host.name, "space"]);
+                project.assert_settled("2", REPLICAS);
+                host.exec("rm /var/lib/ship/ballast").exits(0);
+                week.cron(0, &["page 3 (revision 4): 3 of 3 available"]);
+            },
+        );
+
+        project.release("4", Behaviour::Late);
+        week.day("4\n");
+        week.night(
+            "night-killed",
+            &[0, 3],
+            "It went on where it stood; or went back, where the playbook says so",
+            || {
+                let kill = || {
+                    let mut deploy = week.start(&[]);
+                    deploy.await_words("started   ");
+                    deploy.signal("KILL");
+                    deploy.wait();
+                };
+                kill();
+                week.cron(0, &["page 4 ("]);
+                project.assert_settled("4", REPLICAS);
+                project.release("5", Behaviour::Late);
+                week.day("5\n");
+                kill();
+                week.start(&["--set", "unattended.interrupted=abort"])
+                    .wait()
+                    .exits(3)
+                    .says(&["was left unfinished, and goes back"]);
+                assert_eq!(project.status()["version"], "4");
+            },
+        );
+
+        project.release("6", Behaviour::Good);
+        week.day("6\n");
+        week.night(
+            "night-twice",
+            &[0, 0],
+            "The second waited, and found all done",
+            || {
+                let (one, other) = (week.start(&[]), week.start(&[]));
+                let said = [one.wait().exits(0), other.wait().exits(0)].map(|done| done.stderr);
+                assert_eq!(
+                    said.iter()
+                        .filter(|said| said.contains("nothing to do: page 6"))
+                        .count(),
+                    1,
+                    "{said:?}"
+                );
+                project.assert_settled("6", REPLICAS);
+            },
+        );
+
+        project.release("7", Behaviour::Good);
+        week.day("7\n");
+        week.night(
+            "night-nobody-listens",
+            &[0],
+            "A note named who could not be told; the deploy was none the worse",
+            || {
+                // It takes connections, and never answers.
+                let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+                let url = format!("http://{}/hook", silent.local_addr().expect("its address"));
+                let notify = [
+                    "--set",
+                    "notify.timeout=1s",
+                    "--set",
+                    &format!("notify.webhook.url={url}"),
+                ];
+                let began = Instant::now();
+                week.start(&notify)
+                    .wait()
+                    .exits(0)
+                    .says(&["page 7 (", "note: "]);
+                assert!(
+                    began.elapsed() < Duration::from_mins(1),
+                    "{:?}",
+                    began.elapsed()
+                );
+                project.assert_settled("7", REPLICAS);
+            },
+        );
+    });
+}

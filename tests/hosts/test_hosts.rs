@@ -1,0 +1,326 @@
+//! The test hosts themselves: what the fleet tests stand on must be true before they mean anything.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ship_testing::fleet::{Fleet, pids};
+use ship_testing::loopback::Loopback;
+use ship_testing::probe_client::{Asker, Counter, ask};
+use ship_testing::{command::Running, namespace};
+
+#[test]
+fn four_hosts_boot_with_systemd_running() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(4);
+        for host in &fleet.hosts {
+            let state =
+                namespace::until("systemd has started all", Duration::from_secs(30), || {
+                    let state = host.exec("systemctl is-system-running").stdout;
+                    (state.trim() != "starting" && state.trim() != "initializing").then_some(state)
+                });
+            assert_eq!(
+                state.trim(),
+                "running",
+                "{}",
+                host.exec("systemctl --failed").stdout
+            );
+        }
+    });
+}
+
+#[test]
+fn each_host_has_units_of_its_own() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        for host in &fleet.hosts {
+            host.exec("systemd-run --unit=twin sh -c 'echo I am $(hostname); exec sleep 600'")
+                .exits(0);
+        }
+        // Were the control groups shared, stopping the unit of one would wait for, or kill, that of
+        // the other.
+        let [first, second] = &fleet.hosts[..] else {
+            panic!("two hosts")
+        };
+        let stopped = first
+            .exec("systemctl stop twin && journalctl --unit=twin")
+            .exits(0)
+            .says(&["I am h1"]);
+        assert!(
+            stopped.took < Duration::from_secs(5),
+            "stopping took {:?}",
+            stopped.took
+        );
+        second.exec("systemctl is-active twin").exits(0);
+    });
+}
+
+#[test]
+fn ssh_as_an_ordinary_user_with_strict_known_hosts_and_sudo_works() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        for host in &fleet.hosts {
+            fleet
+                .ssh(host, "id -un; hostname; sudo -n id -un")
+                .exits(0)
+                .says(&["deploy", &host.name, "root"]);
+        }
+        fs::write(fleet.known_hosts(), "").expect("our own file");
+        fleet
+            .ssh(&fleet.hosts[0], "true")
+            .exits(255)
+            .says(&["Host key verification failed"]);
+    });
+}
+
+#[test]
+fn a_host_that_is_cut_off_is_not_reached_until_mended() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        let [cut, other] = &fleet.hosts[..] else {
+            panic!("two hosts")
+        };
+        cut.cut();
+        let failed = fleet.ssh(cut, "true").exits(255);
+        assert!(
+            failed.took < Duration::from_secs(10),
+            "ssh gave up only after {:?}",
+            failed.took
+        );
+        fleet.ssh(other, "true").exits(0);
+        cut.exec("true").exits(0);
+        cut.mend();
+        fleet.ssh(cut, "true").exits(0);
+    });
+}
+
+#[test]
+fn a_frozen_host_says_nothing_until_thawed() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let host = &fleet.hosts[0];
+        host.freeze();
+        fleet.ssh(host, "true").exits(255);
+        host.thaw();
+        fleet.ssh(host, "true").exits(0);
+    });
+}
+
+#[test]
+fn a_host_whose_plug_was_pulled_keeps_its_disk() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let host = &fleet.hosts[0];
+        host.exec("echo kept > /var/lib/note && sync").exits(0);
+        host.kill();
+        fleet.ssh(host, "true").exits(255);
+        host.boot_again();
+        fleet
+            .ssh(host, "cat /var/lib/note")
+            .exits(0)
+            .says(&["kept"]);
+    });
+}
+
+#[test]
+fn a_small_disk_fills_and_is_freed() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let host = &fleet.hosts[0];
+        host.small_disk("/var/lib/small", "1m");
+        host.fill_disk("/var/lib/small");
+        fleet
+            .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
+            .exits(1)
+            .says(&["No space left on device"]);
+        host.free_disk("/var/lib/small");
+        fleet
+            .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
+            .exits(0);
+    });
+}
+
+#[test]
+fn dropping_a_fleet_leaves_nothing_behind() {
+    namespace::with_hosts(|| {
+        let (processes, mounts, links) = (pids().len(), mounts(), links());
+        drop(Fleet::boot(2));
+        // Process 1 reaps what is left over in its own time.
+        namespace::until("every process has ended", Duration::from_secs(10), || {
+            (pids().len() <= processes).then_some(())
+        });
+        assert_eq!(mounts, self::mounts(), "a mount is left");
+        assert_eq!(links, self::links(), "a link is left");
+        let namespaces = fs::read_dir("/run/netns")
+            .expect("a directory of the world")
+            .count();
+        assert_eq!(namespaces, 0, "a network namespace is left");
+        assert!(!Path::new("/run/fleet").exists(), "files are left");
+    });
+}
+
+#[test]
+fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
+    namespace::with_sshd(|| {
+        let fleet = Loopback::boot(20);
+        for host in [&fleet.hosts[0], &fleet.hosts[19]] {
+            let base_dir = host.base_dir.display();
+            let command = format!("id -un; mkdir -p {base_dir} && echo $SSH_CONNECTION");
+            fleet
+                .ssh(host, &command)
+                .exits(0)
+                .says(&["shipper", &host.address]);
+        }
+    });
+}
+
+#[test]
+fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
+    namespace::with_sshd(|| {
+        let place = "127.0.0.1:8081";
+        let serve = |version| serve("127.0.0.1", version);
+        let first = serve("1");
+        let asker = Asker::start([place]);
+        asker.await_answers(3);
+        drop(first);
+        let second = serve("2");
+        asker.await_answers(3);
+        let answers = asker.stop();
+        assert_eq!(
+            answers.failures(),
+            Vec::<String>::new(),
+            "refusals between two versions are nobody's failures"
+        );
+        assert_eq!(
+            answers.pages(),
+            [
+                "I am: 127.0.0.1, the version is: 1",
+                "I am: 127.0.0.1, the version is: 2"
+            ]
+        );
+        assert_eq!(answers.fewest(1), 0, "nobody served in between");
+
+        let asker = Asker::start([place]);
+        asker.await_answers(3);
+        drop(second);
+        let _second = serve("2");
+        asker.await_answers(3);
+        let answers = asker.stop();
+        assert!(
+            !answers.failures().is_empty(),
+            "a gap in the life of one version is a failure"
+        );
+    });
+}
+
+#[test]
+fn the_measures_tell_a_careful_roll_from_a_careless_one() {
+    namespace::with_sshd(|| {
+        let addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"];
+        let mut instances: Vec<_> = addresses[..3]
+            .iter()
+            .map(|address| (*address, serve(address, "1")))
+            .collect();
+        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        let counter = Counter::start("page.py");
+        asker.await_answers(20);
+        let mut spare = addresses[3];
+        for _ in 0..3 {
+            let next = serve(spare, "2");
+            asker.await_answers(20);
+            let (freed, old) = instances.remove(0);
+            drop(old);
+            instances.push((spare, next));
+            spare = freed;
+        }
+        asker.await_answers(20);
+        let (answers, most) = (asker.stop(), counter.most());
+        assert_eq!(answers.failures(), Vec::<String>::new());
+        assert_eq!((answers.fewest(3), most), (3, 4), "the article's way");
+
+        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        asker.await_answers(20);
+        drop(instances.remove(0));
+        asker.await_answers(20);
+        instances.push((spare, serve(spare, "3")));
+        asker.await_answers(20);
+        assert_eq!(
+            asker.stop().fewest(3),
+            2,
+            "the old one was stopped before the new one served"
+        );
+    });
+}
+
+/// Serves the test page at an address, and has had an answer when it returns.
+fn serve(address: &str, version: &str) -> Running {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/page.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .arg(page)
+        .env("HOST", address)
+        .env("PORT", "8081")
+        .env("VERSION", version);
+    let service = Running::spawn(command);
+    let place = format!("{address}:8081").parse().expect("an address");
+    namespace::until("the page answers", Duration::from_secs(20), || {
+        ask(place).ok()
+    });
+    service
+}
+
+/// Not a test: a world to be killed by the next one.
+#[test]
+#[ignore = "only for the test that kills it"]
+fn a_world_that_waits() {
+    namespace::with_hosts(|| {
+        let _fleet = Fleet::boot(1);
+        std::thread::sleep(Duration::from_mins(1));
+    });
+}
+
+#[test]
+fn a_killed_test_takes_its_hosts_along() {
+    if !namespace::has_room_for_hosts() {
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("the test's own file"));
+    command.args(["--exact", "test_hosts::a_world_that_waits", "--ignored"]);
+    let victim = Running::spawn(command);
+    let group = format!(
+        "/{}",
+        namespace::control_group(&format!("{}-0", victim.pid()))
+    );
+    let members = || {
+        pids()
+            .into_iter()
+            .filter(|pid| in_group(*pid, &group))
+            .count()
+    };
+    namespace::until("the host is up", Duration::from_mins(2), || {
+        (members() > 5).then_some(())
+    });
+    victim.signal("KILL");
+    namespace::until("the host is gone", Duration::from_secs(10), || {
+        (members() == 0).then_some(())
+    });
+}
+
+fn in_group(pid: u32, group: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(group))
+}
+
+fn mounts() -> usize {
+    fs::read_to_string("/proc/self/mounts")
+        .expect("proc is mounted")
+        .lines()
+        .count()
+}
+
+fn links() -> String {
+    namespace::run("ip", &["-brief", "link"])
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! `HAProxy` on a balancer's machine, set up the way its users do.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ship_testing::fleet::{Fleet, Host};
+use ship_testing::namespace;
+
+/// Where its runtime API listens.
+pub(crate) const SOCKET: &str = "/run/haproxy/admin.sock";
+/// Between two looks at how many servers take requests.
+const PAUSE: Duration = Duration::from_millis(20);
+
+const CONFIG: &str = "\
+global
+    user haproxy
+    group haproxy
+    stats socket /run/haproxy/admin.sock mode 660 level admin expose-fd listeners
+    # To look on by, for the tests.
+    stats socket ipv4@:9999 level user
+    stats timeout 30s
+
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout http-request 60s
+
+frontend front
+    bind :8080
+    default_backend page
+
+backend page
+    balance roundrobin
+    option httpchk GET /
+    default-server check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2
+";
+
+/// `HAProxy` on a machine.
+pub(crate) struct Haproxy<'a> {
+    machine: &'a Host,
+}
+
+impl<'a> Haproxy<'a> {
+    /// Starts it with a server for each slot of the fleet's hosts, named `h1-8081` and so on.
+    pub(crate) fn start(machine: &'a Host, fleet: &Fleet, ports: &[u16]) -> Self {
+        Self::start_with("", machine, fleet, ports)
+    }
+
+    /// The same, with more lines at the end of its defaults.
+    pub(crate) fn start_with(
+        defaults: &str,
+        machine: &'a Host,
+        fleet: &Fleet,
+        ports: &[u16],
+    ) -> Self {
+        let mut config = CONFIG.replace("\nfrontend", &format!("{defaults}\nfrontend"));
+        for host in &fleet.hosts {
+            for port in ports {
+                writeln!(
+                    config,
+                    "    server {}-{port} {}:{port}",
+                    host.name, host.address
+                )
+                .expect("memory");
+            }
+        }
+        namespace::write(&machine.path("/etc/haproxy/haproxy.cfg"), &config);
+        // Whoever kills it decides when it comes back.
+        let unit = "[Service]\nRestart=no\nTimeoutStopSec=1\n";
+        namespace::write(
+            &machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"),
+            unit,
+        );
+        machine
+            .exec("systemctl daemon-reload && systemctl start haproxy")
+            .exits(0);
+        Self { machine }
+    }
+
+    /// Waits until so many servers take requests.
+    pub(crate) fn await_servers(&self, count: usize) {
+        let up = || {
+            servers_up(&self.machine.address)
+                .is_ok_and(|up| up == count)
+                .then_some(())
+        };
+        namespace::until("servers that take requests", Duration::from_secs(20), up);
+    }
+
+    /// Where it takes requests.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:8080", self.machine.address)
+    }
+
+    /// Counts the servers that take requests, until ended.
+    pub(crate) fn count_servers(&self) -> ServerCount {
+        ServerCount::start(self.machine.address.clone())
+    }
+
+    /// Loads its configuration anew, as somebody else would do.
+    pub(crate) fn reload(&self) {
+        self.machine.exec("systemctl reload haproxy").exits(0);
+    }
+
+    /// Ends all of its processes at once, and keeps it down.
+    pub(crate) fn kill(&self) {
+        self.machine
+            .exec("systemctl kill --signal=KILL haproxy")
+            .exits(0);
+        let is_down =
+            || (self.machine.exec("systemctl is-failed haproxy").code == Some(0)).then_some(());
+        namespace::until("the end of haproxy", Duration::from_secs(10), is_down);
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&self) {
+        self.machine
+            .exec("systemctl reset-failed haproxy; systemctl start haproxy")
+            .exits(0);
+    }
+}
+
+/// Counts over and over how many servers take requests.
+pub(crate) struct ServerCount {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl ServerCount {
+    fn start(address: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut fewest = usize::MAX;
+            while !stopped.load(Ordering::Relaxed) {
+                fewest = servers_up(&address).map_or(fewest, |up| fewest.min(up));
+                thread::sleep(PAUSE);
+            }
+            fewest
+        });
+        Self { stop, thread }
+    }
+
+    /// The fewest at one time, as long as it answered.
+    pub(crate) fn fewest(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("a counter does not panic")
+    }
+}
+
+/// How many servers take requests now.
+fn servers_up(address: &str) -> std::io::Result<usize> {
+    let mut api = TcpStream::connect((address, 9999))?;
+    api.write_all(b"show stat page 4 -1\n")?;
+    let mut table = String::new();
+    api.read_to_string(&mut table)?;
+    let status = |line: &&str| {
+        line.split(',')
+            .nth(17)
+            .is_some_and(|status| status.starts_with("UP"))
+    };
+    Ok(table.lines().filter(status).count())
+}

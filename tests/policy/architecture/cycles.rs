@@ -1,0 +1,158 @@
+//! No two files import each other, not even by way of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::source::{NamedPath, Source};
+use super::{every_file, module_of};
+
+/// Groups of files that import each other, each as one text. No entry may be added.
+const KNOWN_CYCLES: &[&str] = &[];
+
+/// Which files each file imports.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// Reads what each file imports; a file is its path below `src` and its text.
+fn imports(files: &[(String, String)]) -> Imports {
+    let modules: BTreeMap<Vec<String>, &str> = files
+        .iter()
+        .map(|(file, _)| (module_of(file), file.as_str()))
+        .collect();
+    let of_file = |(file, text): &(String, String)| {
+        let module = module_of(file);
+        let paths = Source::new(text).without_tests().paths();
+        let imported = paths
+            .iter()
+            .filter_map(|path| file_of(path, &module, &modules))
+            .filter(|imported| *imported != file)
+            .map(str::to_owned);
+        (file.clone(), imported.collect())
+    };
+    files.iter().map(of_file).collect()
+}
+
+/// The file in which the item of a path lies, as far as a path tells it.
+fn file_of<'a>(
+    path: &NamedPath,
+    module: &[String],
+    modules: &BTreeMap<Vec<String>, &'a str>,
+) -> Option<&'a str> {
+    let path = path.absolute(module, |child| modules.contains_key(child))?;
+    (1..=path.len())
+        .rev()
+        .find_map(|length| modules.get(&path[..length]))
+        .copied()
+}
+
+/// The groups of files of which each imports each other, directly or by way of others.
+fn cycles(imports: &Imports) -> Vec<Vec<&str>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> = imports
+        .keys()
+        .map(|file| (file.as_str(), reach(file, imports)))
+        .collect();
+    let mut groups = BTreeSet::new();
+    for (file, others) in reached
+        .iter()
+        .filter(|(file, others)| others.contains(*file))
+    {
+        let group = others
+            .iter()
+            .copied()
+            .filter(|other| reached.get(other).is_some_and(|back| back.contains(file)));
+        groups.insert(group.collect());
+    }
+    groups.into_iter().collect()
+}
+
+fn reach<'a>(file: &str, imports: &'a Imports) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut waiting = vec![file];
+    while let Some(file) = waiting.pop() {
+        for next in imports.get(file).into_iter().flatten() {
+            if reached.insert(next.as_str()) {
+                waiting.push(next);
+            }
+        }
+    }
+    reached
+}
+
+#[test]
+fn no_files_import_each_other_but_those_that_are_known() {
+    let imports = imports(&every_file());
+    let links = imports.values().map(BTreeSet::len).sum::<usize>();
+    assert!(links > 200, "only {links} imports were found");
+    let found = cycles(&imports);
+    let names: Vec<String> = found.iter().map(|group| group.join(" ")).collect();
+    let is_new = |group: &&Vec<&str>| !KNOWN_CYCLES.contains(&group.join(" ").as_str());
+    let links: Vec<String> = found
+        .iter()
+        .filter(is_new)
+        .map(|group| links_within(group, &imports))
+        .collect();
+    assert!(
+        names == KNOWN_CYCLES,
+        "{}KNOWN_CYCLES must be {names:#?}",
+        links.join("\n")
+    );
+}
+
+/// The imports that make a group, as a message shows them.
+fn links_within(group: &[&str], imports: &Imports) -> String {
+    let mut text = String::new();
+    for file in group {
+        for imported in &imports[*file] {
+            if group.contains(&imported.as_str()) {
+                writeln!(text, "{file} imports {imported}").expect("memory");
+            }
+        }
+    }
+    text
+}
+
+// ── it bites ─────────────────────────────────────────────────────────────────────────────────────
+
+fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let files: Vec<_> = files
+        .iter()
+        .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
+        .collect();
+    let imports = imports(&files);
+    let owned = |group: Vec<&str>| group.into_iter().map(str::to_owned).collect();
+    cycles(&imports).into_iter().map(owned).collect()
+}
+
+#[test]
+fn a_cycle_of_imports_is_found() {
+    let found = cycles_of(&[
+        ("a.rs", "use crate::b::{self, B};\n"),
+        ("b.rs", "fn f() {\n    super::c::go();\n}\n"),
+        ("c/mod.rs", "use self::inner::Inner;\n"),
+        ("c/inner.rs", "use crate::a::A;\n"),
+        ("d.rs", "use crate::a::A;\n"),
+    ]);
+    assert_eq!(found, [["a.rs", "b.rs", "c/inner.rs", "c/mod.rs"]]);
+}
+
+#[test]
+fn a_module_that_uses_its_parent_is_found_where_the_parent_uses_it() {
+    let child = ("c/inner.rs", "use super::Outer;\n");
+    for parent in ["use inner::Inner;\n", "fn f() { inner::go(); }\n"] {
+        let found = cycles_of(&[("c/mod.rs", parent), child]);
+        assert_eq!(found, [["c/inner.rs", "c/mod.rs"]], "{parent}");
+    }
+    let declared = ("c/mod.rs", "mod inner;\npub(crate) struct Outer;\n");
+    assert_eq!(cycles_of(&[declared, child]), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_cycle_through_a_test_module_does_not_count() {
+    let found = cycles_of(&[
+        ("a.rs", "use crate::b::B;\n"),
+        (
+            "b.rs",
+            "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n",
+        ),
+    ]);
+    assert_eq!(found, Vec::<Vec<String>>::new());
+}

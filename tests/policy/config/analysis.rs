@@ -1,0 +1,230 @@
+//! The numbers by which a new version is judged.
+
+use std::time::Duration;
+
+use ship::core::analysis::compare::Tolerance;
+use ship::core::analysis::measurement::Number;
+use ship::core::analysis::{Analysis, OnInconclusive, Way};
+use ship::core::spec::budget::Amount;
+use ship::core::spec::step::Step;
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+/// The files with an `[[analysis]]` that holds these lines, from line 12 of the playbook on.
+fn with(lines: &str) -> Files {
+    files().playbook("[rollout]", &format!("[[analysis]]\n{lines}\n[rollout]"))
+}
+
+fn read(lines: &str) -> Analysis {
+    with(lines).project().playbook.analyses.remove(0)
+}
+
+#[test]
+fn nothing_is_measured_unless_told_to() {
+    let playbook = files().project().playbook;
+    assert_eq!(
+        (playbook.analyses, playbook.rollout.steps),
+        (Vec::new(), Vec::new())
+    );
+}
+
+#[test]
+fn new_and_old_instances_are_compared_without_any_further_key() {
+    let percent = |number| Number::new(number).expect("a number");
+    let tolerance = |errors, latency, min_requests| {
+        Way::Compare(Tolerance {
+            error_points: percent(errors),
+            latency_percent: percent(latency),
+            min_requests,
+        })
+    };
+    let defaults = Analysis {
+        name: "beside".into(),
+        way: tolerance(1.0, 50.0, 20),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        failures: 0,
+        errors: 4,
+        on_inconclusive: OnInconclusive::Pass,
+        dry_run: false,
+    };
+    assert_eq!(read("name = \"beside\"\nkind = \"compare\""), defaults);
+    let all = r#"name = "beside"
+kind = "compare"
+max_error_rate_increase = "0.5%"
+max_latency_increase = "100%"
+min_requests = 50
+interval = "1m"
+timeout = "1s"
+failures = 2
+errors = 0
+on_inconclusive = "hold"
+dry_run = true"#;
+    let expected = Analysis {
+        way: tolerance(0.5, 100.0, 50),
+        interval: Duration::from_mins(1),
+        timeout: Duration::from_secs(1),
+        failures: 2,
+        errors: 0,
+        on_inconclusive: OnInconclusive::Hold,
+        dry_run: true,
+        ..defaults
+    };
+    assert_eq!(read(all), expected);
+}
+
+#[test]
+fn numbers_come_by_http_from_prometheus_or_from_a_command() {
+    let bound = |text: &str| text.parse().expect("a bound");
+    let way = |lines: &str| read(&format!("name = \"it\"\n{lines}")).way;
+    for (value, pointer) in [
+        ("", ""),
+        ("value = \"$\"\n", ""),
+        ("value = \"$.errors[0].rate\"\n", "/errors/0/rate"),
+        ("value = \"$[1].a/b\"\n", "/1/a~1b"),
+        ("value = \"/errors/0/rate\"\n", "/errors/0/rate"),
+    ] {
+        assert_eq!(
+            way(&format!(
+                "kind = \"http\"\nurl = \"http://m.example/{{{{ version }}}}\"\n{value}success = \
+                 \"< 5%\""
+            )),
+            Way::Http {
+                url: "http://m.example/0.8".into(),
+                pointer: pointer.into(),
+                success: bound("< 5%")
+            },
+            "{value}"
+        );
+    }
+    assert_eq!(
+        way(r#"kind = "prometheus"
+address = "https://prom.example:9090"
+query = 'sum(rate(errors{version="{{ version }}"}[1m]))'
+success = "<= 0.01""#),
+        Way::Prometheus {
+            address: "https://prom.example:9090".into(),
+            query: "sum(rate(errors{version=\"0.8\"}[1m]))".into(),
+            success: bound("<= 0.01"),
+        }
+    );
+    let words = ["./judge", "0.8", "two words"].map(String::from).to_vec();
+    let command = "kind = \"command\"\ncommand = \"./judge {{ version }} 'two words'\"\n";
+    assert_eq!(
+        way(command),
+        Way::Command {
+            words: words.clone(),
+            success: None
+        }
+    );
+    let success = Some(bound("== 0"));
+    assert_eq!(
+        way(&format!("{command}success = \"== 0\"")),
+        Way::Command { words, success }
+    );
+}
+
+#[test]
+fn what_is_measured_is_measured_before_the_end_and_soaks() {
+    let all = |soak_s| Step {
+        instances: Amount::Percent(100),
+        soak: Duration::from_secs(soak_s),
+        pause: false,
+        weight_percent: None,
+    };
+    let steps = |files: Files| files.project().playbook.rollout.steps;
+    let analysed = || with("name = \"a\"\nkind = \"compare\"");
+    assert_eq!(steps(analysed()), [all(0)]);
+    assert_eq!(steps(analysed().set("rollout.soak=30s")), [all(30)]);
+    assert_eq!(steps(files().set("rollout.soak=30s")), [all(30)]);
+    assert_eq!(steps(analysed().set("rollout.steps=[1]")).len(), 1);
+}
+
+#[test]
+fn every_fault_is_said_with_its_remedy() {
+    let wrong = r#"name = "a"
+kind = "http"
+url = "ftp://example.org"
+value = "errors"
+success = "0.99"
+min_requests = 5
+[[analysis]]
+name = "a"
+kind = "compare"
+max_error_rate_increase = "a bit"
+[[analysis]]
+name = "b"
+kind = "graphite""#;
+    assert_data_eq!(
+        with(wrong).report(),
+        str![[r#"
+error: `url` cannot be fetched by `ftp`
+  --> web.toml:15:7
+   |
+15 | url = "ftp://example.org"
+   |       ^^^^^^^^^^^^^^^^^^^
+   |
+   = help: begin it with http:// or https://
+
+error: `value` is no path to a value: `errors`
+  --> web.toml:16:9
+   |
+16 | value = "errors"
+   |         ^^^^^^^^
+   |
+   = help: for example "$.errors[0].rate", or the JSON pointer "/errors/0/rate"
+
+error: `success` is no bound: it does not begin with <, <=, >, >=, == or !=
+  --> web.toml:17:11
+   |
+17 | success = "0.99"
+   |           ^^^^^^
+   |
+   = help: a comparison and a number, as in ">= 0.99" or "< 5%" (which is 0.05)
+
+error: unknown key `min_requests` in [[analysis]]
+  --> web.toml:18:1
+   |
+18 | min_requests = 5
+   | ^^^^^^^^^^^^
+   |
+   = help: known here: name, kind, interval, timeout, failures, errors, on_inconclusive, dry_run, url, value, success
+
+error: `max_error_rate_increase` is no percentage: `a bit`
+  --> web.toml:22:27
+   |
+22 | max_error_rate_increase = "a bit"
+   |                           ^^^^^^^
+   |
+   = help: for example "1%" or "0.5%"
+
+error: `kind` must be "compare" or "http" or "prometheus" or "command", not `graphite`
+  --> web.toml:25:8
+   |
+25 | kind = "graphite"
+   |        ^^^^^^^^^^
+   |
+   = help: write "compare" or "http" or "prometheus" or "command"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn two_by_one_name_are_refused() {
+    let two = "name = \"a\"\nkind = \"compare\"\n[[analysis]]\nname = \"a\"\nkind = \"compare\"";
+    assert_data_eq!(
+        with(two).report(),
+        str![[r#"
+error: there are two analyses by the name `a`
+  --> web.toml:16:8
+   |
+16 | name = "a"
+   |        ^^^
+   |
+   = help: give each a name of its own
+"#]]
+        .raw()
+    );
+}

@@ -1,0 +1,329 @@
+//! `[artifact]`: its keys, and the channels.
+
+use std::path::PathBuf;
+
+use ship::config::{ArtifactConfig, Channel, Fetch, MinisignKey, Signer, Source, Sums};
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::files;
+
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+/// The table, with these lines after its source.
+fn with(lines: &str) -> ArtifactConfig {
+    files()
+        .playbook("[readiness]", &format!("{lines}\n[readiness]"))
+        .project()
+        .playbook
+        .artifact
+}
+
+/// The same from a URL.
+fn from(url: &str, lines: &str) -> ArtifactConfig {
+    let files = files().playbook("web-{{ version }}.tar.gz", url);
+    files
+        .playbook("[readiness]", &format!("{lines}\n[readiness]"))
+        .project()
+        .playbook
+        .artifact
+}
+
+fn refused(lines: &str) -> String {
+    files()
+        .playbook("[readiness]", &format!("{lines}\n[readiness]"))
+        .report()
+}
+
+#[test]
+fn nothing_is_said_of_an_artifact_but_its_source() {
+    let artifact = with("");
+    assert_eq!((artifact.fetch, artifact.sums), (Fetch::Push, Sums::Beside));
+    assert_eq!((artifact.signature, artifact.channels.len()), (None, 0));
+}
+
+#[test]
+fn a_list_of_sums_is_a_name_beside_the_source_a_path_or_a_url() {
+    let url = "https://me:pw@ci.example.org/builds/web-{{ version }}.tar.gz?token=t";
+    let path = |path: &str| Sums::At(Source::Path(PathBuf::from(path)));
+    let at = |url: &str| Sums::At(Source::Url(url.to_owned()));
+    assert_eq!(
+        with("sha256sums = \"sums-{{ version }}.txt\"").sums,
+        path("sums-0.8.txt")
+    );
+    assert_eq!(with("sha256sums = \"there/sums\"").sums, path("there/sums"));
+    assert_eq!(
+        with("sha256sums = \"https://a.org/sums\"").sums,
+        at("https://a.org/sums")
+    );
+    assert_eq!(with("sha256sums = false").sums, Sums::Nowhere);
+    assert_eq!(with("sha256sums = true").sums, Sums::Beside);
+    assert_eq!(
+        from(url, "sha256sums = \"sums\"").sums,
+        at("https://me:pw@ci.example.org/builds/sums?token=t"),
+        "what the URL asks is asked there too"
+    );
+    assert_eq!(from(url, "sha256sums = \"./sums\"").sums, path("./sums"));
+}
+
+#[test]
+fn one_of_two_says_what_is_right() {
+    let lines = format!("sha256 = \"{}\"\nsha256sums = \"sums\"", "ab".repeat(32));
+    assert_data_eq!(
+        refused(&lines),
+        str![[r#"
+error: `sha256sums` cannot be given together with `sha256`
+  --> web.toml:11:1
+   |
+11 | sha256sums = "sums"
+   | ^^^^^^^^^^
+   |
+   = help: one of the two says what is right; leave out the other
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_signature_is_looked_for_beside_the_source() {
+    let signature = |lines: &str| with(lines).signature.unwrap();
+    let minisign = signature(&format!("minisign_key = \"{KEY}\""));
+    assert_eq!(
+        minisign.signer,
+        Signer::Minisign(MinisignKey::Text(KEY.to_owned()))
+    );
+    assert_eq!(
+        minisign.at,
+        Source::Path(PathBuf::from("web-0.8.tar.gz.minisig"))
+    );
+    let file = signature("minisign_key = \"keys/ci.pub\"\nsignature = \"web.sig\"");
+    assert_eq!(
+        file.signer,
+        Signer::Minisign(MinisignKey::File(PathBuf::from("keys/ci.pub")))
+    );
+    assert_eq!(file.at, Source::Path(PathBuf::from("web.sig")));
+    let ssh = signature("allowed_signers = \"allowed\"\nsigner = \"ci@example.org\"");
+    let of = |namespace: &str| Signer::Ssh {
+        allowed_signers: PathBuf::from("allowed"),
+        name: "ci@example.org".to_owned(),
+        namespace: namespace.to_owned(),
+    };
+    assert_eq!(
+        (ssh.signer, ssh.at),
+        (
+            of("file"),
+            Source::Path(PathBuf::from("web-0.8.tar.gz.sig"))
+        )
+    );
+    let lines =
+        "allowed_signers = \"allowed\"\nsigner = \"ci@example.org\"\nnamespace = \"release\"";
+    assert_eq!(signature(lines).signer, of("release"));
+    let url = from(
+        "https://a.org/web?x=1",
+        &format!("minisign_key = \"{KEY}\""),
+    )
+    .signature
+    .unwrap();
+    assert_eq!(
+        url.at,
+        Source::Url("https://a.org/web.minisig?x=1".to_owned())
+    );
+}
+
+#[test]
+fn a_key_with_a_wrong_digit_is_no_key() {
+    let wrong = format!("minisign_key = \"{}!\"", &KEY[..55]);
+    assert_data_eq!(
+        refused(&wrong),
+        str![[r#"
+error: `minisign_key` is no minisign public key
+  --> web.toml:10:16
+   |
+10 | minisign_key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO!"
+   |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: write the second line of the .pub file, or the path of that file
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn half_of_what_a_signature_needs_is_refused() {
+    let first = |report: String| report.lines().next().unwrap_or_default().to_owned();
+    for (lines, expected) in [
+        (
+            "allowed_signers = \"a\"",
+            "error: `allowed_signers` needs a `signer`: which of them must have signed",
+        ),
+        (
+            "signer = \"ci\"",
+            "error: `signer` needs `allowed_signers`: the file that has this signer's key",
+        ),
+        (
+            "namespace = \"file\"",
+            "error: `namespace` belongs to `allowed_signers` and `signer`",
+        ),
+        (
+            "signature = \"a.sig\"",
+            "error: `signature` says where a signature is, but not whose counts",
+        ),
+        (
+            "minisign_key = \"a.pub\"\nallowed_signers = \"a\"\nsigner = \"ci\"",
+            "error: `allowed_signers` cannot be given together with `minisign_key`",
+        ),
+    ] {
+        assert_eq!(first(refused(lines)), expected);
+    }
+}
+
+#[test]
+fn hosts_pull_what_a_url_leads_to_as_it_is() {
+    for source in ["https://a.org/web-{{ version }}.tar.gz", "http://a.org/web"] {
+        assert_eq!(from(source, "fetch = \"pull\"").fetch, Fetch::Pull);
+    }
+    assert_data_eq!(
+        refused("fetch = \"pull\""),
+        str![[r#"
+error: `fetch` can be "pull" only where `source` is an http or https URL
+  --> web.toml:10:9
+   |
+10 | fetch = "pull"
+   |         ^^^^^^
+   |
+   = help: write fetch = "push", or leave it out: then it goes through this machine
+"#]]
+        .raw()
+    );
+    let zstd = files().playbook("web-{{ version }}.tar.gz", "https://a.org/web.tar.zst");
+    assert_data_eq!(
+        zstd.playbook("[readiness]", "fetch = \"pull\"\n[readiness]")
+            .report(),
+        str![[r#"
+error: `fetch` cannot be "pull" for a zstd archive: hosts unpack gzip only
+  --> web.toml:10:9
+   |
+10 | fetch = "pull"
+   |         ^^^^^^
+   |
+   = help: publish it as .tar.gz, or write fetch = "push"
+"#]]
+        .raw()
+    );
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn an_s3_url_needs_a_ship_that_was_built_for_it() {
+    assert_data_eq!(
+        files()
+            .playbook("web-{{ version }}.tar.gz", "s3://builds/web.tar.gz")
+            .report(),
+        str![[r#"
+error: `source` is an s3 URL, and this ship was built without s3
+ --> web.toml:9:10
+  |
+9 | source = "s3://builds/web.tar.gz"
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: build it with `cargo build --release --features s3`, or give an https URL
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_channel_is_a_text_a_value_or_the_newest_file() {
+    let channels = with(
+        "[artifact.channels]\n\
+         nightly = \"https://ci.example.org/latest.txt\"\n\
+         weekly = \"latest/weekly\"\n\
+         stable = { source = \"https://ci.example.org/latest.json\", value = \
+         \"$.builds[0].version\" }\n\
+         local = { newest = \"builds/web-{{ version }}.tar.gz\" }\n\
+         here = { newest = \"{{version}}\" }\n",
+    )
+    .channels;
+    let url = |text: &str| Source::Url(text.to_owned());
+    let newest = |directory: &str, prefix: &str, suffix: &str| Channel::Newest {
+        directory: PathBuf::from(directory),
+        prefix: prefix.to_owned(),
+        suffix: suffix.to_owned(),
+    };
+    assert_eq!(
+        channels["nightly"],
+        Channel::Text(url("https://ci.example.org/latest.txt"))
+    );
+    assert_eq!(
+        channels["weekly"],
+        Channel::Text(Source::Path(PathBuf::from("latest/weekly")))
+    );
+    let (source, pointer) = (
+        url("https://ci.example.org/latest.json"),
+        "/builds/0/version".to_owned(),
+    );
+    assert_eq!(channels["stable"], Channel::Json { source, pointer });
+    assert_eq!(channels["local"], newest("builds", "web-", ".tar.gz"));
+    assert_eq!(channels["here"], newest(".", "", ""));
+}
+
+#[test]
+fn a_channel_that_makes_no_sense_is_refused_with_those_that_would() {
+    assert_data_eq!(
+        refused("[artifact.channels]\nnightly = 5"),
+        str![[r#"
+error: `nightly` of `channels` must be a URL, a path or a table, not a whole number
+  --> web.toml:11:11
+   |
+11 | nightly = 5
+   |           ^
+   |
+   = help: for example "https://ci.example.org/latest.txt", { source = "https://ci.example.org/latest.json", value = "$.version" } or { newest = "builds/testpage-{{ version }}.tar.gz" }
+"#]]
+        .raw()
+    );
+    let first = |line: &str| {
+        let report = refused(&format!("[artifact.channels]\n{line}"));
+        report.lines().next().unwrap_or_default().to_owned()
+    };
+    for (line, expected) in [
+        (
+            "nightly = \"https://a.org/{{ version }}\"",
+            "`nightly` of `channels` cannot hold a template: it is read to find the version",
+        ),
+        (
+            "nightly = \"ftp://a.org/latest\"",
+            "`nightly` of `channels` cannot be fetched by `ftp`",
+        ),
+        ("\"a b\" = \"latest\"", "`channels` cannot hold ` `: `a b`"),
+        (
+            "nightly = { source = \"latest.json\" }",
+            "`value` is missing in a channel",
+        ),
+        (
+            "nightly = { value = \"$.version\" }",
+            "`source` is missing in a channel",
+        ),
+        (
+            "nightly = { source = \"a.json\", value = \"version\" }",
+            "`value` is no path to a value: `version`",
+        ),
+        (
+            "nightly = { newest = \"builds/web.tar.gz\" }",
+            "`newest` must have one `{{ version }}`",
+        ),
+        (
+            "nightly = { newest = \"{{ version }}/web\" }",
+            "`newest` must have one `{{ version }}`, in the file's name",
+        ),
+        (
+            "nightly = { newest = \"http://a.org/{{ version }}\" }",
+            "`newest` must be a path: no server says what files it has",
+        ),
+        (
+            "nightly = { newest = \"web-{{ version }}\", source = \"a\" }",
+            "unknown key `source` in a channel",
+        ),
+    ] {
+        assert_eq!(first(line), format!("error: {expected}"));
+    }
+}

@@ -1,0 +1,214 @@
+//! What concerns both files, or a file as a whole.
+
+use std::path::Path;
+
+use ship::config::{Overrides, load, load_with};
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::files;
+
+#[test]
+fn a_mistake_in_the_syntax_is_shown() {
+    let files = files().playbook("ports = [8081, 8082]", "ports = [8081, 8082");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: this is not TOML: missing comma between array elements
+ --> web.toml:6:1
+  |
+6 | [service.env]
+  | ^
+  |
+  = help: expected `,`; the format is described at https://toml.io
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_key_written_twice_is_refused() {
+    let files = files().playbook(r#"name = "web""#, "name = \"web\"\nname = \"api\"");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: this is not TOML: duplicate key
+ --> web.toml:4:1
+  |
+4 | name = "api"
+  | ^^^^
+  |
+  = help: a key may be written once in a table; keep one of the two
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn all_that_is_wrong_in_both_files_is_said_at_once() {
+    let files = files()
+        .inventory(r#"user = "deploy""#, "user = 7")
+        .inventory(r#""web2""#, r#""web1""#)
+        .playbook("ports = [8081, 8082]", "ports = []")
+        .playbook("max_surge = 1", "max_surg = 1\non_failure = \"rollbak\"");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `user` must be a string, not a whole number
+ --> fleet.toml:5:8
+  |
+5 | user = 7
+  |        ^
+  |
+  = help: write it in quotes: "7"
+
+error: two hosts are named `web1`
+  --> fleet.toml:10:8
+   |
+ 7 | name = "web1"
+   |        ------ the first of them
+...
+10 | name = "web1"
+   |        ^^^^^^
+   |
+   = help: give each host a name of its own
+
+error: `ports` must name at least one port
+ --> web.toml:5:9
+  |
+5 | ports = []
+  |         ^^
+  |
+  = help: for example: [8081, 8082]
+
+error: unknown key `max_surg` in [rollout]
+  --> web.toml:13:1
+   |
+13 | max_surg = 1
+   | ^^^^^^^^
+   |
+   = help: did you mean `max_surge`?
+
+error: `on_failure` must be "rollback" or "hold", not `rollbak`
+  --> web.toml:14:14
+   |
+14 | on_failure = "rollbak"
+   |              ^^^^^^^^^
+   |
+   = help: did you mean "rollback"?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_broken_inventory_does_not_hide_what_is_wrong_in_the_playbook() {
+    let files = files()
+        .inventory("[[hosts]]", "[[hosts]")
+        .playbook("max_surge = 1", r#"max_surge = "1.5""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: this is not TOML: unclosed array table
+ --> fleet.toml:6:9
+  |
+6 | [[hosts]
+  |         ^
+  |
+  = help: expected `]`; the format is described at https://toml.io
+
+error: `max_surge` is no amount: `1.5` is neither a count such as 2 nor a percentage such as "25%"
+  --> web.toml:13:13
+   |
+13 | max_surge = "1.5"
+   |             ^^^^^
+   |
+   = help: a count, as in 2, or a percentage from "0%" to "100%"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_playbook_that_is_not_there_is_refused() {
+    let files = files().inventory(r#""web.toml""#, r#""wbe.toml""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: cannot read wbe.toml: entity not found
+ --> fleet.toml:1:12
+  |
+1 | playbook = "wbe.toml"
+  |            ^^^^^^^^^^
+  |
+  = help: the path is taken from the inventory's directory
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused() {
+    let read = |_: &Path| Ok(b"playbook = \"a\"\nfleet = \"\xff\"".to_vec());
+    let report = load_with(Path::new("fleet.toml"), &Overrides::default(), read)
+        .unwrap_err()
+        .to_string();
+    assert_data_eq!(
+        report,
+        str![[r#"
+error: the file is not UTF-8 text here
+--> fleet.toml:2:10
+ = help: save it as UTF-8
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_inventory_that_is_not_there_is_refused() {
+    let report = load(Path::new("no/such/fleet.toml"), &Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert_data_eq!(
+        report,
+        str![[r#"
+error: cannot read no/such/fleet.toml: No such file or directory (os error 2)
+--> no/such/fleet.toml
+ = help: name an inventory, as in `ship deploy inventory/production.toml`
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_report_in_colour_says_the_same() {
+    let files = files().playbook("max_surge = 1", "max_surg = 1");
+    let read = |path: &Path| match path.to_str() {
+        Some("fleet.toml") => Ok(files.inventory.clone().into_bytes()),
+        _ => Ok(files.playbook.clone().into_bytes()),
+    };
+    let wrong = load_with(Path::new("fleet.toml"), &files.overrides, read).unwrap_err();
+    assert!(wrong.render(true).contains("\u{1b}["));
+    assert!(!wrong.render(false).contains('\u{1b}'));
+    let found: Vec<_> = wrong
+        .iter()
+        .map(|it| (it.path(), it.line_and_column(), it.message()))
+        .collect();
+    assert_eq!(
+        found,
+        [(
+            "web.toml",
+            Some((13, 1)),
+            "unknown key `max_surg` in [rollout]"
+        )]
+    );
+}
+
+#[test]
+fn a_thousand_mistakes_make_a_report_of_bearable_length() {
+    let hosts = "[[hosts]]\nname = \"-\"\n".repeat(1000);
+    let report = files()
+        .inventory("[[hosts]]", &format!("{hosts}[[hosts]]"))
+        .report();
+    assert_eq!(report.matches("error: ").count(), 50);
+    assert!(report.ends_with("... and 950 more"));
+}

@@ -1,0 +1,163 @@
+//! `--version` and `--set`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ship::config::Source;
+use ship::core::spec::budget::Amount;
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::files;
+
+#[test]
+fn a_setting_is_refused_where_it_was_made() {
+    let files = files().set("rollout.max_surge=two");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `max_surge` is no amount: `two` is neither a count such as 2 nor a percentage such as "25%"
+ --> command line:1:25
+  |
+1 | --set rollout.max_surge=two
+  |                         ^^^
+  |
+  = help: a count, as in 2, or a percentage from "0%" to "100%"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_setting_of_an_unknown_key_is_refused() {
+    let files = files().set("rollout.max_surg=2");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: unknown key `max_surg` in [rollout]
+ --> command line:1:15
+  |
+1 | --set rollout.max_surg=2
+  |               ^^^^^^^^
+  |
+  = help: did you mean `max_surge`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn setting_without_its_table_is_answered_with_the_whole_key() {
+    let files = files().set("max_surge=2");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: unknown key `max_surge` in the playbook
+ --> command line:1:7
+  |
+1 | --set max_surge=2
+  |       ^^^^^^^^^
+  |
+  = help: did you mean `--set rollout.max_surge=2`?
+"#]]
+        .raw()
+    );
+    let report = self::files().set("service.http=/healthz").report();
+    assert!(
+        report.contains("did you mean `--set readiness.http=/healthz`?"),
+        "{report}"
+    );
+    let report = self::files().set("address=web1").report();
+    assert!(
+        !report.contains("did you mean `--set"),
+        "the inventory cannot be set: {report}"
+    );
+}
+
+#[test]
+fn a_setting_without_a_value_is_refused() {
+    let files = files().set("rollout.max_surge");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: there is no `=` in this setting
+ --> command line:1:7
+  |
+1 | --set rollout.max_surge
+  |       ^^^^^^^^^^^^^^^^^
+  |
+  = help: write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_setting_below_something_that_is_no_table_is_refused() {
+    let files = files().set("version.major=1");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `major` cannot be set: what it belongs to is no table
+ --> command line:1:15
+  |
+1 | --set version.major=1
+  |               ^^^^^
+  |
+  = help: for example: --set rollout.max_surge=2
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_version_from_the_command_line_is_checked_as_well() {
+    let files = files().version("1/2");
+    assert_data_eq!(files.report(), str![[r#"
+error: `version` cannot hold `/`: `1/2`
+ --> command line:1:11
+  |
+1 | --version 1/2
+  |           ^^^
+  |
+  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+"#]].raw());
+}
+
+#[test]
+fn the_command_line_goes_before_the_playbook() {
+    let project = files()
+        .set("rollout.max_surge=25%")
+        .set("rollout.replicas=1")
+        .set("rollout.replicas=2")
+        .set("rollout.min_ready=5s")
+        .set("service.env.NOTE=half # of \"it\"")
+        .set("service.env.QUOTED=\"a b\"")
+        .set("service.ports=[9001, 9002]")
+        .set("service.secrets=['TOKEN']")
+        .set("version=0.85")
+        .version("0.9")
+        .project();
+    assert_eq!(project.playbook.version, "0.9");
+    assert_eq!(project.playbook.rollout.max_surge, Amount::Percent(25));
+    assert_eq!(
+        project.playbook.rollout.replicas,
+        Some(2),
+        "the last of two holds"
+    );
+    assert_eq!(project.playbook.rollout.min_ready, Duration::from_secs(5));
+    assert_eq!(project.playbook.service.env["NOTE"], "half # of \"it\"");
+    assert_eq!(project.playbook.service.env["QUOTED"], "a b");
+    assert_eq!(project.playbook.service.ports, [9001, 9002]);
+    assert_eq!(
+        project.playbook.artifact.source,
+        Source::Path(PathBuf::from("web-0.9.tar.gz"))
+    );
+}
+
+#[test]
+fn a_number_on_the_command_line_may_stand_for_text() {
+    assert_eq!(
+        files().set("version=0.90").project().playbook.version,
+        "0.90"
+    );
+}

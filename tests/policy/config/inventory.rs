@@ -1,0 +1,375 @@
+//! The inventory: its keys, its hosts, how they are reached.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+#[test]
+fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+    let files = files().inventory(r#"user = "deploy""#, r#"usr = "deploy""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: unknown key `usr` in [ssh]
+ --> fleet.toml:5:1
+  |
+5 | usr = "deploy"
+  | ^^^
+  |
+  = help: did you mean `user`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_inventory_without_hosts_is_refused() {
+    let files = files().inventory(
+        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
+         \"web2\"\naddress = \"10.0.0.2\"\n",
+        "",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: there is no [[hosts]] in the inventory
+ --> fleet.toml:1:1
+  |
+1 | playbook = "web.toml"
+  | ^
+  |
+  = help: for example:
+          [[hosts]]
+          name = "web1"
+          address = "192.168.72.233"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_empty_list_of_hosts_is_refused() {
+    let files = files()
+        .inventory(
+            "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
+                                   }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+            "",
+        )
+        .inventory("[fleet]", "hosts = []\n[fleet]");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `hosts` must not be empty
+ --> fleet.toml:2:9
+  |
+2 | hosts = []
+  |         ^^
+  |
+  = help: for example:
+          [[hosts]]
+          name = "web1"
+          address = "192.168.72.233"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn hosts_that_are_no_tables_are_refused() {
+    let files = files()
+        .inventory(
+            "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
+                                   }\n[[hosts]]\nname = \"web2\"\naddress = \"10.0.0.2\"\n",
+            "",
+        )
+        .inventory("[fleet]", "hosts = [\"web1\"]\n[fleet]");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `hosts` must be a table, not a string
+ --> fleet.toml:2:10
+  |
+2 | hosts = ["web1"]
+  |          ^^^^^^
+  |
+  = help: begin it with a line [[hosts]]
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
+    let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
+    let project = drained().load().expect("it is right");
+    let carriers: Vec<_> = project
+        .inventory
+        .carriers()
+        .map(|host| host.name.to_string())
+        .collect();
+    assert_eq!(
+        (carriers, project.inventory.hosts.len()),
+        (vec!["web2".to_owned()], 2)
+    );
+    let report = drained()
+        .inventory("drain = true", "drain = \"yes\"")
+        .report();
+    assert!(
+        report.contains("`drain` must be true or false, not a string"),
+        "{report}"
+    );
+    let balancer = files()
+        .inventory(
+            "[[hosts]]",
+            "[[balancers]]\nname = \"lb1\"\ndrain = true\n[[hosts]]",
+        )
+        .report();
+    assert!(balancer.contains("unknown key `drain`"), "{balancer}");
+}
+
+#[test]
+fn two_hosts_of_one_name_are_refused() {
+    let files = files().inventory("web2", "web1");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: two hosts are named `web1`
+  --> fleet.toml:10:8
+   |
+ 7 | name = "web1"
+   |        ------ the first of them
+...
+10 | name = "web1"
+   |        ^^^^^^
+   |
+   = help: give each host a name of its own
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn two_local_hosts_of_one_address_are_refused() {
+    let files = files()
+        .inventory(r#"name = "web1""#, "name = \"web1\"\ntransport = \"local\"")
+        .inventory(
+            r#"address = "10.0.0.2""#,
+            "transport = \"local\"\naddress = \"127.0.0.1\"",
+        );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: two local hosts have the address 127.0.0.1, and with it the same ports
+  --> fleet.toml:13:11
+   |
+ 7 | name = "web1"
+   |        ------ the first of them
+...
+13 | address = "127.0.0.1"
+   |           ^^^^^^^^^^^
+   |
+   = help: all of 127.0.0.0/8 is this machine: give each a loopback address of its own
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_host_name_with_a_blank_is_refused() {
+    let files = files().inventory(r#""web2""#, r#""web 2""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `name` cannot hold ` `: `web 2`
+  --> fleet.toml:10:8
+   |
+10 | name = "web 2"
+   |        ^^^^^^^
+   |
+   = help: a host's name has letters, digits, `.`, `_` and `-`, beginning with a letter or a digit; at most 63 of them
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_address_that_could_be_an_option_is_refused() {
+    let files = files().inventory(r#""10.0.0.2""#, r#""-oProxyCommand=id""#);
+    assert_data_eq!(files.report(), str![[r#"
+error: `address` cannot begin with `-`: `-oProxyCommand=id`
+  --> fleet.toml:11:11
+   |
+11 | address = "-oProxyCommand=id"
+   |           ^^^^^^^^^^^^^^^^^^^
+   |
+   = help: an address has letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`; at most 253 of them
+"#]].raw());
+}
+
+#[test]
+fn a_user_that_could_be_an_option_is_refused() {
+    let files = files().inventory(r#""deploy""#, r#""-l""#);
+    assert_data_eq!(files.report(), str![[r#"
+error: `user` cannot begin with `-`: `-l`
+ --> fleet.toml:5:8
+  |
+5 | user = "-l"
+  |        ^^^^
+  |
+  = help: a user's name has letters, digits, `.`, `_`, `-`, `@` and `\`, beginning with a letter, a digit or `_`; at most 255 of them
+"#]].raw());
+}
+
+#[test]
+fn a_base_directory_must_be_absolute_and_must_not_climb() {
+    let files = files()
+        .inventory(
+            r#"name = "web1""#,
+            "name = \"web1\"\nbase_dir = \"var/ship\"",
+        )
+        .inventory(r#"address = "10.0.0.2""#, r#"base_dir = "/var/../ship""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `base_dir` must be an absolute path
+ --> fleet.toml:8:12
+  |
+8 | base_dir = "var/ship"
+  |            ^^^^^^^^^^
+  |
+  = help: an absolute path without `..`, for example "/var/lib/ship"
+
+error: `base_dir` must not climb with `..`
+  --> fleet.toml:12:12
+   |
+12 | base_dir = "/var/../ship"
+   |            ^^^^^^^^^^^^^^
+   |
+   = help: an absolute path without `..`, for example "/var/lib/ship"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_unknown_transport_is_refused() {
+    let files = files().inventory(r#"address = "10.0.0.2""#, r#"transport = "locale""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `transport` must be "ssh" or "local", not `locale`
+  --> fleet.toml:11:13
+   |
+11 | transport = "locale"
+   |             ^^^^^^^^
+   |
+   = help: did you mean "local"?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn hosts_in_a_table_of_their_own_are_refused() {
+    let files = files().inventory(
+        "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
+         \"web2\"\naddress = \"10.0.0.2\"\n",
+        "[hosts]\nweb1 = \"10.0.0.1\"\n",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `hosts` must be written as [[hosts]], not as a table
+ --> fleet.toml:6:1
+  |
+6 | [hosts]
+  | ^^^^^^^
+  |
+  = help: for example:
+          [[hosts]]
+          name = "web1"
+          address = "192.168.72.233"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_empty_inventory_says_what_belongs_there() {
+    let files = files();
+    let files = Files {
+        inventory: String::new(),
+        ..files
+    };
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `playbook` is missing in the inventory
+ --> fleet.toml:1:1
+  |
+1 |
+  | ^
+  |
+  = help: for example: playbook = "../playbooks/testpage.toml"
+
+error: [fleet] is missing in the inventory
+ --> fleet.toml:1:1
+  |
+1 |
+  | ^
+  |
+  = help: for example:
+          [fleet]
+          name = "production"
+
+error: there is no [[hosts]] in the inventory
+ --> fleet.toml:1:1
+  |
+1 |
+  | ^
+  |
+  = help: for example:
+          [[hosts]]
+          name = "web1"
+          address = "192.168.72.233"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_host_overrides_the_ssh_defaults_key_by_key() {
+    let project = files()
+        .inventory(
+            "user = \"deploy\"",
+            "user = \"deploy\"\nport = 22\nsudo = true\nidentity_file = \
+             \"keys/id\"\nconnect_timeout = \"3s\"",
+        )
+        .inventory(
+            "address = \"10.0.0.2\"",
+            "user = \"root\"\nsudo = false\nport = 2222\nconfig = \"/etc/ssh/mine\"\nknown_hosts \
+             = \"~/hosts\"",
+        )
+        .project();
+    let [web1, web2] = project.inventory.hosts.as_slice() else {
+        panic!("two hosts")
+    };
+    assert_eq!(
+        (web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo),
+        (Some("deploy"), Some(22), true)
+    );
+    assert_eq!(
+        (web2.ssh.user.as_deref(), web2.ssh.port, web2.ssh.sudo),
+        (Some("root"), Some(2222), false)
+    );
+    assert_eq!(web2.ssh.identity_file, Some(PathBuf::from("keys/id")));
+    assert_eq!(web2.ssh.connect_timeout, Duration::from_secs(3));
+    assert_eq!(web2.ssh.config, Some(PathBuf::from("/etc/ssh/mine")));
+    assert_eq!(
+        web2.ssh.known_hosts,
+        std::env::home_dir().map(|home| home.join("hosts"))
+    );
+}

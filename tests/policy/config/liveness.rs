@@ -1,0 +1,204 @@
+//! When an instance counts as stuck.
+
+use std::time::Duration;
+
+use ship::core::release::{Liveness, LivenessCheck};
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+/// The files with a `[liveness]` table that holds these lines, from line 12 of the playbook on.
+fn with(lines: &str) -> Files {
+    files().playbook("[rollout]", &format!("[liveness]\n{lines}\n[rollout]"))
+}
+
+#[test]
+fn nobody_asks_unless_told_to() {
+    assert_eq!(files().project().playbook.liveness, None);
+}
+
+#[test]
+fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
+    let liveness = |lines| with(lines).project().playbook.liveness.expect("a table");
+    let defaults = Liveness {
+        check: LivenessCheck::Tcp,
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+        failures: 3,
+        initial_delay: Duration::ZERO,
+        host_header: None,
+    };
+    assert_eq!(liveness("tcp = true"), defaults);
+    let http = LivenessCheck::Http("/healthz?deep=1".into());
+    assert_eq!(
+        liveness(r#"http = "/healthz?deep=1""#),
+        Liveness {
+            check: http,
+            ..defaults.clone()
+        }
+    );
+    let command = LivenessCheck::Command(["./alive", "{{ port }}"].map(String::from).to_vec());
+    let all = "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailures = \
+               1\ninitial_delay = \"1m\"";
+    let second = Duration::from_secs(1);
+    let expected = Liveness {
+        check: command,
+        interval: 5 * second,
+        timeout: 2 * second,
+        failures: 1,
+        initial_delay: 60 * second,
+        ..defaults
+    };
+    assert_eq!(liveness(all), expected);
+}
+
+#[test]
+fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
+    let named = |lines| {
+        with(lines)
+            .project()
+            .playbook
+            .liveness
+            .expect("a table")
+            .host_header
+    };
+    assert_eq!(
+        named("http = \"/\"\nhost_header = \"www.example.org:80\"").as_deref(),
+        Some("www.example.org:80")
+    );
+    let report = with("http = \"/\"\nhost_header = \"https://www.example.org\"").report();
+    assert!(
+        report.contains("`host_header` is no host's name"),
+        "{report}"
+    );
+    let report = with("tcp = true\nhost_header = \"www.example.org\"").report();
+    assert!(
+        report.contains("`host_header` has a meaning with `http` only"),
+        "{report}"
+    );
+    let readiness = files()
+        .playbook(
+            r#"http = "/healthz""#,
+            "tcp = true\nhost_header = \"www.example.org\"",
+        )
+        .report();
+    assert!(
+        readiness.contains("`host_header` has a meaning with `http` only"),
+        "{readiness}"
+    );
+}
+
+#[test]
+fn a_driver_that_starts_nothing_again_is_refused() {
+    let files = with("tcp = true").playbook("[service.env]", "driver = \"process\"\n[service.env]");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: liveness needs a supervisor that starts an instance again
+  --> web.toml:13:2
+   |
+ 6 | driver = "process"
+   |          --------- this driver starts an instance once
+...
+13 | [liveness]
+   |  ^^^^^^^^
+   |
+   = help: write driver = "systemd", or leave [liveness] out
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn liveness_that_asks_nothing_is_refused() {
+    assert_data_eq!(
+        with("failures = 5").report(),
+        str![[r#"
+error: [liveness] does not say what to ask
+  --> web.toml:12:1
+   |
+12 | [liveness]
+   | ^^^^^^^^^^
+   |
+   = help: add tcp = true, http = "/healthz" or command = "…"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn liveness_asked_in_two_ways_is_refused() {
+    assert_data_eq!(
+        with("http = \"/healthz\"\ntcp = true").report(),
+        str![[r#"
+error: liveness is asked in one way, not by `http` and `tcp`
+  --> web.toml:14:1
+   |
+13 | http = "/healthz"
+   | ---- the first way
+14 | tcp = true
+   | ^^^
+   |
+   = help: keep one of the two; a `command` can ask for several things
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn what_only_readiness_knows_is_refused() {
+    assert_data_eq!(
+        with("http = \"/healthz\"\nstatus = 200").report(),
+        str![[r#"
+error: unknown key `status` in [liveness]
+  --> web.toml:14:1
+   |
+14 | status = 200
+   | ^^^^^^
+   |
+   = help: known here: tcp, http, command, interval, timeout, failures, initial_delay, host_header
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn all_that_is_wrong_with_liveness_is_said_at_once() {
+    let lines =
+        "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailures = 0";
+    assert_data_eq!(
+        with(lines).report(),
+        str![[r#"
+error: unknown variable `prot`
+  --> web.toml:13:23
+   |
+13 | command = "./alive {{ prot }}"
+   |                       ^^^^
+   |
+   = help: did you mean `{{ port }}`?
+
+error: `interval` must be longer than 0
+  --> web.toml:14:12
+   |
+14 | interval = "0s"
+   |            ^^^^
+   |
+   = help: for example "1s"
+
+error: `timeout` is no duration: `soon`
+  --> web.toml:15:11
+   |
+15 | timeout = "soon"
+   |           ^^^^^^
+   |
+   = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
+
+error: `failures` must be a number from 1 to 1000000
+  --> web.toml:16:12
+   |
+16 | failures = 0
+   |            ^
+"#]]
+        .raw()
+    );
+}

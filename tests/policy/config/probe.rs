@@ -1,0 +1,201 @@
+//! Who asks the service all the while.
+
+use std::time::Duration;
+
+use ship::core::availability::Probing;
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+/// The files with a `[probe]` table that holds these lines, from line 13 of the playbook on.
+fn with(lines: &str) -> Files {
+    files().playbook("[rollout]", &format!("[probe]\n{lines}\n[rollout]"))
+}
+
+#[test]
+fn nobody_asks_unless_told_to() {
+    assert_eq!(files().project().playbook.probe, None);
+    assert_eq!(
+        with("url = \"off\"\ntimeout = \"1s\"")
+            .project()
+            .playbook
+            .probe,
+        None
+    );
+}
+
+#[test]
+fn a_url_is_enough_and_the_rest_has_defaults() {
+    let probe = |files: Files| files.project().playbook.probe.expect("a table");
+    let defaults = Probing {
+        url: "http://lb.example:8080/healthz".to_owned(),
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(2),
+        max_failed: 0,
+        expect_status: None,
+        connections: 2,
+        version_header: None,
+    };
+    assert_eq!(
+        probe(with("url = \"http://lb.example:8080/healthz\"")),
+        defaults
+    );
+    let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = \
+               3\n\
+               expect_status = 204\nconnections = 5\nversion_header = \"X-Build\"";
+    let expected = Probing {
+        url: "https://lb.example/".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_secs(5),
+        max_failed: 3,
+        expect_status: Some(204),
+        connections: 5,
+        version_header: Some("X-Build".to_owned()),
+    };
+    assert_eq!(probe(with(all)), expected);
+    let set = files().set("probe.url=http://lb.example:8080/healthz?a=b#c");
+    let url = "http://lb.example:8080/healthz?a=b#c".to_owned();
+    assert_eq!(probe(set), Probing { url, ..defaults });
+    assert_eq!(
+        with("url = \"http://lb.example/\"")
+            .set("probe.url=off")
+            .project()
+            .playbook
+            .probe,
+        None
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_said_with_its_place() {
+    let files = with(
+        "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nexpect_status = \
+         42\nconnections = 0\n\
+         version_header = \"X Build\"\nmax_fail = 1",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `url` cannot be asked by `ftp`
+  --> web.toml:13:7
+   |
+13 | url = "ftp://lb.example/"
+   |       ^^^^^^^^^^^^^^^^^^^
+   |
+   = help: for example "http://www.example.org/healthz", or "off"
+
+error: `interval` must be at most 10s
+  --> web.toml:14:12
+   |
+14 | interval = "1m"
+   |            ^^^^
+   |
+   = help: what comes so seldom sees little
+
+error: `timeout` must be at most 10s
+  --> web.toml:15:11
+   |
+15 | timeout = "11s"
+   |           ^^^^^
+   |
+   = help: the end of a rollout waits so long for the last answers
+
+error: `expect_status` must be a number from 100 to 599
+  --> web.toml:16:17
+   |
+16 | expect_status = 42
+   |                 ^^
+
+error: `connections` must be a number from 1 to 100
+  --> web.toml:17:15
+   |
+17 | connections = 0
+   |               ^
+
+error: `version_header` is no name of a header: `X Build`
+  --> web.toml:18:18
+   |
+18 | version_header = "X Build"
+   |                  ^^^^^^^^^
+   |
+   = help: for example "x-version"
+
+error: unknown key `max_fail` in [probe]
+  --> web.toml:19:1
+   |
+19 | max_fail = 1
+   | ^^^^^^^^
+   |
+   = help: did you mean `max_failed`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_table_without_a_url_asks_nobody_and_is_refused() {
+    assert_data_eq!(
+        with("max_failed = 1").report(),
+        str![[r#"
+error: `url` is missing in [probe]
+  --> web.toml:12:1
+   |
+12 | [probe]
+   | ^^^^^^^
+   |
+   = help: for example: url = "http://www.example.org/healthz"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_password_has_no_place_in_a_url() {
+    assert_data_eq!(
+        with("url = \"http://me:secret@lb.example/\"").report(),
+        str![[r#"
+error: `url` must not hold a user or a password
+  --> web.toml:13:7
+   |
+13 | url = "http://me:secret@lb.example/"
+   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: ask a page that everybody may see
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn too_many_at_a_time_are_refused() {
+    assert_data_eq!(
+        with("url = \"http://lb.example/\"\ninterval = \"1ms\"\ntimeout = \"2s\"").report(),
+        str![[r#"
+error: with a request every 1ms and a timeout of 2s, 2000 requests may be under way at one time; at most 1000 may
+  --> web.toml:14:12
+   |
+14 | interval = "1ms"
+   |            ^^^^^
+   |
+   = help: lengthen interval, or shorten timeout
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn what_the_command_line_says_is_shown_as_it_was_said() {
+    assert_data_eq!(
+        files().set("probe.url=lb.example").report(),
+        str![[r#"
+error: `url` is no URL: relative URL without a base
+ --> command line:1:17
+  |
+1 | --set probe.url=lb.example
+  |                 ^^^^^^^^^^
+  |
+  = help: for example "http://www.example.org/healthz", or "off"
+"#]]
+        .raw()
+    );
+}

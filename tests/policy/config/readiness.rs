@@ -1,0 +1,160 @@
+//! When an instance counts as ready.
+
+use ship::core::release::{Check, Via};
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::files;
+
+#[test]
+fn an_interval_of_nothing_is_refused() {
+    let files = files().playbook(
+        r#"http = "/healthz""#,
+        "http = \"/healthz\"\ninterval = \"0s\"\ntimeout = \"0s\"\nsuccesses = 0\nfailures = 0",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `interval` must be longer than 0
+  --> web.toml:12:12
+   |
+12 | interval = "0s"
+   |            ^^^^
+   |
+   = help: for example "1s"
+
+error: `timeout` must be longer than 0
+  --> web.toml:13:11
+   |
+13 | timeout = "0s"
+   |           ^^^^
+   |
+   = help: for example "1s"
+
+error: `successes` must be a number from 1 to 1000000
+  --> web.toml:14:13
+   |
+14 | successes = 0
+   |             ^
+
+error: `failures` must be a number from 1 to 1000000
+  --> web.toml:15:12
+   |
+15 | failures = 0
+   |            ^
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn readiness_asked_in_two_ways_is_refused() {
+    let files = files().playbook(
+        r#"http = "/healthz""#,
+        "http = \"/healthz\"\ncommand = \"true\"",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: readiness is asked in one way, not by `http` and `command`
+  --> web.toml:12:1
+   |
+11 | http = "/healthz"
+   | ---- the first way
+12 | command = "true"
+   | ^^^^^^^
+   |
+   = help: keep one of the two; a `command` can ask for several things
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_body_without_http_is_refused() {
+    let files = files().playbook(r#"http = "/healthz""#, "tcp = true\nbody = \"ok\"");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `body` has a meaning with `http` only
+  --> web.toml:12:8
+   |
+12 | body = "ok"
+   |        ^^^^
+   |
+   = help: for example: http = "/healthz"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn tcp_can_only_be_true() {
+    let files = files().playbook(r#"http = "/healthz""#, "tcp = false");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `tcp` can only be true
+  --> web.toml:11:7
+   |
+11 | tcp = false
+   |       ^^^^^
+   |
+   = help: leave it out, or ask by `http` or `command` instead
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn an_http_path_begins_with_a_slash() {
+    let files = files().playbook(r#""/healthz""#, r#""healthz""#);
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: `http` must begin with `/`
+  --> web.toml:11:8
+   |
+11 | http = "healthz"
+   |        ^^^^^^^^^
+   |
+   = help: a path on the instance, for example "/healthz"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_label_in_a_readiness_body_is_checked_as_well() {
+    let files = files().playbook(
+        r#"http = "/healthz""#,
+        "http = \"/healthz\"\nbody = \"{{ lables.zone }}\"",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: unknown variable `lables`
+  --> web.toml:12:12
+   |
+12 | body = "{{ lables.zone }}"
+   |            ^^^^^^
+   |
+   = help: did you mean `{{ labels }}`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn readiness_by_command_is_split_as_well() {
+    let project = files()
+        .playbook(
+            "http = \"/healthz\"",
+            "command = \"./check {{ port }}\"\nvia = \"ssh\"",
+        )
+        .project();
+    assert_eq!(
+        project.playbook.readiness.check,
+        Check::Command(vec!["./check".to_owned(), "{{ port }}".to_owned()])
+    );
+    assert_eq!(project.playbook.readiness.via, Via::Ssh);
+}

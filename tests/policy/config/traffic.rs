@@ -1,0 +1,381 @@
+//! What stands before the instances.
+
+use std::time::Duration;
+
+use ship::config::{
+    AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig,
+    TrafficDriver,
+};
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+const HAPROXY: &str = "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"";
+
+/// The files with a balancer, and a `[traffic]` table that holds these lines, from line 12 of the
+/// playbook on.
+fn with(lines: &str) -> Files {
+    without_balancer(lines).inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]")
+}
+
+fn without_balancer(lines: &str) -> Files {
+    files().playbook("[rollout]", &format!("[traffic]\n{lines}\n[rollout]"))
+}
+
+fn driver(lines: &str) -> TrafficDriver {
+    with(lines)
+        .project()
+        .playbook
+        .traffic
+        .expect("a table")
+        .driver
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn without_a_table_nothing_stands_there() {
+    let project = files().project();
+    assert_eq!(
+        (project.playbook.traffic, project.inventory.balancers),
+        (None, Vec::new())
+    );
+}
+
+#[test]
+fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
+    let haproxy = HaproxyConfig {
+        socket: AdminSocket::Path("/run/haproxy/admin.sock".into()),
+        backend: "web".into(),
+        server: "{{ host }}-{{ port }}".into(),
+        servers: Servers::Static,
+        server_options: String::new(),
+    };
+    let traffic = TrafficConfig {
+        driver: TrafficDriver::Haproxy(haproxy.clone()),
+        drain_timeout: Duration::from_secs(30),
+    };
+    let project = with(HAPROXY).project();
+    assert_eq!(project.playbook.traffic, Some(traffic));
+    let [balancer] = &project.inventory.balancers[..] else {
+        panic!("one balancer")
+    };
+    assert_eq!(
+        (balancer.name.as_str(), balancer.ssh.user.as_deref()),
+        ("lb1", Some("deploy"))
+    );
+
+    let all = "driver = \"haproxy\"\nsocket = \"127.0.0.1:9999\"\nbackend = \"pages\"\n\
+               server = \"{{ labels.zone }}_{{ host }}_{{ port }}\"\nservers = \
+               \"dynamic\"\ndrain_timeout = \"1m\"\n\
+               server_options = \"maxconn 100 send-proxy\"";
+    let labelled = with(all).inventory(
+        "name = \"web2\"",
+        "name = \"web2\"\nlabels = { zone = \"b\" }",
+    );
+    let traffic = labelled.project().playbook.traffic.expect("a table");
+    let expected = HaproxyConfig {
+        socket: AdminSocket::Port {
+            address: "127.0.0.1".into(),
+            port: 9999,
+        },
+        backend: "pages".into(),
+        server: "{{ labels.zone }}_{{ host }}_{{ port }}".into(),
+        servers: Servers::Dynamic,
+        server_options: "maxconn 100 send-proxy".into(),
+    };
+    assert_eq!(
+        (traffic.driver, traffic.drain_timeout.as_secs()),
+        (TrafficDriver::Haproxy(expected), 60)
+    );
+
+    let nginx = NginxConfig {
+        include: "/etc/nginx/ship/web.conf".into(),
+        upstream: "web".into(),
+        test: words("nginx -t"),
+        reload: words("nginx -s reload"),
+    };
+    let lines = "driver = \"nginx\"\ninclude = \"/etc/nginx/ship/web.conf\"";
+    assert_eq!(driver(lines), TrafficDriver::Nginx(nginx));
+
+    let lines = "driver = \"command\"\nadmit = \"lb add {{ host }}:{{ port }}\"\ndrain = \"lb del \
+                 {{ host }}\"\n\
+                 remaining = \"lb count {{ host }}\"\ncut = \"lb cut\"";
+    let command = CommandConfig {
+        admit: ["lb", "add", "{{ host }}:{{ port }}"]
+            .map(str::to_owned)
+            .to_vec(),
+        drain: ["lb", "del", "{{ host }}"].map(str::to_owned).to_vec(),
+        remaining: ["lb", "count", "{{ host }}"].map(str::to_owned).to_vec(),
+        cut: Some(words("lb cut")),
+    };
+    assert_eq!(driver(lines), TrafficDriver::Command(command));
+
+    let files = without_balancer("driver = \"nftables\"\nport = 80");
+    let nftables = files.project().playbook.traffic.expect("a table").driver;
+    assert_eq!(
+        nftables,
+        TrafficDriver::Nftables(NftablesConfig { port: 80 })
+    );
+}
+
+#[test]
+fn a_public_port_is_nobodys_own() {
+    assert_data_eq!(
+        without_balancer("driver = \"nftables\"\nport = 8081").report(),
+        str![[r#"
+error: port 8081 is one of the service's own ports
+  --> web.toml:14:8
+   |
+14 | port = 8081
+   |        ^^^^
+   |
+   = help: the public port is one at which no instance listens
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_key_of_another_driver_is_unknown() {
+    assert_data_eq!(
+        with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),
+        str![[r#"
+error: unknown key `port` in [traffic]
+  --> web.toml:15:1
+   |
+15 | port = 80
+   | ^^^^
+   |
+   = help: known here: driver, drain_timeout, socket, backend, server, servers, server_options
+
+error: unknown key `sever` in [traffic]
+  --> web.toml:16:1
+   |
+16 | sever = "a"
+   | ^^^^^
+   |
+   = help: did you mean `server`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn what_is_no_socket_is_refused() {
+    assert_data_eq!(
+        with("driver = \"haproxy\"\nsocket = \"haproxy.sock\"").report(),
+        str![[r#"
+error: `socket` must be the path of a socket, or an address with a port
+  --> web.toml:14:10
+   |
+14 | socket = "haproxy.sock"
+   |          ^^^^^^^^^^^^^^
+   |
+   = help: as in the `stats socket` line of haproxy.cfg: "/run/haproxy/admin.sock" or "127.0.0.1:9999"
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn who_is_told_must_be_known_and_used() {
+    assert_data_eq!(
+        without_balancer(HAPROXY).report(),
+        str![[r#"
+error: no balancer is known
+  --> web.toml:13:10
+   |
+13 | driver = "haproxy"
+   |          ^^^^^^^^^
+   |
+   = help: name their machines in the inventory:
+           [[balancers]]
+           name = "lb1"
+           address = "192.168.72.10"
+"#]]
+        .raw()
+    );
+    let unused = files().inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]");
+    assert_data_eq!(
+        unused.report(),
+        str![[r#"
+error: there are balancers, but nothing says what they are
+ --> fleet.toml:6:1
+  |
+6 | [[balancers]]
+  | ^^^^^^^^^^^^^
+  |
+  = help: add [traffic] with driver = "haproxy" (say) to the playbook, or leave [[balancers]] out
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        with("driver = \"nftables\"\nport = 80").report(),
+        str![[r#"
+error: there are balancers, but by this driver each host is its own
+ --> fleet.toml:6:1
+  |
+6 | [[balancers]]
+  | ^^^^^^^^^^^^^
+  |
+  = help: leave [[balancers]] out, or use another driver in [traffic]
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_balancer_has_a_name_of_its_own() {
+    let twice = with(HAPROXY).inventory(
+        "name = \"lb1\"",
+        "name = \"web2\"\n[[balancers]]\nname = \"lb2\"\n[[balancers]]\nname = \"lb2\"",
+    );
+    assert_data_eq!(
+        twice.report(),
+        str![[r#"
+error: a host and a balancer are named `web2`
+  --> fleet.toml:7:8
+   |
+ 7 | name = "web2"
+   |        ^^^^^^
+...
+16 | name = "web2"
+   |        ------ the first of them
+   |
+   = help: give each balancer a name of its own
+
+error: two balancers are named `lb2`
+  --> fleet.toml:11:8
+   |
+ 9 | name = "lb2"
+   |        ----- the first of them
+10 | [[balancers]]
+11 | name = "lb2"
+   |        ^^^^^
+   |
+   = help: give each balancer a name of its own
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn each_slot_has_a_server_of_its_own_whatever_its_version() {
+    let server = |template: &str| with(&format!("{HAPROXY}\nserver = \"{template}\"")).report();
+    assert_data_eq!(
+        server("{{ host }}"),
+        str![[r#"
+error: web1:8081 and web1:8082 would be one server, `web1`
+  --> web.toml:15:10
+   |
+15 | server = "{{ host }}"
+   |          ^^^^^^^^^^^^
+   |
+   = help: give each slot a server of its own, as in "{{ host }}-{{ port }}"
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        server("{{ host }}-{{ port }}-{{ version }}"),
+        str![[r#"
+error: a balancer is told of a slot, whichever version is in it
+  --> web.toml:15:10
+   |
+15 | server = "{{ host }}-{{ port }}-{{ version }}"
+   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: leave {{ version }} out; {{ host }} and {{ port }} tell slots apart
+"#]]
+        .raw()
+    );
+    assert_data_eq!(server("{{ host }}/{{ port }}"), str![[r#"
+error: the server's name for web1:8081 cannot hold `/`: `web1/8081`
+  --> web.toml:15:10
+   |
+15 | server = "{{ host }}/{{ port }}"
+   |          ^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: a name that balancers know has letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`; at most 200 of them
+"#]].raw());
+    assert_data_eq!(
+        server("{{ hots }}-{{ port }}"),
+        str![[r#"
+error: unknown variable `hots`
+  --> web.toml:15:14
+   |
+15 | server = "{{ hots }}-{{ port }}"
+   |              ^^^^
+   |
+   = help: did you mean `{{ host }}`?
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_share_needs_a_balancer_that_can_give_one() {
+    let files = files().playbook(
+        "max_surge = 1",
+        "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]",
+    );
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: a step has a `weight`, but nothing here can give one
+  --> web.toml:14:9
+   |
+14 | steps = [{ instances = 1, weight = "5%" }]
+   |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: weights need [traffic] with driver = "haproxy" or "nginx"; else leave `weight` out
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn with_one_public_port_a_host_there_is_one_instance_a_host() {
+    let files = without_balancer("driver = \"nftables\"\nport = 80")
+        .playbook("[rollout]", "[rollout]\nreplicas = 5");
+    assert_data_eq!(
+        files.report(),
+        str![[r#"
+error: 5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)
+  --> web.toml:16:12
+   |
+16 | replicas = 5
+   |            ^
+   |
+   = help: add hosts or ports, or lower `replicas`
+
+error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
+  --> web.toml:16:12
+   |
+16 | replicas = 5
+   |            ^
+   |
+   = help: with driver = "nftables" only one instance of a host gets requests: add hosts, or lower it
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
+    let report = with(&format!("{HAPROXY}\nserver_options = \"maxconn 3\"")).report();
+    assert!(
+        report.contains("`server_options` is for servers that ship adds, and here it adds none"),
+        "{report}"
+    );
+    let report = with(&format!(
+        "{HAPROXY}\nservers = \"dynamic\"\nserver_options = \"maxconn 3; show info\""
+    ))
+    .report();
+    assert!(
+        report.contains("`server_options` cannot hold `;`"),
+        "{report}"
+    );
+}

@@ -1,0 +1,92 @@
+//! What is decided beforehand, for when nobody is there to be asked.
+
+use std::time::Duration;
+
+use ship::config::UnattendedConfig;
+use ship::core::policy::unattended::AfterInterruption;
+use ship::core::spec::step::AtGate;
+use snapbox::{IntoData, assert_data_eq, str};
+
+use super::{Files, files};
+
+/// The files with an `[unattended]` table that holds these lines, from line 12 of the playbook on.
+fn with(lines: &str) -> Files {
+    files().playbook("[rollout]", &format!("[unattended]\n{lines}\n[rollout]"))
+}
+
+fn read(lines: &str) -> UnattendedConfig {
+    with(lines).project().playbook.unattended
+}
+
+#[test]
+fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
+    let unattended = files().project().playbook.unattended;
+    assert_eq!(unattended.gate, AtGate::Exit);
+    assert_eq!(unattended.soak, Duration::from_mins(1));
+    assert_eq!(unattended.interrupted, AfterInterruption::Resume);
+    assert!(unattended.windows.is_empty() && unattended.time_zone.is_none());
+}
+
+#[test]
+fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
+    assert_eq!(read("windows = \"02:00-05:00\"").windows.len(), 1);
+    let unattended = read(
+        "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \
+         \"America/New_York\"\n\
+         interrupted = \"abort\"\nsoak = \"0s\"",
+    );
+    let shown: Vec<_> = unattended.windows.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["Mon-Fri 22:00-04:00", "Sat,Sun 00:00-24:00"]);
+    let zone = unattended.time_zone.expect("it is named");
+    assert_eq!(zone.iana_name(), Some("America/New_York"));
+    assert_eq!(unattended.interrupted, AfterInterruption::Abort);
+    assert_eq!(unattended.soak, Duration::ZERO);
+}
+
+#[test]
+fn what_is_no_window_and_no_place_is_told_with_its_place() {
+    let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \
+                 \"Europe/Zuerich\"\ninterrupted = \"retry\"";
+    assert_data_eq!(
+        with(lines).report(),
+        str![[r#"
+error: `windows` is no window: `Mo 2-5`: `Mo` is none of Mon, Tue, … Sun
+  --> web.toml:13:27
+   |
+13 | windows = ["02:00-05:00", "Mo 2-5"]
+   |                           ^^^^^^^^
+   |
+   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]
+
+error: `time_zone` is no time zone: `Europe/Zuerich`
+  --> web.toml:14:13
+   |
+14 | time_zone = "Europe/Zuerich"
+   |             ^^^^^^^^^^^^^^^^
+   |
+   = help: for example "Europe/Zurich"
+
+error: `interrupted` must be "resume" or "abort", not `retry`
+  --> web.toml:15:15
+   |
+15 | interrupted = "retry"
+   |               ^^^^^^^
+   |
+   = help: write "resume" or "abort"
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        with("windows = []").report(),
+        str![[r#"
+error: `windows` must hold a window
+  --> web.toml:13:11
+   |
+13 | windows = []
+   |           ^^
+   |
+   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]; left out, any time is right
+"#]]
+        .raw()
+    );
+}

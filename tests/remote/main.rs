@@ -1,0 +1,28 @@
+//! Scripts on other machines: on this one, over a real sshd, through a jump host, and to balancers.
+
+mod balancers;
+mod bastion;
+mod local;
+mod ssh;
+
+use std::time::Duration;
+
+use ship::remote::{Target, Transport};
+use ship_testing::sshd::Sshd;
+
+/// The way to an sshd, for whoever runs the test. Nothing of that person's own ssh configuration
+/// matters.
+fn target_of(sshd: &Sshd) -> Target {
+    Target {
+        name: "web1".into(),
+        address: "127.0.0.1".to_owned(),
+        transport: Transport::Ssh,
+        user: None,
+        port: Some(sshd.port()),
+        identity_file: Some(sshd.file("id")),
+        config: Some(sshd.file("ssh_config")),
+        known_hosts: Some(sshd.file("known_hosts")),
+        connect_timeout: Duration::from_secs(10),
+        sudo: false,
+    }
+}

@@ -1,0 +1,1330 @@
+//! Scripts over a real sshd on a port of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use ship::core::fleet::health::Verdict;
+use ship::probe::{self, Question, Route};
+use ship::remote::{
+    Command, ConnectError, Connection, Connections, Connector, Input, Output, RunError, Target,
+    network_address,
+};
+use ship::script::Script;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::target_of;
+use ship_testing::flaky_proxy::{Fate, Relay};
+use ship_testing::sshd::{Sshd, eventually, is_root, processes_of, ssh_of};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Starts an sshd, or ends the test where there is none.
+macro_rules! sshd {
+    () => {
+        sshd!("")
+    };
+    ($more:expr) => {
+        match Sshd::start($more) {
+            Some(sshd) => sshd,
+            None => return,
+        }
+    };
+}
+
+fn script(script: &str) -> Command<'_> {
+    Command {
+        script,
+        input: Input::default(),
+        deadline: Duration::from_secs(20),
+    }
+}
+
+/// A connector, with a directory below which its own is.
+struct Base {
+    dir: TempDir,
+    connector: Connector,
+}
+
+impl Base {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            connector: Connector::below(dir.path()),
+            dir,
+        }
+    }
+
+    /// Asserts that nothing of a connection is left, and then nothing at all.
+    async fn assert_gone(self) {
+        self.assert_no_ssh();
+        let control_dirs: Vec<_> = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(control_dirs.len(), 1);
+        let left: Vec<_> = fs::read_dir(&control_dirs[0])
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        self.connector.close().await;
+        assert!(!control_dirs[0].exists(), "the directory is still there");
+        assert_eq!(
+            processes_of(self.dir.path()),
+            [0; 0],
+            "a process is still there"
+        );
+    }
+
+    fn assert_no_ssh(&self) {
+        assert!(
+            eventually(SOON, || ssh_of(self.dir.path()).is_empty()),
+            "ssh is still there"
+        );
+    }
+}
+
+async fn open(target: &Target) -> (Base, Connection) {
+    let base = Base::new();
+    let connection = base.connector.connect(target).await.unwrap();
+    (base, connection)
+}
+
+async fn refused(target: &Target) -> ConnectError {
+    let base = Base::new();
+    let error = base.connector.connect(target).await.unwrap_err();
+    base.assert_no_ssh();
+    error
+}
+
+fn said(stdout: &str) -> Output {
+    Output {
+        stdout: stdout.to_owned(),
+        stderr: String::new(),
+        status: 0,
+        truncated: false,
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Reads a number that a script writes to a file.
+fn pid_in(file: &Path) -> String {
+    let mut pid = String::new();
+    let is_written = || {
+        pid = fs::read_to_string(file).unwrap_or_default();
+        pid.ends_with('\n')
+    };
+    assert!(eventually(SOON, is_written), "the script does not run");
+    pid.trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_script_runs_and_nothing_is_left_when_the_connection_is_closed() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let output = connection
+        .run(&script("echo \"it's\" $LC_ALL\necho '$HOME' >&2"))
+        .await
+        .unwrap();
+    assert_eq!(
+        output,
+        Output {
+            stderr: "$HOME\n".to_owned(),
+            ..said("it's C\n")
+        }
+    );
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn every_exit_status_comes_back_with_the_output() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    for status in [0, 1, 2, 124, 126, 127, 255] {
+        let output = connection
+            .run(&script(&format!("echo said; exit {status}")))
+            .await
+            .unwrap();
+        assert_eq!(
+            output,
+            Output {
+                status,
+                ..said("said\n")
+            }
+        );
+    }
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_megabyte_of_input_arrives_unharmed() {
+    let sshd = sshd!();
+    let bytes: Vec<u8> = (0..1_u32 << 20)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1])
+        .collect();
+    fs::write(sshd.file("big"), &bytes).unwrap();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let input = Input {
+        head: b"head\n".to_vec(),
+        file: Some(sshd.file("big")),
+    };
+    let copy = sshd.file("copy");
+    let text = format!("read -r first; echo $first; cat > {}", copy.display());
+    let output = connection
+        .run(&Command {
+            input,
+            ..script(&text)
+        })
+        .await
+        .unwrap();
+    assert_eq!(output, said("head\n"));
+    assert!(fs::read(copy).unwrap() == bytes, "other bytes arrived");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_script_need_not_read_its_input() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let input = Input::from(vec![0; 1 << 20]);
+    let output = connection
+        .run(&Command {
+            input,
+            ..script("echo enough")
+        })
+        .await
+        .unwrap();
+    assert_eq!(output, said("enough\n"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named_before_anything_runs() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let input = Input {
+        head: Vec::new(),
+        file: Some(sshd.file("missing")),
+    };
+    let text = format!("touch {}", sshd.file("ran").display());
+    let error = connection
+        .run(&Command {
+            input,
+            ..script(&text)
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RunError::NotStarted { .. }) && !error.is_unknown());
+    assert!(
+        error.to_string().contains("/missing: No such file"),
+        "{error}"
+    );
+    assert!(!sshd.file("ran").exists());
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let text = format!(
+        "echo waiting for the database; echo $$ > {}; sleep 300; :",
+        sshd.file("pid").display()
+    );
+    let began = Instant::now();
+    let command = Command {
+        deadline: Duration::from_millis(700),
+        ..script(&text)
+    };
+    let error = connection.run(&command).await.unwrap_err();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(error.is_unknown());
+    assert_eq!(
+        error.to_string(),
+        "web1: the script did not end within 700ms (it last said: waiting for the database); what \
+         it did is not known \
+         until the host is asked again"
+    );
+    let pid = pid_in(&sshd.file("pid"));
+    assert!(eventually(SOON, || !is_alive(&pid)), "it runs on");
+    assert_eq!(
+        connection.run(&script("echo next")).await.unwrap(),
+        said("next\n")
+    );
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_script_that_was_given_up() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let text = format!(
+        "echo $$ > {}; trap '' TERM; sleep 20",
+        sshd.file("pid").display()
+    );
+    let given_up = timeout(Duration::from_secs(1), connection.run(&script(&text))).await;
+    assert!(given_up.is_err());
+    let pid = pid_in(&sshd.file("pid"));
+    assert!(is_alive(&pid), "it is still within its deadline");
+    connection.close().await;
+    base.assert_gone().await;
+    assert!(
+        Process::new("kill")
+            .arg("-9")
+            .arg(&pid)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn endless_output_neither_fills_the_memory_nor_hides_the_status() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let output = connection
+        .run(&script("head -c 9000000 /dev/zero | tr '\\0' x; exit 3"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (output.status, output.truncated, output.stdout.len()),
+        (3, true, 4 << 20)
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn of_twenty_scripts_at_once_none_is_lost() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let scripts: Vec<_> = (0..20).map(|n| format!("echo {n}")).collect();
+    let runs = scripts
+        .iter()
+        .map(|text| async { connection.run(&script(text)).await.unwrap().stdout });
+    let answers: Vec<_> = futures::future::join_all(runs).await;
+    assert_eq!(
+        answers,
+        (0..20).map(|n| format!("{n}\n")).collect::<Vec<_>>()
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_allows_one_session_at_a_time_is_enough() {
+    let sshd = sshd!("MaxSessions 1");
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let command = script("echo here");
+    let outputs = futures::future::join_all((0..6).map(|_| connection.run(&command))).await;
+    assert!(
+        outputs
+            .into_iter()
+            .all(|output| output.unwrap() == said("here\n"))
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_refused_with_advice() {
+    let sshd = sshd!();
+    sshd.write("known_hosts", "");
+    let error = refused(&target_of(&sshd)).await;
+    assert!(matches!(error, ConnectError::HostKeyUnknown(_)) && error.is_final());
+    let text = error.to_string();
+    assert!(
+        text.starts_with("web1: the host key of 127.0.0.1:"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Host key verification failed") && text.contains("connect once by hand"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("-p {} -o", sshd.port())), "{text}");
+    assert_eq!(
+        fs::read_to_string(sshd.file("known_hosts")).unwrap(),
+        "",
+        "it must not be accepted silently"
+    );
+}
+
+#[tokio::test]
+async fn a_user_who_chose_to_accept_unknown_keys_is_obeyed() {
+    let sshd = sshd!();
+    sshd.write("known_hosts", "");
+    sshd.write("ssh_config", "StrictHostKeyChecking accept-new\n");
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    assert_eq!(
+        connection.run(&script("echo in")).await.unwrap(),
+        said("in\n")
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused_loudly() {
+    let sshd = sshd!();
+    sshd.trust(&sshd.file("stranger.pub"));
+    let error = refused(&target_of(&sshd)).await;
+    assert!(matches!(error, ConnectError::HostKeyChanged(_)) && error.is_final());
+    let text = error.to_string();
+    assert!(
+        text.contains("IS NOT THE ONE THAT IS KNOWN") && text.contains("Offending ED25519 key in"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_at_once() {
+    let sshd = sshd!();
+    let error = refused(&Target {
+        identity_file: Some(sshd.file("stranger")),
+        ..target_of(&sshd)
+    })
+    .await;
+    let ConnectError::Authentication(attempt) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(attempt.tries, 1);
+    assert!(
+        error.to_string().contains("Permission denied (publickey"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
+    let sshd = sshd!();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = refused(&Target {
+        port: Some(port),
+        ..target_of(&sshd)
+    })
+    .await;
+    let ConnectError::Unreachable(attempt) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((attempt.tries, error.is_final()), (2, false));
+    assert_eq!(
+        attempt.said,
+        format!("ssh: connect to host 127.0.0.1 port {port}: Connection refused")
+    );
+}
+
+#[tokio::test]
+async fn proxy_command_that_fails_is_tried_twice_and_shown_with_its_words() {
+    let sshd = sshd!();
+    let proxy = "ProxyCommand sh -c \"echo 'ExpiredTokenException: The security token has \
+                 expired' >&2; exit 255\"\n";
+    sshd.write("ssh_config", proxy);
+    let error = refused(&target_of(&sshd)).await;
+    let ConnectError::Proxy(attempt) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((attempt.tries, error.is_final()), (2, false));
+    let text = error.to_string();
+    assert!(text.contains(
+        "ended before the login (ExpiredTokenException: The security token has expired; 2 tries"
+    ));
+    assert!(
+        text.contains("check that command and its credentials") && !text.contains("MaxStartups"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn proxy_command_that_prints_nothing_is_not_taken_for_a_busy_server() {
+    let sshd = sshd!();
+    sshd.write("ssh_config", "ProxyCommand true\n");
+    let error = refused(&target_of(&sshd)).await;
+    let ConnectError::Busy(attempt) = &error else {
+        panic!("{error}")
+    };
+    assert!(attempt.tries <= 5, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("its ProxyCommand ended and printed nothing"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn proxy_command_that_waits_is_shown_with_its_words() {
+    let sshd = sshd!();
+    sshd.write(
+        "ssh_config",
+        "ProxyCommand sh -c \"echo 'open https://login.example in a browser' >&2; sleep 20\"\n",
+    );
+    let error = refused(&Target {
+        connect_timeout: Duration::from_secs(1),
+        ..target_of(&sshd)
+    })
+    .await;
+    let expected =
+        "the login did not end within 1s; it printed: open https://login.example in a browser";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[tokio::test]
+async fn too_many_keys_are_named_with_the_key_that_helps() {
+    let sshd = sshd!("MaxAuthTries 2");
+    let mut keys = vec!["IdentitiesOnly yes\n".to_owned()];
+    for number in 0..3 {
+        let key = sshd.file(&format!("other{number}"));
+        let made = Process::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        keys.push(format!("IdentityFile {}\n", key.display()));
+    }
+    sshd.write("ssh_config", &keys.concat());
+    let error = refused(&Target {
+        identity_file: None,
+        ..target_of(&sshd)
+    })
+    .await;
+    assert!(
+        matches!(error, ConnectError::Authentication(_)) && error.is_final(),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("Too many authentication failures") && text.contains("`identity_file`"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn key_that_ssh_does_not_use_is_named_with_the_reason() {
+    use std::os::unix::fs::PermissionsExt;
+    let sshd = sshd!();
+    fs::set_permissions(sshd.file("id"), fs::Permissions::from_mode(0o644)).unwrap();
+    let text = refused(&target_of(&sshd)).await.to_string();
+    assert!(
+        text.contains("bad permissions; ") && text.contains("Permission denied (publickey"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_no_reason_to_try_again() {
+    let sshd = sshd!();
+    let error = refused(&Target {
+        address: "no-such-host.invalid".to_owned(),
+        ..target_of(&sshd)
+    })
+    .await;
+    assert!(
+        error.is_final() || error.to_string().contains("Temporary failure"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("no-such-host.invalid"),
+        "{error}"
+    );
+}
+
+/// A listener that says something, or nothing, and then leaves whoever connects waiting.
+async fn stalled(banner: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(banner).await;
+            held.push(stream);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
+    let sshd = sshd!();
+    for banner in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
+        let target = Target {
+            port: Some(stalled(banner).await),
+            connect_timeout: Duration::from_secs(1),
+            ..target_of(&sshd)
+        };
+        let began = Instant::now();
+        let error = refused(&target).await;
+        assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
+/// Connects through a network with these fates.
+async fn open_through(fates: &[Fate], sshd: &Sshd) -> (Relay, Result<(), ConnectError>) {
+    let relay = Relay::start(sshd.port(), fates.iter().copied());
+    sshd.write(
+        "ssh_config",
+        &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
+    );
+    let target = Target {
+        port: Some(relay.port()),
+        connect_timeout: Duration::from_secs(2),
+        ..target_of(sshd)
+    };
+    let base = Base::new();
+    let connected = base.connector.connect(&target).await;
+    let ended = match connected {
+        Ok(connection) => {
+            connection.close().await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    base.assert_gone().await;
+    (relay, ended)
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_during_the_key_exchange_is_tried_again() {
+    let sshd = sshd!();
+    for fates in [
+        &[Fate::Reset; 3][..],
+        &[Fate::Closed; 3],
+        &[Fate::Stalled],
+        &[Fate::Reset, Fate::Stalled, Fate::Closed],
+    ] {
+        let (relay, ended) = open_through(fates, &sshd).await;
+        assert!(ended.is_ok(), "{fates:?}: {}", ended.unwrap_err());
+        assert!(relay.has_struck(), "{fates:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_always_breaks_is_given_up_in_time() {
+    let sshd = sshd!();
+    for (fate, said) in [
+        (
+            Fate::Reset,
+            "hung up before the login (ssh: Connection reset by 127.0.0.1 port ",
+        ),
+        (Fate::Closed, "hung up before the login (ssh: Connection "),
+        (
+            Fate::Stalled,
+            "cannot be reached (the login did not end within 2s; 2 tries of at most 2s, 4.",
+        ),
+    ] {
+        let began = Instant::now();
+        let (_relay, ended) = open_through(&[fate; 30], &sshd).await;
+        let error = ended.unwrap_err();
+        assert!(
+            !error.is_final() && error.to_string().contains(said),
+            "{error}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_jump_host_that_stalls_leaves_no_process_either() {
+    let sshd = sshd!();
+    let port = stalled(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+    sshd.write(
+        "ssh_config",
+        &format!("Host web1\n  ProxyJump 127.0.0.1:{port}\n"),
+    );
+    let target = Target {
+        address: "web1".to_owned(),
+        connect_timeout: Duration::from_secs(1),
+        ..target_of(&sshd)
+    };
+    let error = refused(&target).await;
+    assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    assert!(
+        eventually(SOON, || processes_of(&sshd.file("ssh_config")).is_empty()),
+        "the jump's ssh is still there"
+    );
+}
+
+#[tokio::test]
+async fn giving_up_while_connecting_leaves_no_process() {
+    let sshd = sshd!();
+    let base = Base::new();
+    let target = Target {
+        port: Some(stalled(b"").await),
+        ..target_of(&sshd)
+    };
+    assert!(
+        timeout(Duration::from_millis(300), base.connector.connect(&target))
+            .await
+            .is_err()
+    );
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn those_whom_a_busy_server_turns_away_come_back() {
+    let sshd = sshd!("MaxStartups 2:100:3");
+    let base = Base::new();
+    let target = target_of(&sshd);
+    let connections =
+        futures::future::join_all((0..12).map(|_| base.connector.connect(&target))).await;
+    for connection in connections {
+        connection.unwrap().close().await;
+    }
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn aliases_of_the_ssh_config_are_honoured() {
+    let sshd = sshd!();
+    let (key, known_hosts, port) = (sshd.file("id"), sshd.file("known_hosts"), sshd.port());
+    let settings = format!(
+        "Host web\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  UserKnownHostsFile \
+         {}\n",
+        key.display(),
+        known_hosts.display()
+    );
+    sshd.write("ssh_config", &settings);
+    let target = Target {
+        address: "web".to_owned(),
+        port: None,
+        identity_file: None,
+        known_hosts: None,
+        ..target_of(&sshd)
+    };
+    let (base, connection) = open(&target).await;
+    let output = connection
+        .run(&script("set -- $SSH_CONNECTION; echo $1 $4"))
+        .await
+        .unwrap();
+    assert_eq!(output, said(&format!("127.0.0.1 {port}\n")));
+    assert_eq!(network_address(&target).await, "127.0.0.1");
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn an_address_that_resolves_stays_as_it_is() {
+    let sshd = sshd!();
+    for address in ["127.0.0.12", "localhost", "no-such-host.invalid"] {
+        assert_eq!(
+            network_address(&Target {
+                address: address.to_owned(),
+                ..target_of(&sshd)
+            })
+            .await,
+            address
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_agents_keys_are_offered() {
+    let sshd = sshd!();
+    let socket = sshd.file("agent");
+    let mut agent = Process::new("ssh-agent")
+        .arg("-D")
+        .arg("-a")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(eventually(SOON, || socket.exists()));
+    let added = Process::new("ssh-add")
+        .arg("-q")
+        .arg(sshd.file("id"))
+        .env("SSH_AUTH_SOCK", &socket)
+        .status()
+        .unwrap();
+    assert!(added.success());
+    sshd.write(
+        "ssh_config",
+        &format!("IdentityAgent {}\nIdentityFile none\n", socket.display()),
+    );
+    let (_base, connection) = open(&Target {
+        identity_file: None,
+        ..target_of(&sshd)
+    })
+    .await;
+    assert_eq!(
+        connection.run(&script("echo in")).await.unwrap(),
+        said("in\n")
+    );
+    connection.close().await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[tokio::test]
+async fn sudo_is_used_where_it_is_wanted() {
+    let sshd = sshd!();
+    if !is_root() || Process::new("sudo").args(["-n", "true"]).status().is_err() {
+        eprintln!(
+            "SKIPPED: a sudo that needs no password is there for root only, and where sudo is \
+             installed"
+        );
+        return;
+    }
+    let (_base, connection) = open(&Target {
+        sudo: true,
+        ..target_of(&sshd)
+    })
+    .await;
+    let input = Input::from(b"by stdin\n".to_vec());
+    let output = connection
+        .run(&Command {
+            input,
+            ..script("cat; echo $SUDO_USER $LC_ALL; exit 5")
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        output,
+        Output {
+            status: 5,
+            ..said("by stdin\nroot C\n")
+        }
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_sudo_that_refuses_is_told_with_advice() {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = tempfile::tempdir().unwrap();
+    let sshd = sshd!(&format!(
+        "SetEnv PATH={}:/usr/bin:/bin",
+        bin.path().display()
+    ));
+    let says = "#!/bin/sh\necho 'We trust you have received the usual lecture.' >&2\n\
+                echo 'sudo: a password is required' >&2\nexit 1\n";
+    fs::write(bin.path().join("sudo"), says).unwrap();
+    fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (_base, connection) = open(&Target {
+        sudo: true,
+        ..target_of(&sshd)
+    })
+    .await;
+    let error = connection.run(&script("echo ran")).await.unwrap_err();
+    assert!(
+        matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("sudo: a password is required; exit status 1)"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("NOPASSWD"), "{error}");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_makes_the_script_unknown() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    // From the script up: timeout, then the sshd of this connection.
+    let text = format!(
+        "read -r _ _ _ parent _ < /proc/$PPID/stat; echo $parent > {}; sleep 60",
+        sshd.file("session").display()
+    );
+    // The host ends what is left of it.
+    let command = Command {
+        deadline: SOON,
+        ..script(&text)
+    };
+    let cut = async {
+        let file = sshd.file("session");
+        let session = tokio::task::spawn_blocking(move || pid_in(&file))
+            .await
+            .unwrap();
+        assert!(
+            fs::read_to_string(format!("/proc/{session}/comm"))
+                .unwrap()
+                .starts_with("sshd")
+        );
+        assert!(
+            Process::new("kill")
+                .args(["-9", &session])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let (error, ()) = tokio::join!(connection.run(&command), cut);
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error, RunError::Lost { .. }) && error.is_unknown(),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("web1: a script broke off (connection lost"),
+        "{error}"
+    );
+    let error = connection.run(&script("echo again")).await.unwrap_err();
+    assert!(matches!(error, RunError::Lost { .. }), "{error}");
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_its_deadline() {
+    let sshd = sshd!();
+    let relay = Relay::start(sshd.port(), []);
+    sshd.write(
+        "ssh_config",
+        &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
+    );
+    let (base, connection) = open(&Target {
+        port: Some(relay.port()),
+        ..target_of(&sshd)
+    })
+    .await;
+    let file = |name| sshd.file(name).display().to_string();
+    let act = format!(
+        "echo $$ > {}; while [ ! -e {} ]; do sleep 0.1; done; echo > {}",
+        file("act"),
+        file("go"),
+        file("acted")
+    );
+    let transfer = format!(
+        "echo $$ > {}; cat > {}; echo > {}",
+        file("transfer"),
+        file("copy"),
+        file("received")
+    );
+    // More than all the buffers on the way hold.
+    let bytes = Input::from(vec![0; 64 << 20]);
+    let deadline = Duration::from_secs(4);
+    let act = Command {
+        deadline,
+        ..script(&act)
+    };
+    let transfer = Command {
+        deadline,
+        input: bytes,
+        ..script(&transfer)
+    };
+    let cut = async {
+        let files = [sshd.file("act"), sshd.file("transfer")];
+        let pids = tokio::task::spawn_blocking(move || files.map(|file| pid_in(&file)))
+            .await
+            .unwrap();
+        relay.cut();
+        sshd.write("go", "");
+        pids
+    };
+    let (acted, transferred, pids) =
+        tokio::join!(connection.run(&act), connection.run(&transfer), cut);
+    assert!(acted.unwrap_err().is_unknown() && transferred.unwrap_err().is_unknown());
+    assert!(
+        eventually(SOON, || pids.iter().all(|pid| !is_alive(pid))),
+        "a script is still there"
+    );
+    assert!(
+        sshd.file("acted").exists(),
+        "an act needs nobody to be completed"
+    );
+    assert!(
+        !sshd.file("received").exists(),
+        "half a transfer came to something"
+    );
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let error = connection
+        .run(&script("kill -9 $PPID; sleep 1"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("ended by a signal"), "{error}");
+    assert_eq!(
+        connection.run(&script("echo alive")).await.unwrap(),
+        said("alive\n")
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_pause_but_not_its_owner() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let masters = ssh_of(base.dir.path());
+    // Longer than ssh keeps a connection that nobody uses: it is the pause that is tested.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(
+        connection.run(&script("echo still here")).await.unwrap(),
+        said("still here\n")
+    );
+    assert_eq!(ssh_of(base.dir.path()), masters);
+    // As when ship is killed: nobody says goodbye.
+    drop(connection);
+    base.assert_gone().await;
+}
+
+/// Connections below a directory, with one open.
+async fn connections(target: &Target, dir: &Path) -> Connections {
+    let connections = Connections::made_by(Connector::below(dir), [target.clone()]);
+    let script = Script {
+        text: "echo hello".to_owned(),
+        input: ship::script::Input::default(),
+        deadline: SOON,
+    };
+    let link = &connections.links()[&target.name];
+    assert_eq!(link.run(&script).await.as_deref(), Ok("hello\n"));
+    assert_eq!(ssh_of(dir).len(), 1);
+    connections
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_end_before_their_drop_returns() {
+    let sshd = sshd!();
+    let dir = tempfile::tempdir().unwrap();
+    drop(connections(&target_of(&sshd), dir.path()).await);
+    assert_eq!(processes_of(dir.path()), [0; 0], "a process is still there");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn connections_end_a_moment_after_a_drop_that_cannot_wait() {
+    let sshd = sshd!();
+    let dir = tempfile::tempdir().unwrap();
+    drop(connections(&target_of(&sshd), dir.path()).await);
+    let is_gone = || {
+        processes_of(dir.path()).is_empty() && fs::read_dir(dir.path()).unwrap().next().is_none()
+    };
+    assert!(eventually(SOON, is_gone), "something is still there");
+}
+
+#[tokio::test]
+async fn a_script_is_heard_while_it_runs_and_told_when_nobody_listens_any_more() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let text = format!(
+        "echo one; [ \"$(dd bs=1 count=1 2>/dev/null)\" = . ] && echo alive; cat >/dev/null; echo \
+         > {}",
+        sshd.file("alone").display()
+    );
+    let (sender, mut lines) = tokio::sync::mpsc::channel(4);
+    let heard = async {
+        assert_eq!(lines.recv().await.as_deref(), Some("one"));
+        assert_eq!(lines.recv().await.as_deref(), Some("alive"));
+    };
+    tokio::select! {
+        ended = connection.listen(&text, Duration::from_secs(20), &sender) => panic!("{ended:?}"),
+        () = heard => {}
+    }
+    assert!(
+        eventually(SOON, || sshd.file("alone").exists()),
+        "it does not know"
+    );
+    let (sender, _lines) = tokio::sync::mpsc::channel(4);
+    let output = connection
+        .listen("echo out; echo err >&2; exit 3", SOON, &sender)
+        .await
+        .unwrap();
+    assert_eq!(
+        output,
+        Output {
+            stderr: "err\n".to_owned(),
+            status: 3,
+            ..said("")
+        }
+    );
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    // A terminal signals the process group in its foreground, which is ours.
+    let process_group = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ")
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .to_owned()
+    };
+    let masters = ssh_of(base.dir.path());
+    assert_eq!(masters.len(), 1);
+    assert_ne!(process_group(masters[0]), process_group(std::process::id()));
+    connection.close().await;
+}
+
+/// Hands every command line to a program as sshd hands it to a login shell, instead of to that of
+/// whoever runs the test.
+fn use_login_shell(sshd: &Sshd, shell: &str) {
+    let key = fs::read_to_string(sshd.file("id.pub")).unwrap();
+    let (_, key) = key.split_once("ssh-ed25519 ").unwrap();
+    sshd.write(
+        "login",
+        &format!("exec {shell} -c \"$SSH_ORIGINAL_COMMAND\"\n"),
+    );
+    let login = sshd.file("login").display().to_string();
+    sshd.write(
+        "id.pub",
+        &format!("command=\"exec sh {login}\" ssh-ed25519 {key}"),
+    );
+}
+
+#[tokio::test]
+async fn script_reaches_the_host_unharmed_through_every_login_shell() {
+    let sshd = sshd!();
+    for shell in [
+        "dash",
+        "bash",
+        "zsh",
+        "ksh",
+        "busybox sh",
+        "fish",
+        "tcsh",
+        "csh",
+    ] {
+        let program = shell.split(' ').next().unwrap();
+        if Process::new("which")
+            .arg(program)
+            .stdout(Stdio::null())
+            .status()
+            .map_or(true, |s| !s.success())
+        {
+            eprintln!("SKIPPED: {program} is not installed");
+            continue;
+        }
+        use_login_shell(&sshd, shell);
+        let (_base, connection) = open(&target_of(&sshd)).await;
+        let text = "printf '%s\\n' \"it's\" '!x' 'a\\b' 'c\\\\d\\' \"$LC_ALL\" 'caf\u{e9} ~ `x` \
+                    {a,b} %self'\n\
+                    for i in 1 2; do echo $i; done; cat; exit 7";
+        let expected = "it's\n!x\na\\b\nc\\\\d\\\nC\ncaf\u{e9} ~ `x` {a,b} %self\n1\n2\n";
+        let output = connection.run(&script(text)).await.unwrap();
+        assert_eq!(
+            output,
+            Output {
+                status: 7,
+                ..said(expected)
+            },
+            "{shell}"
+        );
+        let input = Input::from(b"payload\n".to_vec());
+        let output = connection
+            .run(&Command {
+                input,
+                ..script(text)
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            output,
+            Output {
+                status: 7,
+                ..said(&format!("{expected}payload\n"))
+            },
+            "{shell}"
+        );
+        connection.close().await;
+    }
+}
+
+#[tokio::test]
+async fn greetings_of_a_login_shell_are_no_part_of_the_output() {
+    let sshd = sshd!();
+    use_login_shell(
+        &sshd,
+        "sh -c 'echo Welcome; printf \"to web1\"; exec sh \"$@\"' sh",
+    );
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    assert_eq!(
+        connection.run(&script("echo own")).await.unwrap(),
+        said("own\n")
+    );
+    let (sender, mut lines) = tokio::sync::mpsc::channel(4);
+    connection.listen("echo live", SOON, &sender).await.unwrap();
+    assert_eq!(lines.recv().await.as_deref(), Some("live"));
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn login_shell_that_refuses_is_named_with_what_it_printed() {
+    let sshd = sshd!();
+    for (shell, words) in [
+        (
+            "/usr/sbin/nologin",
+            "(This account is currently not available.; exit status 1)",
+        ),
+        (
+            "/bin/false",
+            "(it printed nothing and ended with exit status 1)",
+        ),
+        (
+            "/bin/true",
+            "(it printed nothing and ended with exit status 0)",
+        ),
+        (
+            "/no/such/shell",
+            "exec: /no/such/shell: not found; exit status 127)",
+        ),
+    ] {
+        use_login_shell(&sshd, shell);
+        let (_base, connection) = open(&Target {
+            sudo: true,
+            ..target_of(&sshd)
+        })
+        .await;
+        let error = connection.run(&script("echo ran")).await.unwrap_err();
+        assert!(
+            matches!(error, RunError::LoginShell { .. }) && !error.is_unknown(),
+            "{shell}: {error}"
+        );
+        let error = error.to_string();
+        assert!(
+            error.contains(words) && error.contains("check the shell with `getent passwd"),
+            "{shell}: {error}"
+        );
+        connection.close().await;
+    }
+}
+
+#[tokio::test]
+async fn login_shell_that_hangs_is_named_at_the_deadline() {
+    let sshd = sshd!();
+    // It ends with this file, also where that goes with the whole directory.
+    sshd.write("waiting", "");
+    let waiting = sshd.file("waiting").display().to_string();
+    let waits =
+        format!("echo waiting for the home directory; while [ -e {waiting} ]; do sleep 0.1; done");
+    use_login_shell(&sshd, &format!("sh -c '{waits}'"));
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let command = Command {
+        deadline: Duration::from_secs(1),
+        ..script("echo ran")
+    };
+    let error = connection.run(&command).await.unwrap_err().to_string();
+    assert!(
+        error.contains("the start of the login shell did not end within 1s"),
+        "{error}"
+    );
+    assert!(error.contains("waiting for the home directory"), "{error}");
+    std::fs::remove_file(waiting).expect("our own file");
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn script_is_in_no_command_line_and_longer_than_a_command_line_may_be() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let secret = "a-word-that-nobody-else-has";
+    let text = format!(
+        "a='{}'\necho ${{#a}}; grep -alsF {secret} /proc/[0-9]*/cmdline | wc -l",
+        "x".repeat(200_000)
+    );
+    // The program that looks has the word in its own command line.
+    assert_eq!(
+        connection.run(&script(&text)).await.unwrap(),
+        said("200000\n1\n")
+    );
+    let input = Input::from(b"input".to_vec());
+    assert_eq!(
+        connection
+            .run(&Command {
+                input,
+                ..script(&text)
+            })
+            .await
+            .unwrap(),
+        said("200000\n1\n")
+    );
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn ports_of_the_host_are_probed_through_the_connection() {
+    let sshd = sshd!();
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let server = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(200).set_body_string("I am: web1\n");
+    wiremock::Mock::given(wiremock::matchers::path("/healthz"))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
+    let open_port = server.address().port();
+    let closed_port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+
+    let mut routes = Vec::new();
+    for port in [open_port, closed_port, open_port] {
+        routes.push(
+            connection
+                .forward("127.0.0.1", port)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    assert_eq!(routes[0], routes[2], "asked for once");
+    assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), 2);
+
+    let client = probe::Client::new();
+    let get = Question::Http {
+        path: "/healthz".to_owned(),
+        status: Some(200),
+        body: Some("web1".to_owned()),
+        host_header: None,
+    };
+    let deadline = Duration::from_secs(2);
+    let ask = |question, route: usize| {
+        let (client, route) = (&client, Route::Socket(routes[route].clone()));
+        async move { probe::ask(client, question, &route, 0, deadline).await }
+    };
+    assert_eq!(ask(&get, 0).await, Verdict::Pass("I am: web1".to_owned()));
+    assert_eq!(
+        ask(&get, 1).await,
+        Verdict::Fail("connection refused or closed without an answer".to_owned())
+    );
+    assert_eq!(
+        ask(&Question::Tcp, 0).await,
+        Verdict::Pass("connected".to_owned())
+    );
+    assert_eq!(
+        ask(&Question::Tcp, 1).await,
+        Verdict::Fail("connection refused".to_owned())
+    );
+    connection.close().await;
+    base.assert_gone().await;
+}

@@ -1,0 +1,317 @@
+//! The host's packet filter.
+
+use std::process::Command;
+
+use ship::core::fleet::traffic::{Gate, View};
+use ship::core::ids::{ActionId, Epoch, HostId, Slot};
+use ship::script::{End, Script, Turn, look_at_nftables, read_view, switch_nftables};
+
+use crate::host::{Host, Shell, shells};
+use ship_testing::keepalive::{Client, Page, ask};
+use ship_testing::namespace;
+
+const PROGRAMS: [(&str, &str); 2] = [("nft", "nftables"), ("curl", "curl")];
+const PUBLIC: u16 = 80;
+const OPEN: Turn = Turn::Open {
+    weight_percent: None,
+};
+const PORTS: [u16; 2] = [8081, 8082];
+
+/// A host with two slots, and nothing in its packet filter.
+fn host(shell: Shell) -> Host {
+    let mut host = Host::with(shell);
+    host.site.ports = PORTS.to_vec();
+    nft("flush ruleset");
+    host
+}
+
+fn nft(command: &str) -> String {
+    let output = Command::new("nft").arg(command).output().expect("nft");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The one table of ship for IPv4.
+fn table() -> String {
+    let tables = nft("list tables");
+    let table = tables
+        .lines()
+        .find_map(|line| line.strip_prefix("table ip "));
+    table
+        .unwrap_or_else(|| panic!("no table: {tables}"))
+        .to_owned()
+}
+
+fn switch(host: &Host, port: u16, turn: Turn) -> Script {
+    switch_nftables(&host.site, &HostId::from("web1"), PUBLIC, port, turn)
+}
+
+fn run(host: &Host, script: &Script) -> (End, View) {
+    let ran = host.run(script);
+    assert_eq!(ran.stderr, "");
+    read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+}
+
+fn done(host: &Host, script: &Script) -> View {
+    let (end, view) = run(host, script);
+    assert_eq!(end, End::Done);
+    view
+}
+
+fn look(host: &Host) -> View {
+    done(
+        host,
+        &look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC),
+    )
+}
+
+/// Each slot's gate, and how many connections it has.
+fn seen(view: &View) -> [(Gate, u32); 2] {
+    PORTS.map(|port| {
+        let server = view.servers[&Slot::new("web1", port)];
+        (server.gate, server.in_flight)
+    })
+}
+
+#[test]
+fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
+    namespace::with_programs(&PROGRAMS, || {
+        Page::serve("old", &["0.0.0.0:8081", "[::1]:8081"]);
+        Page::serve("new", &["0.0.0.0:8082", "[::1]:8082"]);
+        for shell in shells() {
+            let host = host(shell);
+            assert_eq!(seen(&look(&host)), [(Gate::Closed, 0); 2]);
+            assert!(ask("127.0.0.1:80").is_err(), "nobody has the port yet");
+
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8081, OPEN))),
+                [(Gate::Open, 0), (Gate::Closed, 0)]
+            );
+            let places = ["127.0.0.1:80", "[::1]:80"];
+            let mut clients: Vec<_> = (0..20)
+                .map(|n| Client::connect(places[n % 2]).expect("a connection"))
+                .collect();
+            for client in &mut clients {
+                assert_eq!(client.ask("/").expect("an answer"), "old");
+            }
+            assert_eq!(seen(&look(&host)), [(Gate::Open, 20), (Gate::Closed, 0)]);
+
+            let view = done(&host, &switch(&host, 8082, OPEN));
+            assert_eq!(
+                seen(&view),
+                [(Gate::Closed, 20), (Gate::Open, 0)],
+                "{shell:?}"
+            );
+            assert_eq!(view.epoch, Some(Epoch(7)));
+            for client in &mut clients {
+                assert_eq!(client.ask("/").expect("an answer"), "old", "{shell:?}");
+            }
+            for place in places {
+                assert_eq!(ask(place).expect("an answer"), "new", "{shell:?}");
+            }
+            // What is left ends with the instance, and is waited for no longer; somebody who opens
+            // it again sees it.
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0],
+                (Gate::Closed, 20)
+            );
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8081, Turn::Cut)))[0],
+                (Gate::Closed, 0)
+            );
+            assert_eq!(clients[0].ask("/").expect("an answer"), "old", "{shell:?}");
+            assert_eq!(seen(&look(&host)), [(Gate::Closed, 0), (Gate::Open, 0)]);
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8081, OPEN)))[0],
+                (Gate::Open, 20)
+            );
+
+            // Only who has the port can lose it.
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8082, Turn::Close)))[0].0,
+                Gate::Open
+            );
+            assert_eq!(
+                seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0].0,
+                Gate::Closed
+            );
+            assert!(ask("127.0.0.1:80").is_err(), "{shell:?}");
+        }
+    });
+}
+
+#[test]
+fn who_comes_from_elsewhere_is_sent_to_the_same_slot() {
+    namespace::with_programs(&PROGRAMS, || {
+        // Bound to one address: it is reached at that.
+        for command in [
+            "ip netns add far",
+            "ip link add near type veth peer name away netns far",
+            "ip addr add 192.0.2.1/24 dev near",
+            "ip -6 addr add fd00::1/64 dev near nodad",
+            "ip link set near up",
+            "ip -n far addr add 192.0.2.2/24 dev away",
+            "ip -n far -6 addr add fd00::2/64 dev away nodad",
+            "ip -n far link set away up",
+        ] {
+            let words: Vec<_> = command.split(' ').collect();
+            namespace::run(words[0], &words[1..]);
+        }
+        Page::serve("old", &["192.0.2.1:8081", "[fd00::1]:8081"]);
+        Page::serve("new", &["192.0.2.1:8082", "[fd00::1]:8082"]);
+        let host = host(Shell::Sh);
+        for (port, page) in [(8081, "old"), (8082, "new")] {
+            done(&host, &switch(&host, port, OPEN));
+            for place in ["http://192.0.2.1/", "http://[fd00::1]/"] {
+                let said =
+                    namespace::run("ip", &["netns", "exec", "far", "curl", "-sgm", "5", place]);
+                assert_eq!(said, page, "{place}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_older_order_changes_nothing() {
+    namespace::with_programs(&PROGRAMS, || {
+        for shell in shells() {
+            let mut host = host(shell);
+            host.site.order = ActionId(5);
+            done(&host, &switch(&host, 8081, OPEN));
+            let rules = nft("list ruleset");
+
+            host.site.order = ActionId(4);
+            for turn in [OPEN, Turn::Close, Turn::Cut] {
+                let (end, view) = run(&host, &switch(&host, 8082, turn));
+                assert_eq!(
+                    (end, seen(&view)[0].0),
+                    (End::Late { taken: ActionId(5) }, Gate::Open)
+                );
+            }
+            (host.site.epoch, host.site.order) = (Epoch(6), ActionId(9));
+            for turn in [OPEN, Turn::Close, Turn::Cut] {
+                let (end, view) = run(&host, &switch(&host, 8082, turn));
+                assert_eq!(
+                    (end, seen(&view)[0].0),
+                    (End::Fenced { seen: Epoch(7) }, Gate::Open)
+                );
+                assert_eq!(view.epoch, Some(Epoch(7)));
+            }
+            assert_eq!(nft("list ruleset"), rules, "{shell:?}");
+        }
+    });
+}
+
+#[test]
+fn rules_to_which_the_packet_filter_objects_change_nothing() {
+    namespace::with_programs(&PROGRAMS, || {
+        for shell in shells() {
+            let host = host(shell);
+            done(&host, &switch(&host, 8081, OPEN));
+            let rules = nft("list ruleset");
+            host.fake(
+                "nft",
+                "case $1 in -c) echo 'no such map' >&2; exit 1 ;; *) exec \
+                              /usr/sbin/nft \"$@\" ;; esac",
+            );
+            let (end, view) = run(&host, &switch(&host, 8082, OPEN));
+            assert_eq!(
+                end,
+                End::Failed("the packet filter objects to the rules: no such map".into())
+            );
+            assert_eq!((seen(&view)[0].0, nft("list ruleset")), (Gate::Open, rules));
+        }
+    });
+}
+
+#[test]
+fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
+    namespace::with_programs(&PROGRAMS, || {
+        let host = host(Shell::Sh);
+        Page::serve("somebody's", &["127.0.0.1:80"]);
+        let (end, _) = run(&host, &switch(&host, 8081, OPEN));
+        let why = "somebody listens on port 80 of this host already; the service's public port \
+                   has to be free";
+        assert_eq!(end, End::Failed(why.into()));
+        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "somebody's");
+    });
+}
+
+#[test]
+fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
+    namespace::with_programs(&PROGRAMS, || {
+        Page::serve("first", &["0.0.0.0:8081"]);
+        let first = host(Shell::Sh);
+        done(&first, &switch(&first, 8081, OPEN));
+        let (mut other, table) = (Host::new(), table());
+        other.site.ports = PORTS.to_vec();
+        assert_eq!(
+            seen(&look(&other))[0].0,
+            Gate::Closed,
+            "the port is not its own"
+        );
+        let (end, _) = run(&other, &switch(&other, 8082, OPEN));
+        let why = format!(
+            "port 80 of this host is the public port of the table {table} already; choose another \
+             port"
+        );
+        assert_eq!(end, End::Failed(why));
+
+        let on_81 =
+            |port, turn| switch_nftables(&other.site, &HostId::from("web1"), 81, port, turn);
+        done(&other, &on_81(8081, OPEN));
+        done(&other, &on_81(8081, Turn::Close));
+        assert_eq!(seen(&look(&first))[0].0, Gate::Open);
+        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "first");
+    });
+}
+
+#[test]
+fn what_somebody_has_broken_is_seen_and_made_whole() {
+    namespace::with_programs(&PROGRAMS, || {
+        Page::serve("old", &["0.0.0.0:8081"]);
+        for shell in shells() {
+            let host = host(shell);
+            for harm in [
+                "flush chain ip TABLE output; flush chain ip6 TABLE output",
+                "flush map ip TABLE active; flush map ip6 TABLE active",
+                "flush ruleset",
+            ] {
+                assert_eq!(
+                    seen(&done(&host, &switch(&host, 8081, OPEN)))[0].0,
+                    Gate::Open
+                );
+                assert_eq!(ask("127.0.0.1:80").expect("an answer"), "old");
+                nft(&harm.replace("TABLE", &table()));
+                assert_eq!(seen(&look(&host))[0].0, Gate::Closed, "{shell:?}: {harm}");
+            }
+            // What a start of the host loads.
+            done(&host, &switch(&host, 8081, OPEN));
+            let rules = nft("list ruleset");
+            nft("flush ruleset");
+            namespace::run(
+                "nft",
+                &["-f", host.root().join("public.nft").to_str().expect("path")],
+            );
+            assert_eq!(nft("list ruleset"), rules);
+        }
+    });
+}
+
+#[test]
+fn a_host_that_cannot_say_is_not_taken_for_one_without_traffic() {
+    namespace::with_programs(&PROGRAMS, || {
+        let host = host(Shell::Sh);
+        host.fake(
+            "nft",
+            "echo 'Operation not permitted (you must be root)' >&2; exit 1",
+        );
+        let ran = host.run(&look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC));
+        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        assert_eq!(
+            error,
+            "the host could not say what runs on it: nft list table: Operation not permitted (you \
+             must be root)"
+        );
+    });
+}

@@ -1,0 +1,459 @@
+//! nginx.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use ship::core::fleet::traffic::{Gate, Server, View};
+use ship::core::ids::{ActionId, Epoch, Slot};
+use ship::script::{End, Nginx, Script, SlotAddress, Turn, look_at_nginx, read_view, switch_nginx};
+
+use crate::host::{Host, Shell, shells, wait_for};
+use ship_testing::keepalive::{Client, Crowd, Page, ask};
+use ship_testing::namespace;
+
+const PROGRAMS: [(&str, &str); 1] = [("nginx", "nginx-light")];
+const OPEN: Turn = Turn::Open {
+    weight_percent: None,
+};
+/// Where nginx answers.
+const FRONT: &str = "127.0.0.1:8080";
+
+/// A balancer's machine on which nginx runs, and three slots behind it. nginx ends with the test's
+/// world.
+struct Balancer {
+    host: Host,
+    nginx: Nginx,
+    slots: Vec<SlotAddress>,
+}
+
+impl Balancer {
+    /// With the servers that somebody has written into the file.
+    fn with(shell: Shell, servers: &str) -> Self {
+        let host = Host::with(shell);
+        let dir = host.dir.path();
+        let include = dir.join("servers.conf");
+        fs::write(&include, servers).expect("file");
+        let conf = dir.join("nginx.conf");
+        let text = format!(
+            "user root; worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/error.log;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{\n access_log off; keepalive_requests 1000000; client_body_temp_path \
+             {dir}/body;\n\
+             upstream page {{ include {dir}/servers.conf; keepalive 32; }}\n\
+             server {{ listen {FRONT}; location / {{ proxy_pass http://page; proxy_http_version \
+             1.1;\n\
+             proxy_set_header Connection ''; }} }}\n}}\n",
+            dir = dir.display()
+        );
+        fs::write(&conf, text).expect("file");
+        let words = |more: &[&str]| {
+            ["nginx", "-c", conf.to_str().expect("path")]
+                .iter()
+                .chain(more)
+                .map(|word| (*word).to_owned())
+                .collect()
+        };
+        let nginx = Nginx {
+            include: include.to_str().expect("path").into(),
+            upstream: "page".into(),
+            test: words(&["-t"]),
+            reload: words(&["-s", "reload"]),
+        };
+        let slots = [
+            ("web1", "127.0.0.1", 8081),
+            ("web2", "127.0.0.2", 8081),
+            ("web3", "localhost", 8082),
+        ];
+        let slots = slots.map(|(host, address, port)| SlotAddress {
+            slot: Slot::new(host, port),
+            address: address.into(),
+        });
+        let balancer = Self {
+            host,
+            nginx,
+            slots: slots.to_vec(),
+        };
+        balancer.run_nginx(&[]);
+        balancer
+    }
+
+    fn run_nginx(&self, more: &[&str]) {
+        let conf = self.host.dir.path().join("nginx.conf");
+        let output = Command::new("nginx")
+            .arg("-c")
+            .arg(conf)
+            .args(more)
+            .output()
+            .expect("nginx");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn switch(&self, slot: usize, turn: Turn) -> Script {
+        switch_nginx(
+            &self.host.site,
+            &self.nginx,
+            &self.slots,
+            &self.slots[slot],
+            turn,
+        )
+    }
+
+    fn run(&self, script: &Script) -> (End, View) {
+        let ran = self.host.run(script);
+        assert_eq!(ran.stderr, "");
+        read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+    }
+
+    fn turn(&self, slot: usize, turn: Turn) -> View {
+        let (end, view) = self.run(&self.switch(slot, turn));
+        assert_eq!(end, End::Done);
+        view
+    }
+
+    fn look(&self) -> View {
+        let (end, view) = self.run(&look_at_nginx(&self.host.site, &self.nginx, &self.slots));
+        assert_eq!(end, End::Done);
+        view
+    }
+
+    /// What the file holds, without its first line.
+    fn servers(&self) -> String {
+        let text = fs::read_to_string(&self.nginx.include).expect("file");
+        text.split_once('\n').expect("lines").1.to_owned()
+    }
+
+    fn server(&self, view: &View, slot: usize) -> Server {
+        view.servers[&self.slots[slot].slot]
+    }
+
+    /// What lies beside the file.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let dir = Path::new(&self.nginx.include).parent().expect("directory");
+        let names = ["servers.conf.old", "servers.conf.new"].map(|name| dir.join(name));
+        names
+            .into_iter()
+            .chain([self.host.root().join("unloaded")])
+            .filter(|path| path.exists())
+            .collect()
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.run_nginx(&["-s", "stop"]);
+            let pid = self.host.dir.path().join("nginx.pid");
+            wait_for("the end of nginx", || !pid.exists());
+        }
+    }
+}
+
+#[test]
+fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
+    namespace::with_programs(&PROGRAMS, || {
+        let _pages = [
+            Page::serve("one", &["127.0.0.1:8081"]),
+            Page::serve("two", &["127.0.0.2:8081"]),
+        ];
+        for shell in shells() {
+            let balancer = Balancer::with(shell, "server 127.0.0.1:8081;\n");
+            let view = balancer.look();
+            assert_eq!(
+                (
+                    balancer.server(&view, 0).gate,
+                    view.servers.len(),
+                    view.epoch
+                ),
+                (Gate::Open, 1, None)
+            );
+            assert_eq!(ask(FRONT).expect("an answer"), "one");
+
+            let crowd = Crowd::start(20, FRONT);
+            let view = balancer.turn(1, OPEN);
+            assert_eq!(
+                (balancer.server(&view, 1).gate, view.epoch),
+                (Gate::Open, Some(Epoch(7)))
+            );
+            let view = balancer.turn(0, Turn::Close);
+            assert_eq!(balancer.server(&view, 0).gate, Gate::Closed);
+            wait_for("the last request to the closed slot", || {
+                let view = balancer.look();
+                balancer.server(&view, 0).in_flight == 0
+            });
+            let after = Crowd::start(4, FRONT);
+            wait_for("answers", || ask(FRONT).is_ok());
+            let after = after.end();
+            assert!(!after.answers.contains_key("one"), "{shell:?}: {after:?}");
+            let asked = crowd.end();
+            let answered: usize = asked.answers.values().sum();
+            // A reload ends the connections that nobody asks on just then: who asks at that very
+            // moment gets no answer.
+            println!(
+                "{shell:?}: {answered} answered, {} lost by 20 clients in 2 reloads",
+                asked.lost.len()
+            );
+            assert!(
+                asked.answers.contains_key("one") && asked.answers.contains_key("two"),
+                "{asked:?}"
+            );
+            assert!(
+                asked.lost.len() <= 40,
+                "not more than one for each client and reload"
+            );
+            assert!(
+                !asked.answers.contains_key("502"),
+                "no request found its page gone: {asked:?}"
+            );
+            assert_eq!(
+                balancer.servers(),
+                "server 127.0.0.1:8081 weight=100 down; # ship 7 1\nserver 127.0.0.2:8081 \
+                 weight=100; # ship 7 1\n"
+            );
+            assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
+        }
+    });
+}
+
+#[test]
+fn what_nginx_objects_to_is_put_back() {
+    namespace::with_programs(&PROGRAMS, || {
+        let _page = Page::serve("one", &["127.0.0.1:8081"]);
+        for shell in shells() {
+            let before = "server 127.0.0.1:8081  max_fails=2; # mine\n\n\tkeepalive_timeout 60s;\n";
+            let mut balancer = Balancer::with(shell, before);
+            balancer.slots[1].address = "no.such.host.invalid".into();
+            let (end, view) = balancer.run(&balancer.switch(1, OPEN));
+            let End::Failed(why) = end else {
+                panic!("{end:?}")
+            };
+            assert!(
+                why.starts_with("nginx objects to its configuration, and ")
+                    && why.contains(" is as it was: "),
+                "{why}"
+            );
+            assert!(
+                why.contains("host not found in upstream \"no.such.host.invalid:8081\""),
+                "{why}"
+            );
+            assert_eq!(
+                (view.servers.len(), balancer.server(&view, 0).gate),
+                (1, Gate::Open)
+            );
+            assert_eq!(
+                fs::read_to_string(&balancer.nginx.include).expect("file"),
+                before
+            );
+            assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
+
+            balancer.nginx.reload = ["sh", "-c", "echo 'no such signal'; exit 3"]
+                .map(String::from)
+                .to_vec();
+            let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
+            let End::Failed(why) = end else {
+                panic!("{end:?}")
+            };
+            assert!(
+                why.starts_with("nginx was not reloaded") && why.ends_with(": no such signal"),
+                "{why}"
+            );
+            assert_eq!(
+                fs::read_to_string(&balancer.nginx.include).expect("file"),
+                before
+            );
+            assert_eq!(ask(FRONT).expect("an answer"), "one", "{shell:?}");
+            assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
+        }
+    });
+}
+
+#[test]
+fn a_reload_that_makes_no_new_workers_is_none() {
+    namespace::with_programs(&PROGRAMS, || {
+        let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.1:8081;\n");
+        balancer.nginx.reload = vec!["true".into()];
+        let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
+        let End::Failed(why) = end else {
+            panic!("{end:?}")
+        };
+        assert!(
+            why.starts_with("nginx was reloaded, but has no new workers after 10 s, and "),
+            "{why}"
+        );
+        assert_eq!(
+            fs::read_to_string(&balancer.nginx.include).expect("file"),
+            "server 127.0.0.1:8081;\n"
+        );
+        assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
+    });
+}
+
+#[test]
+fn what_is_under_way_is_counted_and_can_be_cut() {
+    namespace::with_programs(&PROGRAMS, || {
+        let (one, two) = (
+            Page::serve("one", &["127.0.0.1:8081"]),
+            Page::serve("two", &["127.0.0.2:8081"]),
+        );
+        for (n, shell) in shells().into_iter().enumerate() {
+            let balancer = Balancer::with(shell, "server 127.0.0.1:8081;\n");
+            let ask_long = || {
+                thread::spawn(|| Client::connect(FRONT).and_then(|mut client| client.ask("/long")))
+            };
+            let cut = ask_long();
+            wait_for("the long question", || one.long_ones() == n + 1);
+            balancer.turn(1, OPEN);
+            balancer.turn(0, Turn::Close);
+            let kept = ask_long();
+            wait_for("the other long question", || two.long_ones() == n + 1);
+            let view = balancer.look();
+            assert_eq!(
+                balancer.server(&view, 0),
+                Server {
+                    weight_percent: Some(100),
+                    in_flight: 1,
+                    ..Server::default()
+                }
+            );
+            assert_eq!(balancer.server(&view, 1).in_flight, 1);
+
+            balancer.turn(0, Turn::Cut);
+            cut.join().expect("a client").expect_err("cut");
+            wait_for("the end of the connection", || {
+                let view = balancer.look();
+                balancer.server(&view, 0).in_flight == 0
+            });
+            let view = balancer.look();
+            assert_eq!(
+                balancer.server(&view, 1).in_flight,
+                1,
+                "the other slot keeps what it has"
+            );
+            drop(kept);
+        }
+        one.end_long_ones();
+        two.end_long_ones();
+    });
+}
+
+#[test]
+fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
+    namespace::with_programs(&PROGRAMS, || {
+        let _page = Page::serve("two", &["127.0.0.2:8081"]);
+        for shell in shells() {
+            let balancer = Balancer::with(
+                shell,
+                "# by hand\nleast_conn; server 127.0.0.9:9 down; # spare\nserver 127.0.0.1:8081 \
+                 max_fails=3 weight=5;\n",
+            );
+            let view = balancer.turn(
+                1,
+                Turn::Open {
+                    weight_percent: Some(10),
+                },
+            );
+            assert_eq!(balancer.server(&view, 0).weight_percent, Some(5));
+            assert_eq!(balancer.server(&view, 1).weight_percent, Some(10));
+            balancer.turn(2, Turn::Close);
+            balancer.turn(0, Turn::Close);
+            let view = balancer.turn(1, Turn::Close);
+            assert!(
+                view.servers
+                    .values()
+                    .all(|server| server.gate == Gate::Closed)
+            );
+            assert_eq!(ask(FRONT).expect("an answer"), "502");
+            assert_eq!(
+                balancer.servers(),
+                "# by hand\nleast_conn;\nserver 127.0.0.9:9 down; # spare\n\
+                 server 127.0.0.1:8081 weight=5 max_fails=3 down; # ship 7 1\n\
+                 server 127.0.0.2:8081 weight=10 down; # ship 7 1\nserver localhost:8082 \
+                 weight=100 down; # ship 7 1\n"
+            );
+            balancer.turn(1, OPEN);
+            assert_eq!(ask(FRONT).expect("an answer"), "two");
+        }
+    });
+}
+
+#[test]
+fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
+    namespace::with_programs(&PROGRAMS, || {
+        for shell in shells() {
+            let mut balancer = Balancer::with(shell, "server 127.0.0.9:9 down;\n");
+            balancer.host.site.order = ActionId(5);
+            balancer.turn(0, OPEN);
+            balancer.host.site.order = ActionId(4);
+            balancer.turn(1, OPEN);
+            let before = balancer.servers();
+            for turn in [OPEN, Turn::Close, Turn::Cut] {
+                assert_eq!(
+                    balancer.run(&balancer.switch(0, turn)).0,
+                    End::Late { taken: ActionId(5) }
+                );
+                balancer.host.site.epoch = Epoch(6);
+                assert_eq!(
+                    balancer.run(&balancer.switch(1, turn)).0,
+                    End::Fenced { seen: Epoch(7) }
+                );
+                balancer.host.site.epoch = Epoch(7);
+            }
+            assert_eq!(balancer.servers(), before, "{shell:?}");
+            (balancer.host.site.epoch, balancer.host.site.order) = (Epoch(8), ActionId(1));
+            let view = balancer.turn(0, Turn::Close);
+            assert_eq!(
+                (view.epoch, balancer.server(&view, 0).gate),
+                (Some(Epoch(8)), Gate::Closed)
+            );
+        }
+    });
+}
+
+#[test]
+fn requests_to_a_name_that_nobody_knows_are_not_taken_for_none() {
+    namespace::with_programs(&PROGRAMS, || {
+        let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.9:9 down;\n");
+        balancer.slots[0].address = "no.such.host.invalid".into();
+        fs::write(
+            &balancer.nginx.include,
+            "server no.such.host.invalid:8081 down;\n",
+        )
+        .expect("file");
+        let ran = balancer.host.run(&look_at_nginx(
+            &balancer.host.site,
+            &balancer.nginx,
+            &balancer.slots,
+        ));
+        // It takes no signal with that.
+        fs::write(&balancer.nginx.include, "server 127.0.0.9:9 down;\n").expect("file");
+        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        let why = "no.such.host.invalid is no name that this machine knows";
+        assert_eq!(
+            error,
+            format!("the host could not say what runs on it: {why}")
+        );
+    });
+}
+
+#[test]
+fn what_was_never_seen_to_be_loaded_counts_as_open() {
+    namespace::with_programs(&PROGRAMS, || {
+        for shell in shells() {
+            let balancer = Balancer::with(shell, "server 127.0.0.1:8081;\n");
+            balancer.turn(0, OPEN);
+            // As after a machine that went down between the two steps.
+            fs::copy(
+                &balancer.nginx.include,
+                balancer.host.root().join("unloaded"),
+            )
+            .expect("file");
+            fs::write(&balancer.nginx.include, "server 127.0.0.1:8081 down;\n").expect("file");
+            let view = balancer.look();
+            assert_eq!(balancer.server(&view, 0).gate, Gate::Open, "{shell:?}");
+            let view = balancer.turn(0, Turn::Close);
+            assert_eq!(balancer.server(&view, 0).gate, Gate::Closed, "{shell:?}");
+            assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
+        }
+    });
+}

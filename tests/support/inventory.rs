@@ -1,0 +1,42 @@
+//! The text of an inventory, for every kind of test host.
+
+use std::fmt::Write as _;
+
+pub struct Inventory(String);
+
+impl Inventory {
+    /// An inventory without hosts.
+    pub fn new(playbook: &str, fleet: &str) -> Self {
+        Self(format!(
+            "playbook = \"{playbook}\"\n\n[fleet]\nname = \"{fleet}\"\n"
+        ))
+    }
+
+    /// With lines for `[ssh]`.
+    #[must_use]
+    pub fn ssh(mut self, lines: &str) -> Self {
+        write!(self.0, "\n[ssh]\n{lines}").expect("memory");
+        self
+    }
+
+    /// With one more entry of `[[hosts]]` or `[[balancers]]`, and more lines of it.
+    #[must_use]
+    pub fn machine(mut self, table: &str, name: &str, address: &str, lines: &str) -> Self {
+        write!(
+            self.0,
+            "\n[[{table}]]\nname = \"{name}\"\naddress = \"{address}\"\n{lines}"
+        )
+        .expect("memory");
+        self
+    }
+
+    /// With one more host that is this machine.
+    #[must_use]
+    pub fn local_host(self, name: &str, address: &str) -> Self {
+        self.machine("hosts", name, address, "transport = \"local\"\n")
+    }
+
+    pub fn text(self) -> String {
+        self.0
+    }
+}

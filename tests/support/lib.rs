@@ -1,0 +1,21 @@
+//! What several tests need: hosts, servers, clients, and `ship` as its users run it.
+
+pub mod behaviour;
+pub mod browser;
+pub mod clients;
+pub mod command;
+pub mod flaky_proxy;
+pub mod fleet;
+pub mod haproxy;
+pub mod inventory;
+pub mod keepalive;
+pub mod loopback;
+pub mod mutation;
+pub mod namespace;
+pub mod probe_client;
+pub mod project;
+pub mod project_dir;
+pub mod rng;
+pub mod sshd;
+pub mod traffic;
+pub mod web;

@@ -1,0 +1,79 @@
+//! Random numbers that can be had again: everything that is drawn comes from a seed.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// `SplitMix64`: small, fast, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct SeededRng(u64);
+
+impl SeededRng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Takes the seed from an environment variable, or from the clock. Prints it, so that a run can
+    /// be repeated.
+    pub fn from_env(variable: &str) -> Self {
+        let clock = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .subsec_nanos()
+                .into()
+        };
+        let seed = std::env::var(variable)
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(clock);
+        println!("the seed of this run: {variable}={seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number from the range, both ends included.
+    pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
+        let width = range.end() - range.start() + 1;
+        range.start() + self.next() % width
+    }
+
+    /// As [`SeededRng::within`], for counts.
+    pub fn count(&mut self, range: RangeInclusive<u32>) -> u32 {
+        u32::try_from(self.within(u64::from(*range.start())..=u64::from(*range.end())))
+            .expect("it is in the range")
+    }
+
+    /// A time from the range, in milliseconds.
+    pub fn millis(&mut self, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.within(range))
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// A number from 0 to 1.
+    pub fn fraction(&mut self) -> f64 {
+        let half = u32::try_from(self.next() >> 32).expect("half of the bits");
+        f64::from(half) / f64::from(u32::MAX)
+    }
+
+    /// True so many times in a thousand.
+    pub fn chance(&mut self, per_mille: u32) -> bool {
+        self.next() % 1000 < u64::from(per_mille)
+    }
+
+    /// One of several.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        let at = self.next() % of.len() as u64;
+        &of[usize::try_from(at).expect("it is an index")]
+    }
+}
