@@ -552,10 +552,10 @@ pub(super) async fn carry_out(
     );
     let budget = scene.spec.budget;
     let veil = pages::veil(&session);
-    let (session, store) = session.lend_store();
+    let (session, mut store) = session.lend_store();
     let engine = Engine {
         executor: scene.world,
-        store,
+        store: &mut store,
         reporter: Box::new(Recorded::new(
             report::reporter(output, setup.clone()),
             setup,
@@ -570,7 +570,7 @@ pub(super) async fn carry_out(
         loss,
         veil,
     };
-    let (outcome, store) = Box::pin(engine.run(id, opening)).await?;
+    let outcome = Box::pin(engine.run(id, opening)).await?;
     let mut session = session.with_store(store);
     if outcome == Outcome::Succeeded {
         trim(&mut session, revision)?;

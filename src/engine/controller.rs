@@ -60,11 +60,11 @@ pub enum EngineError {
 }
 
 /// One rollout under way.
-pub struct Engine<E, S> {
+pub struct Engine<'s> {
     /// What it acts on.
-    pub executor: Arc<E>,
+    pub executor: Arc<dyn Executor>,
     /// Where every event goes first.
-    pub store: S,
+    pub store: &'s mut dyn Store,
     /// Who is shown every event.
     pub reporter: Box<dyn Reporter>,
     /// The time.
@@ -87,32 +87,27 @@ pub struct Engine<E, S> {
     pub veil: Veil,
 }
 
-impl<E: Executor, S: Store> Engine<E, S> {
+impl Engine<'_> {
     /// Carries a rollout from its first events to its end. The first is its start; others may
-    /// follow that say how it stands, where it goes on from an earlier one. Gives the store back
-    /// for what comes after.
+    /// follow that say how it stands, where it goes on from an earlier one.
     ///
     /// # Errors
     /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
     /// there.
-    pub async fn run(
-        self,
-        id: RolloutId,
-        opening: Vec<Event>,
-    ) -> Result<(Outcome, S), EngineError> {
+    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<Outcome, EngineError> {
         let mut controller =
             Controller::new(self, id, opening).ok_or(EngineError::MissingStartEvent)?;
         controller.flush()?;
         let outcome = controller.run_until_done().await;
         controller.reporter.finish();
         controller.dispatcher.inbox().shut_down().await;
-        Ok((outcome?, controller.store))
+        outcome
     }
 }
 
 /// Plans, records and sends out, over and over, until the plan says that the rollout has ended.
-struct Controller<E, S> {
-    store: S,
+struct Controller<'s> {
+    store: &'s mut dyn Store,
     reporter: Box<dyn Reporter>,
     clock: Arc<dyn Clock>,
     interrupts: Interrupts,
@@ -123,7 +118,7 @@ struct Controller<E, S> {
     tasks: TaskQueue,
     analyses: AnalysisRunner,
     monitor: MonitorHandle,
-    dispatcher: Dispatcher<E>,
+    dispatcher: Dispatcher,
     status: StatusSource,
     progress: Progress,
     heartbeat: Time,
@@ -131,8 +126,8 @@ struct Controller<E, S> {
     interrupted_twice: bool,
 }
 
-impl<E: Executor, S: Store> Controller<E, S> {
-    fn new(engine: Engine<E, S>, id: RolloutId, opening: Vec<Event>) -> Option<Self> {
+impl<'s> Controller<'s> {
+    fn new(engine: Engine<'s>, id: RolloutId, opening: Vec<Event>) -> Option<Self> {
         let Engine {
             executor,
             store,
@@ -274,7 +269,7 @@ impl<E: Executor, S: Store> Controller<E, S> {
 
     /// Makes what was recorded durable, then shows it, then lets the orders in it go out.
     fn flush(&mut self) -> Result<(), EngineError> {
-        let entries = self.recorder.save(&mut self.store)?;
+        let entries = self.recorder.save(self.store)?;
         if entries.is_empty() {
             return Ok(());
         }

@@ -10,18 +10,18 @@ use super::poller::DuePolls;
 use crate::core::analysis::Analysis;
 
 /// Sends out orders, tasks, probes, observations and measurements.
-pub(super) struct Dispatcher<E> {
-    executor: Arc<E>,
+pub(super) struct Dispatcher {
+    executor: Arc<dyn Executor>,
     inbox: Inbox,
 }
 
-impl<E: Executor> Dispatcher<E> {
-    pub(super) fn new(executor: Arc<E>, inbox: Inbox) -> Self {
+impl Dispatcher {
+    pub(super) fn new(executor: Arc<dyn Executor>, inbox: Inbox) -> Self {
         Self { executor, inbox }
     }
 
-    pub(super) fn executor(&self) -> &E {
-        &self.executor
+    pub(super) fn executor(&self) -> &dyn Executor {
+        &*self.executor
     }
 
     /// Where all of it reports.

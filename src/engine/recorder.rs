@@ -61,7 +61,7 @@ impl Recorder {
     }
 
     /// Makes what was recorded durable, all in one commit, and gives it to be shown.
-    pub(super) fn save(&mut self, store: &mut impl Store) -> Result<Vec<Entry>, StoreError> {
+    pub(super) fn save(&mut self, store: &mut dyn Store) -> Result<Vec<Entry>, StoreError> {
         if !self.unsaved.is_empty() {
             store.append(self.id, &self.unsaved)?;
         }

@@ -296,9 +296,10 @@ impl Session {
         if self.sim.broken == Broken::SeemsClaimed {
             fleet.hosts.values_mut().for_each(|host| host.epoch = epoch);
         }
+        let mut ledger = self.ledger;
         let engine = Engine {
             executor: world,
-            store: self.ledger,
+            store: &mut ledger,
             reporter: Box::new(Watcher {
                 sim: Arc::clone(&self.sim),
                 number: self.process.number,
@@ -318,7 +319,7 @@ impl Session {
             loss: None,
             veil: ship::core::redact::Veil::default(),
         };
-        let (outcome, mut ledger) = engine.run(id, opening).await?;
+        let outcome = engine.run(id, opening).await?;
         if outcome == Outcome::Succeeded {
             trim(&mut ledger, revision)?;
         }
