@@ -57,3 +57,18 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::SteadyClock;
+
+    #[tokio::test]
+    async fn panicked_task_is_reported() {
+        let mut inbox = Inbox::new(Arc::new(SteadyClock));
+        assert!(inbox.next().await.is_none());
+        inbox.spawn(async { panic!("a bug") });
+        let message = inbox.next().await.map(|arrival| arrival.message);
+        assert!(matches!(message, Some(Message::Panicked)));
+    }
+}

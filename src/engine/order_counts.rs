@@ -71,3 +71,50 @@ impl OrderCounts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::fleet::traffic::Balancers;
+    use crate::core::ids::Slot;
+
+    fn admit(port: u16) -> Action {
+        Action::Admit {
+            slot: Slot::new("web1", port),
+            instance: "i".into(),
+            weight_percent: None,
+        }
+    }
+
+    #[test]
+    fn order_is_newest_unless_its_balancer_had_another_since() {
+        let traffic = Traffic {
+            balancers: Balancers::Shared(vec!["lb1".into()]),
+            drain_timeout: Duration::ZERO,
+        };
+        let traffic = Some(&traffic);
+        let mut counts = OrderCounts::default();
+        let (first, second) = (admit(8081), admit(8082));
+        counts.start(ActionId(1), &first, traffic);
+        counts.start(ActionId(2), &second, traffic);
+        assert!(!counts.end(ActionId(1), Some(&first), traffic));
+        counts.start(ActionId(3), &first, traffic);
+        assert!(counts.end(ActionId(3), Some(&first), traffic));
+    }
+
+    #[test]
+    fn observation_is_out_of_date_after_an_order_and_after_its_end() {
+        let traffic = Traffic {
+            balancers: Balancers::Shared(vec!["lb1".into()]),
+            drain_timeout: Duration::ZERO,
+        };
+        let (host, balancer) = ("web1".into(), "lb1".into());
+        let mut counts = OrderCounts::default();
+        counts.start(ActionId(1), &admit(8081), Some(&traffic));
+        assert_eq!((counts.of(&host), counts.of(&balancer)), (1, 1));
+        counts.end(ActionId(1), Some(&admit(8081)), Some(&traffic));
+        assert_eq!((counts.of(&host), counts.of(&balancer)), (1, 2));
+    }
+}

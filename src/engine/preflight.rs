@@ -50,8 +50,8 @@ impl Preflight {
 }
 
 /// Looks at every host and every balancer, and asks every instance once.
-pub async fn preflight<W: Executor + ?Sized>(
-    world: &Arc<W>,
+pub async fn preflight<E: Executor + ?Sized>(
+    executor: &Arc<E>,
     hosts: &[HostId],
     traffic: Option<&Traffic>,
     definitions: &BTreeMap<ReleaseId, Definition>,
@@ -59,10 +59,10 @@ pub async fn preflight<W: Executor + ?Sized>(
 ) -> Preflight {
     let mut found = Preflight::default();
     let looks = stream::iter(hosts.iter().cloned()).map(|host| {
-        let world = Arc::clone(world);
+        let executor = Arc::clone(executor);
         async move {
             let begun = clock.now();
-            let looked = world.observe_host(&host).await;
+            let looked = executor.observe_host(&host).await;
             (host, begun, looked)
         }
     });
@@ -91,9 +91,9 @@ pub async fn preflight<W: Executor + ?Sized>(
     let balancers = traffic
         .map(|traffic| found.fleet.balancers_to_ask(traffic))
         .unwrap_or_default();
-    let views = balancers
-        .iter()
-        .map(|balancer| async move { (balancer.clone(), world.observe_balancer(balancer).await) });
+    let views = balancers.iter().map(|balancer| async move {
+        (balancer.clone(), executor.observe_balancer(balancer).await)
+    });
     for (balancer, viewed) in join_all(views).await {
         match viewed {
             Ok(view) => found.fleet.view(&balancer, view),
@@ -105,14 +105,14 @@ pub async fn preflight<W: Executor + ?Sized>(
             }
         }
     }
-    ask_all(world, &mut found.fleet, definitions, clock).await;
+    ask_all(executor, &mut found.fleet, definitions, clock).await;
     found
 }
 
 /// One pass makes an instance ready that ran before anybody asked: its thresholds are about
 /// changes.
-async fn ask_all<W: Executor + ?Sized>(
-    world: &Arc<W>,
+async fn ask_all<E: Executor + ?Sized>(
+    executor: &Arc<E>,
     fleet: &mut Fleet,
     definitions: &BTreeMap<ReleaseId, Definition>,
     clock: &dyn Clock,
@@ -124,10 +124,10 @@ async fn ask_all<W: Executor + ?Sized>(
         .map(|(slot, _, instance)| (slot, instance.clone()))
         .collect();
     let asks = stream::iter(running).map(|(slot, instance)| {
-        let world = Arc::clone(world);
+        let executor = Arc::clone(executor);
         async move {
             let asked = clock.now();
-            let verdict = world.probe(&slot, &instance).await;
+            let verdict = executor.probe(&slot, &instance).await;
             (slot, asked, verdict)
         }
     });

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 /// that are just ending, so that 8 short scripts at a time already lose some.
 pub(super) const SCRIPTS_MAX: usize = 4;
 
-/// A way to a host on which scripts run, made by a [`Connector`]. To be
+/// A way to a host on which scripts run, made by a [`Connector`](crate::remote::Connector). To be
 /// [closed](Connection::close).
 #[derive(Debug)]
 pub struct Connection {
@@ -89,9 +89,10 @@ impl Connection {
     /// Runs a script that goes on until nobody listens any more, and hands out each line of what it
     /// prints. It waits for no turn and keeps none.
     ///
-    /// The script gets a byte on its standard input every few seconds ([`BEAT`]), and the end of it
-    /// when whoever called this is gone: it then ends by itself, with all that it began. Of what it
-    /// is given the output holds only what it complained about.
+    /// The script gets a byte on its standard input every few seconds
+    /// ([`BEAT`](crate::remote::BEAT)), and the end of it when whoever called this is gone: it then
+    /// ends by itself, with all that it began. Of what it is given the output holds only what it
+    /// complained about.
     ///
     /// # Errors
     /// As for [`Connection::run`].
