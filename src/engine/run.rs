@@ -671,10 +671,10 @@ impl<W: World, S: Store> Run<W, S> {
         };
         match wish {
             Wish::Pause if self.rollout.requests.paused.is_none() => {
-                self.record(Event::Paused { by })
+                self.record(Event::Paused { by });
             }
             Wish::Abort if self.rollout.requests.aborted.is_none() => {
-                self.record(Event::Aborted { by })
+                self.record(Event::Aborted { by });
             }
             Wish::Freeze if self.rollout.requests.frozen.is_none() => {
                 self.record(Event::Frozen {
