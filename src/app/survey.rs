@@ -117,7 +117,7 @@ fn decide(
     };
     let request = goal.request(session);
     Ok(match adopt {
-        Adopt::Keep | Adopt::Ignore => admit(&request, input)?,
-        Adopt::Show => assess(&request, input)?,
+        Adopt::Keep | Adopt::Ignore => admit(&request, &input)?,
+        Adopt::Show => assess(&request, &input)?,
     })
 }

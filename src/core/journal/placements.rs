@@ -34,11 +34,6 @@ impl Roster {
     pub fn apply(&mut self, entry: &Entry) {
         let ended = self.orders.apply(entry);
         match &entry.event {
-            Event::ActionStarted {
-                action: Action::Start { slot, release },
-                instance: Some(instance),
-                ..
-            } => self.place(instance, slot, release),
             Event::ActionDone { .. } => {
                 if let Some(stopped) = ended.as_ref().and_then(PendingOrder::stops) {
                     self.present.remove(stopped);
@@ -49,7 +44,12 @@ impl Roster {
                     self.present.remove(started);
                 }
             }
-            Event::InstanceReady {
+            Event::ActionStarted {
+                action: Action::Start { slot, release },
+                instance: Some(instance),
+                ..
+            }
+            | Event::InstanceReady {
                 slot,
                 instance,
                 release,

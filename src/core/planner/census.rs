@@ -73,7 +73,9 @@ impl<'a> Census<'a> {
             available_from: Time::default(),
             now,
         };
-        hosts.iter().for_each(|host| census.add(host));
+        for host in &hosts {
+            census.add(host);
+        }
         census.hosts = hosts;
         census.confirm(spec.min_ready);
         if !rollout.attempt.failed_hosts.is_empty() {

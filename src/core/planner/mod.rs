@@ -6,7 +6,7 @@
 //! for a person.
 //!
 //! [`plan`] is read from here on downwards. Each step of it has a file of its own, which reads a
-//! [`Situation`] and adds to a [`PlanBuilder`].
+//! `Situation` and adds to a `PlanBuilder`.
 
 mod arming;
 pub mod census;

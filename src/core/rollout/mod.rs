@@ -23,7 +23,7 @@ use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Scalin
 use crate::core::rollout::evidence::Evidence;
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::orders::Orders;
-use crate::core::rollout::requests::Requests;
+use crate::core::rollout::requests::UserRequests;
 use crate::core::rollout::step_state::StepState;
 use crate::core::rollout::task_states::TaskStates;
 use crate::core::rollout::timings::Timings;
@@ -63,7 +63,7 @@ pub struct Rollout {
     /// What is done once, as far as it was begun.
     pub tasks: TaskStates,
     /// What people have asked for.
-    pub requests: Requests,
+    pub requests: UserRequests,
     /// How long things took.
     pub timings: Timings,
     /// How it ended, once it has.
@@ -126,7 +126,7 @@ impl Rollout {
             evidence: Evidence::default(),
             step: StepState::default(),
             tasks: TaskStates::default(),
-            requests: Requests::default(),
+            requests: UserRequests::default(),
             timings: Timings::default(),
             outcome: None,
         }

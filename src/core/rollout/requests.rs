@@ -5,7 +5,7 @@ use crate::core::time::Time;
 
 /// What people have asked for. That they promote a step is part of the step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Requests {
+pub struct UserRequests {
     /// Whether a person asked to stop.
     pub interrupted: bool,
     /// Who paused it, and since when.
@@ -16,7 +16,7 @@ pub struct Requests {
     pub aborted: Option<String>,
 }
 
-impl Requests {
+impl UserRequests {
     /// Folds in the next event.
     pub(super) fn apply(&mut self, entry: &Entry) {
         match &entry.event {

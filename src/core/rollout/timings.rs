@@ -24,10 +24,8 @@ impl Timings {
     /// Folds in the next event, before the attempt does; says whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry, attempt: &AttemptState) -> bool {
         match &entry.event {
-            Event::ActionStarted { action, .. } => {
-                if action.slot().is_some() && !matches!(action, Action::Disarm { .. }) {
-                    self.first_change_at.get_or_insert(entry.at);
-                }
+            Event::ActionStarted { action, .. } if changes_slot(action) => {
+                self.first_change_at.get_or_insert(entry.at);
             }
             Event::InstanceReady { instance, .. } => {
                 let is_first = !attempt.served.contains(instance);
@@ -49,4 +47,8 @@ impl Timings {
         }
         false
     }
+}
+
+fn changes_slot(action: &Action) -> bool {
+    action.slot().is_some() && !matches!(action, Action::Disarm { .. })
 }

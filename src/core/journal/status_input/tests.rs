@@ -9,7 +9,7 @@ use crate::core::ids::{ActionId, Epoch, Port, Revision};
 use crate::core::planner::census::Census;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::action::Action;
+use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::AtGate;
@@ -73,6 +73,17 @@ fn started(id: u64, action: Action, instance: Option<&str>) -> Entry {
             action,
             instance,
         },
+    }
+}
+
+/// The stop of an instance on web2.
+fn stop(instance: &str) -> Action {
+    Action::Stop {
+        slot: Slot::new("web2", 8081),
+        instance: instance.into(),
+        why: StopReason::Replaced,
+        restore_after: None,
+        ended: None,
     }
 }
 
@@ -164,13 +175,7 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
         event: Event::ActionDone { id: ActionId(1) },
     });
     marks.apply(&started(2, start(8083), Some("creating")));
-    let stop = Action::Stop {
-        slot: Slot::new("web2", 8081),
-        instance: "stopping".into(),
-        why: crate::core::rollout::action::StopReason::Replaced,
-        restore_after: None,
-        ended: None,
-    };
+    let stop = stop("stopping");
     marks.apply(&started(3, stop, None));
     let status = status(&fleet, &marks, Duration::ZERO);
     assert_eq!(
@@ -271,13 +276,7 @@ fn the_counts_are_those_that_the_plan_decides_on() {
         ),
     ]);
     fleet.lose(&"web3".into(), NOW, "timed out");
-    let stop = Action::Stop {
-        slot: Slot::new("web2", 8081),
-        instance: "going".into(),
-        why: crate::core::rollout::action::StopReason::Replaced,
-        restore_after: None,
-        ended: None,
-    };
+    let stop = stop("going");
     let start = Action::Start {
         slot: Slot::new("web1", 8082),
         release: release("0.9"),

@@ -3,7 +3,6 @@
 use crate::core::planner::Plan;
 use crate::core::policy::admission::refusal::AdmissionRefusal;
 use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
-use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::Standing;
 use crate::core::policy::unattended::{self, RunMode};
 use crate::core::spec::windows::Hours;
@@ -78,10 +77,10 @@ pub fn check_open(
 /// Refuses to begin an unattended deploy of a new release on a fleet that lacks instances.
 pub(super) fn healthy(
     request: &AdmissionRequest<'_>,
-    history: &ServiceHistory,
-    replicas: u32,
+    input: &AdmissionInput<'_>,
     plan: &Plan,
 ) -> Result<(), AdmissionRefusal> {
+    let history = input.history;
     let state = history.state();
     let repairs = history
         .current()
@@ -95,7 +94,9 @@ pub(super) fn healthy(
         return Ok(());
     }
     let last = history.newest_summary.as_ref();
-    let wanted = last.map_or(0, |last| last.replicas).min(replicas);
+    let wanted = last
+        .map_or(0, |last| last.replicas)
+        .min(input.amounts.replicas);
     match unattended::unhealthy(plan.progress.available, wanted) {
         Some(why) => Err(AdmissionRefusal::Unhealthy { why }),
         None => Ok(()),

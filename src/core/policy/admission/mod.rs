@@ -62,26 +62,24 @@ impl Admission {
 /// The first reason why it may not.
 pub fn admit(
     request: &AdmissionRequest<'_>,
-    input: AdmissionInput<'_>,
+    input: &AdmissionInput<'_>,
 ) -> Result<Admission, AdmissionRefusal> {
-    let (history, replicas) = (input.history, input.amounts.replicas);
-    let (service, freeze, now) = (input.service, input.freeze.clone(), input.now);
     let admission = assess(request, input)?;
     let is_new_deploy = request.verb == Verb::Deploy && request.continuation.is_none();
     if admission.is_settled || !is_new_deploy {
         return Ok(admission);
     }
     check::check_open(
-        service,
+        input.service,
         request.mode,
-        freeze.as_deref(),
+        input.freeze.as_deref(),
         &admission.spec.hours,
-        now,
+        input.now,
     )?;
     if let Next::Finish(Outcome::Closed { why }) = &admission.plan.next {
         return Err(AdmissionRefusal::Closed { why: why.clone() });
     }
-    check::healthy(request, history, replicas, &admission.plan)?;
+    check::healthy(request, input, &admission.plan)?;
     Ok(admission)
 }
 
@@ -92,15 +90,15 @@ pub fn admit(
 /// The first reason why the rollout could not work.
 pub fn assess(
     request: &AdmissionRequest<'_>,
-    input: AdmissionInput<'_>,
+    input: &AdmissionInput<'_>,
 ) -> Result<Admission, AdmissionRefusal> {
-    check::feasible(request, &input)?;
+    check::feasible(request, input)?;
     let rollback_target = rollback_target(request, input.history);
     let reuse = reused_revision(request, input.history);
-    let spec = complete_spec(request, &input, rollback_target.as_ref());
+    let spec = complete_spec(request, input, rollback_target.as_ref());
     let opener = Opener {
         request,
-        input: &input,
+        input,
         spec: &spec,
         revision: reuse.unwrap_or_default(),
     };
@@ -109,7 +107,7 @@ pub fn assess(
     let earlier = opener.earlier();
     let rollout = begun(&start, &earlier, input.now);
     let plan = plan(&spec, &rollout, input.fleet, input.now);
-    let is_settled = is_settled(request, &input, &spec, &rollout);
+    let is_settled = is_settled(request, input, &spec, &rollout);
     Ok(Admission {
         spec,
         reuse,

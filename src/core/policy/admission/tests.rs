@@ -73,7 +73,7 @@ impl Case {
 
     fn decide(
         &self,
-        how: fn(&AdmissionRequest<'_>, AdmissionInput<'_>) -> Result<Admission, AdmissionRefusal>,
+        how: fn(&AdmissionRequest<'_>, &AdmissionInput<'_>) -> Result<Admission, AdmissionRefusal>,
     ) -> Result<Admission, AdmissionRefusal> {
         let (release, definition) = (
             self.release.into(),
@@ -105,7 +105,7 @@ impl Case {
             now: NOW,
         };
         (self.change)(&mut input);
-        how(&request, input)
+        how(&request, &input)
     }
 
     #[track_caller]
@@ -289,7 +289,11 @@ fn nothing_goes_back_to_what_a_contract_has_left_behind() {
     let mut case = Case::going_on(history, &["b", "b", "c"], Continuation::Resume);
     case.release = "c";
     let newest = case.history.newest.as_mut().expect("a rollout");
-    newest.fallback = case.history.revisions.first().map(|a| a.generation());
+    newest.fallback = case
+        .history
+        .revisions
+        .first()
+        .map(RevisionRecord::generation);
     assert_eq!(case.admitted().rollback_target, None);
 }
 
