@@ -698,7 +698,7 @@ impl Leases for Ledger {
         self.write(
             |shelf| match shelf.acquire_lease(subject, holder, token) {
                 Err(StoreError::Held(_)) if is_free_for_all => Ok(()),
-                taken => taken,
+                other => other,
             },
             |judge, ()| judge.leased(number, now),
         )
