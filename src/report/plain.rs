@@ -5,7 +5,8 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::story::{Story, Told, Weight};
+use super::story::Story;
+use super::story::told::{Told, Weight};
 use super::text;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};

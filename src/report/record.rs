@@ -3,7 +3,8 @@
 
 use tracing::Level;
 
-use super::story::{Story, Told, Weight};
+use super::story::Story;
+use super::story::told::{Told, Weight};
 use super::text;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;

@@ -1,7 +1,8 @@
 //! A rollout told anew from its journal, when its fleet cannot be looked at any more.
 
 use super::course::Course;
-use super::story::{Story, Told, Weight};
+use super::story::Story;
+use super::story::told::{Told, Weight};
 use crate::core::ids::{InstanceId, Revision};
 use crate::core::journal::placements::{Post, Roster};
 use crate::core::journal::rollout_summary::Account;

@@ -15,7 +15,7 @@ use crate::report::clock::Clock;
 use crate::report::course::Course;
 use crate::report::loss;
 use crate::report::retold::Retold;
-use crate::report::story::{Told, Weight};
+use crate::report::story::told::{Told, Weight};
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;

@@ -8,7 +8,8 @@ use crossterm::cursor::{Hide, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
 use super::plain;
-use super::story::{Story, Told, Weight};
+use super::story::Story;
+use super::story::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::course::Course;
-use super::super::story::{Told, Weight};
+use super::super::story::told::{Told, Weight};
 use super::super::text;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;

@@ -1,17 +1,20 @@
 //! From events to what a person is told. Pure: a fold of events that yields lines.
 
+mod control;
+mod tasks;
+pub(super) mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::told::{Told, Weight, notable, quoted, routine, sentence};
 use super::course::{Course, mix};
 use super::{failure, loss, summary, text};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::journal::status::Status;
-use crate::core::release::hook::still_running;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Generation, Progress};
-use crate::core::rollout::failure::Failure;
-use crate::core::rollout::task::End;
+use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::time::{Human, Time};
 use crate::report::reporter::Setup;
 
@@ -22,38 +25,6 @@ const PERCENT_TOLD: usize = 10;
 
 /// What `kubectl rollout status` says first.
 const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed...";
-
-/// Something worth telling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// When it happened.
-    pub(super) at: Time,
-    /// How much it matters.
-    pub(super) weight: Weight,
-    /// About which host or slot; empty for the rollout as a whole.
-    pub(super) whom: String,
-    /// What happened to it, in a word; may be empty.
-    pub(super) what: &'static str,
-    /// The rest of the line.
-    pub(super) text: String,
-    /// Lines below it.
-    pub(super) more: Vec<String>,
-}
-
-/// How much something matters: what shows it anyway may leave it out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
-    /// As it should go; the live table shows it.
-    Routine,
-    /// A status sentence.
-    Sentence,
-    /// A person should see it.
-    Notable,
-    /// The rollout has failed.
-    Failure,
-    /// The last word.
-    Summary,
-}
 
 /// What has been told so far, as far as the rest depends on it.
 #[derive(Debug)]
@@ -149,6 +120,50 @@ impl Story {
             Event::RolloutStarted(start) => {
                 return self.begin(entry, &start.target, start.fallback.as_ref(), status);
             }
+            Event::RolloutFinished { outcome } => return self.finish(entry.at, outcome, status),
+            Event::Progress(progress) => self.sentence(entry.at, progress, status),
+            Event::ActionStarted { .. }
+            | Event::ActionDone { .. }
+            | Event::ActionFailed { .. }
+            | Event::ActionUnknown { .. } => self.action(entry, status),
+            Event::InstanceReady { .. }
+            | Event::InstanceNotReady { .. }
+            | Event::Drained { .. } => self.instance(entry),
+            Event::HostLost { .. }
+            | Event::HostFound { .. }
+            | Event::BalancerLost { .. }
+            | Event::BalancerFound { .. } => self.reach(entry),
+            Event::RolloutFailed { .. } | Event::HostQuarantined { .. } => {
+                self.failure(entry, status, &version)
+            }
+            Event::HookRan { slot, .. } => tasks::hook(entry).filter(|told| {
+                told.weight != Weight::Routine || slot.is_none() || self.one_by_one()
+            }),
+            Event::ChoreStarted { .. } | Event::ChoreEnded { .. } => tasks::task(entry),
+            Event::Measured {
+                analysis,
+                outcome,
+                detail,
+                dry_run,
+                ..
+            } => self.measured(entry.at, analysis, *outcome, detail, *dry_run),
+            Event::StepReached { .. } | Event::StepPassed { .. } | Event::Promoted { .. } => {
+                control::step(entry)
+            }
+            Event::Woke { .. }
+            | Event::Paused { .. }
+            | Event::Frozen { .. }
+            | Event::Aborted { .. }
+            | Event::Interrupted { .. }
+            | Event::Fenced { .. } => control::request(entry),
+            // The failure or the last word says it.
+            Event::Probed(_) => None,
+        };
+        told.into_iter().collect()
+    }
+
+    fn action(&mut self, entry: &Entry, status: &Status) -> Option<Told> {
+        match &entry.event {
             Event::ActionStarted {
                 id,
                 action,
@@ -178,6 +193,12 @@ impl Story {
                     notable(entry.at, order.whom(), "unknown", &text)
                 })
             }
+            _ => None,
+        }
+    }
+
+    fn instance(&mut self, entry: &Entry) -> Option<Told> {
+        match &entry.event {
             Event::InstanceReady {
                 slot,
                 instance,
@@ -194,41 +215,21 @@ impl Story {
                 let text = format!("{}: {}", self.setup.versions.of(release), quoted(answer));
                 Some(notable(entry.at, slot.to_string(), "not ready", &text))
             }
-            Event::HookRan {
-                point,
-                slot,
-                host,
-                ok,
-                detail,
-                took,
-                output,
-                ..
-            } => {
-                let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
-                let whom = slot.as_ref().map_or_else(host, Slot::to_string);
-                let took = Human(*took);
-                if *ok {
-                    let text = format!("{point} took {took}");
-                    let is_told = slot.is_none() || self.one_by_one();
-                    match still_running(output) {
-                        Some(left) => {
-                            Some(notable(entry.at, whom, "hook", &format!("{text}; {left}")))
-                        }
-                        None => is_told.then(|| routine(entry.at, whom, "hook", &text)),
-                    }
-                } else {
-                    let more = output
-                        .iter()
-                        .map(|line| format!("| {}", text::clean_indented(line)))
-                        .collect();
-                    let text = format!("{point} failed after {took}: {detail}");
-                    Some(Told {
-                        more,
-                        ..notable(entry.at, whom, "hook", &text)
-                    })
-                }
-            }
-            Event::Progress(progress) => self.sentence(entry.at, progress, status),
+            Event::Drained { slot, receipt, .. } if receipt.cut > 0 => Some(notable(
+                entry.at,
+                slot.to_string(),
+                "drained",
+                &receipt.to_string(),
+            )),
+            Event::Drained { slot, receipt, .. } => self
+                .one_by_one()
+                .then(|| routine(entry.at, slot.to_string(), "drained", &receipt.to_string())),
+            _ => None,
+        }
+    }
+
+    fn reach(&mut self, entry: &Entry) -> Option<Told> {
+        match &entry.event {
             Event::HostLost { host, why } => {
                 self.lost.entry(host.clone()).or_insert(entry.at);
                 Some(notable(
@@ -249,95 +250,6 @@ impl Story {
                     "found",
                     &format!("again{}", after.unwrap_or_default()),
                 ))
-            }
-            Event::StepReached {
-                step,
-                of,
-                instances,
-                soak,
-                pause,
-            } => {
-                let new = text::count(*instances as usize, "new instance");
-                let soak = if soak.is_zero() {
-                    String::new()
-                } else {
-                    format!("; it soaks for {}", Human(*soak))
-                };
-                let wait = if *pause {
-                    "; then it waits for `ship promote`"
-                } else {
-                    ""
-                };
-                let text = format!("step {step} of {of} is reached, with {new}{soak}{wait}");
-                Some(notable(entry.at, String::new(), "", &text))
-            }
-            Event::StepPassed { step, of } => Some(routine(
-                entry.at,
-                String::new(),
-                "",
-                &format!("step {step} of {of} is passed"),
-            )),
-            Event::Measured {
-                analysis,
-                outcome,
-                detail,
-                dry_run,
-                ..
-            } => self.measured(entry.at, analysis, *outcome, detail, *dry_run),
-            Event::Promoted { by, full } => {
-                let far = if *full { " through all steps" } else { "" };
-                Some(notable(
-                    entry.at,
-                    String::new(),
-                    "",
-                    &format!("promoted{far} by {}", text::clean(by)),
-                ))
-            }
-            Event::ChoreStarted { chore, host, .. } => {
-                let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
-                Some(routine(entry.at, whom, "runs", chore))
-            }
-            Event::ChoreEnded {
-                chore,
-                end,
-                took,
-                output,
-                ..
-            } => Some(match end {
-                End::Done if still_running(output).is_some() => {
-                    let left = still_running(output).unwrap_or_default();
-                    let text = format!("{chore}: done in {}; {left}", Human(*took));
-                    notable(entry.at, String::new(), "", &text)
-                }
-                End::Done => routine(
-                    entry.at,
-                    String::new(),
-                    "",
-                    &format!("{chore}: done in {}", Human(*took)),
-                ),
-                End::DoneBefore => routine(
-                    entry.at,
-                    String::new(),
-                    "",
-                    &format!("{chore}: was done before"),
-                ),
-                End::Failed { error } => {
-                    let text = format!("{chore}: failed after {}: {error}", Human(*took));
-                    notable(entry.at, String::new(), "", &text)
-                }
-                End::Unknown { why } => notable(
-                    entry.at,
-                    String::new(),
-                    "",
-                    &format!("{chore}: whether it was done is not known: {why}"),
-                ),
-            }),
-            Event::Woke { slept } => {
-                let text = format!(
-                    "ship itself slept for {}; it looks at everything again",
-                    Human(*slept)
-                );
-                Some(notable(entry.at, String::new(), "", &text))
             }
             Event::BalancerLost { balancer, why } => {
                 self.lost.entry(balancer.clone()).or_insert(entry.at);
@@ -360,93 +272,56 @@ impl Story {
                     &format!("again{}", after.unwrap_or_default()),
                 ))
             }
-            Event::Drained { slot, receipt, .. } if receipt.cut > 0 => Some(notable(
-                entry.at,
-                slot.to_string(),
-                "drained",
-                &receipt.to_string(),
-            )),
-            Event::Drained { slot, receipt, .. } => self
-                .one_by_one()
-                .then(|| routine(entry.at, slot.to_string(), "drained", &receipt.to_string())),
+            _ => None,
+        }
+    }
+
+    fn failure(&self, entry: &Entry, status: &Status, version: &str) -> Option<Told> {
+        match &entry.event {
             Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
                 at: entry.at,
                 weight: Weight::Failure,
                 whom: whom(failure),
                 what: "FAILED",
-                text: text::clean(&failure::headline(failure, &version)),
-                more: failure::block(failure, &version, log, &failure::now(course, status)),
+                text: text::clean(&failure::headline(failure, version)),
+                more: failure::block(failure, version, log, &failure::now(course, status)),
             }),
-            Event::Fenced { host, seen } => {
-                let text = format!(
-                    "refused an order: it has seen the newer epoch {seen}, so another ship has \
-                     taken over"
-                );
-                Some(notable(entry.at, host.to_string(), "fenced", &text))
-            }
             Event::HostQuarantined { failure, log } => self.course.as_ref().map(|course| {
-                let more = failure::block(
-                    failure,
-                    &version,
-                    log,
-                    &failure::now_without(course, status),
-                );
-                let text = format!("left behind: {}", failure::headline(failure, &version));
+                let more =
+                    failure::block(failure, version, log, &failure::now_without(course, status));
+                let text = format!("left behind: {}", failure::headline(failure, version));
                 Told {
                     more,
                     ..notable(entry.at, whom(failure), "FAILED", &text)
                 }
             }),
-            // The failure or the last word says it.
-            Event::Probed(_) => None,
-            Event::Paused { by } => {
-                let text =
-                    format!("paused by {by}: nothing new is started, what is in flight ends first");
-                Some(notable(entry.at, String::new(), "", &text))
-            }
-            Event::Frozen { freeze } => {
-                let text = format!("{freeze}: nothing new is begun, what was begun ends first");
-                Some(notable(entry.at, String::new(), "", &text))
-            }
-            Event::Aborted { by } => Some(notable(
-                entry.at,
-                String::new(),
-                "",
-                &format!("aborted by {by}"),
-            )),
-            Event::Interrupted { by } => {
-                let text = format!(
-                    "{by}: nothing new is started, what is in flight ends first; once more leaves \
-                     at once"
-                );
-                Some(notable(entry.at, String::new(), "", &text))
-            }
-            Event::RolloutFinished { outcome } => {
-                let Some(course) = &self.course else {
-                    return Vec::new();
-                };
-                let (text, mut more) = summary::summary(course, outcome, status, entry.at);
-                more.extend(
-                    course
-                        .loss
-                        .iter()
-                        .flat_map(|report| loss::lines(report, &self.setup.clock)),
-                );
-                let summary = Told {
-                    at: entry.at,
-                    weight: Weight::Summary,
-                    whom: String::new(),
-                    what: "",
-                    text,
-                    more,
-                };
-                let sentence = course
-                    .last_sentence(outcome)
-                    .map(|text| sentence(entry.at, &text));
-                return sentence.into_iter().chain([summary]).collect();
-            }
+            _ => None,
+        }
+    }
+
+    fn finish(&self, at: Time, outcome: &Outcome, status: &Status) -> Vec<Told> {
+        let Some(course) = &self.course else {
+            return Vec::new();
         };
-        told.into_iter().collect()
+        let (text, mut more) = summary::summary(course, outcome, status, at);
+        more.extend(
+            course
+                .loss
+                .iter()
+                .flat_map(|report| loss::lines(report, &self.setup.clock)),
+        );
+        let summary = Told {
+            at: at,
+            weight: Weight::Summary,
+            whom: String::new(),
+            what: "",
+            text,
+            more,
+        };
+        let sentence = course
+            .last_sentence(outcome)
+            .map(|text| sentence(at, &text));
+        sentence.into_iter().chain([summary]).collect()
     }
 
     fn begin(
@@ -659,7 +534,7 @@ impl Story {
         };
         (key != self.last_sentence).then(|| {
             self.last_sentence = key;
-            self::sentence(at, &text)
+            told::sentence(at, &text)
         })
     }
 
@@ -698,34 +573,4 @@ fn whom(failure: &Failure) -> String {
             .map_or_else(String::new, HostId::to_string)
     };
     failure.slot.as_ref().map_or_else(host, Slot::to_string)
-}
-
-fn routine(at: Time, whom: String, what: &'static str, text: &str) -> Told {
-    Told {
-        at,
-        weight: Weight::Routine,
-        whom,
-        what,
-        text: text::clean(text),
-        more: Vec::new(),
-    }
-}
-
-fn notable(at: Time, whom: String, what: &'static str, text: &str) -> Told {
-    Told {
-        weight: Weight::Notable,
-        ..routine(at, whom, what, text)
-    }
-}
-
-fn sentence(at: Time, text: &str) -> Told {
-    Told {
-        weight: Weight::Sentence,
-        ..routine(at, String::new(), "", text)
-    }
-}
-
-/// What an instance said, in quotation marks.
-fn quoted(answer: &str) -> String {
-    format!("\"{}\"", text::clean(answer))
 }

@@ -1,0 +1,92 @@
+//! What is told of steps, of what people ask, and of what happens to ship itself.
+
+use super::told::{Told, notable, routine};
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Human;
+use crate::report::text;
+
+/// What is told of the steps.
+pub(super) fn step(entry: &Entry) -> Option<Told> {
+    match &entry.event {
+        Event::StepReached {
+            step,
+            of,
+            instances,
+            soak,
+            pause,
+        } => {
+            let new = text::count(*instances as usize, "new instance");
+            let soak = if soak.is_zero() {
+                String::new()
+            } else {
+                format!("; it soaks for {}", Human(*soak))
+            };
+            let wait = if *pause {
+                "; then it waits for `ship promote`"
+            } else {
+                ""
+            };
+            let text = format!("step {step} of {of} is reached, with {new}{soak}{wait}");
+            Some(notable(entry.at, String::new(), "", &text))
+        }
+        Event::StepPassed { step, of } => Some(routine(
+            entry.at,
+            String::new(),
+            "",
+            &format!("step {step} of {of} is passed"),
+        )),
+        Event::Promoted { by, full } => {
+            let far = if *full { " through all steps" } else { "" };
+            Some(notable(
+                entry.at,
+                String::new(),
+                "",
+                &format!("promoted{far} by {}", text::clean(by)),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// What is told of a request, a signal, or a fence.
+pub(super) fn request(entry: &Entry) -> Option<Told> {
+    match &entry.event {
+        Event::Woke { slept } => {
+            let text = format!(
+                "ship itself slept for {}; it looks at everything again",
+                Human(*slept)
+            );
+            Some(notable(entry.at, String::new(), "", &text))
+        }
+        Event::Paused { by } => {
+            let text =
+                format!("paused by {by}: nothing new is started, what is in flight ends first");
+            Some(notable(entry.at, String::new(), "", &text))
+        }
+        Event::Frozen { freeze } => {
+            let text = format!("{freeze}: nothing new is begun, what was begun ends first");
+            Some(notable(entry.at, String::new(), "", &text))
+        }
+        Event::Aborted { by } => Some(notable(
+            entry.at,
+            String::new(),
+            "",
+            &format!("aborted by {by}"),
+        )),
+        Event::Interrupted { by } => {
+            let text = format!(
+                "{by}: nothing new is started, what is in flight ends first; once more leaves \
+                     at once"
+            );
+            Some(notable(entry.at, String::new(), "", &text))
+        }
+        Event::Fenced { host, seen } => {
+            let text = format!(
+                "refused an order: it has seen the newer epoch {seen}, so another ship has \
+                     taken over"
+            );
+            Some(notable(entry.at, host.to_string(), "fenced", &text))
+        }
+        _ => None,
+    }
+}

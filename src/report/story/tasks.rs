@@ -1,0 +1,93 @@
+//! What is told of hooks and tasks.
+
+use super::told::{Told, notable, routine};
+use crate::core::ids::{HostId, Slot};
+use crate::core::release::hook::still_running;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::task::End;
+use crate::core::time::Human;
+use crate::report::text;
+
+/// What is told of a hook.
+pub(super) fn hook(entry: &Entry) -> Option<Told> {
+    match &entry.event {
+        Event::HookRan {
+            point,
+            slot,
+            host,
+            ok,
+            detail,
+            took,
+            output,
+            ..
+        } => {
+            let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
+            let whom = slot.as_ref().map_or_else(host, Slot::to_string);
+            let took = Human(*took);
+            if *ok {
+                let text = format!("{point} took {took}");
+                match still_running(output) {
+                    Some(left) => Some(notable(entry.at, whom, "hook", &format!("{text}; {left}"))),
+                    None => Some(routine(entry.at, whom, "hook", &text)),
+                }
+            } else {
+                let more = output
+                    .iter()
+                    .map(|line| format!("| {}", text::clean_indented(line)))
+                    .collect();
+                let text = format!("{point} failed after {took}: {detail}");
+                Some(Told {
+                    more,
+                    ..notable(entry.at, whom, "hook", &text)
+                })
+            }
+        }
+        _ => None,
+    }
+}
+
+/// What is told of a task.
+pub(super) fn task(entry: &Entry) -> Option<Told> {
+    match &entry.event {
+        Event::ChoreStarted { chore, host, .. } => {
+            let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
+            Some(routine(entry.at, whom, "runs", chore))
+        }
+        Event::ChoreEnded {
+            chore,
+            end,
+            took,
+            output,
+            ..
+        } => Some(match end {
+            End::Done if still_running(output).is_some() => {
+                let left = still_running(output).unwrap_or_default();
+                let text = format!("{chore}: done in {}; {left}", Human(*took));
+                notable(entry.at, String::new(), "", &text)
+            }
+            End::Done => routine(
+                entry.at,
+                String::new(),
+                "",
+                &format!("{chore}: done in {}", Human(*took)),
+            ),
+            End::DoneBefore => routine(
+                entry.at,
+                String::new(),
+                "",
+                &format!("{chore}: was done before"),
+            ),
+            End::Failed { error } => {
+                let text = format!("{chore}: failed after {}: {error}", Human(*took));
+                notable(entry.at, String::new(), "", &text)
+            }
+            End::Unknown { why } => notable(
+                entry.at,
+                String::new(),
+                "",
+                &format!("{chore}: whether it was done is not known: {why}"),
+            ),
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! What a person is told.
+
+use crate::core::time::Time;
+use crate::report::text;
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::report) struct Told {
+    /// When it happened.
+    pub(in crate::report) at: Time,
+    /// How much it matters.
+    pub(in crate::report) weight: Weight,
+    /// About which host or slot; empty for the rollout as a whole.
+    pub(in crate::report) whom: String,
+    /// What happened to it, in a word; may be empty.
+    pub(in crate::report) what: &'static str,
+    /// The rest of the line.
+    pub(in crate::report) text: String,
+    /// Lines below it.
+    pub(in crate::report) more: Vec<String>,
+}
+
+/// How much something matters: what shows it anyway may leave it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::report) enum Weight {
+    /// As it should go; the live table shows it.
+    Routine,
+    /// A status sentence.
+    Sentence,
+    /// A person should see it.
+    Notable,
+    /// The rollout has failed.
+    Failure,
+    /// The last word.
+    Summary,
+}
+
+pub(super) fn routine(at: Time, whom: String, what: &'static str, text: &str) -> Told {
+    Told {
+        at,
+        weight: Weight::Routine,
+        whom,
+        what,
+        text: text::clean(text),
+        more: Vec::new(),
+    }
+}
+
+pub(super) fn notable(at: Time, whom: String, what: &'static str, text: &str) -> Told {
+    Told {
+        weight: Weight::Notable,
+        ..routine(at, whom, what, text)
+    }
+}
+
+pub(super) fn sentence(at: Time, text: &str) -> Told {
+    Told {
+        weight: Weight::Sentence,
+        ..routine(at, String::new(), "", text)
+    }
+}
+
+/// What an instance said, in quotation marks.
+pub(super) fn quoted(answer: &str) -> String {
+    format!("\"{}\"", text::clean(answer))
+}
