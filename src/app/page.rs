@@ -14,7 +14,7 @@ use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::core::text_difference::difference;
-use crate::report::html::{Changes, Dossier, page};
+use crate::report::html::{Changes, PageInput, page};
 use crate::report::{Clock, Glyphs, Setup, Versions};
 use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
@@ -116,7 +116,7 @@ impl Retrospect {
             .iter()
             .find(|record| record.revision == self.start.target.revision);
         let inventory = session.inventory.display().to_string();
-        let dossier = Dossier {
+        let dossier = PageInput {
             rollout: self.id.0,
             journal: &self.journal,
             before: &self.before,

@@ -25,6 +25,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
+mod told;
 
 pub use clock::Clock;
 pub use json::Json;

@@ -6,8 +6,8 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::story::Story;
-use super::story::told::{Told, Weight};
 use super::text;
+use super::told::{Told, Weight};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;

@@ -4,8 +4,8 @@
 use tracing::Level;
 
 use super::story::Story;
-use super::story::told::{Told, Weight};
 use super::text;
+use super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};

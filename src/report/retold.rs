@@ -2,7 +2,7 @@
 
 use super::course::Course;
 use super::story::Story;
-use super::story::told::{Told, Weight};
+use super::told::{Told, Weight};
 use crate::core::ids::{InstanceId, Revision};
 use crate::core::journal::placements::{Post, Roster};
 use crate::core::journal::rollout_summary::Account;

@@ -1,15 +1,15 @@
 //! The lines of a crontab.
 
 use super::super::exit::Fail;
-use super::Night;
+use super::cron_job::CronJob;
 use crate::script::quote;
 
 /// What cron takes of a command.
 const COMMAND_BYTES_MAX: usize = 998;
 
 /// A comment, the address for the mail, and the line that deploys.
-pub(super) fn crontab(night: &Night) -> Result<String, Fail> {
-    let Night {
+pub(super) fn crontab(night: &CronJob) -> Result<String, Fail> {
+    let CronJob {
         hour,
         minute,
         zone,
@@ -61,7 +61,7 @@ fn written(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::night;
+    use super::super::cron_job::night;
     use super::*;
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Night;
+use super::cron_job::CronJob;
 use crate::script::quote;
 
 /// The units, each with its name.
-pub(super) fn units(night: &Night) -> Vec<(String, String)> {
+pub(super) fn units(night: &CronJob) -> Vec<(String, String)> {
     let name = name(night);
     let mut units = vec![
         (format!("{name}.service"), service(night, &name)),
@@ -19,7 +19,7 @@ pub(super) fn units(night: &Night) -> Vec<(String, String)> {
 }
 
 /// `ship-deploy-page-on-production`.
-fn name(night: &Night) -> String {
+fn name(night: &CronJob) -> String {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let name = night
         .subject()
@@ -29,7 +29,7 @@ fn name(night: &Night) -> String {
     format!("ship-deploy-{name}")
 }
 
-fn service(night: &Night, name: &str) -> String {
+fn service(night: &CronJob, name: &str) -> String {
     let on_failure = match night.mail {
         Some(_) => format!("OnFailure={name}-failed.service"),
         None => {
@@ -69,8 +69,8 @@ TimeoutStopSec=5min
     )
 }
 
-fn timer(night: &Night) -> String {
-    let Night {
+fn timer(night: &CronJob) -> String {
+    let CronJob {
         hour, minute, zone, ..
     } = night;
     let zone = zone
@@ -97,7 +97,7 @@ WantedBy=timers.target
 }
 
 /// Mails the last words of the run.
-fn failed(night: &Night, name: &str, mail: &str) -> String {
+fn failed(night: &CronJob, name: &str, mail: &str) -> String {
     let subject = format!(
         "deploy of {} failed (exit code ${{MONITOR_EXIT_STATUS:-?}})",
         night.subject()
@@ -150,7 +150,7 @@ fn exec_word(word: &str, has_variables: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::night;
+    use super::super::cron_job::night;
     use super::*;
 
     #[test]

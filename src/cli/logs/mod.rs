@@ -3,6 +3,7 @@
 
 mod choice;
 mod page;
+mod request;
 mod rollout;
 mod services;
 
@@ -10,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use self::request::LogRequest;
 use super::args::{InventoryArg, Logs};
 use super::exit::{Exit, Fail};
 use super::{moment, terminal};
 use crate::app::environment::{Reading, StoreAccess};
 use crate::app::session::Session;
 use crate::config::Overrides;
-use crate::core::time::Time;
 use crate::engine::{Clock as _, SteadyClock};
 
 pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
@@ -34,7 +35,7 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
     let env = terminal::quiet(InventoryArg { inventory });
     let overrides = Overrides::default();
     let session = Session::open(&env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-    let wanted = Wanted {
+    let wanted = LogRequest {
         follow: args.follow,
         since,
         lines: args.lines,
@@ -44,14 +45,6 @@ pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
         Some(which) => rollout::show(&session, &which, &wanted).await,
         None => services::show(&session, &instances, &wanted).await,
     }
-}
-
-/// What is to be shown.
-struct Wanted {
-    follow: bool,
-    since: Option<Time>,
-    lines: Option<u32>,
-    output: super::args::Form,
 }
 
 /// The inventory is a file, or has the name of one; everything else is an instance.

@@ -13,7 +13,8 @@ use super::super::args::Form;
 use super::super::exit::{Exit, Fail};
 use super::super::output::note;
 use super::super::terminal;
-use super::{Wanted, page};
+use super::page;
+use super::request::LogRequest;
 use crate::app::error::{Error, Refused};
 use crate::app::session::Session;
 use crate::core::rollout::failure::Outcome;
@@ -28,7 +29,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const INDENT: &str = "                     ";
 
 /// Shows the log of the rollout that is named, or of the last one.
-pub(super) async fn show(session: &Session, which: &str, wanted: &Wanted) -> Result<Exit, Fail> {
+pub(super) async fn show(
+    session: &Session,
+    which: &str,
+    wanted: &LogRequest,
+) -> Result<Exit, Fail> {
     let rollout = find(session, which)?;
     let path = session.place.run_log(rollout);
     let mut log = Log::open(&path)?;

@@ -11,9 +11,9 @@ use tokio::time::{sleep, timeout_at};
 use super::super::exit::{Exit, Fail};
 use super::super::output::note;
 use super::super::terminal;
-use super::Wanted;
 use super::choice::{self, Choice, Seen};
 use super::page::{Line, Page};
+use super::request::LogRequest;
 use crate::app::ownership;
 use crate::app::session::Session;
 use crate::core::fleet::{Observation, Occupant};
@@ -42,7 +42,7 @@ const BEATS_MISSED: u32 = 3;
 pub(super) async fn show(
     session: &Session,
     words: &[String],
-    wanted: &Wanted,
+    wanted: &LogRequest,
 ) -> Result<Exit, Fail> {
     let world = Arc::new(session.fleet_hosts());
     show_of(session, &world, words, wanted).await
@@ -52,7 +52,7 @@ async fn show_of(
     session: &Session,
     world: &Arc<FleetExecutor>,
     words: &[String],
-    wanted: &Wanted,
+    wanted: &LogRequest,
 ) -> Result<Exit, Fail> {
     let hosts = session.hosts();
     let ports = &session.ports(&session.definitions());
@@ -142,7 +142,7 @@ struct Reading<'a> {
     world: &'a Arc<FleetExecutor>,
     choices: BTreeMap<HostId, Choice>,
     drivers: BTreeSet<&'static str>,
-    wanted: &'a Wanted,
+    wanted: &'a LogRequest,
 }
 
 impl Reading<'_> {

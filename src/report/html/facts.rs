@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::draw::{self, Chart, Kinds, Span, Tick, Timeline};
-use super::{Dossier, capacity, lanes};
+use super::page_input::PageInput;
+use super::{capacity, lanes};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::ReleaseId;
 use crate::core::journal::rollout_summary::{Account, Drained};
@@ -15,7 +16,7 @@ use crate::report::clock::Clock;
 use crate::report::course::Course;
 use crate::report::loss;
 use crate::report::retold::Retold;
-use crate::report::story::told::{Told, Weight};
+use crate::report::told::{Told, Weight};
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;
@@ -90,8 +91,8 @@ struct Line {
 }
 
 /// All that there is to say; `None` where the journal is none.
-pub(super) fn facts(dossier: &Dossier<'_>) -> Option<Facts> {
-    let Dossier {
+pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
+    let PageInput {
         journal,
         before,
         setup,
@@ -229,7 +230,7 @@ fn heading(account: &Account) -> (&'static str, &'static str, &'static str) {
 }
 
 fn basics(
-    dossier: &Dossier<'_>,
+    dossier: &PageInput<'_>,
     account: &Account,
     start: &RolloutStart,
     course: &Course,
@@ -320,7 +321,7 @@ fn labelled(line: &str) -> [String; 2] {
 }
 
 /// The commands that make sense now, word for word.
-fn next(dossier: &Dossier<'_>, account: &Account, start: &RolloutStart) -> Vec<Next> {
+fn next(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart) -> Vec<Next> {
     let inventory =
         shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
     let command = |why: &str, verb: &str, rest: &str| Next {

@@ -6,61 +6,21 @@ mod capacity;
 mod draw;
 mod facts;
 mod lanes;
+mod page_input;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 
+pub use self::page_input::{Changes, PageInput};
+
 use super::text::clean_indented;
-use crate::core::journal::placements::Roster;
 use crate::core::redact::Veil;
-use crate::core::rollout::event::Entry;
-use crate::core::spec::budget::Budget;
-use crate::core::time::Time;
-use crate::report::reporter::Setup;
 
 /// Its name ends so that everything in it is escaped.
 const NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
-
-/// What a page is made of.
-#[derive(Debug)]
-pub struct Dossier<'a> {
-    /// The number of the rollout.
-    pub rollout: i64,
-    /// What happened.
-    pub journal: &'a [Entry],
-    /// Who ran when it began.
-    pub before: &'a Roster,
-    /// Hosts, versions and the reader's time zone.
-    pub setup: Setup,
-    /// What it was allowed to spend, if that is known.
-    pub budget: Option<Budget>,
-    /// Who asked for it.
-    pub who: &'a str,
-    /// Why.
-    pub cause: &'a str,
-    /// What the caller was told, if it has ended.
-    pub exit_code: Option<u8>,
-    /// What the release differs in from the one before.
-    pub changes: Changes,
-    /// The inventory, as a command names it.
-    pub inventory: &'a str,
-    /// The present moment, where it has not ended.
-    pub now: Time,
-}
-
-/// What a release differs in from the one before.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// What it is compared with: `revision 1`.
-    pub since: String,
-    /// What, from what, to what.
-    pub parts: Vec<[String; 3]>,
-    /// Lines of the playbook that went (`-`) and came (`+`).
-    pub playbook: Vec<String>,
-}
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +37,7 @@ pub enum PageError {
 ///
 /// # Errors
 /// If the journal is none.
-pub fn page(dossier: &Dossier<'_>, veil: &Veil) -> Result<String, PageError> {
+pub fn page(dossier: &PageInput<'_>, veil: &Veil) -> Result<String, PageError> {
     let facts = facts::facts(dossier).ok_or(PageError::NotBegun)?;
     let mut facts = serde_json::to_value(facts).map_err(|why| {
         minijinja::Error::new(minijinja::ErrorKind::BadSerialization, why.to_string())

@@ -1,11 +1,13 @@
 use super::*;
+use crate::core::journal::placements::Roster;
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
+use crate::core::spec::budget::Budget;
 use crate::report::testing::{self, Play};
 
 fn written(play: Play, veil: &Veil) -> String {
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let dossier = Dossier {
+    let dossier = PageInput {
         rollout: 7,
         journal: &journal,
         before: &Roster::default(),
@@ -106,7 +108,7 @@ fn a_journal_without_a_beginning_makes_no_page() {
     let mut play = article();
     play.entries.remove(0);
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let dossier = Dossier {
+    let dossier = PageInput {
         rollout: 7,
         journal: &journal,
         before: &Roster::default(),

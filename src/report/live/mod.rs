@@ -9,7 +9,7 @@ use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchron
 
 use super::plain;
 use super::story::Story;
-use super::story::told::{Told, Weight};
+use super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::super::course::Course;
-use super::super::story::told::{Told, Weight};
 use super::super::text;
+use super::super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::time::Time;

@@ -2,12 +2,11 @@
 
 mod control;
 mod tasks;
-pub(super) mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::told::{Told, Weight, notable, quoted, routine, sentence};
 use super::course::{Course, mix};
+use super::told::{Told, Weight, notable, quoted, routine, sentence};
 use super::{failure, loss, summary, text};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
@@ -534,7 +533,7 @@ impl Story {
         };
         (key != self.last_sentence).then(|| {
             self.last_sentence = key;
-            told::sentence(at, &text)
+            super::told::sentence(at, &text)
         })
     }
 

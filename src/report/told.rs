@@ -5,24 +5,24 @@ use crate::report::text;
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct Told {
+pub(super) struct Told {
     /// When it happened.
-    pub(in crate::report) at: Time,
+    pub(super) at: Time,
     /// How much it matters.
-    pub(in crate::report) weight: Weight,
+    pub(super) weight: Weight,
     /// About which host or slot; empty for the rollout as a whole.
-    pub(in crate::report) whom: String,
+    pub(super) whom: String,
     /// What happened to it, in a word; may be empty.
-    pub(in crate::report) what: &'static str,
+    pub(super) what: &'static str,
     /// The rest of the line.
-    pub(in crate::report) text: String,
+    pub(super) text: String,
     /// Lines below it.
-    pub(in crate::report) more: Vec<String>,
+    pub(super) more: Vec<String>,
 }
 
 /// How much something matters: what shows it anyway may leave it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum Weight {
+pub(super) enum Weight {
     /// As it should go; the live table shows it.
     Routine,
     /// A status sentence.
