@@ -35,7 +35,7 @@ const WAITING_LINES_MAX: usize = 1000;
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Where the lines go: the process has one rollout at most, and one subscriber.
-static SINK: Mutex<Sink> = Mutex::new(Sink::Waiting(VecDeque::new()));
+static SINK: Mutex<LogSink> = Mutex::new(LogSink::Waiting(VecDeque::new()));
 
 /// Listens from now on.
 pub fn begin(verbose: u8) {
@@ -47,7 +47,7 @@ pub fn begin(verbose: u8) {
     };
     let filter = EnvFilter::try_from_env("SHIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let shown = format::layer().with_writer(io::stderr).with_filter(filter);
-    let recorded = Lines.with_filter(Targets::new().with_target("ship", LevelFilter::DEBUG));
+    let recorded = LineLayer.with_filter(Targets::new().with_target("ship", LevelFilter::DEBUG));
     tracing_subscriber::registry()
         .with(shown)
         .with(recorded)
@@ -70,12 +70,12 @@ impl Recording {
             });
         }
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = match std::mem::replace(&mut *sink, Sink::Nowhere) {
-            Sink::Waiting(lines) => lines,
-            Sink::Open(_) | Sink::Nowhere => VecDeque::new(),
+        let earlier = match std::mem::replace(&mut *sink, LogSink::Nowhere) {
+            LogSink::Waiting(lines) => lines,
+            LogSink::Open(_) | LogSink::Nowhere => VecDeque::new(),
         };
         if let Ok(file) = opened {
-            let mut log = Log {
+            let mut log = LogFile {
                 file,
                 bytes: 0,
                 is_torn: false,
@@ -83,7 +83,7 @@ impl Recording {
             for line in earlier {
                 log.write(&line);
             }
-            *sink = Sink::Open(log);
+            *sink = LogSink::Open(log);
         }
         drop(sink);
         tracing::debug!(
@@ -98,7 +98,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        *SINK.lock().unwrap_or_else(PoisonError::into_inner) = Sink::Nowhere;
+        *SINK.lock().unwrap_or_else(PoisonError::into_inner) = LogSink::Nowhere;
     }
 }
 
@@ -137,36 +137,36 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-enum Sink {
+enum LogSink {
     /// No rollout has begun yet.
     Waiting(VecDeque<String>),
-    Open(Log),
+    Open(LogFile),
     Nowhere,
 }
 
-impl Sink {
+impl LogSink {
     fn take(&mut self, line: String, matters: bool) {
         match self {
-            Sink::Waiting(lines) => {
+            LogSink::Waiting(lines) => {
                 if lines.len() == WAITING_LINES_MAX {
                     lines.pop_front();
                 }
                 lines.push_back(line);
             }
-            Sink::Open(log) if matters || log.bytes < LOG_BYTES_MAX => log.write(&line),
-            Sink::Open(_) | Sink::Nowhere => {}
+            LogSink::Open(log) if matters || log.bytes < LOG_BYTES_MAX => log.write(&line),
+            LogSink::Open(_) | LogSink::Nowhere => {}
         }
     }
 }
 
-struct Log {
+struct LogFile {
     file: File,
     bytes: u64,
     /// The last line did not get there whole.
     is_torn: bool,
 }
 
-impl Log {
+impl LogFile {
     fn write(&mut self, line: &str) {
         let torn_off = if self.is_torn { "\n" } else { "" };
         let text = format!("{torn_off}{line}\n");
@@ -176,9 +176,9 @@ impl Log {
 }
 
 /// Makes a line of every event, for the sink.
-struct Lines;
+struct LineLayer;
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LineLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let matters =
             *event.metadata().level() <= Level::INFO || event.metadata().target() == TARGET;
@@ -190,7 +190,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 fn line(event: &Event<'_>) -> String {
-    let mut fields = Fields::default();
+    let mut fields = EventFields::default();
     event.record(&mut fields);
     let metadata = event.metadata();
     let (time, message) = (rfc3339(SteadyClock.now()), Value::from(fields.message));
@@ -219,13 +219,13 @@ fn line(event: &Event<'_>) -> String {
 
 /// The fields of an event.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
     entry: Option<String>,
     others: Vec<(&'static str, Value)>,
 }
 
-impl Fields {
+impl EventFields {
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
@@ -235,7 +235,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add(field, value.into());
     }
@@ -271,7 +271,7 @@ mod tests {
             .append(true)
             .open("/dev/full")
             .unwrap();
-        let mut log = Log {
+        let mut log = LogFile {
             file,
             bytes: 0,
             is_torn: false,

@@ -24,7 +24,7 @@ pub struct ChannelError {
 }
 
 /// What a document lacks.
-type Fault = (String, &'static str);
+type DocumentFault = (String, &'static str);
 
 /// Looks where a channel's version is to be found. Ends within half a minute.
 ///
@@ -66,7 +66,7 @@ pub async fn resolve(
     checked.map_err(|(why, help)| ChannelError { place, why, help })
 }
 
-async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8>, Fault> {
+async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8>, DocumentFault> {
     match small(source, BODY_BYTES_MAX, retries).await {
         Ok(Small::Bytes(bytes)) => Ok(bytes),
         Ok(Small::Absent(why)) => Err((why, "publish it, or correct the channel")),
@@ -77,7 +77,7 @@ async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8
 const PLAIN: &str = "it must hold the version, and no more than a few words behind it";
 
 /// The first word, if this is a text that begins with a version and not one that tells a story.
-fn of_text(bytes: &[u8]) -> Result<String, Fault> {
+fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
     let text = std::str::from_utf8(bytes).map_err(|_| ("it is no text".to_owned(), PLAIN))?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
@@ -104,7 +104,7 @@ fn of_text(bytes: &[u8]) -> Result<String, Fault> {
     Ok(first.to_owned())
 }
 
-fn of_json(bytes: &[u8], pointer: &str) -> Result<String, Fault> {
+fn of_json(bytes: &[u8], pointer: &str) -> Result<String, DocumentFault> {
     let help = "see whether `value` leads to the version";
     let document: Value =
         serde_json::from_slice(bytes).map_err(|why| (format!("it is no JSON: {why}"), help))?;
@@ -121,7 +121,7 @@ fn of_json(bytes: &[u8], pointer: &str) -> Result<String, Fault> {
 }
 
 /// The newest by name among the files that are there.
-fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, Fault> {
+fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, DocumentFault> {
     let entries = std::fs::read_dir(directory)
         .map_err(|why| (why.to_string(), "correct the path of the channel"))?;
     let names = entries

@@ -26,11 +26,11 @@ const SLOWEST: (u64, Duration) = (64 << 10, Duration::from_mins(1));
 
 /// Something downloaded, which goes away unless it is copied.
 pub(super) struct Download {
-    file: Bytes,
+    file: Downloaded,
     memory: Memory,
 }
 
-enum Bytes {
+enum Downloaded {
     New(Partial),
     /// They are in the cache since an earlier time.
     Kept(PathBuf),
@@ -61,16 +61,16 @@ pub(super) struct Wanted<'a> {
 impl Download {
     pub(super) fn path(&self) -> &Path {
         match &self.file {
-            Bytes::New(partial) => partial.path(),
-            Bytes::Kept(path) | Bytes::KeptAsSent { path, .. } => path,
+            Downloaded::New(partial) => partial.path(),
+            Downloaded::Kept(path) | Downloaded::KeptAsSent { path, .. } => path,
         }
     }
 
     /// The SHA-256 of what was published, where only what was made of it is kept.
     pub(super) fn transcoded_from(&self) -> Option<&str> {
         match &self.file {
-            Bytes::KeptAsSent { source_sha256, .. } => Some(source_sha256),
-            Bytes::New(_) | Bytes::Kept(_) => None,
+            Downloaded::KeptAsSent { source_sha256, .. } => Some(source_sha256),
+            Downloaded::New(_) | Downloaded::Kept(_) => None,
         }
     }
 
@@ -135,7 +135,7 @@ pub(super) async fn fetch(
     if let Some(sha256) = wanted.sha256 {
         if let Some(path) = cache.kept(sha256) {
             return Ok(Download {
-                file: Bytes::Kept(path),
+                file: Downloaded::Kept(path),
                 memory: memory(None),
             });
         }
@@ -153,7 +153,7 @@ pub(super) async fn fetch(
             ArtifactError::download(&shown, "the server sends nothing", "try again")
         })?;
         return Ok(Download {
-            file: Bytes::New(partial),
+            file: Downloaded::New(partial),
             memory: memory(Some(validators)),
         });
     }
@@ -163,7 +163,7 @@ pub(super) async fn fetch(
     )
     .await?;
     let file = match (partial, known) {
-        (Some(partial), _) => Bytes::New(partial),
+        (Some(partial), _) => Downloaded::New(partial),
         (None, Some((_, file))) => file,
         (None, None) => {
             return Err(ArtifactError::download(
@@ -185,7 +185,7 @@ fn kept(
     directory: &Path,
     key: &str,
     as_published: bool,
-) -> Option<(Recollection, Bytes)> {
+) -> Option<(Recollection, Downloaded)> {
     let known = Recollection::read(directory, key)?;
     let is_same = known.source_sha256 == known.sent_sha256;
     if as_published && !is_same {
@@ -194,9 +194,9 @@ fn kept(
     let path = cache.kept(&known.sent_sha256)?;
     let source_sha256 = known.source_sha256.clone();
     let file = if is_same {
-        Bytes::Kept(path)
+        Downloaded::Kept(path)
     } else {
-        Bytes::KeptAsSent {
+        Downloaded::KeptAsSent {
             path,
             source_sha256,
         }
@@ -220,7 +220,7 @@ async fn download(
     let (mut tries, mut delays) = (0, retries.build());
     loop {
         let before = partial.length();
-        let mut attempt = Attempt {
+        let mut attempt = DownloadAttempt {
             client: &client,
             url,
             condition,
@@ -260,7 +260,7 @@ async fn download(
 }
 
 /// One request.
-struct Attempt<'a> {
+struct DownloadAttempt<'a> {
     client: &'a Client,
     url: &'a str,
     condition: Option<&'a Validators>,
@@ -295,7 +295,7 @@ impl From<std::io::Error> for Broken {
     }
 }
 
-impl Attempt<'_> {
+impl DownloadAttempt<'_> {
     async fn carry_out(&mut self) -> Result<Got, Broken> {
         // As it lies there: ranges of something compressed on the way would not fit.
         let mut request = self

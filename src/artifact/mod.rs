@@ -114,7 +114,7 @@ pub async fn prepare_with(
     };
     let config = config.clone();
     let working = tokio::task::spawn_blocking(move || {
-        prepare_here(&Order {
+        prepare_here(&PreparationRequest {
             config: &config,
             name,
             sum,
@@ -129,7 +129,7 @@ pub async fn prepare_with(
 }
 
 /// What is to be prepared, with all that had to be asked for.
-struct Order<'a> {
+struct PreparationRequest<'a> {
     config: &'a ArtifactConfig,
     /// The name of the source's file.
     name: String,
@@ -141,15 +141,15 @@ struct Order<'a> {
 
 /// How a source is to be treated: by its name, but that a directory is a directory.
 #[derive(Clone, Copy)]
-enum Kind {
+enum SourceKind {
     Directory,
     TarGz,
     TarZst,
     File,
 }
 
-fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
-    let Order {
+fn prepare_here(order: &PreparationRequest<'_>) -> Result<Prepared, ArtifactError> {
+    let PreparationRequest {
         config,
         name,
         cache,
@@ -165,25 +165,25 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
     let kind = kind_of(path, name, &shown)?;
     let (mut draft, source_sha256) =
         match (kind, download.as_ref().and_then(Download::transcoded_from)) {
-            (Kind::Directory, _) => {
+            (SourceKind::Directory, _) => {
                 let draft = pack::pack(path, &shown, cache)?;
                 let sha256 = draft.sha256();
                 (draft, sha256)
             }
             // What it was made into is at hand.
             (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
-            (Kind::TarZst, None) => transcoded(path, &shown, cache)?,
-            (Kind::TarGz | Kind::File, None) => copied(path, &shown, cache)?,
+            (SourceKind::TarZst, None) => transcoded(path, &shown, cache)?,
+            (SourceKind::TarGz | SourceKind::File, None) => copied(path, &shown, cache)?,
         };
     order.refuse_what_is_not_meant(path, &shown, &source_sha256)?;
-    let (form, strip_components, unpacked_bytes) = if matches!(kind, Kind::File) {
+    let (form, strip_components, unpacked_bytes) = if matches!(kind, SourceKind::File) {
         if draft.size_bytes() == 0 {
             return Err(ArtifactError::empty(&shown, 0));
         }
         (ArtifactForm::File(name.clone()), 0, 0)
     } else {
         let unpacked_bytes = check_archive(&mut draft, &shown, config.strip_components, cache)?;
-        let form = if matches!(kind, Kind::Directory) {
+        let form = if matches!(kind, SourceKind::Directory) {
             ArtifactForm::Directory
         } else {
             ArtifactForm::TarGz
@@ -206,7 +206,7 @@ fn prepare_here(order: &Order<'_>) -> Result<Prepared, ArtifactError> {
     })
 }
 
-impl Order<'_> {
+impl PreparationRequest<'_> {
     /// The digest is that of the very bytes that were copied: whoever changes the file meanwhile
     /// changes nothing here.
     fn refuse_what_is_not_meant(
@@ -246,10 +246,10 @@ fn file_name(path: &Path, shown: &str) -> Result<String, ArtifactError> {
         .ok_or_else(|| ArtifactError::bad_name(shown))
 }
 
-fn kind_of(path: &Path, name: &str, shown: &str) -> Result<Kind, ArtifactError> {
+fn kind_of(path: &Path, name: &str, shown: &str) -> Result<SourceKind, ArtifactError> {
     let metadata = fs::metadata(path).map_err(|why| ArtifactError::unreadable(shown, &why))?;
     if metadata.is_dir() {
-        return Ok(Kind::Directory);
+        return Ok(SourceKind::Directory);
     }
     // Opening a pipe would wait for whoever writes to it.
     if !metadata.is_file() {
@@ -258,8 +258,8 @@ fn kind_of(path: &Path, name: &str, shown: &str) -> Result<Kind, ArtifactError> 
     let lower = name.to_ascii_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
     match () {
-        () if ends(&[".tar.gz", ".tgz"]) => Ok(Kind::TarGz),
-        () if ends(&[".tar.zst", ".tzst"]) => Ok(Kind::TarZst),
+        () if ends(&[".tar.gz", ".tgz"]) => Ok(SourceKind::TarGz),
+        () if ends(&[".tar.zst", ".tzst"]) => Ok(SourceKind::TarZst),
         // As a single file it would lie on the hosts unpacked by nobody.
         () if ends(&[
             ".tar",
@@ -274,7 +274,7 @@ fn kind_of(path: &Path, name: &str, shown: &str) -> Result<Kind, ArtifactError> 
         {
             Err(ArtifactError::unknown_archive(shown))
         }
-        () => Ok(Kind::File),
+        () => Ok(SourceKind::File),
     }
 }
 

@@ -25,13 +25,13 @@ const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// A download in the making. Once it is whole it goes away by itself.
 pub(super) struct Partial {
-    place: Place,
+    place: PartialFile,
     length: u64,
     tag: Option<String>,
     is_whole: bool,
 }
 
-enum Place {
+enum PartialFile {
     /// Held by a lock, which ends with its holder, however that ends.
     Kept { file: File, path: PathBuf },
     /// Where another ship is at the same download.
@@ -76,14 +76,14 @@ impl Partial {
                     0
                 };
                 Ok(Self {
-                    place: Place::Kept { file, path },
+                    place: PartialFile::Kept { file, path },
                     length,
                     tag,
                     is_whole: false,
                 })
             }
             None => Ok(Self {
-                place: Place::Alone(cache.temporary()?),
+                place: PartialFile::Alone(cache.temporary()?),
                 length: 0,
                 tag: None,
                 is_whole: false,
@@ -105,8 +105,8 @@ impl Partial {
     /// Where they are.
     pub(super) fn path(&self) -> &Path {
         match &self.place {
-            Place::Kept { path, .. } => path,
-            Place::Alone(file) => file.path(),
+            PartialFile::Kept { path, .. } => path,
+            PartialFile::Alone(file) => file.path(),
         }
     }
 
@@ -114,7 +114,7 @@ impl Partial {
     pub(super) fn begin(&mut self, tag: Option<String>) -> io::Result<()> {
         self.file().set_len(0)?;
         self.length = 0;
-        if let Place::Kept { path, .. } = &self.place {
+        if let PartialFile::Kept { path, .. } = &self.place {
             let note = path.with_extension("tag");
             match &tag {
                 Some(tag) => {
@@ -157,8 +157,8 @@ impl Partial {
 
     fn file(&self) -> &File {
         match &self.place {
-            Place::Kept { file, .. } => file,
-            Place::Alone(file) => file.as_file(),
+            PartialFile::Kept { file, .. } => file,
+            PartialFile::Alone(file) => file.as_file(),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // What cannot be gone on with is of no use either.
         let is_of_use = !self.is_whole && self.length > 0 && self.tag.is_some();
-        if let (Place::Kept { path, .. }, false) = (&self.place, is_of_use) {
+        if let (PartialFile::Kept { path, .. }, false) = (&self.place, is_of_use) {
             let _ = fs::remove_file(path);
             let _ = fs::remove_file(path.with_extension("tag"));
         }

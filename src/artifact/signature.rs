@@ -79,7 +79,7 @@ impl Demand {
                 namespace,
             } => self.by_ssh_keygen(
                 path,
-                &Ssh {
+                &SshVerification {
                     allowed_signers,
                     name,
                     namespace,
@@ -115,7 +115,7 @@ impl Demand {
     }
 
     /// It reads the signature from a file and what is signed from its standard input.
-    fn by_ssh_keygen(&self, path: &Path, ssh: &Ssh<'_>) -> Result<String, String> {
+    fn by_ssh_keygen(&self, path: &Path, ssh: &SshVerification<'_>) -> Result<String, String> {
         let here = |why: io::Error| format!("the signature cannot be given to {SSH_KEYGEN}: {why}");
         // ssh-keygen says no more than that it could not verify.
         File::open(ssh.allowed_signers).map_err(|why| {
@@ -176,7 +176,7 @@ impl Demand {
 }
 
 /// What `ssh-keygen -Y verify` is told.
-struct Ssh<'a> {
+struct SshVerification<'a> {
     allowed_signers: &'a PathBuf,
     name: &'a str,
     namespace: &'a str,

@@ -56,16 +56,16 @@ pub(super) async fn look_up(
             sha256,
             list: place,
         })),
-        Err(Fault::TwoSums) => Err(ArtifactError::sums(
+        Err(ChecksumFault::TwoSums) => Err(ArtifactError::sums(
             &format!("{place} has two different SHA-256 for {name}"),
             "keep the line that is right",
         )),
         Err(_) if !is_required => Ok(None),
-        Err(Fault::NotListed) => Err(ArtifactError::sums(
+        Err(ChecksumFault::NotListed) => Err(ArtifactError::sums(
             &format!("{place} does not list {name}"),
             "add its line (`sha256sum FILE`), or correct `sha256sums`",
         )),
-        Err(Fault::NoList) => Err(ArtifactError::sums(
+        Err(ChecksumFault::NoList) => Err(ArtifactError::sums(
             &format!("{place} is no list of SHA-256 sums"),
             "write it with `sha256sum FILE… >SHA256SUMS`",
         )),
@@ -81,7 +81,7 @@ fn no_list(place: &str, why: &str, help: &str) -> ArtifactError {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Fault {
+enum ChecksumFault {
     NoList,
     NotListed,
     TwoSums,
@@ -89,19 +89,19 @@ enum Fault {
 
 /// What a list says of a name. Lines that are no sums, as of a signature around them, are passed
 /// over.
-fn read(bytes: &[u8], name: &str) -> Result<String, Fault> {
+fn read(bytes: &[u8], name: &str) -> Result<String, ChecksumFault> {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<_> = text.lines().filter_map(line).collect();
     if lines.is_empty() {
-        return Err(Fault::NoList);
+        return Err(ChecksumFault::NoList);
     }
     let mut sums = lines
         .iter()
         .filter(|(_, file)| Path::new(file) == Path::new(name))
         .map(|(sha256, _)| sha256);
-    let first = sums.next().ok_or(Fault::NotListed)?;
+    let first = sums.next().ok_or(ChecksumFault::NotListed)?;
     if sums.any(|other| other != first) {
-        Err(Fault::TwoSums)
+        Err(ChecksumFault::TwoSums)
     } else {
         Ok(first.clone())
     }
@@ -136,13 +136,16 @@ mod tests {
         );
         assert_eq!(read(list.as_bytes(), "app.tar.gz"), Ok("ab".repeat(32)));
         assert_eq!(read(list.as_bytes(), "tool"), Ok(b.clone()));
-        assert_eq!(read(list.as_bytes(), "ool"), Err(Fault::NotListed));
+        assert_eq!(read(list.as_bytes(), "ool"), Err(ChecksumFault::NotListed));
         assert_eq!(
             read(b"<html>no such page</html>", "tool"),
-            Err(Fault::NoList)
+            Err(ChecksumFault::NoList)
         );
-        assert_eq!(read("ä".repeat(64).as_bytes(), "tool"), Err(Fault::NoList));
+        assert_eq!(
+            read("ä".repeat(64).as_bytes(), "tool"),
+            Err(ChecksumFault::NoList)
+        );
         let twice = format!("{a}  tool\n{b}  tool\n");
-        assert_eq!(read(twice.as_bytes(), "tool"), Err(Fault::TwoSums));
+        assert_eq!(read(twice.as_bytes(), "tool"), Err(ChecksumFault::TwoSums));
     }
 }

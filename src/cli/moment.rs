@@ -9,7 +9,7 @@ use crate::core::time::Time;
 
 /// Which way from now a moment lies that is told by a distance or by a time of day.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum TimeDirection {
     Back,
     Ahead,
 }
@@ -17,7 +17,7 @@ enum Way {
 /// The moment that is meant by `10m` (ago), `02:00` (the last one), `2026-11-25`,
 /// `2026-11-25T02:00` or a whole timestamp.
 pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
-    moment(text, now, zone, Way::Back).ok_or_else(|| {
+    moment(text, now, zone, TimeDirection::Back).ok_or_else(|| {
         none(
             option,
             text,
@@ -30,7 +30,7 @@ pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Resu
 /// The moment that is meant by `3d` (from now), `08:00` (the next one), `2026-12-01`,
 /// `2026-12-01T08:00` or a whole timestamp.
 pub(super) fn future(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
-    moment(text, now, zone, Way::Ahead).ok_or_else(|| {
+    moment(text, now, zone, TimeDirection::Ahead).ok_or_else(|| {
         none(
             option,
             text,
@@ -47,7 +47,7 @@ fn none(option: &str, text: &str, right: &str) -> Fail {
     ))
 }
 
-fn moment(text: &str, now: Time, zone: &TimeZone, way: Way) -> Option<Time> {
+fn moment(text: &str, now: Time, zone: &TimeZone, way: TimeDirection) -> Option<Time> {
     let now_ms = i64::try_from(now.0).unwrap_or(i64::MAX);
     let now = Timestamp::from_millisecond(now_ms)
         .unwrap_or(Timestamp::MAX)
@@ -58,9 +58,9 @@ fn moment(text: &str, now: Time, zone: &TimeZone, way: Way) -> Option<Time> {
     u64::try_from(meant.as_millisecond()).ok().map(Time)
 }
 
-fn distant(text: &str, now: &Zoned, way: Way) -> Option<Timestamp> {
+fn distant(text: &str, now: &Zoned, way: TimeDirection) -> Option<Timestamp> {
     let span = text.parse::<Span>().ok()?.abs();
-    let meant = if way == Way::Back {
+    let meant = if way == TimeDirection::Back {
         now.checked_sub(span)
     } else {
         now.checked_add(span)
@@ -81,14 +81,14 @@ fn exactly(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     })
 }
 
-fn nearest(text: &str, now: &Zoned, way: Way) -> Option<Timestamp> {
+fn nearest(text: &str, now: &Zoned, way: TimeDirection) -> Option<Timestamp> {
     let time: TimeOfDay = text.parse().ok()?;
     let of = |day: Zoned| day.with().time(time).build().ok();
     let today = of(now.clone())?;
     let meant = match way {
-        Way::Back if today > *now => of(now.yesterday().ok()?)?,
-        Way::Ahead if today <= *now => of(now.tomorrow().ok()?)?,
-        Way::Back | Way::Ahead => today,
+        TimeDirection::Back if today > *now => of(now.yesterday().ok()?)?,
+        TimeDirection::Ahead if today <= *now => of(now.tomorrow().ok()?)?,
+        TimeDirection::Back | TimeDirection::Ahead => today,
     };
     Some(meant.timestamp())
 }

@@ -27,7 +27,7 @@ const LATENCY_PERCENT: f64 = 50.0;
 const SUCCESS_EXAMPLE: &str = "success = \">= 0.99\"";
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum AnalysisKind {
     Http,
     Prometheus,
     Command,
@@ -64,10 +64,10 @@ pub(super) fn read(
 
 fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     let kinds = choice(&[
-        ("compare", Kind::Compare),
-        ("http", Kind::Http),
-        ("prometheus", Kind::Prometheus),
-        ("command", Kind::Command),
+        ("compare", AnalysisKind::Compare),
+        ("http", AnalysisKind::Http),
+        ("prometheus", AnalysisKind::Prometheus),
+        ("command", AnalysisKind::Command),
     ]);
     let name = fields.required("name", "name = \"errors\"", line);
     let kind = fields.required("kind", "kind = \"compare\"", kinds);
@@ -100,11 +100,11 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     })
 }
 
-fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
+fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
     let text = |node: &Node| rendered(&line(node)?, version);
     let address = |node: &Node| url(text(node)?);
     match kind {
-        Kind::Http => {
+        AnalysisKind::Http => {
             let url = fields.required("url", "url = \"http://metrics.example/testpage\"", address);
             let pointer = fields.or("value", String::new(), pointer);
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
@@ -114,7 +114,7 @@ fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
                 success: success?,
             })
         }
-        Kind::Prometheus => {
+        AnalysisKind::Prometheus => {
             let address =
                 fields.required("address", "address = \"http://prometheus:9090\"", address);
             let query =
@@ -128,7 +128,7 @@ fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
                 success: success?,
             })
         }
-        Kind::Command => {
+        AnalysisKind::Command => {
             let words = fields.required(
                 "command",
                 "command = \"./judge --version {{ version }}\"",
@@ -145,7 +145,7 @@ fn way(fields: &Fields<'_>, kind: Kind, version: &str) -> Option<Way> {
                 success: success?,
             })
         }
-        Kind::Compare => {
+        AnalysisKind::Compare => {
             let default = |number| Number::new(number).unwrap_or(Number::ZERO);
             let error_points =
                 fields.or("max_error_rate_increase", default(ERROR_POINTS), percentage);

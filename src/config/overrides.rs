@@ -33,14 +33,14 @@ impl Overrides {
 }
 
 /// One step of a path such as `rollout.max_surge`, and where it stands.
-type Step = (String, Place);
-type Outcome<T> = Result<T, Box<Diagnostic>>;
+type KeyStep = (String, Place);
+type Applied<T> = Result<T, Box<Diagnostic>>;
 
 fn command_line(text: String) -> Arc<SourceText> {
     Arc::new(SourceText::command_line(text))
 }
 
-fn version_assignment(version: &str) -> (Vec<Step>, Node) {
+fn version_assignment(version: &str) -> (Vec<KeyStep>, Node) {
     const OPTION: &str = "--version ";
     let source = command_line(format!("{OPTION}{version}"));
     let place = Place::new(&source, OPTION.len()..source.text.len());
@@ -51,7 +51,7 @@ fn version_assignment(version: &str) -> (Vec<Step>, Node) {
     (vec![("version".to_owned(), place)], node)
 }
 
-fn assignment(text: &str) -> Outcome<(Vec<Step>, Node)> {
+fn assignment(text: &str) -> Applied<(Vec<KeyStep>, Node)> {
     const OPTION: &str = "--set ";
     let source = command_line(format!("{OPTION}{text}"));
     let all = Place::new(&source, OPTION.len()..source.text.len());
@@ -88,7 +88,7 @@ fn is_bare_key(step: &str) -> bool {
 }
 
 /// `rollout.max_surge=2` is a line of TOML; blanks in place of the option leave its places right.
-fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[Step]) -> Option<Node> {
+fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[KeyStep]) -> Option<Node> {
     if text.contains(['\n', '\r']) {
         return None;
     }
@@ -104,7 +104,7 @@ fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[Step]) -> Option<No
     (errors.is_empty() && text.trim_end().ends_with(node.place.text())).then_some(node)
 }
 
-fn put(root: &mut Node, path: &[Step], value: Node) -> Outcome<()> {
+fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
     let Some(((name, place), parents)) = path.split_last() else {
         return Ok(());
     };

@@ -78,8 +78,8 @@ pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String,
     let host = host.as_str();
     let context = context! { version, port, address, host, service, fleet, labels };
     render_with(template, &context, &SLOT_NAMES).map_err(|fault| match fault {
-        Failure::Fault(fault) => fault,
-        Failure::Undefined => missing_label(template, host, labels),
+        RenderFailure::Fault(fault) => fault,
+        RenderFailure::Undefined => missing_label(template, host, labels),
     })
 }
 
@@ -91,8 +91,8 @@ pub(super) fn render_version(template: &str, version: &str) -> Result<String, Te
         word: None,
     };
     render_with(template, &context! { version }, &["version"]).map_err(|fault| match fault {
-        Failure::Fault(fault) => fault,
-        Failure::Undefined => undefined,
+        RenderFailure::Fault(fault) => fault,
+        RenderFailure::Undefined => undefined,
     })
 }
 
@@ -149,20 +149,20 @@ fn multiplies(region: &str) -> bool {
     !region.starts_with("{#") && closing(region, "*").is_some()
 }
 
-enum Failure {
+enum RenderFailure {
     Fault(TemplateFault),
     /// Something known has no such part.
     Undefined,
 }
 
-fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String, Failure> {
+fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String, RenderFailure> {
     if regions(template)
         .iter()
         .any(|region| region.len() > REGION_BYTES_MAX)
     {
         let message = format!("an expression is longer than {REGION_BYTES_MAX} bytes");
         let help = Some("write variables as in \"{{ version }}\"".to_owned());
-        return Err(Failure::Fault(TemplateFault {
+        return Err(RenderFailure::Fault(TemplateFault {
             message,
             help,
             word: None,
@@ -176,7 +176,7 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
         // for that.
         let message = "a template does not multiply".to_owned();
         let help = Some("write variables as in \"{{ version }}\"".to_owned());
-        return Err(Failure::Fault(TemplateFault {
+        return Err(RenderFailure::Fault(TemplateFault {
             message,
             help,
             word: Some("*".to_owned()),
@@ -184,7 +184,7 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
     }
     let compiled = ENVIRONMENT
         .template_from_str(template)
-        .map_err(|error| Failure::Fault(explained(&error)))?;
+        .map_err(|error| RenderFailure::Fault(explained(&error)))?;
     let globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
     let mut used: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
     used.sort();
@@ -192,13 +192,13 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
         .into_iter()
         .find(|name| !names.contains(&name.as_str()) && !globals.contains(&name.as_str()))
     {
-        return Err(Failure::Fault(unknown_variable(unknown, names)));
+        return Err(RenderFailure::Fault(unknown_variable(unknown, names)));
     }
     let mut rendered = compiled
         .render(context)
         .map_err(|error| match error.kind() {
-            ErrorKind::UndefinedError => Failure::Undefined,
-            _ => Failure::Fault(explained(&error)),
+            ErrorKind::UndefinedError => RenderFailure::Undefined,
+            _ => RenderFailure::Fault(explained(&error)),
         })?;
     // As Jinja does, the engine eats the last line break; here a text is a text.
     if template.ends_with('\n') && !rendered.ends_with('\n') {

@@ -144,7 +144,7 @@ impl TrafficDriver {
 }
 
 #[derive(Clone, Copy)]
-enum Word {
+enum DriverName {
     Haproxy,
     Nginx,
     Nftables,
@@ -173,10 +173,10 @@ pub(super) fn read(
         "driver",
         "driver = \"haproxy\"",
         choice(&[
-            ("haproxy", Word::Haproxy),
-            ("nginx", Word::Nginx),
-            ("nftables", Word::Nftables),
-            ("command", Word::Command),
+            ("haproxy", DriverName::Haproxy),
+            ("nginx", DriverName::Nginx),
+            ("nftables", DriverName::Nftables),
+            ("command", DriverName::Command),
         ]),
     );
     let drain_timeout = fields.or("drain_timeout", DRAIN_TIMEOUT, positive_duration);
@@ -187,13 +187,15 @@ pub(super) fn read(
     // A service without a name is a fault of its own.
     let service = service.unwrap_or("service");
     let driver = match word {
-        Word::Haproxy => read_haproxy(fields, service, templates, sink).map(TrafficDriver::Haproxy),
-        Word::Nginx => read_nginx(fields, service).map(TrafficDriver::Nginx),
-        Word::Nftables => {
+        DriverName::Haproxy => {
+            read_haproxy(fields, service, templates, sink).map(TrafficDriver::Haproxy)
+        }
+        DriverName::Nginx => read_nginx(fields, service).map(TrafficDriver::Nginx),
+        DriverName::Nftables => {
             let port = fields.required("port", "port = 80", number(1, u16::MAX));
             port.map(|port| TrafficDriver::Nftables(NftablesConfig { port }))
         }
-        Word::Command => read_command(fields, templates).map(TrafficDriver::Command),
+        DriverName::Command => read_command(fields, templates).map(TrafficDriver::Command),
     };
     fields.finish();
     let places = TrafficPlaces {

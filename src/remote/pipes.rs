@@ -78,12 +78,12 @@ impl Talk<'_> {
 pub(super) struct Capture {
     /// What comes before the script's own output; `None` for a program that has no such thing.
     opening: Option<Opening>,
-    stdout: Stream,
-    stderr: Stream,
+    stdout: CapturedStream,
+    stderr: CapturedStream,
 }
 
 #[derive(Debug, Default)]
-struct Stream {
+struct CapturedStream {
     bytes: Vec<u8>,
     truncated: bool,
 }
@@ -116,7 +116,7 @@ impl Capture {
     }
 }
 
-impl Stream {
+impl CapturedStream {
     /// Reads to the end, and keeps the beginning; of a script's output, from its first own byte on.
     async fn fill(
         &mut self,
@@ -237,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_the_cap_is_read_to_the_end_but_not_kept() {
-        let mut stream = Stream::default();
+        let mut stream = CapturedStream::default();
         let text = vec![b'x'; STREAM_BYTES_MAX + 1];
         stream.fill(Some(text.as_slice()), None).await.unwrap();
         assert_eq!(
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_do_not_hide_the_others() {
-        let stream = Stream {
+        let stream = CapturedStream {
             bytes: b"caf\xe9 open\n\n".to_vec(),
             truncated: false,
         };

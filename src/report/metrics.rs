@@ -55,7 +55,7 @@ impl Metrics<'_> {
             escaped(service),
             escaped(fleet)
         );
-        let mut page = Page {
+        let mut page = MetricsPage {
             text: String::new(),
             whose,
         };
@@ -151,13 +151,13 @@ impl Metrics<'_> {
     }
 }
 
-struct Page {
+struct MetricsPage {
     text: String,
     /// The labels of every line.
     whose: String,
 }
 
-impl Page {
+impl MetricsPage {
     fn head(&mut self, name: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");

@@ -30,7 +30,7 @@ pub(super) struct Report {
 
 /// What is collected on the way from the first line to the last.
 #[derive(Default)]
-struct Draft {
+struct ReportDraft {
     uptime: Option<Duration>,
     boot: String,
     epoch: Option<Epoch>,
@@ -41,9 +41,9 @@ struct Draft {
     machine: Option<String>,
     place: Option<String>,
     releases: BTreeSet<ReleaseId>,
-    slots: BTreeMap<Port, Record>,
+    slots: BTreeMap<Port, SlotRecord>,
     armed: BTreeSet<Port>,
-    listeners: BTreeMap<Port, Vec<Row>>,
+    listeners: BTreeMap<Port, Vec<Socket>>,
     facts: Facts,
     runs: Runs,
     end: Option<End>,
@@ -53,7 +53,7 @@ struct Draft {
 
 /// What is known of a slot's instance.
 #[derive(Default)]
-struct Record {
+struct SlotRecord {
     name: Option<InstanceId>,
     release: Option<ReleaseId>,
     revision: Option<Revision>,
@@ -66,7 +66,7 @@ struct Record {
 }
 
 /// Somebody who listens.
-struct Row {
+struct Socket {
     address: IpAddr,
     whose: Whose,
 }
@@ -89,7 +89,7 @@ impl Report {
             .split_inclusive('\n')
             .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
         lines.next().ok_or(Unreadable::NoBeginning)?;
-        let mut draft = Draft::default();
+        let mut draft = ReportDraft::default();
         for line in lines {
             let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
             if draft.end.is_some() {
@@ -101,7 +101,7 @@ impl Report {
     }
 }
 
-impl Draft {
+impl ReportDraft {
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         if let Some(line) = line.strip_prefix('.') {
             return self.slot(line)?.take(line);
@@ -155,7 +155,7 @@ impl Draft {
         Ok(())
     }
 
-    fn slot(&mut self, line: &str) -> Result<&mut Record, Unreadable> {
+    fn slot(&mut self, line: &str) -> Result<&mut SlotRecord, Unreadable> {
         self.port
             .and_then(|port| self.slots.get_mut(&port))
             .ok_or_else(|| wrong(line, "belongs to no slot"))
@@ -164,7 +164,7 @@ impl Draft {
     fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let port = number(line, value)?;
         self.port = Some(port);
-        match self.slots.insert(port, Record::default()) {
+        match self.slots.insert(port, SlotRecord::default()) {
             None => Ok(()),
             Some(_) => Err(wrong(line, "comes twice")),
         }
@@ -184,7 +184,7 @@ impl Draft {
         self.listeners
             .entry(port)
             .or_default()
-            .push(Row { address, whose });
+            .push(Socket { address, whose });
         Ok(())
     }
 
@@ -242,7 +242,7 @@ impl Draft {
     }
 }
 
-impl Record {
+impl SlotRecord {
     /// A line of the slot's own record. A later version may have more to say.
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line
@@ -292,7 +292,7 @@ impl Record {
 
 /// Whose the port is. An instance that shares its very address with somebody else cannot be told
 /// from them by asking.
-fn listener(rows: Vec<Row>) -> Listener {
+fn listener(rows: Vec<Socket>) -> Listener {
     let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.whose == Whose::Own);
     let best = own
         .iter()

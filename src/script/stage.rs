@@ -36,7 +36,7 @@ pub fn stage(
     bytes: Bytes<'_>,
     secrets: Option<&[u8]>,
 ) -> Script {
-    let secrets = Lines::of(secrets.unwrap_or_default());
+    let secrets = CountedLines::of(secrets.unwrap_or_default());
     let (file, times) = match &definition.artifact.form {
         ArtifactForm::TarGz => ("", ""),
         ArtifactForm::Directory => ("", "m"),
@@ -108,14 +108,14 @@ fn plain_name(name: &str) -> &str {
 }
 
 /// Text in the form in which a shell can read exactly this much of it: whole lines, counted.
-struct Lines {
+struct CountedLines {
     bytes: Vec<u8>,
     count: usize,
     /// How the last one is to be printed.
     end: &'static str,
 }
 
-impl Lines {
+impl CountedLines {
     fn of(text: &[u8]) -> Self {
         let mut bytes = text.to_vec();
         let is_open = text.last().is_some_and(|last| *last != b'\n');
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn lines_are_counted_as_a_shell_reads_them() {
         let lines = |text: &str| {
-            let lines = Lines::of(text.as_bytes());
+            let lines = CountedLines::of(text.as_bytes());
             (
                 lines.count,
                 lines.end,

@@ -33,7 +33,7 @@ pub fn is_private_group(gid: u32, uid: u32) -> bool {
     // machine is read.
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
-    let mut users: Vec<_> = users.lines().filter_map(Account::parse).collect();
+    let mut users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
     let mut groups: Vec<_> = groups.lines().filter_map(Members::parse).collect();
     users.extend(account(uid));
     groups.extend(members(gid));
@@ -41,7 +41,7 @@ pub fn is_private_group(gid: u32, uid: u32) -> bool {
 }
 
 /// A user, as far as it matters who owns what.
-struct Account {
+struct PasswdEntry {
     name: String,
     uid: u32,
     gid: u32,
@@ -54,7 +54,7 @@ struct Members {
     users: Vec<String>,
 }
 
-impl Account {
+impl PasswdEntry {
     /// A line of `/etc/passwd`.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<_> = line.split(':').collect();
@@ -79,9 +79,9 @@ impl Members {
     }
 }
 
-fn account(uid: u32) -> Option<Account> {
+fn account(uid: u32) -> Option<PasswdEntry> {
     let user = User::from_uid(Uid::from_raw(uid)).ok()??;
-    Some(Account {
+    Some(PasswdEntry {
         name: user.name,
         uid,
         gid: user.gid.as_raw(),
@@ -97,7 +97,7 @@ fn members(gid: u32) -> Option<Members> {
     })
 }
 
-fn is_private_group_of(users: &[Account], groups: &[Members], gid: u32, uid: u32) -> bool {
+fn is_private_group_of(users: &[PasswdEntry], groups: &[Members], gid: u32, uid: u32) -> bool {
     let Some(owner) = users.iter().find(|user| user.uid == uid) else {
         return false;
     };
@@ -121,7 +121,7 @@ mod tests {
     fn a_private_group_has_the_users_name_and_no_other_member() {
         let users = "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nben:x:1001:1001::/:/bin/sh\n";
         let is_private = |users: &str, groups: &str, gid, uid| {
-            let users: Vec<_> = users.lines().filter_map(Account::parse).collect();
+            let users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
             let groups: Vec<_> = groups.lines().filter_map(Members::parse).collect();
             is_private_group_of(&users, &groups, gid, uid)
         };

@@ -51,10 +51,10 @@ pub async fn rollback(
     session.go_by_hosts().await?;
     session.permit(Ask::Rollback)?;
     match goal(&mut session, &request)? {
-        Wanted::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
+        RollbackChoice::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
             .of_verb(Verb::Rollback)),
-        Wanted::AlreadyThere(revision) => Ok(Conclusion::AlreadyThere(revision)),
+        RollbackChoice::AlreadyThere(revision) => Ok(Conclusion::AlreadyThere(revision)),
     }
 }
 
@@ -69,11 +69,11 @@ pub async fn preview(
     let mut session = open(env, &request, StoreAccess::Read)?;
     session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
     match goal(&mut session, &request)? {
-        Wanted::Rollback(goal) => {
+        RollbackChoice::Rollback(goal) => {
             goal.announce(&**env);
             plan::preview_of(session, *goal).await.map(Ok)
         }
-        Wanted::AlreadyThere(revision) => Ok(Err(Conclusion::AlreadyThere(revision))),
+        RollbackChoice::AlreadyThere(revision) => Ok(Err(Conclusion::AlreadyThere(revision))),
     }
 }
 
@@ -89,19 +89,19 @@ fn open(
     Session::open(env, &overrides, Reading::LastKnownGood, access)
 }
 
-enum Wanted {
+enum RollbackChoice {
     Rollback(Box<Goal>),
     AlreadyThere(Revision),
 }
 
-fn goal(session: &mut Session, request: &RollbackRequest) -> Result<Wanted, Error> {
+fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoice, Error> {
     if request.to_revision.is_none() {
         refuse_second(session)?;
     }
     let target = choose_target(&session.history, request.to_revision)?.clone();
     if is_present(&session.history, &target) {
         let revision = request.to_revision.unwrap_or(target.revision);
-        return Ok(Wanted::AlreadyThere(revision));
+        return Ok(RollbackChoice::AlreadyThere(revision));
     }
     let cause = request.cause.clone().unwrap_or_else(|| {
         if request.to_revision.is_none() && target.is_unfinished_rollback() {
@@ -113,7 +113,7 @@ fn goal(session: &mut Session, request: &RollbackRequest) -> Result<Wanted, Erro
     let accepted = want_number_of(session, &target)?;
     let verb = Verb::Rollback;
     let goal = Goal::of_revision(session, &target, verb, cause, accepted);
-    Ok(Wanted::Rollback(Box::new(goal)))
+    Ok(RollbackChoice::Rollback(Box::new(goal)))
 }
 
 /// Decides how many instances there are to be, unless the command line says so.

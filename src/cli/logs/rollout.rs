@@ -36,7 +36,7 @@ pub(super) async fn show(
 ) -> Result<Exit, Fail> {
     let rollout = find(session, which)?;
     let path = session.place.run_log(rollout);
-    let mut log = Log::open(&path)?;
+    let mut log = GrowingLog::open(&path)?;
     let mut reader = Reader {
         clock: Clock::local(),
         form: wanted.output,
@@ -65,7 +65,7 @@ pub(super) async fn show(
 async fn follow(
     session: &Session,
     rollout: RolloutId,
-    log: &mut Log,
+    log: &mut GrowingLog,
     reader: &Reader,
 ) -> Result<Exit, Fail> {
     let mut interrupts = terminal::listen()?;
@@ -130,14 +130,14 @@ fn row(session: &Session, record: &RolloutRecord) -> String {
 }
 
 /// A log that may still grow.
-struct Log {
+struct GrowingLog {
     file: std::fs::File,
     /// The beginning of a line whose end is not there yet.
     rest: Vec<u8>,
     place: String,
 }
 
-impl Log {
+impl GrowingLog {
     fn open(path: &Path) -> Result<Self, Fail> {
         let place = path.display().to_string();
         match trust::open_own(path) {

@@ -86,7 +86,7 @@ async fn show_of(
         .map_err(|unknown| nothing_meant(&unknown, &fleet))?;
     lost.retain(|host, _| choices.contains_key(host));
     let page = Page::new(wanted.output, &hosts, ports);
-    let reading = Reading {
+    let reading = LogReader {
         world,
         choices,
         drivers: drivers(session),
@@ -138,14 +138,14 @@ fn drivers(session: &Session) -> BTreeSet<&'static str> {
         .collect()
 }
 
-struct Reading<'a> {
+struct LogReader<'a> {
     world: &'a Arc<FleetExecutor>,
     choices: BTreeMap<HostId, Choice>,
     drivers: BTreeSet<&'static str>,
     wanted: &'a LogRequest,
 }
 
-impl Reading<'_> {
+impl LogReader<'_> {
     fn query(&self, past: BTreeSet<Port>) -> LogQuery {
         let default = if self.wanted.since.is_some() {
             LINES_SINCE

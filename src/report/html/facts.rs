@@ -35,8 +35,8 @@ pub(super) struct Facts {
     from: String,
     to: String,
     basics: Vec<[String; 2]>,
-    troubles: Vec<Trouble>,
-    next: Vec<Next>,
+    troubles: Vec<Incident>,
+    next: Vec<NextStep>,
     changes_since: String,
     changes: Vec<[String; 3]>,
     playbook: Vec<String>,
@@ -46,17 +46,17 @@ pub(super) struct Facts {
     probe: Vec<[String; 2]>,
     drains: Vec<[String; 5]>,
     drains_summary: String,
-    analyses: Vec<Analysis>,
+    analyses: Vec<AnalysisChart>,
     steps: Vec<[String; 2]>,
     left_behind: Vec<[String; 2]>,
-    events: Vec<Line>,
+    events: Vec<EventLine>,
     events_left_out: usize,
     foot: String,
 }
 
 /// Something that went wrong.
 #[derive(Debug, Serialize)]
-struct Trouble {
+struct Incident {
     at: String,
     whom: String,
     what: String,
@@ -66,13 +66,13 @@ struct Trouble {
 
 /// What a person can do now.
 #[derive(Debug, Serialize)]
-struct Next {
+struct NextStep {
     why: String,
     command: String,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Analysis {
+struct AnalysisChart {
     name: String,
     is_dry_run: bool,
     points: Vec<Tick>,
@@ -81,7 +81,7 @@ struct Analysis {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct EventLine {
     at: String,
     whom: String,
     what: &'static str,
@@ -287,7 +287,7 @@ fn basics(
         .collect()
 }
 
-fn trouble(told: &Told, clock: &Clock) -> Option<Trouble> {
+fn trouble(told: &Told, clock: &Clock) -> Option<Incident> {
     if told.what != "FAILED" {
         return None;
     }
@@ -298,7 +298,7 @@ fn trouble(told: &Told, clock: &Clock) -> Option<Trouble> {
         .filter(is_log)
         .map(|line| line.trim_start_matches("  |").replacen(' ', "", 1))
         .collect();
-    Some(Trouble {
+    Some(Incident {
         at: clock.time_of_day(told.at),
         whom: told.whom.clone(),
         what: told.text.clone(),
@@ -321,10 +321,10 @@ fn labelled(line: &str) -> [String; 2] {
 }
 
 /// The commands that make sense now, word for word.
-fn next(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart) -> Vec<Next> {
+fn next(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart) -> Vec<NextStep> {
     let inventory =
         shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
-    let command = |why: &str, verb: &str, rest: &str| Next {
+    let command = |why: &str, verb: &str, rest: &str| NextStep {
         why: why.to_owned(),
         command: format!("ship {verb} {inventory}{rest}"),
     };
@@ -409,8 +409,8 @@ fn drain(drained: &Drained) -> [String; 5] {
     ]
 }
 
-fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
-    let mut analyses: Vec<(Analysis, [usize; 4])> = Vec::new();
+fn analyses(journal: &[Entry], span: Span) -> Vec<AnalysisChart> {
+    let mut analyses: Vec<(AnalysisChart, [usize; 4])> = Vec::new();
     for entry in journal {
         let Event::Measured {
             analysis,
@@ -426,10 +426,10 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
             .iter()
             .position(|(known, _)| known.name == *analysis)
             .unwrap_or_else(|| {
-                let new = Analysis {
+                let new = AnalysisChart {
                     name: analysis.clone(),
                     is_dry_run: *dry_run,
-                    ..Analysis::default()
+                    ..AnalysisChart::default()
                 };
                 analyses.push((new, [0; 4]));
                 analyses.len() - 1
@@ -450,7 +450,7 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<Analysis> {
         known.last = format!("{outcome}: {detail}");
     }
     let words = ["passed", "failed", "told nothing", "went wrong"];
-    let summed = |(mut analysis, counts): (Analysis, [usize; 4])| {
+    let summed = |(mut analysis, counts): (AnalysisChart, [usize; 4])| {
         let parts = counts.iter().zip(words).filter(|(count, _)| **count > 0);
         analysis.summary = parts
             .map(|(count, word)| format!("{count} {word}"))
@@ -498,7 +498,7 @@ fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
     journal.iter().filter_map(told).collect()
 }
 
-fn line(told: &Told, clock: &Clock) -> Line {
+fn line(told: &Told, clock: &Clock) -> EventLine {
     let class = match told.weight {
         Weight::Routine => "routine",
         Weight::Sentence => "sentence",
@@ -506,7 +506,7 @@ fn line(told: &Told, clock: &Clock) -> Line {
         Weight::Failure => "failure",
         Weight::Summary => "summary",
     };
-    Line {
+    EventLine {
         at: clock.time_of_day(told.at),
         whom: told.whom.clone(),
         what: told.what,

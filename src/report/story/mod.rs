@@ -30,7 +30,7 @@ const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed.
 pub(super) struct Story {
     setup: Setup,
     course: Option<Course>,
-    orders: BTreeMap<ActionId, Order>,
+    orders: BTreeMap<ActionId, StartedAction>,
     born: BTreeMap<InstanceId, Time>,
     sick: BTreeSet<InstanceId>,
     lost: BTreeMap<HostId, Time>,
@@ -43,7 +43,7 @@ pub(super) struct Story {
 
 /// An order whose end is to be told.
 #[derive(Debug)]
-struct Order {
+struct StartedAction {
     action: Action,
     instance: Option<InstanceId>,
     /// The version it is about, where it is about one.
@@ -376,7 +376,7 @@ impl Story {
         if let (Action::Start { .. }, Some(instance)) = (action, instance) {
             self.born.insert(instance.clone(), at);
         }
-        let order = Order {
+        let order = StartedAction {
             action: action.clone(),
             instance: instance.cloned(),
             version,
@@ -398,7 +398,7 @@ impl Story {
         first
     }
 
-    fn done(&mut self, at: Time, order: &Order) -> Option<Told> {
+    fn done(&mut self, at: Time, order: &StartedAction) -> Option<Told> {
         let took = order.took(at);
         let version = &order.version;
         match &order.action {
@@ -466,7 +466,7 @@ impl Story {
         }
     }
 
-    fn staged(&mut self, at: Time, release: &ReleaseId, order: &Order) -> Option<Told> {
+    fn staged(&mut self, at: Time, release: &ReleaseId, order: &StartedAction) -> Option<Told> {
         let hosts = self.setup.hosts.len();
         let one_by_one = self.one_by_one();
         let staging = self.staging.entry(release.clone()).or_default();
@@ -542,7 +542,7 @@ impl Story {
     }
 }
 
-impl Order {
+impl StartedAction {
     /// What it does, as in "could not …".
     fn what(&self) -> String {
         match &self.action {
