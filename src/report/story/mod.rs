@@ -310,7 +310,7 @@ impl Story {
                 .flat_map(|report| loss::lines(report, &self.setup.clock)),
         );
         let summary = Told {
-            at: at,
+            at,
             weight: Weight::Summary,
             whom: String::new(),
             what: "",
