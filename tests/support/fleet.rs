@@ -21,7 +21,7 @@ use super::namespace::{self, run, until};
 /// The user that ship logs in as: may do everything by `sudo -n`.
 const USER: &str = "deploy";
 /// A host that has not come up by then will not.
-const BOOT_DEADLINE: Duration = Duration::from_mins(1);
+const BOOT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Hosts that are up, and what is needed to log in to them.
 pub struct Fleet {
