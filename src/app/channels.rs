@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use super::environment::{Environment, Reading};
-use super::error::Error;
-use super::error::Refused;
+use super::error::{Error, Refused};
 use super::notice::Notice;
 use crate::artifact;
 use crate::config::{ArtifactConfig, Overrides};

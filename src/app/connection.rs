@@ -18,8 +18,7 @@ use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
 use crate::engine::{Control, FleetExecutor, Releases};
-use crate::remote::HostSite;
-use crate::remote::Target;
+use crate::remote::{HostSite, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::Subject;
 
@@ -295,11 +294,6 @@ impl FleetConnection for FleetExecutor {
     }
 
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
-        let (present, next, name) = FleetExecutor::server_clash(self, ports, fleet)?;
-        Some(ServerClash {
-            present,
-            next,
-            name,
-        })
+        FleetExecutor::server_clash(self, ports, fleet)
     }
 }

@@ -220,9 +220,6 @@ pub enum Refused {
         /// The inventory that leads to it.
         inventory: PathBuf,
     },
-    /// A confirmation is needed.
-    #[error("{0}")]
-    NotConfirmed(String),
 }
 
 /// Something went wrong within ship or this machine.

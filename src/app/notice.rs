@@ -86,7 +86,7 @@ impl fmt::Display for Notice {
                 instances.join(", ")
             ),
             Self::DeployedElsewhere(owner) => {
-                write!(f, "note: another control directory deployed last: {owner}")
+                write!(f, "note: {}", deployed_elsewhere(owner))
             }
             Self::Adopted { version, revision } => write!(
                 f,
@@ -129,4 +129,9 @@ impl fmt::Display for Accepted {
             Self::Rollback { number } => f.write_str(number),
         }
     }
+}
+
+/// Says who deployed last, where that was another history.
+pub fn deployed_elsewhere(owner: &str) -> String {
+    format!("another control directory deployed last: {owner}")
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Error;
-use super::error::Refused;
+use super::error::{Error, Refused};
 use super::session::Session;
 use crate::core::fleet::identity::{Identity, Twin, twins};
 use crate::core::fleet::owner::{self, Owner};

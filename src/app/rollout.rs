@@ -35,8 +35,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     };
     let survey = Box::pin(survey::look(session, &goal, adopt)).await?;
     let mut log = None;
-    let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await;
-    let ended = ended?;
+    let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await?;
     session.store.release_lease()?;
     if let Conclusion::Ended {
         id, exit, budget, ..

@@ -24,7 +24,7 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    Holder, Place, Request, RevisionRecord, RolloutId, Store, StoreError, Subject, Wish,
+    Freeze, Holder, Place, Request, RevisionRecord, RolloutId, Store, StoreError, Subject, Wish,
 };
 
 /// The files and their state, in the hands of one verb.
@@ -153,6 +153,13 @@ impl Session {
 
     pub fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// The freeze that holds now, if one does.
+    pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
+        let now = self.now();
+        let freeze = self.store.freeze(&self.subject)?;
+        Ok(freeze.filter(|freeze| freeze.holds(now)))
     }
 
     /// Takes the lease: from here on this process alone changes the fleet.

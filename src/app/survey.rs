@@ -69,15 +69,13 @@ pub(crate) async fn look(
     } else {
         found.preflight
     };
-    match decide(session, goal, &definitions, &*world, &found, adopt) {
-        Ok(admission) => Ok(Survey {
-            world,
-            definitions,
-            found,
-            admission,
-        }),
-        Err(error) => Err(error),
-    }
+    let admission = decide(session, goal, &definitions, &*world, &found, adopt)?;
+    Ok(Survey {
+        world,
+        definitions,
+        found,
+        admission,
+    })
 }
 
 fn decide(
@@ -90,11 +88,6 @@ fn decide(
 ) -> Result<Admission, Error> {
     let spec = spec::spec(session, definitions, Some(&goal.release.id))?;
     let ports = spec.ports_of(&goal.release.id);
-    let now = session.now();
-    let freeze = session
-        .store
-        .freeze(&session.subject)?
-        .filter(|freeze| freeze.holds(now));
     let whys = |unusable: &BTreeMap<HostId, HostUnavailable>| {
         unusable
             .iter()
@@ -112,8 +105,8 @@ fn decide(
         fleet: &found.fleet,
         unusable_hosts: whys(&found.unusable),
         unusable_balancers: whys(&found.unusable_balancers),
-        freeze: freeze.map(|freeze| freeze.to_string()),
-        now,
+        freeze: session.active_freeze()?.map(|freeze| freeze.to_string()),
+        now: session.now(),
     };
     let request = goal.request(session);
     Ok(match adopt {

@@ -16,11 +16,8 @@ use crate::core::rollout::failure::Outcome;
 /// # Errors
 /// Who has frozen the fleet, or when a window opens.
 pub fn permit_now(session: &Session) -> Result<(), Error> {
-    let now = session.now();
-    let freeze = session.store.freeze(&session.subject)?;
-    let freeze = freeze.filter(|freeze| freeze.holds(now));
-    let freeze = freeze.map(|freeze| freeze.to_string());
-    let (service, mode) = (&session.subject.service, session.mode);
+    let freeze = session.active_freeze()?.map(|freeze| freeze.to_string());
+    let (service, mode, now) = (&session.subject.service, session.mode, session.now());
     check_open(service, mode, freeze.as_deref(), &spec::hours(session), now)?;
     Ok(())
 }

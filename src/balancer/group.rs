@@ -14,6 +14,7 @@ use crate::config::TrafficDriver;
 use crate::core::fleet::Fleet;
 use crate::core::fleet::traffic::{Traffic, View};
 use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::policy::admission::refusal::ServerClash;
 use crate::remote::{HostUnavailable, ServiceContext};
 use crate::script::Turn;
 
@@ -203,9 +204,9 @@ impl BalancerGroup {
         self.machines.get(balancer)?.generation().took_over()
     }
 
-    /// Slots that would be one server at the balancers: one in which an instance runs, and one of
-    /// `ports` that is to follow it, and the server's name.
-    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
+    /// Two slots that would be one server at the balancers, if there are such: one in which an
+    /// instance runs, and one of `ports` that is to follow it.
+    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
         let own = self.driver.server_template()?;
         let offered = self
             .slots
@@ -225,7 +226,11 @@ impl BalancerGroup {
             let template = release.template().unwrap_or(own);
             let name = self.slots.fill(template, &slot).ok()?;
             let other = to_be.get(&name).filter(|other| **other != slot)?;
-            Some((slot, other.clone(), name))
+            Some(ServerClash {
+                present: slot,
+                next: other.clone(),
+                name,
+            })
         })
     }
 

@@ -6,6 +6,7 @@ use super::args::Check;
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
+use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::check::{FleetCheck, MachineCheck, check};
 use crate::config::Overrides;
 
@@ -35,10 +36,7 @@ fn text(checked: &FleetCheck) -> String {
         add_machine(&mut text, machine);
     }
     if let Some(owner) = &checked.elsewhere {
-        let _ = writeln!(
-            text,
-            "note    another control directory deployed last: {owner}"
-        );
+        let _ = writeln!(text, "note    {}", deployed_elsewhere(owner));
     }
     text
 }

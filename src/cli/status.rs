@@ -7,6 +7,7 @@ use super::args::{Form, Status as Args};
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
+use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::status::{Observer, ServiceStatus};
 use crate::report;
 
@@ -79,8 +80,7 @@ fn text(seen: ServiceStatus) -> String {
     let debt = seen.status.debt.iter();
     lines.extend(debt.map(|held| format!("left behind: {}", held.why)));
     let elsewhere = seen.elsewhere.map(|owner| owner.told(seen.now));
-    lines
-        .extend(elsewhere.map(|owner| format!("another control directory deployed last: {owner}")));
+    lines.extend(elsewhere.map(|owner| deployed_elsewhere(&owner)));
     let lines = lines.iter().fold(String::new(), |text, line| {
         text + &report::text::clean_indented(line) + "\n"
     });

@@ -30,6 +30,7 @@ use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::View;
 use crate::core::fleet::{Fleet, Instance, Observation};
 use crate::core::ids::{HostId, Port, Slot};
+use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
 use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
@@ -159,9 +160,9 @@ impl FleetExecutor {
         self.balancers(balancer)?.check(balancer).await
     }
 
-    /// Slots that would be one server at the balancers: one in which an instance runs, and one of
-    /// `ports` that is to follow it, and the server's name.
-    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<(Slot, Slot, String)> {
+    /// Two slots that would be one server at the balancers, if there are such: one in which an
+    /// instance runs, and one of `ports` that is to follow it.
+    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
         self.balancers.as_ref()?.server_clash(ports, fleet)
     }
 

@@ -13,7 +13,6 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
 use crate::core::policy::service_state::Ask;
-use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
 /// What is asked for.
@@ -64,12 +63,12 @@ async fn scale_stopped(
     accepted: Option<Accepted>,
 ) -> Result<Conclusion, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
-    let stands = rollout.outcome.clone().unwrap_or(Outcome::Interrupted);
-    let goal = Goal::of_stopped(session, Continuation::Scale(stands.clone()), accepted)?;
+    let continuation = Continuation::scale(rollout);
+    let goal = Goal::of_stopped(session, continuation.clone(), accepted)?;
     let ended = rollout::carry_out(session, goal).await?;
     // To stand as before, in other numbers, is what was asked for.
     Ok(ended.with_exit(|outcome| {
-        if *outcome == stands {
+        if continuation == Continuation::Scale(outcome.clone()) {
             Exit::Done
         } else {
             Exit::of(Verb::Scale, outcome)

@@ -105,7 +105,6 @@ impl Observer {
         };
         let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
         let account = Account::of(&journal);
-        let freeze = session.store.freeze(&session.subject)?;
         if let Some(account) = &account {
             // What was asked for last, which the command line may have said and not the playbook.
             spec.budget.replicas = account.replicas;
@@ -147,7 +146,7 @@ impl Observer {
             account,
             holder,
             request,
-            freeze: freeze.filter(|freeze| freeze.holds(now)),
+            freeze: session.active_freeze()?,
             contracts_due: waiting_contracts(session),
             elsewhere: session.last_elsewhere(&found.owners)?,
             now,
