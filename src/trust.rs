@@ -10,13 +10,12 @@
 //! group of the user's name without any other member), because a umask of 002 is the default of
 //! several distributions.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use rustix::fs::OFlags;
 use thiserror::Error;

@@ -18,7 +18,7 @@ impl From<Exit> for ExitCode {
 /// An error on its way to the user.
 #[derive(Debug)]
 pub struct Fail {
-    /// What the caller is told.
+    /// The exit code of the run.
     pub exit: Exit,
     /// What the user is told.
     pub message: String,

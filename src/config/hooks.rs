@@ -9,8 +9,7 @@ use super::fields::Fields;
 use super::template::render_version;
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, positive_duration};
-use crate::config::templates::Templates;
-use crate::config::templates::place_within;
+use crate::config::templates::{Templates, place_within};
 
 /// How one begins.
 pub(super) const EXAMPLE: &str =

@@ -10,18 +10,12 @@ use crate::core::release::hook::{Hook, HookSite};
 use crate::core::release::migration::Migration;
 use crate::core::release::{Driver, Liveness, Readiness, own_user};
 
-use super::analysis;
 use super::artifact::{self, ArtifactConfig};
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
-use super::hooks;
 use super::inventory::{Inventory, beside};
-use super::liveness;
-use super::migrations;
-use super::names;
 use super::notify::{self, MetricsConfig, NotifyConfig};
-use super::probe;
 use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::template::{SlotVars, render_slot, uses};
@@ -29,10 +23,9 @@ use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
 use super::value::{Located, choice, located, positive_duration};
-use crate::config::service::SecretsConfig;
-use crate::config::service::ServiceConfig;
-use crate::config::templates::Templates;
-use crate::config::templates::place_within;
+use super::{analysis, hooks, liveness, migrations, names, probe};
+use crate::config::service::{SecretsConfig, ServiceConfig};
+use crate::config::templates::{Templates, place_within};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 

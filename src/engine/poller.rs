@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::fleet::poll_interval;
 use crate::core::fleet::traffic::Traffic;
-use crate::core::fleet::{Fleet, Host, Instance};
+use crate::core::fleet::{Fleet, Host, Instance, poll_interval};
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;

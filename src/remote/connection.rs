@@ -1,9 +1,7 @@
 //! An open connection to a machine.
 
-use crate::remote::command::Command;
-use crate::remote::command::Output;
-use crate::remote::error::Failure;
-use crate::remote::error::RunError;
+use crate::remote::command::{Command, Output};
+use crate::remote::error::{Failure, RunError};
 use crate::remote::local::Local;
 use crate::remote::opening::Opening;
 use crate::remote::pipes::{Capture, Feed, Talk};

@@ -14,8 +14,7 @@ use super::login::Login;
 use super::ssh::Ssh;
 use crate::core::time::Human;
 use crate::remote::connection::{Connection, Delays, SCRIPTS_MAX, Way};
-use crate::remote::target::Place;
-use crate::remote::target::{Target, Transport};
+use crate::remote::target::{Place, Target, Transport};
 
 /// Makes connections to hosts. Those over SSH share a directory for their control sockets and the
 /// logins at jump hosts: both are made when they are first needed.

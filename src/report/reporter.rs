@@ -5,8 +5,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
 use crate::core::time::Time;
 use crate::report::clock::Clock;
-use crate::report::text::Glyphs;
-use crate::report::text::Versions;
+use crate::report::text::{Glyphs, Versions};
 
 /// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
 /// know from it what the others are about.

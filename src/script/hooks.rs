@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
 pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::{Hook, HookPoint};
-use crate::script::launch::SlotHooks;
-use crate::script::launch::{Launch, enter_release};
+use crate::script::launch::{Launch, SlotHooks, enter_release};
 use crate::script::quote::{quote, quote_all};
 
 /// Of what a command says, so much is kept.

@@ -10,9 +10,8 @@ use super::super::args::Form;
 use super::super::exit::{Exit, Fail};
 use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
-use crate::report::Clock;
 use crate::report::clock::rfc3339;
-use crate::report::text;
+use crate::report::{Clock, text};
 
 /// For one host after the other.
 const COLOURS: [AnsiColor; 6] = [

@@ -1,7 +1,6 @@
 use super::*;
 use crate::core::analysis::compare::Tolerance;
-use crate::core::analysis::measurement::Measurement;
-use crate::core::analysis::measurement::Number;
+use crate::core::analysis::measurement::{Measurement, Number};
 
 fn bound(text: &str) -> Bound {
     text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))

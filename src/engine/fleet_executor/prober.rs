@@ -7,9 +7,7 @@ use crate::core::fleet::{Instance, Listener, Occupant};
 use crate::core::ids::Slot;
 use crate::core::release::{Check, Definition, Via};
 use crate::core::time::Human;
-use crate::probe;
-use crate::remote;
-use crate::script;
+use crate::{probe, remote, script};
 
 /// Asks instances whether they are ready.
 pub(super) struct Prober {

@@ -1,13 +1,14 @@
 //! Inventories in the database.
 
-use crate::store::Inventories;
-use crate::store::KnownInventory;
-use crate::store::Sqlite;
-use crate::store::StoreError;
-use crate::store::Subject;
-use crate::store::sqlite::Path;
-use crate::store::sqlite::PathBuf;
+use std::path::{Path, PathBuf};
+
 use rusqlite::params;
+
+use super::Sqlite;
+use crate::store::contract::Inventories;
+use crate::store::error::StoreError;
+use crate::store::records::{KnownInventory, Subject};
+
 impl Inventories for Sqlite {
     fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
         let inventory = inventory.to_string_lossy();

@@ -1,11 +1,11 @@
 //! The lease in the database.
 
-use crate::store::Leases;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::ids::Epoch;
 use crate::core::time::Time;
+use crate::store::contract::Leases;
 use crate::store::error::StoreError;
 use crate::store::lease::Holder;
 use crate::store::records::Subject;

@@ -1,7 +1,6 @@
 //! Migrations in the database: written together with the events that tell of them, and kept when
 //! the journals go.
 
-use crate::store::Migrations;
 use std::collections::BTreeSet;
 
 use rusqlite::params;
@@ -10,6 +9,7 @@ use super::{Sqlite, signed};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::{Contracted, End};
+use crate::store::contract::Migrations;
 use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, Subject};
 

@@ -9,7 +9,6 @@ mod rollouts;
 mod schema;
 mod settings;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,10 +18,8 @@ use serde::de::DeserializeOwned;
 
 use self::schema::{SCHEMA_VERSION, migrate};
 use super::lease::Holder;
-use crate::core::ids::{Epoch, ReleaseId, Revision};
-use crate::core::release::Definition;
+use crate::core::ids::{Epoch, Revision};
 use crate::core::rollout::event::Entry;
-use crate::core::time::Time;
 use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
 use crate::store::place::{Access, Place};

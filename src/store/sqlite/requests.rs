@@ -1,11 +1,12 @@
 //! Requests in the database.
 
-use crate::store::Request;
-use crate::store::Requests;
-use crate::store::RolloutId;
-use crate::store::Sqlite;
-use crate::store::StoreError;
 use rusqlite::params;
+
+use super::Sqlite;
+use crate::store::contract::Requests;
+use crate::store::error::StoreError;
+use crate::store::records::{Request, RolloutId};
+
 impl Requests for Sqlite {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         let wish = self.encode("a request", &request.wish)?;

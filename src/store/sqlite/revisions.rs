@@ -1,23 +1,20 @@
 //! The history in the database.
 
-use crate::core::policy::revision::RevisionRecord;
-use crate::core::rollout::event::Generation;
-use crate::core::rollout::event::RolloutStart;
-use crate::core::rollout::verb::Verb;
-use crate::store::NewRevision;
-use crate::store::Revisions;
-use crate::store::Sqlite;
-use crate::store::StoreError;
-use crate::store::Subject;
-use crate::store::sqlite::BTreeSet;
-use crate::store::sqlite::Definition;
-use crate::store::sqlite::Epoch;
-use crate::store::sqlite::HAS_BEGUN;
-use crate::store::sqlite::ReleaseId;
-use crate::store::sqlite::Revision;
-use crate::store::sqlite::Time;
-use crate::store::sqlite::unsigned;
+use std::collections::BTreeSet;
+
 use rusqlite::params;
+
+use super::{HAS_BEGUN, Sqlite, unsigned};
+use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::release::Definition;
+use crate::core::rollout::event::{Generation, RolloutStart};
+use crate::core::rollout::verb::Verb;
+use crate::core::time::Time;
+use crate::store::contract::Revisions;
+use crate::store::error::StoreError;
+use crate::store::records::{NewRevision, Subject};
+
 impl Revisions for Sqlite {
     fn history_id(&self) -> Result<String, StoreError> {
         Ok(self

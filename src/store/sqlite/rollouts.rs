@@ -1,6 +1,5 @@
 //! Which rollouts there were, and their journals.
 
-use crate::store::Rollouts;
 use std::collections::BTreeSet;
 
 use rusqlite::params;
@@ -11,6 +10,7 @@ use crate::core::policy::history::Run;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
+use crate::store::contract::Rollouts;
 use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, RolloutRecord, Subject};
 

@@ -1,14 +1,13 @@
 //! What people have set, in the database.
 
-use crate::store::Settings;
-use crate::store::records::Scale;
 use rusqlite::params;
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::time::Time;
+use crate::store::contract::Settings;
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
-use crate::store::records::Subject;
+use crate::store::records::{Scale, Subject};
 
 impl Settings for Sqlite {
     fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {

@@ -1,18 +1,17 @@
 //! What is written is read back, by this process or another.
 
+use crate::core::time::Time;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::core::ids::ReleaseId;
-use crate::core::release::Definition;
-use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
-use crate::core::rollout::event::Entry;
-use crate::core::rollout::event::Event;
+use crate::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
+use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::store::contract::{Requests as _, Revisions as _};
-use crate::store::records::Wish;
-use crate::store::records::{NewRevision, Request};
+use crate::store::records::{NewRevision, Request, Wish};
 
 fn subject() -> Subject {
     Subject {
