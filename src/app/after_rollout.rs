@@ -1,5 +1,5 @@
-//! What is left of a run for who was not there: the page, the monitor's file, the messages. Nothing
-//! here changes how the run ended; what does not work is a note.
+//! The report page, the metrics file and the notifications of a run. They are written after the run
+//! has ended and do not change its result; what cannot be written is reported as a note.
 
 use super::exit::Exit;
 use super::page::{self, Retrospect};
@@ -19,7 +19,7 @@ pub enum RunEnd {
     Ended {
         /// Which.
         id: RolloutId,
-        /// What the caller is told.
+        /// The exit code of the run.
         exit: Exit,
         /// What it was allowed to spend.
         budget: Budget,
@@ -28,7 +28,7 @@ pub enum RunEnd {
     Skipped {
         /// The version that it was about.
         version: String,
-        /// What the caller is told.
+        /// The exit code of the run.
         exit: Exit,
         /// Why nothing was done.
         why: String,
@@ -37,14 +37,14 @@ pub enum RunEnd {
     Refused {
         /// The version that it was about, if that was known.
         version: Option<String>,
-        /// What the caller is told.
+        /// The exit code of the run.
         exit: Exit,
         /// The error as it was shown.
         message: String,
     },
 }
 
-/// Leaves the page of a rollout, the monitor's file and the messages that are configured.
+/// Writes the report page and the metrics file, and sends the configured notifications.
 pub async fn publish(session: &Session, end: RunEnd) {
     if !session.env.publishes() {
         return;

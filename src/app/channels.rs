@@ -28,7 +28,7 @@ impl Resolved {
 /// Looks up the version that is asked for by the command line, or else by the playbook, if it is a
 /// channel's name.
 ///
-/// Where the files are wrong nothing is looked up: whoever reads them next says so.
+/// Invalid files are not an error here: the session that reads them next reports it.
 pub(crate) async fn resolve(
     env: &Arc<dyn Environment>,
     overrides: Overrides,

@@ -45,7 +45,7 @@ pub enum Conclusion {
         id: RolloutId,
         /// How.
         outcome: Outcome,
-        /// What the caller is told.
+        /// The exit code of the run.
         exit: Exit,
         /// What it was allowed to spend.
         budget: Budget,
@@ -56,13 +56,13 @@ pub enum Conclusion {
         service: String,
         /// How.
         outcome: Outcome,
-        /// What the caller is told.
+        /// The exit code of the run.
         exit: Exit,
     },
 }
 
 impl Conclusion {
-    /// What the caller is told.
+    /// The exit code of the run.
     pub fn exit(&self) -> Exit {
         match self {
             Self::NothingToDo { .. }

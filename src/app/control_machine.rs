@@ -23,7 +23,7 @@ use crate::report::{Reporter, Setup};
 use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
 use crate::system::accounts;
 
-/// The person at the terminal, or whatever reads instead.
+/// Where messages and progress are shown.
 pub trait Console: Send + Sync {
     /// Listens for signals from now on.
     ///
@@ -34,7 +34,7 @@ pub trait Console: Send + Sync {
     /// Shows a notice.
     fn tell(&self, notice: &Notice);
 
-    /// Who is shown the events of a rollout.
+    /// The reporter that shows the events of a rollout.
     fn reporter(&self, setup: Setup) -> Box<dyn Reporter>;
 }
 
@@ -42,7 +42,7 @@ pub trait Console: Send + Sync {
 pub struct ControlMachine {
     /// The inventory that was named, if one was.
     pub inventory: Option<PathBuf>,
-    /// Who is told.
+    /// Where messages and progress are shown.
     pub console: Box<dyn Console>,
 }
 

@@ -1,5 +1,5 @@
-//! What a verb works with: files, state, hosts, time, and the person that is told. `ship` brings
-//! the control machine that it runs on; the simulation brings its own.
+//! What a verb works with: files, state, hosts, time, and where messages go. `ship` uses the control
+//! machine on which it runs; the simulation has its own.
 
 use std::any::Any;
 use std::fmt;
@@ -69,10 +69,10 @@ pub trait Environment: Send + Sync {
     /// If the system does not allow it.
     fn listen(&self) -> Result<Interrupts, Error>;
 
-    /// Tells something in passing.
+    /// Shows a message while the verb runs.
     fn tell(&self, notice: &Notice);
 
-    /// Who is shown the events of a rollout.
+    /// The reporter that shows the events of a rollout.
     fn reporter(&self, rollout: RolloutId, setup: Setup) -> Box<dyn Reporter>;
 
     /// Opens the log of a rollout, which is written until the result is dropped.

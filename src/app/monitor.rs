@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::error::Error;
-use super::error::{Internal, Refused};
+use super::error::{Error, Internal, Refused};
 use super::goal::Goal;
 use super::session::Session;
 use super::survey::Survey;

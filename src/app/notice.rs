@@ -1,4 +1,4 @@
-//! What a verb tells in passing, while it works.
+//! Messages that a verb sends while it runs.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::error::Error;
-use super::error::Internal;
+use super::error::{Error, Internal};
 use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;

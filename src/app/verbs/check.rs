@@ -12,8 +12,7 @@ use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::app::release::Release;
 use crate::app::session::Session;
-use crate::app::spec;
-use crate::app::{channels, ownership};
+use crate::app::{channels, ownership, spec};
 use crate::config::{Fetch, Overrides, Servers, TrafficDriver};
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
@@ -24,8 +23,7 @@ use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, Driver, LivenessCheck};
 use crate::core::spec::impossible::Impossible;
 use crate::engine::FleetExecutor;
-use crate::remote::Delays;
-use crate::remote::HostUnavailable;
+use crate::remote::{Delays, HostUnavailable};
 use crate::report::text::count;
 use crate::script::{self, Facts, Needs};
 
@@ -71,7 +69,7 @@ pub struct FleetCheck {
 }
 
 impl FleetCheck {
-    /// What the caller is told.
+    /// The exit code of the run.
     pub fn exit(&self) -> Exit {
         if self.machines.iter().any(|machine| !machine.is_reachable) {
             return Exit::Unreachable;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::after_rollout::{self, RunEnd};
-use crate::app::channels;
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
@@ -12,9 +11,8 @@ use crate::app::exit::Exit;
 use crate::app::goal::Goal;
 use crate::app::notice::Notice;
 use crate::app::release::Release;
-use crate::app::rollout;
 use crate::app::session::Session;
-use crate::app::unattended;
+use crate::app::{channels, rollout, unattended};
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
 use crate::core::policy::rollback::check_contracts;
