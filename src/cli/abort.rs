@@ -1,12 +1,12 @@
 //! `ship abort`: back to the revision proven healthy, from a rollout that runs or was stopped.
 
-use super::args::Abort;
+use super::args::AbortArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::terminal;
 use crate::app::verbs::abort::{AbortRequest, abort};
 
-pub(super) async fn run(args: Abort) -> Result<Exit, Fail> {
+pub(super) async fn run(args: AbortArgs) -> Result<Exit, Fail> {
     let env = terminal::environment(args.inventory, args.output);
     let request = AbortRequest { set: args.set };
     Ok(conclude(&abort(&env, request).await?, args.output))

@@ -24,7 +24,7 @@ use crate::report::Output;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: VerbArgs,
 
     /// Say more on stderr; twice for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -46,49 +46,49 @@ Exit codes:
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum VerbArgs {
     /// Write an inventory and a playbook to begin with
-    Init(Init),
+    Init(InitArgs),
     /// Bring the fleet to a version, one batch at a time
-    Deploy(Deploy),
+    Deploy(DeployArgs),
     /// Show what a deploy would do, and touch nothing
-    Plan(Plan),
+    Plan(PlanArgs),
     /// Check the files and every host, and say all problems at once
-    Check(Check),
+    Check(CheckArgs),
     /// Show what runs where
-    Status(Status),
+    Status(StatusArgs),
     /// Show what was deployed, by whom, when, why and how it ended
-    History(History),
+    History(HistoryArgs),
     /// Show what the instances write, or what ship did in a rollout
-    Logs(Logs),
+    Logs(LogsArgs),
     /// Go back to the newest revision proven healthy, or to a given one
     #[command(visible_alias = "undo")]
-    Rollback(Rollback),
+    Rollback(RollbackArgs),
     /// Let a running rollout start nothing new; what is in flight ends safely
-    Pause(Pause),
+    Pause(PauseArgs),
     /// Go on with a rollout that was paused, interrupted, cut off or held
-    Resume(Resume),
+    Resume(ResumeArgs),
     /// Let a rollout go on from the step at which it waits
-    Promote(Promote),
+    Promote(PromoteArgs),
     /// Go back to the revision proven healthy, from a rollout that runs or stands still
-    Abort(Abort),
+    Abort(AbortArgs),
     /// Replace every instance by a new one of the same release, one batch at a time
-    Restart(Restart),
+    Restart(RestartArgs),
     /// Change how many instances the service has
-    Scale(Scale),
+    Scale(ScaleArgs),
     /// Write a page about a rollout: what happened, host by host, and how to undo it
-    Report(Report),
+    Report(ReportArgs),
     /// Take away what only older versions needed: the playbook's contracts that are left to be made
-    Contract(Contract),
+    Contract(ContractArgs),
     /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is
     /// done
-    Freeze(Freeze),
+    Freeze(FreezeArgs),
     /// End a freeze
-    Thaw(Thaw),
+    Thaw(ThawArgs),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
-    Unlock(Unlock),
+    Unlock(UnlockArgs),
     /// Print what makes cron or systemd deploy every night
-    Cron(Cron),
+    Cron(CronArgs),
     /// Print a completion script for a shell
     Completions {
         /// For which shell
@@ -109,7 +109,7 @@ pub struct InventoryArg {
 
 /// What may be given instead of what the playbook says.
 #[derive(Debug, Args)]
-pub struct Overrides {
+pub struct OverrideArgs {
     /// The version or channel to deploy, instead of the playbook's
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
@@ -144,7 +144,7 @@ pub struct LockArg {
 
 /// `ship init`.
 #[derive(Debug, Args)]
-pub struct Init {
+pub struct InitArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -152,13 +152,13 @@ pub struct Init {
 
 /// `ship deploy`.
 #[derive(Debug, Args)]
-pub struct Deploy {
+pub struct DeployArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The overrides.
     #[command(flatten)]
-    pub overrides: Overrides,
+    pub overrides: OverrideArgs,
     /// Show what would be done, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -187,13 +187,13 @@ pub struct Deploy {
 
 /// `ship plan`.
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct PlanArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The overrides.
     #[command(flatten)]
-    pub overrides: Overrides,
+    pub overrides: OverrideArgs,
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
@@ -201,18 +201,18 @@ pub struct Plan {
 
 /// `ship check`.
 #[derive(Debug, Args)]
-pub struct Check {
+pub struct CheckArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The overrides.
     #[command(flatten)]
-    pub overrides: Overrides,
+    pub overrides: OverrideArgs,
 }
 
 /// `ship status`.
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -226,7 +226,7 @@ pub struct Status {
 
 /// `ship history`.
 #[derive(Debug, Args)]
-pub struct History {
+pub struct HistoryArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -240,7 +240,7 @@ pub struct History {
 
 /// `ship logs`.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub struct LogsArgs {
     /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by
     /// HOST:PORT; left out, all
     #[arg(value_name = "INVENTORY|INSTANCE")]
@@ -264,7 +264,7 @@ pub struct Logs {
 
 /// `ship rollback`.
 #[derive(Debug, Args)]
-pub struct Rollback {
+pub struct RollbackArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -293,7 +293,7 @@ pub struct Rollback {
 
 /// `ship pause`.
 #[derive(Debug, Args)]
-pub struct Pause {
+pub struct PauseArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -301,7 +301,7 @@ pub struct Pause {
 
 /// `ship resume`.
 #[derive(Debug, Args)]
-pub struct Resume {
+pub struct ResumeArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -323,7 +323,7 @@ pub struct Resume {
 
 /// `ship promote`.
 #[derive(Debug, Args)]
-pub struct Promote {
+pub struct PromoteArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -348,7 +348,7 @@ pub struct Promote {
 
 /// `ship abort`.
 #[derive(Debug, Args)]
-pub struct Abort {
+pub struct AbortArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -363,7 +363,7 @@ pub struct Abort {
 
 /// `ship restart`.
 #[derive(Debug, Args)]
-pub struct Restart {
+pub struct RestartArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -383,7 +383,7 @@ pub struct Restart {
 
 /// `ship scale`.
 #[derive(Debug, Args)]
-pub struct Scale {
+pub struct ScaleArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -400,7 +400,7 @@ pub struct Scale {
 
 /// `ship contract`.
 #[derive(Debug, Args)]
-pub struct Contract {
+pub struct ContractArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -417,7 +417,7 @@ pub struct Contract {
 
 /// `ship freeze`.
 #[derive(Debug, Args)]
-pub struct Freeze {
+pub struct FreezeArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -432,7 +432,7 @@ pub struct Freeze {
 
 /// `ship thaw`.
 #[derive(Debug, Args)]
-pub struct Thaw {
+pub struct ThawArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -440,7 +440,7 @@ pub struct Thaw {
 
 /// `ship report`.
 #[derive(Debug, Args)]
-pub struct Report {
+pub struct ReportArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -454,7 +454,7 @@ pub struct Report {
 
 /// `ship unlock`.
 #[derive(Debug, Args)]
-pub struct Unlock {
+pub struct UnlockArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -465,7 +465,7 @@ pub struct Unlock {
 
 /// `ship cron`.
 #[derive(Debug, Args)]
-pub struct Cron {
+pub struct CronArgs {
     /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::args::Check;
+use super::args::CheckArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
@@ -10,7 +10,7 @@ use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::check::{FleetCheck, MachineCheck, check};
 use crate::config::Overrides;
 
-pub(super) async fn run(args: Check) -> Result<Exit, Fail> {
+pub(super) async fn run(args: CheckArgs) -> Result<Exit, Fail> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.overrides.set,

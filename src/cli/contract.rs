@@ -1,12 +1,12 @@
 //! `ship contract`: takes away what only older versions needed, because a person says so.
 
-use super::args::Contract;
+use super::args::ContractArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::terminal;
 use crate::app::verbs::contract::{ContractRequest, contract};
 
-pub(super) async fn run(args: Contract) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ContractArgs) -> Result<Exit, Fail> {
     let request = ContractRequest {
         set: args.set,
         cause: args.cause,

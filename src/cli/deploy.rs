@@ -1,6 +1,6 @@
 //! `ship deploy`: bring the fleet to a version.
 
-use super::args::{Deploy, Form};
+use super::args::{DeployArgs, Form};
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::{plan, terminal};
@@ -9,7 +9,7 @@ use crate::app::verbs::plan::plan;
 use crate::config::Overrides;
 use crate::core::policy::unattended::RunMode;
 
-pub(super) async fn run(args: Deploy) -> Result<Exit, Fail> {
+pub(super) async fn run(args: DeployArgs) -> Result<Exit, Fail> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.probe.after(args.overrides.set),

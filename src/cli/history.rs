@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::args::{Form, History};
+use super::args::{Form, HistoryArgs};
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
@@ -22,7 +22,7 @@ use crate::core::time::Human;
 use crate::report::{self, Clock, HistoryRow};
 use crate::store::RevisionRecord;
 
-pub(super) fn run(args: &History) -> Result<Exit, Fail> {
+pub(super) fn run(args: &HistoryArgs) -> Result<Exit, Fail> {
     let inventory = super::args::InventoryArg {
         inventory: args.inventory.inventory.clone(),
     };

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::args::Init;
+use super::args::InitArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
 
@@ -13,7 +13,7 @@ const PLAYBOOK: &str = include_str!("init/playbook.toml");
 /// What a service is called where its directory's name is none for one.
 const SERVICE: &str = "app";
 
-pub(super) fn run(args: Init) -> Result<Exit, Fail> {
+pub(super) fn run(args: InitArgs) -> Result<Exit, Fail> {
     let inventory = args
         .inventory
         .inventory

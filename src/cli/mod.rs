@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Verb};
+use args::{Cli, VerbArgs};
 pub use exit::{Exit, Fail};
 use output::{complain, note, print, stdout_fail};
 
@@ -160,34 +160,34 @@ fn can_have(threads: usize) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn run(verb: Verb) -> Result<Exit, Fail> {
+async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
     match verb {
-        Verb::Init(args) => init::run(args),
-        Verb::Deploy(args) => Box::pin(deploy::run(args)).await,
-        Verb::Plan(args) => plan::run(args).await,
-        Verb::Check(args) => check::run(args).await,
-        Verb::Status(args) => status::run(args).await,
-        Verb::History(args) => history::run(&args),
-        Verb::Logs(args) => logs::run(args).await,
-        Verb::Rollback(args) => Box::pin(rollback::run(args)).await,
-        Verb::Pause(args) => pause::run(args).await,
-        Verb::Resume(args) => Box::pin(resume::run(args)).await,
-        Verb::Promote(args) => Box::pin(promote::run(args)).await,
-        Verb::Abort(args) => Box::pin(abort::run(args)).await,
-        Verb::Restart(args) => Box::pin(restart::run(args)).await,
-        Verb::Scale(args) => Box::pin(scale::run(args)).await,
-        Verb::Contract(args) => Box::pin(contract::run(args)).await,
-        Verb::Freeze(args) => freeze::run(args),
-        Verb::Thaw(args) => freeze::thaw(args),
-        Verb::Report(args) => report::run(&args),
-        Verb::Unlock(args) => unlock::run(args).await,
-        Verb::Cron(args) => cron::run(&args),
-        Verb::Completions { shell } => {
+        VerbArgs::Init(args) => init::run(args),
+        VerbArgs::Deploy(args) => Box::pin(deploy::run(args)).await,
+        VerbArgs::Plan(args) => plan::run(args).await,
+        VerbArgs::Check(args) => check::run(args).await,
+        VerbArgs::Status(args) => status::run(args).await,
+        VerbArgs::History(args) => history::run(&args),
+        VerbArgs::Logs(args) => logs::run(args).await,
+        VerbArgs::Rollback(args) => Box::pin(rollback::run(args)).await,
+        VerbArgs::Pause(args) => pause::run(args).await,
+        VerbArgs::Resume(args) => Box::pin(resume::run(args)).await,
+        VerbArgs::Promote(args) => Box::pin(promote::run(args)).await,
+        VerbArgs::Abort(args) => Box::pin(abort::run(args)).await,
+        VerbArgs::Restart(args) => Box::pin(restart::run(args)).await,
+        VerbArgs::Scale(args) => Box::pin(scale::run(args)).await,
+        VerbArgs::Contract(args) => Box::pin(contract::run(args)).await,
+        VerbArgs::Freeze(args) => freeze::run(args),
+        VerbArgs::Thaw(args) => freeze::thaw(args),
+        VerbArgs::Report(args) => report::run(&args),
+        VerbArgs::Unlock(args) => unlock::run(args).await,
+        VerbArgs::Cron(args) => cron::run(&args),
+        VerbArgs::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Verb::Man => {
+        VerbArgs::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::args::{Form, Plan};
+use super::args::{Form, PlanArgs};
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
@@ -19,7 +19,7 @@ use crate::core::time::Human;
 use crate::report::Versions;
 use crate::report::text::count;
 
-pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
+pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.overrides.set,

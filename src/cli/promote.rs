@@ -1,13 +1,13 @@
 //! `ship promote`: a rollout that waits at a step may go on.
 
-use super::args::Promote;
+use super::args::PromoteArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 
-pub(super) async fn run(args: Promote) -> Result<Exit, Fail> {
+pub(super) async fn run(args: PromoteArgs) -> Result<Exit, Fail> {
     let request = PromoteRequest {
         fully: args.full,
         set: args.probe.after(args.set),

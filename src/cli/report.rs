@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::Report;
+use super::args::ReportArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
@@ -13,7 +13,7 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::store::RolloutId;
 
-pub(super) fn run(args: &Report) -> Result<Exit, Fail> {
+pub(super) fn run(args: &ReportArgs) -> Result<Exit, Fail> {
     // The version is of no account here, and the playbook may name none.
     let env = terminal::quiet(args.inventory.clone());
     let overrides = Overrides::default();

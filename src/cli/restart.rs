@@ -1,12 +1,12 @@
 //! `ship restart`: new instances of the same release, one batch at a time.
 
-use super::args::Restart;
+use super::args::RestartArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::terminal;
 use crate::app::verbs::restart::{RestartRequest, restart};
 
-pub(super) async fn run(args: Restart) -> Result<Exit, Fail> {
+pub(super) async fn run(args: RestartArgs) -> Result<Exit, Fail> {
     let request = RestartRequest {
         set: args.probe.after(args.set),
         cause: args.cause,

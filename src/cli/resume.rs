@@ -1,12 +1,12 @@
 //! `ship resume`: go on with a rollout that was stopped.
 
-use super::args::Resume;
+use super::args::ResumeArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::terminal;
 use crate::app::verbs::resume::{ResumeRequest, resume};
 
-pub(super) async fn run(args: Resume) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ResumeArgs) -> Result<Exit, Fail> {
     let request = ResumeRequest {
         set: args.probe.after(args.set),
         unattended: args.unattended,

@@ -1,13 +1,13 @@
 //! `ship rollback`: go back to a revision that is known to work.
 
-use super::args::{Form, Rollback};
+use super::args::{Form, RollbackArgs};
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::{plan, terminal};
 use crate::app::verbs::rollback::{RollbackRequest, preview, rollback};
 use crate::core::ids::Revision;
 
-pub(super) async fn run(args: Rollback) -> Result<Exit, Fail> {
+pub(super) async fn run(args: RollbackArgs) -> Result<Exit, Fail> {
     let request = RollbackRequest {
         to_revision: args.to_revision.map(Revision),
         set: args.probe.after(args.set),

@@ -1,12 +1,12 @@
 //! `ship scale`: more or fewer instances of what runs.
 
-use super::args::Scale;
+use super::args::ScaleArgs;
 use super::conclusion::conclude;
 use super::exit::{Exit, Fail};
 use super::terminal;
 use crate::app::verbs::scale::{ScaleRequest, scale};
 
-pub(super) async fn run(args: Scale) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ScaleArgs) -> Result<Exit, Fail> {
     let request = ScaleRequest {
         replicas: args.replicas,
         set: args.set,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use super::args::{Form, Status as Args};
+use super::args::{Form, StatusArgs};
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
@@ -13,7 +13,7 @@ use crate::report;
 
 const REFRESH: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(args: Args) -> Result<Exit, Fail> {
+pub(super) async fn run(args: StatusArgs) -> Result<Exit, Fail> {
     let mut observer = Observer::open(&terminal::quiet(args.inventory))?;
     if args.watch {
         return watch(&mut observer, args.output).await;

@@ -4,14 +4,14 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 
-use super::args::Unlock;
+use super::args::UnlockArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::unlock::Lock;
 use crate::store::Holder;
 
-pub(super) async fn run(args: Unlock) -> Result<Exit, Fail> {
+pub(super) async fn run(args: UnlockArgs) -> Result<Exit, Fail> {
     let lock = Lock::read(&terminal::quiet(args.inventory))?;
     let Some(holder) = lock.holder.clone() else {
         let subject = lock.subject();

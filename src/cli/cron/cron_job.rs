@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-use super::super::args::Cron;
+use super::super::args::CronArgs;
 use super::super::exit::{Exit, Fail};
 use crate::app::discovery;
 use crate::config::Overrides;
@@ -27,7 +27,7 @@ pub(super) struct CronJob {
 }
 
 impl CronJob {
-    pub(super) fn of(args: &Cron) -> Result<Self, Fail> {
+    pub(super) fn of(args: &CronArgs) -> Result<Self, Fail> {
         let chosen = discovery::inventory(args.inventory.inventory.clone())?;
         let overrides = Overrides {
             version: args.version.clone(),

@@ -7,11 +7,11 @@ mod units;
 use std::fmt::Write as _;
 
 use self::cron_job::CronJob;
-use super::args::Cron;
+use super::args::CronArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
 
-pub(super) fn run(args: &Cron) -> Result<Exit, Fail> {
+pub(super) fn run(args: &CronArgs) -> Result<Exit, Fail> {
     let night = CronJob::of(args)?;
     let mut text = String::new();
     if !args.systemd {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use self::request::LogRequest;
-use super::args::{InventoryArg, Logs};
+use super::args::{InventoryArg, LogsArgs};
 use super::exit::{Exit, Fail};
 use super::{moment, terminal};
 use crate::app::environment::{Reading, StoreAccess};
@@ -20,7 +20,7 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::engine::{Clock as _, SteadyClock};
 
-pub(super) async fn run(args: Logs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: LogsArgs) -> Result<Exit, Fail> {
     let (inventory, instances) = told_apart(args.what)?;
     let since = args
         .since
