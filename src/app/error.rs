@@ -17,7 +17,7 @@ use crate::core::spec::impossible::Impossible;
 use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;
-use crate::store::StoreError;
+use crate::store::{RolloutId, StoreError, Subject};
 use crate::system::accounts;
 use crate::trust::{Distrust, Untrusted};
 
@@ -125,6 +125,19 @@ pub enum Refused {
     /// There is nothing to act on.
     #[error("nothing was deployed yet; `ship deploy` comes first")]
     NothingDeployed,
+    /// The history has no such rollout.
+    #[error(
+        "the history has no rollout {} of {} on {}; it has {}",
+        .wanted.0, .subject.service, .subject.fleet, numbers_text(.known)
+    )]
+    UnknownRollout {
+        /// The one that was asked for.
+        wanted: RolloutId,
+        /// Of which fleet and service.
+        subject: Subject,
+        /// Those that there are.
+        known: Vec<RolloutId>,
+    },
     /// There is no revision to roll back to.
     #[error("{0}")]
     Rollback(RollbackRefusal),
@@ -250,6 +263,11 @@ fn instances_are(ready: usize) -> String {
     } else {
         format!("{ready} instances are")
     }
+}
+
+fn numbers_text(rollouts: &[RolloutId]) -> String {
+    let numbers: Vec<_> = rollouts.iter().map(|id| id.0.to_string()).collect();
+    numbers.join(", ")
 }
 
 fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> String {

@@ -167,7 +167,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
         VerbArgs::Plan(args) => plan::run(args).await,
         VerbArgs::Check(args) => check::run(args).await,
         VerbArgs::Status(args) => status::run(args).await,
-        VerbArgs::History(args) => history::run(&args),
+        VerbArgs::History(args) => history::run(args),
         VerbArgs::Logs(args) => logs::run(args).await,
         VerbArgs::Rollback(args) => Box::pin(rollback::run(args)).await,
         VerbArgs::Pause(args) => pause::run(args).await,
@@ -179,7 +179,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
         VerbArgs::Contract(args) => Box::pin(contract::run(args)).await,
         VerbArgs::Freeze(args) => freeze::run(args),
         VerbArgs::Thaw(args) => freeze::thaw(args),
-        VerbArgs::Report(args) => report::run(&args),
+        VerbArgs::Report(args) => report::run(args),
         VerbArgs::Unlock(args) => unlock::run(args).await,
         VerbArgs::Cron(args) => cron::run(&args),
         VerbArgs::Completions { shell } => {

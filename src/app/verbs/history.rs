@@ -1,0 +1,157 @@
+//! `ship history`: what was deployed, by whom, when, why and how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::Error;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::availability::LossReport;
+use crate::core::ids::Revision;
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::history::Run;
+use crate::core::policy::rollback::RollbackRefusal;
+use crate::core::release::Definition;
+use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::verb::Verb;
+use crate::core::text_difference::difference;
+use crate::core::time::Human;
+use crate::report::HistoryRow;
+use crate::store::RevisionRecord;
+
+/// One revision, and how the release that the fleet is on differs from it.
+pub struct RevisionDetails {
+    pub row: HistoryRow,
+    /// How long its rollout took; `None` while it is on its way.
+    pub duration: Option<Duration>,
+    /// The playbook as it was then.
+    pub playbook: String,
+    /// Whether a rollout of it has ever succeeded.
+    pub is_proven: bool,
+    /// What the availability monitor has counted, if one ran.
+    pub loss: Option<LossReport>,
+    /// The revision that the fleet is on, and its version.
+    pub current: Option<(Revision, String)>,
+    /// The settings in which that one differs, line by line.
+    pub differs: Vec<String>,
+}
+
+/// Reads all revisions, the newest first.
+///
+/// # Errors
+/// If the files or the state cannot be read.
+pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
+    let session = open(env)?;
+    let history = &session.history;
+    let rows = history.revisions.iter().rev();
+    Ok(rows.map(|record| row(record, &history.runs)).collect())
+}
+
+/// Reads one revision and compares it with the present one.
+///
+/// # Errors
+/// If there is no such revision, or the files or the state cannot be read.
+pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<RevisionDetails, Error> {
+    let session = open(env)?;
+    let history = &session.history;
+    let record = history
+        .revision(number)
+        .ok_or(RollbackRefusal::UnknownRevision(number))?;
+    let current = history.current();
+    let differs = current.map(|current| {
+        difference(
+            &settings(&record.definition),
+            &settings(&current.definition),
+        )
+    });
+    let journal = session
+        .store
+        .journal_of(&session.subject, record.revision)?
+        .unwrap_or_default();
+    Ok(RevisionDetails {
+        row: row(record, &history.runs),
+        duration: duration(record),
+        playbook: record.playbook.clone(),
+        is_proven: record.proven,
+        loss: Account::of(&journal).and_then(|account| account.loss),
+        current: current.map(|current| (current.revision, current.definition.version.clone())),
+        differs: differs.unwrap_or_default(),
+    })
+}
+
+fn open(env: &Arc<dyn Environment>) -> Result<Session, Error> {
+    let overrides = Overrides::default();
+    Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
+}
+
+fn duration(record: &RevisionRecord) -> Option<Duration> {
+    record.ended.map(|ended| ended.since(record.began))
+}
+
+fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
+    let run = runs
+        .iter()
+        .rev()
+        .find(|run| run.start.target.revision == record.revision);
+    let outcome = match (record.verb, &record.outcome) {
+        (Verb::Adopt, _) => "adopted",
+        (_, outcome) => outcome.as_ref().map_or("running", Outcome::word),
+    };
+    HistoryRow {
+        revision: record.revision,
+        version: record.definition.version.clone(),
+        digest: record.release.clone(),
+        who: record.who.clone(),
+        when: record.began,
+        duration_s: duration(record).map(|duration| duration.as_secs_f64()),
+        cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
+        outcome: outcome.to_owned(),
+        verb: record.verb,
+        replicas: run.map(|run| run.start.replicas),
+    }
+}
+
+/// The settings of a release, one a line. Two releases are compared by these: the text of a
+/// playbook does not say what the command line has set, and what was packed.
+fn settings(definition: &Definition) -> String {
+    let mut lines = Vec::new();
+    flatten(
+        "",
+        &serde_json::to_value(definition).unwrap_or_default(),
+        &mut lines,
+    );
+    lines.join("\n")
+}
+
+fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
+    let below = |key: &str| {
+        if name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{name}.{key}")
+        }
+    };
+    // A sequence of two numbers would pass for a duration, too.
+    if value.is_object()
+        && let Ok(duration) = serde_json::from_value::<Duration>(value.clone())
+    {
+        lines.push(format!("{name} = \"{}\"", Human(duration)));
+        return;
+    }
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(key, value)| flatten(&below(key), value, lines)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(at, item)| flatten(&format!("{name}[{at}]"), item, lines));
+        }
+        value => lines.push(format!("{name} = {value}")),
+    }
+}

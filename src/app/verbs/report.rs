@@ -1,0 +1,80 @@
+//! `ship report`: one page about a rollout.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::{Error, Refused};
+use crate::app::page::{self, Retrospect};
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::store::RolloutId;
+
+/// Where a page goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageDestination {
+    /// To its place in the state directory.
+    StateDirectory,
+    /// To a file; the directory is made for it.
+    File(PathBuf),
+    /// To the caller.
+    Caller,
+}
+
+/// A page that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MadePage {
+    /// It lies there.
+    Written(PathBuf),
+    /// Its HTML.
+    Html(String),
+}
+
+/// Makes the page about a rollout: the newest, unless a number is given.
+///
+/// # Errors
+/// If there is no such rollout, or the page cannot be written.
+pub fn report(
+    env: &Arc<dyn Environment>,
+    rollout: Option<RolloutId>,
+    destination: PageDestination,
+) -> Result<MadePage, Error> {
+    // The version is of no account here, and the playbook may name none.
+    let overrides = Overrides::default();
+    let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+    let id = choose(&session, rollout)?;
+    let past = Retrospect::of(&session, id, None)?;
+    let html = past.page(&session, past.exit())?;
+    match destination {
+        PageDestination::StateDirectory => Ok(MadePage::Written(page::keep(&session, id, &html)?)),
+        PageDestination::File(path) => {
+            page::write(&path, &html)?;
+            Ok(MadePage::Written(path))
+        }
+        PageDestination::Caller => Ok(MadePage::Html(html)),
+    }
+}
+
+fn choose(session: &Session, wanted: Option<RolloutId>) -> Result<RolloutId, Error> {
+    let subject = &session.subject;
+    let known: Vec<_> = session
+        .store
+        .rollouts(subject)?
+        .into_iter()
+        .map(|known| known.id)
+        .collect();
+    let newest = known.last().ok_or(Refused::NothingDeployed)?;
+    let Some(wanted) = wanted else {
+        return Ok(*newest);
+    };
+    if known.contains(&wanted) {
+        return Ok(wanted);
+    }
+    let subject = subject.clone();
+    Err(Refused::UnknownRollout {
+        wanted,
+        subject,
+        known,
+    }
+    .into())
+}
