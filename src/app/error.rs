@@ -210,6 +210,13 @@ pub enum Refused {
     /// The current directory is gone.
     #[error("no current directory: {0}")]
     NoDirectory(std::io::Error),
+    /// A path that no line of a file can hold.
+    #[error(
+        "neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; \
+         rename it",
+        .0.display()
+    )]
+    UnwritablePath(PathBuf),
     /// Several inventories may be meant, or none was found.
     #[error("{}", which_text(.reason, .candidates, .here))]
     WhichInventory {
@@ -241,6 +248,9 @@ pub enum Internal {
     /// No temporary directory.
     #[error("cannot make a temporary directory: {0}")]
     NoTemporaryDirectory(std::io::Error),
+    /// This program does not know where it lies.
+    #[error("where is this program? {0}")]
+    NoProgram(std::io::Error),
     /// No signals.
     #[error("cannot listen for signals: {0}")]
     NoSignals(std::io::Error),

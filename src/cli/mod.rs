@@ -181,7 +181,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
         VerbArgs::Thaw(args) => freeze::thaw(args),
         VerbArgs::Report(args) => report::run(args),
         VerbArgs::Unlock(args) => unlock::run(args).await,
-        VerbArgs::Cron(args) => cron::run(&args),
+        VerbArgs::Cron(args) => cron::run(args),
         VerbArgs::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);

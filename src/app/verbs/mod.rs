@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod check;
 pub mod contract;
+pub mod cron;
 pub mod deploy;
 pub mod freeze;
 pub mod history;

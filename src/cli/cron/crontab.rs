@@ -1,7 +1,7 @@
 //! The lines of a crontab.
 
 use super::super::exit::Fail;
-use super::cron_job::CronJob;
+use crate::app::verbs::cron::CronJob;
 use crate::script::quote;
 
 /// What cron takes of a command.
@@ -61,7 +61,7 @@ fn written(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cron_job::night;
+    use super::super::testing::night;
     use super::*;
 
     #[test]

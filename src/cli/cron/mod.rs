@@ -1,18 +1,29 @@
-//! `ship cron`: what makes cron or systemd deploy every night. It prints and touches nothing.
+//! `ship cron`: prints what makes cron or systemd deploy every night.
 
-mod cron_job;
 mod crontab;
+#[cfg(test)]
+mod testing;
 mod units;
 
 use std::fmt::Write as _;
 
-use self::cron_job::CronJob;
+use jiff::civil;
+
 use super::args::CronArgs;
 use super::exit::{Exit, Fail};
 use super::output::print;
+use super::terminal;
+use crate::app::verbs::cron::{CronRequest, cron};
 
-pub(super) fn run(args: &CronArgs) -> Result<Exit, Fail> {
-    let night = CronJob::of(args)?;
+pub(super) fn run(args: CronArgs) -> Result<Exit, Fail> {
+    let (hour, minute) = time_of_day(&args.at)?;
+    let request = CronRequest {
+        hour,
+        minute,
+        version: args.version,
+        mail: args.mail.as_deref().map(address).transpose()?,
+    };
+    let night = cron(&terminal::quiet(args.inventory), request)?;
     let mut text = String::new();
     if !args.systemd {
         text.push_str(&crontab::crontab(&night)?);
@@ -25,4 +36,53 @@ pub(super) fn run(args: &CronArgs) -> Result<Exit, Fail> {
         }
     }
     print(&text)
+}
+
+fn time_of_day(text: &str) -> Result<(i8, i8), Fail> {
+    let time = civil::Time::strptime("%H:%M", text);
+    let time = time.map_err(|_| {
+        Fail::refused(format!(
+            "error: --at {text}: no time of day; say it as in 02:00"
+        ))
+    })?;
+    Ok((time.hour(), time.minute()))
+}
+
+/// An address that means nothing to cron, to systemd or to a shell.
+fn address(text: &str) -> Result<String, Fail> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.,_+-=".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Fail::refused(format!(
+        "error: --mail {text}: no address; say it as in ops@example.org"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_is_read_as_people_write_it() {
+        assert_eq!(time_of_day("02:00").unwrap(), (2, 0));
+        assert_eq!(time_of_day("2:5").unwrap(), (2, 5));
+        for text in ["24:00", "02", "02:60", "2am", "", "* *"] {
+            assert_eq!(
+                time_of_day(text).unwrap_err().message,
+                format!("error: --at {text}: no time of day; say it as in 02:00")
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_cannot_be_a_line_or_an_option() {
+        assert_eq!(
+            address("ops+night@example.org,me").unwrap(),
+            "ops+night@example.org,me"
+        );
+        for text in ["", "a b", "a\nb", "-oQ/tmp", "$(id)", "a%b", "a'b"] {
+            assert!(address(text).is_err(), "{text:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::cron_job::CronJob;
+use crate::app::verbs::cron::CronJob;
 use crate::script::quote;
 
 /// The units, each with its name.
@@ -150,7 +150,7 @@ fn exec_word(word: &str, has_variables: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cron_job::night;
+    use super::super::testing::night;
     use super::*;
 
     #[test]
