@@ -210,6 +210,20 @@ pub enum Refused {
     /// The current directory is gone.
     #[error("no current directory: {0}")]
     NoDirectory(std::io::Error),
+    /// The inventory is to be written where the playbook goes.
+    #[error("the playbook is to be playbook.toml; give the inventory another name")]
+    InventoryIsPlaybook,
+    /// A file that is to be written is there already.
+    #[error("{} is there already, and stays as it is; name another inventory", .0.display())]
+    FileExists(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {}: {why}", .path.display())]
+    CannotWrite {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
     /// A path that no line of a file can hold.
     #[error(
         "neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; \

@@ -7,6 +7,7 @@ pub mod cron;
 pub mod deploy;
 pub mod freeze;
 pub mod history;
+pub mod init;
 pub mod pause;
 pub mod plan;
 pub mod promote;
