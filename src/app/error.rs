@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::exit::Exit;
+use super::known_rollout::KnownRollout;
 use crate::config::Diagnostics;
-use crate::core::ids::HostId;
-use crate::core::policy::admission::refusal::AdmissionRefusal;
+use crate::core::ids::{HostId, InstanceId, Slot};
+use crate::core::policy::admission::refusal::{AdmissionRefusal, host_line};
 use crate::core::policy::continuation::ContinuationRefusal;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
@@ -39,6 +40,14 @@ pub enum Error {
     /// The policy refuses the rollout.
     #[error("{0}")]
     NotAdmitted(AdmissionRefusal),
+    /// Hosts cannot be asked for their logs.
+    #[error("{}", unreachable_text(.lost, *.all))]
+    LogsUnreachable {
+        /// By host: why.
+        lost: BTreeMap<HostId, String>,
+        /// How many hosts are asked.
+        all: usize,
+    },
     /// Something went wrong within ship or this machine.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -63,6 +72,7 @@ impl Error {
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
+            Self::LogsUnreachable { .. } => Exit::Unreachable,
             Self::Internal(_)
             | Self::Store(
                 StoreError::Database { .. }
@@ -137,6 +147,31 @@ pub enum Refused {
         subject: Subject,
         /// Those that there are.
         known: Vec<RolloutId>,
+    },
+    /// No rollout is meant whose log could be shown.
+    #[error("{}", which_rollout_text(.which, .service, .known))]
+    NoRolloutToShow {
+        /// What was asked for.
+        which: String,
+        /// Of which service.
+        service: String,
+        /// Those that there are, the newest first.
+        known: Vec<KnownRollout>,
+    },
+    /// A rollout has no log any more.
+    #[error(
+        "there is no log of that rollout at {}: it was removed, could not be written, or is of a \
+         ship that wrote none; `ship history` tells how it ended",
+        .0.display()
+    )]
+    NoLog(PathBuf),
+    /// Words that mean no instance.
+    #[error("{}", no_instance_text(.words, .known))]
+    NoInstanceMeant {
+        /// The words.
+        words: Vec<String>,
+        /// The instances that there are.
+        known: Vec<(InstanceId, Slot)>,
     },
     /// There is no revision to roll back to.
     #[error("{0}")]
@@ -262,6 +297,14 @@ pub enum Internal {
     /// No temporary directory.
     #[error("cannot make a temporary directory: {0}")]
     NoTemporaryDirectory(std::io::Error),
+    /// The log of a rollout cannot be read.
+    #[error("the log of the rollout cannot be read ({}: {error})", .path.display())]
+    UnreadableLog {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// This program does not know where it lies.
     #[error("where is this program? {0}")]
     NoProgram(std::io::Error),
@@ -292,6 +335,40 @@ fn instances_are(ready: usize) -> String {
 fn numbers_text(rollouts: &[RolloutId]) -> String {
     let numbers: Vec<_> = rollouts.iter().map(|id| id.0.to_string()).collect();
     numbers.join(", ")
+}
+
+fn which_rollout_text(which: &str, service: &str, known: &[KnownRollout]) -> String {
+    let mut text = format!("no rollout {which} of {service} is known; there is:");
+    for rollout in known {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n  {rollout}");
+    }
+    text
+}
+
+fn no_instance_text(words: &[String], known: &[(InstanceId, Slot)]) -> String {
+    let mut text = format!("no instance, host or slot is meant by {}", words.join(", "));
+    if known.is_empty() {
+        text.push_str("; no instance is there");
+        return text;
+    }
+    text.push_str("; there is:");
+    for (name, slot) in known {
+        let _ = write!(text, "\n  {name} at {slot}");
+    }
+    text
+}
+
+fn unreachable_text(lost: &BTreeMap<HostId, String>, all: usize) -> String {
+    let mut text = format!(
+        "{} of {all} hosts cannot be asked for their logs",
+        lost.len()
+    );
+    for (host, why) in lost {
+        text.push_str("\n  ");
+        text.push_str(&host_line(host, why));
+    }
+    text
 }
 
 fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> String {

@@ -15,6 +15,7 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod goal;
+pub mod known_rollout;
 pub mod last_known_good;
 pub mod logging;
 pub mod monitor;

@@ -32,6 +32,14 @@ pub enum Notice {
     Unfinished { verb: Verb, version: String },
     /// The log of the rollout cannot be written.
     NoLog { path: PathBuf, why: String },
+    /// The instances have written nothing.
+    NothingLogged,
+    /// A host whose logs are followed cannot be reached: why.
+    LogHostLost(String),
+    /// It can be reached again.
+    LogHostFound(HostId),
+    /// The rollout whose log is followed has not ended, and its process is gone.
+    RolloutAbandoned,
     /// Something that should be left for later readers could not be.
     NotPublished(String),
     /// What was asked for was accepted.
@@ -101,6 +109,13 @@ impl fmt::Display for Notice {
                 f,
                 "the log of this rollout cannot be written ({}: {why}); it goes on without",
                 path.display()
+            ),
+            Self::NothingLogged => f.write_str("nothing was written by what is there"),
+            Self::LogHostLost(why) => write!(f, "{why}; it is tried again"),
+            Self::LogHostFound(host) => write!(f, "{host}: found again"),
+            Self::RolloutAbandoned => f.write_str(
+                "nobody carries it out any more, and it has not ended; `ship status` shows how it \
+                 stands",
             ),
             Self::NotPublished(what) => f.write_str(what),
             Self::Accepted(accepted) => accepted.fmt(f),

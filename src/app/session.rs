@@ -192,6 +192,12 @@ impl Session {
         }
     }
 
+    /// The newest rollout, if there was one.
+    pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
+        let rollouts = self.store.rollouts(&self.subject)?;
+        Ok(rollouts.last().map(|rollout| rollout.id))
+    }
+
     /// The newest rollout's journal, if there was one.
     pub(crate) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
         Ok(self.store.newest_journal(&self.subject)?)

@@ -1,17 +1,26 @@
 //! What the command line writes: data to stdout, progress and errors to stderr.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use super::exit::{Exit, Fail};
 use crate::report::note_stdout_failure;
 
-/// Data goes to stdout. A reader that has gone away (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<Exit, Fail> {
+/// Data goes to stdout; breaks off where its reader has gone away (`| head`), which is no error.
+pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error),
+    }
+}
+
+/// The data is all that a verb has to say.
+pub(super) fn print(text: &str) -> Result<Exit, Fail> {
+    match write(text) {
+        Ok(_) => Ok(Exit::Done),
         Err(error) => {
             note_stdout_failure(&error);
             Err(stdout_fail(&error))
@@ -19,7 +28,7 @@ pub(super) fn print(text: &str) -> Result<Exit, Fail> {
     }
 }
 
-pub(super) fn stdout_fail(error: &std::io::Error) -> Fail {
+pub(super) fn stdout_fail(error: &io::Error) -> Fail {
     Fail::new(
         Exit::Internal,
         format!("error: cannot write to stdout: {error}"),

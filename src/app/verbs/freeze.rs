@@ -44,7 +44,7 @@ pub fn freeze(
     session.store.set_freeze(&session.subject, &freeze)?;
     let mut stops_rollout = false;
     if session.standing()? == Standing::Running
-        && let Some((rollout, _)) = session.newest()?
+        && let Some(rollout) = session.newest_rollout()?
     {
         let request = Request {
             wish: Wish::Freeze,

@@ -8,6 +8,7 @@ pub mod deploy;
 pub mod freeze;
 pub mod history;
 pub mod init;
+pub mod logs;
 pub mod pause;
 pub mod plan;
 pub mod promote;

@@ -49,7 +49,7 @@ pub(super) fn ask(session: &mut Session, ask: Ask, wish: Wish) -> Result<Rollout
     if let Some(refusal) = session.standing()?.refusal(ask, &session.subject.service) {
         return Err(refusal.into());
     }
-    let (rollout, _) = session.newest()?.ok_or(Refused::NothingDeployed)?;
+    let rollout = session.newest_rollout()?.ok_or(Refused::NothingDeployed)?;
     session.ask(rollout, wish)?;
     Ok(rollout)
 }

@@ -1,50 +1,50 @@
-//! `ship logs`: what the instances write, and what ship did in a rollout. It takes no lock and
-//! changes nothing.
+//! `ship logs`: prints what the instances write, or what ship did in a rollout.
 
-mod choice;
-mod page;
-mod request;
+mod instances;
+mod output;
 mod rollout;
-mod services;
 
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use self::request::LogRequest;
+use self::instances::InstancePrinter;
+use self::rollout::RolloutPrinter;
 use super::args::{InventoryArg, LogsArgs};
 use super::exit::{Exit, Fail};
 use super::{moment, terminal};
-use crate::app::environment::{Reading, StoreAccess};
-use crate::app::session::Session;
-use crate::config::Overrides;
-use crate::engine::{Clock as _, SteadyClock};
+use crate::app::verbs::logs::instances::InstanceLogs;
+use crate::app::verbs::logs::request::LogRequest;
+use crate::app::verbs::logs::rollout::KeptLog;
 
 pub(super) async fn run(args: LogsArgs) -> Result<Exit, Fail> {
     let (inventory, instances) = told_apart(args.what)?;
+    let env = terminal::quiet(InventoryArg { inventory });
+    let now = env.clock().now();
     let since = args
         .since
         .as_deref()
-        .map(|text| moment::past("--since", text, SteadyClock.now(), &TimeZone::system()))
+        .map(|text| moment::past("--since", text, now, &TimeZone::system()))
         .transpose()?;
-    if args.rollout.is_some() && !instances.is_empty() {
-        return Err(Fail::refused(
-            "error: the log of a rollout is one of all instances; leave the instance out",
-        ));
-    }
-    let env = terminal::quiet(InventoryArg { inventory });
-    let overrides = Overrides::default();
-    let session = Session::open(&env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-    let wanted = LogRequest {
+    let request = LogRequest {
         follow: args.follow,
         since,
         lines: args.lines,
-        output: args.output,
     };
-    match args.rollout {
-        Some(which) => rollout::show(&session, &which, &wanted).await,
-        None => services::show(&session, &instances, &wanted).await,
+    if let Some(which) = args.rollout {
+        if !instances.is_empty() {
+            return Err(Fail::refused(
+                "error: the log of a rollout is one of all instances; leave the instance out",
+            ));
+        }
+        let log = KeptLog::open(&env, &which, request)?;
+        log.show(&RolloutPrinter::new(args.output)).await?;
+    } else {
+        let logs = InstanceLogs::open(&env, &instances, request).await?;
+        let printer = InstancePrinter::new(args.output, &logs);
+        logs.show(&printer).await?;
     }
+    Ok(Exit::Done)
 }
 
 /// The inventory is a file, or has the name of one; everything else is an instance.

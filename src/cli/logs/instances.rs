@@ -1,15 +1,18 @@
-//! Lines of logs on stdout: for people, with a colour for each host, or for programs.
+//! Lines of instances on stdout: for people, with a colour for each host, or for programs.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 
 use super::super::args::Form;
-use super::super::exit::{Exit, Fail};
-use crate::core::ids::{HostId, Port};
-use crate::core::time::Time;
+use super::output::write;
+use crate::app::error::Error;
+use crate::app::verbs::logs::host_logs::InstanceLine;
+use crate::app::verbs::logs::instances::InstanceLogs;
+use crate::app::verbs::logs::sink::LogSink;
+use crate::core::ids::HostId;
 use crate::report::clock::rfc3339;
 use crate::report::{Clock, text};
 
@@ -23,26 +26,17 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightRed,
 ];
 
-/// A line that an instance has written, or that was written about it.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) at: Option<Time>,
-    pub(super) host: HostId,
-    pub(super) port: Option<Port>,
-    pub(super) text: String,
-}
-
-/// What a reader sees.
-pub(super) struct Page {
+/// Shows lines of instances.
+pub(super) struct InstancePrinter {
     form: Form,
     clock: Clock,
     colours: BTreeMap<HostId, Style>,
     width: usize,
 }
 
-impl Page {
-    /// For lines of these hosts.
-    pub(super) fn new(form: Form, hosts: &[HostId], ports: &[Port]) -> Self {
+impl InstancePrinter {
+    pub(super) fn new(form: Form, logs: &InstanceLogs) -> Self {
+        let (hosts, ports) = (logs.hosts(), logs.ports());
         let colours = hosts
             .iter()
             .cloned()
@@ -66,14 +60,8 @@ impl Page {
         }
     }
 
-    /// Writes lines; whether anybody still reads.
-    pub(super) fn write(&self, lines: &[Line]) -> Result<bool, Fail> {
-        let text: String = lines.iter().map(|line| self.line(line)).collect();
-        write(&text)
-    }
-
-    fn line(&self, line: &Line) -> String {
-        let Line {
+    fn line(&self, line: &InstanceLine) -> String {
+        let InstanceLine {
             at,
             host,
             port,
@@ -95,7 +83,14 @@ impl Page {
     }
 }
 
-fn json(line: &Line) -> String {
+impl LogSink<InstanceLine> for InstancePrinter {
+    fn write(&self, lines: &[InstanceLine]) -> Result<ControlFlow<()>, Error> {
+        let text: String = lines.iter().map(|line| self.line(line)).collect();
+        write(&text)
+    }
+}
+
+fn json(line: &InstanceLine) -> String {
     let mut object = Map::new();
     if let Some(at) = line.at {
         object.insert("time".to_owned(), rfc3339(at).into());
@@ -105,17 +100,4 @@ fn json(line: &Line) -> String {
     object.insert("port".to_owned(), line.port.into());
     object.insert("text".to_owned(), line.text.as_str().into());
     format!("{}\n", Value::from(object))
-}
-
-/// Writes to stdout; whether anybody still reads.
-pub(super) fn write(text: &str) -> Result<bool, Fail> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Fail::new(
-            Exit::Internal,
-            format!("error: cannot write to stdout: {error}"),
-        )),
-    }
 }

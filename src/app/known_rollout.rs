@@ -1,0 +1,34 @@
+//! A rollout in a list from which one is to be named.
+
+use std::fmt;
+
+use crate::core::ids::Revision;
+use crate::core::time::Time;
+use crate::report::Clock;
+use crate::store::RolloutId;
+
+/// A rollout, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownRollout {
+    pub id: RolloutId,
+    /// `None` where its revision is no longer known.
+    pub version: Option<String>,
+    pub revision: Revision,
+    pub began: Time,
+    pub outcome: &'static str,
+}
+
+/// `7: 0.9 (revision 3), begun 2026-11-25 02:00:04, rolled-back`.
+impl fmt::Display for KnownRollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} (revision {}), begun {}, {}",
+            self.id.0,
+            self.version.as_deref().unwrap_or("?"),
+            self.revision,
+            Clock::local().day_and_time(self.began),
+            self.outcome
+        )
+    }
+}

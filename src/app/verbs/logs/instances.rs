@@ -1,0 +1,252 @@
+//! What the instances write, of all hosts together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
+
+use super::filter::{self, Choice, Seen};
+use super::host_logs::{HostLogs, InstanceLine, LINES_TOGETHER};
+use super::request::LogRequest;
+use super::sink::LogSink;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::{Error, Refused};
+use crate::app::notice::Notice;
+use crate::app::ownership;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::fleet::{Observation, Occupant};
+use crate::core::ids::{HostId, InstanceId, Port, Slot};
+use crate::engine::{Executor as _, FleetExecutor};
+use crate::remote::HostUnavailable;
+use crate::script;
+
+/// How long lines wait for older ones of other hosts.
+const TOGETHER: Duration = Duration::from_millis(150);
+
+/// The logs of the instances that are meant.
+pub struct InstanceLogs {
+    env: Arc<dyn Environment>,
+    world: FleetExecutor,
+    hosts: Vec<HostId>,
+    ports: Vec<Port>,
+    /// What is wanted of each host; nothing of the others.
+    choices: BTreeMap<HostId, Choice>,
+    /// Why a host could not be reached at first.
+    lost: BTreeMap<HostId, String>,
+    drivers: BTreeSet<&'static str>,
+    request: LogRequest,
+}
+
+impl InstanceLogs {
+    /// Finds the instances that the words mean; without a word it is all of them.
+    ///
+    /// # Errors
+    /// If a word means nothing, or hosts are another fleet's.
+    pub async fn open(
+        env: &Arc<dyn Environment>,
+        words: &[String],
+        request: LogRequest,
+    ) -> Result<Self, Error> {
+        let overrides = Overrides::default();
+        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let world = session.fleet_hosts();
+        let hosts = session.hosts();
+        let ports = session.ports(&session.definitions());
+        let looks = join_all(hosts.iter().map(|host| world.observe_host(host))).await;
+        permit(&session, &hosts, &looks)?;
+        let mut lost = BTreeMap::new();
+        let mut fleet = Vec::new();
+        for (host, look) in hosts.iter().zip(looks) {
+            let slots = look
+                .map(instances)
+                .map_err(|unusable| lost.insert(host.clone(), unusable.why))
+                .ok();
+            fleet.push(Seen {
+                host: host.clone(),
+                slots,
+            });
+        }
+        // What failed in the night and was stopped since has left its log.
+        let choices = filter::choose(words, &ports, &fleet, request.since.is_some())
+            .map_err(|unknown| nothing_meant(unknown, fleet))?;
+        lost.retain(|host, _| choices.contains_key(host));
+        Ok(Self {
+            env: Arc::clone(env),
+            world,
+            hosts,
+            ports,
+            choices,
+            lost,
+            drivers: drivers(&session),
+            request,
+        })
+    }
+
+    /// All hosts of the fleet, in the inventory's order.
+    pub fn hosts(&self) -> &[HostId] {
+        &self.hosts
+    }
+
+    /// The ports of all releases.
+    pub fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+
+    /// Shows what was written, and follows it if that is asked for.
+    ///
+    /// # Errors
+    /// If hosts cannot be asked, or the lines cannot be shown.
+    pub async fn show(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+        if self.request.follow {
+            self.follow(sink).await
+        } else {
+            self.show_once(sink).await
+        }
+    }
+
+    /// All lines in the order of their times. What has none comes first, host by host, in its own
+    /// order.
+    async fn show_once(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+        let mut lost = self.lost.clone();
+        let reached: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|host| !lost.contains_key(*host))
+            .filter_map(|host| Some(self.of(host, self.choices.get(host)?)))
+            .collect();
+        let read = join_all(reached.iter().map(HostLogs::read)).await;
+        let mut lines = Vec::new();
+        for (logs, read) in reached.iter().zip(read) {
+            match read {
+                Ok(read) => lines.extend(read),
+                Err(why) => {
+                    lost.insert(logs.host.clone(), why);
+                }
+            }
+        }
+        lines.sort_by_key(|line| line.at);
+        if lines.is_empty() && lost.is_empty() {
+            self.env.tell(&Notice::NothingLogged);
+        }
+        // Who reads no further still learns by the exit code that hosts are missing.
+        let _ = sink.write(&lines)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let all = self.choices.len();
+        Err(Error::LogsUnreachable { lost, all })
+    }
+
+    /// Ends when somebody wants it, or nobody reads any more.
+    async fn follow(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+        let mut interrupts = self.env.listen()?;
+        let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
+        let followed = self.choices.iter().map(|(host, choice)| {
+            let why = self.lost.get(host).map(String::as_str);
+            let (logs, sender) = (self.of(host, choice), sender.clone());
+            async move { logs.follow(why, sender).await }
+        });
+        tokio::select! {
+            _ = join_all(followed) => Ok(()),
+            shown = show_as_they_come(sink, &mut receiver) => shown,
+            _ = interrupts.recv() => Ok(()),
+        }
+    }
+
+    fn of<'a>(&'a self, host: &'a HostId, choice: &'a Choice) -> HostLogs<'a> {
+        HostLogs {
+            env: &*self.env,
+            world: &self.world,
+            host,
+            choice,
+            drivers: &self.drivers,
+            request: &self.request,
+        }
+    }
+}
+
+/// Refuses hosts that are another fleet's, and machines listed twice.
+fn permit(
+    session: &Session,
+    hosts: &[HostId],
+    looks: &[Result<Observation, HostUnavailable>],
+) -> Result<(), Error> {
+    let seen = hosts
+        .iter()
+        .zip(looks)
+        .filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
+    let owners = seen
+        .clone()
+        .filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?)))
+        .collect();
+    let identities = seen
+        .filter_map(|(host, seen)| Some((host.clone(), seen.identity.clone()?)))
+        .collect();
+    ownership::permit(session, &owners, &identities)
+}
+
+fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
+    let named = |(port, occupant)| match occupant {
+        Occupant::Instance(instance) => Some((port, instance.name)),
+        Occupant::Stranger(_) => None,
+    };
+    observation.slots.into_iter().filter_map(named).collect()
+}
+
+fn nothing_meant(words: Vec<String>, fleet: Vec<Seen>) -> Error {
+    let known = fleet.into_iter().flat_map(|seen| {
+        let Seen { host, slots } = seen;
+        let slots = slots.unwrap_or_default().into_iter();
+        slots.map(move |(port, name)| {
+            (
+                name,
+                Slot {
+                    host: host.clone(),
+                    port,
+                },
+            )
+        })
+    });
+    let known = known.collect();
+    Refused::NoInstanceMeant { words, known }.into()
+}
+
+/// What supervises the instances of any revision, or of the next.
+fn drivers(session: &Session) -> BTreeSet<&'static str> {
+    let known = session
+        .definitions()
+        .into_values()
+        .map(|definition| definition.driver);
+    known
+        .chain([session.project.playbook.service.driver])
+        .map(script::log_driver)
+        .collect()
+}
+
+async fn show_as_they_come(
+    sink: &dyn LogSink<InstanceLine>,
+    lines: &mut mpsc::Receiver<InstanceLine>,
+) -> Result<(), Error> {
+    while let Some(first) = lines.recv().await {
+        let mut together = vec![first];
+        let until = tokio::time::Instant::now() + TOGETHER;
+        while together.len() < LINES_TOGETHER {
+            let Ok(Some(line)) = timeout_at(until, lines.recv()).await else {
+                break;
+            };
+            together.push(line);
+        }
+        // Where one has no time nobody knows where it belongs.
+        if together.iter().all(|line| line.at.is_some()) {
+            together.sort_by_key(|line| line.at);
+        }
+        if sink.write(&together)?.is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The log of a rollout: all that happened and all that was tried.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::sleep;
+
+use super::growing_file::GrowingFile;
+use super::request::LogRequest;
+use super::sink::LogSink;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::{Error, Internal, Refused};
+use crate::app::known_rollout::KnownRollout;
+use crate::app::notice::Notice;
+use crate::app::session::Session;
+use crate::config::Overrides;
+use crate::core::rollout::failure::Outcome;
+use crate::core::time::Time;
+use crate::store::{RolloutId, RolloutRecord};
+
+/// How often to look whether there is more.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A line that was logged in a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedLine {
+    pub at: Time,
+    /// The line as it is in the file: an object of JSON.
+    pub text: String,
+    pub fields: Map<String, Value>,
+}
+
+impl LoggedLine {
+    /// `None` for a line that was torn by a full disk.
+    fn read(text: &str) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(text).ok()?;
+        let at: jiff::Timestamp = fields.get("time")?.as_str()?.parse().ok()?;
+        Some(Self {
+            at: Time(u64::try_from(at.as_millisecond()).ok()?),
+            text: text.to_owned(),
+            fields,
+        })
+    }
+}
+
+/// The log that was kept of a rollout, which may still be carried out.
+pub struct KeptLog {
+    session: Session,
+    rollout: RolloutId,
+    path: PathBuf,
+    file: GrowingFile,
+    request: LogRequest,
+}
+
+impl KeptLog {
+    /// Opens the log of the rollout of this number, or of the `last` one.
+    ///
+    /// # Errors
+    /// If there is no such rollout, or no log of it.
+    pub fn open(
+        env: &Arc<dyn Environment>,
+        which: &str,
+        request: LogRequest,
+    ) -> Result<Self, Error> {
+        let overrides = Overrides::default();
+        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let rollout = find(&session, which)?;
+        let path = session.place.run_log(rollout);
+        let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),
+            _ => unreadable(&path, error),
+        })?;
+        Ok(Self {
+            session,
+            rollout,
+            path,
+            file,
+            request,
+        })
+    }
+
+    /// Shows the log, and follows it if that is asked for.
+    ///
+    /// # Errors
+    /// If it cannot be read or shown.
+    pub async fn show(mut self, sink: &dyn LogSink<LoggedLine>) -> Result<(), Error> {
+        let lines = self.read_lines()?;
+        let since = self.request.since;
+        let is_wanted = |line: &LoggedLine| since.is_none_or(|since| line.at >= since);
+        let wanted: Vec<_> = parse(&lines).filter(is_wanted).collect();
+        let first = self.request.lines.map_or(0, |n| {
+            wanted
+                .len()
+                .saturating_sub(usize::try_from(n).unwrap_or(usize::MAX))
+        });
+        if sink.write(&wanted[first..])?.is_break() || !self.request.follow || has_ended(&lines) {
+            return Ok(());
+        }
+        self.follow(sink).await
+    }
+
+    /// Goes on until the rollout has ended, or whoever carries it out is gone.
+    async fn follow(&mut self, sink: &dyn LogSink<LoggedLine>) -> Result<(), Error> {
+        let mut interrupts = self.session.env.listen()?;
+        loop {
+            // In this order: what a process writes last it writes before it is gone.
+            let is_carried_out = self.session.is_carried_out()?
+                && self.session.newest_rollout()? == Some(self.rollout);
+            let lines = self.read_lines()?;
+            let further: Vec<_> = parse(&lines).collect();
+            if sink.write(&further)?.is_break() || has_ended(&lines) {
+                return Ok(());
+            }
+            if !is_carried_out {
+                self.session.env.tell(&Notice::RolloutAbandoned);
+                return Ok(());
+            }
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                _ = interrupts.recv() => return Ok(()),
+            }
+        }
+    }
+
+    fn read_lines(&mut self) -> Result<Vec<String>, Error> {
+        self.file
+            .read_lines()
+            .map_err(|error| unreadable(&self.path, error))
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let path = path.to_owned();
+    Internal::UnreadableLog { path, error }.into()
+}
+
+fn parse(lines: &[String]) -> impl Iterator<Item = LoggedLine> {
+    lines.iter().filter_map(|line| LoggedLine::read(line))
+}
+
+fn has_ended(lines: &[String]) -> bool {
+    let is_end = |line: &String| line.contains(r#""event":"rollout_finished""#);
+    lines.iter().any(is_end)
+}
+
+fn find(session: &Session, which: &str) -> Result<RolloutId, Error> {
+    let known = session.store.rollouts(&session.subject)?;
+    let newest = known.last().ok_or(Refused::NothingDeployed)?;
+    if which == "last" {
+        return Ok(newest.id);
+    }
+    let number = which.parse().ok().map(RolloutId);
+    let is_known = |number: &RolloutId| known.iter().any(|record| record.id == *number);
+    number.filter(is_known).ok_or_else(|| {
+        let known = known.iter().rev().map(|record| describe(session, record));
+        Error::from(Refused::NoRolloutToShow {
+            which: which.to_owned(),
+            service: session.subject.service.clone(),
+            known: known.collect(),
+        })
+    })
+}
+
+fn describe(session: &Session, record: &RolloutRecord) -> KnownRollout {
+    let known = session.history.revision(record.revision);
+    KnownRollout {
+        id: record.id,
+        version: known.map(|known| known.definition.version.clone()),
+        revision: record.revision,
+        began: record.began,
+        outcome: record.outcome.as_ref().map_or("running", Outcome::word),
+    }
+}

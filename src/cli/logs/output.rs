@@ -1,0 +1,12 @@
+//! Text of logs on stdout.
+
+use std::ops::ControlFlow;
+
+use super::super::output;
+use crate::app::error::{Error, Internal};
+
+/// Writes to stdout; breaks off where nobody reads any more.
+pub(super) fn write(text: &str) -> Result<ControlFlow<()>, Error> {
+    output::write(text)
+        .map_err(|error| Internal::Other(format!("cannot write to stdout: {error}")).into())
+}
