@@ -7,7 +7,8 @@ use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
-use crate::app::verbs::check::{FleetCheck, MachineCheck, check};
+use crate::app::verbs::check::machine::MachineCheck;
+use crate::app::verbs::check::{FleetCheck, check};
 use crate::config::Overrides;
 
 pub(super) async fn run(args: CheckArgs) -> Result<Exit, Fail> {

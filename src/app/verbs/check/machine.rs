@@ -1,0 +1,186 @@
+//! What a check finds on one machine.
+
+use crate::core::fleet::identity::Identity;
+use crate::core::fleet::owner::Owner;
+use crate::core::fleet::{Observation, Occupant};
+use crate::core::ids::{HostId, Port, Slot};
+use crate::core::release::Driver;
+use crate::core::spec::impossible::Impossible;
+use crate::report::text::count;
+use crate::script::Facts;
+
+/// What was found on one machine.
+pub struct MachineCheck {
+    /// Its name.
+    pub host: HostId,
+    /// Whether it could be reached at all.
+    pub is_reachable: bool,
+    /// How it was reached, in a few words.
+    pub reached: String,
+    /// What is there.
+    pub has: String,
+    /// What keeps a deploy from working.
+    pub problems: Vec<String>,
+    /// What works, but slowly.
+    pub slow: Vec<String>,
+    /// What may go wrong one day. The check does not fail because of it.
+    pub warnings: Vec<String>,
+    /// The slots in which an instance runs.
+    pub(super) running: Vec<Slot>,
+    pub(super) owner: Option<Owner>,
+    pub(super) identity: Option<Identity>,
+}
+
+/// What a machine must have, besides programs.
+#[derive(Clone, Copy)]
+pub(super) struct Requirements<'a> {
+    pub(super) driver: Driver,
+    /// The ports that must be free, or the service's own.
+    pub(super) ports: &'a [Port],
+    /// What the release takes on the disk.
+    pub(super) size_bytes: u64,
+}
+
+impl MachineCheck {
+    pub(super) fn unreachable(host: HostId, why: String) -> Self {
+        let (reached, has) = (String::new(), String::new());
+        Self {
+            host,
+            is_reachable: false,
+            reached,
+            has,
+            problems: vec![why],
+            slow: Vec::new(),
+            warnings: Vec::new(),
+            running: Vec::new(),
+            owner: None,
+            identity: None,
+        }
+    }
+
+    /// Holds what was found on a machine against what it must have.
+    pub(super) fn judge(
+        host: HostId,
+        required: Requirements<'_>,
+        facts: &Facts,
+        observation: &Observation,
+    ) -> Self {
+        let mut problems = missing_programs(facts);
+        if required.driver == Driver::Systemd {
+            problems.extend(systemd_problems(facts));
+        }
+        problems.extend(taken_ports(&host, required.ports, observation));
+        problems.extend(lack_of_space(required.size_bytes, observation));
+        let free = observation
+            .free_kib
+            .map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
+        let instances = observation.slots.values().filter(|slot| is_instance(slot));
+        Self {
+            is_reachable: true,
+            reached: format!("reached as {}{free}", facts.user),
+            has: count(instances.count(), "instance"),
+            problems,
+            slow: Vec::new(),
+            warnings: facts.warnings.clone(),
+            running: running(&host, observation),
+            owner: observation.owner.clone(),
+            identity: observation.identity.clone(),
+            host,
+        }
+    }
+}
+
+fn missing_programs(facts: &Facts) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !facts.missing.is_empty() {
+        problems.push(format!(
+            "needs {}, which is not there; install it",
+            facts.missing.join(", ")
+        ));
+    }
+    problems.extend(facts.problems.iter().cloned());
+    problems
+}
+
+fn systemd_problems(facts: &Facts) -> Vec<String> {
+    let mut problems = Vec::new();
+    if facts.systemd.is_none() {
+        problems.push("systemd does not run here; use driver = \"process\"".into());
+    }
+    if facts.user != "root" {
+        problems.push(format!(
+            "the systemd driver needs root, but scripts run as {}; set sudo = true",
+            facts.user
+        ));
+    }
+    problems
+}
+
+fn taken_ports(host: &HostId, ports: &[Port], observation: &Observation) -> Vec<String> {
+    let taken = |(port, occupant): (&Port, &Occupant)| match occupant {
+        Occupant::Stranger(who) if ports.contains(port) => {
+            let taken = Impossible::PortTaken {
+                slot: slot(host, *port),
+                who: who.clone(),
+            };
+            Some(taken.to_string())
+        }
+        Occupant::Stranger(_) | Occupant::Instance(_) => None,
+    };
+    observation.slots.iter().filter_map(taken).collect()
+}
+
+fn lack_of_space(size_bytes: u64, observation: &Observation) -> Option<String> {
+    let needed_kib = size_bytes.div_ceil(1024);
+    let free = observation.free_kib.filter(|free| *free < needed_kib)?;
+    Some(format!(
+        "{free} KiB are free, but unpacking the release takes about {needed_kib} KiB; make room"
+    ))
+}
+
+fn is_instance(occupant: &Occupant) -> bool {
+    matches!(occupant, Occupant::Instance(_))
+}
+
+fn running(host: &HostId, observation: &Observation) -> Vec<Slot> {
+    let runs = |occupant: &Occupant| matches!(occupant, Occupant::Instance(instance) if instance.is_running());
+    let running = observation
+        .slots
+        .iter()
+        .filter(|(_, occupant)| runs(occupant));
+    running.map(|(port, _)| slot(host, *port)).collect()
+}
+
+fn slot(host: &HostId, port: Port) -> Slot {
+    Slot {
+        host: host.clone(),
+        port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_held_against_what_unpacking_takes() {
+        let seen = |free_kib| Observation {
+            free_kib: Some(free_kib),
+            ..Observation::default()
+        };
+        let facts = Facts {
+            user: "root".into(),
+            ..Facts::default()
+        };
+        let required = Requirements {
+            driver: Driver::Process,
+            ports: &[],
+            size_bytes: 5 << 20,
+        };
+        let problems =
+            |free| MachineCheck::judge("web1".into(), required, &facts, &seen(free)).problems;
+        assert_eq!(problems(6 << 10), Vec::<String>::new());
+        let said = "4096 KiB are free, but unpacking the release takes about 5120 KiB; make room";
+        assert_eq!(problems(4 << 10), [said]);
+    }
+}

@@ -1,0 +1,86 @@
+//! `ship check`: the files, then every host; all problems at once. Nothing is changed anywhere.
+
+mod balancers;
+mod hosts;
+pub mod machine;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::balancers::check_balancers;
+use self::hosts::check_hosts;
+use self::machine::MachineCheck;
+use crate::app::channels;
+use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
+use crate::app::release::Release;
+use crate::app::session::Session;
+use crate::config::Overrides;
+
+/// What `ship check` has found.
+pub struct FleetCheck {
+    /// The inventory's file.
+    pub inventory: PathBuf,
+    /// The playbook's file.
+    pub playbook: PathBuf,
+    /// The release that would be deployed, or why there is none.
+    pub release: Result<Release, Error>,
+    /// The hosts, then the balancers' machines.
+    pub machines: Vec<MachineCheck>,
+    /// Who deployed last, if that was not from here.
+    pub elsewhere: Option<String>,
+}
+
+impl FleetCheck {
+    /// The exit code of the run.
+    pub fn exit(&self) -> Exit {
+        if self.machines.iter().any(|machine| !machine.is_reachable) {
+            return Exit::Unreachable;
+        }
+        let has_problems = |machine: &MachineCheck| !machine.problems.is_empty();
+        match &self.release {
+            Err(error) => error.exit(),
+            Ok(_) if self.machines.iter().any(has_problems) => Exit::Refused,
+            Ok(_) => Exit::Done,
+        }
+    }
+}
+
+/// Checks the files, then every host and every balancer's machine. Nothing is changed anywhere.
+///
+/// # Errors
+/// If the inventory or the playbook is wrong, or the state cannot be read.
+pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<FleetCheck, Error> {
+    // A host may be looked at although the artifact is missing: all problems are said at once.
+    let (overrides, unresolved) = match channels::resolve(env, overrides.clone()).await {
+        Ok(resolved) => (resolved.overrides, None),
+        Err(error) => (overrides, Some(error)),
+    };
+    let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
+    let release = match unresolved {
+        None => env.prepare_release(&session.project, &session.place).await,
+        Some(error) => Err(error),
+    };
+    let hosts = Arc::new(session.fleet_hosts());
+    let definition = release
+        .as_ref()
+        .ok()
+        .map(|release| release.definition.clone());
+    let size_bytes = release.as_ref().map_or(0, Release::size_on_host);
+    let mut machines = check_hosts(&session, &hosts, definition.as_ref(), size_bytes).await;
+    let balancers = check_balancers(&session, &hosts, &machines).await;
+    machines.extend(balancers?);
+    let owners = machines
+        .iter()
+        .filter_map(|machine| Some((machine.host.clone(), machine.owner.clone()?)))
+        .collect();
+    let elsewhere = session.last_elsewhere(&owners)?;
+    Ok(FleetCheck {
+        inventory: session.project.inventory.path.clone(),
+        playbook: session.project.playbook.path.clone(),
+        release,
+        machines,
+        elsewhere: elsewhere.map(|owner| owner.told(session.now())),
+    })
+}
