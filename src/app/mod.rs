@@ -20,6 +20,7 @@ pub mod last_known_good;
 pub mod logging;
 pub mod monitor;
 pub mod notice;
+pub mod opened_service;
 pub mod orphans;
 pub mod ownership;
 pub mod page;

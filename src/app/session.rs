@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::environment::{
-    Environment, Files, FleetConnection, Known, Operator, Reading, StoreAccess,
-};
+use super::environment::{Environment, FleetConnection, Known, Operator, Reading, StoreAccess};
 use super::error::{Error, Refused};
 use super::notice::Notice;
+use super::opened_service::{OpenedService, holder, newest_rollout, standing};
 use super::patience::Patience;
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Roster;
-use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::{Ask, Standing};
 use crate::core::policy::unattended::RunMode;
@@ -81,21 +79,16 @@ impl Session {
         reading: Reading,
         access: StoreAccess,
     ) -> Result<Self, Error> {
-        let files = env.read_files(overrides, reading)?;
-        config::withhold(&files.project);
-        let store = env.open_store(&files, access)?;
-        let history_id = store.history_id()?;
-        let Files {
+        let OpenedService {
+            env,
             project,
             inventory,
             place,
-        } = files;
-        let subject = Subject {
-            fleet: project.inventory.fleet.clone(),
-            service: project.playbook.service.name.clone(),
-        };
-        let inventory = std::path::absolute(&inventory).unwrap_or(inventory);
-        let (env, clock) = (Arc::clone(env), env.clock());
+            subject,
+            store,
+            clock,
+        } = OpenedService::open(env, overrides, reading, access)?;
+        let history_id = store.history_id()?;
         let mut session = Self {
             env,
             project,
@@ -137,18 +130,25 @@ impl Session {
     /// # Errors
     /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
+        let journal = self.store.newest_journal(&self.subject)?;
+        let journal = journal.map(|(_, journal)| journal).unwrap_or_default();
+        self.history = self.read_records()?.with_newest(&journal);
+        Ok(())
+    }
+
+    /// The history but for the newest rollout, whose journal is long.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub(crate) fn read_records(&self) -> Result<ServiceHistory, Error> {
         let subject = &self.subject;
-        let journal = self.store.newest_journal(subject)?;
-        let history = ServiceHistory {
+        Ok(ServiceHistory {
             revisions: self.store.revisions(subject)?,
             runs: self.store.runs(subject)?,
             migrations_made: self.store.migrations_made(subject)?,
             contracted: self.store.contracted(subject)?,
             ..ServiceHistory::default()
-        };
-        let journal = journal.map(|(_, journal)| journal).unwrap_or_default();
-        self.history = history.with_newest(&journal);
-        Ok(())
+        })
     }
 
     pub fn now(&self) -> Time {
@@ -194,8 +194,7 @@ impl Session {
 
     /// The newest rollout, if there was one.
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
-        let rollouts = self.store.rollouts(&self.subject)?;
-        Ok(rollouts.last().map(|rollout| rollout.id))
+        newest_rollout(&*self.store, &self.subject)
     }
 
     /// The newest rollout's journal, if there was one.
@@ -338,27 +337,4 @@ impl Begun {
             .filter(move |_| matters)
             .flat_map(|start| start.set.clone())
     }
-}
-
-/// How a service stands.
-fn standing(
-    env: &dyn Environment,
-    store: &dyn Store,
-    subject: &Subject,
-) -> Result<Standing, Error> {
-    // The lease first: it is given back after the end was recorded.
-    let is_carried_out = holder(env, store, subject)?.is_some();
-    let newest = store.newest_journal(subject)?;
-    let newest = newest.and_then(|(_, journal)| Account::of(&journal));
-    Ok(Standing::of(newest.as_ref(), is_carried_out))
-}
-
-/// Who carries out a rollout now, if anybody alive does.
-fn holder(
-    env: &dyn Environment,
-    store: &dyn Store,
-    subject: &Subject,
-) -> Result<Option<Holder>, Error> {
-    let here = env.operator().host;
-    Ok(store.holder(subject, &here, env.clock().wall())?)
 }

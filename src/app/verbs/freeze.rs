@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
-use crate::app::session::Session;
+use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::policy::service_state::Standing;
 use crate::core::time::Time;
@@ -30,31 +30,32 @@ pub fn freeze(
     why: String,
 ) -> Result<Frozen, Error> {
     let overrides = Overrides::default();
-    let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let now = session.now();
+    let mut service =
+        OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let now = service.clock.now();
     if until.is_some_and(|until| until <= now) {
         return Err(Refused::FreezeIsOver.into());
     }
     let freeze = Freeze {
-        who: session.operator().to_string(),
+        who: service.env.operator().to_string(),
         since: now,
         until,
         why,
     };
-    session.store.set_freeze(&session.subject, &freeze)?;
+    service.store.set_freeze(&service.subject, &freeze)?;
     let mut stops_rollout = false;
-    if session.standing()? == Standing::Running
-        && let Some(rollout) = session.newest_rollout()?
+    if service.standing()? == Standing::Running
+        && let Some(rollout) = service.newest_rollout()?
     {
         let request = Request {
             wish: Wish::Freeze,
             by: freeze.to_string(),
         };
-        session.store.ask(rollout, &request)?;
+        service.store.ask(rollout, &request)?;
         stops_rollout = true;
     }
     Ok(Frozen {
-        service: session.subject.service,
+        service: service.subject.service,
         freeze,
         stops_rollout,
     })
@@ -66,7 +67,8 @@ pub fn freeze(
 /// If the state cannot be written.
 pub fn thaw(env: &Arc<dyn Environment>) -> Result<(String, bool), Error> {
     let overrides = Overrides::default();
-    let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let was_frozen = session.store.end_freeze(&session.subject)?;
-    Ok((session.subject.service, was_frozen))
+    let mut service =
+        OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let was_frozen = service.store.end_freeze(&service.subject)?;
+    Ok((service.subject.service, was_frozen))
 }

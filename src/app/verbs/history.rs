@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::Error;
-use crate::app::session::Session;
+use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::availability::LossReport;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::history::Run;
 use crate::core::policy::rollback::RollbackRefusal;
+use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
@@ -44,8 +45,7 @@ pub struct RevisionDetails {
 /// # Errors
 /// If the files or the state cannot be read.
 pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
-    let session = open(env)?;
-    let history = &session.history;
+    let history = read(&open(env)?)?;
     let rows = history.revisions.iter().rev();
     Ok(rows.map(|record| row(record, &history.runs)).collect())
 }
@@ -55,8 +55,8 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
 /// # Errors
 /// If there is no such revision, or the files or the state cannot be read.
 pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<RevisionDetails, Error> {
-    let session = open(env)?;
-    let history = &session.history;
+    let service = open(env)?;
+    let history = read(&service)?;
     let record = history
         .revision(number)
         .ok_or(RollbackRefusal::UnknownRevision(number))?;
@@ -67,9 +67,9 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
             &settings(&current.definition),
         )
     });
-    let journal = session
+    let journal = service
         .store
-        .journal_of(&session.subject, record.revision)?
+        .journal_of(&service.subject, record.revision)?
         .unwrap_or_default();
     Ok(RevisionDetails {
         row: row(record, &history.runs),
@@ -82,9 +82,18 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
     })
 }
 
-fn open(env: &Arc<dyn Environment>) -> Result<Session, Error> {
+fn open(env: &Arc<dyn Environment>) -> Result<OpenedService, Error> {
     let overrides = Overrides::default();
-    Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
+    OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
+}
+
+/// The revisions and the runs; of the rest nothing is shown.
+fn read(service: &OpenedService) -> Result<ServiceHistory, Error> {
+    Ok(ServiceHistory {
+        revisions: service.store.revisions(&service.subject)?,
+        runs: service.store.runs(&service.subject)?,
+        ..ServiceHistory::default()
+    })
 }
 
 fn duration(record: &RevisionRecord) -> Option<Duration> {

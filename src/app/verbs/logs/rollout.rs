@@ -15,7 +15,7 @@ use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Internal, Refused};
 use crate::app::known_rollout::KnownRollout;
 use crate::app::notice::Notice;
-use crate::app::session::Session;
+use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
@@ -48,7 +48,7 @@ impl LoggedLine {
 
 /// The log that was kept of a rollout, which may still be carried out.
 pub struct KeptLog {
-    session: Session,
+    service: OpenedService,
     rollout: RolloutId,
     path: PathBuf,
     file: GrowingFile,
@@ -66,15 +66,16 @@ impl KeptLog {
         request: LogRequest,
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
-        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let rollout = find(&session, which)?;
-        let path = session.place.run_log(rollout);
+        let service =
+            OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let rollout = find(&service, which)?;
+        let path = service.place.run_log(rollout);
         let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),
             _ => unreadable(&path, error),
         })?;
         Ok(Self {
-            session,
+            service,
             rollout,
             path,
             file,
@@ -104,18 +105,18 @@ impl KeptLog {
 
     /// Goes on until the rollout has ended, or whoever carries it out is gone.
     async fn follow(&mut self, sink: &dyn LogSink<LoggedLine>) -> Result<(), Error> {
-        let mut interrupts = self.session.env.listen()?;
+        let mut interrupts = self.service.env.listen()?;
         loop {
             // In this order: what a process writes last it writes before it is gone.
-            let is_carried_out = self.session.is_carried_out()?
-                && self.session.newest_rollout()? == Some(self.rollout);
+            let is_carried_out = self.service.is_carried_out()?
+                && self.service.newest_rollout()? == Some(self.rollout);
             let lines = self.read_lines()?;
             let further: Vec<_> = parse(&lines).collect();
             if sink.write(&further)?.is_break() || has_ended(&lines) {
                 return Ok(());
             }
             if !is_carried_out {
-                self.session.env.tell(&Notice::RolloutAbandoned);
+                self.service.env.tell(&Notice::RolloutAbandoned);
                 return Ok(());
             }
             tokio::select! {
@@ -146,31 +147,41 @@ fn has_ended(lines: &[String]) -> bool {
     lines.iter().any(is_end)
 }
 
-fn find(session: &Session, which: &str) -> Result<RolloutId, Error> {
-    let known = session.store.rollouts(&session.subject)?;
+fn find(service: &OpenedService, which: &str) -> Result<RolloutId, Error> {
+    let known = service.store.rollouts(&service.subject)?;
     let newest = known.last().ok_or(Refused::NothingDeployed)?;
     if which == "last" {
         return Ok(newest.id);
     }
     let number = which.parse().ok().map(RolloutId);
     let is_known = |number: &RolloutId| known.iter().any(|record| record.id == *number);
-    number.filter(is_known).ok_or_else(|| {
-        let known = known.iter().rev().map(|record| describe(session, record));
-        Error::from(Refused::NoRolloutToShow {
+    match number.filter(is_known) {
+        Some(number) => Ok(number),
+        None => Err(Refused::NoRolloutToShow {
             which: which.to_owned(),
-            service: session.subject.service.clone(),
-            known: known.collect(),
-        })
-    })
+            service: service.subject.service.clone(),
+            known: describe(service, known)?,
+        }
+        .into()),
+    }
 }
 
-fn describe(session: &Session, record: &RolloutRecord) -> KnownRollout {
-    let known = session.history.revision(record.revision);
-    KnownRollout {
+/// The rollouts that there are, the newest first.
+fn describe(
+    service: &OpenedService,
+    rollouts: Vec<RolloutRecord>,
+) -> Result<Vec<KnownRollout>, Error> {
+    let revisions = service.store.revisions(&service.subject)?;
+    let version = |revision| {
+        let known = revisions.iter().find(|known| known.revision == revision);
+        known.map(|known| known.definition.version.clone())
+    };
+    let known = rollouts.into_iter().rev().map(|record| KnownRollout {
         id: record.id,
-        version: known.map(|known| known.definition.version.clone()),
+        version: version(record.revision),
         revision: record.revision,
         began: record.began,
         outcome: record.outcome.as_ref().map_or("running", Outcome::word),
-    }
+    });
+    Ok(known.collect())
 }

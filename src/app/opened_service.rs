@@ -1,0 +1,112 @@
+//! The files and the state of a service, open, and nothing read of its history yet: enough for
+//! verbs that ask for no more than a part of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::environment::{Environment, Files, Reading, StoreAccess};
+use super::error::Error;
+use crate::config::{self, Overrides, Project};
+use crate::core::journal::rollout_summary::Account;
+use crate::core::policy::service_state::Standing;
+use crate::engine::Clock;
+use crate::store::{Holder, Place, RolloutId, Store, Subject};
+
+/// The files and the state of a service.
+pub struct OpenedService {
+    /// What surrounds the verb.
+    pub env: Arc<dyn Environment>,
+    /// What the files say.
+    pub project: Project,
+    /// Where the inventory lies: an absolute path.
+    pub inventory: PathBuf,
+    /// Where the state lies.
+    pub place: Place,
+    /// The fleet and the service.
+    pub subject: Subject,
+    /// The state. A lease that it holds is given back when it is dropped.
+    pub store: Box<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl OpenedService {
+    /// Reads the files and opens the state.
+    ///
+    /// # Errors
+    /// If either cannot be read.
+    pub fn open(
+        env: &Arc<dyn Environment>,
+        overrides: &Overrides,
+        reading: Reading,
+        access: StoreAccess,
+    ) -> Result<Self, Error> {
+        let files = env.read_files(overrides, reading)?;
+        config::withhold(&files.project);
+        let store = env.open_store(&files, access)?;
+        let Files {
+            project,
+            inventory,
+            place,
+        } = files;
+        let subject = Subject {
+            fleet: project.inventory.fleet.clone(),
+            service: project.playbook.service.name.clone(),
+        };
+        Ok(Self {
+            env: Arc::clone(env),
+            inventory: std::path::absolute(&inventory).unwrap_or(inventory),
+            project,
+            place,
+            subject,
+            store,
+            clock: env.clock(),
+        })
+    }
+
+    /// Whether anybody alive carries out a rollout.
+    pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
+        Ok(holder(&*self.env, &*self.store, &self.subject)?.is_some())
+    }
+
+    /// How the service stands.
+    pub(crate) fn standing(&self) -> Result<Standing, Error> {
+        standing(&*self.env, &*self.store, &self.subject)
+    }
+
+    /// The newest rollout, if there was one.
+    pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
+        newest_rollout(&*self.store, &self.subject)
+    }
+}
+
+/// How a service stands.
+pub(super) fn standing(
+    env: &dyn Environment,
+    store: &dyn Store,
+    subject: &Subject,
+) -> Result<Standing, Error> {
+    // The lease first: it is given back after the end was recorded.
+    let is_carried_out = holder(env, store, subject)?.is_some();
+    let newest = store.newest_journal(subject)?;
+    let newest = newest.and_then(|(_, journal)| Account::of(&journal));
+    Ok(Standing::of(newest.as_ref(), is_carried_out))
+}
+
+/// Who carries out a rollout now, if anybody alive does.
+pub(super) fn holder(
+    env: &dyn Environment,
+    store: &dyn Store,
+    subject: &Subject,
+) -> Result<Option<Holder>, Error> {
+    let here = env.operator().host;
+    Ok(store.holder(subject, &here, env.clock().wall())?)
+}
+
+/// The newest rollout of a service, if there was one.
+pub(super) fn newest_rollout(
+    store: &dyn Store,
+    subject: &Subject,
+) -> Result<Option<RolloutId>, Error> {
+    Ok(store.rollouts(subject)?.last().map(|rollout| rollout.id))
+}
