@@ -64,16 +64,14 @@ fn json(seen: ServiceStatus) -> serde_json::Value {
 
 fn text(seen: ServiceStatus) -> String {
     let (by, frozen) = (carried_out_by(&seen), frozen(&seen));
-    let is_open = seen
-        .account
-        .as_ref()
-        .is_some_and(|account| account.outcome.is_none());
-    let request = seen.request.filter(|_| is_open);
     let mut lines = seen
         .account
         .map(|account| account.lines(by.as_deref(), seen.now))
         .unwrap_or_default();
-    lines.extend(request.map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb())));
+    lines.extend(
+        seen.request
+            .map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb())),
+    );
     lines.extend(frozen);
     let due = seen.contracts_due.into_iter();
     lines.extend(due.map(|name| format!("{name} waits for `ship contract`")));

@@ -22,6 +22,7 @@ use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Generation;
 use crate::core::time::Time;
+use crate::engine::Preflight;
 use crate::store::{Freeze, Holder, Request};
 
 /// The files, the history and the connections of which a status is made, once or again and again.
@@ -40,7 +41,7 @@ pub struct ServiceStatus {
     pub account: Option<Account>,
     /// Who carries out a rollout now.
     pub holder: Option<Holder>,
-    /// What was asked of that process last.
+    /// What was asked of that process last, while it is at work.
     pub request: Option<Request>,
     /// Who has frozen the service, if it is frozen now.
     pub freeze: Option<Freeze>,
@@ -76,7 +77,7 @@ impl Observer {
     /// # Errors
     /// If the files or the state cannot be read.
     pub fn refresh(&mut self) -> Result<(), Error> {
-        self.session.read_history()?;
+        self.session.history = self.session.read_records()?;
         let definitions = self.session.definitions();
         if definitions.keys().eq(self.definitions.keys()) {
             return Ok(());
@@ -93,62 +94,99 @@ impl Observer {
         let (found, adopted) = self.session.look(&mut self.world).await?;
         self.session.take_over(&found, &adopted, Adopt::Show)?;
         self.definitions = self.session.definitions();
-        let (session, definitions) = (&self.session, &self.definitions);
+        let session = &self.session;
+        let newest = NewestRollout::read(session)?;
         let now = session.now();
-        let mut spec = spec::spec(session, definitions, None)?;
-        let holder = session.holder()?;
-        let newest = session.newest()?;
-        let request = match &newest {
-            Some((rollout, _)) if holder.is_some() => session.store.request(*rollout)?,
-            _ => None,
-        };
-        let journal = newest.map(|(_, journal)| journal).unwrap_or_default();
-        let account = Account::of(&journal);
-        if let Some(account) = &account {
+        Ok(ServiceStatus {
+            status: self.status(&found, &newest, now)?,
+            account: newest.account,
+            holder: newest.holder,
+            request: newest.request,
+            freeze: session.active_freeze()?,
+            contracts_due: waiting_contracts(session),
+            elsewhere: session.last_elsewhere(&found.owners)?,
+            now,
+        })
+    }
+
+    /// What runs where, by what was found and what the newest rollout wants of it.
+    fn status(
+        &self,
+        found: &Preflight,
+        newest: &NewestRollout,
+        now: Time,
+    ) -> Result<Status, Error> {
+        let (session, account) = (&self.session, newest.account.as_ref());
+        let mut spec = spec::spec(session, &self.definitions, None)?;
+        if let Some(account) = account {
             // What was asked for last, which the command line may have said and not the playbook.
             spec.budget.replicas = account.replicas;
             spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
         }
-        let mut marks = PendingActions::default();
-        if holder.is_some() {
-            for entry in &journal {
-                marks.apply(entry);
-            }
-        }
-        let target = target(session, account.as_ref(), holder.is_some());
-        let versions = definitions
+        let is_running = newest.holder.is_some();
+        let versions = self
+            .definitions
             .iter()
             .map(|(id, definition)| (id.clone(), definition.version.clone()))
             .collect();
         let mut holds = drained(session, &found.fleet);
-        holds.extend(ownership::holds(session, &found));
+        holds.extend(ownership::holds(session, found));
         let status = StatusInput {
             service: &session.subject.service,
             fleet_name: &session.subject.fleet,
             hosts: &session.addresses(),
             fleet: &found.fleet,
             versions: &versions,
-            target: target.as_ref(),
+            target: target(session, account, is_running).as_ref(),
             budget: spec.budget,
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
             traffic: spec.traffic.as_ref(),
-            standing: Standing::of(account.as_ref(), holder.is_some()),
-            marks: &marks,
-            left_behind: account.as_ref().map_or(&[], |account| &account.left_behind),
+            standing: Standing::of(account, is_running),
+            marks: &newest.marks,
+            left_behind: account.map_or(&[], |account| &account.left_behind),
             holds: &holds,
             now,
         }
         .status();
-        Ok(ServiceStatus {
-            status,
-            account,
+        Ok(status)
+    }
+}
+
+/// The newest rollout, and who carries it out.
+struct NewestRollout {
+    holder: Option<Holder>,
+    account: Option<Account>,
+    request: Option<Request>,
+    /// The actions that are pending where somebody carries it out.
+    marks: PendingActions,
+}
+
+impl NewestRollout {
+    fn read(session: &Session) -> Result<Self, Error> {
+        // The lease first: it is given back after the end was recorded.
+        let holder = session.holder()?;
+        let (id, journal) = session.newest()?.unzip();
+        let journal = journal.unwrap_or_default();
+        let account = Account::of(&journal);
+        let mut marks = PendingActions::default();
+        if holder.is_some() {
+            for entry in &journal {
+                marks.apply(entry);
+            }
+        }
+        let is_open = account
+            .as_ref()
+            .is_some_and(|account| account.outcome.is_none());
+        let request = match id {
+            Some(id) if is_open && holder.is_some() => session.store.request(id)?,
+            _ => None,
+        };
+        Ok(Self {
             holder,
+            account,
             request,
-            freeze: session.active_freeze()?,
-            contracts_due: waiting_contracts(session),
-            elsewhere: session.last_elsewhere(&found.owners)?,
-            now,
+            marks,
         })
     }
 }
