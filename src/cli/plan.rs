@@ -1,5 +1,6 @@
 //! `ship plan`: what a deploy would do.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::args::{Form, PlanArgs};
@@ -9,9 +10,10 @@ use super::terminal;
 use crate::app::verbs::plan::{Preview, plan};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
-use crate::core::ids::{InstanceId, Slot};
+use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::planner::preview::Batch;
 use crate::core::planner::wait_reason::WaitReason;
+use crate::core::rollout::Rollout;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
@@ -30,55 +32,64 @@ pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
 
 /// Shows what would be done.
 pub(super) fn show(preview: &Preview, form: Form) -> Result<Exit, Fail> {
-    let Preview { spec, played, .. } = preview;
     match form {
-        Form::Json => {
-            let object = serde_json::json!({
-                "service": preview.subject.service,
-                "fleet": preview.subject.fleet,
-                "version": preview.rollout.goal.version,
-                "digest": preview.release,
-                "batches": played.batches.iter().map(|batch| serde_json::json!({
-                    "actions": batch.actions, "available": batch.available, "running": batch.running,
-                })).collect::<Vec<_>>(),
-                "worst_available": played.worst_available,
-                "min_available": spec.budget.min_available(),
-                "most_running": played.most_running,
-                "max_running": spec.budget.max_running(),
-                "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
-                    "after_batches": after, "step": gate,
-                })).collect::<Vec<_>>(),
-                "once": played.chores.iter().map(|(after, chore)| serde_json::json!({
-                    "after_batches": after, "chore": chore,
-                })).collect::<Vec<_>>(),
-                "holds": preview.holds.iter().map(|(host, hold)| serde_json::json!({
-                    "host": host, "why": hold.to_string(),
-                })).collect::<Vec<_>>(),
-                "outcome": played.outcome.as_ref().map(Outcome::word),
-            });
-            print(&format!("{object:#}\n"))
-        }
+        Form::Json => print(&format!("{:#}\n", object(preview))),
         Form::Text => print(&text(preview)),
     }
 }
 
+fn object(preview: &Preview) -> serde_json::Value {
+    let Preview { spec, played, .. } = preview;
+    serde_json::json!({
+        "service": preview.subject.service,
+        "fleet": preview.subject.fleet,
+        "version": preview.rollout.goal.version,
+        "digest": preview.release,
+        "batches": played.batches.iter().map(|batch| serde_json::json!({
+            "actions": batch.actions, "available": batch.available, "running": batch.running,
+        })).collect::<Vec<_>>(),
+        "worst_available": played.worst_available,
+        "min_available": spec.budget.min_available(),
+        "most_running": played.most_running,
+        "max_running": spec.budget.max_running(),
+        "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
+            "after_batches": after, "step": gate,
+        })).collect::<Vec<_>>(),
+        "once": played.chores.iter().map(|(after, chore)| serde_json::json!({
+            "after_batches": after, "chore": chore,
+        })).collect::<Vec<_>>(),
+        "holds": preview.holds.iter().map(|(host, hold)| serde_json::json!({
+            "host": host, "why": hold.to_string(),
+        })).collect::<Vec<_>>(),
+        "outcome": played.outcome.as_ref().map(Outcome::word),
+    })
+}
+
+// Writing to a string does not fail.
 fn text(preview: &Preview) -> String {
-    let Preview {
-        subject,
-        spec,
-        rollout,
-        fleet,
-        played,
-        holds,
-        versions,
-        ..
-    } = preview;
-    let mut out = String::new();
-    let goal = &rollout.goal;
-    let budget = &spec.budget;
-    let _ = writeln!(
-        out,
-        "{} {} on {} ({} × {}): {}, at least {} available, at most {} running",
+    let is_empty = !preview.played.batches.iter().any(is_shown);
+    let mut out = headline(preview);
+    if is_empty {
+        out.push_str("nothing to do\n");
+    }
+    out.push_str(&batches(preview));
+    out.push_str(&after_batches(preview, is_empty));
+    if !is_empty {
+        out.push_str(&worst_case(preview));
+        out.push_str(&on_failure(&preview.rollout));
+    }
+    out.push_str(&held(&preview.holds));
+    if preview.played.outcome.is_none() {
+        out.push_str("\nit would not end by itself: see above for what it waits for\n");
+    }
+    out
+}
+
+fn headline(preview: &Preview) -> String {
+    let Preview { subject, spec, .. } = preview;
+    let (goal, budget) = (&preview.rollout.goal, &spec.budget);
+    format!(
+        "{} {} on {} ({} × {}): {}, at least {} available, at most {} running\n",
         subject.service,
         goal.version,
         subject.fleet,
@@ -87,12 +98,19 @@ fn text(preview: &Preview) -> String {
         count(budget.replicas as usize, "replica"),
         budget.min_available(),
         budget.max_running()
-    );
-    let shows = |batch: &Batch| batch.actions.iter().any(|action| shown(action).is_some());
-    let is_empty = !played.batches.iter().any(shows);
-    if is_empty {
-        out.push_str("nothing to do\n");
-    }
+    )
+}
+
+/// The batches, and what comes before each of them.
+fn batches(preview: &Preview) -> String {
+    let Preview {
+        fleet,
+        played,
+        versions,
+        ..
+    } = preview;
+    let version = &preview.rollout.goal.version;
+    let mut out = String::new();
     let mut number = 0;
     for (index, batch) in played.batches.iter().enumerate() {
         for (_, chore) in played.chores.iter().filter(|(after, _)| *after == index) {
@@ -101,7 +119,7 @@ fn text(preview: &Preview) -> String {
         for (_, gate) in played.gates.iter().filter(|(after, _)| *after == index) {
             out.push_str(&step_line(gate));
         }
-        if !shows(batch) {
+        if !is_shown(batch) {
             continue;
         }
         number += 1;
@@ -111,69 +129,73 @@ fn text(preview: &Preview) -> String {
             batch.available, batch.running
         );
         for action in batch.actions.iter().filter_map(shown) {
-            let _ = writeln!(
-                out,
-                "  {}",
-                describe(action, versions, fleet, &goal.version)
-            );
+            let _ = writeln!(out, "  {}", describe(action, versions, fleet, version));
         }
     }
+    out
+}
+
+/// What comes after the last batch.
+fn after_batches(preview: &Preview, is_empty: bool) -> String {
+    let played = &preview.played;
+    let is_after = |after: usize| after >= played.batches.len();
+    let mut out = String::new();
     for (_, chore) in played
         .chores
         .iter()
-        .filter(|(after, _)| !is_empty && *after >= played.batches.len())
+        .filter(|(after, _)| !is_empty && is_after(*after))
     {
         let _ = writeln!(out, "\nonce: {chore}");
     }
-    for (_, gate) in played
-        .gates
-        .iter()
-        .filter(|(after, _)| *after >= played.batches.len())
-    {
+    for (_, gate) in played.gates.iter().filter(|(after, _)| is_after(*after)) {
         out.push_str(&step_line(gate));
     }
-    if !is_empty {
-        let _ = writeln!(
-            out,
-            "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)",
-            played.worst_available,
-            budget.replicas,
-            budget.min_available(),
-            played.most_running,
-            budget.max_running()
-        );
-        match &rollout.fallback {
-            Some(back) => {
-                let number = rollout
-                    .fallback_replicas
-                    .map(|number| format!(" and {}", count(number as usize, "replica")));
-                let number = number.unwrap_or_default();
-                let _ = writeln!(
-                    out,
-                    "if it fails: back to {} (revision {}){number}",
-                    back.version, back.revision
-                );
-            }
-            None if rollout.is_proven => {
-                out.push_str("if it fails: held, as this version was proven healthy before\n");
-            }
-            None => out.push_str(
-                "if it fails: held, as there is no other revision proven healthy to go back to\n",
-            ),
+    out
+}
+
+fn worst_case(preview: &Preview) -> String {
+    let (played, budget) = (&preview.played, &preview.spec.budget);
+    format!(
+        "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)\n",
+        played.worst_available,
+        budget.replicas,
+        budget.min_available(),
+        played.most_running,
+        budget.max_running()
+    )
+}
+
+fn on_failure(rollout: &Rollout) -> String {
+    match &rollout.fallback {
+        Some(back) => {
+            let number = rollout
+                .fallback_replicas
+                .map(|number| format!(" and {}", count(number as usize, "replica")));
+            let number = number.unwrap_or_default();
+            format!(
+                "if it fails: back to {} (revision {}){number}\n",
+                back.version, back.revision
+            )
         }
+        None if rollout.is_proven => {
+            "if it fails: held, as this version was proven healthy before\n".to_owned()
+        }
+        None => "if it fails: held, as there is no other revision proven healthy to go back to\n"
+            .to_owned(),
     }
+}
+
+fn held(holds: &BTreeMap<HostId, WaitReason>) -> String {
     let held: Vec<_> = holds
         .iter()
         .filter(|(_, hold)| **hold != WaitReason::UpToDate)
         .collect();
-    if !held.is_empty() {
-        out.push_str("\nnothing is done at first about:\n");
-        for (host, hold) in held {
-            let _ = writeln!(out, "  {host}: {hold}");
-        }
+    if held.is_empty() {
+        return String::new();
     }
-    if played.outcome.is_none() {
-        out.push_str("\nit would not end by itself: see above for what it waits for\n");
+    let mut out = "\nnothing is done at first about:\n".to_owned();
+    for (host, hold) in held {
+        let _ = writeln!(out, "  {host}: {hold}");
     }
     out
 }
@@ -202,6 +224,11 @@ fn step_line(gate: &Event) -> String {
     }
     line.push('\n');
     line
+}
+
+/// Whether a person sees anything in a batch.
+fn is_shown(batch: &Batch) -> bool {
+    batch.actions.iter().any(|action| shown(action).is_some())
 }
 
 /// Claims and disarming are part of every rollout, and nothing that a person decides about.
