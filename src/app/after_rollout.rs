@@ -160,22 +160,37 @@ fn notice(
     past: Option<&Retrospect>,
     report: Option<String>,
 ) -> Notice {
-    let (service, fleet) = (
-        session.subject.service.clone(),
-        session.subject.fleet.clone(),
-    );
     let now = session.now();
-    let current = session
-        .history
-        .current()
-        .map(|record| record.definition.version.clone());
     let blank = Notice {
+        report,
+        ..blank(session, end.exit(), now)
+    };
+    match (end, past) {
+        (RunEnd::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
+        // An ended rollout is always looked back at.
+        (RunEnd::Ended { .. }, None) => blank,
+        (RunEnd::Skipped { version, why, .. }, _) => of_skipped(blank, version, why),
+        (
+            RunEnd::Refused {
+                version,
+                exit,
+                message,
+            },
+            _,
+        ) => of_refused(blank, version.clone(), *exit, message),
+    }
+}
+
+/// What is known of a run before its end is looked at.
+fn blank(session: &Session, exit: Exit, now: Time) -> Notice {
+    let current = session.history.current();
+    Notice {
         occasion: Occasion::Skipped,
         outcome: String::new(),
         summary: String::new(),
         verb: "deploy".to_owned(),
         version: None,
-        previous_version: current,
+        previous_version: current.map(|record| record.definition.version.clone()),
         revision: None,
         rollout: None,
         who: session.operator().to_string(),
@@ -183,53 +198,47 @@ fn notice(
         ended: clock::rfc3339(now),
         duration_s: 0.0,
         when: Clock::local().day_and_time(now),
-        exit_code: end.exit().code(),
+        exit_code: exit.code(),
         why: None,
         next: None,
-        report,
-        service,
-        fleet,
-    };
-    match (end, past) {
-        (RunEnd::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
-        (RunEnd::Skipped { version, why, .. }, _) => Notice {
-            outcome: "skipped".to_owned(),
-            summary: format!(
-                "{} {version} on {}: nothing was done: {why}",
-                blank.service, blank.fleet
-            ),
-            version: Some(version.clone()),
-            why: Some(why.clone()),
-            ..blank
+        report: None,
+        service: session.subject.service.clone(),
+        fleet: session.subject.fleet.clone(),
+    }
+}
+
+fn of_skipped(blank: Notice, version: &str, why: &str) -> Notice {
+    Notice {
+        outcome: "skipped".to_owned(),
+        summary: format!(
+            "{} {version} on {}: nothing was done: {why}",
+            blank.service, blank.fleet
+        ),
+        version: Some(version.to_owned()),
+        why: Some(why.to_owned()),
+        ..blank
+    }
+}
+
+fn of_refused(blank: Notice, version: Option<String>, exit: Exit, message: &str) -> Notice {
+    Notice {
+        // Who is locked out tries again; nothing is wrong with what it wanted.
+        occasion: if exit == Exit::Locked {
+            Occasion::Skipped
+        } else {
+            Occasion::Failure
         },
-        (
-            RunEnd::Refused {
-                version,
-                message,
-                exit,
-            },
-            _,
-        ) => Notice {
-            // Who is locked out tries again; nothing is wrong with what it wanted.
-            occasion: if *exit == Exit::Locked {
-                Occasion::Skipped
-            } else {
-                Occasion::Failure
-            },
-            outcome: "refused".to_owned(),
-            summary: format!(
-                "{} on {}: {}: {}",
-                blank.service,
-                blank.fleet,
-                how_far(*exit),
-                first_line(message)
-            ),
-            version: version.clone(),
-            why: Some(message.clone()),
-            ..blank
-        },
-        // An ended rollout is always looked back at.
-        (RunEnd::Ended { .. }, None) => blank,
+        outcome: "refused".to_owned(),
+        summary: format!(
+            "{} on {}: {}: {}",
+            blank.service,
+            blank.fleet,
+            how_far(exit),
+            first_line(message)
+        ),
+        version,
+        why: Some(message.to_owned()),
+        ..blank
     }
 }
 
@@ -311,81 +320,87 @@ mod tests {
         Session::open(&env, &overrides, Reading::Strict, StoreAccess::Write).unwrap()
     }
 
+    fn skipped() -> RunEnd {
+        RunEnd::Skipped {
+            version: "0.9".to_owned(),
+            exit: Exit::Locked,
+            why: "the fleet is frozen until Monday".to_owned(),
+        }
+    }
+
+    fn unreachable() -> RunEnd {
+        RunEnd::Refused {
+            version: None,
+            exit: Exit::Unreachable,
+            message: "1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n".to_owned(),
+        }
+    }
+
+    fn locked() -> RunEnd {
+        RunEnd::Refused {
+            version: Some("0.9".to_owned()),
+            exit: Exit::Locked,
+            message: "anna@laptop holds the lock".to_owned(),
+        }
+    }
+
+    /// What the command of `[notify]` was given, message by message.
+    fn told(dir: &Path) -> Vec<Value> {
+        let told = std::fs::read_to_string(dir.join("told")).unwrap();
+        told.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     #[tokio::test]
     async fn a_run_that_did_nothing_is_told_of_too() {
         let dir = tempfile::tempdir().unwrap();
         let session = session(dir.path());
-        let why = "the fleet is frozen until Monday".to_owned();
-        publish(
-            &session,
-            RunEnd::Skipped {
-                version: "0.9".to_owned(),
-                exit: Exit::Locked,
-                why,
-            },
-        )
-        .await;
-        let metrics = || std::fs::read_to_string(dir.path().join("page.prom")).unwrap();
-        assert!(
-            metrics().contains("outcome=\"skipped\"} 1\n"),
-            "{}",
-            metrics()
-        );
-        let message = "1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n";
-        publish(
-            &session,
-            RunEnd::Refused {
-                version: None,
-                exit: Exit::Unreachable,
-                message: message.to_owned(),
-            },
-        )
-        .await;
-        assert!(
-            metrics().contains("outcome=\"refused\"} 1\n"),
-            "{}",
-            metrics()
-        );
-        let locked = "anna@laptop holds the lock";
-        publish(
-            &session,
-            RunEnd::Refused {
-                version: Some("0.9".to_owned()),
-                exit: Exit::Locked,
-                message: locked.to_owned(),
-            },
-        )
-        .await;
-
-        let told = std::fs::read_to_string(dir.path().join("told")).unwrap();
-        let told: Vec<Value> = told
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let summaries: Vec<_> = told
+        for end in [skipped(), unreachable(), locked()] {
+            publish(&session, end).await;
+        }
+        let said: Vec<_> = told(dir.path())
             .iter()
-            .map(|told| told["summary"].as_str().unwrap_or_default())
+            .map(|told| {
+                let said = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+                (said("summary"), said("occasion"), told["exit_code"].clone())
+            })
             .collect();
-        assert_eq!(
-            summaries,
-            [
+        let expected = [
+            (
                 "page 0.9 on local: nothing was done: the fleet is frozen until Monday",
+                "skipped",
+                6,
+            ),
+            (
                 "page on local: nothing was touched: 1 of 3 hosts cannot be used",
+                "failure",
+                7,
+            ),
+            (
                 "page on local: nothing was touched: anna@laptop holds the lock",
-            ]
-        );
-        let occasions: Vec<_> = told
-            .iter()
-            .map(|told| (&told["occasion"], &told["exit_code"]))
-            .collect();
+                "skipped",
+                6,
+            ),
+        ];
         assert_eq!(
-            occasions,
-            [
-                (&"skipped".into(), &6.into()),
-                (&"failure".into(), &7.into()),
-                (&"skipped".into(), &6.into()),
-            ]
+            said,
+            expected.map(|(summary, occasion, code)| {
+                (summary.to_owned(), occasion.to_owned(), Value::from(code))
+            })
         );
+    }
+
+    #[tokio::test]
+    async fn a_run_that_did_nothing_is_in_the_metrics_and_has_no_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = session(dir.path());
+        for (end, outcome) in [(skipped(), "skipped"), (unreachable(), "refused")] {
+            publish(&session, end).await;
+            let metrics = std::fs::read_to_string(dir.path().join("page.prom")).unwrap();
+            let line = format!("outcome=\"{outcome}\"}} 1\n");
+            assert!(metrics.contains(&line), "{metrics}");
+        }
         let pages = std::fs::read_dir(dir.path().join(".ship/runs"))
             .unwrap()
             .count();

@@ -1,6 +1,6 @@
 //! What the files and the history want of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
@@ -42,23 +42,6 @@ pub(crate) fn spec(
         .amounts()?
         .resolve(hosts.len(), ports.len())
         .map_err(Refused::Impossible)?;
-    let mut past = session.history.past();
-    let limit = usize::try_from(rollout.history_limit).unwrap_or(usize::MAX);
-    let mut newest = past
-        .iter()
-        .map(|entry| entry.revision)
-        .max()
-        .unwrap_or_default();
-    if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
-        newest = Revision(newest.0 + 1);
-        past.push(Past {
-            revision: newest,
-            release: goal.clone(),
-            verb: Verb::Deploy,
-            proven: true,
-        });
-    }
-    let retained = history::retained(&past, newest, limit);
     Ok(Spec {
         service: playbook.service.name.clone(),
         hosts,
@@ -88,8 +71,31 @@ pub(crate) fn spec(
             AtGate::Wait
         },
         traffic: session.traffic(),
-        keep: history::kept_releases(&past, &retained),
+        keep: releases_to_keep(session, goal),
     })
+}
+
+/// The releases that stay on the hosts once the goal is reached.
+fn releases_to_keep(session: &Session, goal: Option<&ReleaseId>) -> BTreeSet<ReleaseId> {
+    let mut past = session.history.past();
+    let mut newest = past
+        .iter()
+        .map(|entry| entry.revision)
+        .max()
+        .unwrap_or_default();
+    if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
+        newest = Revision(newest.0 + 1);
+        past.push(Past {
+            revision: newest,
+            release: goal.clone(),
+            verb: Verb::Deploy,
+            proven: true,
+        });
+    }
+    let limit = session.project.playbook.rollout.history_limit;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let retained = history::retained(&past, newest, limit);
+    history::kept_releases(&past, &retained)
 }
 
 fn steps(session: &Session, replicas: u32) -> Vec<Step> {
