@@ -19,6 +19,7 @@ pub mod known_rollout;
 pub mod last_known_good;
 pub mod logging;
 pub mod monitor;
+pub mod nearby_files;
 pub mod notice;
 pub mod opened_service;
 pub mod orphans;

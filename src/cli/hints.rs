@@ -1,19 +1,17 @@
 //! What a user means who types a command as another tool has it, or with a typing mistake: the
 //! error shows the command to type. Nothing is carried out on a guess.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::args::Cli;
 use super::exit::Fail;
-use crate::app::discovery::{files_nearby, is_toml};
+use crate::app::discovery::is_toml;
+use crate::app::nearby_files::{inventories_of, is_playbook, most_alike, toml_files};
 use crate::config;
 use crate::script::quote;
-
-/// From here on two names are alike.
-const ALIKE_MIN: f64 = 0.85;
 
 /// A command line, taken apart.
 #[derive(Debug, Default)]
@@ -250,69 +248,18 @@ fn of_other_tools(words: &Words) -> Option<String> {
 
 /// A file whose name is like the one that is not there.
 fn typo_hint(words: &Words, path: &Path) -> Option<String> {
-    let here = std::env::current_dir().ok()?;
-    let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let nearby = files_nearby(&here)
-        .into_iter()
-        .map(|file| file.strip_prefix(&here).map(Path::to_owned).unwrap_or(file));
-    let mut candidates = toml_files(beside.unwrap_or(Path::new("")));
-    candidates.extend(nearby);
-    let stem = |path: &Path| {
-        path.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .trim_end_matches(".toml")
-            .to_lowercase()
-    };
-    let wanted = stem(path);
-    let likeness = |candidate: &PathBuf| strsim::jaro_winkler(&stem(candidate), &wanted);
-    let best = candidates
-        .into_iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    let is_alike = likeness(&best) >= ALIKE_MIN;
-    is_alike.then(|| {
-        format!(
-            "hint: did you mean {}? Run `{}`",
-            shown(&best),
-            words.with(Some(&shown(&best)), &[])
-        )
-    })
+    let meant = shown(&most_alike(path)?);
+    let command = words.with(Some(&meant), &[]);
+    Some(format!("hint: did you mean {meant}? Run `{command}`"))
 }
 
 fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
     if !is_playbook(path) {
         return Ok(());
     }
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let above = dir.join("..");
-    let places = [
-        PathBuf::new(),
-        "inventory".into(),
-        dir.to_owned(),
-        dir.join("inventory"),
-        above.clone(),
-        above.join("inventory"),
-    ];
-    let own = path.canonicalize().ok();
-    let mut users: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for file in places.iter().flat_map(|dir| toml_files(dir)) {
-        let Some(real) = file
-            .canonicalize()
-            .ok()
-            .filter(|_| playbook_of(&file) == own)
-        else {
-            continue;
-        };
-        if !users.iter().any(|(known, _)| *known == real) {
-            users.push((real, file));
-        }
-    }
-    let lines: Vec<_> = users
+    let commands: Vec<_> = inventories_of(path)
         .iter()
-        .map(|(_, file)| words.with(Some(&shown(file)), &[]))
+        .map(|file| words.with(Some(&shown(file)), &[]))
         .collect();
     let word = shown(path);
     let otherwise = format!(
@@ -320,7 +267,7 @@ fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
     );
     Err(Fail::refused(format!(
         "error: {word} is a playbook; expected the inventory that names it\n{}",
-        hint_of("name the inventory", &lines, &otherwise)
+        hint_of("name the inventory", &commands, &otherwise)
     )))
 }
 
@@ -330,46 +277,6 @@ fn hint_of(what: &str, commands: &[String], otherwise: &str) -> String {
         [one] => format!("hint: run `{one}`"),
         several => format!("hint: {what}:\n  {}", several.join("\n  ")),
     }
-}
-
-fn is_playbook(path: &Path) -> bool {
-    table(path).is_some_and(|table| {
-        let has = |key| table.contains_key(key);
-        has("service") && !["playbook", "hosts", "fleet"].into_iter().any(has)
-    })
-}
-
-/// The playbook that an inventory names.
-fn playbook_of(inventory: &Path) -> Option<PathBuf> {
-    let table = table(inventory)?;
-    let playbook = table.get("playbook")?.as_str()?;
-    inventory.parent()?.join(playbook).canonicalize().ok()
-}
-
-fn table(path: &Path) -> Option<toml::Table> {
-    let metadata = std::fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > config::FILE_BYTES_MAX as u64 {
-        return None;
-    }
-    std::fs::read_to_string(path).ok()?.parse().ok()
-}
-
-fn toml_files(dir: &Path) -> Vec<PathBuf> {
-    let read = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let names = std::fs::read_dir(read)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| dir.join(entry.file_name()));
-    let mut files: Vec<_> = names
-        .filter(|path| is_toml(path) && path.is_file())
-        .collect();
-    files.sort();
-    files
 }
 
 /// A path as a user would type it: without `./` and `dir/../`.
