@@ -16,6 +16,7 @@ use ship::app::notice::Notice;
 use ship::app::release::Release;
 use ship::app::verbs::abort::{AbortRequest, abort};
 use ship::app::verbs::deploy::{DeployRequest, deploy};
+use ship::app::verbs::history::history;
 use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
@@ -28,6 +29,7 @@ use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
 use ship::core::policy::service_state::Standing;
 use ship::core::rollout::event::{Entry, Event};
+use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Reporter, Setup};
@@ -101,9 +103,14 @@ impl From<Code> for Exit {
 /// Runs `ship` with what a person asks for.
 pub(crate) async fn invoke(env: Simulated, call: Call) -> Exit {
     let (sim, number) = (Arc::clone(&env.sim), env.process.number);
-    let broken = sim.broken;
+    let (broken, disk) = (sim.broken, env.disk.clone());
     let env: Arc<dyn Environment> = Arc::new(env);
     let concluded = run(&env, call, broken).await;
+    if let Ok(Conclusion::Ended { id, outcome, .. }) = &concluded
+        && let Err(objection) = check_history(&env, &*disk.open(), *id, outcome)
+    {
+        sim.lock().judge.object(objection);
+    }
     let told = match &concluded {
         Ok(conclusion) => format!("{conclusion:?}"),
         Err(error) => error.to_string(),
@@ -153,6 +160,31 @@ async fn run(env: &Arc<dyn Environment>, call: Call, broken: Broken) -> Result<C
         }
         Call::Resume => resume(env, ResumeRequest::default()).await,
         Call::Abort => abort(env, AbortRequest::default()).await,
+    }
+}
+
+/// Whether `ship history` shows how a rollout has ended. A process that has lost its lease has no
+/// say in that any more.
+fn check_history(
+    env: &Arc<dyn Environment>,
+    store: &dyn Store,
+    id: RolloutId,
+    outcome: &Outcome,
+) -> Result<(), String> {
+    if matches!(outcome, Outcome::Fenced { .. }) {
+        return Ok(());
+    }
+    let rollouts = store.rollouts(&subject()).map_err(|why| why.to_string())?;
+    let rollout = rollouts.iter().find(|rollout| rollout.id == id);
+    let revision = rollout.map(|rollout| rollout.revision);
+    let rows = history(env).map_err(|why| why.to_string())?;
+    let row = rows.iter().find(|row| Some(row.revision) == revision);
+    match row.map(|row| row.outcome.as_str()) {
+        Some(shown) if shown == outcome.word() || shown == "adopted" => Ok(()),
+        shown => Err(format!(
+            "the history shows {shown:?} of a rollout that has ended as {}",
+            outcome.word()
+        )),
     }
 }
 
