@@ -1,7 +1,7 @@
 //! The files and the state of a service, open, and nothing read of its history yet: enough for
 //! verbs that ask for no more than a part of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::{Environment, Files, Reading, StoreAccess};
@@ -28,6 +28,8 @@ pub struct OpenedService {
     pub store: Box<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What the command line has set.
+    pub set: Vec<String>,
 }
 
 impl OpenedService {
@@ -61,7 +63,22 @@ impl OpenedService {
             subject,
             store,
             clock: env.clock(),
+            set: overrides.set.clone(),
         })
+    }
+
+    /// Takes the lease: from here on this process alone changes the fleet.
+    ///
+    /// # Errors
+    /// If somebody else holds it, or the state cannot be written.
+    pub(crate) fn take_lease(&mut self, run: &str) -> Result<(), Error> {
+        take_lease(
+            &*self.env,
+            &mut *self.store,
+            &self.subject,
+            &self.inventory,
+            run,
+        )
     }
 
     /// Whether anybody alive carries out a rollout.
@@ -78,6 +95,22 @@ impl OpenedService {
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
         newest_rollout(&*self.store, &self.subject)
     }
+}
+
+/// Takes the lease of a service; `run` is what for, as in `deploy 0.9`.
+pub(super) fn take_lease(
+    env: &dyn Environment,
+    store: &mut dyn Store,
+    subject: &Subject,
+    inventory: &Path,
+    run: &str,
+) -> Result<(), Error> {
+    let holder = env.lease_holder(run);
+    // A ship that is called by another's hook goes on under its lease.
+    let token = std::env::var(config::LEASE).ok();
+    store.acquire_lease(subject, holder, token.as_deref())?;
+    store.remember(subject, inventory)?;
+    Ok(())
 }
 
 /// How a service stands.

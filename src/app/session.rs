@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::environment::{Environment, FleetConnection, Known, Operator, Reading, StoreAccess};
 use super::error::{Error, Refused};
 use super::notice::Notice;
-use super::opened_service::{OpenedService, holder, newest_rollout, standing};
+use super::opened_service::{OpenedService, holder, newest_rollout, standing, take_lease};
 use super::patience::Patience;
-use crate::config::{self, Overrides, Project};
+use crate::config::{Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Roster;
 use crate::core::policy::service_history::ServiceHistory;
@@ -79,6 +79,24 @@ impl Session {
         reading: Reading,
         access: StoreAccess,
     ) -> Result<Self, Error> {
+        Self::of(OpenedService::open(env, overrides, reading, access)?)
+    }
+
+    /// Reads the files, opens the state and takes the lease; the history is read after that, as
+    /// nobody else changes it then.
+    pub(crate) fn open_locked(
+        env: &Arc<dyn Environment>,
+        overrides: &Overrides,
+        reading: Reading,
+        run: &str,
+    ) -> Result<Self, Error> {
+        let mut service = OpenedService::open(env, overrides, reading, StoreAccess::Write)?;
+        service.take_lease(run)?;
+        Self::of(service)
+    }
+
+    /// Reads the history of a service.
+    fn of(service: OpenedService) -> Result<Self, Error> {
         let OpenedService {
             env,
             project,
@@ -87,7 +105,8 @@ impl Session {
             subject,
             store,
             clock,
-        } = OpenedService::open(env, overrides, reading, access)?;
+            set,
+        } = service;
         let history_id = store.history_id()?;
         let mut session = Self {
             env,
@@ -99,7 +118,7 @@ impl Session {
             history_id,
             clock,
             history: ServiceHistory::default(),
-            set: overrides.set.clone(),
+            set,
             on_hosts: BTreeMap::new(),
             found: None,
             scale: None,
@@ -163,16 +182,16 @@ impl Session {
     }
 
     /// Takes the lease: from here on this process alone changes the fleet.
-    pub(crate) fn lock(&mut self, run: &str) -> Result<(), Error> {
-        let holder = self.env.lease_holder(run);
-        // A ship that is called by another's hook goes on under its lease.
-        let token = std::env::var(config::LEASE).ok();
-        self.store
-            .acquire_lease(&self.subject, holder, token.as_deref())?;
-        self.store.remember(&self.subject, &self.inventory)?;
+    fn lock(&mut self, run: &str) -> Result<(), Error> {
+        take_lease(
+            &*self.env,
+            &mut *self.store,
+            &self.subject,
+            &self.inventory,
+            run,
+        )?;
         // Another may have changed the history before the lease was had.
-        self.read_history()?;
-        Ok(())
+        self.read_history()
     }
 
     /// Takes the lease, and waits for it so long where somebody else has it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::goal::Goal;
 use crate::app::rollout;
@@ -34,8 +34,7 @@ pub async fn contract(
         version: Some(begun.version()),
         set: request.set,
     };
-    let mut session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Write)?;
-    session.lock("contract")?;
+    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "contract")?;
     session.permit(Ask::Contract)?;
     session.want_as_many();
     let current = session.current_record()?.clone();

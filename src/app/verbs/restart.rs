@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::goal::Goal;
 use crate::app::notice::Accepted;
@@ -34,8 +34,7 @@ pub async fn restart(
         version: None,
         set: request.set,
     };
-    let mut session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Write)?;
-    session.lock("restart")?;
+    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "restart")?;
     session.go_by_hosts().await?;
     session.permit(Ask::Restart)?;
     session.want_as_many();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::goal::Goal;
 use crate::app::notice::Accepted;
@@ -52,8 +52,7 @@ pub(super) fn reopen(
         version: Some(begun.version()),
         set: begun.set_if(true).chain(set).collect(),
     };
-    let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    session.lock(run)?;
+    let session = Session::open_locked(env, &overrides, Reading::LastKnownGood, run)?;
     session.permit(ask)?;
     Ok(session)
 }

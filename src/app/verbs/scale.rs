@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::app::goal::Goal;
@@ -39,8 +39,8 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         version: Some(begun.version()),
         set: set.collect(),
     };
-    let mut session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Write)?;
-    session.lock(&format!("scale to {}", request.replicas))?;
+    let cause = format!("scale to {}", request.replicas);
+    let mut session = Session::open_locked(env, &overrides, Reading::Strict, &cause)?;
     session.go_by_hosts().await?;
     let standing = session.permit(Ask::Scale)?;
     session.scale_to(request.replicas);
@@ -50,7 +50,6 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         return scale_stopped(&mut session, accepted).await;
     }
     let current = session.current_record()?;
-    let cause = format!("scale to {}", request.replicas);
     let goal = Goal::of_revision(&session, current, Verb::Scale, cause, accepted);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
