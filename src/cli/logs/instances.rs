@@ -11,7 +11,7 @@ use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::host_logs::InstanceLine;
 use crate::app::verbs::logs::instances::InstanceLogs;
-use crate::app::verbs::logs::sink::LogSink;
+use crate::app::verbs::logs::sink::LineSink;
 use crate::core::ids::HostId;
 use crate::report::clock::rfc3339;
 use crate::report::{Clock, text};
@@ -83,7 +83,7 @@ impl InstancePrinter {
     }
 }
 
-impl LogSink<InstanceLine> for InstancePrinter {
+impl LineSink<InstanceLine> for InstancePrinter {
     fn write(&self, lines: &[InstanceLine]) -> Result<ControlFlow<()>, Error> {
         let text: String = lines.iter().map(|line| self.line(line)).collect();
         write(&text)

@@ -10,7 +10,7 @@ use super::super::args::Form;
 use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::rollout::LoggedLine;
-use crate::app::verbs::logs::sink::LogSink;
+use crate::app::verbs::logs::sink::LineSink;
 use crate::report::{Clock, text};
 
 /// Where a message begins: below it go its further lines.
@@ -56,7 +56,7 @@ impl RolloutPrinter {
     }
 }
 
-impl LogSink<LoggedLine> for RolloutPrinter {
+impl LineSink<LoggedLine> for RolloutPrinter {
     fn write(&self, lines: &[LoggedLine]) -> Result<ControlFlow<()>, Error> {
         let text: String = lines.iter().map(|line| self.line(line)).collect();
         write(&text)

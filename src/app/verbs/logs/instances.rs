@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::filter::{self, Choice, Seen};
 use super::host_logs::{HostLogs, InstanceLine, LINES_TOGETHER};
 use super::request::LogRequest;
-use super::sink::LogSink;
+use super::sink::LineSink;
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
 use crate::app::notice::Notice;
@@ -100,7 +100,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// If hosts cannot be asked, or the lines cannot be shown.
-    pub async fn show(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+    pub async fn show(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         if self.request.follow {
             self.follow(sink).await
         } else {
@@ -110,7 +110,7 @@ impl InstanceLogs {
 
     /// All lines in the order of their times. What has none comes first, host by host, in its own
     /// order.
-    async fn show_once(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+    async fn show_once(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         let mut lost = self.lost.clone();
         let reached: Vec<_> = self
             .hosts
@@ -142,7 +142,7 @@ impl InstanceLogs {
     }
 
     /// Ends when somebody wants it, or nobody reads any more.
-    async fn follow(&self, sink: &dyn LogSink<InstanceLine>) -> Result<(), Error> {
+    async fn follow(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         let mut interrupts = self.env.listen()?;
         let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
         let followed = self.choices.iter().map(|(host, choice)| {
@@ -228,7 +228,7 @@ fn drivers(session: &Session) -> BTreeSet<&'static str> {
 }
 
 async fn show_as_they_come(
-    sink: &dyn LogSink<InstanceLine>,
+    sink: &dyn LineSink<InstanceLine>,
     lines: &mut mpsc::Receiver<InstanceLine>,
 ) -> Result<(), Error> {
     while let Some(first) = lines.recv().await {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::growing_file::GrowingFile;
 use super::request::LogRequest;
-use super::sink::LogSink;
+use super::sink::LineSink;
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Internal, Refused};
 use crate::app::known_rollout::KnownRollout;
@@ -87,7 +87,7 @@ impl KeptLog {
     ///
     /// # Errors
     /// If it cannot be read or shown.
-    pub async fn show(mut self, sink: &dyn LogSink<LoggedLine>) -> Result<(), Error> {
+    pub async fn show(mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
         let lines = self.read_lines()?;
         let since = self.request.since;
         let is_wanted = |line: &LoggedLine| since.is_none_or(|since| line.at >= since);
@@ -104,7 +104,7 @@ impl KeptLog {
     }
 
     /// Goes on until the rollout has ended, or whoever carries it out is gone.
-    async fn follow(&mut self, sink: &dyn LogSink<LoggedLine>) -> Result<(), Error> {
+    async fn follow(&mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
         let mut interrupts = self.service.env.listen()?;
         loop {
             // In this order: what a process writes last it writes before it is gone.

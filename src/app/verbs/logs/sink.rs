@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::app::error::Error;
 
 /// Takes the lines of a log.
-pub trait LogSink<Line>: Sync {
+pub trait LineSink<Line>: Sync {
     /// Takes further lines; breaks off where nobody reads any more.
     ///
     /// # Errors
