@@ -31,7 +31,6 @@ struct FakeMachine {
 struct FakeHaproxy {
     /// `srv_admin_state` of each server.
     servers: BTreeMap<String, u32>,
-    /// The orders that were given.
     orders: Vec<String>,
     /// The newest epoch that the machine has seen.
     epoch: u64,

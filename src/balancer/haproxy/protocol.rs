@@ -16,7 +16,7 @@ pub fn show_servers(backend: &str) -> String {
     format!("show servers state {backend}")
 }
 
-/// Asks for what its servers have counted.
+/// Asks for the request counts of a backend's servers.
 pub fn show_counts(backend: &str) -> String {
     format!("show stat {backend} 4 -1")
 }
@@ -55,7 +55,6 @@ pub fn takes_no_servers(objection: &str) -> bool {
     .any(|words| objection.contains(words))
 }
 
-/// What can be done about it.
 pub const TAKES_NO_SERVERS_HELP: &str = "; servers = \"dynamic\" needs HAProxy 2.6 or later and \
                                          `balance` roundrobin, \
      leastconn, first or random, or `hash-type consistent`";
