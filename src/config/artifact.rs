@@ -28,7 +28,6 @@ const MINISIGN_KEY_START: &str = "RW";
 pub struct ArtifactConfig {
     /// The file, directory or URL.
     pub source: Source,
-    /// The way to the hosts.
     pub fetch: Fetch,
     /// The SHA-256 that the source is to have, in lower-case hex.
     pub sha256: Option<String>,
@@ -47,11 +46,8 @@ pub struct ArtifactConfig {
 /// The places of an artifact's keys in the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtifactPlaces {
-    /// Of `source`.
     pub source: Option<Place>,
-    /// Of `sha256`.
     pub sha256: Option<Place>,
-    /// Of `sha256sums`.
     pub sums: Option<Place>,
     /// Of `minisign_key` or `allowed_signers`.
     pub signature: Option<Place>,
@@ -60,7 +56,7 @@ pub struct ArtifactPlaces {
 /// How the bytes reach the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// Through the control machine.
+    /// The control machine sends them.
     Push,
     /// Each host downloads them itself.
     Pull,
@@ -71,33 +67,26 @@ pub enum Fetch {
 pub enum Sums {
     /// `SHA256SUMS` beside the source, if there is one and it lists the source.
     Beside,
-    /// Nowhere.
     Nowhere,
-    /// Here, and it must list the source.
+    /// In this list, which must name the source.
     At(Source),
 }
 
 /// Who must have signed an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureConfig {
-    /// By whose key.
     pub signer: Signer,
-    /// Where the signature is.
     pub at: Source,
 }
 
-/// Whose signature counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signer {
     /// The holder of a minisign key.
     Minisign(MinisignKey),
     /// Somebody of an `allowed_signers` file, for `ssh-keygen -Y verify`.
     Ssh {
-        /// The file.
         allowed_signers: PathBuf,
-        /// Who.
         name: String,
-        /// What the signature is for.
         namespace: String,
     },
 }
@@ -105,7 +94,7 @@ pub enum Signer {
 /// A minisign public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MinisignKey {
-    /// Itself.
+    /// The key itself.
     Text(String),
     /// The file that holds it.
     File(PathBuf),
@@ -146,7 +135,7 @@ impl ArtifactConfig {
         paths.chain(key).chain(directories).collect()
     }
 
-    /// A source of which nothing else is said.
+    /// The artifact's settings, with the default for everything but the source.
     pub fn of(source: Source) -> Self {
         Self {
             source,

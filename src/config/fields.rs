@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Place};
 use super::tree::{Entry, Node, Table, Value};
 use super::value::{Fault, Faults, Located, nearest, quoted};
 
-/// Where problems are gathered.
+/// Collects the problems of the files.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
@@ -87,7 +87,7 @@ impl Unknown {
 /// A table being read.
 pub(super) struct Fields<'a> {
     table: &'a Table,
-    /// As a person would call it: `[rollout]`.
+    /// The name in messages: `[rollout]`.
     name: &'static str,
     place: &'a Place,
     sink: &'a Sink,
@@ -250,7 +250,7 @@ impl<'a> Fields<'a> {
             .map(|value| value.unwrap_or(default))
     }
 
-    /// A table that must be there.
+    /// Reads a table that is required.
     pub(super) fn table(
         &self,
         key: &'static str,
@@ -397,7 +397,7 @@ impl<'a> Fields<'a> {
         found.into_iter().collect()
     }
 
-    /// A list of texts, each with its place.
+    /// Reads a list of texts, each with its place.
     pub(super) fn list(
         &self,
         key: &'static str,

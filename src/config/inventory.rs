@@ -24,7 +24,6 @@ const EXAMPLE_HOST: &str = "[[hosts]]\nname = \"web1\"\naddress = \"192.168.72.2
 pub struct Inventory {
     /// The file, as given.
     pub path: PathBuf,
-    /// The fleet's name.
     pub fleet: String,
     /// The playbook, found from the inventory's directory.
     pub playbook: PathBuf,
@@ -36,7 +35,6 @@ pub struct Inventory {
     pub balancers_place: Option<Place>,
 }
 
-/// One machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostConfig {
     /// Its name, unique in the fleet.
@@ -44,11 +42,10 @@ pub struct HostConfig {
     /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a
     /// local host.
     pub address: String,
-    /// What a person knows about it.
+    /// Free-form labels, for templates and selectors.
     pub labels: BTreeMap<String, String>,
     /// Whether its instances are to move to other hosts.
     pub drain: bool,
-    /// How scripts get there.
     pub transport: Transport,
     /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may
     /// be written as found from the inventory's directory.
@@ -67,9 +64,8 @@ impl Inventory {
 /// How scripts get to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// By SSH.
     Ssh,
-    /// Not at all: it is this machine.
+    /// Not at all: the host is this machine.
     Local,
 }
 
@@ -80,7 +76,7 @@ pub struct SshConfig {
     pub user: Option<String>,
     /// The SSH server's port.
     pub port: Option<u16>,
-    /// A private key.
+    /// The private key to log in with.
     pub identity_file: Option<PathBuf>,
     /// An `ssh_config` to use instead of the user's own.
     pub config: Option<PathBuf>,

@@ -163,7 +163,6 @@ fn read_playbook(
     playbook::read(&root, &path.value, sink)
 }
 
-/// What became of a file.
 enum Parsed {
     Whole(Node),
     /// Half a table misleads: such a tree is good for guesses only.

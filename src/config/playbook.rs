@@ -34,17 +34,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Playbook {
     /// The file, as found from the inventory.
     pub path: PathBuf,
-    /// The version to deploy.
     pub version: String,
-    /// The service.
     pub service: ServiceConfig,
-    /// What is sent to the hosts.
+    /// The artifact that is sent to the hosts.
     pub artifact: ArtifactConfig,
     /// When an instance counts as ready.
     pub readiness: Readiness,
     /// When an instance counts as stuck; `None` where nobody asks.
     pub liveness: Option<Liveness>,
-    /// How the rollout may go about it.
     pub rollout: RolloutConfig,
     /// The numbers by which a new version is judged.
     pub analyses: Vec<Analysis>,

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// The service's name.
     pub name: String,
     /// The program and its arguments, each a template over the slot.
     pub command: Vec<String>,
@@ -18,17 +16,14 @@ pub struct ServiceConfig {
     pub ports: Vec<Port>,
     /// The environment, each value a template over the slot.
     pub env: BTreeMap<String, String>,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
-    /// From TERM to KILL.
+    /// The time from TERM to KILL.
     pub stop_timeout: Duration,
-    /// Where its secrets are.
     pub secrets: SecretsConfig,
 }
 
-/// Where a service's secrets are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretsConfig {
     /// A file of `KEY=VALUE` lines, as found from the playbook.

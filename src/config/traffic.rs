@@ -19,10 +19,8 @@ use crate::config::templates::Templates;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const SERVER: &str = "{{ host }}-{{ port }}";
 
-/// What stands before the instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
-    /// What it is.
     pub driver: TrafficDriver,
     /// How long an instance may take to finish what it has.
     pub drain_timeout: Duration,
@@ -31,26 +29,24 @@ pub struct TrafficConfig {
 /// A kind of balancer, and what ship has to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrafficDriver {
-    /// `HAProxy`, told through its runtime API.
+    /// `HAProxy`, controlled through its runtime API.
     Haproxy(HaproxyConfig),
     /// nginx, told by a file that it includes and a reload.
     Nginx(NginxConfig),
     /// Each host's own packet filter.
     Nftables(NftablesConfig),
-    /// Anything else, told by the user's own commands.
+    /// Any other balancer, controlled by the user's own commands.
     Command(CommandConfig),
 }
 
-/// How `HAProxy` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaproxyConfig {
     /// Where its runtime API answers, as seen on the balancer's machine.
     pub socket: AdminSocket,
     /// The backend that holds the service's servers.
     pub backend: String,
-    /// A slot's server: a template over the slot.
+    /// The template of a server's name, over the slot.
     pub server: String,
-    /// Whose the servers are.
     pub servers: Servers,
     /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty
     /// where it is nothing.
@@ -62,16 +58,13 @@ pub struct HaproxyConfig {
 pub enum AdminSocket {
     /// A unix socket, by its absolute path.
     Path(String),
-    /// A TCP port.
     Port {
-        /// The address.
         address: String,
-        /// The port.
         port: u16,
     },
 }
 
-/// Who writes a balancer's servers down.
+/// Who writes the list of a balancer's servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// A person: the configuration has a server for each slot.
@@ -80,34 +73,32 @@ pub enum Servers {
     Dynamic,
 }
 
-/// How nginx is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NginxConfig {
     /// The file on the balancer's machine that ship owns: the servers of the upstream.
     pub include: String,
-    /// The upstream's name.
     pub upstream: String,
     /// The command that tests the configuration.
     pub test: Vec<String>,
-    /// The command that makes nginx read it.
+    /// The command that makes nginx read its configuration again.
     pub reload: Vec<String>,
 }
 
 /// How each host switches its own public port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NftablesConfig {
-    /// The public port.
+    /// The port that clients connect to.
     pub port: u16,
 }
 
 /// The user's own commands, run on the balancer's machine; each word is a template over the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandConfig {
-    /// Gives a slot requests.
+    /// The command that lets new requests reach a slot.
     pub admit: Vec<String>,
-    /// Gives it no new ones.
+    /// The command that stops new requests to a slot.
     pub drain: Vec<String>,
-    /// Prints how many it still has.
+    /// The command that prints the number of requests still under way.
     pub remaining: Vec<String>,
     /// Ends those that it still has; where there is none they end with the instance.
     pub cut: Option<Vec<String>>,
@@ -157,7 +148,7 @@ pub(super) struct TrafficPlaces {
     driver: Option<Place>,
     server: Option<Place>,
     port: Option<Place>,
-    /// Those of the commands.
+    /// The templates of the commands.
     templates: Vec<Place>,
 }
 
