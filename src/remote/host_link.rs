@@ -32,13 +32,11 @@ pub struct Connections {
     shared: Arc<SharedLogins>,
 }
 
-/// What links share.
 struct SharedLogins {
     connector: Connector,
     connects: Semaphore,
 }
 
-/// The link to one host.
 pub struct HostLink {
     target: Target,
     shared: Arc<SharedLogins>,
@@ -47,7 +45,7 @@ pub struct HostLink {
 }
 
 impl Connections {
-    /// Connects to no host yet.
+    /// Makes the links without connecting.
     pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
         Self::made_by(Connector::default(), targets)
     }
@@ -74,7 +72,6 @@ impl Connections {
         }
     }
 
-    /// The links by host.
     pub fn links(&self) -> &BTreeMap<HostId, Arc<HostLink>> {
         &self.links
     }
@@ -98,7 +95,6 @@ impl Drop for Connections {
 }
 
 impl HostLink {
-    /// How the host is reached.
     pub fn target(&self) -> &Target {
         &self.target
     }

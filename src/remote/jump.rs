@@ -33,19 +33,19 @@ const HOSTS_MAX: usize = 200;
 /// wrong keys.
 const FAILURE_LASTS: Duration = Duration::from_secs(5);
 
-/// A jump host as an `ssh_config` names it.
+/// A jump host as `ssh_config` names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Jump {
     /// The words before the address by which ssh finds it.
     options: Vec<OsString>,
     address: String,
-    /// For messages.
+    /// The name for messages.
     name: String,
     /// The `ssh_config` that is read for it, if not the user's own.
     config: Option<PathBuf>,
 }
 
-/// All jump hosts that were met.
+/// All jump hosts that the targets use.
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
     gates: Mutex<BTreeMap<Jump, Arc<Gate>>>,
@@ -53,7 +53,6 @@ pub(super) struct Jumps {
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
-/// The way to a host.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     /// The jump hosts on it, the nearest to this machine first. Empty where ssh finds its own way.

@@ -47,7 +47,6 @@ impl Login {
         }
     }
 
-    /// That it went wrong.
     pub(super) fn error(
         &self,
         refusal: Refusal,
@@ -77,7 +76,7 @@ impl Login {
         }
     }
 
-    /// That something is missing on this machine.
+    /// The error for something that is missing on this machine.
     pub(super) fn failed_here(&self, why: String) -> ConnectError {
         ConnectError::Here {
             host: self.host.clone(),
@@ -128,7 +127,7 @@ pub(super) fn address_options(target: &Target) -> Vec<OsString> {
     options
 }
 
-/// ssh reads several files there, and expands `%`.
+/// Quotes the path, since ssh reads several files there, and escapes `%`.
 fn known_hosts(path: &Path) -> OsString {
     let path = path.to_string_lossy().replace('%', "%%");
     format!("UserKnownHostsFile=\"{path}\"").into()

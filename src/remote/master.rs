@@ -108,7 +108,7 @@ impl Master {
         })
     }
 
-    /// The socket on which it takes orders.
+    /// The socket on which it takes commands.
     pub(super) fn socket(&self) -> PathBuf {
         // Short: such a path has 104 bytes on some systems, and ssh adds 17 while it makes the
         // socket.
@@ -120,7 +120,7 @@ impl Master {
         self.dir.path().join(number.to_string())
     }
 
-    /// All that ssh has said until now.
+    /// All that ssh has printed so far.
     pub(super) fn log(&self) -> String {
         std::fs::read(self.log_path())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -269,14 +269,13 @@ async fn is_open(via: Option<&Hop>) -> bool {
     }
 }
 
-/// A login at a jump host.
 #[derive(Debug)]
 pub(super) struct Hop {
     name: String,
     pub(super) master: Master,
     /// Keeps the master for as long as this process is.
     _leash: UnixStream,
-    /// The login that it goes through itself.
+    /// Keeps the login that this one goes through.
     _via: Option<Arc<Hop>>,
 }
 
@@ -297,12 +296,12 @@ impl Hop {
         })
     }
 
-    /// For messages.
+    /// The name for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether its master still takes orders.
+    /// Whether the master process still answers.
     pub(super) async fn is_alive(&self) -> bool {
         UnixStream::connect(self.master.socket()).await.is_ok()
     }
@@ -314,7 +313,7 @@ impl Hop {
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
     }
 
-    /// How much it has said until now.
+    /// The length of the log so far.
     pub(super) fn mark(&self) -> usize {
         self.master.log().len()
     }

@@ -21,7 +21,7 @@ pub(super) enum Refusal {
     Proxy,
     /// The server printed something and ended the login: nobody, or this account, may log in now.
     TurnedAway,
-    /// Before it said who it is.
+    /// It ended the connection before it named itself.
     Busy,
     /// After that: it may have begun to look at a key.
     HungUp,
@@ -111,7 +111,7 @@ impl Refusal {
         }
     }
 
-    /// How often it is worth a try.
+    /// How often a login is tried at most.
     pub(super) fn tries_max(self) -> usize {
         match self {
             Refusal::Unreachable | Refusal::Proxy => 2,

@@ -13,7 +13,7 @@ use crate::remote::command::Output;
 use crate::remote::target::Place;
 use crate::script::quote::quote;
 
-/// After the deadline's TERM, how long until KILL.
+/// Seconds between the TERM at the deadline and the KILL.
 const KILL_AFTER_S: u64 = 5;
 
 /// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a
@@ -152,7 +152,7 @@ pub(super) fn judge(
     })
 }
 
-/// What did not end when the deadline came.
+/// What had not ended at the deadline.
 pub(super) fn waiting_for(opening: &Opening, sudo: bool) -> &'static str {
     match (opening.has_shell(), opening.has_script(), sudo) {
         (false, ..) => "the start of the login shell",

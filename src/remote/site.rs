@@ -11,11 +11,10 @@ use crate::script::Site;
 /// One host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]
 pub struct HostSite {
-    /// How it is reached.
     pub target: Target,
-    /// What a person knows about it, for templates.
+    /// Free-form labels, for templates.
     pub labels: BTreeMap<String, String>,
-    /// Below which ship keeps its directories.
+    /// The directory below which ship keeps its own.
     pub base_dir: String,
     /// The ports on which a stranger would be in the way.
     pub ports: Vec<Port>,
@@ -46,7 +45,7 @@ impl HostSite {
         }
     }
 
-    /// The same for a script that changes nothing.
+    /// The site of a script that changes nothing.
     pub fn read_only_site(&self, context: &ServiceContext) -> Site {
         self.script_site(context, Epoch::default(), ActionId::default())
     }

@@ -4,10 +4,8 @@ use crate::core::ids::HostId;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a host is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// Over SSH.
     #[default]
     Ssh,
     /// It is this machine.
@@ -21,11 +19,9 @@ pub struct Target {
     pub name: HostId,
     /// A network address, or an alias of the `ssh_config`.
     pub address: String,
-    /// How it is reached.
     pub transport: Transport,
     /// Who logs in.
     pub user: Option<String>,
-    /// Where sshd listens.
     pub port: Option<u16>,
     /// The only key to offer.
     pub identity_file: Option<PathBuf>,
