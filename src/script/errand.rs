@@ -25,7 +25,6 @@ use crate::script::unreadable::Unreadable;
 pub struct Errand {
     /// Of what release, in whose directory it runs. It has been staged.
     pub release: ReleaseId,
-    /// What supervises the service.
     pub driver: Driver,
     /// The user that the service runs as; `None` for the driver's default.
     pub user: Option<String>,
@@ -33,7 +32,7 @@ pub struct Errand {
     pub argv: Vec<String>,
     /// The release's environment, but for its secrets, which go over it.
     pub env: BTreeMap<String, String>,
-    /// What goes over both: `SHIP_VERSION` and the like.
+    /// Variables that override both, such as `SHIP_VERSION`.
     pub ship_env: BTreeMap<String, String>,
     /// How long it may take; rounded up to whole seconds.
     pub timeout: Duration,
@@ -50,7 +49,6 @@ pub struct Mark {
     pub note: String,
 }
 
-/// How an errand ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrandEnd {
     /// It was made now.
@@ -62,7 +60,6 @@ pub enum ErrandEnd {
     },
     /// It was not made, or that it was could not be remembered.
     Failed {
-        /// Why, in words.
         why: String,
         /// What became of the command; `None` if it was not even begun.
         run: Option<Run>,

@@ -32,12 +32,12 @@ pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPo
         .sum()
 }
 
-/// As the hosts count.
+/// Rounds up to whole seconds, in which the hosts count.
 fn whole(timeout: Duration) -> Duration {
     Duration::from_secs(u64::try_from(whole_seconds(timeout)).unwrap_or(u64::MAX))
 }
 
-/// Puts these into the environment, a line each.
+/// Exports the variables, one on each line.
 pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     env.iter().fold(String::new(), |mut text, (key, value)| {
         // Writing to a string does not fail.

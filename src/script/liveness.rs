@@ -64,7 +64,7 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
         .text()
 }
 
-/// The units of a slot's question.
+/// The units that ask a slot's liveness question.
 pub(super) fn units(site: &Site, launch: &Launch, liveness: &Liveness) -> Units {
     let (service, port) = (&site.service, launch.port);
     let script = format!("{}/slots/{port}/liveness", site.root());

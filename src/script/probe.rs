@@ -12,21 +12,16 @@ use crate::script::unreadable::Unreadable;
 /// What to ask, with all templates filled in.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The slot's port.
     pub port: Port,
-    /// What the instance runs.
     pub release: ReleaseId,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
-    /// The program and its arguments.
     pub argv: Vec<String>,
     /// What it may take; rounded up to whole seconds.
     pub timeout: Duration,
 }
 
-/// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Its exit status; 124 or 137 if it took too long.

@@ -20,7 +20,7 @@ use crate::script::unreadable::Unreadable;
 /// The first line: the version of this language.
 pub(super) const BEGINNING: &str = "ship=1";
 
-/// What a script printed, understood.
+/// What a script printed, parsed.
 pub(super) struct Report {
     pub(super) end: End,
     pub(super) observation: Observation,
@@ -51,7 +51,7 @@ struct ReportDraft {
     port: Option<Port>,
 }
 
-/// What is known of a slot's instance.
+/// The records about a slot's instance.
 #[derive(Default)]
 struct SlotRecord {
     name: Option<InstanceId>,
@@ -65,16 +65,14 @@ struct SlotRecord {
     killed: String,
 }
 
-/// Somebody who listens.
+/// A listening socket and its process.
 struct Socket {
     address: IpAddr,
     whose: Whose,
 }
 
-/// Whose a listening socket is.
 #[derive(PartialEq, Eq)]
 enum Whose {
-    /// The instance's.
     Own,
     /// Another process's.
     Other(String),

@@ -20,14 +20,14 @@ const LINE_CHARS_MAX: usize = 2000;
 /// A status above it is a signal, as shells count.
 const SIGNALS: u8 = 128;
 
-/// What is said of an errand.
+/// The records about an errand.
 #[derive(Default)]
 pub(super) struct Errands {
     pub(super) run: Option<Run>,
     pub(super) made: Option<String>,
 }
 
-/// What was said so far.
+/// The runs of commands that the lines report so far.
 #[derive(Default)]
 pub(super) struct Runs {
     hooks: Vec<HookRun>,
