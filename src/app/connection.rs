@@ -197,7 +197,6 @@ impl Session {
         })
     }
 
-    /// The balancers' machines.
     pub fn balancers(&self) -> Vec<HostId> {
         self.project
             .inventory

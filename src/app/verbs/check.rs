@@ -34,7 +34,6 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// What was found on one machine.
 pub struct MachineCheck {
-    /// Its name.
     pub host: HostId,
     /// Whether it could be reached at all.
     pub is_reachable: bool,
@@ -54,11 +53,8 @@ pub struct MachineCheck {
     identity: Option<Identity>,
 }
 
-/// What `ship check` has found.
 pub struct FleetCheck {
-    /// The inventory's file.
     pub inventory: PathBuf,
-    /// The playbook's file.
     pub playbook: PathBuf,
     /// The release that would be deployed, or why there is none.
     pub release: Result<Release, Error>,
