@@ -28,7 +28,6 @@ pub(super) async fn run(args: Plan) -> Result<Exit, Fail> {
     show(&preview, args.output)
 }
 
-/// Shows what would be done.
 pub(super) fn show(preview: &Preview, form: Form) -> Result<Exit, Fail> {
     let Preview { spec, played, .. } = preview;
     match form {

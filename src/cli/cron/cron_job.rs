@@ -21,7 +21,6 @@ pub(super) struct CronJob {
     pub(super) minute: i8,
     /// The time zone of this machine, if it has a name.
     pub(super) zone: Option<String>,
-    /// Who deploys.
     pub(super) user: String,
     pub(super) mail: Option<String>,
 }

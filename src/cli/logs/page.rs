@@ -32,7 +32,6 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// What a reader sees.
 pub(super) struct Page {
     form: Form,
     clock: Clock,
@@ -41,7 +40,6 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// For lines of these hosts.
     pub(super) fn new(form: Form, hosts: &[HostId], ports: &[Port]) -> Self {
         let colours = hosts
             .iter()

@@ -3,7 +3,6 @@
 use super::super::args::Form;
 use crate::core::time::Time;
 
-/// What is to be shown.
 pub(super) struct LogRequest {
     pub(super) follow: bool,
     pub(super) since: Option<Time>,
