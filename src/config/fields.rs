@@ -95,6 +95,28 @@ pub(super) struct Fields<'a> {
     known: RefCell<Vec<&'static str>>,
 }
 
+/// A table that may be left out.
+pub(super) enum OptionalTable<'a> {
+    Absent,
+    /// It is not a table, which was reported.
+    Wrong,
+    Present(Fields<'a>),
+}
+
+impl<'a> OptionalTable<'a> {
+    #[expect(
+        clippy::option_option,
+        reason = "the outer None is `wrong`, the inner one `not there`"
+    )]
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Fields<'a>) -> Option<T>) -> Option<Option<T>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Wrong => None,
+            Self::Present(fields) => read(fields).map(Some),
+        }
+    }
+}
+
 static EMPTY: Table = Table(BTreeMap::new());
 
 impl<'a> Fields<'a> {
@@ -275,6 +297,17 @@ impl<'a> Fields<'a> {
         match self.entry(key) {
             Some(entry) => Fields::new(&entry.node, name, self.sink),
             None => Some(Fields::over(&EMPTY, name, self.place, self.sink)),
+        }
+    }
+
+    /// A table whose absence differs from an empty one.
+    pub(super) fn table_if_any(&self, key: &'static str, name: &'static str) -> OptionalTable<'a> {
+        let Some(entry) = self.entry(key) else {
+            return OptionalTable::Absent;
+        };
+        match Fields::new(&entry.node, name, self.sink) {
+            Some(fields) => OptionalTable::Present(fields),
+            None => OptionalTable::Wrong,
         }
     }
 

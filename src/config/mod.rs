@@ -23,6 +23,7 @@ mod names;
 mod notify;
 mod overrides;
 mod playbook;
+mod playbook_tables;
 mod probe;
 pub(crate) mod project;
 mod readiness;
