@@ -29,6 +29,7 @@ pub(crate) mod project;
 mod readiness;
 mod rollout;
 mod secrets;
+mod server_check;
 mod service;
 mod source;
 mod template;

@@ -16,6 +16,7 @@ use super::inventory::Inventory;
 use super::notify::{self, MetricsConfig, NotifyConfig};
 use super::playbook_tables::PlaybookTables;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
+use super::server_check;
 use super::template::{SlotVars, render_slot, uses};
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
@@ -98,6 +99,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let mut templates = Templates::default();
 
     let service = tables.read_service(dir, &mut templates, sink);
+    let ports = tables.count_ports(service.as_ref());
     let artifact = tables.read_artifact(dir, sink);
     let readiness = tables.read_readiness(&mut templates, sink);
     let liveness = tables
@@ -111,8 +113,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let migrations = migrations::read(&tables.migrations, version, rollout.as_ref(), sink);
     let mut traffic_places = TrafficPlaces::default();
     let traffic = tables.traffic.read(|fields| {
-        let name = service.as_ref().map(|service| service.name.as_str());
-        let (places, traffic) = traffic::read(fields, name, &mut templates, sink);
+        let (places, traffic) = traffic::read(fields, service.as_ref(), &mut templates, sink);
         traffic_places = places;
         traffic
     });
@@ -122,8 +123,6 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     let metrics = tables
         .metrics
         .read(|fields| notify::read_metrics(fields, dir));
-
-    let ports = tables.count_ports(service.as_ref());
     let checked = |rollout: Option<RolloutConfig>| {
         Some(Playbook {
             path: path.to_owned(),
@@ -194,7 +193,13 @@ impl Draft {
                 );
             }
             if let Some(traffic) = traffic {
-                traffic::refuse_wrong_servers(traffic, places, &playbook.service, inventory, sink);
+                server_check::refuse_wrong_servers(
+                    traffic,
+                    places,
+                    &playbook.service,
+                    inventory,
+                    sink,
+                );
             }
         }
         self.playbook

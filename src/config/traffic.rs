@@ -1,23 +1,20 @@
 //! `[traffic]`: what stands before the instances, and how it is told which of them get requests.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use crate::core::ids::Slot;
 
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::inventory::Inventory;
 use super::names;
-use super::template::{SlotVars, render};
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, line, number, positive_duration};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-const SERVER: &str = "{{ host }}-{{ port }}";
+/// The default template of a server's name.
+pub(super) const SERVER: &str = "{{ host }}-{{ port }}";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
@@ -145,18 +142,17 @@ enum DriverName {
 /// Where the parts are that only the inventory can show wrong.
 #[derive(Default)]
 pub(super) struct TrafficPlaces {
-    driver: Option<Place>,
-    server: Option<Place>,
-    port: Option<Place>,
+    pub(super) driver: Option<Place>,
+    pub(super) server: Option<Place>,
+    pub(super) port: Option<Place>,
     /// The templates of the commands.
-    templates: Vec<Place>,
+    pub(super) templates: Vec<Place>,
 }
 
-/// Reads `[traffic]`; `service` is the service's name, by which the balancer knows it unless it is
-/// told otherwise.
+/// Reads `[traffic]`. The balancer knows the service by its name unless a key says otherwise.
 pub(super) fn read(
     fields: &Fields<'_>,
-    service: Option<&str>,
+    service: Option<&ServiceConfig>,
     templates: &mut Templates,
     sink: &Sink,
 ) -> (TrafficPlaces, Option<TrafficConfig>) {
@@ -176,7 +172,7 @@ pub(super) fn read(
         return (TrafficPlaces::default(), None);
     };
     // A service without a name is a fault of its own.
-    let service = service.unwrap_or("service");
+    let service = service.map_or("service", |service| &service.name);
     let driver = match word {
         DriverName::Haproxy => {
             read_haproxy(fields, service, templates, sink).map(TrafficDriver::Haproxy)
@@ -341,114 +337,5 @@ pub(super) fn refuse_mismatch(
              \"192.168.72.10\"",
         ),
         _ => {}
-    }
-}
-
-/// Refuses a public port that is a slot's own, and templates by which a slot would have no server
-/// of its own.
-pub(super) fn refuse_wrong_servers(
-    config: &TrafficConfig,
-    places: &TrafficPlaces,
-    service: &ServiceConfig,
-    inventory: &Inventory,
-    sink: &Sink,
-) {
-    let driver = places.driver.as_ref();
-    let (texts, place): (Vec<&String>, _) = match &config.driver {
-        TrafficDriver::Haproxy(haproxy) => {
-            (vec![&haproxy.server], places.server.as_ref().or(driver))
-        }
-        TrafficDriver::Command(commands) => {
-            let words = [&commands.admit, &commands.drain, &commands.remaining];
-            let all = words.into_iter().chain(&commands.cut).flatten().collect();
-            (all, places.templates.first().or(driver))
-        }
-        TrafficDriver::Nftables(nftables) => {
-            if let Some(place) = places
-                .port
-                .as_ref()
-                .filter(|_| service.ports.contains(&nftables.port))
-            {
-                let message = format!("port {} is one of the service's own ports", nftables.port);
-                sink.push(
-                    Diagnostic::at(place, message)
-                        .help("the public port is one at which no instance listens"),
-                );
-            }
-            return;
-        }
-        TrafficDriver::Nginx(_) => return,
-    };
-    let Some(place) = place else { return };
-    let filled = |text: &str, slot: &Slot, version: &str| {
-        let host = inventory.hosts.iter().find(|host| host.name == slot.host)?;
-        let vars = SlotVars {
-            version,
-            port: slot.port,
-            address: &host.address,
-            host: &host.name,
-            service: &service.name,
-            fleet: &inventory.fleet,
-            labels: &host.labels,
-        };
-        render(text, &vars).ok()
-    };
-    let Some(first) = inventory.hosts.first().zip(service.ports.first()) else {
-        return;
-    };
-    let first = Slot {
-        host: first.0.name.clone(),
-        port: *first.1,
-    };
-    if texts
-        .iter()
-        .any(|text| filled(text, &first, "1") != filled(text, &first, "2"))
-    {
-        let diagnostic = Diagnostic::at(
-            place,
-            "a balancer is told of a slot, whichever version is in it",
-        );
-        sink.push(
-            diagnostic.help("leave {{ version }} out; {{ host }} and {{ port }} tell slots apart"),
-        );
-        return;
-    }
-    let TrafficDriver::Haproxy(haproxy) = &config.driver else {
-        return;
-    };
-    let slots = inventory.hosts.iter().flat_map(|host| {
-        service
-            .ports
-            .iter()
-            .map(|port| Slot {
-                host: host.name.clone(),
-                port: *port,
-            })
-            .collect::<Vec<_>>()
-    });
-    let mut seen: BTreeMap<String, Slot> = BTreeMap::new();
-    for slot in slots {
-        // What cannot be filled in is a fault of its own.
-        let Some(name) = filled(&haproxy.server, &slot, "1") else {
-            return;
-        };
-        if let Err(fault) = names::PROXY.check(&name) {
-            let diagnostic = Diagnostic::at(
-                place,
-                format!("the server's name for {slot} {}", fault.message),
-            );
-            sink.push(diagnostic.help(fault.help.unwrap_or_default()));
-            return;
-        }
-        if let Some(other) = seen.insert(name.clone(), slot.clone()) {
-            let diagnostic = Diagnostic::at(
-                place,
-                format!("{other} and {slot} would be one server, `{name}`"),
-            );
-            sink.push(diagnostic.help(format!(
-                "give each slot a server of its own, as in \"{SERVER}\""
-            )));
-            return;
-        }
     }
 }
