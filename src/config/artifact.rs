@@ -183,57 +183,67 @@ pub(super) fn read(
     });
     fields.finish();
 
-    if let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) {
-        let diagnostic =
-            Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
-        sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
-        return None;
-    }
+    refuse_two_sums(fields, sink)?;
     let (signer, at, source) = (signer?, at?, source?);
-    if let (None, Some(_)) = (&signer, &at) {
+    if signer.is_none() && at.is_some() {
         let fault = Fault::new("says where a signature is, but not whose counts");
-        fields.complain(
-            "signature",
-            fault.help("add `minisign_key`, or `allowed_signers` and `signer`"),
-        );
+        let help = "add `minisign_key`, or `allowed_signers` and `signer`";
+        fields.complain("signature", fault.help(help));
         return None;
     }
-    let signature = signer.map(|signer| {
-        let ending = if matches!(signer, Signer::Minisign(_)) {
-            ".minisig"
-        } else {
-            ".sig"
-        };
-        let at = at.unwrap_or_else(|| source.suffixed(ending));
-        SignatureConfig { signer, at }
-    });
+    let signature = signer.map(|signer| SignatureConfig::of(signer, at, &source));
     let fetch = fetch?;
     if fetch == Fetch::Pull {
         refuse_what_no_host_can_pull(fields, &source)?;
     }
-    let places = ArtifactPlaces {
-        source: fields.place_of("source"),
-        sha256: fields.place_of("sha256"),
-        sums: fields.place_of("sha256sums"),
-        signature: fields
-            .place_of("minisign_key")
-            .or_else(|| fields.place_of("allowed_signers")),
-    };
     let channels = channels?
         .into_iter()
         .map(|(name, channel)| Some((name, channel?)))
         .collect::<Option<_>>()?;
-    let (sha256, sums, strip_components) = (sha256?, sums?, strip_components?);
     Some(ArtifactConfig {
         source,
         fetch,
-        sha256,
-        sums,
+        sha256: sha256?,
+        sums: sums?,
         signature,
-        strip_components,
+        strip_components: strip_components?,
         channels,
-        places,
+        places: ArtifactPlaces::of(fields),
     })
+}
+
+impl ArtifactPlaces {
+    fn of(fields: &Fields<'_>) -> Self {
+        Self {
+            source: fields.place_of("source"),
+            sha256: fields.place_of("sha256"),
+            sums: fields.place_of("sha256sums"),
+            signature: fields
+                .place_of("minisign_key")
+                .or_else(|| fields.place_of("allowed_signers")),
+        }
+    }
+}
+
+impl SignatureConfig {
+    /// Without a place of its own, the signature is beside the source.
+    fn of(signer: Signer, at: Option<Source>, source: &Source) -> Self {
+        let ending = match signer {
+            Signer::Minisign(_) => ".minisig",
+            Signer::Ssh { .. } => ".sig",
+        };
+        let at = at.unwrap_or_else(|| source.suffixed(ending));
+        Self { signer, at }
+    }
+}
+
+fn refuse_two_sums(fields: &Fields<'_>, sink: &Sink) -> Option<()> {
+    let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) else {
+        return Some(());
+    };
+    let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
+    sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
+    None
 }
 
 #[expect(

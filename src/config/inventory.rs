@@ -117,13 +117,7 @@ pub(super) fn read(
         "playbook = \"../playbooks/testpage.toml\"",
         located(|node| beside(dir, node)),
     );
-    let fleet = top
-        .table("fleet", "[fleet]", "[fleet]\nname = \"production\"")
-        .and_then(|fields| {
-            let name = fields.required("name", "name = \"production\"", names::fleet);
-            fields.finish();
-            name
-        });
+    let fleet = read_fleet_name(&top);
     let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
         let ssh = read_ssh(&fields, dir, &SshConfig::default());
         fields.finish();
@@ -136,12 +130,8 @@ pub(super) fn read(
     let hosts: Vec<_> = tables
         .iter()
         .map(|fields| {
-            read_host(
-                fields,
-                dir,
-                &defaults_or_none,
-                fields.or("drain", false, boolean),
-            )
+            let drain = fields.or("drain", false, boolean);
+            read_host(fields, dir, &defaults_or_none, drain)
         })
         .collect();
     let balancers: Vec<_> = balancer_tables
@@ -166,6 +156,13 @@ pub(super) fn read(
         })
     };
     (playbook.clone(), checked())
+}
+
+fn read_fleet_name(top: &Fields<'_>) -> Option<String> {
+    let fields = top.table("fleet", "[fleet]", "[fleet]\nname = \"production\"")?;
+    let name = fields.required("name", "name = \"production\"", names::fleet);
+    fields.finish();
+    name
 }
 
 fn read_host(
