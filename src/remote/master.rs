@@ -8,13 +8,14 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tempfile::{TempDir, TempPath};
 use tokio::net::UnixStream;
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -141,6 +142,44 @@ impl Master {
         let log = self
             .empty_log()
             .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
+        let mut command = self.login_command(login, via, deadline);
+        command.stderr(log);
+        let mark = via.map(Hop::mark);
+        let (mut child, group) = process_group::spawn(&mut command)
+            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
+        let noted = child.id().map(|leader| self.note(leader)).transpose();
+        let _note =
+            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
+        match timeout(deadline, child.wait()).await {
+            Ok(Ok(status)) => {
+                group.ended();
+                if status.success() {
+                    return Ok(None);
+                }
+                let reason = via
+                    .zip(mark)
+                    .and_then(|(hop, mark)| hop.reason_since(mark))
+                    .unwrap_or_default();
+                Ok(Some(refusal_of(&format!("{}{reason}", self.log()), status)))
+            }
+            Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
+            Err(_) => {
+                drop(group);
+                // It may have logged in at the very last moment, and be nobody's child any more.
+                if self.socket().exists() {
+                    exit(self).await;
+                }
+                let printed = match clean(&self.log()).as_str() {
+                    "" => String::new(),
+                    words => format!("; it printed: {words}"),
+                };
+                let said = format!("the login did not end within {}{printed}", Human(deadline));
+                Ok(Some((Refusal::Unreachable, said)))
+            }
+        }
+    }
+
+    fn login_command(&self, login: &Login, via: Option<&Hop>, deadline: Duration) -> Command {
         let mut command = program::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
@@ -160,50 +199,8 @@ impl Master {
         command
             .env("SSH_ASKPASS", "false")
             .env("SSH_ASKPASS_REQUIRE", "force");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mark = via.map(Hop::mark);
-        let (mut child, group) = process_group::spawn(&mut command)
-            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
-        let noted = child.id().map(|leader| self.note(leader)).transpose();
-        let _note =
-            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
-        match timeout(deadline, child.wait()).await {
-            Ok(Ok(status)) => {
-                group.ended();
-                if status.success() {
-                    return Ok(None);
-                }
-                let reason = via
-                    .zip(mark)
-                    .and_then(|(hop, mark)| hop.reason_since(mark))
-                    .unwrap_or_default();
-                let log = format!("{}{reason}", self.log());
-                let refusal = Refusal::of(&log);
-                let said = match (refusal.words(&log).as_str(), refusal) {
-                    ("", _) => format!("ssh ended with {status}"),
-                    (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
-                    (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
-                };
-                Ok(Some((refusal, said)))
-            }
-            Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
-            Err(_) => {
-                drop(group);
-                // It may have logged in at the very last moment, and be nobody's child any more.
-                if self.socket().exists() {
-                    exit(self).await;
-                }
-                let printed = match clean(&self.log()).as_str() {
-                    "" => String::new(),
-                    words => format!("; it printed: {words}"),
-                };
-                let said = format!("the login did not end within {}{printed}", Human(deadline));
-                Ok(Some((Refusal::Unreachable, said)))
-            }
-        }
     }
 
     /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with
@@ -227,6 +224,17 @@ impl Master {
         File::create(self.log_path())?;
         OpenOptions::new().append(true).open(self.log_path())
     }
+}
+
+/// Why ssh ended with `status`, by its log, and in words for a person.
+fn refusal_of(log: &str, status: ExitStatus) -> (Refusal, String) {
+    let refusal = Refusal::of(log);
+    let said = match (refusal.words(log).as_str(), refusal) {
+        ("", _) => format!("ssh ended with {status}"),
+        (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
+        (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
+    };
+    (refusal, said)
 }
 
 /// The options of a master; what is not among them is the user's to configure.
