@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::config::without_secrets;
 use crate::core::journal::notification::Notice;
+use crate::core::printable::strip_controls;
 use crate::system::process_group;
 
 /// As much is kept of what it complains.
@@ -107,8 +108,5 @@ fn last_line(mut complaint: File) -> String {
         .map(str::trim)
         .rfind(|line| !line.is_empty())
         .unwrap_or_default();
-    last.chars()
-        .filter(|c| !c.is_control())
-        .take(COMPLAINT_CHARS_MAX)
-        .collect()
+    strip_controls(last).take(COMPLAINT_CHARS_MAX).collect()
 }

@@ -25,7 +25,7 @@ use super::program;
 use super::refusal::Refusal;
 use super::settings::ssh;
 use super::words::clean;
-use crate::core::time::Human;
+use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
 use crate::system::process_group;
 
@@ -241,12 +241,11 @@ fn refusal_of(log: &str, status: ExitStatus) -> (Refusal, String) {
 fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["-M", "-f", "-N", "-S"].map(OsString::from).into();
     options.extend([socket.into(), "-E".into(), log.into()]);
-    let connect_timeout_s = deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0);
     for option in [
         "BatchMode=yes".to_owned(),
         // A user's `LogLevel QUIET` would hide why it failed.
         "LogLevel=INFO".to_owned(),
-        format!("ConnectTimeout={}", connect_timeout_s.max(1)),
+        format!("ConnectTimeout={}", whole_seconds(deadline)),
         format!("ServerAliveInterval={ALIVE_INTERVAL_S}"),
         format!("ServerAliveCountMax={ALIVE_COUNT}"),
         format!("ControlPersist={PERSIST_S}"),

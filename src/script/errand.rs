@@ -8,13 +8,12 @@ use super::hooks::{END, exports};
 use super::report::Report;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line,
-    whole_seconds,
 };
 use crate::core::fleet::Observation;
 use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
 use crate::core::release::hook::{Run, RunEnd};
-use crate::core::time::Time;
+use crate::core::time::{Time, whole_seconds};
 use crate::script::end::End;
 use crate::script::launch::enter_with;
 use crate::script::quote::quote_all;

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::balancer::Turn;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, whole_seconds};
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 use crate::core::ids::Slot;
+use crate::core::time::whole_seconds;
 use crate::script::quote::quote_all;
 
 /// The time limit of a command that admits or drains.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
+use super::site::{SERVICE_PATH, Site, Text, one_line};
 pub(super) use crate::core::release::hook::END;
-use crate::core::release::hook::{Hook, HookPoint};
+use crate::core::release::hook::HookPoint;
+use crate::core::time::whole_seconds;
 use crate::script::launch::{Launch, SlotHooks, enter_release};
 use crate::script::quote::{quote, quote_all};
 
@@ -22,20 +23,6 @@ const POINTS: [HookPoint; 4] = [
     HookPoint::BeforeStop,
     HookPoint::AfterStop,
 ];
-
-/// How long a host may be at the hooks of these points.
-pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
-    hooks
-        .into_iter()
-        .filter(|hook| points.contains(&hook.on))
-        .map(|hook| whole(hook.timeout) + END)
-        .sum()
-}
-
-/// Rounds up to whole seconds, in which the hosts count.
-fn whole(timeout: Duration) -> Duration {
-    Duration::from_secs(u64::try_from(whole_seconds(timeout)).unwrap_or(u64::MAX))
-}
 
 /// Exports the variables, one on each line.
 pub(super) fn exports(env: &BTreeMap<String, String>) -> String {

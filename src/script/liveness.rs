@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, centiseconds, whole_seconds};
+use super::site::{SERVICE_PATH, Site, Text, centiseconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
+use crate::core::time::whole_seconds;
 use crate::script::launch::{Launch, enter_release};
 use crate::script::quote::quote_all;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::site::{Input, Script, Site, Text, WORK, driver_word};
 use crate::core::ids::Port;
+use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 
@@ -166,11 +167,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
             LogLine::Said(said) => Some(said.text),
             LogLine::Begun | LogLine::Live => None,
         });
-    let printable = |line: &str| {
-        line.chars()
-            .filter(|c| !c.is_control() || *c == '\t')
-            .collect()
-    };
+    let printable = |line: &str| strip_controls_but_tabs(line).collect();
     let mut lines: Vec<String> = texts
         .flat_map(|text| text.split('\n').map(printable).collect::<Vec<_>>())
         .collect();

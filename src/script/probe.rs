@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK, whole_seconds};
+use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK};
 use crate::core::ids::{Port, ReleaseId};
+use crate::core::printable::strip_controls;
 use crate::core::release::Driver;
+use crate::core::time::whole_seconds;
 use crate::script::launch::enter_release;
 use crate::script::quote::quote_all;
 use crate::script::unreadable::Unreadable;
@@ -70,7 +72,7 @@ pub fn read_answer(stdout: &str) -> Result<Answer, Unreadable> {
             line: body.into(),
             why: "has no exit status".into(),
         })?,
-        line: line.chars().filter(|c| !c.is_control()).collect(),
+        line: strip_controls(line).collect(),
     })
 }
 

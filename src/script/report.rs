@@ -11,6 +11,7 @@ use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use crate::script::end::End;
 use crate::script::facts::Facts;
@@ -131,7 +132,7 @@ impl ReportDraft {
             "process" => self.slot(line)?.process = Some(process(line, value)?),
             "main" => value.clone_into(&mut self.slot(line)?.main),
             "killed" => {
-                self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect();
+                self.slot(line)?.killed = strip_controls(value).collect();
             }
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
@@ -325,7 +326,7 @@ fn owner(owner: &mut Owner, line: &str) {
     let Some((key, value)) = line.split_once('=') else {
         return;
     };
-    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    let value: String = strip_controls(value).collect();
     match key {
         "fleet" => owner.fleet = value,
         "service" => owner.service = value,

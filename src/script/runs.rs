@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::hooks::SAID_LINES;
+use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::hook::{HookPoint, HookRun, Run, RunEnd, STILL_RUNNING};
 use crate::script::number::{number, wrong};
 use crate::script::unreadable::Unreadable;
@@ -117,10 +118,6 @@ fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
     })
 }
 
-/// Without what would move a terminal's cursor or colour it.
 fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || *c == '\t')
-        .take(LINE_CHARS_MAX)
-        .collect()
+    strip_controls_but_tabs(text).take(LINE_CHARS_MAX).collect()
 }

@@ -256,11 +256,6 @@ pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
 }
 
-/// For programs that count in seconds; none would mean "for ever" to some.
-pub(super) fn whole_seconds(duration: Duration) -> u128 {
-    duration.as_millis().div_ceil(1000).max(1)
-}
-
 /// A driver's name in the records.
 pub(super) fn driver_word(driver: Driver) -> &'static str {
     match driver {

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::env_file::env_file;
-use super::hooks::{self, hook_time};
+use super::hooks;
 use super::liveness;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
-    line_count, one_line, whole_seconds,
+    line_count, one_line,
 };
 use super::systemd::unit;
 use crate::core::release::Driver;
-use crate::core::release::hook::HookPoint;
+use crate::core::release::hook::{HookPoint, hook_time};
+use crate::core::time::whole_seconds;
 use crate::script::halt::{KILL_WAIT, systemd_wait};
 use crate::script::launch::{Launch, NUMBER_WAIT, enter_release};
 use crate::script::quote::{quote, quote_all};

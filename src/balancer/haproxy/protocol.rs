@@ -6,6 +6,8 @@
 //! under way and what waits in queues ends; and into traffic, while the server's own check, which
 //! rests in `maint`, is waited for.
 
+use crate::core::printable::strip_controls;
+
 /// Asks for the process: its id changes when it was reloaded.
 pub const SHOW_INFO: &str = "show info";
 /// Asks what this connection may do.
@@ -94,11 +96,7 @@ pub fn is_leaving(objection: &str) -> bool {
 pub(super) fn gist(text: &str) -> String {
     const CHARS_MAX: usize = 200;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean: String = words
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(CHARS_MAX)
-        .collect();
+    let clean: String = strip_controls(&words).take(CHARS_MAX).collect();
     if clean.is_empty() {
         "nothing".to_owned()
     } else {

@@ -1,5 +1,6 @@
 //! What one measurement found, and what all of an analysis have found so far.
 
+use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -239,11 +240,7 @@ impl Measurement {
         } else {
             last_line(stdout)
         };
-        let said: String = said
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(SAID_CHARS_MAX)
-            .collect();
+        let said: String = strip_controls(&said).take(SAID_CHARS_MAX).collect();
         let with_said = |what: String| {
             if said.is_empty() {
                 what

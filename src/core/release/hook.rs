@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::time::whole_seconds;
+
 /// What it takes to end a command that takes too long, and what it has left behind.
 pub const END: Duration = Duration::from_secs(6);
 
@@ -39,6 +41,15 @@ pub enum HookPoint {
     OnSuccess,
     /// Once a rollout, when it has failed.
     OnFailure,
+}
+
+/// The longest time that the hooks of these points take on a host, which counts in whole seconds.
+pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
+    hooks
+        .into_iter()
+        .filter(|hook| points.contains(&hook.on))
+        .map(|hook| Duration::from_secs(whole_seconds(hook.timeout)) + END)
+        .sum()
 }
 
 /// How the last line of a command's output begins if it has left processes behind.

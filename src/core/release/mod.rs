@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::health::Thresholds;
 use crate::core::ids::Port;
-use crate::core::release::hook::{Hook, HookPoint};
+use crate::core::release::hook::{Hook, HookPoint, hook_time};
 use crate::core::release::migration::Migration;
 use crate::core::release::waits::Waits;
 
@@ -183,12 +183,7 @@ pub enum LivenessCheck {
 impl Definition {
     /// The time that its keys allow an instance.
     pub fn waits(&self) -> Waits {
-        let hooks = |points: [HookPoint; 2]| {
-            let of_points = self.hooks.iter().filter(|hook| points.contains(&hook.on));
-            of_points
-                .map(|hook| hook.timeout + hook::END)
-                .sum::<Duration>()
-        };
+        let hooks = |points: [HookPoint; 2]| hook_time(&self.hooks, &points);
         Waits {
             start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
             stop: hooks([HookPoint::BeforeStop, HookPoint::AfterStop]) + self.stop_timeout,
