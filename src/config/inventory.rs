@@ -69,22 +69,22 @@ pub enum Transport {
     Local,
 }
 
-/// How SSH is to connect. What is `None` is left to the user's own `ssh_config`.
+/// How SSH connects. What is `None` is left to the user's own `ssh_config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshConfig {
     /// The user to log in as.
     pub user: Option<String>,
     /// The SSH server's port.
     pub port: Option<u16>,
-    /// The private key to log in with.
+    /// The only private key to offer.
     pub identity_file: Option<PathBuf>,
-    /// An `ssh_config` to use instead of the user's own.
+    /// An `ssh_config` to use instead of the user's own and the system's.
     pub config: Option<PathBuf>,
-    /// The host keys to trust instead of the user's own.
+    /// The file of host keys to trust instead of the user's own.
     pub known_hosts: Option<PathBuf>,
-    /// How long a connection may take to be made.
+    /// How long one try to connect may take, from the first packet to the end of the login.
     pub connect_timeout: Duration,
-    /// Whether scripts need `sudo -n`.
+    /// Whether scripts run as root, by `sudo -n`.
     pub sudo: bool,
 }
 

@@ -12,8 +12,9 @@ use super::command::{Command, Input, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
 use super::resolve::network_address;
-use super::target::{Target, Transport};
+use super::target::Target;
 use super::unavailable::HostUnavailable;
+use crate::config::Transport;
 use crate::core::ids::HostId;
 use crate::script::Script;
 

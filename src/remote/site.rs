@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::target::{Target, Transport};
+use super::target::Target;
+use crate::config::Transport;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::time::Time;
@@ -41,7 +42,7 @@ impl HostSite {
             ports: self.ports.clone(),
             proven: context.proven.clone(),
             owner: context.owner.clone(),
-            is_remote: self.target.transport == Transport::Ssh || self.target.sudo,
+            is_remote: self.target.transport == Transport::Ssh || self.target.ssh.sudo,
         }
     }
 
