@@ -38,9 +38,7 @@ const BEYOND_OWNER: u32 = 0o077;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{} {why}", path.display())]
 pub struct Untrusted {
-    /// The path.
     pub path: PathBuf,
-    /// What is wrong with it.
     pub why: Distrust,
 }
 
@@ -49,18 +47,12 @@ pub struct Untrusted {
 pub enum Distrust {
     /// It belongs to another user.
     Owner {
-        /// The owner.
         owner: u32,
         /// The user who runs ship.
         caller: u32,
     },
     /// Other users can write to it.
-    Writable {
-        /// Its permissions.
-        mode: u32,
-        /// The owner.
-        owner: u32,
-    },
+    Writable { mode: u32, owner: u32 },
     /// It is a symbolic link in a place where ship does not follow one.
     Link,
 }

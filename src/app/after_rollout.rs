@@ -12,12 +12,9 @@ use crate::report::metrics::Metrics;
 use crate::report::{Clock, clock};
 use crate::store::RolloutId;
 
-/// What a run came to.
 #[derive(Clone, Debug)]
 pub enum RunEnd {
-    /// A rollout has ended.
     Ended {
-        /// Which.
         id: RolloutId,
         /// The exit code of the run.
         exit: Exit,
@@ -30,7 +27,6 @@ pub enum RunEnd {
         version: String,
         /// The exit code of the run.
         exit: Exit,
-        /// Why nothing was done.
         why: String,
     },
     /// It was refused before anything was touched, or went wrong within ship.

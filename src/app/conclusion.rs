@@ -13,37 +13,27 @@ use crate::store::{RolloutId, Subject};
 pub enum Conclusion {
     /// The fleet is where it is to be.
     NothingToDo {
-        /// Of which fleet and service.
         subject: Subject,
-        /// When that was seen.
         at: Time,
-        /// The version that runs.
         version: String,
-        /// Its revision.
         revision: Revision,
         /// Instances available, of as many.
         replicas: u32,
     },
     /// An unattended deploy was left out.
     Skipped {
-        /// Of which fleet and service.
         subject: Subject,
-        /// When that was decided.
         at: Time,
         /// The version that it was about.
         version: String,
-        /// Why.
         why: String,
     },
     /// A rollback to what runs.
     AlreadyThere(Revision),
     /// No contract migration of this version is due.
     NoContractDue(String),
-    /// A rollout has ended.
     Ended {
-        /// Which.
         id: RolloutId,
-        /// How.
         outcome: Outcome,
         /// The exit code of the run.
         exit: Exit,
@@ -52,9 +42,7 @@ pub enum Conclusion {
     },
     /// Another process has carried out what was asked of it.
     EndedElsewhere {
-        /// Of which service.
         service: String,
-        /// How.
         outcome: Outcome,
         /// The exit code of the run.
         exit: Exit,

@@ -197,7 +197,6 @@ impl Session {
         })
     }
 
-    /// The balancers' machines.
     pub fn balancers(&self) -> Vec<HostId> {
         self.project
             .inventory
@@ -252,23 +251,12 @@ impl Session {
         } else {
             DEFAULT_BASE_DIR.to_owned()
         };
-        let ssh = host.ssh.clone();
         HostSite {
             target: Target {
                 name: host.name.clone(),
                 address: host.address.clone(),
-                transport: if local {
-                    crate::remote::Transport::Local
-                } else {
-                    crate::remote::Transport::Ssh
-                },
-                user: ssh.user,
-                port: ssh.port,
-                identity_file: ssh.identity_file,
-                config: ssh.config,
-                known_hosts: ssh.known_hosts,
-                connect_timeout: ssh.connect_timeout,
-                sudo: ssh.sudo,
+                transport: host.transport,
+                ssh: host.ssh.clone(),
             },
             labels: host.labels.clone(),
             base_dir: host.base_dir.clone().unwrap_or(default),

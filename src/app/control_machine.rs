@@ -31,7 +31,6 @@ pub trait Console: Send + Sync {
     /// If the system does not allow it.
     fn listen(&self) -> Result<Interrupts, Error>;
 
-    /// Shows a notice.
     fn tell(&self, notice: &Notice);
 
     /// The reporter that shows the events of a rollout.

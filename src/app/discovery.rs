@@ -10,10 +10,8 @@ use crate::trust;
 /// The name of an inventory that is alone in its directory.
 const INVENTORY: &str = "inventory.toml";
 
-/// The inventory that is meant.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// The file.
     pub path: PathBuf,
     /// The directory in which ship has found it; `None` for one that was named.
     found_in: Option<PathBuf>,

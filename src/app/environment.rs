@@ -47,7 +47,6 @@ pub trait Environment: Send + Sync {
     /// The clock by which this process works.
     fn clock(&self) -> Arc<dyn Clock>;
 
-    /// Who runs `ship`.
     fn operator(&self) -> Operator;
 
     /// How this process signs the lease; `run` is what it does, as in `deploy 0.9`.
@@ -113,23 +112,17 @@ pub trait FleetConnection: Executor {
 /// The user's files, read and checked.
 #[derive(Debug)]
 pub struct Files {
-    /// What they say.
     pub project: Project,
-    /// Where the inventory lies.
     pub inventory: PathBuf,
-    /// Where the state lies.
     pub place: Place,
 }
 
 /// The state of what was deployed.
 pub struct Known {
-    /// The fleet and the service.
     pub subject: Subject,
-    /// The state.
     pub store: Box<dyn Store>,
 }
 
-/// How the files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// As they are.

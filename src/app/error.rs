@@ -28,16 +28,13 @@ pub enum Error {
     /// The files are wrong, or something that they name is.
     #[error("{}", .0.render(false).trim_end().trim_start_matches("error: "))]
     Files(Diagnostics),
-    /// The state cannot be used.
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
-    /// Refused before anything was touched.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Refused for now: it may be permitted later.
     #[error("{0}")]
     NotNow(String),
-    /// The policy refuses the rollout.
     #[error("{0}")]
     NotAdmitted(AdmissionRefusal),
     /// Hosts cannot be asked for their logs.
@@ -54,7 +51,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit of the verb.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Files(_) | Self::Refused(_) | Self::Store(StoreError::Untrusted(_)) => {
@@ -185,9 +181,7 @@ pub enum Refused {
     /// A rollout ended before it could pause.
     #[error("deployment \"{service}\" had ended before it could pause: {outcome}")]
     EndedBeforePause {
-        /// Of which service.
         service: String,
-        /// How.
         outcome: &'static str,
     },
     /// A rollout succeeded before it could be aborted.
@@ -217,32 +211,16 @@ pub enum Refused {
         instances_are(*.ready)
     )]
     MonitorFails {
-        /// Instances that are ready.
         ready: usize,
         /// Requests that failed, one after another.
         attempts: u64,
-        /// What was asked.
         url: String,
-        /// What came back at last.
         why: String,
     },
-    /// A channel says no version.
     #[error("channel {channel} has no version: {why}")]
-    NoVersion {
-        /// The channel.
-        channel: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// A channel leads to another.
+    NoVersion { channel: String, why: String },
     #[error("channel {channel} leads to {version}, which is a channel; it must say a version")]
-    ChannelOfChannel {
-        /// The channel.
-        channel: String,
-        /// What it says.
-        version: String,
-    },
-    /// The current directory is gone.
+    ChannelOfChannel { channel: String, version: String },
     #[error("no current directory: {0}")]
     NoDirectory(std::io::Error),
     /// The inventory is to be written where the playbook goes.
@@ -269,11 +247,9 @@ pub enum Refused {
     /// Several inventories may be meant, or none was found.
     #[error("{}", which_text(.reason, .candidates, .here))]
     WhichInventory {
-        /// Why it is not clear.
         reason: &'static str,
         /// What may be meant.
         candidates: Vec<PathBuf>,
-        /// The current directory.
         here: PathBuf,
     },
     /// A file that nobody named is another user's.
@@ -284,7 +260,6 @@ pub enum Refused {
         remedy(.untrusted)
     )]
     FoundUntrusted {
-        /// What is not trusted.
         untrusted: Untrusted,
         /// The inventory that leads to it.
         inventory: PathBuf,
@@ -294,7 +269,6 @@ pub enum Refused {
 /// Something went wrong within ship or this machine.
 #[derive(Debug, Error)]
 pub enum Internal {
-    /// No temporary directory.
     #[error("cannot make a temporary directory: {0}")]
     NoTemporaryDirectory(std::io::Error),
     /// The log of a rollout cannot be read.
@@ -308,18 +282,10 @@ pub enum Internal {
     /// This program does not know where it lies.
     #[error("where is this program? {0}")]
     NoProgram(std::io::Error),
-    /// No signals.
     #[error("cannot listen for signals: {0}")]
     NoSignals(std::io::Error),
-    /// No monitor.
     #[error("this machine cannot ask {url}: {why}")]
-    NoMonitor {
-        /// What is to be asked.
-        url: String,
-        /// Why not.
-        why: String,
-    },
-    /// Anything else.
+    NoMonitor { url: String, why: String },
     #[error("{0}")]
     Other(String),
 }

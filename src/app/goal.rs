@@ -14,11 +14,8 @@ use crate::core::rollout::verb::Verb;
 
 /// What a rollout is to reach.
 pub struct Goal {
-    /// To which release.
     pub release: Release,
-    /// By which verb.
     pub verb: Verb,
-    /// Why, for the history.
     pub cause: String,
     /// The playbook's text, for the history.
     pub playbook: String,

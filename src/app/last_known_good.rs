@@ -10,7 +10,6 @@ use crate::store::{Store, Subject};
 
 /// Files that can be read.
 pub struct LastKnownGood {
-    /// What they say.
     pub project: Project,
     /// The revision whose playbook it is; `None` for the present one.
     pub as_of: Option<Revision>,

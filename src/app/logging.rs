@@ -217,7 +217,6 @@ fn line(event: &Event<'_>) -> String {
     line
 }
 
-/// The fields of an event.
 #[derive(Default)]
 struct EventFields {
     message: String,

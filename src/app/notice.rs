@@ -49,22 +49,29 @@ pub enum Notice {
 /// What was accepted, once nothing can refuse it any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// `ship resume`.
-    Resume { service: String },
-    /// `ship restart`.
-    Restart { service: String },
-    /// `ship scale`.
-    Scale { service: String },
+    Resume {
+        service: String,
+    },
+    Restart {
+        service: String,
+    },
+    Scale {
+        service: String,
+    },
     /// `ship promote`; `fully` through all steps that are left.
-    Promote { service: String, fully: bool },
-    /// `ship abort`.
+    Promote {
+        service: String,
+        fully: bool,
+    },
     Abort {
         service: String,
         version: String,
         revision: Revision,
     },
     /// `ship rollback` with another number of instances than the target ran with, or than now.
-    Rollback { number: String },
+    Rollback {
+        number: String,
+    },
 }
 
 impl fmt::Display for Notice {

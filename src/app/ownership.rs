@@ -31,9 +31,7 @@ pub(crate) fn permit(
 
 /// Why a host cannot be used, and what to do about it.
 pub struct Problem {
-    /// Why.
     pub why: String,
-    /// What to do.
     pub hint: String,
 }
 

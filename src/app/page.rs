@@ -21,13 +21,9 @@ use crate::{notify, report, trust};
 
 /// A rollout, looked back at.
 pub struct Retrospect {
-    /// Which.
     pub id: RolloutId,
-    /// Its events.
     pub journal: Vec<Entry>,
-    /// What they come to.
     pub account: Account,
-    /// How it began.
     pub start: RolloutStart,
     /// Who ran when it began.
     before: Roster,
@@ -109,7 +105,6 @@ impl Retrospect {
         self.base().map(|record| record.definition.version.clone())
     }
 
-    /// The page about it.
     pub(crate) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
         let record = self
             .records

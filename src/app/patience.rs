@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// How often to look again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A wait that ends.

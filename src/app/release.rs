@@ -19,9 +19,7 @@ use crate::{artifact, config};
 /// A release that lies ready on this machine.
 #[derive(Clone)]
 pub struct Release {
-    /// Its digest.
     pub id: ReleaseId,
-    /// What it is.
     pub definition: Definition,
     /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they
     /// are not known.
@@ -36,9 +34,7 @@ pub struct Release {
 /// A secrets' file as the hosts get it. It is never written on this machine.
 #[derive(Clone)]
 pub struct Secrets {
-    /// Its digest.
     pub sha256: String,
-    /// Its bytes.
     pub file: Vec<u8>,
 }
 

@@ -27,21 +27,16 @@ use crate::store::{
 
 /// The files and their state, in the hands of one verb.
 pub struct Session {
-    /// What surrounds the verb.
     pub env: Arc<dyn Environment>,
-    /// What the files say.
     pub project: Project,
     /// Where the inventory lies: an absolute path.
     pub inventory: PathBuf,
-    /// Where the state lies.
     pub place: Place,
-    /// The fleet and the service.
     pub subject: Subject,
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,
     /// The random id of the history in the store.
     pub(super) history_id: String,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the state says of the service.
     pub history: ServiceHistory,
@@ -62,9 +57,7 @@ pub struct Session {
 
 /// The hosts, and what a look at them has found.
 pub struct Found {
-    /// The connections.
     pub world: Arc<dyn FleetConnection>,
-    /// What was found.
     pub preflight: Preflight,
 }
 
@@ -139,7 +132,6 @@ impl Session {
             .collect()
     }
 
-    /// Who runs `ship`.
     pub fn operator(&self) -> Operator {
         self.env.operator()
     }
@@ -330,7 +322,6 @@ impl Session {
 /// What the newest rollout was begun with, and how the service stands.
 pub struct Begun {
     start: Option<RolloutStart>,
-    /// How the service stands.
     pub standing: Standing,
 }
 

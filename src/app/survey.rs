@@ -19,13 +19,10 @@ use crate::remote::HostUnavailable;
 
 /// What is known before anything is touched.
 pub struct Survey {
-    /// The connections.
     pub world: Arc<dyn FleetConnection>,
     /// Every release that may be met.
     pub definitions: BTreeMap<ReleaseId, Definition>,
-    /// What was found.
     pub found: Preflight,
-    /// What the policy permits.
     pub admission: Admission,
 }
 

@@ -16,7 +16,7 @@ use super::error::ArtifactError;
 /// How the names of artifacts in the making begin.
 const PARTIAL: &str = "partial-";
 
-/// A directory of artifacts.
+/// A directory of artifacts, by digest.
 pub(super) struct Cache(PathBuf);
 
 /// An artifact that is still being written, in a file of mode 0600 that goes away unless it is
@@ -52,12 +52,11 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Where it is.
     pub(super) fn directory(&self) -> &Path {
         &self.0
     }
 
-    /// A new, empty artifact.
+    /// Creates an empty artifact to write to.
     pub(super) fn draft(&self) -> Result<Draft, ArtifactError> {
         let file = self.temporary()?;
         Ok(Draft {
@@ -133,7 +132,7 @@ impl Cache {
         File::open(&self.0)?.sync_all()
     }
 
-    /// That the cache cannot be written.
+    /// The error for a cache that cannot be written.
     pub(super) fn error(&self, why: &io::Error) -> ArtifactError {
         ArtifactError::cache(&self.0.display().to_string(), why)
     }

@@ -13,7 +13,6 @@ use crate::core::release::version;
 const BODY_BYTES_MAX: u64 = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// Why a channel says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}; {help}")]
 pub struct ChannelError {
@@ -23,7 +22,7 @@ pub struct ChannelError {
     help: &'static str,
 }
 
-/// What a document lacks.
+/// What a document lacks, and the hint.
 type DocumentFault = (String, &'static str);
 
 /// Looks where a channel's version is to be found. Ends within half a minute.

@@ -34,7 +34,7 @@ enum Downloaded {
     New(Partial),
     /// They are in the cache since an earlier time.
     Kept(PathBuf),
-    /// What was made of them is.
+    /// The artifact made from the unchanged source is in the cache.
     KeptAsSent {
         path: PathBuf,
         source_sha256: String,
@@ -48,7 +48,6 @@ struct Memory {
     validators: Option<Validators>,
 }
 
-/// What is looked for.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) url: &'a str,
@@ -259,7 +258,6 @@ async fn download(
     }
 }
 
-/// One request.
 struct DownloadAttempt<'a> {
     client: &'a Client,
     url: &'a str,

@@ -28,7 +28,6 @@ impl ArtifactError {
         &self.message
     }
 
-    /// What to try.
     pub fn help(&self) -> &str {
         &self.help
     }

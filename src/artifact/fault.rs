@@ -3,17 +3,19 @@
 /// Why an archive is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It does not end, or is none.
+    /// It has no end, or is not an archive.
     Broken(String),
     /// It is more than is reasonable, or not every tar would read it in the same way.
     Refused(String),
     /// An entry that has no business there, to be read as "holds `entry`, why".
-    Unsafe { entry: String, why: String },
-    /// Nothing is in it.
+    Unsafe {
+        entry: String,
+        why: String,
+    },
     Empty,
 }
 
-/// A name for messages.
+/// Makes a name printable for messages.
 pub(super) fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().to_string()
 }

@@ -55,10 +55,8 @@ use signature::Demand;
 use sums::Sum;
 use zstd::ZstdReader;
 
-/// What is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// Its form, digest and size.
     pub artifact: Artifact,
     /// The bytes to send, in the cache.
     pub path: PathBuf,

@@ -19,7 +19,7 @@ use super::error::ArtifactError;
 const LEFT_OUT: [&str; 2] = [".git", ".ship"];
 const EXECUTABLE: u32 = 0o755;
 const PLAIN: u32 = 0o644;
-/// In gzip's header: nobody's business.
+/// The value of gzip's header for an unknown operating system.
 const UNKNOWN_SYSTEM: u8 = 255;
 
 /// A gzip writer whose output depends on its input alone.

@@ -34,7 +34,7 @@ pub(super) struct Partial {
 enum PartialFile {
     /// Held by a lock, which ends with its holder, however that ends.
     Kept { file: File, path: PathBuf },
-    /// Where another ship is at the same download.
+    /// Another ship process downloads the same source, so this file is not kept.
     Alone(NamedTempFile),
 }
 
@@ -91,7 +91,7 @@ impl Partial {
         }
     }
 
-    /// How many bytes are there.
+    /// Bytes that are there, which is where the download goes on.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -102,7 +102,6 @@ impl Partial {
         self.tag.as_deref().filter(|_| self.length > 0)
     }
 
-    /// Where they are.
     pub(super) fn path(&self) -> &Path {
         match &self.place {
             PartialFile::Kept { path, .. } => path,
@@ -132,7 +131,7 @@ impl Partial {
         Ok(())
     }
 
-    /// To write at its end.
+    /// Opens the file to write at its end.
     pub(super) async fn writer(&self) -> io::Result<Writer> {
         let mut file = tokio::fs::File::from_std(self.file().try_clone()?);
         file.seek(io::SeekFrom::Start(self.length)).await?;
@@ -142,14 +141,14 @@ impl Partial {
         })
     }
 
-    /// Takes what was written.
+    /// Flushes `writer` and counts its bytes.
     pub(super) async fn take(&mut self, mut writer: Writer) -> io::Result<()> {
         writer.file.flush().await?;
         self.length += writer.bytes;
         Ok(())
     }
 
-    /// Nothing is missing any more.
+    /// Marks the download as complete.
     pub(super) fn whole(mut self) -> Self {
         self.is_whole = true;
         self
@@ -174,7 +173,6 @@ impl Drop for Partial {
     }
 }
 
-/// What writes to a download.
 pub(super) struct Writer {
     file: BufWriter<tokio::fs::File>,
     bytes: u64,

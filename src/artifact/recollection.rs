@@ -21,9 +21,9 @@ pub(super) struct Validators {
 pub(super) struct Recollection {
     #[serde(flatten)]
     pub(super) validators: Validators,
-    /// SHA-256 of what was downloaded.
+    /// SHA-256 of the bytes that were downloaded.
     pub(super) source_sha256: String,
-    /// SHA-256 of what is kept of it.
+    /// SHA-256 of the artifact that was made of them.
     pub(super) sent_sha256: String,
 }
 

@@ -175,7 +175,6 @@ impl Demand {
     }
 }
 
-/// What `ssh-keygen -Y verify` is told.
 struct SshVerification<'a> {
     allowed_signers: &'a PathBuf,
     name: &'a str,

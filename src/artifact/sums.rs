@@ -12,11 +12,11 @@ const LIST_BYTES_MAX: u64 = 1 << 20;
 /// How such a list is called where nobody says otherwise.
 const USUAL_NAME: &str = "SHA256SUMS";
 
-/// What a list says of a source.
+/// What a checksum list says about a source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) sha256: String,
-    /// The list, for messages.
+    /// The list's path or URL, for messages.
     pub(super) list: String,
 }
 

@@ -12,14 +12,14 @@ use tar::{EntryType, Header};
 use crate::artifact::fault::{Fault, shown};
 
 const BLOCK_BYTES: usize = 512;
-/// What most file systems allot at least.
+/// The least that most file systems allot to a file.
 const DISK_BLOCK_BYTES: u64 = 4096;
-/// What a path may have on Linux.
+/// The longest path on Linux.
 const PATH_BYTES_MAX: usize = 4096;
 /// Of one header that gives the next entry a longer name, or other attributes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: u32 = 1_000_000;
-/// Unpacked.
+/// Limits the unpacked archive.
 const BYTES_MAX: u64 = 64 << 30;
 /// In a header that is not ustar's, whether it is one of an incremental backup: busybox takes that
 /// for a part of the name.
@@ -36,7 +36,6 @@ pub(super) struct Tape<R> {
     entries: u32,
 }
 
-/// Something in an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) path: Vec<u8>,

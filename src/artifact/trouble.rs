@@ -4,12 +4,11 @@ use reqwest::StatusCode;
 
 const UNREACHED: &str = "see whether the server can be reached from here (curl -I), then try again";
 
-/// What went wrong with a request.
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) why: String,
     pub(super) help: &'static str,
-    /// Whether it may go well the next time.
+    /// Whether a retry may succeed.
     pub(super) is_passing: bool,
 }
 
@@ -30,7 +29,7 @@ impl Trouble {
         }
     }
 
-    /// What a status says that is no success.
+    /// For a response whose status is not a success.
     pub(super) fn status(status: StatusCode) -> Self {
         let why = format!("the server answers {status}");
         let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
@@ -54,7 +53,7 @@ impl Trouble {
         }
     }
 
-    /// How often it was tried in vain.
+    /// Adds how often the request was tried.
     pub(super) fn after(self, tries: u32) -> Self {
         if tries < 2 {
             self

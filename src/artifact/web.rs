@@ -18,7 +18,7 @@ use crate::artifact::trouble::Trouble;
 use crate::config::Source;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From one piece to the next.
+/// The longest wait for the next bytes of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 10;
 /// How long something small may take, all attempts together.
@@ -32,7 +32,7 @@ pub const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_secs(30))
     .with_max_times(5);
 
-/// A URL as it is to be asked.
+/// Parses a URL. An s3 URL becomes a signed URL.
 pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
     let help = "correct the URL in the playbook";
     let url =
@@ -96,7 +96,7 @@ pub(super) fn without_secrets(text: &str) -> String {
     shown.to_string()
 }
 
-/// A source for messages.
+/// Formats a source for messages, without secrets.
 pub(super) fn shown(source: &Source) -> String {
     match source {
         Source::Path(path) => path.display().to_string(),
@@ -104,10 +104,10 @@ pub(super) fn shown(source: &Source) -> String {
     }
 }
 
-/// Something small and whole.
+/// A small document, read whole.
 pub(super) enum Small {
     Bytes(Vec<u8>),
-    /// It is not there: in these words.
+    /// It does not exist; the text says so.
     Absent(String),
 }
 

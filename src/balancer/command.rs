@@ -10,7 +10,7 @@ use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Gatekeeper, Script, Turn};
 
-/// Tells a balancer by commands.
+/// Runs the playbook's own commands.
 pub(super) struct CommandDriver {
     settings: CommandConfig,
 }

@@ -9,7 +9,6 @@ use crate::core::fleet::drain::{Drain, DrainStep};
 use crate::core::fleet::traffic::Receipt;
 use crate::script::Turn;
 
-/// How a drain has ended.
 #[derive(Clone, Debug)]
 pub struct DrainEnd {
     /// What the balancers say after it.

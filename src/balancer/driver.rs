@@ -67,16 +67,14 @@ pub trait BalancerDriver: Send + Sync {
 pub enum DrainMode {
     /// From clients that the balancer has bound to the slot, where it binds them.
     BoundClients,
-    /// From nobody.
+    /// From no client.
     NoClients,
 }
 
 /// What is to change for a slot, and in whose name.
 #[derive(Clone, Debug)]
 pub struct SlotChange<'a> {
-    /// The slot.
     pub slot: &'a Slot,
-    /// The fencing number.
     pub epoch: Epoch,
     /// The number of the order in its rollout.
     pub order: ActionId,
@@ -101,12 +99,10 @@ impl<'a> SlotChange<'a> {
 pub struct DriverContext<'a> {
     /// The machine on which the balancer runs.
     pub machine: &'a BalancerMachine,
-    /// The slots of the fleet.
     pub slots: &'a SlotDirectory,
 }
 
 impl DriverContext<'_> {
-    /// The machine's name.
     pub(super) fn name(&self) -> &HostId {
         self.machine.name()
     }

@@ -11,7 +11,7 @@ pub enum SwitchError {
     Failed(String),
     /// It has seen a newer epoch.
     Fenced(Epoch),
-    /// Nobody knows what it did.
+    /// No answer came: the change may have been made or not.
     Unknown(String),
 }
 
@@ -25,18 +25,14 @@ impl From<HostUnavailable> for SwitchError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BalancerError {
     /// One of them has seen a newer epoch.
-    Fenced {
-        /// Which epoch it has seen.
-        seen: Epoch,
-    },
+    Fenced { seen: Epoch },
     /// One of them refused or failed.
     Failed {
-        /// What it said, and which it is.
+        /// What the balancer answered, with its name.
         error: String,
     },
     /// One of them could not be asked, or nobody knows whether it did as it was told.
     Lost {
-        /// Which of them.
         balancer: HostId,
         /// What was tried and what came back.
         why: String,

@@ -21,12 +21,11 @@ use crate::script::Turn;
 /// What each balancer of a slot says.
 pub type SlotViews = BTreeMap<HostId, View>;
 
-/// What stands before the instances of a fleet.
+/// The balancers of a fleet.
 #[derive(Clone, Debug)]
 pub struct Balancing {
     /// Who sends requests to which slots.
     pub traffic: Traffic,
-    /// How they are told.
     pub driver: TrafficDriver,
     /// The ports that the playbook offers: balancers must know these.
     pub ports: Vec<Port>,
@@ -80,7 +79,6 @@ impl BalancerGroup {
         self.slots.know(service, releases);
     }
 
-    /// What the spec says of traffic.
     pub(super) fn traffic(&self) -> &Traffic {
         &self.traffic
     }

@@ -26,7 +26,6 @@ const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the server's own check is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Tells `HAProxy`.
 pub(super) struct HaproxyDriver {
     settings: HaproxyConfig,
 }
@@ -36,7 +35,6 @@ impl HaproxyDriver {
         Self { settings }
     }
 
-    /// The conversation with one `HAProxy`.
     fn talk<'a>(&'a self, at: DriverContext<'a>) -> Conversation<'a> {
         Conversation {
             at,
@@ -133,7 +131,6 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Looks at the service's backend.
     async fn look(&self) -> Result<Backend, HostUnavailable> {
         let backend = &self.settings.backend;
         let (servers, counts) = (
@@ -394,7 +391,6 @@ impl Conversation<'_> {
 
     // ── questions ────────────────────────────────────────────────────────────────────────────────
 
-    /// Asks one question.
     async fn ask(&self, question: &str) -> Result<String, HostUnavailable> {
         let socket = &self.settings.socket;
         let why = match self

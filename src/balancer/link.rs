@@ -37,16 +37,13 @@ pub trait Link: Send + Sync {
 /// Why a socket gave no answer.
 #[derive(Debug)]
 pub enum SocketError {
-    /// The machine cannot be reached.
     Unreachable(HostUnavailable),
     /// The machine can be reached, but no way to the socket can be made.
     NotForwarded {
-        /// What came back.
         why: String,
     },
     /// The socket cannot be opened, or broke off.
     Broken(io::Error),
-    /// The answer took too long.
     Overdue,
 }
 

@@ -19,7 +19,6 @@ use crate::script::{self, End, Script, Site};
 /// there, and turns others away.
 const QUESTIONS_TOGETHER: usize = 4;
 
-/// A balancer's machine.
 pub struct BalancerMachine {
     site: HostSite,
     link: Arc<dyn Link>,

@@ -8,7 +8,6 @@ use crate::config::NftablesConfig;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Script, Turn};
 
-/// Tells a host's packet filter.
 pub(super) struct NftablesDriver {
     settings: NftablesConfig,
 }

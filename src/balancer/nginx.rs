@@ -8,7 +8,6 @@ use crate::config::NginxConfig;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Nginx, Script, Turn};
 
-/// Tells nginx.
 pub(super) struct NginxDriver {
     nginx: Nginx,
 }

@@ -17,11 +17,10 @@ use crate::script::SlotAddress;
 pub struct SlotHost {
     /// The host, its labels, and its ports.
     pub site: HostSite,
-    /// The link to it.
     pub link: Arc<dyn Link>,
 }
 
-/// What a release says of its servers.
+/// The server settings of one release.
 #[derive(Clone, Debug)]
 pub struct ReleaseServer {
     ports: Vec<Port>,
@@ -43,7 +42,7 @@ impl ReleaseServer {
         self.template.as_deref()
     }
 
-    /// What the releases say of their servers.
+    /// Collects the server settings of releases.
     pub fn of_all(
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> BTreeMap<ReleaseId, ReleaseServer> {
@@ -100,7 +99,7 @@ impl SlotDirectory {
         })
     }
 
-    /// The slots of the playbook.
+    /// The slots on the playbook's ports.
     pub(super) fn offered(&self) -> impl Iterator<Item = Slot> {
         self.all().filter(|slot| self.offered.contains(&slot.port))
     }

@@ -13,11 +13,11 @@ use super::group::{BalancerGroup, Balancing};
 use super::link::{Link, SocketError};
 use super::slots::SlotHost;
 use super::{DrainEnd, drain};
-use crate::config::{AdminSocket, HaproxyConfig, Servers, TrafficDriver};
+use crate::config::{AdminSocket, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport};
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
 use crate::core::ids::{ActionId, Epoch, Slot};
-use crate::remote::{HostSite, HostUnavailable, ServiceContext, Target, Transport};
+use crate::remote::{HostSite, HostUnavailable, ServiceContext, Target};
 use crate::script::Script;
 
 const MAINT: u32 = 0x01;
@@ -31,7 +31,6 @@ struct FakeMachine {
 struct FakeHaproxy {
     /// `srv_admin_state` of each server.
     servers: BTreeMap<String, u32>,
-    /// The orders that were given.
     orders: Vec<String>,
     /// The newest epoch that the machine has seen.
     epoch: u64,
@@ -196,13 +195,7 @@ fn site(name: &str, ports: &[u16]) -> HostSite {
             name: name.into(),
             address: "127.0.0.1".to_owned(),
             transport: Transport::Local,
-            user: None,
-            port: None,
-            identity_file: None,
-            config: None,
-            known_hosts: None,
-            connect_timeout: Duration::from_secs(1),
-            sudo: false,
+            ssh: SshConfig::default(),
         },
         labels: BTreeMap::new(),
         base_dir: "/nowhere".to_owned(),

@@ -20,7 +20,6 @@ impl From<Exit> for ExitCode {
 pub struct Fail {
     /// The exit code of the run.
     pub exit: Exit,
-    /// What the user is told.
     pub message: String,
 }
 
@@ -33,7 +32,6 @@ impl Fail {
         }
     }
 
-    /// Refused before anything was touched.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Exit::Refused, message)
     }

@@ -30,7 +30,6 @@ pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
     show(&preview, args.output)
 }
 
-/// Shows what would be done.
 pub(super) fn show(preview: &Preview, form: Form) -> Result<Exit, Fail> {
     match form {
         Form::Json => print(&format!("{:#}\n", object(preview))),

@@ -15,7 +15,7 @@ use super::value::{
     Fault, Faults, boolean, choice, count, line, positive_duration, quoted, string, times,
 };
 
-/// How one begins.
+/// An example for hints.
 pub(super) const EXAMPLE: &str = "[[analysis]]\nname = \"errors\"\nkind = \"compare\"";
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -192,7 +192,7 @@ fn bound(node: &Node) -> Result<Bound, Faults> {
         .map_err(|why| Fault::new(format!("is no bound: {why}")).help(HELP).into())
 }
 
-/// A percentage, with a fraction if need be.
+/// A percentage, which may have a fraction.
 fn percentage(node: &Node) -> Result<Number, Faults> {
     let text = string(node)?;
     let number = text

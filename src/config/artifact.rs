@@ -28,7 +28,6 @@ const MINISIGN_KEY_START: &str = "RW";
 pub struct ArtifactConfig {
     /// The file, directory or URL.
     pub source: Source,
-    /// The way to the hosts.
     pub fetch: Fetch,
     /// The SHA-256 that the source is to have, in lower-case hex.
     pub sha256: Option<String>,
@@ -47,11 +46,8 @@ pub struct ArtifactConfig {
 /// The places of an artifact's keys in the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtifactPlaces {
-    /// Of `source`.
     pub source: Option<Place>,
-    /// Of `sha256`.
     pub sha256: Option<Place>,
-    /// Of `sha256sums`.
     pub sums: Option<Place>,
     /// Of `minisign_key` or `allowed_signers`.
     pub signature: Option<Place>,
@@ -60,7 +56,7 @@ pub struct ArtifactPlaces {
 /// How the bytes reach the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// Through the control machine.
+    /// The control machine sends them.
     Push,
     /// Each host downloads them itself.
     Pull,
@@ -71,33 +67,26 @@ pub enum Fetch {
 pub enum Sums {
     /// `SHA256SUMS` beside the source, if there is one and it lists the source.
     Beside,
-    /// Nowhere.
     Nowhere,
-    /// Here, and it must list the source.
+    /// In this list, which must name the source.
     At(Source),
 }
 
 /// Who must have signed an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureConfig {
-    /// By whose key.
     pub signer: Signer,
-    /// Where the signature is.
     pub at: Source,
 }
 
-/// Whose signature counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signer {
     /// The holder of a minisign key.
     Minisign(MinisignKey),
     /// Somebody of an `allowed_signers` file, for `ssh-keygen -Y verify`.
     Ssh {
-        /// The file.
         allowed_signers: PathBuf,
-        /// Who.
         name: String,
-        /// What the signature is for.
         namespace: String,
     },
 }
@@ -105,7 +94,7 @@ pub enum Signer {
 /// A minisign public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MinisignKey {
-    /// Itself.
+    /// The key itself.
     Text(String),
     /// The file that holds it.
     File(PathBuf),
@@ -146,7 +135,7 @@ impl ArtifactConfig {
         paths.chain(key).chain(directories).collect()
     }
 
-    /// A source of which nothing else is said.
+    /// The artifact's settings, with the default for everything but the source.
     pub fn of(source: Source) -> Self {
         Self {
             source,
@@ -194,57 +183,67 @@ pub(super) fn read(
     });
     fields.finish();
 
-    if let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) {
-        let diagnostic =
-            Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
-        sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
-        return None;
-    }
+    refuse_two_sums(fields, sink)?;
     let (signer, at, source) = (signer?, at?, source?);
-    if let (None, Some(_)) = (&signer, &at) {
+    if signer.is_none() && at.is_some() {
         let fault = Fault::new("says where a signature is, but not whose counts");
-        fields.complain(
-            "signature",
-            fault.help("add `minisign_key`, or `allowed_signers` and `signer`"),
-        );
+        let help = "add `minisign_key`, or `allowed_signers` and `signer`";
+        fields.complain("signature", fault.help(help));
         return None;
     }
-    let signature = signer.map(|signer| {
-        let ending = if matches!(signer, Signer::Minisign(_)) {
-            ".minisig"
-        } else {
-            ".sig"
-        };
-        let at = at.unwrap_or_else(|| source.suffixed(ending));
-        SignatureConfig { signer, at }
-    });
+    let signature = signer.map(|signer| SignatureConfig::of(signer, at, &source));
     let fetch = fetch?;
     if fetch == Fetch::Pull {
         refuse_what_no_host_can_pull(fields, &source)?;
     }
-    let places = ArtifactPlaces {
-        source: fields.place_of("source"),
-        sha256: fields.place_of("sha256"),
-        sums: fields.place_of("sha256sums"),
-        signature: fields
-            .place_of("minisign_key")
-            .or_else(|| fields.place_of("allowed_signers")),
-    };
     let channels = channels?
         .into_iter()
         .map(|(name, channel)| Some((name, channel?)))
         .collect::<Option<_>>()?;
-    let (sha256, sums, strip_components) = (sha256?, sums?, strip_components?);
     Some(ArtifactConfig {
         source,
         fetch,
-        sha256,
-        sums,
+        sha256: sha256?,
+        sums: sums?,
         signature,
-        strip_components,
+        strip_components: strip_components?,
         channels,
-        places,
+        places: ArtifactPlaces::of(fields),
     })
+}
+
+impl ArtifactPlaces {
+    fn of(fields: &Fields<'_>) -> Self {
+        Self {
+            source: fields.place_of("source"),
+            sha256: fields.place_of("sha256"),
+            sums: fields.place_of("sha256sums"),
+            signature: fields
+                .place_of("minisign_key")
+                .or_else(|| fields.place_of("allowed_signers")),
+        }
+    }
+}
+
+impl SignatureConfig {
+    /// Without a place of its own, the signature is beside the source.
+    fn of(signer: Signer, at: Option<Source>, source: &Source) -> Self {
+        let ending = match signer {
+            Signer::Minisign(_) => ".minisig",
+            Signer::Ssh { .. } => ".sig",
+        };
+        let at = at.unwrap_or_else(|| source.suffixed(ending));
+        Self { signer, at }
+    }
+}
+
+fn refuse_two_sums(fields: &Fields<'_>, sink: &Sink) -> Option<()> {
+    let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) else {
+        return Some(());
+    };
+    let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
+    sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
+    None
 }
 
 #[expect(

@@ -18,18 +18,16 @@ pub enum Channel {
     Text(Source),
     /// A value of a JSON document.
     Json {
-        /// The document.
         source: Source,
         /// Which value, as a JSON pointer.
         pointer: String,
     },
     /// The newest file by name: what stands between the two parts is the version.
     Newest {
-        /// Where the files are.
         directory: PathBuf,
-        /// How their names begin.
+        /// How the names of the files begin.
         prefix: String,
-        /// How they end.
+        /// How the names of the files end.
         suffix: String,
     },
 }

@@ -19,7 +19,6 @@ const LINES_AROUND: usize = 3;
 pub(super) struct SourceText {
     /// The path as given, or `command line`.
     pub(super) name: String,
-    /// All of it.
     pub(super) text: String,
     /// Whether it came from the command line, where every value is text.
     pub(super) is_command_line: bool,
@@ -28,7 +27,6 @@ pub(super) struct SourceText {
 }
 
 impl SourceText {
-    /// A file's text.
     pub(super) fn file(name: String, text: String) -> Self {
         Self::new(name, text, false)
     }
@@ -96,7 +94,7 @@ enum Pointer {
         line: usize,
         column: usize,
     },
-    /// At a file as a whole.
+    /// At a whole file.
     File(String),
 }
 
@@ -147,7 +145,6 @@ impl Place {
             .count()
     }
 
-    /// The text at this place.
     pub(super) fn text(&self) -> &str {
         self.source.text.get(self.span.clone()).unwrap_or_default()
     }
@@ -201,7 +198,7 @@ impl Diagnostic {
         Self::new(Pointer::Text(place.clone()), message)
     }
 
-    /// A problem with a file as a whole.
+    /// A problem with a whole file.
     pub fn file(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Pointer::File(path.into()), message)
     }
@@ -233,14 +230,14 @@ impl Diagnostic {
         }
     }
 
-    /// With a few words beside the underlined text.
+    /// Adds a few words beside the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// With what would be right.
+    /// Adds a hint that says what would be right.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -268,7 +265,7 @@ impl Diagnostic {
         }
     }
 
-    /// The file that it is about.
+    /// The path of the file that it is about.
     pub fn path(&self) -> &str {
         match &self.pointer {
             Pointer::Text(place) => place.path(),
@@ -330,7 +327,6 @@ fn snippet<'a>(
 }
 
 impl Diagnostics {
-    /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

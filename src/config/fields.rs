@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Place};
 use super::tree::{Entry, Node, Table, Value};
 use super::value::{Fault, Faults, Located, nearest, quoted};
 
-/// Where problems are gathered.
+/// Collects the problems of the files.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
@@ -87,12 +87,34 @@ impl Unknown {
 /// A table being read.
 pub(super) struct Fields<'a> {
     table: &'a Table,
-    /// As a person would call it: `[rollout]`.
+    /// The name in messages: `[rollout]`.
     name: &'static str,
     place: &'a Place,
     sink: &'a Sink,
     /// The keys asked for so far: those are the known ones.
     known: RefCell<Vec<&'static str>>,
+}
+
+/// A table that may be left out.
+pub(super) enum OptionalTable<'a> {
+    Absent,
+    /// It is not a table, which was reported.
+    Wrong,
+    Present(Fields<'a>),
+}
+
+impl<'a> OptionalTable<'a> {
+    #[expect(
+        clippy::option_option,
+        reason = "the outer None is `wrong`, the inner one `not there`"
+    )]
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Fields<'a>) -> Option<T>) -> Option<Option<T>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Wrong => None,
+            Self::Present(fields) => read(fields).map(Some),
+        }
+    }
 }
 
 static EMPTY: Table = Table(BTreeMap::new());
@@ -250,7 +272,7 @@ impl<'a> Fields<'a> {
             .map(|value| value.unwrap_or(default))
     }
 
-    /// A table that must be there.
+    /// Reads a table that is required.
     pub(super) fn table(
         &self,
         key: &'static str,
@@ -275,6 +297,17 @@ impl<'a> Fields<'a> {
         match self.entry(key) {
             Some(entry) => Fields::new(&entry.node, name, self.sink),
             None => Some(Fields::over(&EMPTY, name, self.place, self.sink)),
+        }
+    }
+
+    /// A table whose absence differs from an empty one.
+    pub(super) fn table_if_any(&self, key: &'static str, name: &'static str) -> OptionalTable<'a> {
+        let Some(entry) = self.entry(key) else {
+            return OptionalTable::Absent;
+        };
+        match Fields::new(&entry.node, name, self.sink) {
+            Some(fields) => OptionalTable::Present(fields),
+            None => OptionalTable::Wrong,
         }
     }
 
@@ -397,7 +430,7 @@ impl<'a> Fields<'a> {
         found.into_iter().collect()
     }
 
-    /// A list of texts, each with its place.
+    /// Reads a list of texts, each with its place.
     pub(super) fn list(
         &self,
         key: &'static str,

@@ -11,7 +11,7 @@ use super::tree::Node;
 use super::value::{Fault, Faults, choice, positive_duration};
 use crate::config::templates::{Templates, place_within};
 
-/// How one begins.
+/// An example for hints.
 pub(super) const EXAMPLE: &str =
     "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }}\"";
 
@@ -28,7 +28,7 @@ const POINTS: &[(&str, HookPoint)] = &[
 ];
 const SITES: &[(&str, HookSite)] = &[("control", HookSite::Control), ("host", HookSite::Host)];
 
-/// Reads all of them, in their order.
+/// Reads all hooks, in their order.
 pub(super) fn read(
     tables: &[Fields<'_>],
     version: Option<&str>,

@@ -24,7 +24,6 @@ const EXAMPLE_HOST: &str = "[[hosts]]\nname = \"web1\"\naddress = \"192.168.72.2
 pub struct Inventory {
     /// The file, as given.
     pub path: PathBuf,
-    /// The fleet's name.
     pub fleet: String,
     /// The playbook, found from the inventory's directory.
     pub playbook: PathBuf,
@@ -36,7 +35,6 @@ pub struct Inventory {
     pub balancers_place: Option<Place>,
 }
 
-/// One machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostConfig {
     /// Its name, unique in the fleet.
@@ -44,11 +42,10 @@ pub struct HostConfig {
     /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a
     /// local host.
     pub address: String,
-    /// What a person knows about it.
+    /// Free-form labels, for templates and selectors.
     pub labels: BTreeMap<String, String>,
     /// Whether its instances are to move to other hosts.
     pub drain: bool,
-    /// How scripts get there.
     pub transport: Transport,
     /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may
     /// be written as found from the inventory's directory.
@@ -67,28 +64,27 @@ impl Inventory {
 /// How scripts get to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// By SSH.
     Ssh,
-    /// Not at all: it is this machine.
+    /// Not at all: the host is this machine.
     Local,
 }
 
-/// How SSH is to connect. What is `None` is left to the user's own `ssh_config`.
+/// How SSH connects. What is `None` is left to the user's own `ssh_config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshConfig {
     /// The user to log in as.
     pub user: Option<String>,
     /// The SSH server's port.
     pub port: Option<u16>,
-    /// A private key.
+    /// The only private key to offer.
     pub identity_file: Option<PathBuf>,
-    /// An `ssh_config` to use instead of the user's own.
+    /// An `ssh_config` to use instead of the user's own and the system's.
     pub config: Option<PathBuf>,
-    /// The host keys to trust instead of the user's own.
+    /// The file of host keys to trust instead of the user's own.
     pub known_hosts: Option<PathBuf>,
-    /// How long a connection may take to be made.
+    /// How long one try to connect may take, from the first packet to the end of the login.
     pub connect_timeout: Duration,
-    /// Whether scripts need `sudo -n`.
+    /// Whether scripts run as root, by `sudo -n`.
     pub sudo: bool,
 }
 
@@ -121,13 +117,7 @@ pub(super) fn read(
         "playbook = \"../playbooks/testpage.toml\"",
         located(|node| beside(dir, node)),
     );
-    let fleet = top
-        .table("fleet", "[fleet]", "[fleet]\nname = \"production\"")
-        .and_then(|fields| {
-            let name = fields.required("name", "name = \"production\"", names::fleet);
-            fields.finish();
-            name
-        });
+    let fleet = read_fleet_name(&top);
     let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
         let ssh = read_ssh(&fields, dir, &SshConfig::default());
         fields.finish();
@@ -140,12 +130,8 @@ pub(super) fn read(
     let hosts: Vec<_> = tables
         .iter()
         .map(|fields| {
-            read_host(
-                fields,
-                dir,
-                &defaults_or_none,
-                fields.or("drain", false, boolean),
-            )
+            let drain = fields.or("drain", false, boolean);
+            read_host(fields, dir, &defaults_or_none, drain)
         })
         .collect();
     let balancers: Vec<_> = balancer_tables
@@ -170,6 +156,13 @@ pub(super) fn read(
         })
     };
     (playbook.clone(), checked())
+}
+
+fn read_fleet_name(top: &Fields<'_>) -> Option<String> {
+    let fields = top.table("fleet", "[fleet]", "[fleet]\nname = \"production\"")?;
+    let name = fields.required("name", "name = \"production\"", names::fleet);
+    fields.finish();
+    name
 }
 
 fn read_host(

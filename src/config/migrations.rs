@@ -12,7 +12,7 @@ use super::names;
 use super::rollout::RolloutConfig;
 use super::value::{Fault, boolean, choice, duration, positive_duration, quoted};
 
-/// How one begins.
+/// An example for hints.
 pub(super) const EXAMPLE: &str =
     "[[migrations]]\nid = \"2026-11-add-email\"\nkind = \"expand\"\ncommand = \"./migrate up\"";
 

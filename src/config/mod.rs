@@ -23,11 +23,13 @@ mod names;
 mod notify;
 mod overrides;
 mod playbook;
+mod playbook_tables;
 mod probe;
 pub(crate) mod project;
 mod readiness;
 mod rollout;
 mod secrets;
+mod server_check;
 mod service;
 mod source;
 mod template;
@@ -163,7 +165,6 @@ fn read_playbook(
     playbook::read(&root, &path.value, sink)
 }
 
-/// What became of a file.
 enum Parsed {
     Whole(Node),
     /// Half a table misleads: such a tree is good for guesses only.

@@ -3,7 +3,6 @@
 use super::tree::Node;
 use super::value::{Fault, Faults, line, quoted, string};
 
-/// A rule for names.
 pub(super) struct NameRule {
     noun: &'static str,
     first: fn(char) -> bool,
@@ -21,7 +20,6 @@ pub(super) const SERVICE: NameRule = NameRule {
     allowed: "a to z, 0 to 9 and -, beginning with a letter",
 };
 
-/// A host.
 pub(super) const HOST: NameRule = NameRule {
     noun: "a host's name",
     first: |c| c.is_ascii_alphanumeric(),
@@ -30,13 +28,11 @@ pub(super) const HOST: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_` and `-`, beginning with a letter or a digit",
 };
 
-/// A fleet.
 pub(super) const FLEET: NameRule = NameRule {
     noun: "a fleet's name",
     ..HOST
 };
 
-/// A version.
 pub(super) const VERSION: NameRule = NameRule {
     noun: "a version",
     first: |c| c.is_ascii_alphanumeric(),
@@ -45,7 +41,6 @@ pub(super) const VERSION: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit",
 };
 
-/// A variable of the environment.
 pub(super) const VARIABLE: NameRule = NameRule {
     noun: "a variable's name",
     first: |c| c.is_ascii_alphabetic() || c == '_',
@@ -54,7 +49,6 @@ pub(super) const VARIABLE: NameRule = NameRule {
     allowed: "letters, digits and `_`, not beginning with a digit",
 };
 
-/// A label of a host.
 pub(super) const LABEL: NameRule = NameRule {
     noun: "a label's name",
     first: |c| c.is_ascii_alphanumeric(),
@@ -126,7 +120,6 @@ const SERVER_OPTIONS: NameRule = NameRule {
 };
 
 impl NameRule {
-    /// Checks `text`.
     pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
         let Self {
             noun,
@@ -170,57 +163,46 @@ impl NameRule {
     }
 }
 
-/// See [`SERVICE`].
 pub(super) fn service(node: &Node) -> Result<String, Faults> {
     SERVICE.read(node)
 }
 
-/// See [`HOST`].
 pub(super) fn host(node: &Node) -> Result<String, Faults> {
     HOST.read(node)
 }
 
-/// See [`FLEET`].
 pub(super) fn fleet(node: &Node) -> Result<String, Faults> {
     FLEET.read(node)
 }
 
-/// See [`VERSION`].
 pub(super) fn version(node: &Node) -> Result<String, Faults> {
     VERSION.read(node)
 }
 
-/// See [`VARIABLE`].
 pub(super) fn variable(node: &Node) -> Result<String, Faults> {
     VARIABLE.read(node)
 }
 
-/// See [`MIGRATION`].
 pub(super) fn migration(node: &Node) -> Result<String, Faults> {
     MIGRATION.read(node)
 }
 
-/// See [`LOGIN`].
 pub(super) fn login(node: &Node) -> Result<String, Faults> {
     LOGIN.read(node)
 }
 
-/// See [`USER`].
 pub(super) fn user(node: &Node) -> Result<String, Faults> {
     USER.read(node)
 }
 
-/// See [`ADDRESS`].
 pub(super) fn address(node: &Node) -> Result<String, Faults> {
     ADDRESS.read(node)
 }
 
-/// See [`PROXY`].
 pub(super) fn proxy(node: &Node) -> Result<String, Faults> {
     PROXY.read(node)
 }
 
-/// See [`SERVER_OPTIONS`].
 pub(super) fn server_options(node: &Node) -> Result<String, Faults> {
     SERVER_OPTIONS.read(node)
 }

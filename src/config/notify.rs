@@ -20,38 +20,32 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 const WEBHOOK_EXAMPLE: &str = "url_env = \"WEBHOOK_URL\"";
 
-/// Who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
-    /// Of what.
     pub on: BTreeSet<Occasion>,
-    /// How long the telling may take.
+    /// How long one notification may take.
     pub timeout: Duration,
     /// A chat or a program, by http.
     pub webhook: Option<WebhookConfig>,
-    /// People, by mail.
     pub mail: Option<MailConfig>,
     /// A command on this machine, in words.
     pub command: Option<Vec<String>>,
 }
 
-/// A message by http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookConfig {
-    /// Where to.
     pub url: WebhookUrl,
-    /// In which form.
     pub shape: WebhookShape,
 }
 
 /// Where a webhook's URL is. Whoever knows it can post there: it is a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WebhookUrl {
-    /// In the playbook.
+    /// Written in the playbook.
     Literal(String),
-    /// In the environment, by this name.
+    /// In the environment variable of this name.
     Env(String),
-    /// In a file, alone.
+    /// The content of this file.
     File(PathBuf),
 }
 
@@ -68,22 +62,19 @@ impl fmt::Debug for WebhookUrl {
 /// The form of a webhook's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookShape {
-    /// The notice as it is.
+    /// The notification's own fields.
     Json,
-    /// A message for Slack, Mattermost and the like.
+    /// For Slack, Mattermost and compatible servers.
     Slack,
     /// An adaptive card for Microsoft Teams.
     Teams,
 }
 
-/// A message by mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailConfig {
-    /// To whom.
     pub to: Vec<String>,
     /// From whom; `None` for whom `sendmail` takes the user for.
     pub from: Option<String>,
-    /// The program that sends it.
     pub sendmail: PathBuf,
 }
 
@@ -254,7 +245,7 @@ pub(super) fn read_metrics(fields: &Fields<'_>, dir: &Path) -> Option<MetricsCon
     })
 }
 
-/// The collector reads files with this ending only.
+/// The collector only reads files with this ending.
 fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     let path = beside(dir, node)?;
     if path

@@ -8,7 +8,7 @@ use super::tree::{self, Entry, Node, Table, Value};
 /// What the command line says instead of the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `--version`: the playbook's `version`.
+    /// `--version`, which replaces the playbook's `version`.
     pub version: Option<String>,
     /// `--set`, each as `rollout.max_surge=2`: a value in TOML, or else plain text. The last of two
     /// wins.

@@ -21,7 +21,7 @@ const CONNECTIONS: u32 = 2;
 const CONNECTIONS_MAX: u32 = 100;
 /// Requests under way at one time, should none be answered.
 const TOGETHER_MAX: u128 = 1000;
-/// In place of a URL: nobody asks.
+/// The value of `url` that turns the requests off.
 const OFF: &str = "off";
 
 /// Reads the table; the inner `None` where nobody is to ask.

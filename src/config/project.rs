@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 /// An inventory and its playbook, checked: what they describe can be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Where.
     pub inventory: Inventory,
-    /// What and how.
     pub playbook: Playbook,
 }
 

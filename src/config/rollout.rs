@@ -19,18 +19,17 @@ const STEPS_EXAMPLE: &str =
     "steps = [1, { instances = \"25%\", soak = \"10m\", pause = true }, \"100%\"]";
 const HISTORY_LIMIT: u32 = 10;
 
-/// How a rollout may go about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutConfig {
-    /// Instances wanted; `None` for one a host.
+    /// Instances wanted; `None` for one on each host.
     pub replicas: Option<u32>,
-    /// How many more may run for a while.
+    /// Additional instances that may run during a rollout.
     pub max_surge: Amount,
     /// How many fewer may be available for a while.
     pub max_unavailable: Amount,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
-    /// How long a rollout may stand without progress.
+    /// The longest time without progress before a rollout fails.
     pub progress_deadline: Duration,
     /// How long the new instances of a step are watched that says nothing of it; `None` where it is
     /// not set.
@@ -41,7 +40,6 @@ pub struct RolloutConfig {
     pub history_limit: u32,
     /// Hosts that may be left behind before a failure has a consequence.
     pub max_failures: u32,
-    /// What follows a failure.
     pub on_failure: OnFailure,
 }
 

@@ -23,7 +23,6 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,16 +1,23 @@
 //! The playbook's `[service]`.
 
-use crate::config::value::Located;
-use crate::core::ids::Port;
-use crate::core::release::Driver;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What runs.
+use super::command::command;
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Fields, Sink};
+use super::inventory::beside;
+use super::names;
+use super::templates::Templates;
+use super::value::{Located, choice, located, ports, positive_duration};
+use crate::core::ids::Port;
+use crate::core::release::{Driver, own_user};
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// The service's name.
     pub name: String,
     /// The program and its arguments, each a template over the slot.
     pub command: Vec<String>,
@@ -18,21 +25,110 @@ pub struct ServiceConfig {
     pub ports: Vec<Port>,
     /// The environment, each value a template over the slot.
     pub env: BTreeMap<String, String>,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
-    /// From TERM to KILL.
+    /// The time from TERM to KILL.
     pub stop_timeout: Duration,
-    /// Where its secrets are.
     pub secrets: SecretsConfig,
 }
 
-/// Where a service's secrets are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretsConfig {
     /// A file of `KEY=VALUE` lines, as found from the playbook.
     pub env_file: Option<Located<PathBuf>>,
     /// Variables to take from the environment of the control machine.
     pub names: Vec<Located<String>>,
+}
+
+/// Reads the table. What is wrong goes to `sink`.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    dir: &Path,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<ServiceConfig> {
+    let name = fields.required("name", "name = \"testpage\"", names::service);
+    let command = fields.required(
+        "command",
+        "command = \"/usr/bin/python3 testpage.py\"",
+        command,
+    );
+    let ports = fields.required("ports", "ports = [8081, 8082]", ports);
+    let env = fields.map(
+        "env",
+        |key| names::VARIABLE.check(key),
+        located(names::variable_value),
+    );
+    let driver = fields.or(
+        "driver",
+        Driver::Systemd,
+        choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
+    );
+    let user = fields.optional("user", names::user);
+    let stop_timeout = fields.or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let env_file = fields.optional("env_file", located(|node| beside(dir, node)));
+    let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
+    fields.finish();
+    if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
+        refuse_long_user(name, fields.place_of("name"), sink);
+    }
+
+    let words = command.as_deref().unwrap_or_default();
+    templates.extend(fields.place_of("command"), words);
+    for value in env.iter().flat_map(BTreeMap::values) {
+        let text = std::slice::from_ref(&value.value);
+        templates.extend(Some(value.place.clone()), text);
+    }
+    let (env, secrets) = (env?, secrets?);
+    refuse_twice(&env, &secrets, sink);
+    Some(ServiceConfig {
+        name: name?,
+        command: command?,
+        ports: ports?,
+        env: env
+            .into_iter()
+            .map(|(key, value)| (key, value.value))
+            .collect(),
+        driver: driver?,
+        user: user?,
+        stop_timeout: stop_timeout?,
+        secrets: SecretsConfig {
+            env_file: env_file?,
+            names: secrets,
+        },
+    })
+}
+
+/// systemd takes no longer names of users than this, and Linux hardly.
+const USER_CHARS_MAX: usize = 31;
+
+/// Refuses a service whose name is too long for the user that ship makes for it.
+fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
+    let (user, Some(place)) = (own_user(service), place) else {
+        return;
+    };
+    if user.len() > USER_CHARS_MAX {
+        let message = format!(
+            "the service's user `{user}` would have {} characters, {USER_CHARS_MAX} are allowed",
+            user.len()
+        );
+        sink.push(Diagnostic::at(&place, message).help("set `user`, or shorten the name"));
+    }
+}
+
+/// One variable has one value: which of two would hold is nobody's guess.
+fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
+    let mut seen: BTreeMap<&str, &Place> = env
+        .iter()
+        .map(|(key, value)| (key.as_str(), &value.place))
+        .collect();
+    for secret in secrets {
+        if let Some(first) = seen.insert(&secret.value, &secret.place) {
+            let message = format!("variable `{}` is given twice", secret.value);
+            let diagnostic =
+                Diagnostic::at(&secret.place, message).related(first, "the first time");
+            sink.push(diagnostic.help("keep one of the two"));
+        }
+    }
 }

@@ -20,17 +20,11 @@ const REGION_BYTES_MAX: usize = 1000;
 /// What a template over a slot may use, by these names.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotVars<'a> {
-    /// The release's version.
     pub version: &'a str,
-    /// The slot's port.
     pub port: Port,
-    /// The host's address.
     pub address: &'a str,
-    /// The host's name.
     pub host: &'a HostId,
-    /// The service.
     pub service: &'a str,
-    /// The fleet.
     pub fleet: &'a str,
     /// The host's labels: `{{ labels.zone }}`.
     pub labels: &'a BTreeMap<String, String>,
@@ -151,7 +145,7 @@ fn multiplies(region: &str) -> bool {
 
 enum RenderFailure {
     Fault(TemplateFault),
-    /// Something known has no such part.
+    /// A known variable has no such part.
     Undefined,
 }
 

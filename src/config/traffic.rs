@@ -1,28 +1,23 @@
 //! `[traffic]`: what stands before the instances, and how it is told which of them get requests.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use crate::core::ids::Slot;
 
 use super::command::command;
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::{Fields, Sink};
 use super::inventory::Inventory;
 use super::names;
-use super::template::{SlotVars, render};
 use super::tree::Node;
 use super::value::{Fault, Faults, choice, line, number, positive_duration};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-const SERVER: &str = "{{ host }}-{{ port }}";
+/// The default template of a server's name.
+pub(super) const SERVER: &str = "{{ host }}-{{ port }}";
 
-/// What stands before the instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
-    /// What it is.
     pub driver: TrafficDriver,
     /// How long an instance may take to finish what it has.
     pub drain_timeout: Duration,
@@ -31,26 +26,24 @@ pub struct TrafficConfig {
 /// A kind of balancer, and what ship has to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrafficDriver {
-    /// `HAProxy`, told through its runtime API.
+    /// `HAProxy`, controlled through its runtime API.
     Haproxy(HaproxyConfig),
     /// nginx, told by a file that it includes and a reload.
     Nginx(NginxConfig),
     /// Each host's own packet filter.
     Nftables(NftablesConfig),
-    /// Anything else, told by the user's own commands.
+    /// Any other balancer, controlled by the user's own commands.
     Command(CommandConfig),
 }
 
-/// How `HAProxy` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaproxyConfig {
     /// Where its runtime API answers, as seen on the balancer's machine.
     pub socket: AdminSocket,
     /// The backend that holds the service's servers.
     pub backend: String,
-    /// A slot's server: a template over the slot.
+    /// The template of a server's name, over the slot.
     pub server: String,
-    /// Whose the servers are.
     pub servers: Servers,
     /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty
     /// where it is nothing.
@@ -62,16 +55,13 @@ pub struct HaproxyConfig {
 pub enum AdminSocket {
     /// A unix socket, by its absolute path.
     Path(String),
-    /// A TCP port.
     Port {
-        /// The address.
         address: String,
-        /// The port.
         port: u16,
     },
 }
 
-/// Who writes a balancer's servers down.
+/// Who writes the list of a balancer's servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// A person: the configuration has a server for each slot.
@@ -80,34 +70,32 @@ pub enum Servers {
     Dynamic,
 }
 
-/// How nginx is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NginxConfig {
     /// The file on the balancer's machine that ship owns: the servers of the upstream.
     pub include: String,
-    /// The upstream's name.
     pub upstream: String,
     /// The command that tests the configuration.
     pub test: Vec<String>,
-    /// The command that makes nginx read it.
+    /// The command that makes nginx read its configuration again.
     pub reload: Vec<String>,
 }
 
 /// How each host switches its own public port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NftablesConfig {
-    /// The public port.
+    /// The port that clients connect to.
     pub port: u16,
 }
 
 /// The user's own commands, run on the balancer's machine; each word is a template over the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandConfig {
-    /// Gives a slot requests.
+    /// The command that lets new requests reach a slot.
     pub admit: Vec<String>,
-    /// Gives it no new ones.
+    /// The command that stops new requests to a slot.
     pub drain: Vec<String>,
-    /// Prints how many it still has.
+    /// The command that prints the number of requests still under way.
     pub remaining: Vec<String>,
     /// Ends those that it still has; where there is none they end with the instance.
     pub cut: Option<Vec<String>>,
@@ -154,18 +142,17 @@ enum DriverName {
 /// Where the parts are that only the inventory can show wrong.
 #[derive(Default)]
 pub(super) struct TrafficPlaces {
-    driver: Option<Place>,
-    server: Option<Place>,
-    port: Option<Place>,
-    /// Those of the commands.
-    templates: Vec<Place>,
+    pub(super) driver: Option<Place>,
+    pub(super) server: Option<Place>,
+    pub(super) port: Option<Place>,
+    /// The templates of the commands.
+    pub(super) templates: Vec<Place>,
 }
 
-/// Reads `[traffic]`; `service` is the service's name, by which the balancer knows it unless it is
-/// told otherwise.
+/// Reads `[traffic]`. The balancer knows the service by its name unless a key says otherwise.
 pub(super) fn read(
     fields: &Fields<'_>,
-    service: Option<&str>,
+    service: Option<&ServiceConfig>,
     templates: &mut Templates,
     sink: &Sink,
 ) -> (TrafficPlaces, Option<TrafficConfig>) {
@@ -185,7 +172,7 @@ pub(super) fn read(
         return (TrafficPlaces::default(), None);
     };
     // A service without a name is a fault of its own.
-    let service = service.unwrap_or("service");
+    let service = service.map_or("service", |service| &service.name);
     let driver = match word {
         DriverName::Haproxy => {
             read_haproxy(fields, service, templates, sink).map(TrafficDriver::Haproxy)
@@ -350,114 +337,5 @@ pub(super) fn refuse_mismatch(
              \"192.168.72.10\"",
         ),
         _ => {}
-    }
-}
-
-/// Refuses a public port that is a slot's own, and templates by which a slot would have no server
-/// of its own.
-pub(super) fn refuse_wrong_servers(
-    config: &TrafficConfig,
-    places: &TrafficPlaces,
-    service: &ServiceConfig,
-    inventory: &Inventory,
-    sink: &Sink,
-) {
-    let driver = places.driver.as_ref();
-    let (texts, place): (Vec<&String>, _) = match &config.driver {
-        TrafficDriver::Haproxy(haproxy) => {
-            (vec![&haproxy.server], places.server.as_ref().or(driver))
-        }
-        TrafficDriver::Command(commands) => {
-            let words = [&commands.admit, &commands.drain, &commands.remaining];
-            let all = words.into_iter().chain(&commands.cut).flatten().collect();
-            (all, places.templates.first().or(driver))
-        }
-        TrafficDriver::Nftables(nftables) => {
-            if let Some(place) = places
-                .port
-                .as_ref()
-                .filter(|_| service.ports.contains(&nftables.port))
-            {
-                let message = format!("port {} is one of the service's own ports", nftables.port);
-                sink.push(
-                    Diagnostic::at(place, message)
-                        .help("the public port is one at which no instance listens"),
-                );
-            }
-            return;
-        }
-        TrafficDriver::Nginx(_) => return,
-    };
-    let Some(place) = place else { return };
-    let filled = |text: &str, slot: &Slot, version: &str| {
-        let host = inventory.hosts.iter().find(|host| host.name == slot.host)?;
-        let vars = SlotVars {
-            version,
-            port: slot.port,
-            address: &host.address,
-            host: &host.name,
-            service: &service.name,
-            fleet: &inventory.fleet,
-            labels: &host.labels,
-        };
-        render(text, &vars).ok()
-    };
-    let Some(first) = inventory.hosts.first().zip(service.ports.first()) else {
-        return;
-    };
-    let first = Slot {
-        host: first.0.name.clone(),
-        port: *first.1,
-    };
-    if texts
-        .iter()
-        .any(|text| filled(text, &first, "1") != filled(text, &first, "2"))
-    {
-        let diagnostic = Diagnostic::at(
-            place,
-            "a balancer is told of a slot, whichever version is in it",
-        );
-        sink.push(
-            diagnostic.help("leave {{ version }} out; {{ host }} and {{ port }} tell slots apart"),
-        );
-        return;
-    }
-    let TrafficDriver::Haproxy(haproxy) = &config.driver else {
-        return;
-    };
-    let slots = inventory.hosts.iter().flat_map(|host| {
-        service
-            .ports
-            .iter()
-            .map(|port| Slot {
-                host: host.name.clone(),
-                port: *port,
-            })
-            .collect::<Vec<_>>()
-    });
-    let mut seen: BTreeMap<String, Slot> = BTreeMap::new();
-    for slot in slots {
-        // What cannot be filled in is a fault of its own.
-        let Some(name) = filled(&haproxy.server, &slot, "1") else {
-            return;
-        };
-        if let Err(fault) = names::PROXY.check(&name) {
-            let diagnostic = Diagnostic::at(
-                place,
-                format!("the server's name for {slot} {}", fault.message),
-            );
-            sink.push(diagnostic.help(fault.help.unwrap_or_default()));
-            return;
-        }
-        if let Some(other) = seen.insert(name.clone(), slot.clone()) {
-            let diagnostic = Diagnostic::at(
-                place,
-                format!("{other} and {slot} would be one server, `{name}`"),
-            );
-            sink.push(diagnostic.help(format!(
-                "give each slot a server of its own, as in \"{SERVER}\""
-            )));
-            return;
-        }
     }
 }

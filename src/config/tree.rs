@@ -16,7 +16,6 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What TOML knows.
 #[derive(Debug)]
 pub(super) enum Value {
     String(String),
@@ -29,7 +28,6 @@ pub(super) enum Value {
     Table(Table),
 }
 
-/// The keys of a table.
 #[derive(Debug, Default)]
 pub(super) struct Table(pub(super) BTreeMap<String, Entry>);
 
@@ -118,7 +116,7 @@ fn table(source: &Arc<SourceText>, entries: &DeTable<'_>) -> Table {
     Table(entries.iter().map(entry).collect())
 }
 
-/// A number beyond all ranges stays beyond them.
+/// Reads an integer; one beyond the range of `i128` stays beyond every limit.
 fn integer(number: &DeInteger<'_>) -> i128 {
     let beyond = if number.as_str().starts_with('-') {
         i128::MIN

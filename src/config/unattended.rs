@@ -16,7 +16,7 @@ const SOAK: Duration = Duration::from_mins(1);
 const EXAMPLE: &str =
     "for example \"02:00-05:00\", or [\"Mon-Fri 02:00-05:00\", \"Sat,Sun 00:00-24:00\"]";
 
-/// What is decided beforehand.
+/// What ship decides by itself where nobody can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnattendedConfig {
     /// What becomes of a step that waits for a person.

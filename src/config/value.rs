@@ -8,9 +8,9 @@ use crate::core::spec::budget::Amount;
 use super::diagnostic::Place;
 use super::tree::{Node, Value};
 
-/// Nobody waits longer than this for anything.
+/// The longest duration that a file may name.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
-/// Nobody counts further than this.
+/// The largest count that a file may name.
 const COUNT_MAX: u32 = 1_000_000;
 /// A longer text is shown by its beginning.
 const QUOTED_MAX: usize = 60;
@@ -21,19 +21,17 @@ const QUOTED_MAX: usize = 60;
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// Where, if not the whole value.
+    /// Where, if not at the whole value.
     pub(super) place: Option<Place>,
 }
 
-/// All that is wrong with a value.
+/// All problems of one value.
 pub(super) type Faults = Vec<Fault>;
 
 /// A value and its place, for what is checked once all is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
-    /// The value.
     pub value: T,
-    /// Where it was written.
     pub place: Place,
 }
 
@@ -81,7 +79,7 @@ pub(super) fn quoted(text: &str) -> String {
     )
 }
 
-/// Reads with `read` and remembers where.
+/// Reads with `read` and adds the place.
 pub(super) fn located<T>(
     read: impl Fn(&Node) -> Result<T, Faults>,
 ) -> impl Fn(&Node) -> Result<Located<T>, Faults> {
@@ -97,7 +95,7 @@ fn wrong_kind(node: &Node, wanted: &str) -> Fault {
     Fault::new(format!("must be {wanted}, not {}", node.kind()))
 }
 
-/// Text of one line or more.
+/// Text of one or more lines.
 pub(super) fn string(node: &Node) -> Result<String, Faults> {
     let fault = || {
         let fault = wrong_kind(node, "a string");
@@ -121,7 +119,6 @@ pub(super) fn line(node: &Node) -> Result<String, Faults> {
     Ok(text)
 }
 
-/// `true` or `false`.
 pub(super) fn boolean(node: &Node) -> Result<bool, Faults> {
     match node.value {
         Value::Boolean(yes) => Ok(yes),
@@ -149,12 +146,11 @@ where
     }
 }
 
-/// A count, of replicas say.
 pub(super) fn count(node: &Node) -> Result<u32, Faults> {
     number(0, COUNT_MAX)(node)
 }
 
-/// A number of times, at least once.
+/// A number of times, at least 1.
 pub(super) fn times(node: &Node) -> Result<u32, Faults> {
     number(1, COUNT_MAX)(node)
 }
@@ -175,7 +171,7 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
     }
 }
 
-/// A list of different ports, at least one.
+/// A list of at least one port, each different.
 pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     let Value::Array(items) = &node.value else {
         return Err(wrong_kind(node, "a list of ports")
@@ -222,7 +218,7 @@ pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
     parse_duration(text).map_err(|why| Fault::new(why).help(HELP).into())
 }
 
-/// A duration longer than none.
+/// A duration above zero.
 pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     match duration(node)? {
         Duration::ZERO => Err(Fault::new("must be longer than 0")
@@ -274,7 +270,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// One of a few words.
+/// One word of a fixed choice.
 pub(super) fn choice<T: Copy>(
     words: &'static [(&'static str, T)],
 ) -> impl Fn(&Node) -> Result<T, Faults> {
@@ -299,7 +295,7 @@ pub(super) fn choice<T: Copy>(
     }
 }
 
-/// The known word that somebody may have meant.
+/// The known word nearest to a mistyped one.
 pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     const ALIKE_MIN: f64 = 0.75;
     let likeness = |word: &str| strsim::jaro_winkler(&text.to_ascii_lowercase(), word);

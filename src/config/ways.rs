@@ -7,7 +7,6 @@ use super::tree::Node;
 use super::value::{Fault, Faults, boolean, line};
 use crate::config::templates::Templates;
 
-/// A way to ask.
 pub(super) enum Way {
     Tcp,
     /// A GET of this path.

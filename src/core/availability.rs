@@ -16,14 +16,14 @@ const FAILURES_KEPT_MAX: usize = 5;
 /// Versions told apart. A service may write anything into a header.
 const VERSIONS_MAX: usize = 16;
 
-/// How the service is asked during a rollout.
+/// The settings of the availability monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probing {
     /// What is got, through whatever stands before the instances.
     pub url: String,
     /// From one request to the next, whatever becomes of the first.
     pub interval: Duration,
-    /// What one request may take.
+    /// The time limit of one request.
     pub timeout: Duration,
     /// Failed requests that do not make the rollout fail.
     pub max_failed: u32,
@@ -36,29 +36,22 @@ pub struct Probing {
     pub version_header: Option<String>,
 }
 
-/// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was answered as it should be.
+    /// It was answered as expected.
     Served {
-        /// From the question to the answer's last byte.
+        /// From the request to the answer's last byte.
         took: Duration,
-        /// The version that answered, if it said so.
+        /// The version that answered, if the answer named one.
         version: Option<String>,
     },
-    /// It was not.
-    Lost {
-        /// What came instead.
-        why: String,
-    },
+    /// The answer was wrong, or none came.
+    Lost { why: String },
     /// It could not be made: trouble of the asker's own, which says nothing about the service.
-    Unmade {
-        /// What trouble.
-        why: String,
-    },
+    Unmade { why: String },
 }
 
-/// All answers so far, in little memory.
+/// Counts of all answers, in bounded memory.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     max_failed: u32,
@@ -73,14 +66,14 @@ pub struct Tally {
     times: Histogram,
 }
 
-/// What the answers come to.
+/// A summary of all answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LossReport {
     /// Requests that count.
     pub requests: u64,
-    /// Those of them that failed.
+    /// Counted requests that failed.
     pub failed: u64,
-    /// How many may.
+    /// Failures that are allowed.
     pub max_failed: u32,
     /// Half of those served took no longer than about this, in ms, at least 1.
     pub p50_ms: Option<u64>,
@@ -96,34 +89,32 @@ pub struct LossReport {
     pub trouble: Option<String>,
     /// The first failures.
     pub failures: Vec<LostRequest>,
-    /// Which versions answered when, by their first answer.
+    /// The versions that answered, ordered by their first answer.
     pub answers: Vec<Heard>,
 }
 
-/// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LostRequest {
-    /// When it was asked.
+    /// When the request was made.
     pub at: Time,
-    /// What came instead of an answer.
+    /// What was received instead of the expected answer.
     pub why: String,
 }
 
 /// The answers of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heard {
-    /// Which; `None` for answers that do not say.
+    /// `None` for answers that do not name a version.
     pub version: Option<String>,
-    /// How many.
     pub count: u64,
-    /// When the first of them was asked for.
+    /// When the first of these requests was made.
     pub first: Time,
-    /// When the last was.
+    /// When the last of these requests was made.
     pub last: Time,
 }
 
 impl Tally {
-    /// Nothing asked yet; so many requests may fail.
+    /// A tally of no requests, of which `max_failed` may fail.
     pub fn new(max_failed: u32) -> Self {
         Self {
             max_failed,
@@ -174,12 +165,12 @@ impl Tally {
         heard.last = heard.last.max(asked);
     }
 
-    /// Whether more requests failed than may.
+    /// Whether more requests failed than allowed.
     pub fn is_breached(&self) -> bool {
         self.failed > u64::from(self.max_failed)
     }
 
-    /// What it comes to so far.
+    /// The counts so far.
     pub fn report(&self) -> LossReport {
         let mut answers: Vec<_> = self.answers.values().cloned().collect();
         answers.sort_by_key(|heard| heard.first);
@@ -200,7 +191,7 @@ impl Tally {
 }
 
 impl LossReport {
-    /// Whether more requests failed than may.
+    /// Whether more requests failed than allowed.
     pub fn is_breached(&self) -> bool {
         self.failed > u64::from(self.max_failed)
     }

@@ -16,7 +16,6 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -106,9 +105,7 @@ fn base32(epoch: Epoch, action: ActionId) -> String {
 /// A place for one instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {
-    /// The machine.
     pub host: HostId,
-    /// The port on it.
     pub port: Port,
 }
 

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod journal;
 pub mod planner;
 pub mod policy;
+pub mod printable;
 pub mod redact;
 pub mod release;
 pub mod rollout;

@@ -1,7 +1,7 @@
 //! What must not be shown, covered wherever it would be: a service may write its password into its
 //! log, and the last lines of that are shown.
 
-/// What stands in its place.
+/// Stands in place of a secret.
 const COVER: &str = "…";
 /// What is shorter is no secret, and half of every text would be covered.
 const SECRET_CHARS_MIN: usize = 4;
@@ -22,7 +22,7 @@ impl Veil {
         Self(secrets)
     }
 
-    /// The text without them.
+    /// Replaces the secrets in `text`.
     pub fn hide(&self, text: &str) -> String {
         let text = self
             .0

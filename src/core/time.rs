@@ -42,6 +42,12 @@ impl Sub<Duration> for Time {
     }
 }
 
+/// Rounds up to whole seconds, at least 1: programs count in these, and 0 means "for ever" to some.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    let rest = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(rest).max(1)
+}
+
 /// A duration for people: `350ms`, `4.2s`, `3m10s`, `2h5m`, `4d3h` (never more than two units).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Human(pub Duration);

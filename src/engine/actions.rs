@@ -16,7 +16,6 @@ use crate::core::spec::Spec;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
 
-/// The orders of a rollout.
 #[derive(Default)]
 pub(super) struct ActionTracker {
     counts: OrderCounts,
@@ -24,12 +23,10 @@ pub(super) struct ActionTracker {
     intended: Vec<ActionOrder>,
 }
 
-/// An order that has ended.
 pub(super) struct EndedAction {
     pub(super) id: ActionId,
     pub(super) host: HostId,
     pub(super) result: ActionResult,
-    /// When it was begun.
     pub(super) begun: Time,
 }
 
@@ -82,7 +79,7 @@ impl ActionTracker {
         std::mem::take(&mut self.intended)
     }
 
-    /// Takes in how an order ended.
+    /// Notes how an order ended.
     pub(super) fn end(
         &mut self,
         ended: EndedAction,

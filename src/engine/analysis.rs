@@ -25,7 +25,7 @@ pub(super) struct AnalysisRunner {
     fresh_from: Time,
 }
 
-/// What an analysis is about at the moment.
+/// The state that an analysis measures at this moment.
 #[derive(Clone, Copy)]
 pub(super) struct AnalysisScope<'a> {
     spec: &'a Spec,
@@ -33,14 +33,14 @@ pub(super) struct AnalysisScope<'a> {
     fleet: &'a Fleet,
 }
 
-/// What is due at one moment.
+/// The analyses that are due at one moment.
 #[derive(Debug, Default)]
 pub(super) struct DueAnalyses {
-    /// What was counted already, compared.
+    /// The measurements that compare counts which are there already.
     pub(super) compared: Vec<(String, Measurement)>,
-    /// What is to be measured.
+    /// The analyses whose measurement must be started.
     pub(super) started: Vec<Analysis>,
-    /// When the next is due.
+    /// When the next one is due.
     pub(super) next: Option<Time>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> AnalysisScope<'a> {
         }
     }
 
-    /// Whether anything is measured now.
+    /// Whether the rollout is in a state to be measured.
     fn is_measured(self) -> bool {
         !self.spec.analyses.is_empty()
             && is_measured(self.rollout, self.fleet, self.spec.traffic.as_ref())
@@ -111,7 +111,7 @@ impl AnalysisRunner {
         due
     }
 
-    /// A measurement has ended. Says whether it counts.
+    /// Ends a measurement; returns whether it counts.
     pub(super) fn end(&mut self, name: &str, begun: Time, scope: AnalysisScope<'_>) -> bool {
         self.under_way.remove(name);
         if begun < self.fresh_from {

@@ -7,7 +7,6 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::time::Time;
 
-/// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now, on a time line that never goes back: every duration and deadline is measured on it.
     fn now(&self) -> Time;
@@ -24,7 +23,7 @@ pub trait Clock: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SteadyClock;
 
-/// Where the time line of this process begins.
+/// A moment on both clocks, from which others are computed.
 struct Anchor {
     wall: Time,
     uptime: Duration,

@@ -43,9 +43,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A loop that goes on so much later than it wanted to was suspended: it goes round five times a
 /// second.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
-/// Log lines shown of an instance that failed.
+/// The log lines shown of an instance that failed.
 const LOG_LINES: u32 = 15;
-/// What fetching them may take.
+/// The longest time that fetching the log lines of a failed instance may take.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a rollout could not be carried on at all. What was recorded stays recorded.
@@ -61,25 +61,19 @@ pub enum EngineError {
 
 /// One rollout under way.
 pub struct Engine<'s> {
-    /// What it acts on.
     pub executor: Arc<dyn Executor>,
-    /// Where every event goes first.
+    /// Records every event before it takes effect.
     pub store: &'s mut dyn Store,
-    /// Who is shown every event.
     pub reporter: Box<dyn Reporter>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Where signals arrive.
     pub interrupts: Interrupts,
-    /// The fleet's name.
     pub fleet_name: String,
-    /// What is wanted.
     pub spec: Spec,
     /// The hosts' addresses, in the inventory's order.
     pub addresses: Vec<(HostId, String)>,
-    /// Every release that may be met.
+    /// Every release that may run on a host.
     pub definitions: BTreeMap<ReleaseId, Definition>,
-    /// The fleet as the preflight saw it.
+    /// The fleet as the preflight observed it.
     pub fleet: Fleet,
     /// Who makes requests to the service during the rollout, if anybody does.
     pub loss: Option<probe::Asker>,
@@ -328,7 +322,7 @@ impl<'s> Controller<'s> {
         next
     }
 
-    /// Measures what is due; when the next is.
+    /// Starts the measurements that are due; returns when the next one is.
     fn send_measurements(&mut self, now: Time) -> Option<Time> {
         let scope = AnalysisScope::new(&self.spec, &self.recorder, &self.observer);
         let due = self.analyses.take_due(scope, now);
@@ -402,7 +396,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// What another process asks of this rollout.
+    /// Reads what another process asks of this rollout.
     fn poll_requests(&mut self) -> Result<(), EngineError> {
         let request = self.store.request(self.recorder.id())?;
         let event = request.and_then(|request| requests::event(request, self.recorder.rollout()));
@@ -435,7 +429,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// What the requests come to so far.
+    /// Records the availability monitor's report so far.
     fn record_monitor(&mut self) {
         if let Some(report) = self.monitor.report() {
             self.recorder.record(Event::Probed(report));

@@ -24,7 +24,6 @@ impl Dispatcher {
         &*self.executor
     }
 
-    /// Where all of it reports.
     pub(super) fn inbox(&mut self) -> &mut Inbox {
         &mut self.inbox
     }

@@ -24,7 +24,6 @@ pub trait Executor: Send + Sync + 'static {
         host: &'a HostId,
     ) -> BoxFuture<'a, Result<Observation, HostUnavailable>>;
 
-    /// Carries out an order.
     fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult>;
 
     /// Observes a balancer; changes nothing.
@@ -52,7 +51,6 @@ pub trait Executor: Send + Sync + 'static {
 pub struct ActionOrder {
     /// Its number in its rollout: a host refuses it once it has taken a later one.
     pub id: ActionId,
-    /// What to do.
     pub action: Action,
     /// The fencing number that it carries.
     pub epoch: Epoch,
@@ -66,45 +64,37 @@ pub struct ActionOrder {
 /// How an order ended. Where the host answered, so did its new state, in the same round trip.
 #[derive(Clone, Debug)]
 pub enum ActionResult {
-    /// It was carried out.
     Done(Observation),
-    /// It was refused or failed.
     Failed {
-        /// What the host said.
         error: String,
         /// Its state after that, if it could be read.
         observation: Option<Observation>,
     },
     /// The host has seen a newer epoch.
     Fenced {
-        /// Which.
         seen: Epoch,
     },
     /// What the balancers do has changed, or had to be looked at again before it may.
     Switched {
-        /// What they say now.
         views: BTreeMap<HostId, View>,
         /// How an instance was taken out of traffic, if one was.
         receipt: Option<Receipt>,
-        /// The host's state, where it was ordered too.
+        /// The host's state, if the order changed a host as well.
         observation: Option<Observation>,
     },
     /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host
     /// nothing was done.
     BalancerLost {
-        /// Which.
         balancer: HostId,
         /// What was tried and what came back.
         why: String,
     },
     /// The host answers, but an earlier order is still at work there and holds its lock.
     Busy {
-        /// Which.
         why: String,
     },
-    /// Nobody knows.
+    /// The balancer may have made the change or not.
     Unknown {
-        /// Why.
         why: String,
     },
 }
@@ -123,7 +113,7 @@ impl ActionResult {
         }
     }
 
-    /// What the user's hooks did meanwhile.
+    /// Takes the results of the user's hooks since the last call.
     pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
         let observation = match self {
             Self::Done(observation) => Some(observation),
@@ -144,26 +134,21 @@ impl ActionResult {
 /// A task with all that its place needs to know.
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
-    /// What is to be done.
     pub chore: Chore,
     /// On which host; `None` on the control machine.
     pub host: Option<HostId>,
-    /// The number of the order.
     pub id: ActionId,
-    /// The fencing number.
     pub epoch: Epoch,
-    /// The release in whose directory it is done.
+    /// The release in whose directory the command runs.
     pub release: ReleaseId,
     /// The revision that it is for.
     pub revision: Revision,
-    /// What it is told by its environment.
+    /// The environment of the command.
     pub env: BTreeMap<String, String>,
 }
 
-/// How a task went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskResult {
-    /// How it ended.
     pub end: End,
     /// The last lines that it printed.
     pub output: Vec<String>,

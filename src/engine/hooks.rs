@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{ActionId, InstanceId, Revision};
 use crate::core::release::Definition;
-use crate::core::release::hook::{Hook, HookPoint, HookRun};
+use crate::core::release::hook::{Hook, HookPoint, HookRun, hook_time};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
-use crate::script::{SlotHooks, hook_time};
+use crate::script::SlotHooks;
 
 /// The hooks of an instance with their templates filled in, and what they find in their
 /// environment.

@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::clock::Clock;
 use super::messages::{Arrival, Message};
 
-/// The tasks that the controller has begun.
+/// The tasks that the controller has started.
 pub(super) struct Inbox {
     running: JoinSet<Arrival>,
     clock: Arc<dyn Clock>,
@@ -21,7 +21,7 @@ impl Inbox {
         }
     }
 
-    /// Begins what takes time.
+    /// Starts a task, whose message arrives later.
     pub(super) fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
         let begun = self.clock.now();
         self.running.spawn(async move {
@@ -38,13 +38,13 @@ impl Inbox {
         Some(joined.unwrap_or_else(|error| self.panicked(&error)))
     }
 
-    /// A report that has arrived.
+    /// Returns a report that has arrived, without waiting.
     pub(super) fn try_next(&mut self) -> Option<Arrival> {
         let joined = self.running.try_join_next()?;
         Some(joined.unwrap_or_else(|error| self.panicked(&error)))
     }
 
-    /// Ends all that is under way.
+    /// Ends all tasks.
     pub(super) async fn shut_down(&mut self) {
         self.running.shutdown().await;
     }

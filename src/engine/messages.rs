@@ -14,7 +14,7 @@ use crate::core::release::migration::MigrationKind;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
 
-/// Where signals arrive: the name of each.
+/// The receiver of signals, by name.
 pub type Interrupts = mpsc::UnboundedReceiver<&'static str>;
 
 /// A report, and when what it reports of was begun.
@@ -23,7 +23,6 @@ pub(super) struct Arrival {
     pub(super) message: Message,
 }
 
-/// What a task reports.
 pub(super) enum Message {
     ActionEnded {
         id: ActionId,

@@ -4,7 +4,6 @@ use super::messages::Interrupts;
 use crate::core::availability::LossReport;
 use crate::probe::Asker;
 
-/// A handle to the availability monitor.
 pub(super) struct MonitorHandle {
     asker: Option<Asker>,
 }
@@ -19,12 +18,12 @@ impl MonitorHandle {
         self.asker.is_some()
     }
 
-    /// What the requests come to so far.
+    /// The requests and failures so far.
     pub(super) fn report(&self) -> Option<LossReport> {
         self.asker.as_ref().map(Asker::report)
     }
 
-    /// The same, if more have failed than may.
+    /// The report, if more requests have failed than allowed.
     pub(super) fn breach(&self) -> Option<LossReport> {
         self.asker.as_ref().and_then(Asker::breach)
     }
@@ -40,7 +39,6 @@ impl MonitorHandle {
         }
     }
 
-    /// Requests are made again.
     pub(super) fn resume(&mut self) {
         self.asker.iter_mut().for_each(Asker::go_on);
     }

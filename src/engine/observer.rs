@@ -22,21 +22,21 @@ use crate::remote::HostUnavailable;
 /// The fleet as last observed, and who is observed next.
 pub(super) struct FleetObserver {
     fleet: Fleet,
-    /// Every release that may be met.
+    /// Every release that may run on a host.
     definitions: BTreeMap<ReleaseId, Definition>,
     poller: Poller,
     /// What began before this moment is old news of a host.
     fresh_from: BTreeMap<HostId, Time>,
 }
 
-/// What an answer to a probe comes to.
+/// The result of a probe.
 #[derive(Default)]
 pub(super) struct ProbeOutcome {
     /// The first line of an answer that passed.
     pub(super) shown: Option<String>,
-    /// What the analyses take in.
+    /// What the analyses count.
     pub(super) sample: Option<ProbeSample>,
-    /// What it changes.
+    /// The event, if the probe changed the instance's state.
     pub(super) event: Option<Event>,
 }
 
@@ -83,7 +83,7 @@ impl FleetObserver {
             .take_due(&self.fleet, &self.definitions, traffic, &busy, now)
     }
 
-    /// A host is to be observed at once.
+    /// Makes the observation of a host due at once.
     pub(super) fn observe_host_now(&mut self, host: &HostId) {
         self.poller.observe_host_now(host);
     }

@@ -7,7 +7,6 @@ use crate::core::fleet::traffic::Traffic;
 use crate::core::ids::{ActionId, HostId};
 use crate::core::rollout::action::Action;
 
-/// The orders given so far.
 #[derive(Debug, Default)]
 pub(super) struct OrderCounts {
     counts: BTreeMap<HostId, u64>,
@@ -16,7 +15,7 @@ pub(super) struct OrderCounts {
 }
 
 impl OrderCounts {
-    /// How many a host or balancer has had.
+    /// The orders that a host or balancer was given.
     pub(super) fn of(&self, host: &HostId) -> u64 {
         self.counts.get(host).copied().unwrap_or(0)
     }

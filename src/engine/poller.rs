@@ -28,11 +28,8 @@ pub(super) struct Poller {
 /// Who is due now, and when the next one is.
 #[derive(Debug, Default)]
 pub(super) struct DuePolls {
-    /// Instances to probe.
     pub(super) probes: Vec<(Slot, Instance)>,
-    /// Hosts to observe.
     pub(super) hosts: Vec<HostId>,
-    /// Balancers to observe.
     pub(super) balancers: Vec<HostId>,
     /// When the next one after these is due.
     pub(super) next: Option<Time>,
@@ -150,13 +147,12 @@ impl Poller {
         }
     }
 
-    /// An instance has been probed.
     pub(super) fn probed(&mut self, instance: &InstanceId, now: Time) {
         self.probing.remove(instance);
         self.probed.insert(instance.clone(), now);
     }
 
-    /// An instance was probed before this poller began.
+    /// Notes a probe made before this poller began.
     pub(super) fn was_probed(&mut self, instance: &InstanceId, at: Time) {
         self.probed.insert(instance.clone(), at);
     }
@@ -186,18 +182,17 @@ impl Poller {
         }
     }
 
-    /// An instance is to be probed at once.
+    /// Makes the probe of an instance due at once.
     pub(super) fn probe_now(&mut self, instance: &InstanceId) {
         self.probed.insert(instance.clone(), Time(0));
     }
 
-    /// A balancer has been observed.
     pub(super) fn balancer_observed(&mut self, balancer: &HostId, now: Time) {
         self.observing_balancers.remove(balancer);
         self.observed_balancers.insert(balancer.clone(), now);
     }
 
-    /// A balancer is to be observed at once.
+    /// Makes the observation of a balancer due at once.
     pub(super) fn observe_balancer_now(&mut self, balancer: &HostId) {
         self.observing_balancers.remove(balancer);
         self.observed_balancers.remove(balancer);
@@ -208,7 +203,7 @@ impl Poller {
         self.observing.remove(host);
     }
 
-    /// A host is to be observed at once.
+    /// Makes the observation of a host due at once.
     pub(super) fn observe_host_now(&mut self, host: &HostId) {
         self.hurried.insert(host.clone());
     }

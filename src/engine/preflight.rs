@@ -20,10 +20,10 @@ use crate::remote::HostUnavailable;
 /// How many hosts are looked at together, and how many instances are asked together.
 const TOGETHER: usize = 64;
 
-/// What a first look found.
+/// What ship observed before it changes anything.
 #[derive(Debug, Default)]
 pub struct Preflight {
-    /// The fleet, every running instance asked once.
+    /// The fleet, with every running instance probed once.
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
     pub unusable: BTreeMap<HostId, HostUnavailable>,

@@ -14,7 +14,6 @@ use crate::core::time::Time;
 
 /// What does not change during a rollout, and why hosts wait.
 pub(super) struct StatusSource {
-    /// The fleet's name.
     pub(super) fleet_name: String,
     /// The hosts' addresses, in the inventory's order.
     pub(super) addresses: Vec<(HostId, String)>,

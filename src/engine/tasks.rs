@@ -15,7 +15,7 @@ use crate::core::time::Time;
 /// The task that is due, and what the last one printed.
 #[derive(Default)]
 pub(super) struct TaskQueue {
-    /// Its intent is not durable yet.
+    /// The task whose intent is not durable yet.
     intended: Option<TaskOrder>,
     last_output: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl TaskQueue {
         });
     }
 
-    /// What the last task printed at last.
+    /// Takes the last lines that the last task printed.
     pub(super) fn take_output(&mut self) -> Vec<String> {
         std::mem::take(&mut self.last_output)
     }

@@ -1,5 +1,6 @@
 //! A program on this machine that is given something to read.
 
+use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::process::Stdio;
@@ -9,6 +10,7 @@ use tokio::process::Command;
 
 use crate::config::without_secrets;
 use crate::core::journal::notification::Notice;
+use crate::core::printable::strip_controls;
 use crate::system::process_group;
 
 /// As much is kept of what it complains.
@@ -66,7 +68,7 @@ pub(super) async fn feed(
         command.current_dir(dir);
     }
     // A file, as what it leaves in the background may hold a pipe open for ever.
-    let mut complaint =
+    let complaint =
         tempfile::tempfile().map_err(|why| format!("there is no place for what it says: {why}"))?;
     let stderr = complaint.try_clone().map_err(|why| why.to_string())?;
     command
@@ -87,6 +89,15 @@ pub(super) async fn feed(
     if status.success() {
         return Ok(());
     }
+    let said = match last_line(complaint).as_str() {
+        "" => String::new(),
+        last => format!(": {last}"),
+    };
+    Err(format!("{program} ended with {status}{said}"))
+}
+
+/// The last line of a program's complaint that is not blank; empty where there is none.
+fn last_line(mut complaint: File) -> String {
     let mut said = Vec::new();
     let _ = complaint
         .rewind()
@@ -97,15 +108,5 @@ pub(super) async fn feed(
         .map(str::trim)
         .rfind(|line| !line.is_empty())
         .unwrap_or_default();
-    let last: String = last
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(COMPLAINT_CHARS_MAX)
-        .collect();
-    let said = if last.is_empty() {
-        String::new()
-    } else {
-        format!(": {last}")
-    };
-    Err(format!("{program} ended with {status}{said}"))
+    strip_controls(last).take(COMPLAINT_CHARS_MAX).collect()
 }

@@ -21,7 +21,6 @@ pub struct Client {
     clients: Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>,
 }
 
-/// What passes.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) status: Option<u16>,
@@ -29,7 +28,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Client {
-    /// One that has asked nothing yet.
+    /// A client that has made no request yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -146,7 +145,7 @@ fn contains(body: &[u8], text: &str) -> bool {
             .any(|window| window == text.as_bytes())
 }
 
-/// A request that got no answer.
+/// The verdict on a request without an answer.
 pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
     if error.is_builder() {
         return Verdict::Error(innermost(error));
@@ -176,7 +175,7 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
         .map_or_else(String::new, |cause| harmless(&cause.to_string()))
 }
 
-/// The first line that says something.
+/// The first line that is not blank.
 fn first_line(text: &str) -> String {
     harmless(
         text.trim_start()

@@ -32,7 +32,7 @@ const ASLEEP: Duration = Duration::from_secs(1);
 /// Tells the time: when a request was made is the controller's clock.
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
 
-/// Asks until it is dropped.
+/// Makes requests until it is dropped.
 pub struct Asker {
     shared: Arc<Shared>,
     asking: Option<Asking>,
@@ -80,12 +80,12 @@ impl Asker {
         Ok(asker)
     }
 
-    /// What has become of the requests so far.
+    /// The requests and failures so far.
     pub fn report(&self) -> LossReport {
         self.shared.tally().report()
     }
 
-    /// The same, if more have failed than may.
+    /// The report, if more requests have failed than allowed.
     pub fn breach(&self) -> Option<LossReport> {
         let tally = self.shared.tally();
         tally.is_breached().then(|| tally.report())
@@ -128,7 +128,7 @@ impl Asker {
         }
     }
 
-    /// Makes requests again, if it has stopped.
+    /// Makes requests again, if it had stopped.
     pub fn go_on(&mut self) {
         self.asking.get_or_insert_with(|| {
             let (stop, stopped) = oneshot::channel();
@@ -263,7 +263,6 @@ impl Shared {
         }
     }
 
-    /// Which version answered.
     fn version(&self, response: &Response, body: &[u8]) -> Option<String> {
         let header = |name: &str| {
             response

@@ -27,22 +27,22 @@ use crate::core::time::Human;
 /// What is asked. (A command on the host is a script, and not asked here.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Does somebody listen on the port?
+    /// Connects to the port.
     Tcp,
-    /// Does it answer to a GET?
+    /// Sends a GET and judges the answer.
     Http {
-        /// What to get: `/healthz`.
+        /// The path and query: `/healthz`.
         path: String,
         /// The only status that passes; without one, any from 200 to 399 does.
         status: Option<u16>,
-        /// What the answer's first 64 KiB must contain.
+        /// The text that the answer's first 64 KiB must contain.
         body: Option<String>,
         /// Whom the request names as its host; without one, the address that is asked.
         host_header: Option<String>,
     },
 }
 
-/// Asks once, and takes no longer than `deadline`.
+/// Probes once, within `deadline`.
 pub async fn ask(
     client: &Client,
     question: &Question,

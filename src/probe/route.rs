@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// How the instance is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Over the network.

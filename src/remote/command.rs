@@ -5,12 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What to run, and for how long.
 #[derive(Clone, Debug)]
 pub struct Command<'a> {
     /// A POSIX sh script.
     pub script: &'a str,
-    /// What its standard input holds.
     pub input: Input,
     /// How long it may run. Both ends watch it: here the wait ends, there the script is ended.
     pub deadline: Duration,
@@ -19,18 +17,16 @@ pub struct Command<'a> {
 /// A script's standard input: some bytes, then a file. Empty by default.
 #[derive(Clone, Default)]
 pub struct Input {
-    /// What comes first.
+    /// The bytes that come first.
     pub head: Vec<u8>,
-    /// A file of this machine that follows.
+    /// A file of this machine that follows them.
     pub file: Option<PathBuf>,
 }
 
 /// What a script has said. Each stream is kept up to 4 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// What it printed.
     pub stdout: String,
-    /// What it complained about.
     pub stderr: String,
     /// Its exit status.
     pub status: i32,
@@ -52,14 +48,13 @@ impl Output {
 }
 
 impl Input {
-    /// Whether it holds nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.file.is_none()
     }
 }
 
 impl fmt::Debug for Input {
-    /// Never the bytes: they may be secrets.
+    /// Does not print the bytes, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input")
             .field("head_bytes", &self.head.len())

@@ -34,7 +34,7 @@ pub struct Connection {
 /// How long it takes until a script can begin, for reasons that lie on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
-    /// The login, from the first packet on.
+    /// The time of the login, from its first packet.
     pub login: Duration,
     /// The start of the login shell, for each script; the shortest that was seen.
     pub shell: Option<Duration>,

@@ -12,9 +12,10 @@ use super::jump::{self, Jumps};
 use super::local::Local;
 use super::login::Login;
 use super::ssh::Ssh;
+use crate::config::Transport;
 use crate::core::time::Human;
 use crate::remote::connection::{Connection, Delays, SCRIPTS_MAX, Way};
-use crate::remote::target::{Place, Target, Transport};
+use crate::remote::target::{Place, Target};
 
 /// Makes connections to hosts. Those over SSH share a directory for their control sockets and the
 /// logins at jump hosts: both are made when they are first needed.
@@ -64,7 +65,7 @@ impl Connector {
         };
         let place = Place {
             name: target.name.clone(),
-            user: target.user.clone(),
+            user: target.ssh.user.clone(),
         };
         tracing::debug!(host = %target.name, address = target.address, "connected in {}", Human(began.elapsed()));
         let delays = std::sync::Mutex::new(Delays {
@@ -73,7 +74,7 @@ impl Connector {
         });
         Ok(Connection {
             place,
-            sudo: target.sudo,
+            sudo: target.ssh.sudo,
             scripts: Semaphore::new(SCRIPTS_MAX),
             way,
             delays,

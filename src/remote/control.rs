@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::program;
 
-/// What clears away, as a text for `sh`.
+/// The script for `sh` that removes the directory after ship has ended.
 const REAPER: &str = include_str!("reaper.sh");
 /// How long it may take to clear away what is left at a normal end, which is next to nothing.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(3);
@@ -28,7 +28,6 @@ pub(super) struct ControlDir {
 }
 
 impl ControlDir {
-    /// Makes one below `parent`.
     pub(super) fn make(parent: &Path) -> io::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("ship-")
@@ -51,12 +50,11 @@ impl ControlDir {
         })
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes it, with all that is in it.
+    /// Removes the directory with all files.
     pub(super) async fn remove(mut self) {
         drop(self.reaper.stdin.take());
         if timeout(REMOVE_DEADLINE, self.reaper.wait()).await.is_err() {

@@ -11,7 +11,7 @@ use crate::core::time::Human;
 /// Why there is no connection to a host.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody has vouched for the host's key yet.
+    /// The host key is not in `known_hosts` yet.
     #[error(
         "{}: the host key of {} is not in known_hosts, so ship does not talk to it ({}); connect \
          once by hand, \
@@ -19,7 +19,7 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.by_hand
     )]
     HostKeyUnknown(Box<Attempt>),
-    /// The host shows another key than before.
+    /// The host key differs from the known one.
     #[error(
         "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or \
          the machine was set up \
@@ -42,7 +42,7 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.by_hand
     )]
     Misconfigured(Box<Attempt>),
-    /// Nobody answers, or not in time.
+    /// There is no answer, or none in time.
     #[error(
         "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, \
          then try by hand: {}",
@@ -70,12 +70,11 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.effort(), .0.busy_advice(), .0.by_hand
     )]
     Busy(Box<Attempt>),
-    /// Something is missing on this machine.
+    /// A program or file is missing on this machine.
     #[error("{host}: cannot start ssh on this machine: {why}")]
     Here {
         /// The host that was to be reached.
         host: HostId,
-        /// What failed.
         why: String,
     },
 }
@@ -90,9 +89,8 @@ pub struct Attempt {
     /// Whether that is a jump host on the way to the host, to which the inventory's settings do not
     /// apply.
     pub is_jump: bool,
-    /// What ssh said last.
+    /// The last line that ssh printed.
     pub said: String,
-    /// How often it was tried.
     pub tries: u32,
     /// How long that took in all.
     pub waited: Duration,
@@ -103,7 +101,7 @@ pub struct Attempt {
 }
 
 impl ConnectError {
-    /// Whether another try would end the same.
+    /// Whether another try would fail in the same way.
     pub fn is_final(&self) -> bool {
         !matches!(
             self,
@@ -174,7 +172,6 @@ impl Attempt {
     }
 }
 
-/// Why there is no answer from a script.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// It did not end in time.
@@ -184,9 +181,7 @@ pub enum RunError {
         Human(*.deadline), last_words(.said.as_deref())
     )]
     TimedOut {
-        /// Where.
         host: HostId,
-        /// How long it was given.
         deadline: Duration,
         /// What did not end: the script, or what comes before it.
         waiting_for: &'static str,
@@ -197,12 +192,7 @@ pub enum RunError {
     #[error(
         "{host}: a script broke off ({why}); what it did is not known until the host is asked again"
     )]
-    Lost {
-        /// Where.
-        host: HostId,
-        /// What is known about it.
-        why: String,
-    },
+    Lost { host: HostId, why: String },
     /// The login shell did not run ship's command line: the script did not begin.
     #[error(
         "{host}: the login shell{} did not run ship's command ({said}); check the shell with \
@@ -210,9 +200,8 @@ pub enum RunError {
          host, and its startup files", of_user(.user.as_deref()), user_or_placeholder(.user.as_deref())
     )]
     LoginShell {
-        /// Where.
         host: HostId,
-        /// Whose shell, if the inventory names the user.
+        /// The user whose shell it is, if the inventory names one.
         user: Option<String>,
         /// What the host printed, and the exit status.
         said: String,
@@ -220,9 +209,8 @@ pub enum RunError {
     /// The script did not run: sudo wants a password, or does not know the user.
     #[error("{host}: sudo refused ({said}); {}", sudo_advice(.said, user_or_placeholder(.user.as_deref())))]
     SudoRefused {
-        /// Where.
         host: HostId,
-        /// Who asked, if the inventory names the user.
+        /// The user who ran sudo, if the inventory names one.
         user: Option<String>,
         /// What sudo printed, and the exit status.
         said: String,
@@ -230,21 +218,13 @@ pub enum RunError {
     /// A file broke while it was sent: the script got a part of it.
     #[error("{host}: failed to read {} to send it: {source}", path.display())]
     Input {
-        /// Where it was to go.
         host: HostId,
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         source: io::Error,
     },
     /// The script could not be begun.
     #[error("{host}: the script could not be started: {why}")]
-    NotStarted {
-        /// Where.
-        host: HostId,
-        /// What was in the way.
-        why: String,
-    },
+    NotStarted { host: HostId, why: String },
 }
 
 impl RunError {

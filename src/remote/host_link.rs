@@ -12,8 +12,9 @@ use super::command::{Command, Input, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
 use super::resolve::network_address;
-use super::target::{Target, Transport};
+use super::target::Target;
 use super::unavailable::HostUnavailable;
+use crate::config::Transport;
 use crate::core::ids::HostId;
 use crate::script::Script;
 
@@ -32,13 +33,11 @@ pub struct Connections {
     shared: Arc<SharedLogins>,
 }
 
-/// What links share.
 struct SharedLogins {
     connector: Connector,
     connects: Semaphore,
 }
 
-/// The link to one host.
 pub struct HostLink {
     target: Target,
     shared: Arc<SharedLogins>,
@@ -47,7 +46,7 @@ pub struct HostLink {
 }
 
 impl Connections {
-    /// Connects to no host yet.
+    /// Makes the links without connecting.
     pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
         Self::made_by(Connector::default(), targets)
     }
@@ -74,7 +73,6 @@ impl Connections {
         }
     }
 
-    /// The links by host.
     pub fn links(&self) -> &BTreeMap<HostId, Arc<HostLink>> {
         &self.links
     }
@@ -98,7 +96,6 @@ impl Drop for Connections {
 }
 
 impl HostLink {
-    /// How the host is reached.
     pub fn target(&self) -> &Target {
         &self.target
     }

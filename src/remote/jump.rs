@@ -33,19 +33,19 @@ const HOSTS_MAX: usize = 200;
 /// wrong keys.
 const FAILURE_LASTS: Duration = Duration::from_secs(5);
 
-/// A jump host as an `ssh_config` names it.
+/// A jump host as `ssh_config` names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Jump {
     /// The words before the address by which ssh finds it.
     options: Vec<OsString>,
     address: String,
-    /// For messages.
+    /// The name for messages.
     name: String,
     /// The `ssh_config` that is read for it, if not the user's own.
     config: Option<PathBuf>,
 }
 
-/// All jump hosts that were met.
+/// All jump hosts that the targets use.
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
     gates: Mutex<BTreeMap<Jump, Arc<Gate>>>,
@@ -53,7 +53,6 @@ pub(super) struct Jumps {
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
-/// The way to a host.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     /// The jump hosts on it, the nearest to this machine first. Empty where ssh finds its own way.
@@ -230,19 +229,19 @@ impl Jumps {
     /// The jump hosts on the way to a host.
     pub(super) async fn route(&self, target: &Target) -> Result<Route, ConnectError> {
         let mut route = Route::default();
-        if !self.may_jump(target.config.as_ref()).await {
+        if !self.may_jump(target.ssh.config.as_ref()).await {
             return Ok(route);
         }
         let Some(settings) = Settings::of(&address_options(target), &target.address).await else {
             return Ok(route);
         };
-        let mut next = Jump::of(&settings, target.config.as_deref());
+        let mut next = Jump::of(&settings, target.ssh.config.as_deref());
         route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
         while let Some(jump) = next.take() {
             let gate = self.gate(jump);
             if route.gates.iter().any(|met| Arc::ptr_eq(met, &gate)) {
                 let said = "its `ProxyJump` leads in a circle".to_owned();
-                let login = gate.jump.login(&target.name, target.connect_timeout);
+                let login = gate.jump.login(&target.name, target.ssh.connect_timeout);
                 return Err(login.error(Refusal::Misconfigured, said, 0, Duration::ZERO));
             }
             let approach = gate.approach.get_or_init(|| gate.jump.approach()).await;
@@ -293,7 +292,7 @@ pub(super) async fn open(
 ) -> Result<Option<Arc<Hop>>, ConnectError> {
     let mut via = None;
     for gate in &route.gates {
-        let mut login = gate.jump.login(&target.name, target.connect_timeout);
+        let mut login = gate.jump.login(&target.name, target.ssh.connect_timeout);
         login.proxy_command = gate
             .approach
             .get()

@@ -36,7 +36,7 @@ exit "$how""#;
 pub struct Here<'a> {
     /// The program and its arguments.
     pub words: &'a [String],
-    /// What its environment has besides this process's own.
+    /// The environment in addition to this process's own.
     pub env: &'a BTreeMap<String, String>,
     /// Where it runs; `None` for where this process does.
     pub dir: Option<&'a Path>,

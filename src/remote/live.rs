@@ -13,7 +13,7 @@ use super::opening::Opening;
 /// How often a script is told that somebody listens. One that hears nothing for a few times as long
 /// is alone: its host may have been cut off.
 pub const BEAT: Duration = Duration::from_secs(10);
-/// What is kept of a line.
+/// The longest part of a line that is kept.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Sends the script, and signs of life for as long as it is polled; then the other end reads the

@@ -33,7 +33,7 @@ impl Login {
     /// The login at a host itself.
     pub(super) fn at(target: &Target) -> Self {
         let mut options = address_options(target);
-        if let Some(path) = &target.known_hosts {
+        if let Some(path) = &target.ssh.known_hosts {
             options.extend(["-o".into(), known_hosts(path)]);
         }
         Self {
@@ -43,11 +43,10 @@ impl Login {
             place: place(target),
             is_jump: false,
             proxy_command: None,
-            timeout: target.connect_timeout,
+            timeout: target.ssh.connect_timeout,
         }
     }
 
-    /// That it went wrong.
     pub(super) fn error(
         &self,
         refusal: Refusal,
@@ -77,7 +76,7 @@ impl Login {
         }
     }
 
-    /// That something is missing on this machine.
+    /// The error for something that is missing on this machine.
     pub(super) fn failed_here(&self, why: String) -> ConnectError {
         ConnectError::Here {
             host: self.host.clone(),
@@ -112,23 +111,23 @@ impl Login {
 pub(super) fn address_options(target: &Target) -> Vec<OsString> {
     let mut options = Vec::new();
     let mut add = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
-    if let Some(path) = &target.config {
+    if let Some(path) = &target.ssh.config {
         add("-F", path.as_os_str());
     }
-    if let Some(path) = &target.identity_file {
+    if let Some(path) = &target.ssh.identity_file {
         add("-o", OsStr::new("IdentitiesOnly=yes"));
         add("-i", path.as_os_str());
     }
-    if let Some(port) = target.port {
+    if let Some(port) = target.ssh.port {
         add("-p", OsStr::new(&port.to_string()));
     }
-    if let Some(user) = &target.user {
+    if let Some(user) = &target.ssh.user {
         add("-l", OsStr::new(user));
     }
     options
 }
 
-/// ssh reads several files there, and expands `%`.
+/// Quotes the path, since ssh reads several files there, and escapes `%`.
 fn known_hosts(path: &Path) -> OsString {
     let path = path.to_string_lossy().replace('%', "%%");
     format!("UserKnownHostsFile=\"{path}\"").into()
@@ -136,11 +135,13 @@ fn known_hosts(path: &Path) -> OsString {
 
 fn place(target: &Target) -> String {
     let user = target
+        .ssh
         .user
         .as_ref()
         .map(|user| format!("{user}@"))
         .unwrap_or_default();
     let port = target
+        .ssh
         .port
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
@@ -150,20 +151,19 @@ fn place(target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::target::Transport;
+    use crate::config::{SshConfig, Transport};
 
     fn login() -> Login {
         Login::at(&Target {
             name: "web1".into(),
             address: "192.168.72.233".into(),
             transport: Transport::Ssh,
-            user: Some("deploy".into()),
-            port: Some(2222),
-            identity_file: None,
-            config: None,
-            known_hosts: Some("/etc/my hosts/100%".into()),
-            connect_timeout: Duration::from_secs(10),
-            sudo: false,
+            ssh: SshConfig {
+                user: Some("deploy".into()),
+                port: Some(2222),
+                known_hosts: Some("/etc/my hosts/100%".into()),
+                ..SshConfig::default()
+            },
         })
     }
 

@@ -8,13 +8,14 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tempfile::{TempDir, TempPath};
 use tokio::net::UnixStream;
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,7 +25,7 @@ use super::program;
 use super::refusal::Refusal;
 use super::settings::ssh;
 use super::words::clean;
-use crate::core::time::Human;
+use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
 use crate::system::process_group;
 
@@ -108,7 +109,7 @@ impl Master {
         })
     }
 
-    /// The socket on which it takes orders.
+    /// The socket on which it takes commands.
     pub(super) fn socket(&self) -> PathBuf {
         // Short: such a path has 104 bytes on some systems, and ssh adds 17 while it makes the
         // socket.
@@ -120,7 +121,7 @@ impl Master {
         self.dir.path().join(number.to_string())
     }
 
-    /// All that ssh has said until now.
+    /// All that ssh has printed so far.
     pub(super) fn log(&self) -> String {
         std::fs::read(self.log_path())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -141,6 +142,44 @@ impl Master {
         let log = self
             .empty_log()
             .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
+        let mut command = self.login_command(login, via, deadline);
+        command.stderr(log);
+        let mark = via.map(Hop::mark);
+        let (mut child, group) = process_group::spawn(&mut command)
+            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
+        let noted = child.id().map(|leader| self.note(leader)).transpose();
+        let _note =
+            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
+        match timeout(deadline, child.wait()).await {
+            Ok(Ok(status)) => {
+                group.ended();
+                if status.success() {
+                    return Ok(None);
+                }
+                let reason = via
+                    .zip(mark)
+                    .and_then(|(hop, mark)| hop.reason_since(mark))
+                    .unwrap_or_default();
+                Ok(Some(refusal_of(&format!("{}{reason}", self.log()), status)))
+            }
+            Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
+            Err(_) => {
+                drop(group);
+                // It may have logged in at the very last moment, and be nobody's child any more.
+                if self.socket().exists() {
+                    exit(self).await;
+                }
+                let printed = match clean(&self.log()).as_str() {
+                    "" => String::new(),
+                    words => format!("; it printed: {words}"),
+                };
+                let said = format!("the login did not end within {}{printed}", Human(deadline));
+                Ok(Some((Refusal::Unreachable, said)))
+            }
+        }
+    }
+
+    fn login_command(&self, login: &Login, via: Option<&Hop>, deadline: Duration) -> Command {
         let mut command = program::command("ssh");
         command.args(options(&self.socket(), &self.log_path(), deadline));
         if let Some(hop) = via {
@@ -160,50 +199,8 @@ impl Master {
         command
             .env("SSH_ASKPASS", "false")
             .env("SSH_ASKPASS_REQUIRE", "force");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mark = via.map(Hop::mark);
-        let (mut child, group) = process_group::spawn(&mut command)
-            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
-        let noted = child.id().map(|leader| self.note(leader)).transpose();
-        let _note =
-            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
-        match timeout(deadline, child.wait()).await {
-            Ok(Ok(status)) => {
-                group.ended();
-                if status.success() {
-                    return Ok(None);
-                }
-                let reason = via
-                    .zip(mark)
-                    .and_then(|(hop, mark)| hop.reason_since(mark))
-                    .unwrap_or_default();
-                let log = format!("{}{reason}", self.log());
-                let refusal = Refusal::of(&log);
-                let said = match (refusal.words(&log).as_str(), refusal) {
-                    ("", _) => format!("ssh ended with {status}"),
-                    (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
-                    (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
-                };
-                Ok(Some((refusal, said)))
-            }
-            Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
-            Err(_) => {
-                drop(group);
-                // It may have logged in at the very last moment, and be nobody's child any more.
-                if self.socket().exists() {
-                    exit(self).await;
-                }
-                let printed = match clean(&self.log()).as_str() {
-                    "" => String::new(),
-                    words => format!("; it printed: {words}"),
-                };
-                let said = format!("the login did not end within {}{printed}", Human(deadline));
-                Ok(Some((Refusal::Unreachable, said)))
-            }
-        }
     }
 
     /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with
@@ -229,16 +226,26 @@ impl Master {
     }
 }
 
+/// Why ssh ended with `status`, by its log, and in words for a person.
+fn refusal_of(log: &str, status: ExitStatus) -> (Refusal, String) {
+    let refusal = Refusal::of(log);
+    let said = match (refusal.words(log).as_str(), refusal) {
+        ("", _) => format!("ssh ended with {status}"),
+        (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
+        (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
+    };
+    (refusal, said)
+}
+
 /// The options of a master; what is not among them is the user's to configure.
 fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["-M", "-f", "-N", "-S"].map(OsString::from).into();
     options.extend([socket.into(), "-E".into(), log.into()]);
-    let connect_timeout_s = deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0);
     for option in [
         "BatchMode=yes".to_owned(),
         // A user's `LogLevel QUIET` would hide why it failed.
         "LogLevel=INFO".to_owned(),
-        format!("ConnectTimeout={}", connect_timeout_s.max(1)),
+        format!("ConnectTimeout={}", whole_seconds(deadline)),
         format!("ServerAliveInterval={ALIVE_INTERVAL_S}"),
         format!("ServerAliveCountMax={ALIVE_COUNT}"),
         format!("ControlPersist={PERSIST_S}"),
@@ -269,14 +276,13 @@ async fn is_open(via: Option<&Hop>) -> bool {
     }
 }
 
-/// A login at a jump host.
 #[derive(Debug)]
 pub(super) struct Hop {
     name: String,
     pub(super) master: Master,
     /// Keeps the master for as long as this process is.
     _leash: UnixStream,
-    /// The login that it goes through itself.
+    /// Keeps the login that this one goes through.
     _via: Option<Arc<Hop>>,
 }
 
@@ -297,12 +303,12 @@ impl Hop {
         })
     }
 
-    /// For messages.
+    /// The name for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether its master still takes orders.
+    /// Whether the master process still answers.
     pub(super) async fn is_alive(&self) -> bool {
         UnixStream::connect(self.master.socket()).await.is_ok()
     }
@@ -314,7 +320,7 @@ impl Hop {
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
     }
 
-    /// How much it has said until now.
+    /// The length of the log so far.
     pub(super) fn mark(&self) -> usize {
         self.master.log().len()
     }

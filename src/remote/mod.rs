@@ -40,5 +40,5 @@ pub use self::resolve::{link_local, network_address, unreachable_directly};
 pub use self::command::{Command, Input, Output};
 pub use self::connection::{Connection, Delays};
 pub use self::site::{HostSite, ServiceContext};
-pub use self::target::{Target, Transport};
+pub use self::target::Target;
 pub use self::unavailable::HostUnavailable;

@@ -81,7 +81,7 @@ impl Opening {
         Some((shell, script.saturating_sub(shell)))
     }
 
-    /// What was printed before the script.
+    /// What the host printed before the script.
     pub(super) fn before(&self) -> String {
         String::from_utf8_lossy(&self.before).into_owned()
     }

@@ -160,7 +160,7 @@ impl CapturedStream {
     }
 }
 
-/// The last line that says something.
+/// The last line that is not blank.
 pub(super) fn last_line(text: &str) -> Option<&str> {
     text.lines()
         .rev()

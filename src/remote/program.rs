@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::config::without_secrets;
 
-/// A program that inherits no secret of ship's.
+/// A command for `program` that inherits no secret of ship's.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     without_secrets(command.as_std_mut());

@@ -6,6 +6,68 @@
 
 use super::words::clean_lines;
 
+/// The parts of ssh's messages by which a refusal is known. The order matters: a jump host's refusal
+/// is followed by complaints about a closed connection.
+const SIGNS: [(Refusal, &[&str]); 7] = [
+    (
+        Refusal::HostKeyChanged,
+        &[
+            "IDENTIFICATION HAS CHANGED",
+            "REVOKED HOST KEY",
+            "is marked as revoked",
+        ],
+    ),
+    (
+        Refusal::HostKeyUnknown,
+        &["Host key verification failed", "host key is known for"],
+    ),
+    (
+        Refusal::Authentication,
+        &[
+            "Permission denied (",
+            "Too many authentication failures",
+            "No supported authentication methods",
+        ],
+    ),
+    (
+        Refusal::Misconfigured,
+        &[
+            "Name or service not known",
+            "nodename nor servname",
+            "No address associated",
+            "Bad configuration option",
+            "Can't open user config file",
+            "Bad owner or permissions",
+            "bad configuration options",
+            "hostname contains invalid characters",
+            "Unable to negotiate",
+            "Bad port",
+            "command-line line 0",
+            // The sshd of a jump host has `AllowTcpForwarding no`, or the like.
+            "open failed: administratively prohibited",
+        ],
+    ),
+    // The jump host is well, the host behind it is not.
+    (Refusal::Unreachable, &FORWARDING),
+    (
+        Refusal::Busy,
+        &[
+            "kex_exchange_identification: ",
+            "banner exchange: ",
+            "Exceeded MaxStartups",
+            "Not allowed at this time",
+        ],
+    ),
+    (
+        Refusal::HungUp,
+        &[
+            "Connection reset by ",
+            "Connection closed by ",
+            "ssh_dispatch_run_fatal: ",
+        ],
+    ),
+];
+
 /// What a jump host's ssh says when the host behind it cannot be reached; the more telling first.
 const FORWARDING: [&str; 2] = ["open failed: ", "tdio forwarding"];
 
@@ -21,75 +83,15 @@ pub(super) enum Refusal {
     Proxy,
     /// The server printed something and ended the login: nobody, or this account, may log in now.
     TurnedAway,
-    /// Before it said who it is.
+    /// It ended the connection before it named itself.
     Busy,
     /// After that: it may have begun to look at a key.
     HungUp,
 }
 
 impl Refusal {
-    /// Reads all that ssh and the ssh of its jump hosts said. The order matters: a jump host's
-    /// refusal is followed by complaints about a closed connection.
+    /// Reads all that ssh and the ssh of its jump hosts said.
     pub(super) fn of(log: &str) -> Self {
-        const SIGNS: [(Refusal, &[&str]); 7] = [
-            (
-                Refusal::HostKeyChanged,
-                &[
-                    "IDENTIFICATION HAS CHANGED",
-                    "REVOKED HOST KEY",
-                    "is marked as revoked",
-                ],
-            ),
-            (
-                Refusal::HostKeyUnknown,
-                &["Host key verification failed", "host key is known for"],
-            ),
-            (
-                Refusal::Authentication,
-                &[
-                    "Permission denied (",
-                    "Too many authentication failures",
-                    "No supported authentication methods",
-                ],
-            ),
-            (
-                Refusal::Misconfigured,
-                &[
-                    "Name or service not known",
-                    "nodename nor servname",
-                    "No address associated",
-                    "Bad configuration option",
-                    "Can't open user config file",
-                    "Bad owner or permissions",
-                    "bad configuration options",
-                    "hostname contains invalid characters",
-                    "Unable to negotiate",
-                    "Bad port",
-                    "command-line line 0",
-                    // The sshd of a jump host has `AllowTcpForwarding no`, or the like.
-                    "open failed: administratively prohibited",
-                ],
-            ),
-            // The jump host is well, the host behind it is not.
-            (Refusal::Unreachable, &FORWARDING),
-            (
-                Refusal::Busy,
-                &[
-                    "kex_exchange_identification: ",
-                    "banner exchange: ",
-                    "Exceeded MaxStartups",
-                    "Not allowed at this time",
-                ],
-            ),
-            (
-                Refusal::HungUp,
-                &[
-                    "Connection reset by ",
-                    "Connection closed by ",
-                    "ssh_dispatch_run_fatal: ",
-                ],
-            ),
-        ];
         let own: Vec<_> = own_lines(log).collect();
         let says = |sign: &str| own.iter().any(|line| line.contains(sign));
         let refusal = SIGNS
@@ -111,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// How often it is worth a try.
+    /// How often a login is tried at most.
     pub(super) fn tries_max(self) -> usize {
         match self {
             Refusal::Unreachable | Refusal::Proxy => 2,
@@ -187,79 +189,81 @@ fn foreign_lines(log: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    const LOGS: [(&str, Refusal); 17] = [
+        ("Host key verification failed.", Refusal::HostKeyUnknown),
+        (
+            "No ED25519 host key is known for [127.0.0.1]:22 and you have requested strict \
+             checking.\r\n\
+             Host key verification failed.",
+            Refusal::HostKeyUnknown,
+        ),
+        (
+            "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 \
+             key in /x/known_hosts:3\n\
+             Host key verification failed.",
+            Refusal::HostKeyChanged,
+        ),
+        (
+            "deploy@web1: Permission denied (publickey).",
+            Refusal::Authentication,
+        ),
+        (
+            "ssh: connect to host web1 port 22: Permission denied",
+            Refusal::Unreachable,
+        ),
+        (
+            "ssh: Could not resolve hostname web1: Name or service not known",
+            Refusal::Misconfigured,
+        ),
+        (
+            "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
+            Refusal::Unreachable,
+        ),
+        (
+            "ssh: connect to host 127.0.0.1 port 9: Connection refused",
+            Refusal::Unreachable,
+        ),
+        (
+            "kex_exchange_identification: read: Connection reset by peer",
+            Refusal::Busy,
+        ),
+        (
+            "kex_exchange_identification: Connection closed by remote host",
+            Refusal::Busy,
+        ),
+        (
+            "Connection timed out during banner exchange",
+            Refusal::Unreachable,
+        ),
+        ("Connection reset by 127.0.0.1 port 2222", Refusal::HungUp),
+        ("Connection closed by 127.0.0.1 port 2222", Refusal::HungUp),
+        (
+            "ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 22: Broken pipe",
+            Refusal::HungUp,
+        ),
+        (
+            "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding \
+             failed\r\n\
+             kex_exchange_identification: Connection closed by remote host\n\
+             Connection closed by UNKNOWN port 65535",
+            Refusal::Unreachable,
+        ),
+        (
+            "kex_exchange_identification: Connection closed by remote host\n\
+             open failed: administratively prohibited: open failed",
+            Refusal::Misconfigured,
+        ),
+        (
+            "jump@bastion: Permission denied (publickey).\n\
+             kex_exchange_identification: Connection closed by remote host\n\
+             Connection closed by UNKNOWN port 65535",
+            Refusal::Authentication,
+        ),
+    ];
+
     #[test]
     fn what_ssh_says_is_understood() {
-        for (log, refusal) in [
-            ("Host key verification failed.", Refusal::HostKeyUnknown),
-            (
-                "No ED25519 host key is known for [127.0.0.1]:22 and you have requested strict \
-                 checking.\r\n\
-                 Host key verification failed.",
-                Refusal::HostKeyUnknown,
-            ),
-            (
-                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 \
-                 key in /x/known_hosts:3\n\
-                 Host key verification failed.",
-                Refusal::HostKeyChanged,
-            ),
-            (
-                "deploy@web1: Permission denied (publickey).",
-                Refusal::Authentication,
-            ),
-            (
-                "ssh: connect to host web1 port 22: Permission denied",
-                Refusal::Unreachable,
-            ),
-            (
-                "ssh: Could not resolve hostname web1: Name or service not known",
-                Refusal::Misconfigured,
-            ),
-            (
-                "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
-                Refusal::Unreachable,
-            ),
-            (
-                "ssh: connect to host 127.0.0.1 port 9: Connection refused",
-                Refusal::Unreachable,
-            ),
-            (
-                "kex_exchange_identification: read: Connection reset by peer",
-                Refusal::Busy,
-            ),
-            (
-                "kex_exchange_identification: Connection closed by remote host",
-                Refusal::Busy,
-            ),
-            (
-                "Connection timed out during banner exchange",
-                Refusal::Unreachable,
-            ),
-            ("Connection reset by 127.0.0.1 port 2222", Refusal::HungUp),
-            ("Connection closed by 127.0.0.1 port 2222", Refusal::HungUp),
-            (
-                "ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 22: Broken pipe",
-                Refusal::HungUp,
-            ),
-            (
-                "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding \
-                 failed\r\n\
-                 kex_exchange_identification: Connection closed by remote host\n\
-                 Connection closed by UNKNOWN port 65535",
-                Refusal::Unreachable,
-            ),
-            (
-                "kex_exchange_identification: Connection closed by remote host\n\
-                 open failed: administratively prohibited: open failed",
-                Refusal::Misconfigured,
-            ),
-            (
-                "jump@bastion: Permission denied (publickey).\n\
-                 kex_exchange_identification: Connection closed by remote host\n\
-                 Connection closed by UNKNOWN port 65535",
-                Refusal::Authentication,
-            ),
-        ] {
+        for (log, refusal) in LOGS {
             let log = format!("{}\n", log.replace('\r', "")).replace('\n', "\r\n");
             assert_eq!(Refusal::of(&log), refusal, "{log}");
         }

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use super::login::address_options;
 use super::settings::Settings;
+use crate::config::Transport;
 use crate::core::fleet::health::{LINK_LOCAL, UNRESOLVED};
-use crate::remote::target::{Target, Transport};
+use crate::remote::target::Target;
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 

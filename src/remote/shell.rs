@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::error::RunError;
 use super::opening::{Opening, SCRIPT_MARK, SHELL_MARK};
 use super::words::clean;
+use crate::core::time::whole_seconds;
 use crate::remote::command::Output;
 use crate::remote::target::Place;
 use crate::script::quote::quote;
 
-/// After the deadline's TERM, how long until KILL.
+/// Seconds between the TERM at the deadline and the KILL.
 const KILL_AFTER_S: u64 = 5;
 
 /// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a
@@ -56,9 +57,7 @@ pub(super) struct Launch {
 pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bool) -> Launch {
     // Rounded up, so that the wait on this side always ends first and a status of 124 is the
     // script's own.
-    let deadline_s = (deadline.as_secs() + u64::from(deadline.subsec_nanos() > 0))
-        .max(1)
-        .to_string();
+    let deadline_s = whole_seconds(deadline).to_string();
     let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; exec "$@""#);
     let mut words = vec![
         "/bin/sh".to_owned(),
@@ -152,7 +151,7 @@ pub(super) fn judge(
     })
 }
 
-/// What did not end when the deadline came.
+/// What had not ended at the deadline.
 pub(super) fn waiting_for(opening: &Opening, sudo: bool) -> &'static str {
     match (opening.has_shell(), opening.has_script(), sudo) {
         (false, ..) => "the start of the login shell",

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::target::{Target, Transport};
+use super::target::Target;
+use crate::config::Transport;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::time::Time;
@@ -11,11 +12,10 @@ use crate::script::Site;
 /// One host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]
 pub struct HostSite {
-    /// How it is reached.
     pub target: Target,
-    /// What a person knows about it, for templates.
+    /// Free-form labels, for templates.
     pub labels: BTreeMap<String, String>,
-    /// Below which ship keeps its directories.
+    /// The directory below which ship keeps its own.
     pub base_dir: String,
     /// The ports on which a stranger would be in the way.
     pub ports: Vec<Port>,
@@ -42,11 +42,11 @@ impl HostSite {
             ports: self.ports.clone(),
             proven: context.proven.clone(),
             owner: context.owner.clone(),
-            is_remote: self.target.transport == Transport::Ssh || self.target.sudo,
+            is_remote: self.target.transport == Transport::Ssh || self.target.ssh.sudo,
         }
     }
 
-    /// The same for a script that changes nothing.
+    /// The site of a script that changes nothing.
     pub fn read_only_site(&self, context: &ServiceContext) -> Site {
         self.script_site(context, Epoch::default(), ActionId::default())
     }

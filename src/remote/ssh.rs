@@ -32,7 +32,6 @@ enum Far {
     Path(PathBuf),
 }
 
-/// A connection to a host.
 #[derive(Debug)]
 pub(super) struct Ssh {
     session: Session,

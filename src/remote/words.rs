@@ -2,7 +2,7 @@
 
 /// How many lines are kept: the last ones say most.
 const LINES_MAX: usize = 4;
-/// How many characters of a line are kept.
+/// The most characters of a line that are kept.
 const LINE_CHARS_MAX: usize = 300;
 
 /// The last lines that say something, joined. What would move a terminal's cursor or colour it is

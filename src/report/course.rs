@@ -12,34 +12,25 @@ use crate::core::time::Time;
 /// One rollout as a reader follows it.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
-    /// The service.
     pub(super) service: String,
-    /// The fleet.
     pub(super) fleet: String,
     /// Where it was asked to go.
     pub(super) goal: Generation,
-    /// Where it goes back to.
     pub(super) fallback: Option<Generation>,
     /// The versions that ran when it began, but for the goal's: `0.7, 0.8`; empty if none did.
     pub(super) from: String,
-    /// Instances wanted.
     pub(super) replicas: u32,
     /// Instances wanted where it goes back.
     fallback_replicas: u32,
     /// How it is to stand afterwards, where only numbers change.
     pub(super) stands: Option<Outcome>,
-    /// When it began.
     pub(super) started: Time,
-    /// When it ended.
     pub(super) ended: Option<Time>,
-    /// What made it fail.
     pub(super) failure: Option<Failure>,
-    /// What followed.
     then: Option<Then>,
     interrupted: bool,
     /// What became of the requests that were made all the while.
     pub(super) loss: Option<LossReport>,
-    /// How it ended.
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -89,7 +80,6 @@ impl Course {
         })
     }
 
-    /// Takes in the next event.
     pub(super) fn apply(&mut self, entry: &Entry) {
         match &entry.event {
             Event::RolloutFailed { failure, then, .. } => {

@@ -18,7 +18,6 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
 use crate::report::reporter::Reporter;
 
-/// Writes events as JSON lines.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
@@ -32,7 +31,6 @@ struct JsonLine<'a> {
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
     }

@@ -20,14 +20,10 @@ const OUTCOMES: [&str; 10] = [
     "refused",
 ];
 
-/// The numbers of a run.
 #[derive(Debug)]
 pub struct Metrics<'a> {
-    /// What it came to.
     pub notice: &'a Notice,
-    /// When it began.
     pub began: Time,
-    /// When it ended.
     pub ended: Time,
     /// When a rollout succeeded last, if one has.
     pub succeeded: Option<Time>,
@@ -41,7 +37,6 @@ pub struct Metrics<'a> {
 }
 
 impl Metrics<'_> {
-    /// The file's text.
     pub fn text(&self) -> String {
         let Notice {
             service,

@@ -36,7 +36,6 @@ pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use text::{Glyphs, Versions};
 
-/// How a rollout is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// Live on a terminal, else plain.
@@ -50,7 +49,6 @@ pub enum Output {
     Json,
 }
 
-/// The reporter for an output.
 pub fn reporter(output: Output, setup: Setup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match output.resolve(terminal, |name| std::env::var(name).ok()) {

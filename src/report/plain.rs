@@ -17,7 +17,6 @@ const WHAT_WIDTH: usize = 9;
 /// Where the lines below a line begin: after the time.
 const INDENT: &str = "          ";
 
-/// Writes plain lines.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,

@@ -28,7 +28,6 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Records what `shown` is told.
     pub fn new(shown: Box<dyn Reporter>, setup: Setup) -> Self {
         Self {
             shown,

@@ -27,7 +27,6 @@ pub trait Reporter: Send {
 /// What a reporter needs to know besides the events.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The hosts of the fleet.
     pub hosts: Vec<HostId>,
     /// The ports that each host offers.
     pub ports: Vec<Port>,

@@ -17,7 +17,6 @@ use crate::report::reporter::Setup;
 
 /// All that was worth telling, as it was told then.
 pub(super) struct Retold {
-    /// In order.
     pub(super) told: Vec<Told>,
     /// Where it went and how it ended.
     pub(super) course: Course,

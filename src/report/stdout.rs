@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 
 static FAILURE: OnceLock<String> = OnceLock::new();
 
-/// This process' standard output.
 #[derive(Debug)]
 pub struct Stdout(Real);
 

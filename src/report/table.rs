@@ -25,9 +25,7 @@ const HOSTS_NAMED_MAX: usize = 3;
 /// One entry of the history. Its JSON keys are a contract: more may come, these stay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HistoryRow {
-    /// Its number.
     pub revision: Revision,
-    /// The version of its release.
     pub version: String,
     /// The digest of its release, whole.
     pub digest: ReleaseId,

@@ -108,9 +108,7 @@ pub(super) fn setup(hosts: u32) -> Setup {
 
 /// A rollout being played: each order is given to a reporter with the status at that moment.
 pub(super) struct Play {
-    /// What has happened.
     pub(super) entries: Vec<(Entry, Status)>,
-    /// How the fleet stands.
     pub(super) status: Status,
     now: Time,
     actions: u64,
@@ -174,13 +172,11 @@ impl Play {
         ));
     }
 
-    /// The counts are recorded.
     pub(super) fn progress(&mut self) {
         count(&mut self.status);
         self.then(0, Event::Progress(self.status.replicas.progress()));
     }
 
-    /// An order is given.
     pub(super) fn order(&mut self, action: Action, instance: Option<&str>) -> ActionId {
         self.actions += 1;
         let id = ActionId(self.actions);

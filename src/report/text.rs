@@ -85,7 +85,6 @@ impl Versions {
         Self(versions)
     }
 
-    /// One more.
     pub fn insert(&mut self, release: ReleaseId, version: String) {
         self.0.insert(release, version);
     }

@@ -3,12 +3,9 @@
 use crate::core::time::Time;
 use crate::report::text;
 
-/// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// When it happened.
     pub(super) at: Time,
-    /// How much it matters.
     pub(super) weight: Weight,
     /// About which host or slot; empty for the rollout as a whole.
     pub(super) whom: String,
@@ -29,7 +26,6 @@ pub(super) enum Weight {
     Sentence,
     /// A person should see it.
     Notable,
-    /// The rollout has failed.
     Failure,
     /// The last word.
     Summary,

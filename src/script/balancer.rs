@@ -21,7 +21,7 @@ pub enum Turn {
     Ease,
     /// Send no new requests. Those under way go on.
     Close,
-    /// End what is still under way.
+    /// End the connections that are still open.
     Cut,
 }
 

@@ -11,7 +11,7 @@ use crate::core::time::Time;
 use crate::script::facts::Facts;
 use crate::script::unreadable::Unreadable;
 
-/// What every script needs, besides sh.
+/// The programs that every script needs, besides sh.
 const TOOLS: &[&str] = &[
     "cat",
     "chmod",
@@ -35,10 +35,9 @@ const TOOLS: &[&str] = &[
     "wc",
 ];
 
-/// What a service asks of its hosts.
+/// What a service needs on its hosts.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<&'a str>,
@@ -48,7 +47,7 @@ pub struct Needs<'a> {
     pub pulls: bool,
     /// Whether commands of the playbook's run there: hooks or migrations.
     pub runs_commands: bool,
-    /// Whether instances run there at all.
+    /// Whether instances run on this host.
     pub instances: bool,
     /// A program that lies in the release and is executed from there; `None` where all programs are
     /// the host's.
@@ -56,7 +55,7 @@ pub struct Needs<'a> {
 }
 
 impl Needs<'_> {
-    /// Those of a machine that runs no instance.
+    /// For a machine that runs no instance.
     pub const NONE: Self = Self {
         driver: Driver::Process,
         user: None,

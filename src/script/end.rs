@@ -2,21 +2,20 @@
 
 use crate::core::ids::{ActionId, Epoch};
 
-/// How a script ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The order is carried out, now or before.
     Done,
-    /// It is not; why, in words.
+    /// It is not carried out, for this reason.
     Failed(String),
     /// The host has seen a newer epoch: another rollout has taken over. Nothing was done.
     Fenced {
-        /// The newer one.
+        /// The newer epoch.
         seen: Epoch,
     },
     /// The host has taken a later order of the same epoch: this one was late. Nothing was done.
     Late {
-        /// The later one.
+        /// The later order.
         taken: ActionId,
     },
     /// Another script of the service did not end in time. Nothing was done.

@@ -8,13 +8,12 @@ use super::hooks::{END, exports};
 use super::report::Report;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line,
-    whole_seconds,
 };
 use crate::core::fleet::Observation;
 use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
 use crate::core::release::hook::{Run, RunEnd};
-use crate::core::time::Time;
+use crate::core::time::{Time, whole_seconds};
 use crate::script::end::End;
 use crate::script::launch::enter_with;
 use crate::script::quote::quote_all;
@@ -25,7 +24,6 @@ use crate::script::unreadable::Unreadable;
 pub struct Errand {
     /// Of what release, in whose directory it runs. It has been staged.
     pub release: ReleaseId,
-    /// What supervises the service.
     pub driver: Driver,
     /// The user that the service runs as; `None` for the driver's default.
     pub user: Option<String>,
@@ -33,7 +31,7 @@ pub struct Errand {
     pub argv: Vec<String>,
     /// The release's environment, but for its secrets, which go over it.
     pub env: BTreeMap<String, String>,
-    /// What goes over both: `SHIP_VERSION` and the like.
+    /// Variables that override both, such as `SHIP_VERSION`.
     pub ship_env: BTreeMap<String, String>,
     /// How long it may take; rounded up to whole seconds.
     pub timeout: Duration,
@@ -50,7 +48,6 @@ pub struct Mark {
     pub note: String,
 }
 
-/// How an errand ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrandEnd {
     /// It was made now.
@@ -62,7 +59,6 @@ pub enum ErrandEnd {
     },
     /// It was not made, or that it was could not be remembered.
     Failed {
-        /// Why, in words.
         why: String,
         /// What became of the command; `None` if it was not even begun.
         run: Option<Run>,

@@ -9,8 +9,8 @@ pub struct Facts {
     pub user: String,
     /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
     pub systemd: Option<String>,
-    /// What else would make a deploy fail.
+    /// Other reasons why a deploy would fail.
     pub problems: Vec<String>,
-    /// What may go wrong one day.
+    /// What may cause a failure later.
     pub warnings: Vec<String>,
 }

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use super::balancer::Turn;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, whole_seconds};
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 use crate::core::ids::Slot;
+use crate::core::time::whole_seconds;
 use crate::script::quote::quote_all;
 
-/// How long a command that acts may take.
+/// The time limit of a command that admits or drains.
 const ACT_WAIT: Duration = Duration::from_secs(20);
 /// How long one may take that says how many requests remain.
 const COUNT_WAIT: Duration = Duration::from_secs(5);
@@ -18,13 +19,12 @@ const COUNT_WAIT: Duration = Duration::from_secs(5);
 /// The commands for a slot, each a program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gatekeeper {
-    /// The slot.
     pub slot: Slot,
-    /// Gives it requests.
+    /// The command that lets new requests reach the slot.
     pub admit: Vec<String>,
-    /// Gives it no new ones.
+    /// The command that stops new requests to the slot.
     pub drain: Vec<String>,
-    /// Prints how many it still has.
+    /// The command that prints the number of requests still under way.
     pub remaining: Vec<String>,
     /// Ends those that it still has; empty where nothing does.
     pub cut: Vec<String>,

@@ -7,10 +7,8 @@ use std::time::Duration;
 /// How long what was killed may take to be gone.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 
-/// What to stop.
 #[derive(Clone, Debug)]
 pub struct Halt {
-    /// The slot's port.
     pub port: Port,
     /// Exactly this instance: if another is there, nothing is stopped.
     pub instance: InstanceId,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, one_line, whole_seconds};
+use super::site::{SERVICE_PATH, Site, Text, one_line};
 pub(super) use crate::core::release::hook::END;
-use crate::core::release::hook::{Hook, HookPoint};
+use crate::core::release::hook::HookPoint;
+use crate::core::time::whole_seconds;
 use crate::script::launch::{Launch, SlotHooks, enter_release};
 use crate::script::quote::{quote, quote_all};
 
@@ -23,21 +24,7 @@ const POINTS: [HookPoint; 4] = [
     HookPoint::AfterStop,
 ];
 
-/// How long a host may be at the hooks of these points.
-pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
-    hooks
-        .into_iter()
-        .filter(|hook| points.contains(&hook.on))
-        .map(|hook| whole(hook.timeout) + END)
-        .sum()
-}
-
-/// As the hosts count.
-fn whole(timeout: Duration) -> Duration {
-    Duration::from_secs(u64::try_from(whole_seconds(timeout)).unwrap_or(u64::MAX))
-}
-
-/// Puts these into the environment, a line each.
+/// Exports the variables, one on each line.
 pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     env.iter().fold(String::new(), |mut text, (key, value)| {
         // Writing to a string does not fail.

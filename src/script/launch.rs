@@ -16,17 +16,12 @@ pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
 /// What to start, with all templates filled in.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The slot's port.
     pub port: Port,
-    /// The instance's name.
     pub instance: InstanceId,
-    /// What it runs. It has been staged.
+    /// The release, which has been staged.
     pub release: ReleaseId,
-    /// For which revision.
     pub revision: Revision,
-    /// Its version, for people.
     pub version: String,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
@@ -34,7 +29,7 @@ pub struct Launch {
     pub argv: Vec<String>,
     /// Its environment, but for the release's secrets, which go over it.
     pub env: BTreeMap<String, String>,
-    /// From TERM to KILL.
+    /// The time from TERM to KILL.
     pub stop_timeout: Duration,
     /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing
     /// again.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, centiseconds, whole_seconds};
+use super::site::{SERVICE_PATH, Site, Text, centiseconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
+use crate::core::time::whole_seconds;
 use crate::script::launch::{Launch, enter_release};
 use crate::script::quote::quote_all;
 
@@ -64,7 +65,7 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
         .text()
 }
 
-/// The units of a slot's question.
+/// The units that ask a slot's liveness question.
 pub(super) fn units(site: &Site, launch: &Launch, liveness: &Liveness) -> Units {
     let (service, port) = (&site.service, launch.port);
     let script = format!("{}/slots/{port}/liveness", site.root());

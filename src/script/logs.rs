@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::site::{Input, Script, Site, Text, WORK, driver_word};
 use crate::core::ids::Port;
+use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 
@@ -16,12 +17,11 @@ use crate::core::time::Time;
 /// one.
 const FOLLOWS_FOR: Duration = Duration::from_hours(24);
 
-/// Which lines are wanted.
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// The slots whose last lines are wanted.
     pub past: BTreeSet<Port>,
-    /// So many of each.
+    /// The most past lines of each slot.
     pub lines_max: u32,
     /// None from before. A log file has no times: of one that was written to since, the last lines
     /// are taken as they are. Without it none of the instance before.
@@ -33,7 +33,7 @@ pub struct LogQuery {
 pub struct Follow {
     /// The slots that are followed, whatever comes into them.
     pub slots: BTreeSet<Port>,
-    /// What supervises instances here, now or later.
+    /// The drivers that supervise instances here, now or later.
     pub drivers: BTreeSet<&'static str>,
     /// The newest moment that was seen by whoever goes on after a break.
     pub resume: Option<Time>,
@@ -52,20 +52,17 @@ pub enum LogLine {
     Said(Said),
 }
 
-/// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// In which slot, if that is known.
+    /// The slot, if it is known.
     pub port: Option<Port>,
-    /// When, where the log knows.
+    /// `None` where the log has no times.
     pub at: Option<Time>,
-    /// Which entry of the journal it is.
+    /// The position in the journal.
     pub cursor: Option<String>,
-    /// The line, as it is.
     pub text: String,
 }
 
-/// Prints what was written.
 pub fn logs(site: &Site, query: &LogQuery) -> Script {
     text(site, query)
         .add(include_str!("sh/past.sh"))
@@ -84,7 +81,7 @@ pub fn follow(site: &Site, query: &LogQuery, follow: &Follow) -> Script {
         .script(Input::default(), FOLLOWS_FOR)
 }
 
-/// A driver as [`Follow`] has it.
+/// A driver's word in the script.
 pub fn log_driver(driver: Driver) -> &'static str {
     driver_word(driver)
 }
@@ -111,7 +108,7 @@ fn seconds(time: Time) -> String {
     (time.0 / 1000).to_string()
 }
 
-/// What of an entry of the journal matters.
+/// The fields of a journal entry that matter here.
 #[derive(Deserialize)]
 struct JournalEntry {
     #[serde(rename = "__CURSOR")]
@@ -120,7 +117,7 @@ struct JournalEntry {
     at_us: Option<String>,
     #[serde(rename = "MESSAGE", default)]
     message: Value,
-    /// Of what systemd says about a unit.
+    /// The unit that an entry of systemd is about.
     #[serde(rename = "UNIT")]
     about: Option<Value>,
     #[serde(rename = "_SYSTEMD_UNIT")]
@@ -170,11 +167,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
             LogLine::Said(said) => Some(said.text),
             LogLine::Begun | LogLine::Live => None,
         });
-    let printable = |line: &str| {
-        line.chars()
-            .filter(|c| !c.is_control() || *c == '\t')
-            .collect()
-    };
+    let printable = |line: &str| strip_controls_but_tabs(line).collect();
     let mut lines: Vec<String> = texts
         .flat_map(|text| text.split('\n').map(printable).collect::<Vec<_>>())
         .collect();

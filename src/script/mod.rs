@@ -67,7 +67,6 @@ pub use self::check::{Needs, check, read_check};
 pub use self::claim::claim;
 pub use self::errand::{Errand, ErrandEnd, Mark, errand, read_errand};
 pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};
-pub use self::hooks::hook_time;
 pub use self::logs::{
     Follow, LogLine, LogQuery, Said, follow, log_driver, logs, read_log_line, read_log_tail,
 };

@@ -10,29 +10,26 @@ use crate::script::quote::quote_all;
 
 /// How long nginx may take to have new workers after it was told to reload.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);
-/// How long one of its commands may take.
+/// The time limit of one of its commands.
 const COMMAND_WAIT: Duration = Duration::from_secs(20);
 /// What a server of the full weight has in the file: others have so many percent of it.
 const FULL_WEIGHT: u32 = 100;
 
-/// How nginx is told.
 #[derive(Clone, Debug)]
 pub struct Nginx {
     /// The absolute path of the file on the balancer's machine that holds the servers of the
     /// upstream.
     pub include: String,
-    /// The upstream's name.
     pub upstream: String,
     /// The command that tests the configuration.
     pub test: Vec<String>,
-    /// The command that makes nginx read it.
+    /// The command that makes nginx read its configuration again.
     pub reload: Vec<String>,
 }
 
-/// A slot, and where nginx finds it.
+/// A slot and its address as nginx reaches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotAddress {
-    /// The slot.
     pub slot: Slot,
     /// Its host's address or name, as the balancer reaches it.
     pub address: String,
@@ -98,7 +95,7 @@ fn text(site: &Site, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
         .add(include_str!("sh/nginx.sh"))
 }
 
-/// As nginx writes it.
+/// The address as nginx writes it.
 fn at(to: &SlotAddress) -> String {
     let address = to.address.trim_matches(['[', ']']);
     if address.contains(':') {

@@ -1,6 +1,7 @@
 //! Reads the values of single lines of a report.
 
 use crate::core::ids::{ActionId, Epoch, ReleaseId};
+use crate::core::printable::strip_controls;
 use crate::script::end::End;
 use crate::script::unreadable::Unreadable;
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
 
 pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
     Unreadable::Line {
-        line: line.chars().filter(|c| !c.is_control()).take(200).collect(),
+        line: strip_controls(line).take(200).collect(),
         why: why.to_owned(),
     }
 }

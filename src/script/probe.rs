@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK, whole_seconds};
+use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK};
 use crate::core::ids::{Port, ReleaseId};
+use crate::core::printable::strip_controls;
 use crate::core::release::Driver;
+use crate::core::time::whole_seconds;
 use crate::script::launch::enter_release;
 use crate::script::quote::quote_all;
 use crate::script::unreadable::Unreadable;
@@ -12,21 +14,16 @@ use crate::script::unreadable::Unreadable;
 /// What to ask, with all templates filled in.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The slot's port.
     pub port: Port,
-    /// What the instance runs.
     pub release: ReleaseId,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
-    /// The program and its arguments.
     pub argv: Vec<String>,
     /// What it may take; rounded up to whole seconds.
     pub timeout: Duration,
 }
 
-/// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Its exit status; 124 or 137 if it took too long.
@@ -75,7 +72,7 @@ pub fn read_answer(stdout: &str) -> Result<Answer, Unreadable> {
             line: body.into(),
             why: "has no exit status".into(),
         })?,
-        line: line.chars().filter(|c| !c.is_control()).collect(),
+        line: strip_controls(line).collect(),
     })
 }
 

@@ -9,7 +9,6 @@ use crate::script::unreadable::Unreadable;
 /// How a script ended, and what it saw last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// How it ended.
     pub end: End,
     /// What was on the host then.
     pub observation: Observation,

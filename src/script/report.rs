@@ -11,6 +11,7 @@ use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use crate::script::end::End;
 use crate::script::facts::Facts;
@@ -20,7 +21,7 @@ use crate::script::unreadable::Unreadable;
 /// The first line: the version of this language.
 pub(super) const BEGINNING: &str = "ship=1";
 
-/// What a script printed, understood.
+/// What a script printed, parsed.
 pub(super) struct Report {
     pub(super) end: End,
     pub(super) observation: Observation,
@@ -51,7 +52,7 @@ struct ReportDraft {
     port: Option<Port>,
 }
 
-/// What is known of a slot's instance.
+/// The records about a slot's instance.
 #[derive(Default)]
 struct SlotRecord {
     name: Option<InstanceId>,
@@ -65,16 +66,14 @@ struct SlotRecord {
     killed: String,
 }
 
-/// Somebody who listens.
+/// A listening socket and its process.
 struct Socket {
     address: IpAddr,
     whose: Whose,
 }
 
-/// Whose a listening socket is.
 #[derive(PartialEq, Eq)]
 enum Whose {
-    /// The instance's.
     Own,
     /// Another process's.
     Other(String),
@@ -133,7 +132,7 @@ impl ReportDraft {
             "process" => self.slot(line)?.process = Some(process(line, value)?),
             "main" => value.clone_into(&mut self.slot(line)?.main),
             "killed" => {
-                self.slot(line)?.killed = value.chars().filter(|c| !c.is_control()).collect();
+                self.slot(line)?.killed = strip_controls(value).collect();
             }
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
@@ -327,7 +326,7 @@ fn owner(owner: &mut Owner, line: &str) {
     let Some((key, value)) = line.split_once('=') else {
         return;
     };
-    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    let value: String = strip_controls(value).collect();
     match key {
         "fleet" => owner.fleet = value,
         "service" => owner.service = value,

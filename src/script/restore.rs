@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, whole_seconds,
+    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds,
 };
 use super::systemd::exec_word;
 use crate::core::ids::Port;
+use crate::core::time::whole_seconds;
 use crate::script::halt::Halt;
 use crate::script::launch::NUMBER_WAIT;
 

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::hooks::SAID_LINES;
+use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::hook::{HookPoint, HookRun, Run, RunEnd, STILL_RUNNING};
 use crate::script::number::{number, wrong};
 use crate::script::unreadable::Unreadable;
@@ -20,14 +21,14 @@ const LINE_CHARS_MAX: usize = 2000;
 /// A status above it is a signal, as shells count.
 const SIGNALS: u8 = 128;
 
-/// What is said of an errand.
+/// The records about an errand.
 #[derive(Default)]
 pub(super) struct Errands {
     pub(super) run: Option<Run>,
     pub(super) made: Option<String>,
 }
 
-/// What was said so far.
+/// The runs of commands that the lines report so far.
 #[derive(Default)]
 pub(super) struct Runs {
     hooks: Vec<HookRun>,
@@ -117,10 +118,6 @@ fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
     })
 }
 
-/// Without what would move a terminal's cursor or colour it.
 fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || *c == '\t')
-        .take(LINE_CHARS_MAX)
-        .collect()
+    strip_controls_but_tabs(text).take(LINE_CHARS_MAX).collect()
 }

@@ -27,7 +27,7 @@ pub struct Site {
     pub order: ActionId,
     /// The host's address or name, as the probes and the clients use it.
     pub host_address: String,
-    /// The ports on which to look for strangers.
+    /// The ports on which to look for other processes.
     pub ports: Vec<Port>,
     /// The releases that have served on every replica, and when each was deployed: a host marks
     /// those that lie there.
@@ -39,12 +39,10 @@ pub struct Site {
     pub is_remote: bool,
 }
 
-/// What to run on a host.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// A POSIX sh script. It holds no secrets: it may be kept in a log.
     pub text: String,
-    /// What it reads.
     pub input: Input,
     /// By when it has ended, if the host is well: its own waits are shorter.
     pub deadline: Duration,
@@ -53,9 +51,9 @@ pub struct Script {
 /// A script's standard input: some bytes, then a file. Empty by default.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Input {
-    /// What comes first. It may hold secrets.
+    /// The bytes that come first, which may be secret.
     pub head: Vec<u8>,
-    /// A file of this machine that follows.
+    /// A file of this machine that follows them.
     pub file: Option<PathBuf>,
 }
 
@@ -81,7 +79,7 @@ pub(super) const WORK: Duration = Duration::from_secs(20);
 pub(super) const SERVICE_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where an administrator's units live.
+/// Where an administrator's systemd units are.
 pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
 
 impl Site {
@@ -166,7 +164,7 @@ impl Text {
         self.set("PROVEN", marks.join(" "))
     }
 
-    /// A text that only knows where it is.
+    /// A script that only knows the directories.
     pub(super) fn located(site: &Site) -> Self {
         Self(String::new())
             .set("ROOT", site.root())
@@ -180,7 +178,7 @@ impl Text {
         self
     }
 
-    /// Adds a text, without its comments.
+    /// Adds a text without its comments.
     pub(super) fn add(mut self, text: &str) -> Self {
         for line in text
             .lines()
@@ -213,7 +211,6 @@ impl Text {
         self.0
     }
 
-    /// The script.
     pub(super) fn script(self, input: Input, deadline: Duration) -> Script {
         Script {
             text: self.0,
@@ -254,14 +251,9 @@ pub(super) fn line_count(text: &str) -> usize {
     text.bytes().filter(|b| *b == b'\n').count()
 }
 
-/// For sh, which counts in whole numbers.
+/// Converts to 1/100 s, since sh only has whole numbers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
-}
-
-/// For programs that count in seconds; none would mean "for ever" to some.
-pub(super) fn whole_seconds(duration: Duration) -> u128 {
-    duration.as_millis().div_ceil(1000).max(1)
 }
 
 /// A driver's name in the records.

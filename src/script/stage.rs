@@ -12,7 +12,7 @@ const BYTES_PER_SECOND: u64 = 64 * 1024;
 /// What a host waits at most for a server from which it pulls, before it tries again or gives up.
 const SERVER_WAIT: Duration = Duration::from_secs(20);
 const SERVER_TRIES: u32 = 2;
-/// In what `ulimit` counts.
+/// The unit in which `ulimit -f` counts.
 const BLOCK_BYTES: u64 = 512;
 
 /// From where a host gets the bytes of a release.
@@ -111,7 +111,7 @@ fn plain_name(name: &str) -> &str {
 struct CountedLines {
     bytes: Vec<u8>,
     count: usize,
-    /// How the last one is to be printed.
+    /// How the script prints the last one.
     end: &'static str,
 }
 

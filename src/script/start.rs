@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::env_file::env_file;
-use super::hooks::{self, hook_time};
+use super::hooks;
 use super::liveness;
 use super::site::{
     Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
-    line_count, one_line, whole_seconds,
+    line_count, one_line,
 };
 use super::systemd::unit;
 use crate::core::release::Driver;
-use crate::core::release::hook::HookPoint;
+use crate::core::release::hook::{HookPoint, hook_time};
+use crate::core::time::whole_seconds;
 use crate::script::halt::{KILL_WAIT, systemd_wait};
 use crate::script::launch::{Launch, NUMBER_WAIT, enter_release};
 use crate::script::quote::{quote, quote_all};
@@ -50,46 +51,8 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         .stopping(launch.stop_timeout)
         .add(include_str!("sh/take.sh"));
     let (text, wait) = match launch.driver {
-        Driver::Process => {
-            let text = text
-                .set("RUN", run_process(site, launch))
-                .set("SERVICE_PATH", SERVICE_PATH)
-                .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
-                .add(include_str!("sh/start_process.sh"));
-            (text, NUMBER_WAIT)
-        }
-        Driver::Systemd => {
-            let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
-            let text = text
-                .set("RUN", format!("exec {}", quote_all(&launch.argv)))
-                .set(
-                    "UNIT",
-                    unit(
-                        site,
-                        launch.port,
-                        launch.user.as_deref(),
-                        launch.stop_timeout,
-                    ),
-                )
-                .set("SYSTEMD_WAIT_S", whole_seconds(patience));
-            let units = launch
-                .liveness
-                .as_ref()
-                .map(|liveness| liveness::units(site, launch, liveness));
-            let askers = launch
-                .liveness
-                .as_ref()
-                .map(|liveness| liveness::askers(&liveness.check));
-            let units = units.unwrap_or_default();
-            let text = text
-                .set("ASKERS", askers.unwrap_or_default().join(" "))
-                .set("LIVENESS_UNIT", units.service)
-                .set("LIVENESS_TIMER", units.timer)
-                .add(include_str!("sh/unit.sh"))
-                .telling_units(site)
-                .add(include_str!("sh/start_systemd.sh"));
-            (text, patience)
-        }
+        Driver::Process => add_process(text, site, launch),
+        Driver::Systemd => add_unit(text, site, launch),
     };
     let input = Input {
         head: (env + &question + &hooks).into_bytes(),
@@ -99,6 +62,38 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
         input,
         LOCK_WAIT + wait + launch.settle + hooking + undoing + WORK,
     )
+}
+
+/// Adds the start of a process, and how long it may take.
+fn add_process(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
+    let text = text
+        .set("RUN", run_process(site, launch))
+        .set("SERVICE_PATH", SERVICE_PATH)
+        .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
+        .add(include_str!("sh/start_process.sh"));
+    (text, NUMBER_WAIT)
+}
+
+/// Adds the start of a systemd unit, and how long it may take.
+fn add_unit(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
+    let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
+    let user = launch.user.as_deref();
+    let service = unit(site, launch.port, user, launch.stop_timeout);
+    let liveness = launch.liveness.as_ref();
+    let units = liveness.map(|liveness| liveness::units(site, launch, liveness));
+    let units = units.unwrap_or_default();
+    let askers = liveness.map(|liveness| liveness::askers(&liveness.check));
+    let text = text
+        .set("RUN", format!("exec {}", quote_all(&launch.argv)))
+        .set("UNIT", service)
+        .set("SYSTEMD_WAIT_S", whole_seconds(patience))
+        .set("ASKERS", askers.unwrap_or_default().join(" "))
+        .set("LIVENESS_UNIT", units.service)
+        .set("LIVENESS_TIMER", units.timer)
+        .add(include_str!("sh/unit.sh"))
+        .telling_units(site)
+        .add(include_str!("sh/start_systemd.sh"));
+    (text, patience)
 }
 
 /// What it may take to stop again what a hook objects to.

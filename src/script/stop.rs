@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::restore;
-use super::site::{
-    Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count, whole_seconds,
-};
+use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count};
+use crate::core::time::whole_seconds;
 use crate::script::halt::{Halt, KILL_WAIT, systemd_wait};
 
 /// Stops an instance with all its processes and empties its slot; its log stays. Where it is not,

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::site::{Site, whole_seconds};
+use super::site::Site;
 use crate::core::ids::Port;
 use crate::core::release::own_user;
+use crate::core::time::whole_seconds;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
 ///

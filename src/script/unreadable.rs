@@ -5,10 +5,10 @@ use thiserror::Error;
 /// Why nobody knows what a script has done or seen. The host is to be observed again.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
-    /// It printed nothing that could be the beginning.
+    /// It does not begin with the first line of a report.
     #[error("the host's answer does not begin as ship's scripts do")]
     NoBeginning,
-    /// The connection, or the script, broke off.
+    /// The connection broke, or the script ended early.
     #[error("the host's answer breaks off before its end")]
     NoEnd,
     /// The host could not say what runs on it.
@@ -17,15 +17,9 @@ pub enum Unreadable {
     /// Somebody else could change what ship runs there. Nothing was done.
     #[error("{0}")]
     Refused(String),
-    /// A line makes no sense.
     #[error("the host's answer has a line that makes no sense: `{line}` {why}")]
-    Line {
-        /// The line.
-        line: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Something is not there that has to be.
+    Line { line: String, why: String },
+    /// A required line is missing.
     #[error("the host's answer lacks {0}")]
     Missing(String),
 }

@@ -85,7 +85,6 @@ pub trait Revisions {
     fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError>;
 }
 
-/// Rollouts and their journals.
 pub trait Rollouts {
     /// The newest epoch that a rollout was given, or that was seen when one was.
     ///

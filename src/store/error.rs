@@ -9,12 +9,9 @@ use thiserror::Error;
 /// Why the store could not do its work.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The database refused.
     #[error("{}", database_text(.path, .source))]
     Database {
-        /// The file.
         path: PathBuf,
-        /// What it said.
         source: rusqlite::Error,
     },
     /// What was found belongs to another user, or others can write to it.
@@ -23,19 +20,12 @@ pub enum StoreError {
     /// A directory or file of the state cannot be made or read.
     #[error("{}", directory_text(.path, .source))]
     Directory {
-        /// The directory or file.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// What is stored cannot be read back.
+    /// The stored value cannot be decoded.
     #[error("the state database {} holds what this version of ship cannot read ({what})\n{}", path.display(), adopt(.path))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What it was.
-        what: String,
-    },
+    Unreadable { path: PathBuf, what: String },
     /// Another controller holds the lease.
     #[error("{0}")]
     Held(Box<Holder>),
@@ -85,7 +75,7 @@ pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
     }
 }
 
-/// How to go on without a database.
+/// The hint for a database that is missing.
 pub(super) fn adopt(path: &Path) -> String {
     let path = crate::script::quote(&path.to_string_lossy());
     format!(

@@ -5,21 +5,19 @@ use std::fmt;
 use super::lease::local;
 use crate::core::time::Time;
 
-/// A time in which nothing new is deployed.
+/// A time without new deploys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freeze {
     /// Who asked for it: `anna@laptop`.
     pub who: String,
-    /// Since when.
     pub since: Time,
-    /// Until when; `None` until somebody ends it.
+    /// `None` until somebody ends it.
     pub until: Option<Time>,
     /// Why, in the words of who asked; may be empty.
     pub why: String,
 }
 
 impl Freeze {
-    /// Whether it still holds.
     pub fn holds(&self, now: Time) -> bool {
         self.until.is_none_or(|until| now < until)
     }

@@ -10,32 +10,28 @@ use crate::system::random;
 /// by the hosts, which see the newer epoch, so taking over from a sleeper does no harm.
 pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
-/// Who holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Who: `anna`.
+    /// The user: `anna`.
     pub owner: String,
-    /// On which control machine.
+    /// The control machine.
     pub host: String,
-    /// The process there.
     pub pid: u32,
     /// The clock tick at which that process started, to tell it from a later one of the same
     /// number.
     pub pid_started: u64,
-    /// What it does: `deploy 0.9`.
+    /// The command: `deploy 0.9`.
     pub run: String,
-    /// Since when.
     pub since: Time,
-    /// When it last said that it lives.
+    /// When it last renewed the lease.
     pub heartbeat: Time,
-    /// Now, to say how long ago.
+    /// The present moment, for the age in messages.
     pub now: Time,
     /// What a process that the holder calls shows to go on under its lease. Empty, it admits nobody.
     pub token: String,
 }
 
 impl Holder {
-    /// This process.
     pub fn this_process(owner: &str, host: &str, run: &str, now: Time) -> Self {
         let pid = std::process::id();
         let (owner, host, run) = (owner.to_owned(), host.to_owned(), run.to_owned());
@@ -78,7 +74,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A moment by the reader's own clock.
+/// Formats a moment in local time.
 pub(super) fn local(time: Time) -> String {
     let timestamp =
         jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();

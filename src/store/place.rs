@@ -11,12 +11,10 @@ use crate::trust;
 /// The state directory, and what lies in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The directory itself.
     pub dir: PathBuf,
 }
 
 impl Place {
-    /// The database.
     pub fn database(&self) -> PathBuf {
         self.dir.join("ship.db")
     }
@@ -31,7 +29,6 @@ impl Place {
         self.dir.join("runs")
     }
 
-    /// The log of a rollout.
     pub fn run_log(&self, rollout: RolloutId) -> PathBuf {
         self.runs().join(format!("{}.jsonl", rollout.0))
     }
@@ -131,7 +128,7 @@ impl Place {
     }
 }
 
-/// Who passes through the state directory.
+/// Who can use the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The user who runs ship.

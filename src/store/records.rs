@@ -11,26 +11,19 @@ use std::path::PathBuf;
 /// What a store is about: one service on one fleet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
-    /// The fleet's name.
     pub fleet: String,
-    /// The service's name.
     pub service: String,
 }
 
 /// A new entry of the history.
 #[derive(Clone, Debug)]
 pub struct NewRevision {
-    /// Its release's digest.
     pub release: ReleaseId,
-    /// The release itself.
     pub definition: Definition,
     /// The playbook's text.
     pub playbook: String,
-    /// Who asks for it.
     pub who: String,
-    /// Why.
     pub cause: String,
-    /// What is asked for.
     pub verb: Verb,
 }
 
@@ -41,11 +34,8 @@ pub struct RolloutId(pub i64);
 /// A rollout as the history knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolloutRecord {
-    /// Its number.
     pub id: RolloutId,
-    /// Of which revision.
     pub revision: Revision,
-    /// When it began.
     pub began: Time,
     /// How it ended; `None` while it runs, or if the controller died.
     pub outcome: Option<Outcome>,
@@ -54,7 +44,6 @@ pub struct RolloutRecord {
 /// What a process asks of the one that carries out a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What.
     pub wish: Wish,
     /// Who: `anna@laptop`; of a freeze also until when and why.
     pub by: String,
@@ -64,28 +53,22 @@ pub struct Request {
 /// number than then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
-    /// Instances wanted.
     pub replicas: u32,
-    /// Instances that the playbook wanted then.
+    /// The `replicas` of the playbook then.
     pub playbook: u32,
 }
 
-/// What can be asked of a running rollout.
+/// A request to a running rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
-    /// `ship pause`.
     Pause,
-    /// `ship abort`.
     Abort,
-    /// `ship freeze`.
     Freeze,
-    /// `ship promote`.
     Promote {
         /// From which step, from 1: the next one is not meant.
         step: u32,
     },
-    /// `ship promote --full`.
     PromoteFully,
 }
 
@@ -104,8 +87,6 @@ impl Wish {
 /// An inventory that was deployed from this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownInventory {
-    /// What it is about.
     pub subject: Subject,
-    /// Its path.
     pub inventory: PathBuf,
 }

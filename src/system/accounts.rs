@@ -7,7 +7,7 @@ use std::fs;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-/// The user who runs ship: the effective one.
+/// The user id that ship runs with: the effective one.
 pub fn caller() -> u32 {
     rustix::process::geteuid().as_raw()
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::target_of;
 use ship::balancer::Balancing;
-use ship::config::{AdminSocket, CommandConfig, HaproxyConfig, Servers, TrafficDriver};
+use ship::config::{
+    AdminSocket, CommandConfig, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport,
+};
 use ship::core::fleet::owner::Owner;
 use ship::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
@@ -18,7 +20,7 @@ use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
     ActionOrder, ActionResult, Control, Executor, FleetExecutor, Releases, SteadyClock,
 };
-use ship::remote::{HostSite, Target, Transport};
+use ship::remote::{HostSite, Target};
 use ship_testing::haproxy::{Backend, Haproxy, get, get_with};
 use ship_testing::sshd::Sshd;
 use tempfile::TempDir;
@@ -166,13 +168,7 @@ fn local(name: &str) -> Target {
         name: name.into(),
         address: "127.0.0.1".to_owned(),
         transport: Transport::Local,
-        user: None,
-        port: None,
-        identity_file: None,
-        config: None,
-        known_hosts: None,
-        connect_timeout: Duration::from_secs(10),
-        sudo: false,
+        ssh: SshConfig::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use ship::remote::{Command, ConnectError, Connection, Connector, Input, Target};
 use tempfile::TempDir;
 
 use crate::target_of;
+use ship::config::SshConfig;
 use ship_testing::sshd::{Sshd, eventually, processes_of, ssh_of};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -68,12 +69,12 @@ impl Ground {
         Target {
             name: format!("web{number}").as_str().into(),
             address: format!("h{number}"),
-            config: Some(self.config()),
-            port: None,
-            identity_file: None,
-            // Thirty key exchanges at once, on a busy machine.
-            connect_timeout: Duration::from_secs(40),
-            known_hosts: None,
+            ssh: SshConfig {
+                config: Some(self.config()),
+                // Thirty key exchanges at once, on a busy machine.
+                connect_timeout: Duration::from_secs(40),
+                ..SshConfig::default()
+            },
             ..target_of(&self.inner)
         }
     }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use ship::config::{SshConfig, Transport};
 use ship::remote::{
-    Command, Connection, Connector, Input, Output, RunError, Target, Transport, network_address,
+    Command, Connection, Connector, Input, Output, RunError, Target, network_address,
 };
 
 fn target() -> Target {
@@ -12,13 +13,7 @@ fn target() -> Target {
         name: "local1".into(),
         address: "127.0.0.11".to_owned(),
         transport: Transport::Local,
-        user: None,
-        port: None,
-        identity_file: None,
-        config: None,
-        known_hosts: None,
-        connect_timeout: Duration::from_secs(10),
-        sudo: false,
+        ssh: SshConfig::default(),
     }
 }
 

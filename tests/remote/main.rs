@@ -5,9 +5,8 @@ mod bastion;
 mod local;
 mod ssh;
 
-use std::time::Duration;
-
-use ship::remote::{Target, Transport};
+use ship::config::{SshConfig, Transport};
+use ship::remote::Target;
 use ship_testing::sshd::Sshd;
 
 /// The way to an sshd, for whoever runs the test. Nothing of that person's own ssh configuration
@@ -17,12 +16,19 @@ fn target_of(sshd: &Sshd) -> Target {
         name: "web1".into(),
         address: "127.0.0.1".to_owned(),
         transport: Transport::Ssh,
-        user: None,
-        port: Some(sshd.port()),
-        identity_file: Some(sshd.file("id")),
-        config: Some(sshd.file("ssh_config")),
-        known_hosts: Some(sshd.file("known_hosts")),
-        connect_timeout: Duration::from_secs(10),
-        sudo: false,
+        ssh: SshConfig {
+            port: Some(sshd.port()),
+            identity_file: Some(sshd.file("id")),
+            config: Some(sshd.file("ssh_config")),
+            known_hosts: Some(sshd.file("known_hosts")),
+            ..SshConfig::default()
+        },
     }
+}
+
+/// [`target_of`], with other settings.
+fn target_with(sshd: &Sshd, change: impl FnOnce(&mut SshConfig)) -> Target {
+    let mut target = target_of(sshd);
+    change(&mut target.ssh);
+    target
 }

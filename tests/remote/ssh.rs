@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::target_of;
+use crate::{target_of, target_with};
 use ship_testing::flaky_proxy::{Fate, Relay};
 use ship_testing::sshd::{Sshd, eventually, is_root, processes_of, ssh_of};
 
@@ -387,10 +387,9 @@ async fn a_changed_host_key_is_refused_loudly() {
 #[tokio::test]
 async fn a_wrong_key_is_refused_at_once() {
     let sshd = sshd!();
-    let error = refused(&Target {
-        identity_file: Some(sshd.file("stranger")),
-        ..target_of(&sshd)
-    })
+    let error = refused(&target_with(&sshd, |ssh| {
+        ssh.identity_file = Some(sshd.file("stranger"));
+    }))
     .await;
     let ConnectError::Authentication(attempt) = &error else {
         panic!("{error}")
@@ -411,11 +410,7 @@ async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
         .local_addr()
         .unwrap()
         .port();
-    let error = refused(&Target {
-        port: Some(port),
-        ..target_of(&sshd)
-    })
-    .await;
+    let error = refused(&target_with(&sshd, |ssh| ssh.port = Some(port))).await;
     let ConnectError::Unreachable(attempt) = &error else {
         panic!("{error}")
     };
@@ -471,10 +466,9 @@ async fn proxy_command_that_waits_is_shown_with_its_words() {
         "ssh_config",
         "ProxyCommand sh -c \"echo 'open https://login.example in a browser' >&2; sleep 20\"\n",
     );
-    let error = refused(&Target {
-        connect_timeout: Duration::from_secs(1),
-        ..target_of(&sshd)
-    })
+    let error = refused(&target_with(&sshd, |ssh| {
+        ssh.connect_timeout = Duration::from_secs(1);
+    }))
     .await;
     let expected =
         "the login did not end within 1s; it printed: open https://login.example in a browser";
@@ -496,11 +490,7 @@ async fn too_many_keys_are_named_with_the_key_that_helps() {
         keys.push(format!("IdentityFile {}\n", key.display()));
     }
     sshd.write("ssh_config", &keys.concat());
-    let error = refused(&Target {
-        identity_file: None,
-        ..target_of(&sshd)
-    })
-    .await;
+    let error = refused(&target_with(&sshd, |ssh| ssh.identity_file = None)).await;
     assert!(
         matches!(error, ConnectError::Authentication(_)) && error.is_final(),
         "{error}"
@@ -560,11 +550,11 @@ async fn stalled(banner: &'static [u8]) -> u16 {
 async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
     let sshd = sshd!();
     for banner in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
-        let target = Target {
-            port: Some(stalled(banner).await),
-            connect_timeout: Duration::from_secs(1),
-            ..target_of(&sshd)
-        };
+        let port = stalled(banner).await;
+        let target = target_with(&sshd, |ssh| {
+            ssh.port = Some(port);
+            ssh.connect_timeout = Duration::from_secs(1);
+        });
         let began = Instant::now();
         let error = refused(&target).await;
         assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
@@ -583,11 +573,10 @@ async fn open_through(fates: &[Fate], sshd: &Sshd) -> (Relay, Result<(), Connect
         "ssh_config",
         &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
     );
-    let target = Target {
-        port: Some(relay.port()),
-        connect_timeout: Duration::from_secs(2),
-        ..target_of(sshd)
-    };
+    let target = target_with(sshd, |ssh| {
+        ssh.port = Some(relay.port());
+        ssh.connect_timeout = Duration::from_secs(2);
+    });
     let base = Base::new();
     let connected = base.connector.connect(&target).await;
     let ended = match connected {
@@ -655,8 +644,7 @@ async fn a_jump_host_that_stalls_leaves_no_process_either() {
     );
     let target = Target {
         address: "web1".to_owned(),
-        connect_timeout: Duration::from_secs(1),
-        ..target_of(&sshd)
+        ..target_with(&sshd, |ssh| ssh.connect_timeout = Duration::from_secs(1))
     };
     let error = refused(&target).await;
     assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
@@ -670,10 +658,8 @@ async fn a_jump_host_that_stalls_leaves_no_process_either() {
 async fn giving_up_while_connecting_leaves_no_process() {
     let sshd = sshd!();
     let base = Base::new();
-    let target = Target {
-        port: Some(stalled(b"").await),
-        ..target_of(&sshd)
-    };
+    let port = stalled(b"").await;
+    let target = target_with(&sshd, |ssh| ssh.port = Some(port));
     assert!(
         timeout(Duration::from_millis(300), base.connector.connect(&target))
             .await
@@ -708,10 +694,11 @@ async fn aliases_of_the_ssh_config_are_honoured() {
     sshd.write("ssh_config", &settings);
     let target = Target {
         address: "web".to_owned(),
-        port: None,
-        identity_file: None,
-        known_hosts: None,
-        ..target_of(&sshd)
+        ..target_with(&sshd, |ssh| {
+            ssh.port = None;
+            ssh.identity_file = None;
+            ssh.known_hosts = None;
+        })
     };
     let (base, connection) = open(&target).await;
     let output = connection
@@ -762,11 +749,7 @@ async fn the_agents_keys_are_offered() {
         "ssh_config",
         &format!("IdentityAgent {}\nIdentityFile none\n", socket.display()),
     );
-    let (_base, connection) = open(&Target {
-        identity_file: None,
-        ..target_of(&sshd)
-    })
-    .await;
+    let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.identity_file = None)).await;
     assert_eq!(
         connection.run(&script("echo in")).await.unwrap(),
         said("in\n")
@@ -786,11 +769,7 @@ async fn sudo_is_used_where_it_is_wanted() {
         );
         return;
     }
-    let (_base, connection) = open(&Target {
-        sudo: true,
-        ..target_of(&sshd)
-    })
-    .await;
+    let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
     let input = Input::from(b"by stdin\n".to_vec());
     let output = connection
         .run(&Command {
@@ -821,11 +800,7 @@ async fn a_sudo_that_refuses_is_told_with_advice() {
                 echo 'sudo: a password is required' >&2\nexit 1\n";
     fs::write(bin.path().join("sudo"), says).unwrap();
     fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
-    let (_base, connection) = open(&Target {
-        sudo: true,
-        ..target_of(&sshd)
-    })
-    .await;
+    let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
     let error = connection.run(&script("echo ran")).await.unwrap_err();
     assert!(
         matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(),
@@ -899,11 +874,7 @@ async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_i
         "ssh_config",
         &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
     );
-    let (base, connection) = open(&Target {
-        port: Some(relay.port()),
-        ..target_of(&sshd)
-    })
-    .await;
+    let (base, connection) = open(&target_with(&sshd, |ssh| ssh.port = Some(relay.port()))).await;
     let file = |name| sshd.file(name).display().to_string();
     let act = format!(
         "echo $$ > {}; while [ ! -e {} ]; do sleep 0.1; done; echo > {}",
@@ -1198,11 +1169,7 @@ async fn login_shell_that_refuses_is_named_with_what_it_printed() {
         ),
     ] {
         use_login_shell(&sshd, shell);
-        let (_base, connection) = open(&Target {
-            sudo: true,
-            ..target_of(&sshd)
-        })
-        .await;
+        let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
         let error = connection.run(&script("echo ran")).await.unwrap_err();
         assert!(
             matches!(error, RunError::LoginShell { .. }) && !error.is_unknown(),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Observation, Process};
 use ship::core::ids::InstanceId;
-use ship::core::release::hook::{Hook, HookPoint, HookSite, RunEnd};
-use ship::script::{End, Halt, Launch, Script, SlotHooks, hook_time, start, stop};
+use ship::core::release::hook::{Hook, HookPoint, HookSite, RunEnd, hook_time};
+use ship::script::{End, Halt, Launch, Script, SlotHooks, start, stop};
 
 use crate::host::{Host, Release, Shell, session_members, shells, wait_for};
 

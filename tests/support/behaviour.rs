@@ -4,13 +4,13 @@
 /// `light_page.py`, which starts faster and knows the first five and the last four.
 #[derive(Clone, Copy)]
 pub enum Behaviour {
-    /// Serves.
+    /// It serves.
     Good,
     /// Ends at once, with a message in its log.
     Exits,
-    /// Runs, but never listens.
+    /// It runs, but never listens.
     Deaf,
-    /// Answers every question with an error.
+    /// It answers every request with an error.
     Wrong,
     /// Serves; told to end, it goes on for three seconds, or in `light_page.py` until the gate is
     /// open.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::namespace;
 
-/// A page is there by then.
+/// The longest wait for a page.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the browser is, and its Debian package.
@@ -39,9 +39,9 @@ const FLAGS: [&str; 13] = [
 pub struct Look {
     /// The window's width, in CSS pixels.
     pub width: u32,
-    /// Whether the reader likes it dark.
+    /// Whether the reader prefers dark colours.
     pub dark: bool,
-    /// Whether colours are not seen.
+    /// Whether the page is shown without colours.
     pub grey: bool,
 }
 
@@ -56,7 +56,6 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts it.
     pub fn start() -> Self {
         let home = TempDir::new().expect("a temporary directory");
         let data = home.path().join("data");

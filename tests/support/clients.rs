@@ -20,10 +20,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// So many failures are told with their reason and moment.
 const TOLD: usize = 10;
-/// How long a download takes.
+/// The time that a download takes.
 const DOWNLOAD: Duration = Duration::from_secs(5);
 
-/// How many of which kind.
+/// The number of clients of each kind.
 #[derive(Clone, Copy)]
 pub struct Clients {
     /// Each has one connection for all its questions, as long as it is left open.
@@ -34,7 +34,7 @@ pub struct Clients {
     pub downloads: usize,
 }
 
-/// Clients that are asking, until ended.
+/// Clients that make requests until they are stopped.
 pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -42,11 +42,11 @@ pub struct Load {
     threads: Vec<JoinHandle<Counted>>,
 }
 
-/// What came of all questions.
+/// The results of all requests.
 #[derive(Default)]
 pub struct Counted {
     pub answered: u64,
-    /// Downloads that came whole.
+    /// Complete downloads.
     pub downloaded: u64,
     /// Everything else that came of a question, in order.
     pub failed: Vec<Failed>,
@@ -55,22 +55,18 @@ pub struct Counted {
     pub took: Duration,
 }
 
-/// What kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Nobody took the connection.
+    /// Nobody accepted the connection.
     Refused,
-    /// The connection was reset.
     Reset,
     /// The connection was closed before the answer, or in the middle of it.
     Closed,
-    /// No answer came in time.
     Timeout,
     /// An answer of 500 or above.
     Status,
-    /// A download that broke off.
+    /// An incomplete download.
     Download,
-    /// Anything else.
     Other,
 }
 
@@ -133,7 +129,7 @@ impl Load {
         self.began.elapsed()
     }
 
-    /// Waits for so many more answers.
+    /// Waits for this many further answers.
     pub fn await_answers(&self, more: u64) {
         let enough = self.answered() + more;
         until("more answers", Duration::from_mins(4), || {
@@ -157,7 +153,7 @@ impl Load {
 }
 
 impl Counted {
-    /// All questions, answered or failed.
+    /// All requests, answered or failed.
     pub fn requests(&self) -> u64 {
         self.answered + self.downloaded + self.failed.len() as u64
     }
@@ -334,7 +330,6 @@ impl Client {
 /// An answer's body, or its status from 500 on; and whether the connection ends with it.
 type Answer = (Result<String, String>, bool);
 
-/// Reads one answer.
 fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
     let status = read_line(connection)?;
     let (mut length, mut is_last) = (0, false);

@@ -51,7 +51,6 @@ impl Running {
         }
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -85,7 +84,6 @@ impl Running {
         });
     }
 
-    /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_some()
     }
@@ -103,7 +101,6 @@ impl Running {
         }
     }
 
-    /// Waits for a deploy.
     pub fn wait(self) -> Done {
         self.wait_within(DEPLOY_DEADLINE)
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-/// What becomes of one connection.
+/// What happens to one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It works.
@@ -64,7 +64,6 @@ impl Relay {
         }
     }
 
-    /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -204,12 +204,12 @@ impl Host {
         Running::spawn(nsenter).wait_within(Duration::from_secs(30))
     }
 
-    /// Pulls the network cable.
+    /// Cuts its network.
     pub fn cut(&self) {
         run("ip", &["link", "set", &self.link(), "down"]);
     }
 
-    /// Puts the network cable back.
+    /// Restores its network.
     pub fn mend(&self) {
         run("ip", &["link", "set", &self.link(), "up"]);
     }
@@ -265,7 +265,7 @@ impl Host {
         }
     }
 
-    /// Lets a frozen host go on.
+    /// Lets a frozen host continue.
     pub fn thaw(&self) {
         signal("CONT", &self.processes());
     }
@@ -286,7 +286,7 @@ impl Host {
             .says(&["No space left"]);
     }
 
-    /// Takes away what [`Self::fill_disk`] wrote.
+    /// Removes the file that [`Self::fill_disk`] wrote.
     pub fn free_disk(&self, dir: &str) {
         self.exec(&format!("rm {dir}/ballast")).exits(0);
     }

@@ -98,7 +98,6 @@ impl Haproxy {
         assert!(taken_over, "{}", self.log());
     }
 
-    /// Ends it at once.
     pub fn kill(&mut self) {
         for mut child in self.child.take().into_iter().chain(self.old.drain(..)) {
             let _ = child.kill();
@@ -111,7 +110,7 @@ impl Haproxy {
         self.dir.path().join("s")
     }
 
-    /// Where it takes requests.
+    /// The address that clients connect to.
     pub fn front(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -122,7 +121,7 @@ impl Haproxy {
             .unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
     }
 
-    /// The process.
+    /// The process id.
     pub fn pid(&self) -> String {
         pid_in(&self.says("show info"))
     }
@@ -233,7 +232,6 @@ impl Backend {
         }
     }
 
-    /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }

@@ -12,7 +12,7 @@ impl Inventory {
         ))
     }
 
-    /// With lines for `[ssh]`.
+    /// Adds lines to `[ssh]`.
     #[must_use]
     pub fn ssh(mut self, lines: &str) -> Self {
         write!(self.0, "\n[ssh]\n{lines}").expect("memory");

@@ -36,12 +36,12 @@ impl Page {
         page
     }
 
-    /// How many long questions have come.
+    /// The number of long requests so far.
     pub fn long_ones(&self) -> usize {
         self.long_ones.load(Ordering::Relaxed)
     }
 
-    /// Answers the long questions.
+    /// Answers the long requests.
     pub fn end_long_ones(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -78,7 +78,7 @@ fn answer(
     }
 }
 
-/// A connection that is kept.
+/// A client with a kept connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
     /// The other side has said that it ends the connection after its last answer.
@@ -159,12 +159,12 @@ pub struct Crowd {
     clients: Vec<JoinHandle<Asked>>,
 }
 
-/// What clients have seen.
+/// What the clients have observed.
 #[derive(Debug, Default)]
 pub struct Asked {
     /// The pages, each with how often it came.
     pub answers: std::collections::BTreeMap<String, usize>,
-    /// Questions without an answer.
+    /// Requests without an answer.
     pub lost: Vec<String>,
 }
 

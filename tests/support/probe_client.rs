@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::fleet::pids;
 use super::namespace::until;
 
-/// Between two questions to one place.
+/// The pause between two requests to one place.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Between two counts of the processes; an instance takes longer to start and to end.
 const COUNT_PAUSE: Duration = Duration::from_millis(20);
@@ -39,7 +39,7 @@ pub struct Asked {
     pub answer: Result<String, String>,
 }
 
-/// All that was asked, by place.
+/// All answers, by place.
 pub struct Answers(BTreeMap<String, Vec<Asked>>);
 
 impl Asker {
@@ -56,7 +56,7 @@ impl Asker {
         }
     }
 
-    /// Waits for so many more answers.
+    /// Waits for this many further answers.
     pub fn await_answers(&self, more: usize) {
         let enough = self.answered.load(Ordering::Relaxed) + more;
         until("more answers", Duration::from_secs(20), || {
@@ -64,7 +64,7 @@ impl Asker {
         });
     }
 
-    /// Stops asking.
+    /// Stops the requests.
     pub fn stop(self) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
         Answers(
@@ -230,7 +230,7 @@ impl Answers {
         pages
     }
 
-    /// How many questions were answered.
+    /// The number of answered requests.
     pub fn count(&self) -> usize {
         self.0
             .values()

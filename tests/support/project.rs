@@ -115,12 +115,10 @@ impl Project {
             .expect("our own file");
     }
 
-    /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path(name)
     }
 
-    /// The directory.
     pub fn dir(&self) -> &Path {
         self.dir.root()
     }

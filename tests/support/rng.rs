@@ -71,7 +71,6 @@ impl SeededRng {
         self.next() % 1000 < u64::from(per_mille)
     }
 
-    /// One of several.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.next() % of.len() as u64;
         &of[usize::try_from(at).expect("it is an index")]

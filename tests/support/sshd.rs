@@ -91,7 +91,7 @@ impl Sshd {
         fs::write(self.file(name), text).unwrap();
     }
 
-    /// What it has noted until now.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.file("sshd.log")).unwrap()
     }
@@ -102,7 +102,7 @@ impl Sshd {
         self.log().matches("Connection from 127.0.0.1 ").count()
     }
 
-    /// How many logins it has seen.
+    /// The number of logins so far.
     pub fn logins(&self) -> usize {
         self.log().matches("Accepted publickey").count()
     }

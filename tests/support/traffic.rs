@@ -12,10 +12,10 @@ pub struct Traffic {
     counter: Counter,
 }
 
-/// What was seen meanwhile.
+/// What the clients observed during a change.
 pub struct Served {
     pub answers: Answers,
-    /// Questions that were answered.
+    /// Answered requests.
     pub answered: usize,
     /// Questions that failed within the life of an instance.
     pub lost: Vec<String>,

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The path, with what stands behind `?`.
@@ -17,7 +16,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// A header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -32,7 +30,6 @@ impl Request {
     }
 }
 
-/// An answer.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     status: u16,
@@ -43,7 +40,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// All is well.
+    /// A reply with status 200.
     pub fn of(body: impl Into<Vec<u8>>) -> Self {
         Self {
             status: 200,
@@ -60,13 +57,13 @@ impl Reply {
         }
     }
 
-    /// With a header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Only from this byte on.
+    /// Sends only the bytes from this one on.
     pub fn part(mut self, from: usize) -> Self {
         let all = self.body.len();
         self.status = 206;
@@ -74,7 +71,7 @@ impl Reply {
         self.header("Content-Range", format!("bytes {from}-{}/{all}", all - 1))
     }
 
-    /// Breaks after so many bytes.
+    /// Breaks off after this many bytes.
     pub fn breaking_after(mut self, bytes: usize) -> Self {
         self.breaks_after = Some(bytes);
         self
@@ -136,7 +133,6 @@ impl Web {
         }
     }
 
-    /// A URL of it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }

@@ -21,7 +21,6 @@ use crate::store::Wish;
 /// A rollout on its way back ends by its own deadlines; this is longer than any of them.
 const PATIENCE: Duration = Duration::from_hours(24);
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct AbortRequest {
     /// The playbook's keys that the command line sets, besides those that the rollout was begun

@@ -12,12 +12,10 @@ use crate::config::Overrides;
 use crate::core::policy::service_state::Ask;
 use crate::core::rollout::verb::Verb;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ContractRequest {
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
-    /// Why, for the history.
     pub cause: Option<String>,
 }
 

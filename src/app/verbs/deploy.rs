@@ -20,12 +20,10 @@ use crate::core::policy::service_state::Ask;
 use crate::core::policy::unattended::{Resolution, RunMode};
 use crate::core::rollout::verb::Verb;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct DeployRequest {
     /// What the command line says instead of the playbook.
     pub overrides: Overrides,
-    /// Why, for the history.
     pub cause: Option<String>,
     /// Whether anybody is there, and what is overridden.
     pub mode: RunMode,

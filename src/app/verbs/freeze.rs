@@ -10,9 +10,7 @@ use crate::core::policy::service_state::Standing;
 use crate::core::time::Time;
 use crate::store::{Freeze, Request, Wish};
 
-/// A freeze that was set.
 pub struct Frozen {
-    /// Of which service.
     pub service: String,
     /// Who, since when, until when, why.
     pub freeze: Freeze,

@@ -19,7 +19,6 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 /// How a rollout took the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paused {
-    /// It has paused.
     Done,
     /// What is in flight has not ended within [`PATIENCE`].
     NotYet,

@@ -20,11 +20,8 @@ use crate::core::spec::Spec;
 use crate::report::Versions;
 use crate::store::Subject;
 
-/// What would be done.
 pub struct Preview {
-    /// The fleet and the service.
     pub subject: Subject,
-    /// What is wanted.
     pub spec: Spec,
     /// The release that is to run.
     pub release: ReleaseId,
@@ -36,7 +33,6 @@ pub struct Preview {
     pub played: preview::Preview,
     /// Why nothing is done at first about a host.
     pub holds: BTreeMap<HostId, WaitReason>,
-    /// The versions of the releases.
     pub versions: Versions,
 }
 

@@ -15,7 +15,6 @@ use crate::core::policy::continuation::{Continuation, check_promotion};
 use crate::core::policy::service_state::{Ask, Standing};
 use crate::store::Wish;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
     /// Through all steps that are left.
@@ -27,7 +26,6 @@ pub struct PromoteRequest {
     pub unattended: bool,
 }
 
-/// What became of it.
 pub enum Promotion {
     /// The process that carries out the rollout goes on.
     Asked(Accepted),

@@ -13,7 +13,6 @@ use crate::config::Overrides;
 use crate::core::policy::continuation::Continuation;
 use crate::core::policy::service_state::Ask;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ResumeRequest {
     /// The playbook's keys that the command line sets, besides those that the rollout was begun

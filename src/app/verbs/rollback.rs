@@ -23,14 +23,12 @@ use crate::core::policy::service_state::Ask;
 use crate::core::rollout::verb::Verb;
 use crate::report::Clock;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct RollbackRequest {
     /// The revision; left out, the newest proven one of another release.
     pub to_revision: Option<Revision>,
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
-    /// Why, for the history.
     pub cause: Option<String>,
     /// How long to wait for another process that holds the lease.
     pub lock_timeout: Duration,

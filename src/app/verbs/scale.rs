@@ -15,10 +15,8 @@ use crate::core::policy::continuation::{Continuation, stopped_rollout};
 use crate::core::policy::service_state::Ask;
 use crate::core::rollout::verb::Verb;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ScaleRequest {
-    /// How many instances.
     pub replicas: u32,
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,

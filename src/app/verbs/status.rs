@@ -35,7 +35,6 @@ pub struct Observer {
 
 /// The status of a service, and what the state says besides.
 pub struct ServiceStatus {
-    /// What runs where.
     pub status: Status,
     /// The newest rollout, in a few words.
     pub account: Option<Account>,
@@ -49,7 +48,6 @@ pub struct ServiceStatus {
     pub contracts_due: Vec<String>,
     /// Who deployed last, if that was not from here.
     pub elsewhere: Option<Owner>,
-    /// When this was so.
     pub now: Time,
 }
 

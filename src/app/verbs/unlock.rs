@@ -36,7 +36,6 @@ impl Lock {
         Ok(Self { session, holder })
     }
 
-    /// Of which fleet and service.
     pub fn subject(&self) -> &Subject {
         &self.session.subject
     }

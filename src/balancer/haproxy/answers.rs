@@ -11,18 +11,16 @@ use crate::core::fleet::traffic::Counters;
 /// Why an answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum AnswerError {
-    /// There is no such backend.
     #[error(
         "has no backend `{0}`; name the one that holds the service's servers: backend = \"…\" in \
          [traffic]"
     )]
     NoBackend(String),
-    /// It is not what `HAProxy` answers.
+    /// It is not in `HAProxy`'s format.
     #[error("answers `{question}` with what makes no sense: {said}")]
     Nonsense {
-        /// What was asked.
         question: String,
-        /// The beginning of what was said.
+        /// The beginning of the answer.
         said: String,
     },
 }
@@ -161,7 +159,6 @@ pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> 
     Some(counts)
 }
 
-/// What a server has counted.
 pub(super) struct ServerCounts {
     in_flight: u32,
     pub(super) given: Option<u64>,

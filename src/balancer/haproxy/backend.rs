@@ -11,7 +11,7 @@ use crate::core::ids::Slot;
 /// and for want of an address. 0x04 and 0x40 are no states: they say that the configuration has
 /// `disabled`, and that a name was set here.
 const MAINT: u32 = FORCED_MAINT | 0x02 | 0x20;
-/// The one that an order sets.
+/// The bit that `set server … state maint` sets.
 const FORCED_MAINT: u32 = 0x01;
 /// Bits that stand for `drain`: forced, and inherited.
 const DRAIN: u32 = 0x08 | 0x10;
@@ -24,16 +24,15 @@ const UP: [u32; 2] = [1, 2];
 /// `srv_check_result`: passed, or passed with a condition.
 const PASSED: [u32; 2] = [3, 4];
 
-/// A backend, as last seen.
+/// A backend, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Backend {
-    /// The process.
+    /// Identifies the `HAProxy` process that answered.
     pub(super) generation: String,
-    /// Its servers, by name.
     pub(super) servers: BTreeMap<String, ServerState>,
 }
 
-/// What is known of a server.
+/// A server, as last observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerState {
     pub(super) admin_state: u32,
@@ -54,9 +53,9 @@ pub(super) enum OpeningStep {
     Tell(Vec<String>),
     /// Its own check has not passed it yet: look again.
     Wait,
-    /// It cannot be done; why.
+    /// It cannot be done, for this reason.
     Never(String),
-    /// It gets requests.
+    /// The server gets requests.
     Done,
 }
 

@@ -6,6 +6,8 @@
 //! under way and what waits in queues ends; and into traffic, while the server's own check, which
 //! rests in `maint`, is waited for.
 
+use crate::core::printable::strip_controls;
+
 /// Asks for the process: its id changes when it was reloaded.
 pub const SHOW_INFO: &str = "show info";
 /// Asks what this connection may do.
@@ -16,7 +18,7 @@ pub fn show_servers(backend: &str) -> String {
     format!("show servers state {backend}")
 }
 
-/// Asks for what its servers have counted.
+/// Asks for the request counts of a backend's servers.
 pub fn show_counts(backend: &str) -> String {
     format!("show stat {backend} 4 -1")
 }
@@ -55,7 +57,6 @@ pub fn takes_no_servers(objection: &str) -> bool {
     .any(|words| objection.contains(words))
 }
 
-/// What can be done about it.
 pub const TAKES_NO_SERVERS_HELP: &str = "; servers = \"dynamic\" needs HAProxy 2.6 or later and \
                                          `balance` roundrobin, \
      leastconn, first or random, or `hash-type consistent`";
@@ -95,11 +96,7 @@ pub fn is_leaving(objection: &str) -> bool {
 pub(super) fn gist(text: &str) -> String {
     const CHARS_MAX: usize = 200;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean: String = words
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(CHARS_MAX)
-        .collect();
+    let clean: String = strip_controls(&words).take(CHARS_MAX).collect();
     if clean.is_empty() {
         "nothing".to_owned()
     } else {

@@ -11,7 +11,6 @@ use crate::remote::HostUnavailable;
 /// The servers' names, as the playbook and the releases of the history give them.
 #[derive(Clone, Copy)]
 pub(super) struct ServerNames<'a> {
-    /// The slots.
     pub(super) slots: &'a SlotDirectory,
     /// The playbook's template of a name.
     pub(super) template: &'a str,

@@ -33,32 +33,31 @@ pub struct Tolerance {
     pub min_requests: u32,
 }
 
-/// Requests that were counted.
+/// Counted requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Requests.
     pub requests: u64,
-    /// Of these, failed.
+    /// Failed requests.
     pub errors: u64,
-    /// Of the requests, those whose latency is known.
+    /// Requests whose latency is known.
     pub timed: u64,
-    /// How long these took, in ms together.
+    /// The sum of these latencies, in ms.
     pub total_ms: u64,
 }
 
-/// New instances, and old ones.
+/// The requests to new and to old instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sides {
-    /// Of the version that is rolled out.
+    /// Of the target release.
     pub new: Tally,
-    /// Of any other.
+    /// Of every other release.
     pub old: Tally,
 }
 
-/// What was counted so far, moment by moment.
+/// The counts so far, by moment.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// What each balancer had counted of each instance.
+    /// The last counters of each balancer for each instance.
     seen: BTreeMap<(HostId, Slot), (InstanceId, Counters)>,
     total: Sides,
     /// The totals of earlier moments, oldest first.
@@ -67,7 +66,7 @@ pub struct Ledger {
 
 /// What is older counts only where there are few requests.
 const WINDOW: Duration = Duration::from_mins(1);
-/// So many requests on either side are enough.
+/// Requests on each side that are enough to compare.
 const ENOUGH: u64 = 200;
 /// How often equal versions may be told apart by mistake, at most.
 const CHANCE: f64 = 0.0005;
@@ -79,7 +78,7 @@ const LEAST_MS: f64 = 5.0;
 const MEAN_OF: u64 = 1024;
 
 impl Tally {
-    /// Takes in one request that ship made itself.
+    /// Counts one request that ship made itself.
     pub fn count(&mut self, is_error: bool, took: Duration) {
         self.requests += 1;
         self.errors += u64::from(is_error);
@@ -161,7 +160,6 @@ impl Ledger {
         side.count(is_error, took);
     }
 
-    /// What counts now.
     pub fn window(&mut self, now: Time) -> Sides {
         let since = |earlier: &Sides| Sides {
             new: self.total.new.since(earlier.new),
@@ -187,7 +185,7 @@ impl Ledger {
     }
 }
 
-/// Judges the new ones beside the old ones.
+/// Compares the new instances with the old ones.
 pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
     let Sides { new, old } = sides;
     let least = u64::from(tolerance.min_requests.max(1));

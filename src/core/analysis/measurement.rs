@@ -1,21 +1,21 @@
 //! What one measurement found, and what all of an analysis have found so far.
 
+use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a measurement found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The number is as it should be.
+    /// The number is within its bound.
     Success,
-    /// It is not.
+    /// The number is outside its bound.
     Failure,
     /// There was no number, or too little to make one of.
     Inconclusive,
-    /// The measuring itself failed.
+    /// The measurement itself failed.
     Error,
 }
 
@@ -42,12 +42,9 @@ enum Comparison {
     Other,
 }
 
-/// One measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measurement {
-    /// What it found.
     pub finding: Finding,
-    /// In words.
     pub detail: String,
     /// The number, if there was one.
     pub value: Option<Number>,
@@ -60,9 +57,7 @@ pub struct Record {
     pub since: Time,
     /// When the last one was made.
     pub last: Time,
-    /// What it found.
     pub finding: Finding,
-    /// In words.
     pub detail: String,
     pub(super) failures: u32,
     pub(super) inconclusive: u32,
@@ -70,10 +65,9 @@ pub struct Record {
 }
 
 impl Number {
-    /// Nothing.
     pub const ZERO: Self = Self(0.0);
 
-    /// The number, unless it is infinite or none.
+    /// `None` for an infinite number or NaN.
     pub fn new(number: f64) -> Option<Self> {
         // Zero has one form.
         number
@@ -81,7 +75,6 @@ impl Number {
             .then_some(Self(if number == 0.0 { 0.0 } else { number }))
     }
 
-    /// The number.
     pub fn get(self) -> f64 {
         self.0
     }
@@ -141,7 +134,7 @@ impl fmt::Display for Number {
 }
 
 impl Bound {
-    /// Whether a number is as it should be.
+    /// Whether a number is within the bound.
     pub fn admits(&self, number: f64) -> bool {
         let bound = self.number.0;
         match self.comparison {
@@ -210,7 +203,6 @@ impl fmt::Display for Bound {
 }
 
 impl Measurement {
-    /// Judges a number.
     pub fn of(number: f64, success: &Bound) -> Self {
         let Some(value) = Number::new(number) else {
             return Self::inconclusive(format!("{number} is no number"));
@@ -248,11 +240,7 @@ impl Measurement {
         } else {
             last_line(stdout)
         };
-        let said: String = said
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(SAID_CHARS_MAX)
-            .collect();
+        let said: String = strip_controls(&said).take(SAID_CHARS_MAX).collect();
         let with_said = |what: String| {
             if said.is_empty() {
                 what
@@ -279,7 +267,7 @@ impl Measurement {
         }
     }
 
-    /// There was nothing to make a number of.
+    /// For a measurement without a number to judge.
     pub fn inconclusive(detail: impl Into<String>) -> Self {
         Self {
             finding: Finding::Inconclusive,
@@ -288,7 +276,6 @@ impl Measurement {
         }
     }
 
-    /// The measuring itself failed.
     pub fn error(detail: impl Into<String>) -> Self {
         Self {
             finding: Finding::Error,

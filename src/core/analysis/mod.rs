@@ -16,9 +16,7 @@ use crate::core::time::Time;
 /// A number that is measured again and again while new instances serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
-    /// Its name.
     pub name: String,
-    /// How it is measured.
     pub way: Way,
     /// From the beginning of one measurement to that of the next.
     pub interval: Duration,
@@ -28,31 +26,26 @@ pub struct Analysis {
     pub failures: u32,
     /// So many measurements in a row may end in an error; one more is a breach.
     pub errors: u32,
-    /// What follows where nothing could be told.
+    /// What follows an inconclusive measurement.
     pub on_inconclusive: OnInconclusive,
-    /// It is measured and shown, and nothing follows.
+    /// Whether results are only shown and change nothing.
     pub dry_run: bool,
 }
 
-/// How something is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A value of a JSON document.
     Http {
-        /// Where it is.
         url: String,
         /// Which value, as a JSON pointer: `/errors/rate`. Empty for the whole document.
         pointer: String,
-        /// What passes.
         success: Bound,
     },
     /// A query to Prometheus, for a scalar or a vector of one element.
     Prometheus {
         /// Its base: `http://prometheus:9090`.
         address: String,
-        /// The query.
         query: String,
-        /// What passes.
         success: Bound,
     },
     /// A command on the control machine.
@@ -62,17 +55,17 @@ pub enum Way {
         /// What the number that it prints must be; without it the exit status alone tells.
         success: Option<Bound>,
     },
-    /// The new instances beside the old ones.
+    /// A comparison of the new instances with the old ones.
     Compare(Tolerance),
 }
 
-/// What follows a measurement that tells nothing.
+/// What follows an inconclusive measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInconclusive {
-    /// Nothing.
+    /// The rollout continues.
     #[default]
     Pass,
-    /// No step is passed before one tells something.
+    /// No step passes until a measurement is conclusive.
     Hold,
     /// It counts as failed.
     Fail,

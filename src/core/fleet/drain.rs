@@ -28,10 +28,9 @@ pub struct Drain {
     uncounted_until: Duration,
 }
 
-/// What a drain does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainStep {
-    /// Look again after so long.
+    /// Observe again after this time.
     Wait(Duration),
     /// Somebody has opened it meanwhile: let no new clients in again.
     Ease,
@@ -39,7 +38,7 @@ pub enum DrainStep {
     Close,
     /// Its time is up: end what is still under way.
     Cut,
-    /// It is out of traffic.
+    /// The instance gets no requests any more.
     Done(Receipt),
 }
 

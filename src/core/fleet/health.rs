@@ -39,33 +39,32 @@ impl Default for Thresholds {
     }
 }
 
-/// What one probe of an instance said.
+/// The result of one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict", content = "answer")]
 pub enum Verdict {
     /// It answered as it should; the answer's first line, where it has one.
     Pass(String),
-    /// It did not; what it answered instead.
+    /// It failed, with this answer.
     Fail(String),
     /// The prober itself failed: this says nothing about the instance.
     Error(String),
 }
 
-/// A change of mind about an instance.
+/// A change between ready and not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It has become ready.
     Ready,
-    /// It was ready and is no longer.
+    /// It was ready and is not any more.
     NotReady,
 }
 
 /// What the probes of one instance have said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Passes in a row.
+    /// Consecutive passes.
     pub passes: u32,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
     /// Since when it has been ready without a break.
     pub ready_since: Option<Time>,

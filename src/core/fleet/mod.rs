@@ -25,23 +25,21 @@ use crate::core::release::Check;
 use crate::core::release::hook::HookRun;
 use crate::core::time::Time;
 
-/// All hosts of an inventory, as last seen.
+/// All hosts of an inventory, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
-    /// By name.
     pub hosts: BTreeMap<HostId, Host>,
     /// The balancers, by name. Where each host is its own, by the host's.
     pub balancers: BTreeMap<HostId, Balancer>,
 }
 
-/// One machine, as last seen.
+/// A machine, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Whether it can be reached.
     pub reach: Reach,
     /// The newest epoch that it has seen for this service.
     pub epoch: Epoch,
-    /// The releases that lie on it, whole.
+    /// The releases that are completely staged on it.
     pub releases: BTreeSet<ReleaseId>,
     /// What is in its slots. A slot that is not listed is empty.
     pub slots: BTreeMap<Port, Occupant>,
@@ -63,28 +61,24 @@ pub enum Occupant {
 pub struct Instance {
     /// Its name; two observations with the same name are of the same instance.
     pub name: InstanceId,
-    /// What it runs.
     pub release: ReleaseId,
-    /// For which revision it was started.
+    /// The revision for which it was started.
     pub revision: Revision,
-    /// When it was started, by this machine's clock.
+    /// When it was started, by the control machine's clock.
     pub started: Time,
-    /// Its process.
     pub process: Process,
     /// How often it was started again after it ended by itself.
     pub restarts: u32,
-    /// Who listens on its port.
     pub listener: Listener,
-    /// What the probes say.
     pub health: Health,
-    /// The last look that found its process running.
+    /// The last observation that found its process running.
     pub sighting: Sighting,
 }
 
 /// A look at a host that found an instance's process running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// When the look began.
+    /// When the observation began.
     pub at: Time,
     /// The process that ran: its number and its start. Empty where the host did not say.
     pub process: String,
@@ -97,7 +91,6 @@ pub struct Sighting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Process {
-    /// It runs.
     Running,
     /// It has ended; what is known of how, for a person.
     Ended {
@@ -111,7 +104,6 @@ pub enum Process {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "listener")]
 pub enum Listener {
-    /// Nobody.
     #[default]
     Nobody,
     /// A process of the instance, bound to this address (`0.0.0.0` and `::` for all).
@@ -119,23 +111,22 @@ pub enum Listener {
         /// The bound address.
         address: String,
     },
-    /// Another process.
     Other {
-        /// What is known of it: `pid 4711 (nginx)`.
+        /// What is known about the process: `pid 4711 (nginx)`.
         who: String,
     },
     /// A child of the instance that has left its session, so that only the process driver's mark
     /// links the two.
     Stray {
-        /// What is known of it: `pid 4711 (python3)`.
+        /// What is known about the process: `pid 4711 (python3)`.
         who: String,
     },
 }
 
-/// What a probe's verdict is worth.
+/// Whether a probe's verdict counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// This is what it says about the instance.
+    /// The verdict counts for the instance.
     Counts(Verdict),
     /// Something answers, but nobody was listening when the host was last looked at: look again
     /// first.
@@ -148,7 +139,7 @@ pub enum Judgement {
 pub struct Observation {
     /// The newest epoch that the host has seen for this service.
     pub epoch: Epoch,
-    /// The releases that lie on it, whole.
+    /// The releases that are completely staged on it.
     pub releases: BTreeSet<ReleaseId>,
     /// What is in its slots; the instances' health is empty.
     pub slots: BTreeMap<Port, Occupant>,
@@ -243,7 +234,7 @@ impl Fleet {
         entry.reach = Reach::Lost { since, why };
     }
 
-    /// Takes in a look at a balancer.
+    /// Takes in an observation of a balancer.
     pub fn view(&mut self, balancer: &HostId, view: View) {
         self.balancers.insert(
             balancer.clone(),
@@ -333,7 +324,7 @@ impl Fleet {
         }
     }
 
-    /// All instances, by host and port.
+    /// All instances, ordered by host and port.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
         self.hosts.iter().flat_map(|(id, host)| {
             host.instances().map(move |(port, instance)| {
@@ -372,7 +363,6 @@ impl Fleet {
 }
 
 impl Host {
-    /// Its instances by port.
     pub fn instances(&self) -> impl Iterator<Item = (Port, &Instance)> {
         self.slots
             .iter()
@@ -436,7 +426,6 @@ impl Instance {
         self.health.ready_since.map(|since| since + min_ready)
     }
 
-    /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.process == Process::Running
     }

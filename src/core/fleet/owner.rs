@@ -10,9 +10,7 @@ use crate::core::time::{Human, Time};
 /// The record that a host keeps of the last controller that deployed a service there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// The fleet.
     pub fleet: String,
-    /// The service.
     pub service: String,
     /// The random id of the history that the controller keeps.
     pub history: String,

@@ -5,14 +5,12 @@ use crate::core::time::Time;
 /// Whether a host can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
-    /// Nobody has looked yet.
     #[default]
     NotSeen,
     /// It answered last time.
     Reachable,
     /// It did not: everything on it counts as unavailable, and as still running.
     Lost {
-        /// Since when.
         since: Time,
         /// What was tried and what came back.
         why: String,

@@ -13,7 +13,6 @@ use crate::core::time::Human;
 /// What the spec says of traffic. Without it nothing stands before the instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Who sends it.
     pub balancers: Balancers,
     /// How long an instance may take to finish what it has.
     pub drain_timeout: Duration,
@@ -29,16 +28,14 @@ pub enum Balancers {
     OnHosts,
 }
 
-/// A balancer, as last seen.
+/// A balancer, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balancer {
-    /// Whether it can be reached.
     pub reach: Reach,
-    /// What it says.
     pub view: View,
 }
 
-/// What one look at a balancer found.
+/// One observation of a balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// The newest epoch that it has seen for this service; `None` where it keeps none.
@@ -50,7 +47,7 @@ pub struct View {
     pub servers: BTreeMap<Slot, Server>,
 }
 
-/// A slot, as a balancer sees it.
+/// A slot in the view of a balancer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     /// Whether it gives the slot new requests.
@@ -70,23 +67,22 @@ pub struct Server {
     pub counters: Option<Counters>,
 }
 
-/// Whether a slot is given new requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
-    /// It is.
+    /// It may get any request.
     Open,
     /// Only those of clients that the balancer has bound to it before, by a cookie or a table.
     Bound,
-    /// It is not.
+    /// It gets no new request.
     #[default]
     Closed,
 }
 
-/// What a balancer has counted of a slot.
+/// A balancer's counters for a slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Requests that were answered, or failed.
+    /// Requests that were answered or failed.
     pub requests: u64,
     /// Of these, answered with a server's error (5xx), or with none.
     pub errors: u64,
@@ -94,10 +90,9 @@ pub struct Counters {
     pub mean_ms: Option<u32>,
 }
 
-/// How an instance was taken out of traffic.
+/// How the drain of an instance went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receipt {
-    /// How long that took.
     pub waited: Duration,
     /// Requests under way at its beginning that ended by themselves.
     pub ended: u32,
@@ -105,7 +100,7 @@ pub struct Receipt {
     pub cut: u32,
 }
 
-/// What the balancers together do with a slot.
+/// What all balancers together do with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// There are no balancers.
@@ -116,7 +111,7 @@ pub enum Stream {
     Objected,
     /// Some balancer may give it new requests, and not every one does.
     Partly,
-    /// None does.
+    /// No balancer gives it new requests.
     Closed,
 }
 
@@ -183,7 +178,7 @@ impl fmt::Display for Receipt {
 }
 
 impl View {
-    /// Whether so many others serve besides a slot.
+    /// Whether at least `keep` other slots still get requests.
     pub fn spares(&self, slot: &Slot, keep: u32) -> bool {
         let others = self
             .servers

@@ -23,7 +23,6 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Failure, Self::Paused, Self::Skipped, Self::Success];
 
     /// What a rollout came to that ended so; `is_done` where that is what was asked for, as by
@@ -70,23 +69,18 @@ impl fmt::Display for Occasion {
 /// What is told. Its JSON keys are a contract: more may come, these stay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Notice {
-    /// What it came to.
     pub occasion: Occasion,
     /// How it ended, in a word: `rolled-back`.
     pub outcome: String,
     /// What a person wants to read, on one line.
     pub summary: String,
-    /// The service.
     pub service: String,
-    /// The fleet.
     pub fleet: String,
     /// What was asked for: `deploy`.
     pub verb: String,
     /// The version that was to run; `None` where that was not known yet.
     pub version: Option<String>,
-    /// The version before it.
     pub previous_version: Option<String>,
-    /// The entry of the history.
     pub revision: Option<u32>,
     /// The number of the rollout, if there was one.
     pub rollout: Option<i64>,
@@ -94,13 +88,10 @@ pub struct Notice {
     pub who: String,
     /// When it began: RFC 3339, in UTC.
     pub began: String,
-    /// When it ended.
     pub ended: String,
-    /// How long that took.
     pub duration_s: f64,
     /// The same for people, with the time of day here: `2017-03-09 10:42:24, for 31s`.
     pub when: String,
-    /// What ship's caller was told.
     pub exit_code: u8,
     /// What went wrong, or why nothing was done.
     pub why: Option<String>,

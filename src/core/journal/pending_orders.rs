@@ -14,11 +14,9 @@ pub struct PendingOrders(BTreeMap<ActionId, PendingOrder>);
 /// An order whose end was not told yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOrder {
-    /// The order.
     pub action: Action,
     /// The name of the instance that a start makes.
     pub instance: Option<InstanceId>,
-    /// Since when.
     pub since: Time,
 }
 

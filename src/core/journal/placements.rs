@@ -18,9 +18,7 @@ pub struct Roster {
 /// What an instance runs, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// Where.
     pub slot: Slot,
-    /// What.
     pub release: ReleaseId,
 }
 

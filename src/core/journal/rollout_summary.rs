@@ -22,21 +22,17 @@ const GO_ON: &str = "`ship resume` goes on, `ship abort` goes back";
 pub struct Account {
     /// What it was asked to do.
     pub verb: Verb,
-    /// Where it was going.
     pub goal: Generation,
     /// Where it was going last: the goal, or back.
     pub target: Generation,
     /// Instances that the service was to have where it was going last.
     pub replicas: u32,
-    /// When it began.
     pub began: Time,
     /// When it ended; `None` while it runs, or if its controller died.
     pub ended: Option<Time>,
-    /// How it ended.
     pub outcome: Option<Outcome>,
     /// What went wrong, if something did.
     pub failure: Option<Failure>,
-    /// How far it got.
     pub progress: Option<Progress>,
     /// What became of the requests that were made all the while.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +54,6 @@ pub struct Gate {
     pub step: u32,
     /// Of so many.
     pub of: u32,
-    /// Since when.
     pub since: Time,
     /// How long its instances are watched.
     pub soak: Duration,
@@ -72,11 +67,8 @@ pub struct Gate {
 /// An instance that was taken out of traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drained {
-    /// Where.
     pub slot: Slot,
-    /// Which.
     pub instance: InstanceId,
-    /// How.
     #[serde(flatten)]
     pub receipt: Receipt,
 }

@@ -13,20 +13,15 @@ use crate::core::rollout::event::Progress;
 /// A service on a fleet at one moment. Its JSON keys are a contract: more may come, these stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// The service.
     pub service: String,
-    /// The fleet.
     pub fleet: String,
-    /// What is being done about it.
     pub state: State,
     /// How the last rollout ended, or that one is under way.
     #[serde(skip)]
     pub standing: Standing,
     /// The revision that it is on, or on its way to; `None` before the first deploy.
     pub revision: Option<Revision>,
-    /// The version of that revision.
     pub version: Option<String>,
-    /// Counts of instances.
     pub replicas: Replicas,
     /// Every instance, in the inventory's order of hosts, then by port.
     pub instances: Vec<Row>,
@@ -39,7 +34,6 @@ pub struct Status {
 /// Counts of instances, and what they may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replicas {
-    /// Wanted.
     pub desired: u32,
     /// Of the revision's release.
     pub updated: u32,
@@ -60,11 +54,8 @@ pub struct Replicas {
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// Its name.
     pub name: InstanceId,
-    /// Its host.
     pub host: HostId,
-    /// Its host's address.
     pub address: String,
     /// Its port.
     pub port: Port,
@@ -72,9 +63,7 @@ pub struct Row {
     pub version: String,
     /// The revision for which it was started.
     pub revision: Revision,
-    /// Whether it is ready.
     pub ready: bool,
-    /// Its state in one word.
     pub status: Word,
     /// How often it was started again after it ended by itself.
     pub restarts: u32,
@@ -82,7 +71,6 @@ pub struct Row {
     pub age_s: u64,
 }
 
-/// The state of an instance in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Word {
     /// It runs and is ready.
@@ -108,9 +96,7 @@ pub enum Word {
 /// A host about which nothing can be done now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Which.
     pub host: HostId,
-    /// Why.
     pub why: String,
 }
 

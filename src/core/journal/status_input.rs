@@ -20,9 +20,7 @@ use crate::core::time::{Human, Time};
 /// All that a status is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
-    /// The service.
     pub service: &'a str,
-    /// The fleet's name.
     pub fleet_name: &'a str,
     /// The hosts and their addresses, in the inventory's order.
     pub hosts: &'a [(HostId, String)],
@@ -38,7 +36,6 @@ pub struct StatusInput<'a> {
     pub min_ready: Duration,
     /// How each release's instances are judged; one not listed is judged by the default.
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
-    /// What stands before the instances.
     pub traffic: Option<&'a Traffic>,
     /// How the last rollout ended, or that one is under way.
     pub standing: Standing,
@@ -48,12 +45,10 @@ pub struct StatusInput<'a> {
     pub left_behind: &'a [Failure],
     /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
     pub holds: &'a BTreeMap<HostId, WaitReason>,
-    /// The moment.
     pub now: Time,
 }
 
 impl StatusInput<'_> {
-    /// The status at one moment.
     pub fn status(&self) -> Status {
         let places = Places::of(self.hosts);
         let mut replicas = Replicas {

@@ -22,7 +22,6 @@ pub(super) enum DisarmScope {
     /// In slots where that would get in the way of what this rollout, alive as it is, does itself:
     /// they were armed by an earlier one, or before this one turned back, or the time is nearly up.
     Conflicting,
-    /// In all.
     Everywhere,
 }
 

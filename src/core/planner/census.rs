@@ -15,7 +15,6 @@ use crate::core::rollout::event::Progress;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// The counts.
 #[derive(Debug)]
 pub struct Census<'a> {
     /// Every host, in the inventory's order; then hosts that only the fleet knows.
@@ -23,21 +22,19 @@ pub struct Census<'a> {
     /// Instances to be had: the replicas, or what the hosts that were not given up have slots
     /// for.
     pub desired: u32,
-    /// Of these, by release.
+    /// Desired instances by release.
     pub wanted: BTreeMap<&'a ReleaseId, u32>,
     /// Instances of a wanted release: running, or ordered.
     pub new: u32,
-    /// Of these, by release.
+    /// By release.
     pub new_by_release: BTreeMap<&'a ReleaseId, u32>,
-    /// Of these, ready.
     pub new_ready: u32,
-    /// Of these, available.
     pub new_available: u32,
     /// Instances of any release that run, or may, but for those on untrusted hosts.
     pub running: u32,
     /// Of these, available and not being stopped.
     pub available: u32,
-    /// Of the running ones, being stopped.
+    /// Running instances that are being stopped.
     pub stopping: u32,
     /// Of the available ones, confirmed: see [`Census::is_confirmed`].
     pub confirmed: u32,
@@ -47,7 +44,6 @@ pub struct Census<'a> {
 }
 
 impl<'a> Census<'a> {
-    /// Counts.
     pub fn take(spec: &'a Spec, rollout: &'a Rollout, fleet: &'a Fleet, now: Time) -> Self {
         let replicas = spec.budget_for(rollout).replicas;
         let wanted = rollout.wanted(replicas);

@@ -51,7 +51,6 @@ pub(super) fn outcome(s: &Situation<'_>) -> Outcome {
     }
 }
 
-/// Whether all is in place.
 pub(super) fn is_complete(s: &Situation<'_>) -> bool {
     let census = s.census;
     // Where every host was given up, nothing is wanted any more, and nothing is in place.

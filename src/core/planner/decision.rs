@@ -11,7 +11,6 @@ use crate::core::rollout::task::Errand;
 use crate::core::spec::step::Step;
 use crate::core::time::Time;
 
-/// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Orders to give, at most one a host.
@@ -19,9 +18,8 @@ pub struct Plan {
     /// Hosts to be looked at at once: the next decision needs to know that the processes there
     /// still run.
     pub looks: BTreeSet<HostId>,
-    /// For every host without an order, why not.
+    /// Why each host without an order waits.
     pub holds: BTreeMap<HostId, WaitReason>,
-    /// How far it has got.
     pub progress: Progress,
     /// What comes after the orders.
     pub next: Next,
@@ -38,12 +36,10 @@ pub enum Next {
     Quarantine(Failure),
     /// The present step, of so many instances, has all that it is to have.
     StepReached(Step, u32),
-    /// The present step is passed.
     StepPassed,
-    /// The rollout has failed: turn it.
+    /// The rollout has failed, and this follows.
     Fail(Failure, Then),
     /// Something that is done once is to be done.
     Run(Errand),
-    /// The rollout has ended.
     Finish(Outcome),
 }

@@ -29,7 +29,7 @@ pub(super) fn aborted(s: &Situation<'_>) -> Option<Failure> {
         .map(|by| of_the_rollout(FailureKind::Aborted, by.clone()))
 }
 
-/// A failure that is of no host.
+/// A failure that concerns no single host.
 fn of_the_rollout(kind: FailureKind, detail: String) -> Failure {
     Failure {
         kind,
@@ -146,7 +146,7 @@ fn how_it_ended(counted: &JudgedInstance<'_>) -> String {
     }
 }
 
-/// A failure of an instance, since then.
+/// A failure of an instance that began at `since`.
 pub(super) fn failure_at(
     s: &Situation<'_>,
     kind: FailureKind,

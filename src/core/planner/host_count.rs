@@ -16,9 +16,8 @@ use crate::core::time::Time;
 /// A host's part in a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Participation {
-    /// It takes part.
     Active,
-    /// It was given up: it offers no slots.
+    /// It was given up, and offers no slots.
     Failed,
     /// It was given up, and is either out of reach or open to the late orders of an earlier
     /// controller: nothing on it counts.
@@ -39,22 +38,18 @@ impl Participation {
     }
 }
 
-/// The counts of one host.
 #[derive(Debug)]
 pub struct HostCount<'a> {
-    /// Its name.
     pub id: &'a HostId,
     /// What was last seen of it; `None` if nobody has looked.
     pub host: Option<&'a Host>,
     /// The order in flight for it: one at a time, as they would wait for the host's lock anyway.
     pub busy: Option<&'a Action>,
-    /// Its instances that were seen.
     pub instances: Vec<JudgedInstance<'a>>,
     /// Instances of a wanted release, seen or ordered.
     pub new: u32,
     /// Instances of any release that run, or may.
     pub running: u32,
-    /// Its part in the rollout.
     pub participation: Participation,
     /// Whether an order that nobody saw the end of may still be at work there.
     pub has_unknown_order: bool,
@@ -65,18 +60,15 @@ pub struct HostCount<'a> {
     pub offers_slots: bool,
 }
 
-/// One instance, judged.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each answers a question of its own"
 )]
 pub struct JudgedInstance<'a> {
-    /// Its port.
     pub port: Port,
-    /// What the balancers do with it.
+    /// What the balancers do with its slot.
     pub stream: Stream,
-    /// What was seen.
     pub instance: &'a Instance,
     /// Whether it is of a wanted release, in a place where it may stay.
     pub is_target: bool,
@@ -96,7 +88,6 @@ pub struct JudgedInstance<'a> {
     pub is_stopping: bool,
 }
 
-/// What all hosts are counted by.
 pub(super) struct Frame<'a, 'w> {
     pub(super) spec: &'a Spec,
     pub(super) rollout: &'a Rollout,
@@ -114,7 +105,6 @@ pub(super) struct HostOrders<'a> {
 }
 
 impl<'a> HostOrders<'a> {
-    /// Those of every host.
     pub(super) fn by_host(rollout: &'a Rollout) -> BTreeMap<&'a HostId, Self> {
         let mut by_host: BTreeMap<_, Self> = BTreeMap::new();
         for action in rollout
@@ -144,7 +134,6 @@ impl<'a> HostOrders<'a> {
 }
 
 impl JudgedInstance<'_> {
-    /// Its slot on its host.
     pub(super) fn slot_on(&self, host: &HostCount<'_>) -> Slot {
         Slot {
             host: host.id.clone(),
@@ -154,7 +143,7 @@ impl JudgedInstance<'_> {
 }
 
 impl<'a> HostCount<'a> {
-    /// Counts what is on a host.
+    /// Counts the instances of a host.
     pub(super) fn take(
         frame: &Frame<'a, '_>,
         id: &'a HostId,
@@ -288,7 +277,7 @@ impl<'a> HostCount<'a> {
         self.offers_slots && self.is_active()
     }
 
-    /// Whether nothing on it counts any more.
+    /// Whether its instances do not count any more.
     pub fn is_untrusted(&self) -> bool {
         self.participation == Participation::Untrusted
     }
@@ -298,7 +287,7 @@ impl<'a> HostCount<'a> {
         self.host.is_some_and(Host::is_reachable)
     }
 
-    /// The newest epoch that it has seen.
+    /// The newest epoch that the host has seen.
     pub fn epoch(&self) -> Epoch {
         self.host.map(|host| host.epoch).unwrap_or_default()
     }

@@ -145,7 +145,7 @@ fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
     finish_when_idle(s, plan, completion::outcome(s))
 }
 
-/// What has gone wrong, if something has.
+/// The first failure that the fleet shows.
 fn failure(s: &Situation<'_>) -> Option<Failure> {
     // On the way back another place may do; only an instance that cannot be stopped has no other.
     let cause = if s.is_rolling_back() {

@@ -12,7 +12,7 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::time::Time;
 
-/// What has taken too long, if something has.
+/// What has missed its deadline, if anything.
 pub(super) fn overdue(s: &Situation<'_>) -> Option<Failure> {
     let since = overdue_since(s)?;
     lost_balancer(s, since)

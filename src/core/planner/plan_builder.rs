@@ -8,7 +8,6 @@ use crate::core::planner::census::Census;
 use crate::core::rollout::action::Action;
 use crate::core::spec::budget::Budget;
 
-/// A plan in the making.
 pub(super) struct PlanBuilder {
     /// The orders so far, by host.
     actions: BTreeMap<HostId, Action>,
@@ -16,7 +15,7 @@ pub(super) struct PlanBuilder {
     pub(super) spare: u32,
     /// How many available instances are confirmed and not ordered to stop.
     pub(super) confirmed: u32,
-    /// The hosts to be looked at.
+    /// The hosts to observe.
     looks: BTreeSet<HostId>,
 }
 
@@ -42,7 +41,7 @@ impl PlanBuilder {
         }
     }
 
-    /// Has hosts looked at.
+    /// Asks for an observation of hosts.
     pub(super) fn look_at(&mut self, hosts: impl IntoIterator<Item = HostId>) {
         self.looks.extend(hosts);
     }

@@ -42,12 +42,11 @@ pub struct Preview {
 /// Orders that go out together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The orders.
     pub actions: Vec<Action>,
     /// Available instances while they are carried out: what stops is gone, what starts does not
     /// serve yet.
     pub available: u32,
-    /// Running instances while they are carried out.
+    /// Running instances while the orders are carried out.
     pub running: u32,
 }
 

@@ -147,7 +147,7 @@ fn stop(
     ordered
 }
 
-/// What may get requests is drained first.
+/// Orders a drain first for an instance that may get requests.
 fn order_stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,

@@ -12,11 +12,11 @@ use crate::core::spec::Spec;
 use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
 
-/// What is wanted, what is seen, and when.
+/// The input of one planning round.
 #[derive(Clone, Copy)]
 pub(super) struct Situation<'a> {
     pub(super) spec: &'a Spec,
-    /// What may be spent in the present direction.
+    /// The budget in the present direction.
     pub(super) budget: Budget,
     pub(super) rollout: &'a Rollout,
     pub(super) fleet: &'a Fleet,
@@ -96,7 +96,7 @@ impl<'a> Situation<'a> {
         failed.any(|failed| is_meant(&failed.action))
     }
 
-    /// Whether nothing is in flight for any slot.
+    /// Whether no order that changes a slot is in flight.
     pub(super) fn no_slot_changes(&self) -> bool {
         let mut in_flight = self.rollout.orders.in_flight.values();
         in_flight.all(|order| order.action.slot().is_none())

@@ -20,19 +20,18 @@ const ATTEMPTS_MAX: u32 = 3;
 /// What one may take beyond its own time, to be ended and to be told of.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// What comes next of what is done once.
+/// The next step of the rollout's tasks.
 pub(super) enum TaskStep {
-    /// One is to be done now.
+    /// A task must run now.
     Run(Errand),
     /// A contract waits until all has been in place for long enough.
     Soak(Time),
     /// One waits for a host on which it can be done; where all such hosts are lost, until then.
     AwaitHost(Option<Time>),
-    /// One has failed.
     Fail(Failure),
 }
 
-/// What must be done before the first instance.
+/// The tasks before the first instance.
 pub(super) fn before(s: &Situation<'_>) -> Option<TaskStep> {
     if s.is_rolling_back() {
         None
@@ -102,7 +101,7 @@ pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// A change of numbers does nothing once.
+/// A rollout that only changes the replicas has no tasks.
 fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Chore> + use<'a> {
     let are_due = s.rollout.verb != Verb::Scale && s.rollout.scaling.is_none();
     s.spec.chores.iter().filter(move |_| are_due)
@@ -158,14 +157,14 @@ fn await_host(s: &Situation<'_>, task: &Chore) -> TaskStep {
     })
 }
 
-/// Whether nothing more is done about it.
+/// Whether the task needs nothing more.
 fn is_over(s: &Situation<'_>, task: &Chore) -> bool {
     let begun = s.rollout.tasks.get(&task.name);
     let end = begun.and_then(|begun| begun.end.as_ref());
     matches!(end, Some(End::Done | End::DoneBefore)) || error_of(s, task).is_some()
 }
 
-/// Why it has failed for good.
+/// The error of a task that failed for good.
 fn error_of<'a>(s: &Situation<'a>, task: &Chore) -> Option<&'a str> {
     let begun = s.rollout.tasks.get(&task.name)?;
     match &begun.end {

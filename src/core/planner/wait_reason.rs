@@ -12,101 +12,87 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "hold", rename_all = "snake_case")]
 pub enum WaitReason {
-    /// It needs nothing.
     UpToDate,
     /// It is to be drained, and something runs there still.
     ToDrain,
     /// It is drained, and has no instance any more.
     Drained,
-    /// Nobody has looked at it yet.
+    /// It has not been observed yet.
     NotSeen,
-    /// It cannot be reached.
     Unreachable {
-        /// Since when.
         since: Time,
         /// What was tried and what came back.
         why: String,
     },
     /// It is not this fleet's, or not a machine of its own: what runs there is not counted.
     NotCounted {
-        /// Why.
         why: String,
     },
-    /// It is left behind in this rollout.
+    /// It was given up in this rollout.
     LeftBehind {
-        /// Why.
         why: String,
     },
     /// An order is in flight for it.
     Busy {
-        /// Which.
         action: Action,
     },
     /// Its new instance is not ready yet.
     WaitsForReady {
-        /// On which port.
         port: Port,
-        /// What it last answered.
+        /// The answer of the last probe.
         answer: Option<String>,
     },
     /// An instance could not be started, or ended at once, and is tried again after a pause.
     WaitsToRetry {
-        /// On which port.
         port: Port,
         /// The number of the next attempt.
         attempt: u32,
-        /// When it is made.
+        /// When the next attempt is made.
         until: Time,
-        /// How the last one ended.
+        /// How the last attempt ended.
         why: String,
     },
     /// Its new instance is ready, but not for long enough.
     Soaks {
-        /// On which port.
         port: Port,
-        /// Until when.
         until: Time,
     },
     /// It has an old instance, and the budget allows neither a start nor a stop.
     WaitsForCapacity {
         /// Available instances in the fleet.
         available: u32,
-        /// How many must stay available.
         min_available: u32,
         /// Running instances in the fleet.
         running: u32,
-        /// How many may run.
         max_running: u32,
     },
     /// Its new instance is ready and admitted, but a balancer's own check objects.
     WaitsForBalancer {
-        /// On which port.
         port: Port,
     },
     /// The new instances of a step serve, and are watched for a while.
     StepSoaks {
-        /// Which step, from 1.
+        /// Counted from 1.
         step: u32,
-        /// Of so many.
+        /// The number of steps.
         of: u32,
-        /// Until when.
         until: Time,
     },
     /// The new instances of a step have been watched for long enough, but what is measured says
     /// nothing yet.
     WaitsForAnalysis {
-        /// Which step, from 1.
+        /// Counted from 1.
         step: u32,
-        /// Of so many.
+        /// The number of steps.
         of: u32,
         /// Which analysis, and what it says.
         why: String,
     },
     /// A person must say that the rollout may go on.
     WaitsForPromote {
-        /// After which step, from 1.
+        /// The step, counted from 1.
         step: u32,
-        /// Of so many.
+        /// The number of steps.
         of: u32,
     },
     /// What was begun is brought to its end, and nothing new is begun.
@@ -117,14 +103,12 @@ pub enum WaitReason {
     /// A balancer cannot be reached: what it does is not known, and nothing is taken out of
     /// traffic.
     BalancerLost {
-        /// Which.
         balancer: HostId,
         /// What was tried and what came back.
         why: String,
     },
-    /// The whole rollout stands still.
+    /// The whole rollout has stopped.
     Standstill {
-        /// How it ended.
         outcome: &'static str,
     },
 }
@@ -174,7 +158,7 @@ impl fmt::Display for WaitReason {
 }
 
 impl WaitReason {
-    /// What its new instance lacks.
+    /// Says what the new instance lacks.
     fn fmt_of_instance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitReason::WaitsForReady { port, answer } => {

@@ -10,7 +10,7 @@ use crate::core::planner::steps;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// Why nothing new is begun now.
+/// Why nothing new may start now.
 pub(super) fn closing(s: &Situation<'_>) -> Option<String> {
     if !is_window_bound(s) {
         return None;

@@ -17,7 +17,6 @@ pub struct Kept {
 /// A release that becomes a revision of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
-    /// Which.
     pub release: ReleaseId,
     /// Whether it is known to have served.
     pub proven: bool,

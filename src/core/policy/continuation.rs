@@ -12,20 +12,16 @@ use crate::core::rollout::{Direction, Rollout};
 /// How a stopped rollout goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// In its direction.
+    /// In its present direction.
     Resume,
     /// From the step at which it waits.
     Promote {
-        /// Who asked for it.
         by: String,
-        /// Whether through all steps that are left.
+        /// Whether it skips all remaining steps.
         full: bool,
     },
-    /// Back to its fallback.
-    RollBack {
-        /// Who asked for it.
-        by: String,
-    },
+    /// To its fallback.
+    RollBack { by: String },
     /// Only the number of instances changes. Afterwards it stands as it does now.
     Scale(Outcome),
 }
@@ -40,7 +36,6 @@ impl Continuation {
 /// Why a stopped rollout cannot go on as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContinuationRefusal {
-    /// There was no rollout.
     NothingDeployed,
     /// The history has dropped the revision that the rollout was for.
     RevisionForgotten(Revision),
@@ -50,12 +45,11 @@ pub enum ContinuationRefusal {
     PastContract {
         /// The fallback.
         revision: Revision,
-        /// Which contract.
+        /// The contract migration that forbids it.
         why: String,
     },
     /// It does not wait at a step.
     NotAtStep {
-        /// The service.
         service: String,
     },
 }

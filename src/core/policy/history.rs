@@ -10,11 +10,8 @@ use crate::core::rollout::verb::Verb;
 /// What the policy needs to know of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// Its number.
     pub revision: Revision,
-    /// Its release.
     pub release: ReleaseId,
-    /// What was asked for.
     pub verb: Verb,
     /// Whether a rollout of it has ever succeeded with at least one instance that served.
     pub proven: bool,
@@ -150,7 +147,7 @@ impl Run {
         }
     }
 
-    /// Whether it was a `ship scale`.
+    /// Whether it changed the number of instances.
     fn changes_number(&self) -> bool {
         self.start.verb == Verb::Scale || self.start.scaling.is_some()
     }

@@ -11,9 +11,7 @@ use crate::core::time::Time;
 /// One entry of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RevisionRecord {
-    /// Its number.
     pub revision: Revision,
-    /// Its release's digest.
     pub release: ReleaseId,
     /// The release itself, so that an old revision runs and is probed as it was then.
     pub definition: Definition,
@@ -21,9 +19,8 @@ pub struct RevisionRecord {
     pub playbook: String,
     /// Who asked for it: `anna@laptop`.
     pub who: String,
-    /// Why, in the words of who asked.
+    /// The reason that the user gave.
     pub cause: String,
-    /// What was asked for.
     pub verb: Verb,
     /// When its first rollout began.
     pub began: Time,

@@ -16,12 +16,10 @@ pub enum RollbackRefusal {
     UnknownRevision(Revision),
     /// A contract has taken away what this revision needs.
     PastContract {
-        /// The revision.
         revision: Revision,
-        /// Which contract.
+        /// The contract migration that forbids it.
         why: String,
     },
-    /// Nothing was deployed.
     NothingDeployed,
     /// No other revision was proven healthy.
     NoOther,
@@ -112,7 +110,6 @@ pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
 /// The number of instances that a rollback wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicasOfRollback {
-    /// How many.
     pub replicas: u32,
     /// What the user is told, if the number is not that with which the target ran.
     pub note: Option<String>,

@@ -26,9 +26,8 @@ pub struct ServiceHistory {
     pub migrations_made: BTreeSet<String>,
     /// The contracts that were made, or at least begun.
     pub contracted: Vec<Contracted>,
-    /// The newest rollout.
     pub newest: Option<Rollout>,
-    /// The same in a few words.
+    /// The summary of the newest rollout.
     pub newest_summary: Option<Account>,
 }
 
@@ -64,7 +63,6 @@ impl ServiceHistory {
         }
     }
 
-    /// The revision of this number.
     pub fn revision(&self, number: Revision) -> Option<&RevisionRecord> {
         self.revisions
             .iter()

@@ -4,7 +4,7 @@ use crate::core::journal::rollout_summary::Account;
 use crate::core::journal::state::State;
 use crate::core::rollout::failure::Outcome;
 
-/// How a service on a fleet stands.
+/// The state of a service on a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Nothing was ever deployed.
@@ -28,23 +28,14 @@ pub enum Standing {
 /// What a person may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// `ship deploy`.
     Deploy,
-    /// `ship rollback`.
     Rollback,
-    /// `ship pause`.
     Pause,
-    /// `ship resume`.
     Resume,
-    /// `ship abort`.
     Abort,
-    /// `ship promote`.
     Promote,
-    /// `ship restart`.
     Restart,
-    /// `ship scale`.
     Scale,
-    /// `ship contract`.
     Contract,
 }
 
@@ -53,7 +44,7 @@ pub enum Ask {
 pub struct Refusal {
     /// Whether it would do something once somebody else has ended what they do.
     pub is_for_now: bool,
-    /// In words; Kubernetes' own where it has some.
+    /// The reason, in Kubernetes' own words where it has some.
     pub why: String,
 }
 

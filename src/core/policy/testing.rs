@@ -141,14 +141,14 @@ impl HistoryBuilder {
         }
     }
 
-    /// The newest rollout has failed and goes back.
+    /// The newest rollout failed and rolls back.
     pub(super) fn failed(self) -> Self {
         let failure = failure(FailureKind::NotReady);
         let (log, then) = (Vec::new(), Then::RollBack);
         self.then(Event::RolloutFailed { failure, log, then })
     }
 
-    /// Another event of the newest rollout.
+    /// Appends an event to the newest rollout.
     pub(super) fn then(mut self, event: Event) -> Self {
         self.journal.push(Entry { at: NOW, event });
         self

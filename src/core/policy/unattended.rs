@@ -10,67 +10,56 @@ use crate::core::rollout::verb::Verb;
 /// What becomes of a rollout that was left unfinished: its controller died, or its window closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterInterruption {
-    /// The next deploy goes on from there.
+    /// The next deploy resumes the rollout.
     #[default]
     Resume,
     /// The next deploy goes back to the revision proven healthy, and ends.
     Abort,
 }
 
-/// Whether anybody is there, and what is overridden.
+/// Whether the run is unattended, and what is overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunMode {
-    /// Nobody is there to be asked.
+    /// Whether the run may not ask a person.
     pub unattended: bool,
     /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
     /// that is not healthy.
     pub force: bool,
 }
 
-/// What the history says of one revision.
+/// The history of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its number.
     pub revision: Revision,
-    /// Its release.
     pub release: ReleaseId,
-    /// Its version, for people.
     pub version: String,
-    /// What was asked for.
     pub verb: Verb,
     /// Whether a rollout of it has ever succeeded.
     pub proven: bool,
     /// How its newest rollout ended; `None` if it has not.
     pub outcome: Option<Outcome>,
-    /// What went wrong in that, if something did.
+    /// The failure of the last rollout, if it failed.
     pub failure: Option<Failure>,
 }
 
 /// What to do about a deploy that nobody watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It begins, or goes on.
+    /// The deploy begins or resumes.
     Go,
     /// First the rollout that was going back goes on doing so, and that is all.
     GoOnBack,
     /// The unfinished rollout is aborted, and that is all.
     Abort,
-    /// Nothing is done, and that is all right.
-    Skip {
-        /// Why.
-        why: String,
-    },
-    /// Nothing is done, and a person is needed.
-    Refuse {
-        /// Why.
-        why: String,
-    },
+    /// Nothing is done, which is fine.
+    Skip { why: String },
+    /// Nothing is done, and a person must act.
+    Refuse { why: String },
 }
 
-/// How the rollout before has left the fleet.
+/// The state in which the rollout before left the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// How the service stands.
     pub standing: Standing,
     /// Whether the newest rollout was on its way back.
     pub is_going_back: bool,

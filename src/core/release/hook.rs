@@ -5,24 +5,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::time::whole_seconds;
+
 /// What it takes to end a command that takes too long, and what it has left behind.
 pub const END: Duration = Duration::from_secs(6);
 
 /// A command and when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// When it runs.
     pub on: HookPoint,
-    /// Where it runs.
     pub at: HookSite,
     /// The program and its arguments. At the four points of a slot each word is a template over it,
     /// as the service's own command; at the others the words are as they are to be run.
     pub command: Vec<String>,
-    /// How long it may take.
     pub timeout: Duration,
 }
 
-/// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookPoint {
@@ -45,6 +43,15 @@ pub enum HookPoint {
     OnFailure,
 }
 
+/// The longest time that the hooks of these points take on a host, which counts in whole seconds.
+pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
+    hooks
+        .into_iter()
+        .filter(|hook| points.contains(&hook.on))
+        .map(|hook| Duration::from_secs(whole_seconds(hook.timeout)) + END)
+        .sum()
+}
+
 /// How the last line of a command's output begins if it has left processes behind.
 pub const STILL_RUNNING: &str = "still running after the command: ";
 
@@ -59,22 +66,19 @@ pub fn still_running(output: &[String]) -> Option<&str> {
 /// What became of a hook, or of another command of the user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// How it ended.
     pub end: RunEnd,
-    /// For how long it ran.
     pub took: Duration,
     /// The last lines that it printed, on either stream.
     pub output: Vec<String>,
 }
 
-/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// By itself, with this status.
+    /// With this exit status.
     Exit(i32),
     /// By this signal.
     Signal(i32),
-    /// It took too long, and was ended.
+    /// It exceeded its timeout and was ended.
     TimedOut,
     /// It was not run: no time was left for it.
     NotRun,
@@ -83,17 +87,14 @@ pub enum RunEnd {
 /// A hook of a slot that was run under an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookRun {
-    /// Which.
     pub on: HookPoint,
-    /// What became of it.
     pub run: Run,
 }
 
-/// Where a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookSite {
-    /// On the machine that ship runs on.
+    /// On the control machine.
     Control,
     /// On a host, in the release's directory.
     Host,
@@ -149,7 +150,6 @@ impl HookPoint {
 }
 
 impl RunEnd {
-    /// Whether all went well.
     pub fn is_ok(self) -> bool {
         self == Self::Exit(0)
     }

@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// One change, made once, on one host.
+/// A change that is made once, on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
     /// Its name, by which a host knows that it has been made.
     pub id: String,
-    /// Which half it is.
     pub kind: MigrationKind,
     /// The program and its arguments, run in the release's directory.
     pub command: Vec<String>,
-    /// How long it may take.
     pub timeout: Duration,
     /// For a contract: how long the rollout must have succeeded before it is made. `None` for an
     /// expand, and for what waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Duration>,
-    /// For a contract: made by `ship contract` alone.
+    /// For a contract: only `ship contract` makes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_hand: bool,
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::health::Thresholds;
 use crate::core::ids::Port;
-use crate::core::release::hook::{Hook, HookPoint};
+use crate::core::release::hook::{Hook, HookPoint, hook_time};
 use crate::core::release::migration::Migration;
 use crate::core::release::waits::Waits;
 
@@ -24,7 +24,6 @@ use crate::core::release::waits::Waits;
 /// history keeps it, so that an older revision runs and is probed as it was then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// The service.
     pub service: String,
     /// Its version, for people and templates.
     pub version: String,
@@ -40,11 +39,10 @@ pub struct Definition {
     pub server: Option<String>,
     /// The environment, each value a template over the slot.
     pub env: BTreeMap<String, String>,
-    /// What supervises it.
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
-    /// From TERM to KILL.
+    /// The time from TERM to KILL.
     pub stop_timeout: Duration,
     /// When it counts as ready.
     pub readiness: Readiness,
@@ -108,29 +106,26 @@ pub enum ArtifactForm {
 /// When an instance counts as ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// What is asked.
     pub check: Check,
-    /// From where.
     pub via: Via,
-    /// From one probe to the next.
+    /// The time between probes.
     pub interval: Duration,
-    /// What one probe may take.
+    /// The time limit of one probe.
     pub timeout: Duration,
-    /// Passes in a row that make it ready.
+    /// Consecutive passes that make it ready.
     pub successes: u32,
     /// Failures in a row that make it not ready.
     pub failures: u32,
-    /// From its start to the first probe.
+    /// The time from its start to the first probe.
     pub initial_delay: Duration,
 }
 
-/// What a probe asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// The port accepts a connection.
     Tcp,
-    /// A GET is answered as expected.
+    /// A GET returns the expected answer.
     Http {
         /// The path and query.
         path: String,
@@ -146,7 +141,6 @@ pub enum Check {
     Command(Vec<String>),
 }
 
-/// From where a probe asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
@@ -160,13 +154,12 @@ pub enum Via {
 /// supervisor starts it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {
-    /// What is asked.
     pub check: LivenessCheck,
-    /// From one question to the next.
+    /// The time between questions.
     pub interval: Duration,
     /// What one answer may take; the hosts count in whole seconds.
     pub timeout: Duration,
-    /// Failures in a row that end it.
+    /// Consecutive failures that end it.
     pub failures: u32,
     /// From the start of its process, by whomever, to the first question.
     pub initial_delay: Duration,
@@ -188,14 +181,9 @@ pub enum LivenessCheck {
 }
 
 impl Definition {
-    /// How long its keys let its instances take.
+    /// The time that its keys allow an instance.
     pub fn waits(&self) -> Waits {
-        let hooks = |points: [HookPoint; 2]| {
-            let of_points = self.hooks.iter().filter(|hook| points.contains(&hook.on));
-            of_points
-                .map(|hook| hook.timeout + hook::END)
-                .sum::<Duration>()
-        };
+        let hooks = |points: [HookPoint; 2]| hook_time(&self.hooks, &points);
         Waits {
             start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
             stop: hooks([HookPoint::BeforeStop, HookPoint::AfterStop]) + self.stop_timeout,
@@ -205,7 +193,7 @@ impl Definition {
 }
 
 impl Readiness {
-    /// How long it makes an instance take.
+    /// The time that it adds for an instance.
     pub fn waits(&self) -> Waits {
         let Self {
             initial_delay,

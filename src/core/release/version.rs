@@ -32,7 +32,7 @@ fn weights(text: &str) -> impl Iterator<Item = u32> + '_ {
     text.chars().map(weight).chain([1])
 }
 
-/// Of any length; leading zeros count for nothing.
+/// Compares numbers of any length, ignoring leading zeros.
 fn numbers(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

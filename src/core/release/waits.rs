@@ -9,7 +9,7 @@ pub struct Waits {
     pub initial_delay: Duration,
     /// Passes in a row that make it ready (`successes`).
     pub successes: u32,
-    /// From one probe to the next (`interval`).
+    /// The time between probes (`interval`).
     pub interval: Duration,
     /// What the hooks of a start may take together.
     pub start: Duration,

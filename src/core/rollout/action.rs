@@ -14,29 +14,14 @@ use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
     /// Make a host refuse every order of an older rollout, such as one that is still on its way.
-    Claim {
-        /// Which.
-        host: HostId,
-    },
+    Claim { host: HostId },
     /// Bring a release to a host, whole and verified; nothing that runs is touched.
-    Stage {
-        /// Where to.
-        host: HostId,
-        /// What.
-        release: ReleaseId,
-    },
+    Stage { host: HostId, release: ReleaseId },
     /// Start an instance in an empty slot.
-    Start {
-        /// Where.
-        slot: Slot,
-        /// Of what.
-        release: ReleaseId,
-    },
+    Start { slot: Slot, release: ReleaseId },
     /// Let the balancers send requests to an instance.
     Admit {
-        /// Where.
         slot: Slot,
-        /// Which.
         instance: InstanceId,
         /// Its share of what others of the full weight get, in percent; `None` for all of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,20 +30,16 @@ pub enum Action {
     /// Let the balancers send no new requests to a slot, and wait until those under way have ended;
     /// at the deadline they are cut.
     Drain {
-        /// Where.
         slot: Slot,
-        /// Which.
         instance: InstanceId,
         /// As many other slots must serve in each balancer's own eyes, or nothing is done.
         keep: u32,
     },
     /// Stop the instance in a slot: TERM, wait, KILL.
     Stop {
-        /// Where.
         slot: Slot,
         /// Exactly this instance: if another has come since, nothing is stopped.
         instance: InstanceId,
-        /// Why it goes.
         why: StopReason,
         /// The host itself brings the instance back unless it is disarmed within this time: for an
         /// instance that had to go before another could serve in its place, should the controller
@@ -70,20 +51,15 @@ pub enum Action {
         ended: Option<String>,
     },
     /// Make a host forget the instance that it would bring back.
-    Disarm {
-        /// Where.
-        slot: Slot,
-    },
-    /// Remove the releases that nothing needs any more.
+    Disarm { slot: Slot },
+    /// Remove the releases that are not needed any more.
     Prune {
-        /// Where.
         host: HostId,
         /// What goes. Never a release that runs, nor one that the history keeps.
         releases: BTreeSet<ReleaseId>,
     },
 }
 
-/// Why an instance is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
@@ -98,7 +74,6 @@ pub enum StopReason {
 }
 
 impl Action {
-    /// The host that is ordered.
     pub fn host(&self) -> &HostId {
         match self {
             Action::Claim { host } | Action::Stage { host, .. } | Action::Prune { host, .. } => {

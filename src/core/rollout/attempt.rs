@@ -10,7 +10,7 @@ use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::rollout::orders::InFlight;
 use crate::core::time::Time;
 
-/// What has happened since the rollout last turned.
+/// What has happened since the direction last changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttemptState {
     /// Orders that failed for good.
@@ -21,7 +21,7 @@ pub struct AttemptState {
     pub armed: BTreeMap<Slot, Time>,
     /// Instances that were started, and when.
     pub started: BTreeMap<InstanceId, Time>,
-    /// Those of them that have been ready.
+    /// The started instances that have been ready.
     pub served: BTreeSet<InstanceId>,
     /// Hosts that were given up, and why. One that could not run the new release may well run the
     /// old one: only lost hosts stay given up when the rollout turns.
@@ -34,25 +34,21 @@ pub struct AttemptState {
 /// An order that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FailedAction {
-    /// The order.
     pub action: Action,
-    /// What went wrong.
     pub error: String,
-    /// How long it took.
+    /// The time from the order to its end.
     pub after: Duration,
 }
 
 /// The first pause before a start is tried again; each further one is twice as long.
 const RETRY_PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The starts that were tried in one slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StartAttempts {
-    /// How many.
     pub count: u32,
-    /// When the last one was ordered.
+    /// When the last attempt was ordered.
     pub last: Time,
     /// How the process of the last one that did not stay had ended.
     pub ended: Option<String>,
@@ -96,7 +92,6 @@ impl HighWater {
 }
 
 impl AttemptState {
-    /// An attempt that begins now.
     pub(super) fn begin(at: Time) -> Self {
         Self {
             last_progress: at,

@@ -21,9 +21,8 @@ use crate::core::time::Time;
 /// An event and its moment, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, by the control machine's clock.
+    /// By the control machine's clock.
     pub at: Time,
-    /// What.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -31,11 +30,8 @@ pub struct Entry {
 /// A revision of the fleet, as a rollout refers to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Generation {
-    /// Its number.
     pub revision: Revision,
-    /// Its release.
     pub release: ReleaseId,
-    /// Its version, for people.
     pub version: String,
 }
 
@@ -45,15 +41,12 @@ pub struct Generation {
 pub struct RolloutStart {
     /// What it was asked to do.
     pub verb: Verb,
-    /// The service.
     pub service: String,
-    /// The fleet.
     pub fleet: String,
-    /// Where it goes.
     pub target: Generation,
     /// Where it goes back to if it fails, or is aborted: a revision proven healthy.
     pub fallback: Option<Generation>,
-    /// Instances that the service is to have.
+    /// The number of instances wanted.
     pub replicas: u32,
     /// Instances that it is to have where it goes back: the number goes back with the release.
     /// `None` for the same.
@@ -78,7 +71,7 @@ pub struct RolloutStart {
 pub struct Scaling {
     /// Instances of each release.
     pub shares: BTreeMap<ReleaseId, u32>,
-    /// How it stands when that is reached.
+    /// The state after that number is reached.
     pub then: Box<Outcome>,
 }
 
@@ -86,135 +79,99 @@ pub struct Scaling {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A rollout has begun.
     RolloutStarted(RolloutStart),
     /// An order is about to be given. Recorded before its effect.
     ActionStarted {
-        /// Its number.
         id: ActionId,
-        /// The order.
         action: Action,
         /// The name of the instance that a start makes.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         instance: Option<InstanceId>,
     },
-    /// An order was carried out.
     ActionDone {
-        /// Its number.
         id: ActionId,
     },
     /// An order was refused or failed, and its effect is known.
     ActionFailed {
-        /// Its number.
         id: ActionId,
-        /// What went wrong.
         error: String,
     },
     /// Nobody knows whether an order was carried out: observe again.
     ActionUnknown {
-        /// Its number.
         id: ActionId,
-        /// Why nobody knows.
         why: String,
     },
-    /// An instance has become ready.
     InstanceReady {
-        /// Where.
         slot: Slot,
-        /// Which.
         instance: InstanceId,
-        /// What it runs.
         release: ReleaseId,
-        /// What it answered.
         answer: String,
     },
     /// An instance that was ready no longer is.
     InstanceNotReady {
-        /// Where.
         slot: Slot,
-        /// Which.
         instance: InstanceId,
-        /// What it runs.
         release: ReleaseId,
-        /// What it answered.
         answer: String,
     },
     /// An instance was taken out of traffic.
     Drained {
-        /// Where.
         slot: Slot,
-        /// Which.
         instance: InstanceId,
-        /// How.
         receipt: Receipt,
     },
-    /// A balancer cannot be reached.
     BalancerLost {
-        /// Which.
         balancer: HostId,
         /// What was tried and what came back.
         why: String,
     },
     /// A balancer can be reached again.
     BalancerFound {
-        /// Which.
         balancer: HostId,
     },
     /// A command of the user's was run.
     HookRan {
-        /// When in the rollout.
         point: HookPoint,
         /// For the instance in this slot, if for one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slot: Option<Slot>,
-        /// Which instance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<InstanceId>,
         /// On which host; `None` for this machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostId>,
-        /// Whether all went well.
         ok: bool,
         /// How it ended, in words.
         detail: String,
-        /// For how long it ran.
         took: Duration,
         /// The last lines that it printed.
         output: Vec<String>,
     },
     /// The counts have changed. Kubernetes' status sentences are made of these.
     Progress(Progress),
-    /// A host cannot be reached.
     HostLost {
-        /// Which.
         host: HostId,
         /// What was tried and what came back.
         why: String,
     },
     /// A host can be reached again.
     HostFound {
-        /// Which.
         host: HostId,
     },
-    /// The rollout has failed.
     RolloutFailed {
-        /// Why.
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
-        /// What happens now.
         then: Then,
     },
     /// A host refused an order because it has seen a newer epoch.
     Fenced {
-        /// Which.
         host: HostId,
         /// The newer epoch.
         seen: Epoch,
     },
     /// A host is left behind: it does not keep the others from going on.
     HostQuarantined {
-        /// What is wrong with it.
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
@@ -222,41 +179,38 @@ pub enum Event {
     /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could
     /// go on.
     Woke {
-        /// For how long.
         slept: Duration,
     },
     /// So many new instances serve as the present step is to have.
     StepReached {
-        /// Which step, from 1.
+        /// Counted from 1.
         step: u32,
-        /// Of so many.
+        /// The number of steps.
         of: u32,
-        /// So many new instances.
+        /// New instances at this step.
         instances: u32,
-        /// How long they are watched.
+        /// How long the new instances are watched.
         soak: Duration,
         /// Whether a person must then say that it may go on.
         pause: bool,
     },
-    /// The rollout goes on to the next step.
+    /// The rollout continues with the next step.
     StepPassed {
-        /// Which step was passed, from 1.
+        /// The step that was passed, counted from 1.
         step: u32,
-        /// Of so many.
+        /// The number of steps.
         of: u32,
     },
     /// Something was measured, to judge the new version by.
     Measured {
         /// The name of the analysis.
         analysis: String,
-        /// What it found.
         outcome: Finding,
-        /// In words.
         detail: String,
         /// The number, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Number>,
-        /// Nothing follows from it.
+        /// Whether the result changes nothing.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
@@ -264,7 +218,7 @@ pub enum Event {
     ChoreStarted {
         /// The number of the order, as of every other.
         id: ActionId,
-        /// Its name.
+        /// The task's name.
         chore: String,
         /// On which host; left out on the control machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,15 +229,13 @@ pub enum Event {
     },
     /// It has ended, in this rollout or in the one that it goes on with.
     ChoreEnded {
-        /// Its name.
+        /// The task's name.
         chore: String,
-        /// How.
         #[serde(flatten)]
         end: task::End,
         /// The migration that it is, if it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
-        /// How long it took.
         took: Duration,
         /// The last lines that it printed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -291,9 +243,8 @@ pub enum Event {
     },
     /// A person said that the rollout may go on.
     Promoted {
-        /// Who.
         by: String,
-        /// Whether through all steps that are left.
+        /// Whether it skips all remaining steps.
         full: bool,
     },
     /// What became of the requests that were made all the while: told when more have failed than
@@ -301,28 +252,24 @@ pub enum Event {
     Probed(LossReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {
-        /// How: `SIGINT`.
+        /// The signal or command: `SIGINT`.
         by: String,
     },
     /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is
     /// begun.
     Frozen {
-        /// Who, until when and why, in words.
+        /// Who froze it, until when and why.
         freeze: String,
     },
     /// A person asked, from another process, to pause: nothing new is started.
     Paused {
-        /// Who.
         by: String,
     },
-    /// A person asked to go back.
+    /// A person asked to roll back.
     Aborted {
-        /// Who.
         by: String,
     },
-    /// The rollout has ended.
     RolloutFinished {
-        /// How.
         outcome: Outcome,
     },
 }
@@ -395,23 +342,18 @@ impl Event {
     }
 }
 
-/// What follows a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
 pub enum Then {
-    /// The fleet goes back to the fallback.
+    /// The fleet rolls back to the fallback.
     RollBack,
-    /// The fleet stays as it is.
-    Hold {
-        /// Why.
-        why: String,
-    },
+    /// The fleet is left unchanged.
+    Hold { why: String },
 }
 
 /// Counts of instances, as in Kubernetes' `DeploymentStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Wanted.
     pub desired: u32,
     /// Of the target release.
     pub updated: u32,
@@ -426,7 +368,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether all is in place.
     pub fn is_complete(&self) -> bool {
         [
             self.updated,

@@ -7,7 +7,7 @@ use crate::core::availability::LossReport;
 use crate::core::ids::InstanceId;
 use crate::core::rollout::event::{Entry, Event};
 
-/// What speaks for or against the new release.
+/// The measurements for and against the new release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// Instances of the fallback that were ready in this rollout and no longer are. If they fail

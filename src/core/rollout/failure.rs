@@ -9,14 +9,13 @@ use crate::core::ids::{Epoch, HostId, Slot};
 use crate::core::redact::Veil;
 use crate::core::time::{Human, Time};
 
-/// Why a rollout does not go on.
+/// Why a rollout failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind of failure.
     pub kind: FailureKind,
     /// The host it happened on, if it was one.
     pub host: Option<HostId>,
-    /// The slot, if it was one.
+    /// The slot, if it concerns one.
     pub slot: Option<Slot>,
     /// What was seen, in words: the last probe's answer, a script's last line.
     pub detail: String,
@@ -24,7 +23,6 @@ pub struct Failure {
     pub waited: Duration,
 }
 
-/// The kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -36,7 +34,7 @@ pub enum FailureKind {
     Stop,
     /// The balancers could not be told, or not all of them be reached.
     Traffic,
-    /// The instance's process ended by itself.
+    /// The instance's process exited.
     Exited,
     /// The instance failed its liveness probe, and its host ended it.
     Liveness,
@@ -46,9 +44,9 @@ pub enum FailureKind {
     HostLost,
     /// What was measured of the new version is not as it should be.
     Analysis,
-    /// Nothing could be done within the progress deadline.
+    /// Nothing made progress within the progress deadline.
     Stuck,
-    /// More requests failed than may.
+    /// More requests failed than allowed.
     Loss,
     /// A hook that is done once a rollout failed.
     Hook,
@@ -56,7 +54,7 @@ pub enum FailureKind {
     Migration,
     /// A change failed that takes away what older versions need.
     Contract,
-    /// A person asked to go back.
+    /// A person asked to roll back.
     Aborted,
 }
 
@@ -126,7 +124,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How a rollout ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -136,19 +133,18 @@ pub enum Outcome {
     RolledBack,
     /// It failed, and stands as it is: a person is needed.
     Held {
-        /// Why ship did not go back by itself.
+        /// Why ship did not roll back.
         why: String,
     },
-    /// It failed, and going back failed too.
+    /// The rollout failed, and so did the rollback.
     RollbackFailed {
-        /// What went wrong on the way back.
+        /// What went wrong in the rollback.
         failure: Failure,
     },
     /// A host refused its orders: another controller has taken over since.
     Fenced {
-        /// Which host.
         host: HostId,
-        /// The newer epoch that it has seen.
+        /// The newer epoch that the host has seen.
         seen: Epoch,
     },
     /// It was interrupted; what was in flight has ended, and the same command goes on from here.
@@ -160,12 +156,7 @@ pub enum Outcome {
         why: String,
     },
     /// A person paused it; what was in flight has ended, and `ship resume` goes on from here.
-    Paused {
-        /// Who.
-        by: String,
-        /// Since when.
-        since: Time,
-    },
+    Paused { by: String, since: Time },
 }
 
 impl Outcome {

@@ -36,9 +36,8 @@ use crate::core::time::Time;
 pub struct Rollout {
     /// What it was asked to do.
     pub verb: Verb,
-    /// Where it goes.
     pub goal: Generation,
-    /// Whether that was proven healthy before.
+    /// Whether the goal was proven healthy before.
     pub is_proven: bool,
     /// Where it goes back to if it fails or is aborted.
     pub fallback: Option<Generation>,
@@ -46,48 +45,37 @@ pub struct Rollout {
     pub fallback_replicas: Option<u32>,
     /// It only changes how many instances run, and keeps the parts of each release.
     pub scaling: Option<Scaling>,
-    /// The fencing number.
     pub epoch: Epoch,
-    /// Forward, or back after a failure.
     pub direction: Direction,
-    /// The orders that it has given.
     pub orders: Orders,
     /// What has happened since the direction last changed.
     pub attempt: AttemptState,
-    /// What the balancers were told.
     pub traffic: TrafficRecord,
-    /// What speaks for or against the new release.
     pub evidence: Evidence,
-    /// How far it has got in its steps.
     pub step: StepState,
     /// What is done once, as far as it was begun.
     pub tasks: TaskStates,
-    /// What people have asked for.
     pub requests: UserRequests,
-    /// How long things took.
     pub timings: Timings,
     /// How it ended, once it has.
     pub outcome: Option<Outcome>,
 }
 
-/// Which way a rollout goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// To the goal.
     Forward,
-    /// To the fallback, because of this.
+    /// To the fallback, because of this failure.
     Back(Failure),
-    /// Nowhere: it stays as it is.
+    /// It holds: nothing changes any more.
     Held {
         /// Because of this.
         failure: Failure,
-        /// Why it does not go back.
+        /// Why it does not roll back.
         why: String,
     },
 }
 
 impl Direction {
-    /// The direction after a failure.
     fn after(failure: &Failure, then: &Then) -> Self {
         let failure = failure.clone();
         match then {
@@ -238,7 +226,7 @@ impl Rollout {
         self.verb != Verb::Restart || revision == self.target_revision()
     }
 
-    /// The failure that turned it, if one did.
+    /// The failure that changed the direction, if one did.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.direction {
             Direction::Forward => None,
@@ -246,7 +234,7 @@ impl Rollout {
         }
     }
 
-    /// The number for the next order.
+    /// The number of the next order.
     pub fn next_action_id(&self) -> ActionId {
         self.orders.next_id()
     }

@@ -28,9 +28,7 @@ pub struct Orders {
 /// An order whose end is not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InFlight {
-    /// The order.
     pub action: Action,
-    /// Since when.
     pub since: Time,
     /// Whether the direction has changed since: that it fails says nothing about the way back.
     pub is_outdated: bool,
@@ -50,7 +48,7 @@ impl Default for Orders {
 }
 
 impl Orders {
-    /// The number for the next order.
+    /// The number of the next order.
     pub fn next_id(&self) -> ActionId {
         ActionId(self.next_id)
     }

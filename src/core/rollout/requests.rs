@@ -8,16 +8,15 @@ use crate::core::time::Time;
 pub struct UserRequests {
     /// Whether a person asked to stop.
     pub interrupted: bool,
-    /// Who paused it, and since when.
+    /// Who paused it, and when.
     pub paused: Option<(String, Time)>,
     /// Who has frozen the fleet meanwhile, until when and why.
     pub frozen: Option<String>,
-    /// Who asked to go back.
+    /// Who asked to roll back.
     pub aborted: Option<String>,
 }
 
 impl UserRequests {
-    /// Folds in the next event.
     pub(super) fn apply(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Interrupted { .. } => self.interrupted = true,

@@ -11,29 +11,25 @@ use crate::core::release::hook::{HookPoint, HookSite};
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::failure::Outcome;
 
-/// Something to be done once.
+/// Work that is done once in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chore {
     /// Its name in the journal: `before_all`, `before_all 2`, `expand 2026-11-add-email`.
     pub name: String,
-    /// When it is due.
     pub due: Due,
-    /// Where it is done.
     pub site: HookSite,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// How long it may take.
     pub timeout: Duration,
     /// The migration that it is, if it is one: never done twice.
     pub migration: Option<(MigrationKind, String)>,
 }
 
-/// When a chore is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Before anything is started or stopped, with the release on every host.
     Before,
-    /// When all is in place.
+    /// When all instances are in place.
     After,
     /// When all has been in place for so long.
     Soaked(Duration),
@@ -43,39 +39,35 @@ pub enum Due {
     OnFailure,
 }
 
-/// How a chore ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
-    /// It was done.
     Done,
     /// It had been done before, by what its host says.
     DoneBefore,
-    /// It was tried, and failed.
+    /// It was tried and failed.
     Failed {
-        /// What went wrong.
         error: String,
     },
     /// Nobody knows: the host did not answer to the end.
     Unknown {
-        /// Why nobody knows.
         why: String,
     },
 }
 
-/// A chore to be done now.
+/// A task to run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errand {
-    /// Its name.
+    /// The task's name.
     pub chore: String,
     /// On which host; `None` on the control machine.
     pub host: Option<HostId>,
-    /// How the rollout ends, where that is known.
+    /// The outcome of the rollout, where it is known.
     pub outcome: Option<&'static str>,
 }
 
 impl Due {
-    /// What is due when a rollout ends so.
+    /// The tasks that are due at this outcome.
     pub fn at_the_end(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Succeeded => Some(Self::OnSuccess),
@@ -89,7 +81,7 @@ impl Due {
         }
     }
 
-    /// Whether its failure is one of the rollout.
+    /// Whether its failure fails the rollout.
     pub fn matters(self) -> bool {
         !matches!(self, Self::OnSuccess | Self::OnFailure)
     }
@@ -165,11 +157,9 @@ fn migrations<'a>(
 /// A contract that was made, or begun: what older versions need may be gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contracted {
-    /// Its id.
     pub id: String,
     /// The revision that was rolled out when it was made.
     pub revision: crate::core::ids::Revision,
-    /// Its version, for people.
     pub version: String,
 }
 

@@ -11,14 +11,12 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskStates(BTreeMap<String, TaskState>);
 
-/// How a chore stands in a rollout.
+/// The state of a task in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskState {
     /// Where it was begun last; `None` on the control machine.
     pub host: Option<HostId>,
-    /// When.
     pub since: Time,
-    /// How often it was begun.
     pub attempts: u32,
     /// How it ended; `None` while it is under way.
     pub end: Option<End>,
@@ -30,17 +28,16 @@ impl TaskStates {
         self.0.get(name)
     }
 
-    /// All of them, with their names.
+    /// All tasks, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &TaskState)> {
         self.0.iter()
     }
 
-    /// Whether one is under way.
     pub fn is_any_under_way(&self) -> bool {
         self.0.values().any(|begun| begun.end.is_none())
     }
 
-    /// The names of those that were done.
+    /// The names of the tasks that are done.
     pub fn done(&self) -> impl Iterator<Item = &String> {
         let is_done = |begun: &TaskState| matches!(begun.end, Some(End::Done | End::DoneBefore));
         self.iter()

@@ -7,14 +7,12 @@ use crate::core::rollout::attempt::AttemptState;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// How long things took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Timings {
     /// When the first slot was ordered to change; `None` before that.
     pub first_change_at: Option<Time>,
     /// The longest that an instance of this rollout took from its start until it was ready.
     pub longest_start: Duration,
-    /// The longest drain.
     pub longest_drain: Duration,
     /// Since when all is in place, if it is.
     pub complete_since: Option<Time>,

@@ -7,7 +7,7 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 
-/// What the balancers were told.
+/// The orders that the balancers were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrafficRecord {
     /// Instances that have nothing under way: drained, or not admitted yet.

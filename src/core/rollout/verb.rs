@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// `ship deploy`.
     Deploy,
-    /// `ship rollback`.
     Rollback,
     /// `ship restart`: the same release, in new instances.
     Restart,

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Amount {
-    /// So many instances.
     Count(u32),
     /// So many percent of the replicas, 0 to 100.
     Percent(u32),
@@ -75,16 +74,16 @@ impl FromStr for Amount {
 /// What a rollout may spend, in instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Instances that the service is to have.
+    /// The number of instances wanted.
     pub replicas: u32,
-    /// How many more may run for a while.
+    /// Additional instances that may run during a rollout.
     pub surge: u32,
     /// How many fewer may be available for a while.
     pub unavailable: u32,
 }
 
 impl Budget {
-    /// Resolves the two amounts for so many replicas.
+    /// Resolves the two amounts for a number of replicas.
     pub fn resolve(replicas: u32, max_surge: Amount, max_unavailable: Amount) -> Self {
         let surge = max_surge.rounded_up(replicas);
         let unavailable = max_unavailable.rounded_down(replicas).min(replicas);

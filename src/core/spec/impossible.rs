@@ -14,38 +14,31 @@ pub enum Impossible {
     NothingMayMove,
     /// More replicas than slots.
     TooFewSlots {
-        /// Instances wanted.
         replicas: u32,
-        /// Hosts in the fleet.
         hosts: usize,
-        /// Slots a host.
+        /// Slots of each host.
         ports: usize,
     },
     /// Nothing may be unavailable, but there is no slot for one more.
     NoSlotForSurge {
-        /// Instances wanted.
         replicas: u32,
-        /// What was allowed.
+        /// The surge that is allowed.
         surge: u32,
-        /// Hosts in the fleet.
         hosts: usize,
-        /// Slots a host.
+        /// Slots of each host.
         ports: usize,
     },
     /// An instance takes longer to become available than the rollout may stand still.
     AvailableTooLate {
-        /// What it takes to become ready.
+        /// The waits before an instance is ready.
         waits: Waits,
-        /// The soak.
         min_ready: Duration,
-        /// The deadline.
         progress_deadline: Duration,
     },
     /// Somebody else listens on a port of the service.
     PortTaken {
-        /// Which slot.
         slot: Slot,
-        /// By whom.
+        /// What is known about the process.
         who: String,
     },
 }

@@ -25,7 +25,6 @@ use crate::core::spec::windows::Hours;
 /// What the fleet is to become, and what may be spent on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The service.
     pub service: String,
     /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is
     /// taken. What runs on another that the fleet knows, as it is drained, has to go.
@@ -40,11 +39,10 @@ pub struct Spec {
     pub budget_back: Option<Budget>,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
-    /// How long the rollout may stand without progress.
+    /// The longest time without progress before the rollout fails.
     pub progress_deadline: Duration,
     /// Hosts that may be left behind before a failure has a consequence.
     pub max_failures: u32,
-    /// What follows a failure.
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
@@ -54,7 +52,6 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// What becomes of a step at which a person is to be asked.
     pub at_gate: AtGate,
-    /// What time it may take, and when.
     pub hours: Hours,
     /// What is done once: hooks that are of no slot, and migrations.
     pub chores: Vec<Chore>,
@@ -66,23 +63,19 @@ pub struct Spec {
     pub keep: BTreeSet<ReleaseId>,
 }
 
-/// What follows a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// Back to the newest revision proven healthy.
+    /// Roll back to the newest revision proven healthy.
     RollBack,
-    /// Stay, for a person to look.
+    /// Hold, for a person to look.
     Hold,
 }
 
 /// Amounts as the user wrote them, to show the arithmetic by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amounts {
-    /// Instances wanted.
     pub replicas: u32,
-    /// `max_surge`.
     pub max_surge: Amount,
-    /// `max_unavailable`.
     pub max_unavailable: Amount,
 }
 
@@ -179,7 +172,6 @@ impl Spec {
             .unwrap_or(self.budget)
     }
 
-    /// How many steps there are.
     pub fn step_count(&self) -> u32 {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
@@ -207,7 +199,7 @@ impl Spec {
             .unwrap_or_default()
     }
 
-    /// How the instances of a release are judged.
+    /// The thresholds for the instances of a release.
     pub fn thresholds_of(&self, release: &ReleaseId) -> Thresholds {
         self.thresholds.get(release).copied().unwrap_or_default()
     }

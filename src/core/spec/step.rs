@@ -13,7 +13,7 @@ pub struct Step {
     pub instances: Amount,
     /// How long these must have served before it goes on.
     pub soak: Duration,
-    /// Whether a person must then say so.
+    /// Whether a person must then promote the rollout.
     pub pause: bool,
     /// The part of all requests that the new instances get, in percent; `None` for as much as the
     /// others.
@@ -27,7 +27,7 @@ pub enum AtGate {
     /// Ship waits for `ship promote`.
     #[default]
     Wait,
-    /// It ends there; `ship promote` goes on.
+    /// ship exits, and `ship promote` continues.
     Exit,
     /// It goes on as if nobody had to be asked.
     Promote,

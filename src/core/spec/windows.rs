@@ -18,32 +18,29 @@ const DAYS_AHEAD: i32 = 8;
 /// A part of some days of the week, by a clock on the wall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// From Monday on.
+    /// Monday first.
     days: [bool; 7],
     from: civil::Time,
-    /// Not after `from`: of the next day.
+    /// On the next day, if it is not after `from`.
     until: civil::Time,
     /// As it was written.
     text: String,
 }
 
-/// A window of one day, as moments.
+/// One day's window, as moments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// When it begins.
     pub from: Time,
-    /// When it is over.
     pub until: Time,
-    /// The window, for people.
     pub window: String,
 }
 
-/// What time a rollout may take, and when.
+/// When and how long a rollout may run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hours {
     /// The windows of the days to come, in order; empty where any time is right.
     pub openings: Vec<Opening>,
-    /// Whether there are windows at all.
+    /// Whether there are any windows.
     pub are_limited: bool,
     /// What the replacement of an instance takes at least: the waits that the playbook asks for.
     pub turn: Duration,

@@ -18,9 +18,8 @@ use crate::script::{self, Script, Site};
 /// Every release that may be met, and where its bytes are.
 #[derive(Clone)]
 pub struct Releases {
-    /// By digest.
     pub definitions: BTreeMap<ReleaseId, Definition>,
-    /// The directory of artifacts, by their own digest.
+    /// The directory of artifacts, named by their digest.
     pub artifacts: PathBuf,
     /// The secrets' files that are known, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,

@@ -9,7 +9,6 @@ use crate::core::release::{Check, Definition, Via};
 use crate::core::time::Human;
 use crate::{probe, remote, script};
 
-/// Asks instances whether they are ready.
 pub(super) struct Prober {
     client: probe::Client,
 }
@@ -21,7 +20,7 @@ impl Prober {
         }
     }
 
-    /// Asks an instance once.
+    /// Probes an instance once.
     pub(super) async fn probe(
         &self,
         context: &FleetContext,
@@ -94,7 +93,7 @@ impl Prober {
     }
 }
 
-/// What is asked of a port.
+/// The question of a check, with its templates filled in.
 fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::Question, String> {
     match check {
         Check::Http {

@@ -24,7 +24,6 @@ pub struct Control {
     pub env: BTreeMap<String, String>,
 }
 
-/// Runs tasks.
 pub(super) struct TaskRunner {
     control: Control,
 }

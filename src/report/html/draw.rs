@@ -27,7 +27,6 @@ const ROW_PX: u32 = 20;
 const THIN_ROW_PX: u32 = 5;
 const CHART_PX: u32 = 150;
 
-/// A time and its ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) begin: Time,
@@ -65,11 +64,9 @@ fn percent(share: f64) -> String {
 
 /// How the releases of a rollout are told apart.
 pub(super) struct Kinds<'a> {
-    /// Where it went.
     pub(super) goal: &'a ReleaseId,
     /// Whether instances of the goal's that were there before are old all the same.
     pub(super) renews: bool,
-    /// The versions, for people.
     pub(super) version: &'a dyn Fn(&ReleaseId) -> String,
 }
 
@@ -142,7 +139,6 @@ struct Track {
     lanes: Vec<Drawn>,
 }
 
-/// A host's lane.
 #[derive(Debug, Serialize)]
 struct Drawn {
     shapes: Vec<Shape>,
@@ -162,7 +158,6 @@ struct Shape {
     label: String,
 }
 
-/// Draws the lanes.
 pub(super) fn timeline(
     lanes: &[Lane],
     span: Span,
@@ -410,7 +405,6 @@ fn bar_shapes(
     }
 }
 
-/// A lane in words.
 fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &Clock) -> String {
     let mut told = Vec::new();
     for (port, bars) in &lane.rows {

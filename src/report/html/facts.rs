@@ -21,7 +21,6 @@ use crate::report::told::{Told, Weight};
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;
 
-/// Everything that a page says.
 #[derive(Debug, Serialize)]
 pub(super) struct Facts {
     title: String,
@@ -54,7 +53,6 @@ pub(super) struct Facts {
     foot: String,
 }
 
-/// Something that went wrong.
 #[derive(Debug, Serialize)]
 struct Incident {
     at: String,

@@ -20,7 +20,6 @@ pub(super) struct Lane {
     pub(super) lost: Vec<(Time, Time)>,
 }
 
-/// One instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) instance: InstanceId,
@@ -34,7 +33,6 @@ pub(super) struct Bar {
     pub(super) is_gone: bool,
 }
 
-/// The state of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,

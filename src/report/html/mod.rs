@@ -22,7 +22,6 @@ const NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
 
-/// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// The journal does not begin as one does.

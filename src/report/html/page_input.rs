@@ -9,9 +9,7 @@ use crate::report::reporter::Setup;
 /// What a page is made of.
 #[derive(Debug)]
 pub struct PageInput<'a> {
-    /// The number of the rollout.
     pub rollout: i64,
-    /// What happened.
     pub journal: &'a [Entry],
     /// Who ran when it began.
     pub before: &'a Roster,
@@ -19,9 +17,7 @@ pub struct PageInput<'a> {
     pub setup: Setup,
     /// What it was allowed to spend, if that is known.
     pub budget: Option<Budget>,
-    /// Who asked for it.
     pub who: &'a str,
-    /// Why.
     pub cause: &'a str,
     /// What the caller was told, if it has ended.
     pub exit_code: Option<u8>,

@@ -6,7 +6,6 @@ use anstyle::Style;
 
 use super::super::text::{self, Glyphs};
 
-/// One line of the screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line(Vec<(String, Style)>);
 
@@ -49,7 +48,6 @@ impl Line {
         }
     }
 
-    /// The text alone.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|(text, _)| text.as_str()).collect()
     }

@@ -19,7 +19,6 @@ const OTHERS: [Style; 3] = [
     AnsiColor::Blue.on_default(),
 ];
 
-/// An instance's state.
 pub(super) fn of_word(word: Word) -> Style {
     match word {
         Word::Running => NONE,

@@ -15,11 +15,8 @@ const KEPT_MAX: usize = 8;
 /// What a frame is made of.
 #[derive(Clone, Debug)]
 pub(super) struct View {
-    /// The rollout.
     pub(super) course: Course,
-    /// The fleet.
     pub(super) status: Status,
-    /// The moment that is shown.
     pub(super) now: Time,
     /// The last sentences about the rollout.
     pub(super) log: VecDeque<(Time, String)>,
@@ -54,7 +51,6 @@ impl View {
         }
     }
 
-    /// Adds a sentence.
     pub(super) fn log(&mut self, at: Time, sentence: &str) {
         self.log.push_back((at, text::clean(sentence)));
         if self.log.len() > KEPT_MAX {
@@ -62,7 +58,6 @@ impl View {
         }
     }
 
-    /// Adds an answer.
     pub(super) fn answer(&mut self, at: Time, slot: &Slot, answer: &str) {
         let answer = text::clean(answer);
         if answer.is_empty() {

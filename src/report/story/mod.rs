@@ -59,7 +59,6 @@ struct Staging {
 }
 
 impl Story {
-    /// Nothing told yet.
     pub(super) fn new(setup: Setup) -> Self {
         Self {
             setup,
@@ -563,7 +562,6 @@ impl StartedAction {
     }
 }
 
-/// Where it failed.
 fn whom(failure: &Failure) -> String {
     let host = || {
         failure

@@ -37,7 +37,7 @@ impl Migrations for Sqlite {
 }
 
 impl Sqlite {
-    /// Notes what an event says of a migration.
+    /// Notes the state of a migration that an event reports.
     pub(super) fn note_migration(
         &self,
         rollout: RolloutId,

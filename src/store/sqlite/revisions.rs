@@ -2,18 +2,69 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{HAS_BEGUN, Sqlite, unsigned};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Generation, RolloutStart};
-use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 use crate::store::contract::Revisions;
 use crate::store::error::StoreError;
 use crate::store::records::{NewRevision, Subject};
+
+/// A revision and its newest rollout, as the database has them.
+struct RevisionRow {
+    revision: u32,
+    release: String,
+    definition: String,
+    playbook: String,
+    who: String,
+    cause: String,
+    verb: String,
+    proven: bool,
+    began: Option<i64>,
+    ended: Option<i64>,
+    outcome: Option<String>,
+}
+
+impl RevisionRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            revision: row.get(0)?,
+            release: row.get(1)?,
+            definition: row.get(2)?,
+            playbook: row.get(3)?,
+            who: row.get(4)?,
+            cause: row.get(5)?,
+            verb: row.get(6)?,
+            proven: row.get(7)?,
+            began: row.get(8)?,
+            ended: row.get(9)?,
+            outcome: row.get(10)?,
+        })
+    }
+
+    fn decode(self, store: &Sqlite) -> Result<RevisionRecord, StoreError> {
+        let outcome = self
+            .outcome
+            .map(|text| store.decode("a rollout's outcome", &text));
+        Ok(RevisionRecord {
+            revision: Revision(self.revision),
+            release: ReleaseId::from(self.release),
+            definition: store.decode("a revision's definition", &self.definition)?,
+            playbook: self.playbook,
+            who: self.who,
+            cause: self.cause,
+            verb: store.decode("a revision's verb", &self.verb)?,
+            began: Time(unsigned(self.began.unwrap_or(0))),
+            ended: self.ended.map(|ms| Time(unsigned(ms))),
+            outcome: outcome.transpose()?,
+            proven: self.proven,
+        })
+    }
+}
 
 impl Revisions for Sqlite {
     fn history_id(&self) -> Result<String, StoreError> {
@@ -24,16 +75,7 @@ impl Revisions for Sqlite {
     }
 
     fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
-        struct Raw {
-            texts: [String; 5],
-            revision: u32,
-            verb: String,
-            proven: bool,
-            began: Option<i64>,
-            ended: Option<i64>,
-            outcome: Option<String>,
-        }
-        let raw = self.query(
+        let rows = self.query(
             &format!(
                 "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, \
                  v.proven,
@@ -48,45 +90,9 @@ impl Revisions for Sqlite {
              where v.fleet = ?1 and v.service = ?2 order by v.revision"
             ),
             params![subject.fleet, subject.service],
-            |row| {
-                Ok(Raw {
-                    texts: [
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                        row.get(5)?,
-                    ],
-                    revision: row.get(0)?,
-                    verb: row.get(6)?,
-                    proven: row.get(7)?,
-                    began: row.get(8)?,
-                    ended: row.get(9)?,
-                    outcome: row.get(10)?,
-                })
-            },
+            RevisionRow::read,
         )?;
-        raw.into_iter()
-            .map(|raw| {
-                let [release, definition, playbook, who, cause] = raw.texts;
-                Ok(RevisionRecord {
-                    revision: Revision(raw.revision),
-                    release: ReleaseId::from(release),
-                    definition: self.decode("a revision's definition", &definition)?,
-                    playbook,
-                    who,
-                    cause,
-                    verb: self.decode::<Verb>("a revision's verb", &raw.verb)?,
-                    began: Time(unsigned(raw.began.unwrap_or(0))),
-                    ended: raw.ended.map(|ms| Time(unsigned(ms))),
-                    outcome: raw
-                        .outcome
-                        .map(|text| self.decode("a rollout's outcome", &text))
-                        .transpose()?,
-                    proven: raw.proven,
-                })
-            })
-            .collect()
+        rows.into_iter().map(|row| row.decode(self)).collect()
     }
 
     fn add_revision(

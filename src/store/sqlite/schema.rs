@@ -8,7 +8,7 @@ use crate::system::random;
 /// misread.
 pub(super) const SCHEMA_VERSION: i64 = 4;
 
-/// What version 1 had.
+/// Version 1 of the schema.
 pub(super) const SCHEMA: &str = "
     create table revisions (
         fleet text not null, service text not null, revision integer not null,
@@ -60,7 +60,7 @@ const SCHEMA_2: &str = "
     ) without rowid;
 ";
 
-/// What came with version 3.
+/// What version 3 added.
 const SCHEMA_3: &str = "
     create table freezes (
         fleet text not null, service text not null, who text not null, since_ms integer not null, \

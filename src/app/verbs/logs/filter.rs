@@ -15,7 +15,6 @@ pub(super) struct Seen {
 pub(super) struct Choice {
     /// The slots whose past is wanted.
     pub(super) past: BTreeSet<Port>,
-    /// The slots that are followed.
     pub(super) followed: BTreeSet<Port>,
 }
 

@@ -24,7 +24,7 @@ use crate::core::rollout::verb::Verb;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::time::Time;
 
-/// What the request comes to.
+/// What an admitted request does.
 #[derive(Clone, Debug)]
 pub struct Admission {
     /// The spec, with the tasks and the budget of the way back.
@@ -35,7 +35,7 @@ pub struct Admission {
     pub rollback_target: Option<Generation>,
     /// The rollout as it would begin now. It is not recorded.
     pub rollout: Rollout,
-    /// What the planner does first.
+    /// The planner's first plan.
     pub plan: Plan,
     /// Whether all is in place already, and the history says so: there is nothing to do.
     pub is_settled: bool,

@@ -12,7 +12,7 @@ use crate::core::rollout::task::End;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::{Spec, scaling};
 
-/// What the first events are made of.
+/// Creates the first events of a rollout.
 pub(super) struct Opener<'a, 'r> {
     pub(super) request: &'r AdmissionRequest<'a>,
     pub(super) input: &'r AdmissionInput<'a>,

@@ -22,23 +22,22 @@ pub struct ServerClash {
 pub enum AdmissionRefusal {
     /// More hosts cannot be used than may fail, or none can.
     UnusableHosts {
-        /// Which, and why.
+        /// The hosts, and why each is unusable.
         unusable: BTreeMap<HostId, String>,
         /// How many hosts there are.
         of: usize,
     },
     /// Some balancers cannot be used: nobody knows which instances get requests.
     UnusableBalancers {
-        /// Which, and why.
+        /// The balancers, and why each is unusable.
         unusable: BTreeMap<HostId, String>,
         /// How many balancers there are.
         of: usize,
     },
     /// Every host is drained, and nobody has said that the service is to have no instance.
     NoHostLeft,
-    /// The balancers could not tell two slots apart.
+    /// The balancers could not distinguish two slots.
     OneServer(ServerClash),
-    /// The rollout cannot work.
     Impossible(Vec<Impossible>),
     /// The fleet is frozen, or it is outside of its windows, or too late in one.
     Closed {
@@ -47,7 +46,7 @@ pub enum AdmissionRefusal {
     },
     /// The fleet is not healthy, and nobody is there to look at it.
     Unhealthy {
-        /// In numbers.
+        /// The numbers of instances.
         why: String,
     },
 }

@@ -14,18 +14,16 @@ use crate::core::rollout::verb::Verb;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::time::Time;
 
-/// What is asked for.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest<'a> {
     /// The verb; that of the rollout that goes on, where one does.
     pub verb: Verb,
     /// The release that is to run.
     pub release: &'a ReleaseId,
-    /// The release itself.
     pub definition: &'a Definition,
     /// How the newest rollout goes on; `None` for a new rollout.
     pub continuation: Option<Continuation>,
-    /// Whether anybody is there, and what is overridden.
+    /// Whether the run is unattended, and what is overridden.
     pub mode: RunMode,
     /// The playbook's keys that the command line has set, for the journal.
     pub set: &'a [String],
@@ -34,15 +32,12 @@ pub struct AdmissionRequest<'a> {
 /// What is known when the request is decided on.
 #[derive(Clone, Debug)]
 pub struct AdmissionInput<'a> {
-    /// The service.
     pub service: &'a str,
-    /// The fleet's name.
     pub fleet_name: &'a str,
-    /// The history.
     pub history: &'a ServiceHistory,
     /// What the files want of the fleet. Tasks and the budget of the way back are not in it yet.
     pub spec: Spec,
-    /// The amounts of which the budget was made.
+    /// The amounts that the budget was computed from.
     pub amounts: Amounts,
     /// Whether the playbook, the command line or `ship scale` says how many instances are wanted.
     pub are_replicas_set: bool,
@@ -56,7 +51,6 @@ pub struct AdmissionInput<'a> {
     pub server_clash: Option<ServerClash>,
     /// Who has frozen the fleet, until when and why, if it is frozen now.
     pub freeze: Option<String>,
-    /// The moment.
     pub now: Time,
 }
 

@@ -60,7 +60,7 @@ impl Case {
         }
     }
 
-    /// The newest rollout goes on so.
+    /// A stopped rollout that continues.
     fn going_on(history: HistoryBuilder, running: &[&str], continuation: Continuation) -> Self {
         let case = Self::new(history, running, Verb::Deploy, "b");
         let verb = case.history.newest.as_ref().expect("a rollout").verb;

@@ -1,0 +1,127 @@
+//! The tables of a playbook, found before any of them is read.
+
+use std::path::Path;
+
+use super::artifact::{self, ArtifactConfig};
+use super::diagnostic::Place;
+use super::fields::{Fields, OptionalTable, Sink};
+use super::readiness::{self, ReadinessPlaces};
+use super::rollout::{self, RolloutConfig, RolloutPlaces};
+use super::service::{self, ServiceConfig};
+use super::templates::Templates;
+use super::value::Located;
+use super::{analysis, hooks, liveness, migrations, names};
+use crate::core::release::{Driver, Readiness};
+
+/// The tables and the version. What is wrong is `None`, and was reported.
+pub(super) struct PlaybookTables<'a> {
+    pub(super) version: Option<String>,
+    service: Option<Fields<'a>>,
+    artifact: Option<Fields<'a>>,
+    readiness: Option<Fields<'a>>,
+    liveness_place: Option<&'a Place>,
+    pub(super) liveness: OptionalTable<'a>,
+    rollout: Option<Fields<'a>>,
+    pub(super) analyses: Vec<Fields<'a>>,
+    pub(super) unattended: Option<Fields<'a>>,
+    pub(super) traffic: OptionalTable<'a>,
+    pub(super) probe: OptionalTable<'a>,
+    pub(super) hooks: Vec<Fields<'a>>,
+    pub(super) migrations: Vec<Fields<'a>>,
+    pub(super) notify: OptionalTable<'a>,
+    pub(super) metrics: OptionalTable<'a>,
+}
+
+impl<'a> PlaybookTables<'a> {
+    /// Finds the tables, in the order in which messages list the known keys.
+    pub(super) fn of(top: &Fields<'a>) -> Self {
+        let version = top.required("version", "version = \"0.8\"", names::version);
+        let service = top.table("service", "[service]", "[service]\nname = \"testpage\"");
+        let artifact = top.table(
+            "artifact",
+            "[artifact]",
+            "[artifact]\nsource = \"testpage.tar.gz\"",
+        );
+        let found = Self {
+            version,
+            service,
+            artifact,
+            readiness: top.table_or_empty("readiness", "[readiness]"),
+            liveness_place: top.key_place("liveness"),
+            liveness: top.table_if_any("liveness", "[liveness]"),
+            rollout: top.table_or_empty("rollout", "[rollout]"),
+            analyses: top.tables_if_any("analysis", "[[analysis]]", analysis::EXAMPLE),
+            unattended: top.table_or_empty("unattended", "[unattended]"),
+            traffic: top.table_if_any("traffic", "[traffic]"),
+            probe: top.table_if_any("probe", "[probe]"),
+            hooks: top.tables_if_any("hooks", "[[hooks]]", hooks::EXAMPLE),
+            migrations: top.tables_if_any("migrations", "[[migrations]]", migrations::EXAMPLE),
+            notify: top.table_if_any("notify", "[notify]"),
+            metrics: top.table_if_any("metrics", "[metrics]"),
+        };
+        top.finish();
+        found
+    }
+
+    pub(super) fn read_service(
+        &self,
+        dir: &Path,
+        templates: &mut Templates,
+        sink: &Sink,
+    ) -> Option<ServiceConfig> {
+        service::read(self.service.as_ref()?, dir, templates, sink)
+    }
+
+    pub(super) fn read_artifact(&self, dir: &Path, sink: &Sink) -> Option<ArtifactConfig> {
+        artifact::read(self.artifact.as_ref()?, dir, self.version.as_deref(), sink)
+    }
+
+    pub(super) fn read_readiness(
+        &self,
+        templates: &mut Templates,
+        sink: &Sink,
+    ) -> Option<Readiness> {
+        readiness::read(self.readiness.as_ref()?, templates, sink)
+    }
+
+    pub(super) fn refuse_liveness_without_supervisor(
+        &self,
+        service: Option<&ServiceConfig>,
+        sink: &Sink,
+    ) {
+        let is_unsupervised = service.is_some_and(|service| service.driver == Driver::Process);
+        let driver = self.place_in_service("driver").filter(|_| is_unsupervised);
+        if let Some((liveness, driver)) = self.liveness_place.zip(driver) {
+            liveness::refuse_without_supervisor(liveness, &driver, sink);
+        }
+    }
+
+    /// Reads `[rollout]`, and refuses deadlines that `readiness` would always miss.
+    pub(super) fn read_rollout(
+        &self,
+        readiness: Option<&Readiness>,
+        sink: &Sink,
+    ) -> (RolloutPlaces, Option<RolloutConfig>) {
+        let Some(fields) = &self.rollout else {
+            return <_>::default();
+        };
+        let (places, rollout) = rollout::read(fields, !self.analyses.is_empty(), sink);
+        if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness) {
+            let readiness_places = self.readiness.as_ref().map(ReadinessPlaces::of);
+            let readiness = (&readiness_places.unwrap_or_default(), readiness.waits());
+            places.refuse_too_late(rollout, readiness, sink);
+        }
+        (places, rollout)
+    }
+
+    /// The number of slots of each host, and where it is written.
+    pub(super) fn count_ports(&self, service: Option<&ServiceConfig>) -> Option<Located<usize>> {
+        let place = self.place_in_service("ports")?;
+        let value = service?.ports.len();
+        Some(Located { value, place })
+    }
+
+    fn place_in_service(&self, key: &str) -> Option<Place> {
+        self.service.as_ref()?.place_of(key)
+    }
+}
