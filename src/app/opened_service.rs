@@ -1,16 +1,20 @@
 //! The files and the state of a service, open, and nothing read of its history yet: enough for
 //! verbs that ask for no more than a part of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::environment::{Environment, Files, Reading, StoreAccess};
 use super::error::Error;
+use super::notice::Notice;
+use super::patience::Patience;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::service_state::Standing;
+use crate::core::time::Time;
 use crate::engine::Clock;
-use crate::store::{Holder, Place, RolloutId, Store, Subject};
+use crate::store::{Freeze, Holder, Place, RolloutId, Store, StoreError, Subject};
 
 /// The files and the state of a service.
 pub struct OpenedService {
@@ -67,18 +71,48 @@ impl OpenedService {
         })
     }
 
-    /// Takes the lease: from here on this process alone changes the fleet.
+    /// Takes the lease: from here on this process alone changes the fleet. `run` is what for, as
+    /// in `deploy 0.9`.
     ///
     /// # Errors
     /// If somebody else holds it, or the state cannot be written.
     pub(crate) fn take_lease(&mut self, run: &str) -> Result<(), Error> {
-        take_lease(
-            &*self.env,
-            &mut *self.store,
-            &self.subject,
-            &self.inventory,
-            run,
-        )
+        let holder = self.env.lease_holder(run);
+        // A ship that is called by another's hook goes on under its lease.
+        let token = std::env::var(config::LEASE).ok();
+        self.store
+            .acquire_lease(&self.subject, holder, token.as_deref())?;
+        self.store.remember(&self.subject, &self.inventory)?;
+        Ok(())
+    }
+
+    /// Takes the lease, and waits for it so long where somebody else has it.
+    ///
+    /// # Errors
+    /// If somebody else still holds it, or the state cannot be written.
+    pub(crate) async fn take_lease_within(
+        &mut self,
+        run: &str,
+        wait: Duration,
+    ) -> Result<(), Error> {
+        let mut patience = Patience::new(wait);
+        loop {
+            match self.take_lease(run) {
+                Err(Error::Store(StoreError::Held(holder))) if patience.is_left() => {
+                    if patience.is_new() {
+                        let holder = holder.to_string();
+                        self.env.tell(&Notice::WaitingForLease { holder, wait });
+                    }
+                    patience.pause().await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// The freeze that holds now, if one does.
+    pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
+        active_freeze(&*self.store, &self.subject, self.clock.now())
     }
 
     /// Whether anybody alive carries out a rollout.
@@ -97,20 +131,13 @@ impl OpenedService {
     }
 }
 
-/// Takes the lease of a service; `run` is what for, as in `deploy 0.9`.
-pub(super) fn take_lease(
-    env: &dyn Environment,
-    store: &mut dyn Store,
+/// The freeze of a service that holds at a moment, if one does.
+pub(super) fn active_freeze(
+    store: &dyn Store,
     subject: &Subject,
-    inventory: &Path,
-    run: &str,
-) -> Result<(), Error> {
-    let holder = env.lease_holder(run);
-    // A ship that is called by another's hook goes on under its lease.
-    let token = std::env::var(config::LEASE).ok();
-    store.acquire_lease(subject, holder, token.as_deref())?;
-    store.remember(subject, inventory)?;
-    Ok(())
+    now: Time,
+) -> Result<Option<Freeze>, Error> {
+    Ok(store.freeze(subject)?.filter(|freeze| freeze.holds(now)))
 }
 
 /// How a service stands.

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::environment::{Environment, FleetConnection, Known, Operator, Reading, StoreAccess};
 use super::error::{Error, Refused};
-use super::notice::Notice;
-use super::opened_service::{OpenedService, holder, newest_rollout, standing, take_lease};
-use super::patience::Patience;
+use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, standing};
 use crate::config::{Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Roster;
@@ -22,7 +19,7 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    Freeze, Holder, Place, Request, RevisionRecord, RolloutId, Store, StoreError, Subject, Wish,
+    Freeze, Holder, Place, Request, RevisionRecord, RolloutId, Store, Subject, Wish,
 };
 
 /// The files and their state, in the hands of one verb.
@@ -75,8 +72,10 @@ impl Session {
         Self::of(OpenedService::open(env, overrides, reading, access)?)
     }
 
-    /// Reads the files, opens the state and takes the lease; the history is read after that, as
-    /// nobody else changes it then.
+    /// Reads the files, opens the state and takes the lease.
+    ///
+    /// # Errors
+    /// If the files or the state cannot be read, or somebody else holds the lease.
     pub(crate) fn open_locked(
         env: &Arc<dyn Environment>,
         overrides: &Overrides,
@@ -88,8 +87,9 @@ impl Session {
         Self::of(service)
     }
 
-    /// Reads the history of a service.
-    fn of(service: OpenedService) -> Result<Self, Error> {
+    /// Reads the history of a service. One whose lease is to be taken has it by then: before that,
+    /// somebody else may change the history.
+    pub(crate) fn of(service: OpenedService) -> Result<Self, Error> {
         let OpenedService {
             env,
             project,
@@ -168,39 +168,7 @@ impl Session {
 
     /// The freeze that holds now, if one does.
     pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        let now = self.now();
-        let freeze = self.store.freeze(&self.subject)?;
-        Ok(freeze.filter(|freeze| freeze.holds(now)))
-    }
-
-    /// Takes the lease: from here on this process alone changes the fleet.
-    fn lock(&mut self, run: &str) -> Result<(), Error> {
-        take_lease(
-            &*self.env,
-            &mut *self.store,
-            &self.subject,
-            &self.inventory,
-            run,
-        )?;
-        // Another may have changed the history before the lease was had.
-        self.read_history()
-    }
-
-    /// Takes the lease, and waits for it so long where somebody else has it.
-    pub(crate) async fn lock_within(&mut self, run: &str, wait: Duration) -> Result<(), Error> {
-        let mut patience = Patience::new(wait);
-        loop {
-            match self.lock(run) {
-                Err(Error::Store(StoreError::Held(holder))) if patience.is_left() => {
-                    if patience.is_new() {
-                        let holder = holder.to_string();
-                        self.env.tell(&Notice::WaitingForLease { holder, wait });
-                    }
-                    patience.pause().await;
-                }
-                locked => return locked,
-            }
-        }
+        active_freeze(&*self.store, &self.subject, self.now())
     }
 
     /// The newest rollout, if there was one.

@@ -6,14 +6,17 @@ use jiff::tz::TimeZone;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::config::UnattendedConfig;
+use crate::config::{Project, UnattendedConfig};
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::history::{self, Past};
+use crate::core::policy::service_history::ServiceHistory;
+use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{AtGate, Step, one_first};
 use crate::core::spec::windows::{self, Hours};
+use crate::core::time::Time;
 
 /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
 /// checked, so it can be had.
@@ -62,7 +65,12 @@ pub(crate) fn spec(
             .map(|(release, definition)| (release.clone(), definition.waits()))
             .collect(),
         steps: steps(session, budget.replicas),
-        hours: hours(session),
+        hours: hours(
+            &session.project,
+            session.mode,
+            &session.history,
+            session.now(),
+        ),
         chores: Vec::new(),
         analyses: playbook.analyses.clone(),
         at_gate: if session.mode.unattended {
@@ -109,20 +117,21 @@ fn steps(session: &Session, replicas: u32) -> Vec<Step> {
 
 /// When the rollout may begin something, and how long that takes. Who is there decides that
 /// himself.
-pub fn hours(session: &Session) -> Hours {
+pub fn hours(project: &Project, mode: RunMode, history: &ServiceHistory, now: Time) -> Hours {
+    let playbook = &project.playbook;
     let UnattendedConfig {
         windows, time_zone, ..
-    } = &session.project.playbook.unattended;
-    if !session.mode.unattended || session.mode.force || windows.is_empty() {
+    } = &playbook.unattended;
+    if !mode.unattended || mode.force || windows.is_empty() {
         return Hours::default();
     }
     let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
-    let readiness = &session.project.playbook.readiness;
+    let readiness = &playbook.readiness;
     let repeats = readiness.interval * readiness.successes.saturating_sub(1);
     Hours {
-        openings: windows::openings(windows, &zone, session.clock.now()),
+        openings: windows::openings(windows, &zone, now),
         are_limited: true,
-        turn: session.project.playbook.rollout.min_ready + readiness.initial_delay + repeats,
-        usual: session.history.fastest_deploy(),
+        turn: playbook.rollout.min_ready + readiness.initial_delay + repeats,
+        usual: history.fastest_deploy(),
     }
 }

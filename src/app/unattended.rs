@@ -1,13 +1,15 @@
 //! A deploy that nobody watches: what is looked up for the policy to decide on.
 
 use super::error::Error;
+use super::opened_service::OpenedService;
 use super::session::Session;
 use super::spec;
 use crate::core::ids::ReleaseId;
 use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::admission::check::check_open;
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::policy::unattended::{self, Attempt, Left, Resolution};
+use crate::core::policy::service_history::ServiceHistory;
+use crate::core::policy::unattended::{self, Attempt, Left, Resolution, RunMode};
 use crate::core::rollout::failure::Outcome;
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
@@ -15,10 +17,21 @@ use crate::core::rollout::failure::Outcome;
 ///
 /// # Errors
 /// Who has frozen the fleet, or when a window opens.
-pub fn permit_now(session: &Session) -> Result<(), Error> {
-    let freeze = session.active_freeze()?.map(|freeze| freeze.to_string());
-    let (service, mode, now) = (&session.subject.service, session.mode, session.now());
-    check_open(service, mode, freeze.as_deref(), &spec::hours(session), now)?;
+pub fn permit_now(service: &OpenedService, mode: RunMode) -> Result<(), Error> {
+    let freeze = service.active_freeze()?.map(|freeze| freeze.to_string());
+    let history = ServiceHistory {
+        revisions: service.store.revisions(&service.subject)?,
+        ..ServiceHistory::default()
+    };
+    let now = service.clock.now();
+    let hours = spec::hours(&service.project, mode, &history, now);
+    check_open(
+        &service.subject.service,
+        mode,
+        freeze.as_deref(),
+        &hours,
+        now,
+    )?;
     Ok(())
 }
 

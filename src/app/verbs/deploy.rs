@@ -10,6 +10,7 @@ use crate::app::error::{Error, Refused};
 use crate::app::exit::Exit;
 use crate::app::goal::Goal;
 use crate::app::notice::Notice;
+use crate::app::opened_service::OpenedService;
 use crate::app::release::Release;
 use crate::app::session::Session;
 use crate::app::{channels, rollout, unattended};
@@ -50,21 +51,22 @@ pub async fn deploy(
 
 async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<Conclusion, Error> {
     let resolved = channels::resolve(env, request.overrides).await?;
-    let mut session = Session::open(
+    let mut service = OpenedService::open(
         env,
         &resolved.overrides,
         Reading::Strict,
         StoreAccess::Write,
     )?;
-    session.mode = request.mode;
-    unattended::permit_now(&session)?;
+    unattended::permit_now(&service, request.mode)?;
     let release = env
-        .prepare_release(&session.project, &session.place)
+        .prepare_release(&service.project, &service.place)
         .await?;
     let version = release.definition.version.clone();
-    session
-        .lock_within(&format!("deploy {version}"), request.lock_timeout)
+    service
+        .take_lease_within(&format!("deploy {version}"), request.lock_timeout)
         .await?;
+    let mut session = Session::of(service)?;
+    session.mode = request.mode;
     session.go_by_hosts().await?;
     session.permit(Ask::Deploy)?;
     check_past_contract(&session, &release)?;

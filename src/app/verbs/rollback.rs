@@ -9,6 +9,7 @@ use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
 use crate::app::goal::Goal;
 use crate::app::notice::Accepted;
+use crate::app::opened_service::OpenedService;
 use crate::app::rollout;
 use crate::app::session::Session;
 use crate::app::verbs::plan::{self, Preview};
@@ -42,10 +43,11 @@ pub async fn rollback(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
 ) -> Result<Conclusion, Error> {
-    let mut session = open(env, &request, StoreAccess::Write)?;
-    session
-        .lock_within("rollback", request.lock_timeout)
+    let mut service = open(env, &request, StoreAccess::Write)?;
+    service
+        .take_lease_within("rollback", request.lock_timeout)
         .await?;
+    let mut session = Session::of(service)?;
     session.go_by_hosts().await?;
     session.permit(Ask::Rollback)?;
     match goal(&mut session, &request)? {
@@ -64,7 +66,7 @@ pub async fn preview(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
 ) -> Result<Result<Preview, Conclusion>, Error> {
-    let mut session = open(env, &request, StoreAccess::Read)?;
+    let mut session = Session::of(open(env, &request, StoreAccess::Read)?)?;
     session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
     match goal(&mut session, &request)? {
         RollbackChoice::Rollback(goal) => {
@@ -79,12 +81,12 @@ fn open(
     env: &Arc<dyn Environment>,
     request: &RollbackRequest,
     access: StoreAccess,
-) -> Result<Session, Error> {
+) -> Result<OpenedService, Error> {
     let overrides = Overrides {
         version: None,
         set: request.set.clone(),
     };
-    Session::open(env, &overrides, Reading::LastKnownGood, access)
+    OpenedService::open(env, &overrides, Reading::LastKnownGood, access)
 }
 
 enum RollbackChoice {
