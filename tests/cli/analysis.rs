@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use snapbox::str;
 use tokio::runtime::Runtime;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -69,26 +68,21 @@ fn with_analysis(project: LocalProject, lines: &str) -> LocalProject {
 fn a_number_that_is_not_as_it_should_be_rolls_back() {
     let numbers = Numbers::that_say(0.048);
     let project = judged_by(&numbers.url(), "");
-    let told = str![[r#"
-...
-[MOMENT]  node4:8081  ready     0.9 after [TOOK]: "I am: [NET].14, the version is: 0.9"
-...
-[MOMENT]  analysis errors: failed: 4.8% is not < 1%
-...
-[MOMENT]  0.9 does not do as well as it should
-          doing   measuring how 0.9 does
-          seen    errors: 4.8% is not < 1%
-          waited  [TOOK]
-          now     going back to 0.8 (revision 1); 3 of 3 available
-...
-[MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
-          why     analysis errors: 4.8% is not < 1%
-          next    mend it and deploy again; `ship history` lists what happened
-
-"#]];
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
-        .stderr(told)
+        .stderr_lines(&[
+            "node4:8081  ready     0.9 after [TOOK]: \"I am: [NET].14, the version is: 0.9\"",
+            "analysis errors: failed: 4.8% is not < 1%",
+            "0.9 does not do as well as it should",
+            "doing   measuring how 0.9 does",
+            "seen    errors: 4.8% is not < 1%",
+            "waited  [TOOK]",
+            "now     going back to 0.8 (revision 1); 3 of 3 available",
+            "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
+             after [TOOK]",
+            "why     analysis errors: 4.8% is not < 1%",
+            "next    mend it and deploy again; `ship history` lists what happened",
+        ])
         .status(3)
         .run();
     assert_eq!(

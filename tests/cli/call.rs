@@ -18,6 +18,8 @@ pub(crate) struct Call<'a> {
     redact: &'a Redact,
     stdout: Option<Data>,
     stderr: Option<Data>,
+    stdout_lines: Vec<String>,
+    stderr_lines: Vec<String>,
     status: i32,
 }
 
@@ -32,6 +34,8 @@ impl<'a> Call<'a> {
             redact,
             stdout: Some(str![].into_data()),
             stderr: Some(str![].into_data()),
+            stdout_lines: Vec::new(),
+            stderr_lines: Vec::new(),
             status: 0,
         }
     }
@@ -58,6 +62,18 @@ impl<'a> Call<'a> {
     pub(crate) fn stderr(mut self, expected: impl IntoData) -> Self {
         self.stderr = Some(expected.into_data());
         self
+    }
+
+    /// Expects these parts of lines on stdout, in this order, whatever else there is.
+    pub(crate) fn stdout_lines(mut self, lines: &[&str]) -> Self {
+        self.stdout_lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        self.any_stdout()
+    }
+
+    /// Expects these parts of lines on stderr, in this order, whatever else there is.
+    pub(crate) fn stderr_lines(mut self, lines: &[&str]) -> Self {
+        self.stderr_lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        self.any_stderr()
     }
 
     /// Does not mind what is on stdout: the test looks at it itself.
@@ -93,7 +109,18 @@ impl<'a> Call<'a> {
                 assert.eq(self.redact.apply(said), expected);
             }
         }
+        assert_lines(&self.redact.apply(&done.stdout), &self.stdout_lines);
+        assert_lines(&self.redact.apply(&done.stderr), &self.stderr_lines);
         done
+    }
+}
+
+#[track_caller]
+fn assert_lines(text: &str, expected: &[String]) {
+    let mut lines = text.lines();
+    for part in expected {
+        let found = lines.any(|line| line.contains(part));
+        assert!(found, "no {part:?}, or not in this order, in:\n{text}");
     }
 }
 

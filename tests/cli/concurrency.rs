@@ -33,17 +33,14 @@ fn others_see_what_a_deploy_does() {
     deploy.await_words("node4:8081  started");
     project
         .ship(&["status"])
-        .stdout(str![[r#"
-INSTANCE   READY   STATUS   RESTARTS   AGE   ADDRESS   HOST   VERSION   REVISION
-[INSTANCE]   1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1
-[INSTANCE]   1/1   Running   0   [AGE]   [NET].12:8081   node2   0.8   1
-[INSTANCE]   1/1   Running   0   [AGE]   [NET].13:8081   node3   0.8   1
-[INSTANCE]   0/1   Starting   0   [AGE]   [NET].14:8081   node4   0.9   2
-
-Waiting for deployment "page" rollout to finish: 1 out of 3 new replicas have been updated...
-deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 of 3 updated and 3 available
-
-"#]])
+        .stdout_lines(&[
+            "1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1",
+            "0/1   Starting   0   [AGE]   [NET].14:8081   node4   0.9   2",
+            "Waiting for deployment \"page\" rollout to finish: 1 out of 3 new replicas have been \
+             updated...",
+            "deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 of 3 \
+             updated and 3 available",
+        ])
         .run();
     assert_eq!(project.status()["state"], "running");
     assert_eq!(project.history(), ["2 0.9 running", "1 0.8 succeeded"]);

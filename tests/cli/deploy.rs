@@ -12,19 +12,14 @@ fn the_first_deploy_does_all_the_set_up_there_is() {
     let project = LocalProject::small();
     project
         .ship(&["deploy", "inventory.toml"])
-        .stderr(str![[r#"
-[MOMENT]  page 0.8 (revision 1) on local: 1 replica
-[MOMENT]  Waiting for deployment spec update to be observed...
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 out of 1 new replicas have been updated...
-[MOMENT]  staging 0.8 on the hosts
-[MOMENT]  node1       staged    0.8 in [TOOK]
-[MOMENT]  Waiting for deployment "page" rollout to finish: 0 of 1 updated replicas are available...
-[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
-[MOMENT]  node1:8081  ready     0.8 after [TOOK]: "I am: [NET].11, the version is: 0.8"
-[MOMENT]  deployment "page" successfully rolled out
-[MOMENT]  page 0.8 (revision 1): 1 of 1 available in [TOOK]
-
-"#]])
+        .stderr_lines(&[
+            "page 0.8 (revision 1) on local: 1 replica",
+            "node1       staged    0.8 in [TOOK]",
+            "node1:8081  started   0.8 as [INSTANCE]",
+            "node1:8081  ready     0.8 after [TOOK]: \"I am: [NET].11, the version is: 0.8\"",
+            "deployment \"page\" successfully rolled out",
+            "page 0.8 (revision 1): 1 of 1 available in [TOOK]",
+        ])
         .run();
     assert_eq!(project.running(), ["node1:8081 0.8"]);
 }
@@ -138,10 +133,7 @@ fn what_runs_already_is_not_deployed_again() {
     let before = project.status()["instances"].clone();
     project
         .ship(&["deploy", "inventory.toml"])
-        .stderr(str![[r#"
-nothing to do: page 0.8 (revision 1) is available on 3 of 3
-
-"#]])
+        .stderr("nothing to do: page 0.8 (revision 1) is available on 3 of 3\n")
         .run();
     let names = |instances: &Value| -> Vec<Value> {
         instances
@@ -197,14 +189,11 @@ fn plain_is_what_a_pipe_gets_anyway() {
     let project = LocalProject::small();
     project
         .ship(&["deploy", "inventory.toml", "--output", "plain"])
-        .stderr(str![[r#"
-[MOMENT]  page 0.8 (revision 1) on local: 1 replica
-...
-[MOMENT]  node1:8081  started   0.8 as [INSTANCE]
-...
-[MOMENT]  page 0.8 (revision 1): 1 of 1 available in [TOOK]
-
-"#]])
+        .stderr_lines(&[
+            "[MOMENT]  page 0.8 (revision 1) on local: 1 replica",
+            "[MOMENT]  node1:8081  started   0.8 as [INSTANCE]",
+            "[MOMENT]  page 0.8 (revision 1): 1 of 1 available in [TOOK]",
+        ])
         .run();
 }
 

@@ -1,7 +1,6 @@
 //! The user's commands at the points of an instance's life.
 
 use serde_json::Value;
-use snapbox::str;
 
 use crate::call::json_lines;
 use crate::project::LocalProject;
@@ -94,22 +93,18 @@ fn each_instance_runs_the_hooks_of_its_own_release() {
 #[test]
 fn what_fails_before_a_start_is_told_with_its_last_words() {
     let project = with(&[("before_start", "echo looking; echo no database; exit 3")]);
-    project.ship(&["deploy", "inventory.toml"]).stderr(str![[r#"
-...
-[MOMENT]  node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3
-          | looking
-          | no database
-[MOMENT]  node1:8081  failed    could not start 0.8 after [TOOK]: the before_start hook ended with exit status 3: no database
-...
-[MOMENT]  node1:8081  FAILED    0.8 could not be started
-...
-          seen    the before_start hook ended with exit status 3: no database
-...
-[MOMENT]  page 0.8 (revision 1) failed and is held: 0 of 1 available after [TOOK]
-          why     node1:8081: the new instance could not be started: the before_start hook ended with exit status 3: no database
-...
-
-"#]]).status(4).run();
+    project.ship(&["deploy", "inventory.toml"]).stderr_lines(&[
+        "node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3",
+        "| looking",
+        "| no database",
+        "node1:8081  failed    could not start 0.8 after [TOOK]: the before_start hook ended with \
+         exit status 3: no database",
+        "node1:8081  FAILED    0.8 could not be started",
+        "seen    the before_start hook ended with exit status 3: no database",
+        "page 0.8 (revision 1) failed and is held: 0 of 1 available after [TOOK]",
+        "why     node1:8081: the new instance could not be started: the before_start hook ended \
+         with exit status 3: no database",
+    ]).status(4).run();
     assert_eq!(project.running(), Vec::<String>::new());
 }
 
@@ -119,17 +114,13 @@ fn what_hangs_before_a_stop_is_cut_and_the_stop_goes_on() {
     project.deploy("0.8");
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
-        .stderr(
-            str![[r#"
-...
-[MOMENT]  node1:8081  hook      before_stop failed after [TOOK]: it did not end in time, and was ended
-          | waiting
-[MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
-...
-[MOMENT]  page 0.9 (revision 2): 1 of 1 available in [TOOK]
-
-"#]]
-        )
+        .stderr_lines(&[
+            "node1:8081  hook      before_stop failed after [TOOK]: it did not end in time, and was \
+             ended",
+            "| waiting",
+            "node1:8081  stopped   0.8 (replaced) in [TOOK]",
+            "page 0.9 (revision 2): 1 of 1 available in [TOOK]",
+        ])
         .run();
     assert_eq!(project.running(), ["node1:8082 0.9"]);
 }

@@ -48,7 +48,6 @@ mod rollout_log;
 mod scale;
 mod secrets;
 mod sources;
-mod states;
 mod status;
 mod steps;
 mod tasks;

@@ -144,11 +144,6 @@ impl LocalProject {
         write(&self.path("gate"), "");
     }
 
-    /// Closes it again.
-    pub(crate) fn close_gate(&self) {
-        fs::remove_file(self.path("gate")).expect("it was open");
-    }
-
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
         self.dir.root()

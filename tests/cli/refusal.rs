@@ -18,6 +18,27 @@ fn deploy_is_refused(project: &LocalProject, stderr: impl snapbox::IntoData) {
 }
 
 #[test]
+fn verbs_that_need_a_deploy_are_refused_before_the_first() {
+    let project = LocalProject::small();
+    for (args, words) in [
+        (&["rollback"][..], "so there is nothing to roll back"),
+        (&["pause"], "so there is nothing to pause"),
+        (&["resume"], "deployment \"page\" is not paused"),
+        (&["promote"], "so there is nothing to promote"),
+        (&["abort"], "so there is nothing to abort"),
+        (&["restart"], "service \"page\" has not been deployed yet"),
+        (
+            &["scale", "--replicas", "1"],
+            "service \"page\" has not been deployed yet",
+        ),
+        (&["contract"], "service \"page\" has not been deployed yet"),
+    ] {
+        project.ship(args).stderr_lines(&[words]).status(2).run();
+    }
+    project.assert_hosts_untouched();
+}
+
+#[test]
 fn an_artifact_that_is_not_there() {
     let project = LocalProject::new();
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");

@@ -102,59 +102,6 @@ fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
 }
 
 #[test]
-fn unattended_a_step_is_passed_where_the_playbook_says_so() {
-    let project = one_first().with(
-        "[rollout]\n",
-        "[unattended]\ngate = \"promote\"\n\n[rollout]\n",
-    );
-    project
-        .ship(&[
-            "deploy",
-            "inventory.toml",
-            "--version",
-            "0.9",
-            "--unattended",
-        ])
-        .any_stderr()
-        .run();
-    assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
-}
-
-#[test]
-fn from_its_step_a_deploy_can_be_aborted() {
-    let project = one_first();
-    project
-        .ship(&[
-            "deploy",
-            "inventory.toml",
-            "--version",
-            "0.9",
-            "--unattended",
-        ])
-        .any_stderr()
-        .status(8)
-        .run();
-    project
-        .ship(&["abort", "inventory.toml"])
-        .any_stderr()
-        .run();
-    assert_eq!(versions(&project), ["0.8", "0.8", "0.8"]);
-}
-
-#[test]
-fn where_nothing_waits_there_is_nothing_to_promote() {
-    let project = one_first();
-    project
-        .ship(&["promote", "inventory.toml"])
-        .stderr(str![[r#"
-error: deployment "page" is not being rolled out, so there is nothing to promote
-
-"#]])
-        .status(2)
-        .run();
-}
-
-#[test]
 fn a_plan_shows_the_steps() {
     let project = one_first();
     project

@@ -259,6 +259,62 @@ impl Healthy {
         }
     }
 
+    fn reaches_the_goal_within_the_budget(&self) -> Result<(), TestCaseError> {
+        let it = self.draw();
+        let played = preview(&it.spec, &it.rollout, &it.fleet, NOW);
+        prop_assert_eq!(
+            &played.outcome,
+            &Some(Outcome::Succeeded),
+            "{:#?}",
+            played.batches.last()
+        );
+        let old = u32::try_from(self.old).expect("a small fleet");
+        let floor = it.spec.budget.min_available().min(old);
+        prop_assert!(
+            played.worst_available >= floor,
+            "{} available, at least {floor} must be",
+            played.worst_available
+        );
+        let ceiling = it.spec.budget.max_running().max(old);
+        prop_assert!(
+            played.most_running <= ceiling,
+            "{} running, at most {ceiling} may",
+            played.most_running
+        );
+        Ok(())
+    }
+
+    fn spreads_the_new_instances_evenly(&self) -> Result<(), TestCaseError> {
+        let it = self.draw();
+        let by_host = new_instances_by_host(&it, &preview(&it.spec, &it.rollout, &it.fleet, NOW));
+        let (fewest, most) = (by_host.values().min(), by_host.values().max());
+        prop_assert!(
+            most.zip(fewest)
+                .is_none_or(|(most, fewest)| most - fewest <= 1),
+            "spread unevenly: {by_host:?}"
+        );
+        Ok(())
+    }
+
+    fn orders_nothing_twice(&self) -> Result<(), TestCaseError> {
+        let it = self.draw();
+        let played = preview(&it.spec, &it.rollout, &it.fleet, NOW);
+        let starts = new_instances_by_host(&it, &played).values().sum::<i64>();
+        prop_assert_eq!(starts, i64::from(it.spec.budget.replicas));
+        let stops = played.batches.iter().flat_map(|batch| &batch.actions);
+        let is_replaced = |action: &&Action| {
+            matches!(
+                action,
+                Action::Stop {
+                    why: StopReason::Replaced,
+                    ..
+                }
+            )
+        };
+        prop_assert_eq!(stops.filter(is_replaced).count(), self.old);
+        Ok(())
+    }
+
     /// Whether each host has room for its share beside what runs on it.
     fn has_room_everywhere(&self) -> bool {
         let share = (self.budget.replicas as usize).div_ceil(self.hosts);
@@ -294,36 +350,40 @@ proptest! {
 
     #[test]
     fn from_any_healthy_fleet_the_goal_is_reached_within_the_budget(healthy in healthy()) {
-        let it = healthy.draw();
-        let played = preview(&it.spec, &it.rollout, &it.fleet, NOW);
-        prop_assert_eq!(&played.outcome, &Some(Outcome::Succeeded), "{:#?}", played.batches.last());
-        let old = u32::try_from(healthy.old).expect("a small fleet");
-        let floor = it.spec.budget.min_available().min(old);
-        prop_assert!(played.worst_available >= floor, "{} available, at least {floor} must be", played.worst_available);
-        let ceiling = it.spec.budget.max_running().max(old);
-        prop_assert!(played.most_running <= ceiling, "{} running, at most {ceiling} may", played.most_running);
+        healthy.reaches_the_goal_within_the_budget()?;
     }
 
     #[test]
     fn the_new_instances_are_spread_evenly_where_there_is_room(healthy in healthy()) {
         prop_assume!(healthy.has_room_everywhere());
-        let it = healthy.draw();
-        let by_host = new_instances_by_host(&it, &preview(&it.spec, &it.rollout, &it.fleet, NOW));
-        let (fewest, most) = (by_host.values().min(), by_host.values().max());
-        prop_assert!(
-            most.zip(fewest).is_none_or(|(most, fewest)| most - fewest <= 1),
-            "spread unevenly: {by_host:?}"
-        );
+        healthy.spreads_the_new_instances_evenly()?;
     }
 
     #[test]
     fn nothing_is_ordered_twice_and_nothing_after_the_end(healthy in healthy()) {
-        let it = healthy.draw();
-        let played = preview(&it.spec, &it.rollout, &it.fleet, NOW);
-        let starts = new_instances_by_host(&it, &played).values().sum::<i64>();
-        prop_assert_eq!(starts, i64::from(it.spec.budget.replicas));
-        let stops = played.batches.iter().flat_map(|batch| &batch.actions);
-        let stops = stops.filter(|action| matches!(action, Action::Stop { why: StopReason::Replaced, .. })).count();
-        prop_assert_eq!(stops, healthy.old);
+        healthy.orders_nothing_twice()?;
+    }
+}
+
+/// A fleet on which a planner once failed: all slots but one are taken, and the one that is left is
+/// all the room there is.
+#[test]
+fn full_fleet_with_one_slot_left_reaches_the_goal_within_the_budget() {
+    let healthy = Healthy {
+        hosts: 7,
+        ports: 3,
+        budget: Budget {
+            replicas: 20,
+            surge: 1,
+            unavailable: 0,
+        },
+        order: (0..21).collect(),
+        old: 20,
+    };
+    for proven in [
+        healthy.reaches_the_goal_within_the_budget(),
+        healthy.orders_nothing_twice(),
+    ] {
+        proven.unwrap_or_else(|error| panic!("{error}"));
     }
 }

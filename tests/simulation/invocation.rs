@@ -45,7 +45,7 @@ use super::sim::Sim;
 use super::world::Hands;
 
 /// Where the inventory lies.
-const INVENTORY: &str = "/simulated/inventory.toml";
+pub(crate) const INVENTORY: &str = "/simulated/inventory.toml";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

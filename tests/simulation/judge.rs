@@ -54,6 +54,8 @@ pub(crate) struct Judge {
     obeyed: BTreeMap<HostId, (Epoch, ActionId)>,
     /// Who holds the lease, or thinks so, and when it last said that it lives.
     leases: BTreeMap<u32, Time>,
+    /// The epochs with which somebody took the lease away.
+    unlocked: BTreeSet<Epoch>,
     /// The first thing that must not be.
     violation: Option<String>,
     alarm: Arc<Notify>,
@@ -296,6 +298,12 @@ impl Judge {
         self.leases.insert(controller, now);
     }
 
+    /// Somebody takes the lease away from whoever holds it, and tells the hosts by a new epoch.
+    pub(crate) fn lease_broken(&mut self, epoch: Epoch) {
+        self.leases.clear();
+        self.unlocked.insert(epoch);
+    }
+
     /// A controller's process is gone.
     pub(crate) fn gone(&mut self, controller: u32) {
         self.leases.remove(&controller);
@@ -395,6 +403,10 @@ impl Judge {
             .find(|journal| journal.epoch == order.epoch);
         let intended = journal.and_then(|journal| journal.started.get(&order.id));
         let name = order.instance.as_ref().map(|(_, name)| name.clone());
+        let is_claim = matches!(order.action, Action::Claim { .. });
+        if is_claim && self.unlocked.contains(&order.epoch) {
+            return;
+        }
         if intended != Some(&(order.action.clone(), name)) {
             self.object(format!(
                 "{} is ordered and its intent is not in the journal",

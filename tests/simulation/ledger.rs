@@ -41,6 +41,7 @@ pub(crate) struct Tables {
     rollout: i64,
     lease: Option<Holder>,
     scale: Option<Scale>,
+    freeze: Option<Freeze>,
     inventory: Option<KnownInventory>,
 }
 
@@ -370,8 +371,12 @@ impl Leases for Memory {
         Ok(())
     }
 
-    fn break_lease(&mut self, _: &Subject, _: Epoch) -> Result<Epoch, StoreError> {
-        unreachable!("nobody unlocks here")
+    fn break_lease(&mut self, _: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+        self.with(|tables| {
+            tables.lease = None;
+            tables.epoch = Epoch(tables.epoch.max(seen).0 + 1);
+            Ok(tables.epoch)
+        })
     }
 
     fn lease(&self, _: &Subject, _: Time) -> Result<Option<Holder>, StoreError> {
@@ -427,15 +432,16 @@ impl Settings for Memory {
     }
 
     fn freeze(&self, _: &Subject) -> Result<Option<Freeze>, StoreError> {
-        Ok(None)
+        self.with(|tables| Ok(tables.freeze.clone()))
     }
 
-    fn set_freeze(&mut self, _: &Subject, _: &Freeze) -> Result<(), StoreError> {
-        unreachable!("nobody freezes here")
+    fn set_freeze(&mut self, _: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+        self.with(|tables| tables.freeze = Some(freeze.clone()));
+        Ok(())
     }
 
     fn end_freeze(&mut self, _: &Subject) -> Result<bool, StoreError> {
-        Ok(false)
+        self.with(|tables| Ok(tables.freeze.take().is_some()))
     }
 }
 
@@ -717,7 +723,10 @@ impl Leases for Ledger {
     }
 
     fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
-        self.shelf.break_lease(subject, seen)
+        self.write(
+            |shelf| shelf.break_lease(subject, seen),
+            |judge, epoch| judge.lease_broken(*epoch),
+        )
     }
 
     fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {

@@ -15,6 +15,9 @@ use super::sim::{Sim, State};
 /// What a supervisor waits before it starts again what has ended.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
+/// From one look at the gate to the next.
+const GATE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A process of an instance, and where it is.
 #[derive(Clone)]
 pub(crate) struct Being {
@@ -222,6 +225,19 @@ impl Being {
         sleep(up_in).await;
         match quality {
             Quality::Good | Quality::Slow => self.listen(Answers::Well),
+            Quality::Gated => {
+                while self.is_there() && !self.is_gate_open() {
+                    sleep(GATE_INTERVAL).await;
+                }
+                self.listen(Answers::Well);
+            }
+            Quality::Fragile | Quality::Needy => {
+                if self.is_gate_open() == (quality == Quality::Needy) {
+                    self.listen(Answers::Well);
+                } else {
+                    self.end("exit status 7");
+                }
+            }
             Quality::Refuses => self.listen(Answers::Wrongly),
             Quality::Mute => {}
             Quality::Exits => {
@@ -251,6 +267,10 @@ impl Being {
     async fn after(&self, range: std::ops::RangeInclusive<u64>) {
         let wait = self.sim.lock().dice.millis(range);
         sleep(wait).await;
+    }
+
+    fn is_gate_open(&self) -> bool {
+        self.sim.lock().is_gate_open
     }
 
     fn is_there(&self) -> bool {

@@ -8,7 +8,10 @@
 //!
 //! A failure prints its seed and its story; `SHIP_SEED=123 cargo test --test simulation replay --
 //! --nocapture` tells it again. `SHIP_LONG=1` runs many more seeds.
+//!
+//! The module `app` calls single verbs in the same world while it is calm.
 
+mod app;
 mod broken;
 mod invocation;
 mod judge;

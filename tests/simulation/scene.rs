@@ -57,6 +57,12 @@ pub(crate) enum Quality {
     Flaps,
     /// It answers well for a while, and then never again.
     Sickens,
+    /// It listens once the gate is open.
+    Gated,
+    /// Good, but it ends if it is started while the gate is open.
+    Fragile,
+    /// It ends unless it is started while the gate is open, and is good then.
+    Needy,
 }
 
 /// What a person asks for.

@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) judge: Judge,
     /// Whether the world has calmed down: nothing more goes wrong by chance.
     pub(crate) is_calm: bool,
+    /// The gate that some releases look at.
+    pub(crate) is_gate_open: bool,
     /// Scripts at work on any host.
     pub(crate) scripts: u32,
     /// How often each situation was met.
@@ -71,6 +73,7 @@ impl Sim {
             machines,
             judge: Judge::of(scene.hosts.len(), scene.ports.len()),
             is_calm: false,
+            is_gate_open: false,
             scripts: 0,
             tally: Tally::new(),
             trace: tells.then(String::new),

@@ -23,6 +23,11 @@ const USER: &str = "deploy";
 /// A host that has not come up by then will not.
 const BOOT_DEADLINE: Duration = Duration::from_mins(2);
 
+/// Each host watches files through some seven inotify instances, and many kernels allow root 128:
+/// the systemd of a nineteenth host, in whichever test, hangs while it boots.
+const INOTIFY_INSTANCES_MIN: u32 = 1024;
+const INOTIFY_INSTANCES_LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+
 /// Hosts that are up, and what is needed to log in to them.
 pub struct Fleet {
     pub hosts: Vec<Host>,
@@ -66,6 +71,7 @@ impl Fleet {
     fn boot_images(images: &[PathBuf], balancers: usize) -> Self {
         let dir = PathBuf::from("/run/fleet");
         fs::create_dir(&dir).expect("one fleet in a world");
+        allow_many_hosts();
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
         run("ip", &["link", "set", "br0", "up"]);
@@ -500,6 +506,21 @@ impl Host {
                 .is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
         };
         self.processes().into_iter().find(is_first)
+    }
+}
+
+/// Raises the machine's limit where it is lower than the hosts of all tests need together.
+fn allow_many_hosts() {
+    let limit = fs::read_to_string(INOTIFY_INSTANCES_LIMIT).unwrap_or_default();
+    let is_enough = |limit: u32| limit >= INOTIFY_INSTANCES_MIN;
+    if limit.trim().parse().is_ok_and(is_enough) {
+        return;
+    }
+    if let Err(error) = fs::write(INOTIFY_INSTANCES_LIMIT, INOTIFY_INSTANCES_MIN.to_string()) {
+        println!(
+            "{INOTIFY_INSTANCES_LIMIT} stays at {}: {error}",
+            limit.trim()
+        );
     }
 }
 

@@ -1,0 +1,169 @@
+//! What surrounds a verb: the simulation, with files that a test writes and a screen that it reads.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anstream::StripStream;
+use futures::future::{BoxFuture, FutureExt as _};
+use ship::app::environment::{
+    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
+};
+use ship::app::error::Error;
+use ship::app::last_known_good::last_known_good;
+use ship::app::notice::Notice;
+use ship::app::release::Release;
+use ship::config::{self, Overrides, Project};
+use ship::engine::{Clock, Interrupts, Releases};
+use ship::report::{Plain, Reporter, Setup};
+use ship::store::{Holder, Place, RolloutId, Store};
+
+use crate::invocation::{INVENTORY, Simulated};
+use crate::scene::release_id;
+
+/// The files of a user, and what was built of each version.
+#[derive(Clone)]
+pub(crate) struct UserFiles {
+    pub(crate) inventory: String,
+    pub(crate) playbook: String,
+    /// The newest build of each version: the number of its release in the scene.
+    pub(crate) builds: BTreeMap<String, usize>,
+}
+
+/// What a person reads while a verb runs.
+#[derive(Clone, Default)]
+pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Screen {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.0.lock().expect("nobody panics with the screen");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut shown = self.0.lock().expect("nobody panics with the screen");
+        shown.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What surrounds one verb.
+pub(crate) struct VerbEnvironment {
+    pub(crate) simulated: Simulated,
+    pub(crate) files: Arc<Mutex<UserFiles>>,
+    pub(crate) screen: Screen,
+}
+
+impl VerbEnvironment {
+    fn files(&self) -> UserFiles {
+        self.files.lock().expect("nobody panics with it").clone()
+    }
+}
+
+impl Environment for VerbEnvironment {
+    fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
+        let inventory = PathBuf::from(INVENTORY);
+        let files = self.files();
+        let read = |path: &Path| {
+            let text = if path == inventory {
+                &files.inventory
+            } else {
+                &files.playbook
+            };
+            Ok(text.clone().into_bytes())
+        };
+        let project = match (config::load_with(&inventory, overrides, read), reading) {
+            (Err(wrong), Reading::LastKnownGood) => {
+                let store = self.simulated.disk.open();
+                match last_known_good(&*store, &inventory, overrides, read) {
+                    Some(good) => good.project,
+                    None => return Err(wrong.into()),
+                }
+            }
+            (read, _) => read?,
+        };
+        let dir = inventory.with_file_name(".ship");
+        Ok(Files {
+            project,
+            inventory,
+            place: Place { dir },
+        })
+    }
+
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error> {
+        self.simulated.open_store(files, access)
+    }
+
+    fn open_known(&self) -> Result<Option<Known>, Error> {
+        self.simulated.open_known()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.simulated.clock()
+    }
+
+    fn operator(&self) -> Operator {
+        self.simulated.operator()
+    }
+
+    fn lease_holder(&self, run: &str) -> Holder {
+        self.simulated.lease_holder(run)
+    }
+
+    fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
+        self.simulated.connect(layout, releases)
+    }
+
+    fn prepare_release<'a>(
+        &'a self,
+        project: &'a Project,
+        _: &'a Place,
+    ) -> BoxFuture<'a, Result<Release, Error>> {
+        let version = project.playbook.version.clone();
+        let build = self.files().builds[&version];
+        let mut definition = self.simulated.sim.scene.definition(build);
+        definition.version = version;
+        let prepared = Release {
+            id: release_id(build),
+            definition,
+            secrets: None,
+            unpacked_bytes: 0,
+            pulled_from: None,
+        };
+        async { Ok(prepared) }.boxed()
+    }
+
+    fn listen(&self) -> Result<Interrupts, Error> {
+        self.simulated.listen()
+    }
+
+    fn tell(&self, notice: &Notice) {
+        // A screen in memory is never full.
+        drop(writeln!(self.screen.clone(), "{notice}"));
+    }
+
+    fn reporter(&self, _: RolloutId, setup: Setup) -> Box<dyn Reporter> {
+        // As on a terminal without colours.
+        let screen: Box<dyn Write + Send> = Box::new(self.screen.clone());
+        let screen = StripStream::new(screen);
+        Box::new(Plain::new(screen, setup))
+    }
+
+    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send> {
+        self.simulated.open_log(place, rollout)
+    }
+
+    fn publishes(&self) -> bool {
+        false
+    }
+
+    fn remove_unused(&self, _: &Place, _: &dyn Store) {}
+}

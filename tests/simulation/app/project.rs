@@ -1,0 +1,366 @@
+//! What a user has: an inventory of hosts in memory, a playbook, versions of all qualities.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ship::app::conclusion::Conclusion;
+use ship::app::environment::Environment;
+use ship::app::error::Error;
+use ship::app::verbs::deploy::{DeployRequest, deploy};
+use ship::app::verbs::status::Observer;
+use ship::config::Overrides;
+use ship::core::ids::HostId;
+use ship::core::journal::status::Status;
+use ship::core::policy::unattended::RunMode;
+use ship::core::release::{Check, Driver, Readiness, Via};
+use ship::core::spec::OnFailure;
+use ship::core::spec::budget::Amount;
+use ship::store::RevisionRecord;
+use tokio::time::sleep;
+
+use super::environment::{Screen, UserFiles, VerbEnvironment};
+use super::run::{RunningVerb, VerbRun};
+use crate::broken::Broken;
+use crate::dice::Dice;
+use crate::invocation::Simulated;
+use crate::machine::Life;
+use crate::people::Disk;
+use crate::process::Process;
+use crate::scene::{Hostility, Quality, Scene, subject};
+use crate::sim::Sim;
+
+/// The machine that most verbs are called from.
+const HERE: &str = "here";
+/// Where a rollout ends whose new version does not become ready.
+const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
+
+/// What releases of the scene are like, again and again: a version takes the next that suits it.
+const QUALITIES: [Quality; 5] = [
+    Quality::Good,
+    Quality::Mute,
+    Quality::Gated,
+    Quality::Fragile,
+    Quality::Needy,
+];
+/// Builds of each quality that a test may make.
+const BUILDS: usize = 8;
+
+/// A user's directory, and the fleet that it is for.
+pub(crate) struct SimulatedProject {
+    pub(crate) sim: Arc<Sim>,
+    disk: Disk,
+    files: Arc<Mutex<UserFiles>>,
+    next_build: Mutex<usize>,
+}
+
+/// Runs a test on the hosts of a scene. Whatever it does, the judge must have no objection.
+pub(crate) fn on(scene: Scene, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O");
+    let processes = tokio::task::LocalSet::new();
+    processes.block_on(&runtime, async {
+        let sim = Sim::new(scene, Dice::new(1), Broken::Nothing, false);
+        test(SimulatedProject::new(Arc::clone(&sim), replicas)).await;
+        let objection = sim.lock().judge.violation().map(str::to_owned);
+        assert_eq!(objection, None, "the judge objects");
+    });
+}
+
+/// Four hosts with two slots each, three replicas, one more while a rollout lasts.
+pub(crate) fn on_four_hosts(test: impl AsyncFnOnce(SimulatedProject)) {
+    on(scene(4, 2, [1, 0]), 3, test);
+}
+
+/// One host with one replica: enough where it does not matter how many there are.
+pub(crate) fn on_one_host(test: impl AsyncFnOnce(SimulatedProject)) {
+    on(scene(1, 2, [1, 0]), 1, test);
+}
+
+/// Two instances that are replaced in place.
+pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
+    on(scene(2, 1, [0, 1]), 2, test);
+}
+
+/// Hosts on which nothing runs, in a world where nothing goes wrong by itself.
+fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scene {
+    Scene {
+        hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
+        ports: (8081..).take(ports).collect(),
+        max_surge: Amount::Count(max_surge),
+        max_unavailable: Amount::Count(max_unavailable),
+        min_ready: Duration::ZERO,
+        progress_deadline: PROGRESS_DEADLINE,
+        max_failures: 0,
+        on_failure: OnFailure::RollBack,
+        driver: Driver::Process,
+        readiness: Readiness {
+            check: Check::Tcp,
+            via: Via::Direct,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            successes: 1,
+            failures: 3,
+            initial_delay: Duration::ZERO,
+        },
+        releases: QUALITIES.repeat(BUILDS),
+        running_at_first: 0,
+        calls: Vec::new(),
+        hostility: Hostility {
+            calls_per_mille: 0,
+            weather: None,
+            fates: 0,
+            lasts: Duration::ZERO,
+        },
+    }
+}
+
+/// A request for a version.
+pub(crate) fn version(version: &str) -> DeployRequest {
+    with_settings(version, &[])
+}
+
+/// A request for a version, with keys of the playbook on the command line.
+pub(crate) fn with_settings(version: &str, set: &[&str]) -> DeployRequest {
+    let overrides = Overrides {
+        version: Some(version.to_owned()),
+        set: set.iter().map(|setting| (*setting).to_owned()).collect(),
+    };
+    DeployRequest {
+        overrides,
+        ..DeployRequest::default()
+    }
+}
+
+/// The same request, from cron.
+pub(crate) fn unattended(request: DeployRequest) -> DeployRequest {
+    let mode = RunMode {
+        unattended: true,
+        ..request.mode
+    };
+    DeployRequest { mode, ..request }
+}
+
+/// The same request with `--force`.
+pub(crate) fn forced(request: DeployRequest) -> DeployRequest {
+    let mode = RunMode {
+        force: true,
+        ..request.mode
+    };
+    DeployRequest { mode, ..request }
+}
+
+impl SimulatedProject {
+    fn new(sim: Arc<Sim>, replicas: u32) -> Self {
+        let playbook = sim.scene.file(Path::new("playbook.toml"));
+        let files = UserFiles {
+            inventory: sim.scene.file(Path::new("inventory.toml")),
+            playbook: format!("{playbook}replicas = {replicas}\n"),
+            builds: BTreeMap::new(),
+        };
+        let project = Self {
+            sim,
+            disk: crate::in_memory(),
+            files: Arc::new(Mutex::new(files)),
+            next_build: Mutex::default(),
+        };
+        project.change("version = \"0.0\"", "version = \"0.8\"");
+        for version in ["0.8", "0.9", "1.0"] {
+            project.build(version, Quality::Good);
+        }
+        project
+    }
+
+    /// Builds a version, or builds it anew: a release that nothing else is.
+    pub(crate) fn build(&self, version: &str, quality: Quality) {
+        let mut next = self.next_build.lock().expect("nobody panics with it");
+        let releases = &self.sim.scene.releases;
+        let build = (*next..releases.len())
+            .find(|number| releases[*number] == quality)
+            .expect("few builds");
+        *next = build + 1;
+        let mut files = self.files.lock().expect("nobody panics with it");
+        files.builds.insert(version.to_owned(), build);
+    }
+
+    /// Changes a part of the playbook, which must be there.
+    pub(crate) fn change(&self, old: &str, new: &str) {
+        let mut files = self.files.lock().expect("nobody panics with it");
+        assert!(
+            files.playbook.contains(old),
+            "the playbook has no {old:?}:\n{}",
+            files.playbook
+        );
+        files.playbook = files.playbook.replace(old, new);
+    }
+
+    /// Adds a table to the playbook.
+    pub(crate) fn add(&self, table: &str) {
+        let mut files = self.files.lock().expect("nobody panics with it");
+        files.playbook.push_str(table);
+    }
+
+    /// Opens the gate that some releases look at.
+    pub(crate) fn open_gate(&self) {
+        self.sim.lock().is_gate_open = true;
+    }
+
+    /// Closes it again.
+    pub(crate) fn close_gate(&self) {
+        self.sim.lock().is_gate_open = false;
+    }
+
+    /// Ends an instance behind ship's back.
+    pub(crate) fn end_instance(&self, host: &str, port: u16) {
+        let mut state = self.sim.lock();
+        let host = HostId::from(host);
+        let record = state.record(&host, port).expect("an instance in the slot");
+        let Life::Running(running) = &record.life else {
+            panic!("nothing runs at {host}:{port}");
+        };
+        let process = running.process;
+        crate::life::end(&self.sim, &mut state, &host, port, process, "killed");
+    }
+
+    /// Orders that the hosts were given so far.
+    pub(crate) fn orders(&self) -> usize {
+        self.sim.lock().judge.orders()
+    }
+
+    // ── verbs ────────────────────────────────────────────────────────────────────────────────────
+
+    fn environment(&self, machine: &str) -> (Arc<Process>, Screen, Arc<dyn Environment>) {
+        let number = {
+            let mut state = self.sim.lock();
+            let number = u32::try_from(state.number()).expect("few processes");
+            let scene = &self.sim.scene;
+            let readiness = scene.readiness.clone();
+            state.judge.begin(number, scene.min_ready, readiness);
+            number
+        };
+        let (process, interrupts) = Process::new(number, machine.to_owned());
+        let (process, screen) = (Arc::new(process), Screen::default());
+        let env = VerbEnvironment {
+            simulated: Simulated {
+                sim: Arc::clone(&self.sim),
+                process: Arc::clone(&process),
+                disk: self.disk.clone(),
+                interrupts: Mutex::new(Some(interrupts)),
+            },
+            files: Arc::clone(&self.files),
+            screen: screen.clone(),
+        };
+        (process, screen, Arc::new(env))
+    }
+
+    /// Calls a verb.
+    pub(crate) async fn call<T>(
+        &self,
+        verb: impl AsyncFnOnce(&Arc<dyn Environment>) -> Result<T, Error>,
+    ) -> VerbRun<T> {
+        let (process, screen, env) = self.environment(HERE);
+        let result = Box::pin(verb(&env)).await;
+        self.sim.lock().judge.gone(process.number);
+        VerbRun::new(result, screen.text())
+    }
+
+    /// Starts a verb on a machine of its own: a process that ends on one and the same would be
+    /// known there to be gone.
+    pub(crate) fn start<F>(&self, verb: F) -> RunningVerb
+    where
+        F: AsyncFnOnce(&Arc<dyn Environment>) -> Result<Conclusion, Error> + 'static,
+    {
+        let machine = format!("desk{}", self.sim.lock().number());
+        let (process, screen, env) = self.environment(&machine);
+        let (sim, runs) = (Arc::clone(&self.sim), Arc::clone(&process));
+        let end = tokio::task::spawn_local(async move {
+            let result = runs.run(Box::pin(verb(&env))).await;
+            sim.lock().judge.gone(runs.number);
+            result
+        });
+        process.set_abort(end.abort_handle());
+        RunningVerb {
+            sim: Arc::clone(&self.sim),
+            process,
+            screen,
+            end,
+        }
+    }
+
+    /// Deploys.
+    pub(crate) async fn deploy(&self, request: DeployRequest) -> VerbRun<Conclusion> {
+        self.call(async |env| deploy(env, request).await).await
+    }
+
+    /// Deploys a version, which must work.
+    #[track_caller]
+    pub(crate) fn deployed(&self, wanted: &str) -> impl Future<Output = VerbRun<Conclusion>> {
+        let request = version(wanted);
+        async { self.deploy(request).await.succeeds() }
+    }
+
+    /// Starts to deploy a version, and waits until it has started an instance.
+    pub(crate) async fn deploy_under_way(&self, request: DeployRequest) -> RunningVerb {
+        let version = request.overrides.version.clone().expect("a version");
+        let running = self.start(async |env| deploy(env, request).await);
+        running.says(&format!("started   {version}")).await;
+        running
+    }
+
+    // ── what there is ────────────────────────────────────────────────────────────────────────────
+
+    /// What `ship status` shows.
+    pub(crate) async fn status(&self) -> Status {
+        let observed = self.call(async |env| Observer::open(env)?.observe().await);
+        observed.await.value().status
+    }
+
+    /// Which version answers where: `h1:8081 0.8`.
+    pub(crate) async fn running(&self) -> Vec<String> {
+        let status = self.status().await;
+        let rows = status.instances.iter();
+        rows.map(|row| format!("{}:{} {}", row.host, row.port, row.version))
+            .collect()
+    }
+
+    /// The version of each instance, in the order of the hosts.
+    pub(crate) async fn versions(&self) -> Vec<String> {
+        let status = self.status().await;
+        let rows = status.instances.into_iter();
+        rows.map(|row| row.version).collect()
+    }
+
+    /// Every revision, oldest first.
+    pub(crate) fn revisions(&self) -> Vec<RevisionRecord> {
+        let store = self.disk.open();
+        store.revisions(&subject()).expect("a store in memory")
+    }
+
+    /// Revision, version and outcome of each, newest first.
+    pub(crate) fn history(&self) -> Vec<String> {
+        let row = |record: RevisionRecord| {
+            let outcome = record.outcome.map_or("running", |outcome| outcome.word());
+            format!(
+                "{} {} {outcome}",
+                record.revision, record.definition.version
+            )
+        };
+        self.revisions().into_iter().rev().map(row).collect()
+    }
+
+    /// The playbook's keys that the command line has set for the newest rollout.
+    pub(crate) fn newest_settings(&self) -> Vec<String> {
+        let runs = self.disk.open().runs(&subject());
+        let newest = runs.expect("a store in memory").pop();
+        newest.map_or_else(Vec::new, |run| run.start.set)
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn wait(&self, time: Duration) {
+        sleep(time).await;
+    }
+}

@@ -1,0 +1,219 @@
+//! `ship rollback`: to which revision, in which number, and when not.
+
+use ship::app::conclusion::Conclusion;
+use ship::app::exit::Exit;
+use ship::app::verbs::abort::{AbortRequest, abort};
+use ship::app::verbs::restart::{RestartRequest, restart};
+use ship::app::verbs::rollback::{RollbackRequest, rollback};
+use ship::app::verbs::scale::{ScaleRequest, scale};
+use ship::core::ids::Revision;
+use ship::report::Clock;
+
+use super::project::{SimulatedProject, on_four_hosts, on_one_host, version};
+use super::run::VerbRun;
+use crate::scene::Quality;
+
+async fn roll_back(project: &SimulatedProject) -> VerbRun<Conclusion> {
+    roll_back_by(project, RollbackRequest::default()).await
+}
+
+async fn roll_back_to(project: &SimulatedProject, revision: u32) -> VerbRun<Conclusion> {
+    let request = RollbackRequest {
+        to_revision: Some(Revision(revision)),
+        ..RollbackRequest::default()
+    };
+    roll_back_by(project, request).await
+}
+
+async fn roll_back_by(project: &SimulatedProject, request: RollbackRequest) -> VerbRun<Conclusion> {
+    project.call(async |env| rollback(env, request).await).await
+}
+
+async fn restarted(project: &SimulatedProject) {
+    let request = RestartRequest::default();
+    let done = project.call(async |env| restart(env, request).await).await;
+    done.succeeds();
+}
+
+/// When the newest rollout of a revision ended, as messages say it.
+fn end_of(project: &SimulatedProject, revision: u32) -> String {
+    let revisions = project.revisions();
+    let record = revisions
+        .iter()
+        .find(|record| record.revision == Revision(revision));
+    let ended = record.expect("it is in the history").ended;
+    Clock::local().day_and_time(ended.expect("it has ended"))
+}
+
+#[test]
+fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() {
+    on_one_host(async |project| {
+        project.build("1.0", Quality::Mute);
+        project.deployed("0.8").await;
+        project.deployed("0.9").await;
+        let failed = project.deploy(version("1.0")).await;
+        failed.exits(Exit::RolledBack);
+        let orders = project.orders();
+        let refusal = format!(
+            "revision 3 (1.0) failed and was rolled back at {}, so revision 2 (0.9) runs; nothing \
+             was touched\nhint: `ship rollback --to-revision 1` goes further back, to 0.8",
+            end_of(&project, 3)
+        );
+        let refused = roll_back(&project).await;
+        refused.assert_refused(Exit::Refused, &refusal);
+        assert_eq!(project.orders(), orders);
+        assert_eq!(project.versions().await, ["0.9"]);
+        // A restart is no deploy, and the answer stays.
+        restarted(&project).await;
+        let refused = roll_back(&project).await.exits(Exit::Refused);
+        refused.says(&["revision 3 (1.0) failed and was rolled back"]);
+        roll_back_to(&project, 1).await.succeeds();
+        assert_eq!(project.versions().await, ["0.8"]);
+    });
+}
+
+#[test]
+fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
+    on_one_host(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        let request = AbortRequest::default();
+        let aborted = project.call(async |env| abort(env, request).await).await;
+        aborted.exits(Exit::Done);
+        deploy.ends().await.exits(Exit::RolledBack);
+        let refusal = format!(
+            "revision 2 (0.9) was aborted by anna@here and was rolled back at {}, so revision 1 \
+             (0.8) runs; nothing was touched\nhint: no other revision has been proven healthy; \
+             `ship history` lists what there is",
+            end_of(&project, 2)
+        );
+        let refused = roll_back(&project).await;
+        refused.assert_refused(Exit::Refused, &refusal);
+    });
+}
+
+#[test]
+fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
+    on_one_host(async |project| {
+        for version in ["0.8", "0.9", "1.0"] {
+            project.deployed(version).await;
+        }
+        roll_back(&project).await.succeeds();
+        assert_eq!(project.versions().await, ["0.9"]);
+        let refusal = format!(
+            "anna@here rolled back from revision 3 (1.0) at {}, so revision 4 (0.9) runs; nothing \
+             was touched\nhint: `ship rollback --to-revision 1` goes further back, to 0.8; `ship \
+             rollback --to-revision 3` returns to 1.0",
+            end_of(&project, 4)
+        );
+        let refused = roll_back(&project).await;
+        refused.assert_refused(Exit::Refused, &refusal);
+        assert_eq!(project.versions().await, ["0.9"]);
+        // The next deploy can be undone as ever.
+        project.deployed("1.0").await;
+        roll_back(&project).await.succeeds();
+        assert_eq!(project.versions().await, ["0.9"]);
+    });
+}
+
+#[test]
+fn rollback_restores_the_number_that_the_deploy_has_changed() {
+    on_four_hosts(async |project| {
+        project.deployed("0.8").await;
+        project.change("replicas = 3", "replicas = 1");
+        project.deployed("0.9").await;
+        assert_eq!(project.versions().await, ["0.9"]);
+        let rolled_back = roll_back(&project).await.succeeds();
+        rolled_back.says(&[
+            "3 replicas are wanted again, as when 0.8 (revision 1) ran; --set \
+             rollout.replicas=1 keeps the present number",
+        ]);
+        assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
+        // So does a restart: the playbook's number is for the next deploy.
+        restarted(&project).await;
+        assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
+        assert_eq!(project.status().await.replicas.desired, 3);
+    });
+}
+
+#[test]
+fn number_that_was_scaled_since_stays_in_a_rollback() {
+    on_four_hosts(async |project| {
+        project.change("replicas = 3", "replicas = 1");
+        project.deployed("0.8").await;
+        project.deployed("0.9").await;
+        let (replicas, set) = (2, Vec::new());
+        let request = ScaleRequest { replicas, set };
+        let scaled = project.call(async |env| scale(env, request).await).await;
+        scaled.succeeds();
+        roll_back(&project).await.succeeds();
+        assert_eq!(project.versions().await, ["0.8", "0.8"]);
+    });
+}
+
+#[test]
+fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another() {
+    on_four_hosts(async |project| {
+        project.deployed("0.8").await;
+        project.deployed("0.9").await;
+        project.build("1.0", Quality::Mute);
+        project.change("replicas = 3", "replicas = 1");
+        let failed = project.deploy(version("1.0")).await;
+        failed.exits(Exit::RolledBack);
+        assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
+        roll_back_to(&project, 1).await.succeeds();
+        assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
+    });
+}
+
+#[test]
+fn rollback_to_the_present_revision_does_nothing() {
+    on_one_host(async |project| {
+        project.deployed("0.8").await;
+        project.deployed("0.9").await;
+        let orders = project.orders();
+        let done = roll_back_to(&project, 2).await.value();
+        assert_eq!(done, Conclusion::AlreadyThere(Revision(2)));
+        assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+        assert_eq!(project.orders(), orders);
+    });
+}
+
+#[test]
+fn rollback_to_an_unknown_revision_is_refused() {
+    on_one_host(async |project| {
+        project.deployed("0.8").await;
+        let refused = roll_back_to(&project, 7).await;
+        refused.assert_refused(
+            Exit::Refused,
+            "unable to find specified revision 7 in history; `ship history` lists what there is",
+        );
+        assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    });
+}
+
+#[test]
+fn rollback_without_another_proven_revision_is_refused() {
+    on_one_host(async |project| {
+        project.deployed("0.8").await;
+        let refused = roll_back(&project).await;
+        refused.assert_refused(
+            Exit::Refused,
+            "no other revision has been proven healthy, so there is nothing to go back to; `ship \
+             history` lists what there is, and --to-revision names one all the same",
+        );
+    });
+}
+
+#[test]
+fn rollback_before_the_first_deploy_is_refused() {
+    on_four_hosts(async |project| {
+        let refused = roll_back(&project).await;
+        refused.assert_refused(
+            Exit::Refused,
+            "nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first",
+        );
+        assert_eq!(project.orders(), 0);
+    });
+}

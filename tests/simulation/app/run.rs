@@ -1,0 +1,163 @@
+//! A verb that was called: what it came to, and what its user has read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ship::app::conclusion::Conclusion;
+use ship::app::error::Error;
+use ship::app::exit::Exit;
+use ship::core::rollout::failure::Outcome;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::environment::Screen;
+use crate::process::Process;
+use crate::sim::Sim;
+
+/// From one look at a screen to the next.
+const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
+/// What is waited for has come by then, on simulated time.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Nobody believes that the holder of a lease lives who has been silent for so long.
+const LEASE_EXPIRED: Duration = Duration::from_secs(31);
+
+/// A verb that has ended.
+#[derive(Debug)]
+pub(crate) struct VerbRun<T> {
+    result: Result<T, Error>,
+    /// All that its user has read: progress, notices, the error.
+    pub(crate) screen: String,
+}
+
+impl<T> VerbRun<T> {
+    pub(crate) fn new(result: Result<T, Error>, mut screen: String) -> Self {
+        if let Err(error) = &result {
+            screen = format!("{screen}error: {error}\n");
+        }
+        Self { result, screen }
+    }
+
+    /// What it came to, which is no error.
+    #[track_caller]
+    pub(crate) fn value(self) -> T {
+        let Self { result, screen } = self;
+        result.unwrap_or_else(|_| panic!("{screen}"))
+    }
+
+    /// Asserts that it was refused with this exit, and in these words.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, exit: Exit, words: &str) {
+        let error = self.result.as_ref().err();
+        let error = error.unwrap_or_else(|| panic!("not refused:\n{}", self.screen));
+        assert_eq!((error.exit(), error.to_string().as_str()), (exit, words));
+    }
+
+    /// Asserts that its user has read this.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) {
+        for word in words {
+            assert!(
+                self.screen.contains(word),
+                "no {word:?} in:\n{}",
+                self.screen
+            );
+        }
+    }
+}
+
+impl VerbRun<Exit> {
+    /// The exit, of an error too.
+    pub(crate) fn into_exit(self) -> Exit {
+        self.result.unwrap_or_else(|error| error.exit())
+    }
+}
+
+impl VerbRun<Conclusion> {
+    /// The exit of the process.
+    pub(crate) fn exit(&self) -> Exit {
+        match &self.result {
+            Ok(conclusion) => conclusion.exit(),
+            Err(error) => error.exit(),
+        }
+    }
+
+    /// Asserts the exit.
+    #[track_caller]
+    pub(crate) fn exits(self, exit: Exit) -> Self {
+        assert_eq!(self.exit(), exit, "{:?}\n{}", self.result, self.screen);
+        self
+    }
+
+    /// Asserts that a rollout was made and has succeeded.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        let is_success = matches!(
+            &self.result,
+            Ok(Conclusion::Ended {
+                outcome: Outcome::Succeeded,
+                exit: Exit::Done,
+                ..
+            })
+        );
+        assert!(is_success, "{:?}\n{}", self.result, self.screen);
+        self
+    }
+
+    /// Asserts that there was nothing to do.
+    #[track_caller]
+    pub(crate) fn does_nothing(self) {
+        let is_nothing = matches!(&self.result, Ok(Conclusion::NothingToDo { .. }));
+        assert!(is_nothing, "{:?}\n{}", self.result, self.screen);
+    }
+
+    /// Asserts that it was skipped, and why.
+    #[track_caller]
+    pub(crate) fn assert_skipped(&self, words: &str) {
+        let Ok(Conclusion::Skipped { why, .. }) = &self.result else {
+            panic!("{:?}\n{}", self.result, self.screen);
+        };
+        assert!(why.contains(words), "no {words:?} in {why:?}");
+    }
+}
+
+/// A verb that runs, in a process of its own on another machine.
+pub(crate) struct RunningVerb {
+    pub(super) sim: Arc<Sim>,
+    pub(super) process: Arc<Process>,
+    pub(super) screen: Screen,
+    pub(super) end: JoinHandle<Result<Conclusion, Error>>,
+}
+
+impl RunningVerb {
+    /// Waits until its user has read this.
+    pub(crate) async fn says(&self, words: &str) {
+        let said = async {
+            while !self.screen.text().contains(words) {
+                sleep(SCREEN_INTERVAL).await;
+            }
+        };
+        let said = timeout(PATIENCE, said).await;
+        assert!(said.is_ok(), "no {words:?} in:\n{}", self.screen.text());
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ends(self) -> VerbRun<Conclusion> {
+        let ended = timeout(PATIENCE, self.end).await;
+        let Ok(ended) = ended else {
+            panic!("it does not end:\n{}", self.screen.text());
+        };
+        VerbRun::new(ended.expect("it does not panic"), self.screen.text())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+        self.sim.lock().judge.gone(self.process.number);
+    }
+
+    /// SIGKILL; when this is over nobody believes any more that it lives.
+    pub(crate) async fn kill_and_expire(self) {
+        self.kill();
+        sleep(LEASE_EXPIRED).await;
+    }
+}

@@ -1,0 +1,197 @@
+//! What each verb does in each state: the table of docs/STATES.md, cell by cell.
+
+use std::sync::Arc;
+
+use ship::app::conclusion::Conclusion;
+use ship::app::environment::Environment;
+use ship::app::error::Error;
+use ship::app::exit::Exit;
+use ship::app::verbs::abort::{AbortRequest, abort};
+use ship::app::verbs::contract::{ContractRequest, contract};
+use ship::app::verbs::deploy::deploy;
+use ship::app::verbs::freeze::{freeze, thaw};
+use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::promote::{PromoteRequest, Promotion, promote};
+use ship::app::verbs::restart::{RestartRequest, restart};
+use ship::app::verbs::resume::{ResumeRequest, resume};
+use ship::app::verbs::rollback::{RollbackRequest, rollback};
+use ship::app::verbs::scale::{ScaleRequest, scale};
+use ship::app::verbs::unlock::Lock;
+
+use super::project::{SimulatedProject, in_place, unattended, version, with_settings};
+use super::run::{RunningVerb, VerbRun};
+use crate::scene::Quality;
+
+const TABLE: &str = include_str!("../../../docs/STATES.md");
+
+/// Brings a project into a state; the deploy that runs in it.
+async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
+    match state {
+        "new" => return None,
+        "idle" => {}
+        "stuck" => {
+            project.build("0.8", Quality::Fragile);
+            project.build("0.9", Quality::Mute);
+        }
+        "rolled back" | "held" => project.build("0.9", Quality::Needy),
+        _ => project.build("0.9", Quality::Gated),
+    }
+    project.deployed("0.8").await;
+    match state {
+        "idle" => drop(project.deployed("0.9").await),
+        "rolled back" => fail(project, "rollback", Exit::RolledBack).await,
+        "held" => fail(project, "hold", Exit::Held).await,
+        "stuck" => {
+            // From now on 0.8 ends as soon as it is started.
+            project.open_gate();
+            fail(project, "rollback", Exit::RollbackFailed).await;
+            // What was wrong with it is repaired.
+            project.close_gate();
+        }
+        _ => {
+            let running = project.deploy_under_way(version("0.9")).await;
+            match state {
+                "running" => return Some(running),
+                "paused" => {
+                    project.call(async |env| pause(env).await).await.value();
+                    running.ends().await.exits(Exit::Paused);
+                }
+                "cut off" => running.kill_and_expire().await,
+                other => panic!("no such state: {other}"),
+            }
+        }
+    }
+    None
+}
+
+/// Deploys 0.9, which is to fail.
+async fn fail(project: &SimulatedProject, on_failure: &str, exit: Exit) {
+    let setting = format!("rollout.on_failure={on_failure}");
+    let request = with_settings("0.9", &[&setting]);
+    project.deploy(request).await.exits(exit);
+}
+
+/// Calls a verb as a person does who says no more than is necessary; its exit.
+async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> {
+    let new = version("1.0");
+    let concluded: Conclusion = match verb {
+        "deploy" => deploy(env, new).await?,
+        "deploy --unattended" => {
+            let request = with_settings("1.0", &["unattended.soak=0s"]);
+            deploy(env, unattended(request)).await?
+        }
+        "rollback" => rollback(env, RollbackRequest::default()).await?,
+        "resume" => resume(env, ResumeRequest::default()).await?,
+        "abort" => abort(env, AbortRequest::default()).await?,
+        "restart" => restart(env, RestartRequest::default()).await?,
+        "contract" => contract(env, ContractRequest::default()).await?,
+        "scale" => {
+            let (replicas, set) = (1, Vec::new());
+            scale(env, ScaleRequest { replicas, set }).await?
+        }
+        "promote" => match promote(env, PromoteRequest::default()).await? {
+            Promotion::Asked(_) => return Ok(Exit::Done),
+            Promotion::Concluded(conclusion) => conclusion,
+        },
+        "pause" => {
+            let (_, paused) = pause(env).await?;
+            assert_eq!(paused, Paused::Done);
+            return Ok(Exit::Done);
+        }
+        "freeze" => return freeze(env, None, String::new()).map(|_| Exit::Done),
+        "thaw" => return thaw(env).map(|_| Exit::Done),
+        "unlock" => return unlock(env).await.map(|()| Exit::Done),
+        other => panic!("no such verb: {other}"),
+    };
+    Ok(concluded.exit())
+}
+
+async fn unlock(env: &Arc<dyn Environment>) -> Result<(), Error> {
+    let lock = Lock::read(env)?;
+    if lock.holder.is_some() {
+        let untold = lock.break_it().await?;
+        assert_eq!(untold, [], "every host can be told");
+    }
+    Ok(())
+}
+
+/// The rows of the table: a verb, and its cells.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = TABLE
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+}
+
+/// Tries every verb in one state, each in a project of its own; what differs from the table.
+fn differences(state: &'static str) -> Vec<String> {
+    let states = rows().next().expect("a head");
+    let column = states
+        .iter()
+        .position(|name| *name == state)
+        .expect("a column");
+    let mut differences = Vec::new();
+    for row in rows().skip(1) {
+        in_place(async |project| {
+            differences.extend(difference(&project, state, row[0], row[column]).await);
+        });
+    }
+    differences
+}
+
+async fn difference(
+    project: &SimulatedProject,
+    state: &str,
+    verb: &str,
+    cell: &str,
+) -> Option<String> {
+    let deploy = enter(project, state).await;
+    if verb == "`status` says" {
+        let said = format!("{:?}", project.status().await.state).to_lowercase();
+        return (said != cell).then(|| format!("{state}: status says {said}, not {cell}"));
+    }
+    let verb = verb.trim_matches('`');
+    let expected: u8 = cell
+        .split(' ')
+        .next()
+        .and_then(|code| code.parse().ok())
+        .expect("an exit code");
+    // What 0.9 waits for is there when it is resumed.
+    if verb == "resume" && state != "stuck" {
+        project.open_gate();
+    }
+    let done: VerbRun<Exit> = project.call(async |env| exit_of(env, verb).await).await;
+    drop(deploy);
+    let screen = done.screen.clone();
+    let exit = done.into_exit();
+    (exit.code() != expected)
+        .then(|| format!("{verb} when {state}: exit {exit:?}, not {expected}\n{screen}"))
+}
+
+macro_rules! states {
+    ($($test:ident: $state:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let differences = differences($state);
+                assert!(differences.is_empty(), "{}", differences.join("\n"));
+            }
+        )*
+
+        #[test]
+        fn every_state_of_the_table_is_tried() {
+            assert_eq!(rows().next().expect("a head")[1..], [$($state),*]);
+        }
+    };
+}
+
+states! {
+    when_nothing_was_ever_deployed: "new",
+    when_the_last_rollout_succeeded: "idle",
+    when_a_rollout_is_under_way: "running",
+    when_a_rollout_is_paused: "paused",
+    when_a_rollout_was_cut_off: "cut off",
+    when_a_rollout_was_rolled_back: "rolled back",
+    when_the_rollback_failed_too: "stuck",
+    when_a_rollout_is_held: "held",
+}

@@ -1,0 +1,100 @@
+//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
+//! more.
+
+use ship::app::exit::Exit;
+use ship::app::verbs::abort::{AbortRequest, abort};
+use ship::app::verbs::promote::{PromoteRequest, Promotion, promote};
+use ship::core::journal::state::State;
+
+use super::project::{SimulatedProject, on_four_hosts, unattended, version};
+
+/// Release 0.9 comes by one instance, at which a person is asked.
+async fn one_first(project: &SimulatedProject) {
+    project.change(
+        "[rollout]\n",
+        "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n",
+    );
+    project.deployed("0.8").await;
+}
+
+#[test]
+fn deploy_waits_at_its_step_until_somebody_promotes_it() {
+    on_four_hosts(async |project| {
+        one_first(&project).await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        deploy.says("then it waits for `ship promote`").await;
+        let versions = project.versions().await;
+        let new = versions.iter().filter(|version| *version == "0.9");
+        assert_eq!(new.count(), 1);
+        let request = PromoteRequest::default();
+        let promoted = project.call(async |env| promote(env, request).await).await;
+        let Promotion::Asked(accepted) = promoted.value() else {
+            panic!("the rollout went on in another process");
+        };
+        assert_eq!(accepted.to_string(), "deployment \"page\" promoted");
+        let done = deploy.ends().await.succeeds();
+        done.says(&[
+            "promoted by anna@here",
+            "step 2 of 2 is reached, with 3 new instances",
+        ]);
+        assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
+    });
+}
+
+#[test]
+fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
+    on_four_hosts(async |project| {
+        one_first(&project).await;
+        let deployed = project.deploy(unattended(version("0.9"))).await;
+        deployed.exits(Exit::Paused).says(&[
+            "is paused by the gate of step 1 of 2, which waits for `ship promote`",
+            ": 1 of 3 updated, 3 of 3 available",
+        ]);
+        let status = project.status().await;
+        assert_eq!((status.state, status.replicas.updated), (State::Paused, 1));
+        let request = PromoteRequest::default();
+        let promoted = project.call(async |env| promote(env, request).await).await;
+        let Promotion::Concluded(conclusion) = promoted.value() else {
+            panic!("nobody else carries it out");
+        };
+        assert_eq!(conclusion.exit(), Exit::Done);
+        assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
+        assert_eq!(project.status().await.state, State::Idle);
+    });
+}
+
+#[test]
+fn unattended_deploy_passes_its_step_where_the_playbook_says_so() {
+    on_four_hosts(async |project| {
+        one_first(&project).await;
+        project.add("[unattended]\ngate = \"promote\"\n");
+        project.deploy(unattended(version("0.9"))).await.succeeds();
+        assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
+    });
+}
+
+#[test]
+fn deploy_that_waits_at_its_step_can_be_aborted() {
+    on_four_hosts(async |project| {
+        one_first(&project).await;
+        let deployed = project.deploy(unattended(version("0.9"))).await;
+        deployed.exits(Exit::Paused);
+        let request = AbortRequest::default();
+        let aborted = project.call(async |env| abort(env, request).await).await;
+        aborted.exits(Exit::Done);
+        assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
+    });
+}
+
+#[test]
+fn promote_where_nothing_waits_is_refused() {
+    on_four_hosts(async |project| {
+        one_first(&project).await;
+        let request = PromoteRequest::default();
+        let refused = project.call(async |env| promote(env, request).await).await;
+        refused.assert_refused(
+            Exit::Refused,
+            "deployment \"page\" is not being rolled out, so there is nothing to promote",
+        );
+    });
+}

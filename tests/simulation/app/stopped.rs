@@ -1,0 +1,132 @@
+//! Pause, resume and abort of what was stopped or cut off.
+
+use ship::app::exit::Exit;
+use ship::app::verbs::abort::{AbortRequest, abort};
+use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::resume::{ResumeRequest, resume};
+use ship::app::verbs::rollback::{RollbackRequest, rollback};
+use ship::core::journal::state::State;
+
+use super::project::{on_four_hosts, on_one_host, version, with_settings};
+use crate::scene::Quality;
+
+#[test]
+fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
+    on_four_hosts(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        let paused = project.call(async |env| pause(env).await).await.value();
+        assert_eq!(paused, ("page".to_owned(), Paused::Done));
+        let done = deploy.ends().await.exits(Exit::Paused);
+        done.says(&[
+            "paused by anna@here: nothing new is started, what is in flight ends first",
+            ": 1 of 3 updated, 3 of 3 available",
+        ]);
+        assert_eq!(project.status().await.state, State::Paused);
+        let again = project.call(async |env| pause(env).await).await;
+        again.assert_refused(Exit::Refused, "deployment \"page\" is already paused");
+        let request = RollbackRequest::default();
+        let refused = project.call(async |env| rollback(env, request).await).await;
+        refused.assert_refused(
+            Exit::Locked,
+            "you cannot rollback a paused deployment; resume it first with `ship resume` and try \
+             again, or go back with `ship abort`",
+        );
+        project.open_gate();
+        let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
+        let resumed = resumed.await.succeeds();
+        resumed.says(&["deployment \"page\" resumed\n"]);
+        assert_eq!(
+            project.running().await,
+            ["h1:8081 0.9", "h2:8081 0.9", "h4:8081 0.9"]
+        );
+        assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+        let again = project.call(async |env| resume(env, ResumeRequest::default()).await);
+        let again = again.await;
+        again.assert_refused(Exit::Refused, "deployment \"page\" is not paused");
+    });
+}
+
+#[test]
+fn killed_deploy_is_aborted_with_its_settings() {
+    on_four_hosts(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let setting = "rollout.progress_deadline=77s";
+        let request = with_settings("0.9", &[setting]);
+        project
+            .deploy_under_way(request)
+            .await
+            .kill_and_expire()
+            .await;
+        let aborted = project.call(async |env| abort(env, AbortRequest::default()).await);
+        aborted.await.exits(Exit::Done);
+        assert_eq!(
+            project.newest_settings(),
+            [setting],
+            "those of the first go on"
+        );
+        assert_eq!(
+            project.running().await,
+            ["h1:8081 0.8", "h2:8081 0.8", "h3:8081 0.8"]
+        );
+        assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
+    });
+}
+
+#[test]
+fn killed_deploy_is_rolled_back() {
+    on_four_hosts(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        deploy.kill_and_expire().await;
+        let request = RollbackRequest::default();
+        let done = project.call(async |env| rollback(env, request).await).await;
+        done.succeeds();
+        assert_eq!(
+            project.running().await,
+            ["h1:8081 0.8", "h2:8081 0.8", "h3:8081 0.8"]
+        );
+    });
+}
+
+#[test]
+fn first_deploy_has_nothing_to_abort_to() {
+    on_one_host(async |project| {
+        project.build("0.8", Quality::Gated);
+        let deploy = project.deploy_under_way(version("0.8")).await;
+        let refused = project.call(async |env| abort(env, AbortRequest::default()).await);
+        let refused = refused.await;
+        refused.assert_refused(
+            Exit::Refused,
+            "there is no other revision proven healthy that this deploy could go back to; `ship \
+             pause` stops it where it is, and `ship scale --replicas 0` stops the service",
+        );
+        project.open_gate();
+        deploy.ends().await.succeeds();
+    });
+}
+
+#[test]
+fn killed_rollback_is_resumed_in_its_direction() {
+    on_four_hosts(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        let aborting = project.start(async |env| abort(env, AbortRequest::default()).await);
+        deploy.says("aborted by ").await;
+        deploy.kill();
+        aborting.kill_and_expire().await;
+        assert_eq!(project.status().await.state, State::Paused);
+        project.open_gate();
+        let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
+        let resumed = resumed.await.exits(Exit::RolledBack);
+        resumed.says(&["rolled back to 0.8"]);
+        assert_eq!(
+            project.running().await,
+            ["h1:8081 0.8", "h2:8081 0.8", "h3:8081 0.8"]
+        );
+    });
+}

@@ -1,0 +1,292 @@
+//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what is decided when nobody is there.
+
+use std::time::Duration;
+
+use ship::app::conclusion::Conclusion;
+use ship::app::exit::Exit;
+use ship::app::verbs::deploy::DeployRequest;
+use ship::app::verbs::freeze::{freeze, thaw};
+use ship::app::verbs::rollback::{RollbackRequest, rollback};
+use ship::core::journal::state::State;
+use ship::core::time::Time;
+
+use super::project::{SimulatedProject, forced, on_four_hosts, unattended, version, with_settings};
+use super::run::VerbRun;
+use crate::scene::Quality;
+use crate::sim::START;
+
+/// Three replicas of 0.8; the first instance of what comes is not watched for long.
+async fn at_night(project: &SimulatedProject) {
+    project.add("[unattended]\nsoak = \"200ms\"\n");
+    project.deployed("0.8").await;
+}
+
+/// Deploys as cron does.
+async fn tonight(project: &SimulatedProject, request: DeployRequest) -> VerbRun<Conclusion> {
+    project.deploy(unattended(request)).await
+}
+
+async fn rolled_back(project: &SimulatedProject) {
+    let request = RollbackRequest::default();
+    let done = project.call(async |env| rollback(env, request).await).await;
+    done.succeeds();
+}
+
+async fn count(project: &SimulatedProject, version: &str) -> usize {
+    let versions = project.versions().await;
+    versions.iter().filter(|other| *other == version).count()
+}
+
+#[test]
+fn unattended_deploy_watches_one_instance_first() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        let done = tonight(&project, version("0.9")).await.succeeds();
+        done.says(&["step 1 of 2 is reached, with 1 new instance; it soaks for 200ms"]);
+        assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+    });
+}
+
+#[test]
+fn unattended_deploy_of_what_runs_does_nothing() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        let orders = project.orders();
+        tonight(&project, version("0.8")).await.does_nothing();
+        assert_eq!(project.history().len(), 1);
+        assert_eq!(project.orders(), orders);
+    });
+}
+
+#[test]
+fn failed_release_is_skipped_until_there_is_a_new_build_or_somebody_insists() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        project.build("0.9", Quality::Mute);
+        let failed = tonight(&project, version("0.9")).await;
+        failed.exits(Exit::RolledBack);
+        let orders = project.orders();
+        let skipped = tonight(&project, version("0.9")).await.exits(Exit::Done);
+        skipped.assert_skipped("0.9 is quarantined since it failed as revision 2 (");
+        skipped.assert_skipped("`ship deploy --force`");
+        assert_eq!(
+            project.history(),
+            ["2 0.9 rolled-back", "1 0.8 succeeded"],
+            "nothing was tried"
+        );
+        assert_eq!(project.orders(), orders);
+        let insisted = tonight(&project, forced(version("0.9"))).await;
+        insisted.exits(Exit::RolledBack);
+        assert_eq!(project.history().len(), 3);
+        // By day a person tries what he likes; by night a new build is tried.
+        project.build("0.9", Quality::Good);
+        tonight(&project, version("0.9")).await.succeeds();
+        assert_eq!(project.history()[0], "4 0.9 succeeded");
+    });
+}
+
+#[test]
+fn release_that_a_person_rolled_back_is_skipped() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        project.deployed("0.9").await;
+        rolled_back(&project).await;
+        let skipped = tonight(&project, version("0.9")).await.exits(Exit::Done);
+        skipped.assert_skipped("0.9 is quarantined since revision 2 was gone back from");
+        tonight(&project, version("1.0")).await.succeeds();
+    });
+}
+
+#[test]
+fn unhealthy_fleet_gets_no_new_version_but_its_own_again() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        project.end_instance("h1", 8081);
+        let orders = project.orders();
+        let refused = tonight(&project, version("0.9")).await.exits(Exit::Refused);
+        refused.says(&[
+            "the fleet is not healthy to begin with: 2 of 3 replicas are available",
+            "nothing was touched",
+        ]);
+        assert_eq!(project.history().len(), 1);
+        assert_eq!(project.orders(), orders);
+        tonight(&project, version("0.8")).await.succeeds();
+        assert_eq!(project.running().await.len(), 3);
+        tonight(&project, version("0.9")).await.succeeds();
+    });
+}
+
+#[test]
+fn held_rollout_is_left_to_a_person() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        project.build("0.9", Quality::Mute);
+        let hold = with_settings("0.9", &["rollout.on_failure=hold"]);
+        tonight(&project, hold).await.exits(Exit::Held);
+        let refused = tonight(&project, version("0.8")).await.exits(Exit::Refused);
+        refused.says(&[
+            "the last rollout is held",
+            "a person is needed",
+            "`ship abort`",
+        ]);
+    });
+}
+
+#[test]
+fn frozen_fleet_gets_nothing_new_until_it_is_thawed() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        project.deployed("0.9").await;
+        let until = Some(START + Duration::from_hours(72));
+        let frozen = project.call(async |env| freeze(env, until, "the sale".into()));
+        let frozen = frozen.await.value();
+        assert_eq!(
+            (frozen.service.as_str(), frozen.stops_rollout),
+            ("page", false)
+        );
+        let words = frozen.freeze.to_string();
+        assert!(words.starts_with("anna@here until "), "{words}");
+        assert!(words.ends_with(" (the sale)"), "{words}");
+        let orders = project.orders();
+        for request in [version("1.0"), unattended(version("1.0"))] {
+            let refused = project.deploy(request).await.exits(Exit::Locked);
+            refused.says(&[
+                "is frozen by ",
+                "(the sale)",
+                "nothing was touched",
+                "--force goes ahead",
+            ]);
+        }
+        assert_eq!(project.orders(), orders);
+        // To go back is always right.
+        rolled_back(&project).await;
+        tonight(&project, forced(version("1.0"))).await.succeeds();
+        let thawed = project.call(async |env| thaw(env)).await.value();
+        assert_eq!(thawed, ("page".to_owned(), true));
+        project.deployed("0.9").await;
+        let thawed = project.call(async |env| thaw(env)).await.value();
+        assert_eq!(thawed, ("page".to_owned(), false));
+    });
+}
+
+#[test]
+fn freeze_ends_by_itself_at_its_moment() {
+    on_four_hosts(async |project| {
+        at_night(&project).await;
+        let now = START + Duration::from_hours(1);
+        let frozen = project.call(async |env| freeze(env, Some(now), String::new()));
+        frozen.await.value();
+        let refused = project.deploy(version("0.9")).await;
+        refused.exits(Exit::Locked);
+        project.wait(Duration::from_hours(1)).await;
+        project.deployed("0.9").await;
+    });
+}
+
+#[test]
+fn freeze_until_a_moment_that_has_passed_is_refused() {
+    on_four_hosts(async |project| {
+        let past = Some(Time(START.0 - 1));
+        let refused = project.call(async |env| freeze(env, past, String::new()));
+        let refused = refused.await;
+        refused.assert_refused(
+            Exit::Refused,
+            "--until names a moment that has passed already",
+        );
+    });
+}
+
+#[test]
+fn freeze_lets_end_what_was_begun_and_the_next_deploy_goes_on() {
+    on_four_hosts(async |project| {
+        project.build("0.9", Quality::Gated);
+        project.deployed("0.8").await;
+        let deploy = project.deploy_under_way(version("0.9")).await;
+        let frozen = project.call(async |env| freeze(env, None, String::new()));
+        assert!(frozen.await.value().stops_rollout);
+        deploy.says("nothing new is begun").await;
+        project.open_gate();
+        let done = deploy.ends().await.exits(Exit::Locked);
+        done.says(&[
+            "has stopped after ",
+            "1 of 3 updated, 3 of 3 available",
+            "the next deploy goes on from here",
+        ]);
+        assert_eq!(project.status().await.state, State::Paused);
+        assert_eq!(count(&project, "0.9").await, 1);
+        project.call(async |env| thaw(env)).await.value();
+        project.deployed("0.9").await;
+        assert_eq!(count(&project, "0.9").await, 3);
+    });
+}
+
+/// A window of two hours that begins so many hours after the simulation, which begins at 02:42 UTC.
+async fn in_window(project: &SimulatedProject, from: &str, until: &str) {
+    project.add(&format!(
+        "[unattended]\nsoak = \"200ms\"\nwindows = \"{from}-{until}\"\ntime_zone = \"UTC\"\n"
+    ));
+    project.deployed("0.8").await;
+}
+
+#[test]
+fn unattended_deploy_outside_of_its_windows_is_refused() {
+    on_four_hosts(async |project| {
+        in_window(&project, "07:00", "09:00").await;
+        let orders = project.orders();
+        let refused = tonight(&project, version("0.9")).await.exits(Exit::Locked);
+        refused.says(&[
+            "it is outside of the windows; ",
+            "07:00-09:00 UTC opens in 4h17m",
+            "nothing was touched",
+        ]);
+        assert_eq!(project.orders(), orders);
+        // Who is there decides himself when it is time.
+        project.deployed("0.9").await;
+        tonight(&project, forced(version("0.8"))).await.succeeds();
+    });
+}
+
+#[test]
+fn unattended_deploy_within_its_window_begins_only_if_it_can_end_in_time() {
+    on_four_hosts(async |project| {
+        in_window(&project, "02:30", "04:30").await;
+        let long = with_settings("0.9", &["unattended.soak=3h"]);
+        let refused = tonight(&project, long).await.exits(Exit::Locked);
+        refused.says(&[
+            "02:30-04:30 UTC closes in 1h47m",
+            "what would begin now takes 3h at least",
+            "nothing was touched",
+        ]);
+        assert_eq!(project.history().len(), 1);
+        tonight(&project, version("0.9")).await.succeeds();
+    });
+}
+
+#[test]
+fn killed_deploy_is_finished_by_the_next() {
+    on_four_hosts(async |project| {
+        cut_off(&project).await;
+        tonight(&project, version("0.9")).await.succeeds();
+        assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
+    });
+}
+
+#[test]
+fn killed_deploy_is_rolled_back_by_the_next_where_the_playbook_says_so() {
+    on_four_hosts(async |project| {
+        cut_off(&project).await;
+        let request = with_settings("0.9", &["unattended.interrupted=abort"]);
+        let done = tonight(&project, request).await.exits(Exit::RolledBack);
+        done.says(&["the deploy of 0.9 was left unfinished, and goes back"]);
+        assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
+    });
+}
+
+/// Tonight's deploy is killed in the middle.
+async fn cut_off(project: &SimulatedProject) {
+    at_night(project).await;
+    project.build("0.9", Quality::Gated);
+    let deploy = project.deploy_under_way(unattended(version("0.9"))).await;
+    deploy.kill_and_expire().await;
+    project.open_gate();
+}
