@@ -29,7 +29,7 @@ const FILE_MODE: u32 = 0o600;
 const ROOT: u32 = 0;
 const GROUP_MAY_WRITE: u32 = 0o020;
 const OTHERS_MAY_WRITE: u32 = 0o002;
-/// In such a directory a user can rename and remove only what that user owns.
+/// In such a directory, users can rename and remove only what they own.
 const STICKY: u32 = 0o1000;
 /// The permissions of everybody but the owner.
 const BEYOND_OWNER: u32 = 0o077;
@@ -189,7 +189,7 @@ fn links(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Refuses what belongs to another user. Nothing is wrong with a path that does not exist.
+/// Refuses a file of another user. A path that does not exist is fine.
 fn check_owner(path: &Path, metadata: io::Result<Metadata>) -> Result<(), Untrusted> {
     match metadata {
         Ok(metadata) if !is_own(&metadata) => {

@@ -17,7 +17,7 @@ use tar::EntryType;
 use super::tape::{Entry, Tape};
 use crate::artifact::fault::{Fault, shown};
 
-/// What is remembered of an archive to judge it as a whole.
+/// Properties of an archive that can only be judged as a whole.
 #[derive(Default)]
 struct Contents {
     /// Everything that is written to or linked to.

@@ -13,7 +13,7 @@ use crate::trust::{make_private_dir, open_own};
 
 use super::error::ArtifactError;
 
-/// How the names of artifacts in the making begin.
+/// The prefix of the names of unfinished artifacts.
 const PARTIAL: &str = "partial-";
 
 /// A directory of artifacts, by digest.
@@ -33,12 +33,12 @@ pub(super) struct Hashed<R> {
     sha256: Sha256,
 }
 
-/// A failure to write, told from failures to read by whoever copies one to the other.
+/// Distinguishes a failure to write the cache from a failure to read the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct CacheFailed(io::Error);
 
-/// Whether it is the cache that cannot be written, and not the source that cannot be read.
+/// Whether the cache cannot be written, rather than the source read.
 pub(super) fn is_cache_failure(why: &io::Error) -> bool {
     why.get_ref()
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<CacheFailed>)
@@ -113,7 +113,7 @@ impl Cache {
         Ok((path, sha256, size_bytes))
     }
 
-    /// The artifact of this SHA-256, if it is here and still what it was.
+    /// The artifact of this SHA-256, if it is there and unchanged.
     pub(super) fn kept(&self, sha256: &str) -> Option<PathBuf> {
         let path = self.0.join(sha256);
         let mut file = Hashed::new(open_own(&path).ok()?);
@@ -121,7 +121,7 @@ impl Cache {
         (file.sha256() == sha256).then_some(path)
     }
 
-    /// The name must not be on the disk before the bytes are.
+    /// The bytes must reach the disk before the name does.
     fn persist(&self, draft: Draft, path: &Path) -> io::Result<()> {
         let file = draft
             .file

@@ -16,7 +16,7 @@ const SHOWN_CHARS_MAX: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}; {help}")]
 pub struct ChannelError {
-    /// Where it was looked for, without what is secret.
+    /// The place of the channel, without secrets.
     place: String,
     why: String,
     help: &'static str,
@@ -75,7 +75,7 @@ async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8
 
 const PLAIN: &str = "it must hold the version, and no more than a few words behind it";
 
-/// The first word, if this is a text that begins with a version and not one that tells a story.
+/// The first word of a text that begins with a version.
 fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
     let text = std::str::from_utf8(bytes).map_err(|_| ("it is no text".to_owned(), PLAIN))?;
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -119,7 +119,7 @@ fn of_json(bytes: &[u8], pointer: &str) -> Result<String, DocumentFault> {
     }
 }
 
-/// The newest by name among the files that are there.
+/// The newest version among the names of the files.
 fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, DocumentFault> {
     let entries = std::fs::read_dir(directory)
         .map_err(|why| (why.to_string(), "correct the path of the channel"))?;

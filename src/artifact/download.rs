@@ -19,9 +19,9 @@ use crate::artifact::trouble::Trouble;
 use crate::config::hex;
 
 const SIZE_BYTES_MAX: u64 = 16 << 30;
-/// Attempts in all, however much each of them brings.
+/// The limit of attempts, even if each of them makes progress.
 const TRIES_MAX: u32 = 50;
-/// What comes slower than this, for a while, is tried anew.
+/// A slower download is tried again after this time.
 const SLOWEST: (u64, Duration) = (64 << 10, Duration::from_mins(1));
 
 /// Something downloaded, which goes away unless it is copied.
@@ -32,7 +32,7 @@ pub(super) struct Download {
 
 enum Downloaded {
     New(Partial),
-    /// They are in the cache since an earlier time.
+    /// They are in the cache already.
     Kept(PathBuf),
     /// The artifact made from the unchanged source is in the cache.
     KeptAsSent {
@@ -41,7 +41,7 @@ enum Downloaded {
     },
 }
 
-/// Where it is remembered what a URL led to.
+/// Where ship records what a URL led to.
 struct Memory {
     directory: PathBuf,
     key: String,
@@ -53,7 +53,7 @@ pub(super) struct Wanted<'a> {
     pub(super) url: &'a str,
     /// Its SHA-256, where it is known.
     pub(super) sha256: Option<&'a str>,
-    /// Whether the bytes themselves are needed, and not only what was made of them.
+    /// Whether the bytes themselves are needed, not only the artifact made of them.
     pub(super) as_published: bool,
 }
 
@@ -73,7 +73,7 @@ impl Download {
         }
     }
 
-    /// Remembers what came of it, so that it need not be downloaded again.
+    /// Records the result, so that it need not be downloaded again.
     pub(super) fn remember(&self, source_sha256: &str, sent_sha256: &str) {
         let Memory {
             directory,
@@ -178,7 +178,7 @@ pub(super) async fn fetch(
     })
 }
 
-/// What the URL led to the last time, if it is still kept.
+/// The artifact that the URL led to last time, if it is still in the cache.
 fn kept(
     cache: &Cache,
     directory: &Path,
@@ -340,7 +340,7 @@ impl DownloadAttempt<'_> {
         Ok(Got::All(validators))
     }
 
-    /// Writes what comes, and keeps what has come when it breaks off.
+    /// Writes the body, and keeps the part that has arrived when it breaks off.
     async fn save(&mut self, mut response: Response) -> Result<(), Broken> {
         let mut writer = self.partial.writer().await?;
         let mut room = SIZE_BYTES_MAX.saturating_sub(self.partial.length());

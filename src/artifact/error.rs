@@ -13,7 +13,7 @@ pub struct ArtifactError {
     key: Key,
 }
 
-/// The key of the playbook that a person would look at.
+/// The key of the playbook to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Source,

@@ -5,9 +5,9 @@
 pub(super) enum Fault {
     /// It has no end, or is not an archive.
     Broken(String),
-    /// It is more than is reasonable, or not every tar would read it in the same way.
+    /// It exceeds a limit, or some tars would read it differently.
     Refused(String),
-    /// An entry that has no business there, to be read as "holds `entry`, why".
+    /// An entry that is not allowed; messages read "holds `entry`, why".
     Unsafe {
         entry: String,
         why: String,

@@ -60,7 +60,7 @@ pub struct Prepared {
     pub artifact: Artifact,
     /// The bytes to send, in the cache.
     pub path: PathBuf,
-    /// What its files take on a disk beside them when they are unpacked; 0 for a single file.
+    /// Disk space of the unpacked files in addition to the archive; 0 for a single file.
     pub unpacked_bytes: u64,
 }
 
@@ -126,7 +126,7 @@ pub async fn prepare_with(
         .map_err(|stopped| ArtifactError::stopped(&stopped.to_string()))?
 }
 
-/// What is to be prepared, with all that had to be asked for.
+/// The artifact to prepare, with everything that is needed for it.
 struct PreparationRequest<'a> {
     config: &'a ArtifactConfig,
     /// The name of the source's file.
@@ -137,7 +137,7 @@ struct PreparationRequest<'a> {
     cache: &'a Cache,
 }
 
-/// How a source is to be treated: by its name, but that a directory is a directory.
+/// How a source is treated: by its name, unless it is a directory.
 #[derive(Clone, Copy)]
 enum SourceKind {
     Directory,
@@ -236,7 +236,7 @@ impl PreparationRequest<'_> {
     }
 }
 
-/// A name that every host and every message can bear.
+/// A name that is valid on every host and in every message.
 fn file_name(path: &Path, shown: &str) -> Result<String, ArtifactError> {
     let name = path.file_name().unwrap_or_default().to_str();
     name.filter(|name| !name.chars().any(char::is_control))

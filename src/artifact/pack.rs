@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 use super::cache::{Cache, Draft, is_cache_failure};
 use super::error::ArtifactError;
 
-/// What tools keep in a directory for themselves, and change without anybody's asking.
+/// Directories of tools, which change without the user's doing.
 const LEFT_OUT: [&str; 2] = [".git", ".ship"];
 const EXECUTABLE: u32 = 0o755;
 const PLAIN: u32 = 0o644;

@@ -20,10 +20,10 @@ use super::cache::Cache;
 use super::error::ArtifactError;
 use crate::trust::{make_private_dir, private_file};
 
-/// What nobody has gone on with for so long goes.
+/// An unfinished download that is older is removed.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
-/// A download in the making. Once it is whole it goes away by itself.
+/// A download under way. It is removed when it is complete.
 pub(super) struct Partial {
     place: PartialFile,
     length: u64,
@@ -32,7 +32,7 @@ pub(super) struct Partial {
 }
 
 enum PartialFile {
-    /// Held by a lock, which ends with its holder, however that ends.
+    /// Locked by this process; the lock ends with the process.
     Kept { file: File, path: PathBuf },
     /// Another ship process downloads the same source, so this file is not kept.
     Alone(NamedTempFile),
@@ -45,7 +45,7 @@ pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
     Ok(directory)
 }
 
-/// Removes what is old among a cache's downloads: the playbook may name no URL any more.
+/// Removes old downloads, since the playbook may not name their URL any more.
 pub(super) fn sweep(cache: &Cache) {
     for entry in fs::read_dir(cache.directory().join("downloads"))
         .into_iter()
@@ -62,7 +62,7 @@ pub(super) fn sweep(cache: &Cache) {
 }
 
 impl Partial {
-    /// What is there of a download, by its key.
+    /// Opens what has arrived of a download, by its key.
     pub(super) fn open(directory: &Path, key: &str, cache: &Cache) -> Result<Self, ArtifactError> {
         let path = directory.join(format!("{key}.part"));
         match locked(&path).map_err(|why| cache.error(&why))? {
@@ -109,7 +109,7 @@ impl Partial {
         }
     }
 
-    /// Begins anew, with a file that has this tag.
+    /// Starts again with an empty file that has this tag.
     pub(super) fn begin(&mut self, tag: Option<String>) -> io::Result<()> {
         self.file().set_len(0)?;
         self.length = 0;

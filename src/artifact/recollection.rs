@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::private_file;
 
-/// By what a server knows a version of a file.
+/// The response headers by which a server identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Validators {
     pub(super) etag: Option<String>,
@@ -41,7 +41,7 @@ impl Validators {
         }
     }
 
-    /// The one by which the very bytes are known: half a file can be gone on with by no other.
+    /// The strong validator: a partial download can only be resumed by this one.
     pub(super) fn strong(&self, headers: &HeaderMap) -> Option<String> {
         let etag = self.etag.clone().filter(|etag| etag.starts_with('"'));
         etag.or_else(|| {
@@ -51,7 +51,7 @@ impl Validators {
         })
     }
 
-    /// Headers that ask for something only if it is another by now.
+    /// Request headers for a download only if the file has changed.
     pub(super) fn conditions(&self) -> Vec<(reqwest::header::HeaderName, &str)> {
         let pairs = [
             (IF_NONE_MATCH, &self.etag),
@@ -82,12 +82,12 @@ fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
 }
 
 impl Recollection {
-    /// What is remembered of a key. What cannot be read is forgotten.
+    /// Reads the record of a key. An unreadable record is ignored.
     pub(super) fn read(directory: &Path, key: &str) -> Option<Self> {
         serde_json::from_slice(&fs::read(directory.join(format!("{key}.known"))).ok()?).ok()
     }
 
-    /// Remembers it; where that does not work, it is downloaded again the next time.
+    /// Writes the record. If that fails, the next deploy downloads again.
     pub(super) fn write(&self, directory: &Path, key: &str) {
         let path = directory.join(format!("{key}.known"));
         // Under another name first: half of it would be worse than none.

@@ -18,7 +18,7 @@ const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 const CHUNK_BYTES: usize = 64 * 1024;
 const SSH_KEYGEN: &str = "ssh-keygen";
 
-/// A signature that was found, and whose it has to be.
+/// A signature that was found, and who must have made it.
 pub(super) struct Demand {
     signer: Signer,
     signature: Vec<u8>,
@@ -69,7 +69,7 @@ pub(super) async fn demand(
 }
 
 impl Demand {
-    /// Reads the file once, and gives the SHA-256 of those bytes which the signature is good for.
+    /// Reads the file once; returns the SHA-256 of the bytes that the signature is valid for.
     pub(super) fn verify(&self, path: &Path, artifact: &str) -> Result<String, ArtifactError> {
         let verified = match &self.signer {
             Signer::Minisign(key) => self.by_minisign(&public_key(key)?, path),
@@ -114,7 +114,7 @@ impl Demand {
         Ok(sha256)
     }
 
-    /// It reads the signature from a file and what is signed from its standard input.
+    /// `ssh-keygen` reads the signature from a file and the signed bytes from its standard input.
     fn by_ssh_keygen(&self, path: &Path, ssh: &SshVerification<'_>) -> Result<String, String> {
         let here = |why: io::Error| format!("the signature cannot be given to {SSH_KEYGEN}: {why}");
         // ssh-keygen says no more than that it could not verify.
@@ -214,7 +214,7 @@ fn in_words(why: &Error) -> &'static str {
     }
 }
 
-/// The SHA-256 of a file, each piece of which is given to somebody else as well.
+/// Returns the SHA-256 of a file, and passes each piece to `give`.
 fn digested(path: &Path, mut give: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut sha256 = Sha256::new();

@@ -9,7 +9,7 @@ use super::web::{Small, shown, small};
 use crate::config::{ArtifactConfig, Source, Sums};
 
 const LIST_BYTES_MAX: u64 = 1 << 20;
-/// How such a list is called where nobody says otherwise.
+/// The default name of the list.
 const USUAL_NAME: &str = "SHA256SUMS";
 
 /// What a checksum list says about a source.

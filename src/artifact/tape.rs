@@ -16,7 +16,7 @@ const BLOCK_BYTES: usize = 512;
 const DISK_BLOCK_BYTES: u64 = 4096;
 /// The longest path on Linux.
 const PATH_BYTES_MAX: usize = 4096;
-/// Of one header that gives the next entry a longer name, or other attributes.
+/// The limit of a header that gives the next entry a longer name or other attributes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: u32 = 1_000_000;
 /// Limits the unpacked archive.
@@ -24,7 +24,7 @@ const BYTES_MAX: u64 = 64 << 30;
 /// In a header that is not ustar's, whether it is one of an incremental backup: busybox takes that
 /// for a part of the name.
 const INCREMENTAL_AT: usize = 345;
-/// Whether the map of a sparse file goes on: in the header, and in each block of the map after it.
+/// The offset of the flag that says whether the map of a sparse file continues in another block.
 const SPARSE_GOES_ON_AT: usize = 482;
 const SPARSE_GOES_ON_IN_BLOCK_AT: usize = 504;
 
@@ -44,7 +44,7 @@ pub(super) struct Entry {
     pub(super) link: Option<Vec<u8>>,
 }
 
-/// What the headers before an entry say about it.
+/// What extension headers say about the next entry.
 #[derive(Default)]
 struct Announced {
     path: Option<Vec<u8>>,
@@ -62,7 +62,7 @@ impl<R: Read> Tape<R> {
         }
     }
 
-    /// What the entries so far take on a disk: whole blocks, and one more for each entry.
+    /// Disk space of the entries so far: whole blocks, and one more for each entry.
     pub(super) fn unpacked_bytes(&self) -> u64 {
         self.unpacked_bytes
     }
@@ -272,7 +272,7 @@ impl Announced {
     }
 }
 
-/// What is said about all entries must not matter for any: not every tar listens.
+/// Refuses attributes for all entries that matter, since some tars ignore them.
 fn refuse_global(content: &[u8]) -> Result<(), Fault> {
     for record in Records(content) {
         let (key, _) = record?;
@@ -314,7 +314,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Which of two would count, tars do not agree on.
+/// Refuses a second value, since tars disagree about which one counts.
 fn once(field: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), Fault> {
     match field.replace(value) {
         None => Ok(()),

@@ -45,7 +45,7 @@ impl Trouble {
         }
     }
 
-    /// The same, where it can be tried again in another way.
+    /// Marks the trouble as one that another request may avoid.
     pub(super) fn passes(self) -> Self {
         Self {
             is_passing: true,

@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for the next bytes of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 10;
-/// How long something small may take, all attempts together.
+/// The time limit of a small download, with all its attempts.
 const SMALL_DEADLINE: Duration = Duration::from_secs(30);
 const SMALL_RETRIES_MAX: usize = 2;
 
@@ -44,7 +44,7 @@ pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
     Ok(url)
 }
 
-/// A client. Only the first call in a process sets the provider; whoever was first is as good.
+/// Creates a client. Only the first call in a process sets the crypto provider.
 pub(super) fn client() -> Result<Client, Trouble> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("ship/", env!("CARGO_PKG_VERSION"));
@@ -83,7 +83,7 @@ fn redirected(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     attempt.follow()
 }
 
-/// A URL without what may be secret in it: user, password and query.
+/// Removes user, password and query from a URL.
 pub(super) fn without_secrets(text: &str) -> String {
     let Ok(mut shown) = Url::parse(text) else {
         return "the URL".to_owned();

@@ -12,7 +12,7 @@ use crate::core::ids::{ActionId, Epoch, HostId, Slot};
 use crate::remote::HostUnavailable;
 use crate::script::Site;
 
-/// How long a balancer's own check may take at least to pass an instance that is ready.
+/// The shortest time for a balancer's own check to pass a ready instance.
 const CHECK_PATIENCE_MIN: Duration = Duration::from_secs(15);
 
 /// Tells one kind of balancer. It keeps nothing between two calls: what is remembered of a machine
@@ -24,7 +24,7 @@ pub trait BalancerDriver: Send + Sync {
     fn observe<'a>(&'a self, at: DriverContext<'a>)
     -> BoxFuture<'a, Result<View, HostUnavailable>>;
 
-    /// Gives a slot new requests: of the full weight, or of so many percent of it.
+    /// Lets a slot get new requests, with the full weight or a percentage of it.
     fn admit<'a>(
         &'a self,
         at: DriverContext<'a>,
@@ -32,7 +32,7 @@ pub trait BalancerDriver: Send + Sync {
         weight_percent: Option<u32>,
     ) -> BoxFuture<'a, Result<View, SwitchError>>;
 
-    /// Gives a slot no new requests. What is under way goes on.
+    /// Stops new requests to a slot. Requests under way continue.
     fn drain<'a>(
         &'a self,
         at: DriverContext<'a>,
@@ -40,14 +40,14 @@ pub trait BalancerDriver: Send + Sync {
         mode: DrainMode,
     ) -> BoxFuture<'a, Result<View, SwitchError>>;
 
-    /// Ends what is still under way to a slot, as far as the balancer can.
+    /// Ends the requests under way to a slot, as far as the balancer can.
     fn cut<'a>(
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
     ) -> BoxFuture<'a, Result<View, SwitchError>>;
 
-    /// What in the balancer's configuration would be in the way of telling it.
+    /// Problems in the balancer's configuration that would make changes fail.
     fn problems<'a>(
         &'a self,
         _at: DriverContext<'a>,
@@ -62,7 +62,7 @@ pub trait BalancerDriver: Send + Sync {
     }
 }
 
-/// Who a slot still gets requests from while it is drained.
+/// Which clients may still send requests to a slot while it drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainMode {
     /// From clients that the balancer has bound to the slot, where it binds them.
@@ -71,7 +71,7 @@ pub enum DrainMode {
     NoClients,
 }
 
-/// What is to change for a slot, and in whose name.
+/// A change to a slot.
 #[derive(Clone, Debug)]
 pub struct SlotChange<'a> {
     pub slot: &'a Slot,
@@ -83,7 +83,7 @@ pub struct SlotChange<'a> {
 }
 
 impl<'a> SlotChange<'a> {
-    /// A change in a rollout that may stand without progress for so long.
+    /// Creates a change in a rollout with this progress deadline.
     pub fn new(slot: &'a Slot, epoch: Epoch, order: ActionId, progress_deadline: Duration) -> Self {
         Self {
             slot,
@@ -119,7 +119,7 @@ impl DriverContext<'_> {
             .script_site(self.slots.service(), change.epoch, change.order)
     }
 
-    /// Where a script runs that makes the machine refuse older epochs: it is no order of a rollout.
+    /// The site of a script that makes the machine refuse older epochs, outside of any order.
     pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> Site {
         self.machine
             .site()

@@ -4,10 +4,10 @@ use crate::core::ids::{Epoch, HostId};
 use crate::remote::HostUnavailable;
 use crate::script::End;
 
-/// Why one balancer does not do as it was told.
+/// Why one balancer did not make a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwitchError {
-    /// It refused or failed; nothing was changed, or what was changed is changed back.
+    /// It refused or failed; nothing changed, or the change was undone.
     Failed(String),
     /// It has seen a newer epoch.
     Fenced(Epoch),
@@ -21,7 +21,7 @@ impl From<HostUnavailable> for SwitchError {
     }
 }
 
-/// Why the balancers of a slot do not all do as they were told.
+/// Why not all balancers of a slot made a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BalancerError {
     /// One of them has seen a newer epoch.
@@ -31,7 +31,7 @@ pub enum BalancerError {
         /// What the balancer answered, with its name.
         error: String,
     },
-    /// One of them could not be asked, or nobody knows whether it did as it was told.
+    /// A balancer did not answer, so the change may have been made or not.
     Lost {
         balancer: HostId,
         /// What was tried and what came back.
@@ -39,7 +39,7 @@ pub enum BalancerError {
     },
 }
 
-/// Whether a script on a balancer's machine has done what it was to do, or why not.
+/// Judges how a script on a balancer's machine ended.
 pub(super) fn judge_end(balancer: &HostId, end: End) -> Result<(), SwitchError> {
     let unknown = |why: String| Err(SwitchError::Unknown(format!("{balancer}: {why}")));
     match end {

@@ -27,11 +27,11 @@ pub struct Balancing {
     /// Who sends requests to which slots.
     pub traffic: Traffic,
     pub driver: TrafficDriver,
-    /// The ports that the playbook offers: balancers must know these.
+    /// The ports of the playbook, which balancers must know.
     pub ports: Vec<Port>,
 }
 
-/// All balancers of a service, each of which is told the same of a slot.
+/// All balancers of a service. Each gets the same changes.
 pub struct BalancerGroup {
     traffic: Traffic,
     driver: Box<dyn BalancerDriver>,
@@ -40,7 +40,7 @@ pub struct BalancerGroup {
 }
 
 impl BalancerGroup {
-    /// The balancers among these machines, before the slots of these.
+    /// Creates the balancers on these machines, in front of these slots.
     pub fn new(
         balancing: &Balancing,
         hosts: Vec<SlotHost>,
@@ -51,7 +51,7 @@ impl BalancerGroup {
         Self::with_driver(balancing, driver, hosts, service, releases)
     }
 
-    /// The same, told by another driver than the playbook names.
+    /// Creates the balancers with another driver than the playbook's.
     pub fn with_driver(
         balancing: &Balancing,
         driver: Box<dyn BalancerDriver>,
@@ -74,7 +74,7 @@ impl BalancerGroup {
         }
     }
 
-    /// Takes in what is known of the releases by now.
+    /// Updates the known releases.
     pub fn know(&mut self, service: ServiceContext, releases: BTreeMap<ReleaseId, ReleaseServer>) {
         self.slots.know(service, releases);
     }
@@ -148,7 +148,7 @@ impl BalancerGroup {
         self.turn(change, Turn::Close).await
     }
 
-    /// Tells every balancer of a slot. Gives what they say after.
+    /// Makes a change on every balancer of a slot; returns their views afterwards.
     pub(super) async fn turn(
         &self,
         change: &SlotChange<'_>,

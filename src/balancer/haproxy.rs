@@ -21,9 +21,9 @@ use crate::core::ids::Slot;
 use crate::core::time::Human;
 use crate::remote::HostUnavailable;
 
-/// How long one question may take, from the connection to the end of the answer.
+/// The time limit of one question, from the connection to the end of the answer.
 const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the server's own check is looked at.
+/// The pause between two looks at the server's own check.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct HaproxyDriver {
@@ -146,7 +146,7 @@ impl Conversation<'_> {
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))
     }
 
-    /// What would be in the way of telling it.
+    /// Problems that would make changes fail.
     async fn problems(&self, view: &View) -> Result<Vec<String>, HostUnavailable> {
         let mut problems = Vec::new();
         let level = self.ask(protocol::SHOW_LEVEL).await?;
@@ -162,7 +162,7 @@ impl Conversation<'_> {
         Ok(problems)
     }
 
-    /// Why no server can be added to the backend, if that is so.
+    /// Why the backend does not accept new servers, if it does not.
     async fn cannot_add(&self) -> Result<Option<String>, HostUnavailable> {
         let backend = &self.settings.backend;
         let answer = self.ask(&protocol::try_to_add(backend)).await?;
@@ -172,7 +172,7 @@ impl Conversation<'_> {
             .then(|| format!("no server can be added to backend {backend}: {objection}{help}")))
     }
 
-    /// Which servers the configuration lacks, if it lacks any.
+    /// The servers that the configuration lacks, if any.
     fn lacks_servers(&self, view: &View) -> Result<Option<String>, HostUnavailable> {
         let names = self.names.offered()?;
         let all = names.len();
@@ -212,7 +212,7 @@ impl Conversation<'_> {
         Ok(view)
     }
 
-    /// What it does not know, or keeps closed already, gets nothing and is left as it is.
+    /// A server that is unknown, or closed already, needs no change.
     async fn drain(&self, change: &SlotChange<'_>, mode: DrainMode) -> Result<View, SwitchError> {
         let seen = self.look().await?;
         let server = self.names.of(change.slot, &seen)?;
@@ -343,7 +343,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// The slot's IP address: what is added has no name to be looked up.
+    /// The slot's IP address, since a server that is added has no name to resolve.
     async fn address_of(&self, slot: &Slot) -> Result<String, SwitchError> {
         let name = self.at.slots.address_of(slot).await?.address;
         let found = timeout(
@@ -365,7 +365,7 @@ impl Conversation<'_> {
             .ok_or_else(unknown)
     }
 
-    /// Gives orders one after the other; the first to which it objects is the last.
+    /// Gives orders one after the other, up to the first one that fails.
     async fn tell(&self, orders: &[String]) -> Result<(), SwitchError> {
         for order in orders {
             let begun = Instant::now();

@@ -38,7 +38,7 @@ pub trait Link: Send + Sync {
 #[derive(Debug)]
 pub enum SocketError {
     Unreachable(HostUnavailable),
-    /// The machine can be reached, but no way to the socket can be made.
+    /// The machine can be reached, but the socket cannot be forwarded.
     NotForwarded {
         why: String,
     },

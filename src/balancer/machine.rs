@@ -22,7 +22,7 @@ const QUESTIONS_TOGETHER: usize = 4;
 pub struct BalancerMachine {
     site: HostSite,
     link: Arc<dyn Link>,
-    /// The newest epoch that the machine had seen at the first look.
+    /// The newest epoch that the machine had seen at the first observation.
     epoch: OnceCell<Epoch>,
     questions: Semaphore,
     /// Held while the balancer is told by a script: the next would only wait for the lock there,
@@ -57,7 +57,7 @@ impl BalancerMachine {
         &self.generation
     }
 
-    /// Puts a question to a socket of the machine.
+    /// Sends a question to a socket of the machine.
     pub(super) async fn ask(
         &self,
         socket: &AdminSocket,

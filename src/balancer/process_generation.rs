@@ -10,7 +10,7 @@ pub(super) struct ProcessGeneration(Mutex<Option<AnsweringProcess>>);
 #[derive(Debug)]
 struct AnsweringProcess {
     generation: String,
-    /// When it was first seen in the place of another.
+    /// When it was first observed in place of another process.
     took_over: Option<Instant>,
 }
 
@@ -30,7 +30,7 @@ impl ProcessGeneration {
         }
     }
 
-    /// Nobody answers: whoever does next is no successor that others work beside.
+    /// Forgets the process: after an outage, the next one is not the successor of a running one.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -76,7 +76,7 @@ impl SlotDirectory {
         }
     }
 
-    /// Takes in what is known of the releases by now.
+    /// Updates the known releases.
     pub fn know(&mut self, service: ServiceContext, releases: BTreeMap<ReleaseId, ReleaseServer>) {
         (self.service, self.releases) = (service, releases);
     }
@@ -112,12 +112,12 @@ impl SlotDirectory {
             .filter_map(ReleaseServer::template)
     }
 
-    /// What a release says of its servers, if it is known.
+    /// The server settings of a release, if it is known.
     pub(super) fn release(&self, release: &ReleaseId) -> Option<&ReleaseServer> {
         self.releases.get(release)
     }
 
-    /// A template of `[traffic]` filled in. It is about a slot, whatever runs there.
+    /// Fills in a template of `[traffic]`, which depends on the slot but not on its release.
     pub(super) fn fill(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
         let site = &self.host(&slot.host)?.site;
         let vars = SlotVars {

@@ -129,7 +129,7 @@ impl Link for FakeMachine {
     }
 }
 
-/// A driver as somebody might add it: it only remembers what it was told.
+/// A driver that only remembers the changes.
 #[derive(Default)]
 struct MemoryDriver {
     open: Mutex<BTreeMap<Slot, bool>>,

@@ -17,9 +17,9 @@ use crate::config::source::{Source, source};
 use crate::config::templates::place_within;
 
 const STRIP_COMPONENTS_MAX: u32 = 100;
-/// What `ssh-keygen -Y sign` is told for files, by its manual.
+/// The namespace that `ssh-keygen -Y sign` uses for files, by its manual.
 const NAMESPACE: &str = "file";
-/// The length of a minisign public key, and how each begins.
+/// The length of a minisign public key.
 const MINISIGN_KEY_CHARS: usize = 56;
 const MINISIGN_KEY_START: &str = "RW";
 
@@ -33,13 +33,13 @@ pub struct ArtifactConfig {
     pub sha256: Option<String>,
     /// Where else a SHA-256 may be found.
     pub sums: Sums,
-    /// Who must have signed it; `None` where nobody must.
+    /// The required signature; `None` where none is required.
     pub signature: Option<SignatureConfig>,
     /// Leading path components to drop when unpacking.
     pub strip_components: u32,
     /// Names that stand for a version that changes.
     pub channels: BTreeMap<String, Channel>,
-    /// Where it was written, for what turns out only when the source is read.
+    /// The places of the keys, for errors that appear when the source is read.
     pub places: ArtifactPlaces,
 }
 
@@ -83,7 +83,7 @@ pub struct SignatureConfig {
 pub enum Signer {
     /// The holder of a minisign key.
     Minisign(MinisignKey),
-    /// Somebody of an `allowed_signers` file, for `ssh-keygen -Y verify`.
+    /// A signer in an `allowed_signers` file, for `ssh-keygen -Y verify`.
     Ssh {
         allowed_signers: PathBuf,
         name: String,
@@ -347,7 +347,7 @@ fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<
     Some(())
 }
 
-/// Without a version, which is a fault of its own, any will do to check the rest.
+/// Fills in the version. If that is missing, which is reported elsewhere, any version will do.
 fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     let text = line(node)?;
     render_version(&text, version.unwrap_or("0")).map_err(|fault| {

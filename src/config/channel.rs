@@ -11,7 +11,7 @@ use super::tree::{Node, Value};
 use super::value::{Fault, Faults, line};
 use crate::config::source::{Source, source};
 
-/// Where the version is found that a name stands for.
+/// Where ship finds the version that a channel stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// The first word of a text.
@@ -37,7 +37,7 @@ const EXAMPLE: &str = "for example \"https://ci.example.org/latest.txt\", { sour
                        value = \"$.version\" } or { newest = \"builds/testpage-{{ version \
                        }}.tar.gz\" }";
 
-/// A channel is asked for as versions are, and has such a name.
+/// A channel is given in place of a version, and follows the same rule.
 pub(super) fn check_name(name: &str) -> Result<(), Fault> {
     names::VERSION.check(name)
 }
@@ -50,7 +50,7 @@ pub fn check_version(text: &str) -> Result<(), String> {
     names::VERSION.check(text).map_err(|fault| fault.message)
 }
 
-/// Reads one; `None` where what is wrong was said already.
+/// Reads one; `None` where the problem was reported already.
 pub(super) fn read(node: &Node, dir: &Path, sink: &Sink) -> Result<Option<Channel>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let text = node.text().ok_or_else(|| {
@@ -88,7 +88,7 @@ fn read_table(fields: &Fields<'_>, dir: &Path) -> Option<Channel> {
     })
 }
 
-/// A channel is read before there is a version.
+/// Reads a source without templates: a channel is read before the version is known.
 fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
     if regions(text).is_empty() {
         return source(dir, node, text);

@@ -4,7 +4,7 @@ use super::template::regions;
 use super::tree::Node;
 use super::value::{Fault, Faults, line};
 
-/// Splits a command as a shell would, but that `{{ … }}` is part of one word whatever stands in it.
+/// Splits a command as a shell would, but keeps each `{{ … }}` in one word.
 pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     let text = line(node)?;
     // A blank or a quote in a template is none of the command's: each template is replaced by a
@@ -35,7 +35,7 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     Ok(words.into_iter().map(unmask).collect())
 }
 
-/// A control character cannot be in the text: [`line()`] has refused it.
+/// A control character marks the place, since [`line()`] refuses these in the text.
 fn mask(index: usize) -> String {
     format!("\u{1}{index}\u{1}")
 }

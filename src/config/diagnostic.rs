@@ -9,12 +9,12 @@ use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-/// More than this at once helps nobody; the rest is counted.
+/// The limit of problems that are shown; the others are counted.
 const SHOWN_MAX: usize = 50;
-/// So many lines before and after those that are pointed at are at hand when they are shown.
+/// The lines kept before and after a place, to be shown with it.
 const LINES_AROUND: usize = 3;
 
-/// A text that a person wrote, and what they would call it.
+/// A text that a user wrote, and its name.
 #[derive(PartialEq, Eq)]
 pub(super) struct SourceText {
     /// The path as given, or `command line`.
@@ -22,7 +22,7 @@ pub(super) struct SourceText {
     pub(super) text: String,
     /// Whether it came from the command line, where every value is text.
     pub(super) is_command_line: bool,
-    /// Where each line begins: a file with many faults is not read anew for each of them.
+    /// Where each line begins, computed once for all problems of the file.
     line_starts: Vec<usize>,
 }
 
@@ -88,7 +88,7 @@ pub struct Place {
 enum Pointer {
     /// At text, which is shown.
     Text(Place),
-    /// At a line of a file whose text is not shown: it holds secrets, or is no text.
+    /// At a line that is not shown, because the file holds secrets or is not text.
     Line {
         path: String,
         line: usize,
@@ -244,7 +244,7 @@ impl Diagnostic {
         self
     }
 
-    /// With another place that has to do with it.
+    /// Adds another place that is related to the problem.
     #[must_use]
     pub fn related(mut self, place: &Place, label: impl Into<String>) -> Self {
         self.related = Some((place.clone(), label.into()));

@@ -14,7 +14,7 @@ use super::value::{Fault, Faults, Located, nearest, quoted};
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
-    /// Keys that their table does not know: another table may, which is read later.
+    /// Unknown keys, reported later with the table that has such a key.
     unknown: RefCell<Vec<Unknown>>,
     /// The tables that were read, each with the keys that it knows.
     tables: RefCell<Vec<(&'static str, Vec<&'static str>)>>,
@@ -39,7 +39,7 @@ impl Sink {
         self.found.borrow_mut().extend(diagnostics);
     }
 
-    /// A file has been read: what no table of it knows is told, with the table that knows it.
+    /// Reports the unknown keys of a file, with the table that has such a key.
     pub(super) fn end_file(&self) {
         let (unknown, tables) = (self.unknown.take(), self.tables.take());
         self.found.borrow_mut().extend(
@@ -91,7 +91,7 @@ pub(super) struct Fields<'a> {
     name: &'static str,
     place: &'a Place,
     sink: &'a Sink,
-    /// The keys asked for so far: those are the known ones.
+    /// The keys that were read, which are the known ones.
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> OptionalTable<'a> {
 static EMPTY: Table = Table(BTreeMap::new());
 
 impl<'a> Fields<'a> {
-    /// The table `node`, or a complaint that it is none.
+    /// The table `node`. Reports it if it is not a table.
     pub(super) fn new(node: &'a Node, name: &'static str, sink: &'a Sink) -> Option<Self> {
         let Value::Table(table) = &node.value else {
             let message = format!(
@@ -161,7 +161,7 @@ impl<'a> Fields<'a> {
         self.table.0.get(key).map(|entry| &entry.key)
     }
 
-    /// Says what is wrong with `key`, or with the table where the key is not there.
+    /// Reports a problem at `key`, or at the table if the key is missing.
     pub(super) fn complain(&self, key: &str, fault: Fault) {
         let place = fault
             .place
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
         });
     }
 
-    /// Ends the reading: a key that nobody asked for is unknown.
+    /// Reports the keys that were not read as unknown.
     pub(super) fn finish(&self) {
         let known = self.known.borrow();
         for (key, entry) in &self.table.0 {
@@ -229,7 +229,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// A key that must be there; `example` is what it may look like.
+    /// A required key; `example` is for the hint.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
@@ -245,7 +245,7 @@ impl<'a> Fields<'a> {
         self.read(key, &entry.node, read)
     }
 
-    /// A key that may be left out: the inner `None` says that it was.
+    /// An optional key: the inner `None` means that it is absent.
     #[expect(
         clippy::option_option,
         reason = "the outer None is `wrong`, the inner one `not there`"
@@ -261,7 +261,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A key that may be left out, and what holds then.
+    /// An optional key with a default.
     pub(super) fn or<T>(
         &self,
         key: &'static str,
@@ -288,7 +288,7 @@ impl<'a> Fields<'a> {
         Fields::new(&entry.node, name, self.sink)
     }
 
-    /// A table that may be left out, which is as good as an empty one.
+    /// An optional table, which is empty by default.
     pub(super) fn table_or_empty(
         &self,
         key: &'static str,
@@ -311,7 +311,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The tables of an array of tables that may be left out.
+    /// The tables of an optional array of tables.
     pub(super) fn tables_if_any(
         &self,
         key: &'static str,
@@ -325,7 +325,7 @@ impl<'a> Fields<'a> {
         Vec::new()
     }
 
-    /// The tables of an array of tables, those that are tables at all.
+    /// The tables of a required array of tables; other items are reported.
     pub(super) fn tables(
         &self,
         key: &'static str,

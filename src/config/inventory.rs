@@ -44,18 +44,18 @@ pub struct HostConfig {
     pub address: String,
     /// Free-form labels, for templates and selectors.
     pub labels: BTreeMap<String, String>,
-    /// Whether its instances are to move to other hosts.
+    /// Whether its instances must move to other hosts.
     pub drain: bool,
     pub transport: Transport,
     /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may
     /// be written as found from the inventory's directory.
     pub base_dir: Option<String>,
-    /// How SSH is to connect, and whether `sudo` is needed.
+    /// How SSH connects, and whether `sudo` is needed.
     pub ssh: SshConfig,
 }
 
 impl Inventory {
-    /// The hosts that are to have instances, in the file's order: those that are not drained.
+    /// The hosts that may carry instances, in the file's order: all but the drained ones.
     pub fn carriers(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
     }
@@ -102,7 +102,7 @@ impl Default for SshConfig {
     }
 }
 
-/// Reads the inventory. What is wrong goes to `sink`; the playbook's path is of use even then.
+/// Reads the inventory and reports to `sink`. The playbook's path is useful even after an error.
 pub(super) fn read(
     root: &Node,
     path: &Path,
@@ -232,7 +232,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
     })
 }
 
-/// Two hosts of one name are one host; two local hosts of one address would fight for its ports.
+/// Refuses two hosts of one name, and two local hosts of one address, which share their ports.
 fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
     let mut seen_names: BTreeMap<&HostId, Place> = BTreeMap::new();
     let mut seen_addresses: BTreeMap<&str, Place> = BTreeMap::new();
@@ -267,7 +267,7 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
     }
 }
 
-/// A balancer has a name of its own: it is told by name what it is to do.
+/// Refuses a balancer with the name of a host or of another balancer.
 fn refuse_namesakes(
     host_tables: &[Fields<'_>],
     hosts: &[Option<HostConfig>],

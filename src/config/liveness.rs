@@ -48,7 +48,7 @@ pub(super) fn read(
     })
 }
 
-/// To end what is stuck helps only where somebody starts it again.
+/// Without a supervisor, nothing starts an instance again that the liveness probe ended.
 pub(super) fn refuse_without_supervisor(liveness: &Place, driver: &Place, sink: &Sink) {
     let diagnostic = Diagnostic::at(
         liveness,

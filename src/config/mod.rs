@@ -78,7 +78,7 @@ use diagnostic::SourceText;
 use fields::Sink;
 use tree::Node;
 
-/// A longer file is no inventory and no playbook.
+/// The size limit of an inventory or a playbook.
 pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Reads an inventory and the playbook that it names, with the command line's values in place of
@@ -167,7 +167,7 @@ fn read_playbook(
 
 enum Parsed {
     Whole(Node),
-    /// Half a table misleads: such a tree is good for guesses only.
+    /// The tree is incomplete, and is only good for guesses.
     Broken(Node),
     Nothing,
 }

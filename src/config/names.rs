@@ -214,7 +214,7 @@ pub(super) fn variable_value(node: &Node) -> Result<String, Faults> {
     Ok(text)
 }
 
-/// Older versions of systemd drop a variable whose value holds a control character, without a word.
+/// Older versions of systemd silently drop a variable whose value has a control character.
 pub(super) fn check_variable_value(text: &str) -> Result<(), Fault> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(()),

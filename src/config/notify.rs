@@ -38,7 +38,7 @@ pub struct WebhookConfig {
     pub shape: WebhookShape,
 }
 
-/// Where a webhook's URL is. Whoever knows it can post there: it is a secret.
+/// The place of a webhook's URL. The URL is a secret: everyone who knows it can post there.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WebhookUrl {
     /// Written in the playbook.
@@ -73,7 +73,7 @@ pub enum WebhookShape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailConfig {
     pub to: Vec<String>,
-    /// From whom; `None` for whom `sendmail` takes the user for.
+    /// The sender; `None` for the user that `sendmail` assumes.
     pub from: Option<String>,
     pub sendmail: PathBuf,
 }
@@ -228,7 +228,7 @@ fn address(node: &Node) -> Result<String, Faults> {
         .into())
 }
 
-/// Where a run is written down for a monitor.
+/// The metrics file that ship writes after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsConfig {
     /// The file, in Prometheus' text format.

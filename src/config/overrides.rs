@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Place, SourceText};
 use super::tree::{self, Entry, Node, Table, Value};
 
-/// What the command line says instead of the playbook.
+/// The values of the command line that replace those of the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--version`, which replaces the playbook's `version`.
@@ -87,7 +87,7 @@ fn is_bare_key(step: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// `rollout.max_surge=2` is a line of TOML; blanks in place of the option leave its places right.
+/// Reads `rollout.max_surge=2` as a line of TOML; blanks instead of the option keep the places.
 fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[KeyStep]) -> Option<Node> {
     if text.contains(['\n', '\r']) {
         return None;

@@ -37,24 +37,24 @@ pub struct Playbook {
     pub artifact: ArtifactConfig,
     /// When an instance counts as ready.
     pub readiness: Readiness,
-    /// When an instance counts as stuck; `None` where nobody asks.
+    /// When an instance counts as stuck; `None` without a liveness probe.
     pub liveness: Option<Liveness>,
     pub rollout: RolloutConfig,
     /// The numbers by which a new version is judged.
     pub analyses: Vec<Analysis>,
-    /// What is decided beforehand, for when nobody is there to be asked.
+    /// What ship decides by itself in an unattended run.
     pub unattended: UnattendedConfig,
-    /// What stands before the instances; `None` where nothing does.
+    /// The balancers; `None` where there are none.
     pub traffic: Option<TrafficConfig>,
-    /// How the service is asked meanwhile; `None` where nobody asks.
+    /// The availability monitor; `None` where it is off.
     pub probe: Option<Probing>,
     /// The user's commands at certain points.
     pub hooks: Vec<Hook>,
     /// The changes to what all instances share, in their order.
     pub migrations: Vec<Migration>,
-    /// Who is told what a run came to; `None` where nobody is.
+    /// Where ship sends notifications; `None` for nowhere.
     pub notify: Option<NotifyConfig>,
-    /// Where that is written down for a monitor; `None` where it is not.
+    /// Where ship writes metrics; `None` for nowhere.
     pub metrics: Option<MetricsConfig>,
 }
 
@@ -81,7 +81,7 @@ impl Playbook {
     }
 }
 
-/// What is known of a playbook before its inventory is.
+/// A playbook before it is checked against its inventory.
 pub(super) struct Draft {
     playbook: Option<Playbook>,
     templates: Templates,
@@ -153,7 +153,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
 }
 
 impl Draft {
-    /// What can be checked only with the inventory at hand.
+    /// Checks what needs the inventory.
     pub(super) fn checked_against(
         self,
         inventory: Option<&Inventory>,

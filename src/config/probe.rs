@@ -19,12 +19,12 @@ const INTERVAL_MAX: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS: u32 = 2;
 const CONNECTIONS_MAX: u32 = 100;
-/// Requests under way at one time, should none be answered.
+/// The limit of concurrent requests, if none is answered.
 const TOGETHER_MAX: u128 = 1000;
 /// The value of `url` that turns the requests off.
 const OFF: &str = "off";
 
-/// Reads the table; the inner `None` where nobody is to ask.
+/// Reads the table; the inner `None` means that the monitor is off.
 #[expect(
     clippy::option_option,
     reason = "the outer None is `wrong`, the inner one `nobody asks`"
@@ -107,7 +107,7 @@ fn header(node: &Node) -> Result<String, Faults> {
     }
 }
 
-/// Each request ends by its timeout, and a new one comes with every interval.
+/// Each request lasts until its timeout at most, and each interval starts another one.
 fn refuse_too_many(
     fields: &Fields<'_>,
     interval: Duration,

@@ -78,7 +78,7 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// `inventory/../playbooks/a.toml` as `playbooks/a.toml`, where that is the same file.
+/// Shortens `inventory/../playbooks/a.toml` to `playbooks/a.toml`, where that is the same file.
 pub(super) fn tidied(path: &Path) -> Option<PathBuf> {
     let tidy = without_detours(path);
     (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)

@@ -13,11 +13,11 @@ use crate::config::templates::Templates;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Where the keys are that may keep an instance from becoming ready in time.
+/// The places of the keys that may make an instance ready too late.
 #[derive(Default)]
 pub(super) struct ReadinessPlaces {
     pub(super) initial_delay: Option<Place>,
-    /// What asks for most repeated probes: the number, or else the interval.
+    /// The key with the most effect on repeated probes: the number, or else the interval.
     pub(super) repeats: Option<Place>,
 }
 

@@ -25,7 +25,7 @@ pub struct RolloutConfig {
     pub replicas: Option<u32>,
     /// Additional instances that may run during a rollout.
     pub max_surge: Amount,
-    /// How many fewer may be available for a while.
+    /// Instances that may be unavailable during a rollout.
     pub max_unavailable: Amount,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
@@ -34,17 +34,17 @@ pub struct RolloutConfig {
     /// How long the new instances of a step are watched that says nothing of it; `None` where it is
     /// not set.
     pub soak: Option<Duration>,
-    /// The steps by which a new version is brought in.
+    /// The steps in which the new version is rolled out.
     pub steps: Vec<Step>,
     /// Revisions that the history keeps.
     pub history_limit: u32,
-    /// Hosts that may be left behind before a failure has a consequence.
+    /// Failed hosts that a rollout tolerates.
     pub max_failures: u32,
     pub on_failure: OnFailure,
 }
 
 impl RolloutConfig {
-    /// The amounts for a fleet of so many hosts.
+    /// The amounts for a fleet of `hosts` hosts.
     pub fn amounts(&self, hosts: usize) -> Amounts {
         let one_a_host = u32::try_from(hosts).unwrap_or(u32::MAX);
         Amounts {
@@ -55,7 +55,7 @@ impl RolloutConfig {
     }
 }
 
-/// Where the keys are that a plan may fail by.
+/// The places of the keys that may make a rollout impossible.
 #[derive(Default)]
 pub(super) struct RolloutPlaces {
     replicas: Option<Place>,
@@ -105,7 +105,7 @@ impl RolloutPlaces {
         sink.push(Diagnostic::at(place, why.to_string()).help(help));
     }
 
-    /// There is nothing that could give a step its share.
+    /// Refuses weights where no balancer can give a step its share.
     pub(super) fn refuse_weights(&self, sink: &Sink) {
         let Some(place) = &self.steps else { return };
         let diagnostic = Diagnostic::at(
@@ -138,7 +138,7 @@ impl RolloutPlaces {
     }
 }
 
-/// Reads the table; `is_analysed` says whether anything is measured.
+/// Reads the table; `is_analysed` says whether there are analyses.
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,

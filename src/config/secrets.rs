@@ -27,7 +27,7 @@ impl Secrets {
         self.0.is_empty()
     }
 
-    /// The variables and their values, for the hands of whoever writes the hosts' secrets files.
+    /// The variables and their values, to write the hosts' secrets files.
     pub fn expose(&self) -> &BTreeMap<String, String> {
         &self.0
     }
@@ -237,7 +237,7 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, Wrong> {
     Ok(Some((key, value)))
 }
 
-/// Without one pair of quotes around the whole; `None` where there is half a pair.
+/// Removes one pair of quotes around the whole; `None` where one of the two is missing.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         match (value.strip_prefix(quote), value.strip_suffix(quote)) {

@@ -100,7 +100,7 @@ pub(super) fn read(
     })
 }
 
-/// systemd takes no longer names of users than this, and Linux hardly.
+/// The longest user name that systemd accepts.
 const USER_CHARS_MAX: usize = 31;
 
 /// Refuses a service whose name is too long for the user that ship makes for it.
@@ -117,7 +117,7 @@ fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
     }
 }
 
-/// One variable has one value: which of two would hold is nobody's guess.
+/// Refuses a variable with two values, since it is not clear which one counts.
 fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
     let mut seen: BTreeMap<&str, &Place> = env
         .iter()

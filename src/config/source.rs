@@ -26,7 +26,7 @@ impl Source {
         }
     }
 
-    /// What lies beside it by the same name and an ending.
+    /// The source beside it with the same name and an ending.
     #[must_use]
     pub fn suffixed(&self, ending: &str) -> Self {
         match self {

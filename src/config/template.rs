@@ -11,13 +11,13 @@ use crate::core::ids::{HostId, Port};
 
 use super::value::{nearest, quoted};
 
-/// Far more than a sensible template takes; a loop within loops ends here.
+/// The work limit of a template, which stops nested loops.
 const FUEL: u64 = 100_000;
 
-/// How long an expression may be: a chain of operators takes a part of the stack for each.
+/// The length limit of an expression, because each operator of a chain uses stack.
 const REGION_BYTES_MAX: usize = 1000;
 
-/// What a template over a slot may use, by these names.
+/// The variables of a template over a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotVars<'a> {
     pub version: &'a str,
@@ -77,7 +77,7 @@ pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String,
     })
 }
 
-/// Renders a template that may use the version alone: it is used before there is a slot.
+/// Renders a template that may only use the version, because there is no slot yet.
 pub(super) fn render_version(template: &str, version: &str) -> Result<String, TemplateFault> {
     let undefined = TemplateFault {
         message: "something here has no value".to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
     regions
 }
 
-/// Where `close` is, but for what stands in quotes. (A comment has no quotes.)
+/// Where `close` is outside of quotes. (A comment has no quotes.)
 fn closing(text: &str, close: &str) -> Option<usize> {
     let mut quote = None;
     let mut chars = text.char_indices();
@@ -138,7 +138,7 @@ fn closing(text: &str, close: &str) -> Option<usize> {
     None
 }
 
-/// Whether there is a `*` in a region, but for what stands in quotes and for comments.
+/// Whether a region has a `*` outside of quotes and comments.
 fn multiplies(region: &str) -> bool {
     !region.starts_with("{#") && closing(region, "*").is_some()
 }

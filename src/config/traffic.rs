@@ -23,12 +23,12 @@ pub struct TrafficConfig {
     pub drain_timeout: Duration,
 }
 
-/// A kind of balancer, and what ship has to know of it.
+/// A kind of balancer, and its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrafficDriver {
     /// `HAProxy`, controlled through its runtime API.
     Haproxy(HaproxyConfig),
-    /// nginx, told by a file that it includes and a reload.
+    /// nginx, controlled by a file that it includes and a reload.
     Nginx(NginxConfig),
     /// Each host's own packet filter.
     Nftables(NftablesConfig),
@@ -64,9 +64,9 @@ pub enum AdminSocket {
 /// Who writes the list of a balancer's servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
-    /// A person: the configuration has a server for each slot.
+    /// The user: the configuration has a server for each slot.
     Static,
-    /// Ship: a server is added when its slot is first used.
+    /// ship, which adds a server when its slot is first used.
     Dynamic,
 }
 
@@ -97,7 +97,7 @@ pub struct CommandConfig {
     pub drain: Vec<String>,
     /// The command that prints the number of requests still under way.
     pub remaining: Vec<String>,
-    /// Ends those that it still has; where there is none they end with the instance.
+    /// The command that ends open connections; without it, they end with the instance.
     pub cut: Option<Vec<String>>,
 }
 
@@ -139,7 +139,7 @@ enum DriverName {
     Command,
 }
 
-/// Where the parts are that only the inventory can show wrong.
+/// The places of the keys that are checked against the inventory.
 #[derive(Default)]
 pub(super) struct TrafficPlaces {
     pub(super) driver: Option<Place>,
@@ -306,7 +306,7 @@ fn socket(node: &Node) -> Result<AdminSocket, Faults> {
     })
 }
 
-/// Refuses what does not go together: who is to be told, and where they are.
+/// Refuses drivers and `[[balancers]]` that do not fit together.
 pub(super) fn refuse_mismatch(
     config: Option<&TrafficConfig>,
     places: &TrafficPlaces,

@@ -19,7 +19,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Value {
     String(String),
-    /// As wide as it takes: each reader has its own range anyway.
+    /// Wide enough for every reader, which checks its own range.
     Integer(i128),
     Float,
     Boolean(bool),

@@ -19,15 +19,15 @@ const EXAMPLE: &str =
 /// What ship decides by itself where nobody can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnattendedConfig {
-    /// What becomes of a step that waits for a person.
+    /// What happens at a step that waits for a person.
     pub gate: AtGate,
-    /// How long the first new instance is watched before there are more.
+    /// How long the first new instance is watched before ship starts others.
     pub soak: Duration,
-    /// When a rollout may begin something; at any time where there are none.
+    /// When a rollout may start something; always where there are none.
     pub windows: Vec<Window>,
-    /// By which clock the windows are meant; `None` for this machine's.
+    /// The time zone of the windows; `None` for this machine's.
     pub time_zone: Option<TimeZone>,
-    /// What becomes of a rollout that the night before has left unfinished.
+    /// What happens to an unfinished rollout of an earlier run.
     pub interrupted: AfterInterruption,
 }
 

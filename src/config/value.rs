@@ -28,7 +28,7 @@ pub(super) struct Fault {
 /// All problems of one value.
 pub(super) type Faults = Vec<Fault>;
 
-/// A value and its place, for what is checked once all is read.
+/// A value and its place, for checks after the whole file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     pub value: T,
@@ -61,7 +61,7 @@ impl From<Fault> for Faults {
     }
 }
 
-/// A text in backquotes for a message: on one line, and not too long.
+/// Quotes a text for a message, on one line and shortened.
 pub(super) fn quoted(text: &str) -> String {
     let shown: String = text
         .chars()

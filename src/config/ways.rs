@@ -41,7 +41,7 @@ pub(super) fn read(
     Some(ways.into_iter().flatten().collect())
 }
 
-/// The key that says whom a GET names as its host, where a service answers to its own names alone.
+/// The key for the `Host` header of a GET, for services that only answer to their own names.
 pub(super) const HOST_HEADER: &str = "host_header";
 
 /// A host's name, with or without a port.
@@ -55,7 +55,7 @@ pub(super) fn host_name(node: &Node) -> Result<String, Faults> {
         .into())
 }
 
-/// Refuses keys that say nothing where nobody asks by `http`.
+/// Refuses keys that have no effect without `http`.
 pub(super) fn refuse_without_http(fields: &Fields<'_>, keys: &[&str]) {
     if fields.key_place("http").is_some() {
         return;
@@ -71,7 +71,7 @@ pub(super) fn refuse_without_http(fields: &Fields<'_>, keys: &[&str]) {
     }
 }
 
-/// `tcp = true` is there to be read; `false` would say nothing.
+/// Accepts `tcp = true` only; `false` would have no meaning.
 fn only_true(node: &Node) -> Result<(), Faults> {
     if boolean(node)? {
         return Ok(());

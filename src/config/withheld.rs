@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::notify::WebhookUrl;
 use crate::config::project::Project;
 
-/// By which a ship that a hook calls goes on under the lease of the ship that called the hook.
+/// The variable by which ship, called in a hook, continues under its caller's lease.
 pub const LEASE: &str = "SHIP_LEASE";
 
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -37,7 +37,7 @@ pub fn withhold(project: &Project) {
         .extend(secrets.chain(webhook));
 }
 
-/// Leaves what is withheld out of a program's environment.
+/// Removes withheld variables from a program's environment.
 pub fn without_secrets(command: &mut Command) {
     command.env_remove(LEASE);
     for name in NAMES.lock().unwrap_or_else(PoisonError::into_inner).iter() {

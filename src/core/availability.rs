@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
 
-/// Failed requests that are kept with their reason: the first ones tell how it began.
+/// Failed requests whose reason is kept: the first ones show how the trouble began.
 const FAILURES_KEPT_MAX: usize = 5;
-/// Versions told apart. A service may write anything into a header.
+/// Versions that are counted separately. A service may write anything into a header.
 const VERSIONS_MAX: usize = 16;
 
 /// The settings of the availability monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probing {
-    /// What is got, through whatever stands before the instances.
+    /// The URL of the requests, which go through the balancers.
     pub url: String,
-    /// From one request to the next, whatever becomes of the first.
+    /// The time from the start of one request to the start of the next.
     pub interval: Duration,
     /// The time limit of one request.
     pub timeout: Duration,
-    /// Failed requests that do not make the rollout fail.
+    /// Failed requests that a rollout tolerates.
     pub max_failed: u32,
-    /// The only status that is right; without one, any from 200 to 399 is.
+    /// The only status that passes; without one, any from 200 to 399 does.
     pub expect_status: Option<u16>,
     /// Clients that ask in turn: the first keeps its connection, the second makes a new one each
     /// time, and so on.
@@ -47,7 +47,7 @@ pub enum Answer {
     },
     /// The answer was wrong, or none came.
     Lost { why: String },
-    /// It could not be made: trouble of the asker's own, which says nothing about the service.
+    /// It could not be made, for a reason on this machine that says nothing about the service.
     Unmade { why: String },
 }
 
@@ -75,15 +75,15 @@ pub struct LossReport {
     pub failed: u64,
     /// Failures that are allowed.
     pub max_failed: u32,
-    /// Half of those served took no longer than about this, in ms, at least 1.
+    /// The median latency of the served requests, approximately, in ms, at least 1.
     pub p50_ms: Option<u64>,
-    /// Of a hundred served all but one took no longer than about this.
+    /// The 99th percentile of the latency of the served requests, approximately.
     pub p99_ms: Option<u64>,
-    /// When the first one was asked that was answered; `None` while none was.
+    /// When the first request with an answer was made; `None` before that.
     pub counted_from: Option<Time>,
-    /// Requests that failed before that, and do not count.
+    /// Requests that failed before that and do not count.
     pub early: u64,
-    /// Requests that could not be made: trouble of this machine's own.
+    /// Requests that could not be made, for a reason on this machine.
     pub unmade: u64,
     /// The last reason of a request that does not count.
     pub trouble: Option<String>,
@@ -122,7 +122,7 @@ impl Tally {
         }
     }
 
-    /// Takes in what became of a request that was made at `asked`.
+    /// Counts a request that was made at `asked`, and its answer.
     pub fn take(&mut self, asked: Time, answer: Answer) {
         match answer {
             Answer::Served { took, version } => {
@@ -268,10 +268,10 @@ fn is_joint(c: char) -> bool {
     matches!(c, '.' | '_' | '+' | '~' | '-')
 }
 
-/// Durations by size, each known to about 3 percent.
+/// Durations in buckets with a precision of about 3 percent.
 #[derive(Clone, Debug, Default)]
 struct Histogram {
-    /// How many, by bucket. There are no more buckets than bits times [`STEPS`].
+    /// The counts by bucket. The number of buckets is at most that of bits times [`STEPS`].
     buckets: BTreeMap<u64, u64>,
     count: u64,
 }

@@ -58,7 +58,7 @@ name! {
 }
 
 impl ReleaseId {
-    /// The first ten digits: enough for a person, as a commit's short hash is.
+    /// The first ten digits, which are enough for a person.
     pub fn short(&self) -> &str {
         self.as_str().get(..10).unwrap_or(self.as_str())
     }
@@ -159,7 +159,7 @@ impl fmt::Display for Epoch {
 pub struct ActionId(pub u64);
 
 impl HostId {
-    /// A text about this host without its name at the beginning, for where the name stands already.
+    /// Removes this host's name from the beginning of a text, where the name is shown already.
     pub fn unnamed<'a>(&self, text: &'a str) -> &'a str {
         let rest = text
             .strip_prefix(self.as_str())

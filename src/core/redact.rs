@@ -3,7 +3,7 @@
 
 /// Stands in place of a secret.
 const COVER: &str = "…";
-/// What is shorter is no secret, and half of every text would be covered.
+/// A shorter text is no secret, and redacting it would cover half of every text.
 const SECRET_CHARS_MIN: usize = 4;
 
 /// The texts that must not be shown.
@@ -11,7 +11,7 @@ const SECRET_CHARS_MIN: usize = 4;
 pub struct Veil(Vec<String>);
 
 impl Veil {
-    /// Over these texts, and over users and passwords in URLs.
+    /// Redacts these texts, and users and passwords in URLs.
     pub fn over(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<_> = secrets
             .into_iter()

@@ -30,12 +30,12 @@ pub(super) struct EndedAction {
     pub(super) begun: Time,
 }
 
-/// What an ended order was to do, and who takes in its result.
+/// An ended order, and who takes in its result.
 struct ActionEnd<'a> {
     id: ActionId,
     host: &'a HostId,
     action: Option<&'a Action>,
-    /// Whether no balancer of its slot was given a newer order meanwhile.
+    /// Whether no balancer of its slot was given a newer order in the meantime.
     is_newest: bool,
     begun: Time,
     observer: &'a mut FleetObserver,
@@ -43,12 +43,12 @@ struct ActionEnd<'a> {
 }
 
 impl ActionTracker {
-    /// How many orders a host or balancer has had.
+    /// The number of orders that a host or balancer was given.
     pub(super) fn count_of(&self, host: &HostId) -> u64 {
         self.counts.of(host)
     }
 
-    /// Records that an order is given; it goes out when that is durable.
+    /// Records an order, which goes out when the record is durable.
     pub(super) fn begin(&mut self, action: Action, spec: &Spec, recorder: &mut Recorder) {
         let rollout = recorder.rollout();
         let (id, epoch) = (rollout.next_action_id(), rollout.epoch);
@@ -207,7 +207,7 @@ impl ActionEnd<'_> {
     }
 }
 
-/// The instances on a host that were ordered to stop, and whose end nobody has seen.
+/// The instances on a host whose stop was ordered and has not been confirmed.
 fn stops_on(rollout: &Rollout, host: &HostId) -> Vec<(Slot, InstanceId)> {
     let in_flight = rollout
         .orders

@@ -15,13 +15,13 @@ use crate::core::rollout::event::Event;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// Appointments with what is measured, and what was counted of new and old instances.
+/// When to measure what, and the requests to new and old instances so far.
 #[derive(Debug, Default)]
 pub(super) struct AnalysisRunner {
     under_way: BTreeSet<String>,
     due: BTreeMap<String, Time>,
     ledger: Ledger,
-    /// A measurement that began before says nothing: ship slept over it.
+    /// A measurement that began earlier does not count: ship was suspended during it.
     fresh_from: Time,
 }
 
@@ -59,7 +59,7 @@ impl<'a> AnalysisScope<'a> {
             && is_measured(self.rollout, self.fleet, self.spec.traffic.as_ref())
     }
 
-    /// The event that says what a measurement came to.
+    /// The event for the result of a measurement.
     pub(super) fn measured(self, name: &str, measurement: Measurement) -> Event {
         let dry_run = self
             .spec
@@ -82,7 +82,7 @@ impl<'a> AnalysisScope<'a> {
 }
 
 impl AnalysisRunner {
-    /// Takes what is due; it counts as under way.
+    /// Takes the due measurements and marks them as under way.
     pub(super) fn take_due(&mut self, scope: AnalysisScope<'_>, now: Time) -> DueAnalyses {
         let mut due = DueAnalyses::default();
         if !scope.is_measured() {
@@ -121,7 +121,7 @@ impl AnalysisRunner {
         scope.is_measured()
     }
 
-    /// Takes in how an instance has answered: where nobody counts requests, probes count.
+    /// Counts the answer to a probe, for balancers that do not count requests.
     pub(super) fn take_sample(&mut self, sample: &ProbeSample, scope: AnalysisScope<'_>) {
         let counts = |balancer: &Balancer| {
             balancer
@@ -136,7 +136,7 @@ impl AnalysisRunner {
         }
     }
 
-    /// Measurements that began before this moment do not count: ship slept over them.
+    /// Discards measurements that began before `now`, because ship was suspended during them.
     pub(super) fn invalidate(&mut self, now: Time) {
         self.fresh_from = now;
     }

@@ -8,10 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::core::time::Time;
 
 pub trait Clock: Send + Sync {
-    /// Now, on a time line that never goes back: every duration and deadline is measured on it.
+    /// The present moment on a time line that never goes back, for all durations and deadlines.
     fn now(&self) -> Time;
 
-    /// Now by the machine's own clock, for moments that other processes compare with theirs.
+    /// The present moment by the machine's clock, to compare with other processes.
     fn wall(&self) -> Time {
         self.now()
     }

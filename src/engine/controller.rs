@@ -36,9 +36,9 @@ use crate::remote::HostUnavailable;
 use crate::report::Reporter;
 use crate::store::{RolloutId, Store, StoreError};
 
-/// How often the reporter is told that time has passed.
+/// The interval at which the reporter can show that time passes.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the store is told that this controller lives.
+/// The interval at which the controller renews its lease.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A loop that goes on so much later than it wanted to was suspended: it goes round five times a
 /// second.
@@ -48,13 +48,13 @@ const LOG_LINES: u32 = 15;
 /// The longest time that fetching the log lines of a failed instance may take.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why a rollout could not be carried on at all. What was recorded stays recorded.
+/// Why a rollout could not continue. What was recorded stays recorded.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The journal could not be written: nothing is done that is not recorded first.
+    /// The journal could not be written, and nothing is done without a record.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The first event was not that of a rollout's start.
+    /// The journal does not begin with the start of a rollout.
     #[error("a rollout begins with its start")]
     MissingStartEvent,
 }
@@ -75,9 +75,9 @@ pub struct Engine<'s> {
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The fleet as the preflight observed it.
     pub fleet: Fleet,
-    /// Who makes requests to the service during the rollout, if anybody does.
+    /// The availability monitor, if there is one.
     pub loss: Option<probe::Asker>,
-    /// What is in no event: secrets, which hooks and services may print.
+    /// The secrets that events must not contain, although hooks and services may print them.
     pub veil: Veil,
 }
 
@@ -99,7 +99,7 @@ impl Engine<'_> {
     }
 }
 
-/// Plans, records and sends out, over and over, until the plan says that the rollout has ended.
+/// Plans, records and sends out until the plan says that the rollout has ended.
 struct Controller<'s> {
     store: &'s mut dyn Store,
     reporter: Box<dyn Reporter>,
@@ -190,7 +190,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Plans on what is known now, and gives the orders of the plan. Says what comes next.
+    /// Plans on what is known now and gives the orders of the plan; returns what comes next.
     fn plan(&mut self) -> Next {
         let fleet = self.observer.fleet();
         let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
@@ -208,7 +208,7 @@ impl<'s> Controller<'s> {
         decided.next
     }
 
-    /// Records what the plan has decided; then it is planned anew.
+    /// Records a decision of the plan, after which ship plans again.
     async fn decide(&mut self, next: Next) {
         match next {
             Next::Quarantine(failure) => {
@@ -240,7 +240,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// What is done at the end is done when it is certain which end that is.
+    /// Tasks at the end begin only when the outcome is certain.
     async fn begin_task(&mut self, errand: &Errand) {
         if errand.outcome.is_some() && self.flush_monitor().await {
             return;
@@ -255,13 +255,13 @@ impl<'s> Controller<'s> {
         );
     }
 
-    /// The present step's number, from 1, and how many there are.
+    /// The present step, counted from 1, and the number of steps.
     fn step(&self) -> (u32, u32) {
         let passed = self.recorder.rollout().step.passed;
         (passed.saturating_add(1), self.spec.step_count())
     }
 
-    /// Makes what was recorded durable, then shows it, then lets the orders in it go out.
+    /// Makes recorded events durable, then shows them, then sends out their orders.
     fn flush(&mut self) -> Result<(), EngineError> {
         let entries = self.recorder.save(self.store)?;
         if entries.is_empty() {
@@ -292,7 +292,7 @@ impl<'s> Controller<'s> {
         Ok(outcome)
     }
 
-    /// The last lines of the instance that failed, if it was one.
+    /// The last log lines of the instance that failed, if the failure concerns one.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
         if failure.kind.is_of_a_chore() {
             return self.tasks.take_output();
@@ -313,7 +313,7 @@ impl<'s> Controller<'s> {
 
     // ── what goes out ────────────────────────────────────────────────────────────────────────────
 
-    /// Sends out what is to be observed and probed now; when the next is.
+    /// Sends the observations and probes that are due; returns when the next one is.
     fn send_polls(&mut self, now: Time) -> Option<Time> {
         let (traffic, rollout) = (self.spec.traffic.as_ref(), self.recorder.rollout());
         let due = self.observer.take_due(traffic, rollout, now);
@@ -420,7 +420,7 @@ impl<'s> Controller<'s> {
 
     // ── the availability monitor ─────────────────────────────────────────────────────────────────
 
-    /// Whether more requests have failed than may: recorded once, as soon as it is known.
+    /// Records once, and at once, that more requests have failed than allowed.
     fn poll_monitor(&mut self) {
         if self.recorder.rollout().evidence.availability.is_none()
             && let Some(report) = self.monitor.breach()
@@ -462,7 +462,7 @@ impl<'s> Controller<'s> {
 
     // ── what arrives ─────────────────────────────────────────────────────────────────────────────
 
-    /// Takes in all that has arrived: it is one observation to plan on, not many.
+    /// Takes in all reports that have arrived, as one observation to plan on.
     fn drain_inbox(&mut self) {
         while let Some(arrival) = self.dispatcher.inbox().try_next() {
             self.receive(arrival);

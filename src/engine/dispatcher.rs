@@ -52,7 +52,7 @@ impl Dispatcher {
         });
     }
 
-    /// Each observation takes along how many orders its host or balancer has had.
+    /// Each observation carries the number of orders that its host or balancer was given.
     pub(super) fn send_polls(&mut self, due: DuePolls, actions: &ActionTracker) {
         for (slot, instance) in due.probes {
             let executor = Arc::clone(&self.executor);

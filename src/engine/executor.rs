@@ -16,7 +16,7 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::task::{Chore, End};
 use crate::remote::HostUnavailable;
 
-/// The hosts of a fleet, and the balancers before them. Every method ends within a bound of its own.
+/// The hosts of a fleet and their balancers. Every method has a time limit of its own.
 pub trait Executor: Send + Sync + 'static {
     /// Observes a host; changes nothing.
     fn observe_host<'a>(
@@ -39,17 +39,17 @@ pub trait Executor: Send + Sync + 'static {
     /// measured here.
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
-    /// Runs a task: what is done once in a rollout.
+    /// Runs a task, which is work that is done once in a rollout.
     fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult>;
 
-    /// The last lines of an instance's log; empty if they cannot be had.
+    /// The last lines of an instance's log; empty if they cannot be read.
     fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
 }
 
-/// An order with all that its host needs to know.
+/// An order with everything that its host needs.
 #[derive(Clone, Debug)]
 pub struct ActionOrder {
-    /// Its number in its rollout: a host refuses it once it has taken a later one.
+    /// Its number in its rollout: a host refuses it after a later one.
     pub id: ActionId,
     pub action: Action,
     /// The fencing number that it carries.
@@ -61,7 +61,7 @@ pub struct ActionOrder {
     pub progress_deadline: Duration,
 }
 
-/// How an order ended. Where the host answered, so did its new state, in the same round trip.
+/// How an order ended. A host that answers includes its new state.
 #[derive(Clone, Debug)]
 pub enum ActionResult {
     Done(Observation),
@@ -74,10 +74,10 @@ pub enum ActionResult {
     Fenced {
         seen: Epoch,
     },
-    /// What the balancers do has changed, or had to be looked at again before it may.
+    /// The balancers have made the change, or must be observed again first.
     Switched {
         views: BTreeMap<HostId, View>,
-        /// How an instance was taken out of traffic, if one was.
+        /// How an instance was drained, if one was.
         receipt: Option<Receipt>,
         /// The host's state, if the order changed a host as well.
         observation: Option<Observation>,
@@ -89,7 +89,7 @@ pub enum ActionResult {
         /// What was tried and what came back.
         why: String,
     },
-    /// The host answers, but an earlier order is still at work there and holds its lock.
+    /// The host answers, but an earlier order still holds its lock.
     Busy {
         why: String,
     },
@@ -100,7 +100,7 @@ pub enum ActionResult {
 }
 
 impl ActionResult {
-    /// What it is worth to a controller that was suspended when it came: what the host told is old.
+    /// The result for a controller that was suspended meanwhile: the host's state is outdated.
     pub(super) fn after_suspend(self, host: &HostId) -> Self {
         match self {
             Self::Done(_) | Self::Failed { .. } | Self::Switched { .. } => Self::Unknown {
@@ -131,7 +131,7 @@ impl ActionResult {
     }
 }
 
-/// A task with all that its place needs to know.
+/// A task with everything that it needs.
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
     pub chore: Chore,

@@ -79,7 +79,7 @@ impl FleetExecutor {
         }
     }
 
-    /// Takes in what is known of the releases by now.
+    /// Updates the known releases.
     pub fn know(&mut self, releases: Releases) {
         let servers = ReleaseServer::of_all(&releases.definitions);
         self.context.know(releases);
@@ -228,7 +228,7 @@ impl FleetExecutor {
     }
 }
 
-/// The balancers have been told, or say that it would be wrong to go on.
+/// The balancers made the change, or say that it would be unsafe to continue.
 fn switched(views: SlotViews) -> ActionResult {
     ActionResult::Switched {
         views,

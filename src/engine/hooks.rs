@@ -49,7 +49,7 @@ pub(super) fn of_slot(
     })
 }
 
-/// What every command of the user's finds in its environment, wherever it runs.
+/// The environment of every command of the user, wherever it runs.
 pub(super) fn environment(
     definition: &Definition,
     fleet: &str,
@@ -74,7 +74,7 @@ pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition
         .unwrap_or_default()
 }
 
-/// What an order's hooks have done, as the journal says it before it says how the order ended.
+/// The events for an order's hooks, recorded before the event for its end.
 pub(super) fn events(
     service: &str,
     rollout: &Rollout,

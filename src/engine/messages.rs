@@ -17,7 +17,7 @@ use crate::remote::HostUnavailable;
 /// The receiver of signals, by name.
 pub type Interrupts = mpsc::UnboundedReceiver<&'static str>;
 
-/// A report, and when what it reports of was begun.
+/// A report, and when its task began.
 pub(super) struct Arrival {
     pub(super) begun: Time,
     pub(super) message: Message,
@@ -37,13 +37,13 @@ pub(super) enum Message {
     TaskEnded(EndedTask),
     HostObserved {
         host: HostId,
-        /// How many orders the host had had when it was looked at.
+        /// The orders that the host had been given when it was observed.
         orders: u64,
         observed: Result<Observation, HostUnavailable>,
     },
     BalancerObserved {
         balancer: HostId,
-        /// How many orders the balancer had had when it was looked at.
+        /// The orders that the balancer had been given when it was observed.
         orders: u64,
         observed: Result<View, HostUnavailable>,
     },
@@ -56,7 +56,7 @@ pub(super) enum Message {
 pub(super) struct ProbeAnswer {
     pub(super) slot: Slot,
     pub(super) instance: InstanceId,
-    /// How often its process had been started again when it was asked.
+    /// The restarts of its process before the probe.
     pub(super) restarts: u32,
     pub(super) verdict: Verdict,
 }
@@ -68,7 +68,7 @@ pub(super) struct EndedTask {
     pub(super) result: TaskResult,
 }
 
-/// How an instance that was ready has answered a probe.
+/// The answer of a ready instance to a probe.
 pub(super) struct ProbeSample {
     pub(super) release: ReleaseId,
     pub(super) is_error: bool,

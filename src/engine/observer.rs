@@ -19,13 +19,13 @@ use crate::core::rollout::event::Event;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
 
-/// The fleet as last observed, and who is observed next.
+/// The fleet as last observed, and what to observe next.
 pub(super) struct FleetObserver {
     fleet: Fleet,
     /// Every release that may run on a host.
     definitions: BTreeMap<ReleaseId, Definition>,
     poller: Poller,
-    /// What began before this moment is old news of a host.
+    /// Reports about a host that began before this moment are outdated.
     fresh_from: BTreeMap<HostId, Time>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct ProbeOutcome {
 }
 
 impl FleetObserver {
-    /// The fleet as the preflight saw it: what it has asked is not asked at once again.
+    /// Takes over the preflight's fleet, whose observations need not be repeated at once.
     pub(super) fn new(fleet: Fleet, definitions: BTreeMap<ReleaseId, Definition>) -> Self {
         let mut poller = Poller::default();
         for (_, _, instance) in fleet.instances() {
@@ -90,12 +90,12 @@ impl FleetObserver {
 
     // ── what is out of date ──────────────────────────────────────────────────────────────────────
 
-    /// Whether what began then is old news of a host or balancer.
+    /// Whether a report that began then is outdated for a host or balancer.
     pub(super) fn is_stale(&self, host: &HostId, begun: Time) -> bool {
         self.fresh_from.get(host).is_some_and(|from| begun < *from)
     }
 
-    /// An observation of a host is out of date; `again` if another one is to be made at once.
+    /// Discards an outdated observation of a host; `again` makes the next one due at once.
     pub(super) fn dismiss_host(&mut self, host: &HostId, again: bool) {
         self.poller.dismiss_host(host);
         if again {
@@ -103,12 +103,12 @@ impl FleetObserver {
         }
     }
 
-    /// An observation of a balancer is out of date.
+    /// Discards an outdated observation of a balancer.
     pub(super) fn dismiss_balancer(&mut self, balancer: &HostId) {
         self.poller.observe_balancer_now(balancer);
     }
 
-    /// An answer to a probe is out of date: the instance is asked again, as if it never had been.
+    /// Discards an outdated answer to a probe; the instance is probed again.
     pub(super) fn dismiss_probe(&mut self, answer: &ProbeAnswer, begun: Time) {
         if let Some(instance) = self
             .fleet
@@ -155,7 +155,7 @@ impl FleetObserver {
 
     // ── observations ─────────────────────────────────────────────────────────────────────────────
 
-    /// A host has told its state; it was asked at `begun`.
+    /// Takes in the state of a host, as observed from `begun` on.
     pub(super) fn host_observed(
         &mut self,
         host: &HostId,
@@ -184,7 +184,7 @@ impl FleetObserver {
         }
     }
 
-    /// What has become of an instance that was ready.
+    /// Why an instance that was ready is not any more.
     fn why_not_ready(&self, slot: &Slot, was: &Instance) -> String {
         let present = self.fleet.instance(slot);
         match present.filter(|present| present.name == was.name) {
@@ -194,7 +194,7 @@ impl FleetObserver {
         }
     }
 
-    /// A host cannot be reached, or nobody knows what it does.
+    /// Notes that a host cannot be reached or its state is not known.
     pub(super) fn host_lost(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
         let now = recorder.now();
         let was_reachable = self.is_reachable(host);
@@ -208,7 +208,7 @@ impl FleetObserver {
         }
     }
 
-    /// A balancer was observed, as its order's end or by itself.
+    /// Takes in an observation of a balancer, made by itself or at the end of an order.
     pub(super) fn balancer_observed(
         &mut self,
         balancer: &HostId,
@@ -264,7 +264,7 @@ impl FleetObserver {
 
     // ── probes ───────────────────────────────────────────────────────────────────────────────────
 
-    /// An instance has answered a probe that was sent at `begun`.
+    /// Takes in the answer to a probe that was sent at `begun`.
     pub(super) fn probed(
         &mut self,
         answer: ProbeAnswer,

@@ -10,7 +10,7 @@ use crate::core::rollout::action::Action;
 #[derive(Debug, Default)]
 pub(super) struct OrderCounts {
     counts: BTreeMap<HostId, u64>,
-    /// What the balancers of each order under way had had, with this order, when it was given.
+    /// For each order under way, the counts of its balancers when it was given, with itself.
     at_start: BTreeMap<ActionId, Vec<u64>>,
 }
 

@@ -9,7 +9,7 @@ use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;
 
-/// When each instance, host and balancer was asked last, and who is being asked.
+/// When each instance, host and balancer was last asked, and which question is under way.
 #[derive(Debug, Default)]
 pub(super) struct Poller {
     probing: BTreeSet<InstanceId>,
@@ -25,7 +25,7 @@ pub(super) struct Poller {
     unproven: BTreeSet<InstanceId>,
 }
 
-/// Who is due now, and when the next one is.
+/// The observations and probes that are due, and when the next one is.
 #[derive(Debug, Default)]
 pub(super) struct DuePolls {
     pub(super) probes: Vec<(Slot, Instance)>,
@@ -36,7 +36,7 @@ pub(super) struct DuePolls {
 }
 
 impl DuePolls {
-    /// Nobody is due before `at`, by what is looked at here.
+    /// Nothing of this kind is due before `at`.
     fn wait_until(&mut self, at: Time) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
@@ -198,7 +198,7 @@ impl Poller {
         self.observed_balancers.remove(balancer);
     }
 
-    /// An observation of a host came back out of date.
+    /// Notes that an observation of a host was outdated.
     pub(super) fn dismiss_host(&mut self, host: &HostId) {
         self.observing.remove(host);
     }

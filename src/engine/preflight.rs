@@ -17,7 +17,7 @@ use crate::core::ids::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
 use crate::remote::HostUnavailable;
 
-/// How many hosts are looked at together, and how many instances are asked together.
+/// The limit of concurrent observations, and of concurrent probes.
 const TOGETHER: usize = 64;
 
 /// What ship observed before it changes anything.
@@ -27,16 +27,16 @@ pub struct Preflight {
     pub fleet: Fleet,
     /// The hosts that cannot be used. The fleet knows them as lost.
     pub unusable: BTreeMap<HostId, HostUnavailable>,
-    /// Who deployed to each host last, where the host has a record of that.
+    /// The records of who last deployed to each host.
     pub owners: BTreeMap<HostId, Owner>,
-    /// Which machine each host is, where it could tell.
+    /// The machine of each host, where it could be identified.
     pub identities: BTreeMap<HostId, Identity>,
     /// The balancers that cannot be used.
     pub unusable_balancers: BTreeMap<HostId, HostUnavailable>,
 }
 
 impl Preflight {
-    /// The newest epoch that anything in reach has seen.
+    /// The newest epoch that any reachable host or balancer has seen.
     pub fn newest_epoch(&self) -> Epoch {
         let hosts = self.fleet.hosts.values().map(|host| host.epoch);
         let balancers = self
@@ -48,7 +48,7 @@ impl Preflight {
     }
 }
 
-/// Looks at every host and every balancer, and asks every instance once.
+/// Observes every host and balancer, and probes every instance once.
 pub async fn preflight<E: Executor + ?Sized>(
     executor: &Arc<E>,
     hosts: &[HostId],

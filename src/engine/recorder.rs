@@ -10,13 +10,13 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 use crate::store::{RolloutId, Store, StoreError};
 
-/// The rollout as its events have made it, and those of them that are not durable yet.
+/// The rollout by its events, and the events that are not durable yet.
 pub(super) struct Recorder {
     id: RolloutId,
     rollout: Rollout,
     marks: PendingActions,
     unsaved: Vec<Entry>,
-    /// What is in no event: secrets, which hooks and services may print.
+    /// The secrets that events must not contain, although hooks and services may print them.
     veil: Veil,
     clock: Arc<dyn Clock>,
 }
@@ -60,7 +60,7 @@ impl Recorder {
         self.unsaved.push(entry);
     }
 
-    /// Makes what was recorded durable, all in one commit, and gives it to be shown.
+    /// Makes recorded events durable in one commit; returns them to be shown.
     pub(super) fn save(&mut self, store: &mut dyn Store) -> Result<Vec<Entry>, StoreError> {
         if !self.unsaved.is_empty() {
             store.append(self.id, &self.unsaved)?;

@@ -4,7 +4,7 @@ use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
 use crate::store::{Request, Wish};
 
-/// The event that a request is; `None` if it changes nothing any more.
+/// The event for a request; `None` if it changes nothing any more.
 pub(super) fn event(request: Request, rollout: &Rollout) -> Option<Event> {
     let Request { wish, by } = request;
     let step = rollout.step.passed.saturating_add(1);

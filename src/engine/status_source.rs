@@ -12,14 +12,14 @@ use crate::core::policy::service_state::Standing;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// What does not change during a rollout, and why hosts wait.
+/// The constant inputs of a status, and the reasons why hosts wait.
 pub(super) struct StatusSource {
     pub(super) fleet_name: String,
     /// The hosts' addresses, in the inventory's order.
     pub(super) addresses: Vec<(HostId, String)>,
-    /// The versions of every release that may be met.
+    /// The version of every release that may run on a host.
     pub(super) versions: BTreeMap<ReleaseId, String>,
-    /// Why nothing is done about a host, as the last plan says.
+    /// Why each host waits, by the last plan.
     pub(super) holds: BTreeMap<HostId, WaitReason>,
 }
 

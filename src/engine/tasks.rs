@@ -12,7 +12,7 @@ use crate::core::rollout::event::Event;
 use crate::core::rollout::task::{Chore, Errand};
 use crate::core::time::Time;
 
-/// The task that is due, and what the last one printed.
+/// The task that is due, and the output of the last one.
 #[derive(Default)]
 pub(super) struct TaskQueue {
     /// The task whose intent is not durable yet.
@@ -58,7 +58,7 @@ impl TaskQueue {
         self.intended.take()
     }
 
-    /// A task that was begun at `begun` has ended, as far as anybody knows.
+    /// Records the end of a task that was started at `begun`.
     pub(super) fn end(&mut self, ended: EndedTask, begun: Time, recorder: &mut Recorder) {
         let TaskResult { end, output } = ended.result;
         self.last_output.clone_from(&output);
@@ -77,7 +77,7 @@ impl TaskQueue {
     }
 }
 
-/// What a task is told: `SHIP_VERSION` and the like.
+/// The environment of a task: `SHIP_VERSION` and the like.
 fn environment(
     errand: &Errand,
     rollout: &Rollout,

@@ -7,7 +7,7 @@ use super::process;
 use crate::config::MailConfig;
 use crate::core::journal::notification::Notice;
 
-/// Hands a mail to `sendmail`, which has taken it when it ends well.
+/// Passes a mail to `sendmail`, which has accepted it when it exits with 0.
 pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), String> {
     let message = message(mail, notice)?;
     // A name without a slash would be looked for elsewhere.
@@ -24,7 +24,7 @@ pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), Strin
     .await
 }
 
-/// The message, with a line feed at the end of a line as is usual on this machine.
+/// The message, with the line ends of this machine.
 fn message(mail: &MailConfig, notice: &Notice) -> Result<String, String> {
     let to = mail.to.iter().map(String::as_str).collect::<Vec<_>>();
     let mut message = MessageBuilder::new()

@@ -67,7 +67,7 @@ fn failed(whom: &str, told: Result<(), String>) -> Option<String> {
         .map(|why| format!("note: {whom} told nobody: {why}"))
 }
 
-/// Where a webhook is, read when it is needed.
+/// Reads a webhook's URL when it is needed.
 fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
     let (text, of) = match &webhook.url {
         WebhookUrl::Literal(url) => return Ok(url.clone()),

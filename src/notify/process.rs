@@ -49,7 +49,7 @@ pub(super) async fn tell(words: &[String], notice: &Notice, dir: &Path) -> Resul
     feed(words, json.as_bytes(), &environment, Some(dir)).await
 }
 
-/// Runs a command that reads `input`. Dropped before its end, all that it began is killed.
+/// Runs a command that reads `input`. If dropped, kills it and its children.
 pub(super) async fn feed(
     words: &[String],
     input: &[u8],

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::WebhookShape;
 use crate::core::journal::notification::{Notice, Occasion};
 
-/// Posts a notice. The URL is in no error.
+/// Posts a notification. Errors do not contain the URL.
 pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Result<(), String> {
     // An error says that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -34,7 +34,7 @@ pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Res
     }
 }
 
-/// The last cause, which is the one that tells; reqwest's own text would show the whole URL.
+/// The last cause. reqwest's own text would contain the whole URL.
 fn innermost(error: &reqwest::Error) -> String {
     let mut last: &dyn Error = error;
     while let Some(source) = last.source() {
@@ -79,7 +79,7 @@ fn slack(notice: &Notice) -> Value {
     json!({ "text": text })
 }
 
-/// An adaptive card, as the workflows take it that have replaced Teams' connectors.
+/// An adaptive card for the workflows that replaced Teams' connectors.
 fn teams(notice: &Notice) -> Value {
     let facts: Vec<_> = notice
         .facts()

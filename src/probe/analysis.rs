@@ -11,7 +11,7 @@ use super::trouble::chain;
 use crate::core::analysis::measurement::{Bound, Measurement};
 use crate::core::time::Human;
 
-/// A longer answer is none to a question for one number.
+/// The size limit of an answer from which one number is read.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Judges a value of a JSON document, in no more time than `deadline`. `pointer` is a JSON pointer
@@ -95,7 +95,7 @@ async fn within(
     }
 }
 
-/// The status, and the document if it is JSON. Every question is a connection of its own.
+/// The status, and the document if it is JSON. Each request has a connection of its own.
 async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
     // An error says that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -127,7 +127,7 @@ async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
     Ok((status, serde_json::from_slice(&body).ok()))
 }
 
-/// A number, in digits or as a text; of a yes or no, 1 or 0.
+/// A number, written as a number or as text; 1 or 0 for `true` or `false`.
 fn number(value: &Value) -> Result<f64, String> {
     let number = match value {
         Value::Bool(yes) => Some(f64::from(u8::from(*yes))),

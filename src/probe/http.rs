@@ -14,10 +14,10 @@ use crate::probe::route::Route;
 const BODY_BYTES_MAX: usize = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// What HTTP probes are asked with. One for all of them; nothing is kept between two probes.
+/// The client of HTTP probes. No connection is kept between two probes.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// By the unix socket they go through, if it is one.
+    /// One for each unix socket, and one for the network.
     clients: Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>,
 }
 

@@ -20,7 +20,7 @@ use crate::core::fleet::health::Verdict;
 use crate::core::time::{Human, Time};
 use crate::probe::route::Route;
 
-/// A version is looked for in so much of an answer.
+/// The part of an answer in which the version is searched.
 const LOOKED_AT_BYTES: usize = 4 << 10;
 /// Headers that often name the version.
 const VERSION_HEADERS: [&str; 2] = ["x-version", "server"];
@@ -29,7 +29,7 @@ const VERSION_CHARS_MAX: usize = 64;
 /// service.
 const ASLEEP: Duration = Duration::from_secs(1);
 
-/// Tells the time: when a request was made is the controller's clock.
+/// The controller's clock, which dates the requests.
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Makes requests until it is dropped.

@@ -24,7 +24,7 @@ use crate::core::fleet::health::Verdict;
 use crate::core::ids::Port;
 use crate::core::time::Human;
 
-/// What is asked. (A command on the host is a script, and not asked here.)
+/// A probe from this machine. (A command on the host is a script.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Connects to the port.
@@ -33,11 +33,11 @@ pub enum Question {
     Http {
         /// The path and query: `/healthz`.
         path: String,
-        /// The only status that passes; without one, any from 200 to 399 does.
+        /// The only status that passes; `None` for any from 200 to 399.
         status: Option<u16>,
         /// The text that the answer's first 64 KiB must contain.
         body: Option<String>,
-        /// Whom the request names as its host; without one, the address that is asked.
+        /// The `Host` header; `None` for the address of the request.
         host_header: Option<String>,
     },
 }

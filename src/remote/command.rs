@@ -10,7 +10,7 @@ pub struct Command<'a> {
     /// A POSIX sh script.
     pub script: &'a str,
     pub input: Input,
-    /// How long it may run. Both ends watch it: here the wait ends, there the script is ended.
+    /// Its time limit. Both ends watch it: here the wait ends, there the script is ended.
     pub deadline: Duration,
 }
 
@@ -23,7 +23,7 @@ pub struct Input {
     pub file: Option<PathBuf>,
 }
 
-/// What a script has said. Each stream is kept up to 4 MiB.
+/// The output of a script. Each stream is kept up to 4 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub stdout: String,
@@ -35,7 +35,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// What it complained about, in one line without what would move a terminal's cursor.
+    /// Standard error on one line, without control characters.
     pub fn complaint(&self) -> String {
         match clean(&self.stderr).as_str() {
             "" => format!(

@@ -31,14 +31,14 @@ pub struct Connection {
     pub(super) delays: Mutex<Delays>,
 }
 
-/// How long it takes until a script can begin, for reasons that lie on the host.
+/// The delays on the host before a script begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
     /// The time of the login, from its first packet.
     pub login: Duration,
-    /// The start of the login shell, for each script; the shortest that was seen.
+    /// The shortest start of the login shell so far, which each script needs.
     pub shell: Option<Duration>,
-    /// sudo, for each script; the shortest that was seen. `None` where it is not used.
+    /// The shortest start of sudo so far, which each script needs; `None` without sudo.
     pub sudo: Option<Duration>,
 }
 

@@ -12,7 +12,7 @@ use super::program;
 
 /// The script for `sh` that removes the directory after ship has ended.
 const REAPER: &str = include_str!("reaper.sh");
-/// How long it may take to clear away what is left at a normal end, which is next to nothing.
+/// The time limit for the removal at a normal end, when almost nothing is left.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// A private directory with a short path, and a process that waits to remove it.

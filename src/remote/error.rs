@@ -29,7 +29,7 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.by_hand
     )]
     HostKeyChanged(Box<Attempt>),
-    /// The host does not let this user in with these keys.
+    /// The host accepts none of the keys for this user.
     #[error(
         "{}: {} does not let us in ({}); {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.key_advice(), .0.by_hand
@@ -64,7 +64,7 @@ pub enum ConnectError {
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
     TurnedAway(Box<Attempt>),
-    /// The server hangs up before the login, as a busy one does.
+    /// The server ends the connection before the login, as an overloaded one does.
     #[error(
         "{}: {} hung up before the login ({}; {}); {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.busy_advice(), .0.by_hand
@@ -96,7 +96,7 @@ pub struct Attempt {
     pub waited: Duration,
     /// How long each try was given.
     pub deadline: Duration,
-    /// The command by which a person sees the same.
+    /// The command with which a person gets the same result.
     pub by_hand: String,
 }
 
@@ -112,7 +112,7 @@ impl ConnectError {
         )
     }
 
-    /// The same for another host, which would have gone the same way.
+    /// The same error for another host on the same route.
     pub(super) fn on_behalf_of(mut self, other: &HostId) -> Self {
         match &mut self {
             ConnectError::HostKeyUnknown(attempt)
@@ -183,9 +183,9 @@ pub enum RunError {
     TimedOut {
         host: HostId,
         deadline: Duration,
-        /// What did not end: the script, or what comes before it.
+        /// What did not end: the script, or a step before it.
         waiting_for: &'static str,
-        /// The last line that it had printed by then.
+        /// The last line that was printed by then.
         said: Option<String>,
     },
     /// The connection broke, or the shell was killed.
@@ -254,7 +254,7 @@ fn of_user(user: Option<&str>) -> String {
     user.map(|user| format!(" of {user}")).unwrap_or_default()
 }
 
-/// What helps, by the words of sudo, of sudo-rs, and of the shells that do not find it.
+/// What helps, by the messages of sudo, sudo-rs, and shells that do not find it.
 fn sudo_advice(said: &str, user: &str) -> String {
     const NO_PERMISSION: [&str; 8] = [
         "password is required",

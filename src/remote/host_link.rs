@@ -18,9 +18,9 @@ use crate::config::Transport;
 use crate::core::ids::HostId;
 use crate::script::Script;
 
-/// How many connections are made together. Each costs this machine a key exchange.
+/// The limit of concurrent logins. Each costs this machine a key exchange.
 const CONNECTS_TOGETHER: usize = 32;
-/// What the network may add to a script's own deadline.
+/// The time that the network may add to a script's own deadline.
 const NETWORK: Duration = Duration::from_secs(10);
 
 /// The links to the hosts of a run.
@@ -183,7 +183,7 @@ impl HostLink {
         }
     }
 
-    /// How long the host makes scripts wait, if it is connected over SSH.
+    /// How long the host delays scripts, if it is connected over SSH.
     pub async fn delays(&self) -> Option<Delays> {
         if self.target.transport != Transport::Ssh {
             return None;

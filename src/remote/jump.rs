@@ -36,7 +36,7 @@ const FAILURE_LASTS: Duration = Duration::from_secs(5);
 /// A jump host as `ssh_config` names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Jump {
-    /// The words before the address by which ssh finds it.
+    /// The options by which ssh finds it.
     options: Vec<OsString>,
     address: String,
     /// The name for messages.
@@ -49,7 +49,7 @@ struct Jump {
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
     gates: Mutex<BTreeMap<Jump, Arc<Gate>>>,
-    /// Whether an `ssh_config` speaks of a proxy at all.
+    /// Whether an `ssh_config` mentions a proxy at all.
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
@@ -226,7 +226,7 @@ impl Jump {
 }
 
 impl Jumps {
-    /// The jump hosts on the way to a host.
+    /// The jump hosts on the route to a host.
     pub(super) async fn route(&self, target: &Target) -> Result<Route, ConnectError> {
         let mut route = Route::default();
         if !self.may_jump(target.ssh.config.as_ref()).await {
@@ -360,7 +360,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// How a person would get there, for a proxy's settings.
+    /// A description of the route, by the settings for a proxy.
     fn ways(list: &str, command: &str) -> Option<String> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let settings = Settings {

@@ -38,9 +38,9 @@ pub struct Here<'a> {
     pub words: &'a [String],
     /// The environment in addition to this process's own.
     pub env: &'a BTreeMap<String, String>,
-    /// Where it runs; `None` for where this process does.
+    /// The working directory; `None` for that of this process.
     pub dir: Option<&'a Path>,
-    /// How long it may take; then it is killed, with all that it began.
+    /// Its time limit, after which it is killed with its children.
     pub deadline: Duration,
 }
 

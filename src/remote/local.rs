@@ -14,7 +14,7 @@ use crate::system::process_group;
 pub(super) struct Local;
 
 impl Local {
-    /// Runs a command line to its end. Dropped before, everything that it began is killed.
+    /// Runs a command line to its end. If dropped, kills everything that it started.
     pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::NotStarted("an empty command".to_owned()));

@@ -10,12 +10,12 @@ use crate::core::ids::HostId;
 use crate::remote::target::Target;
 use crate::script::quote::quote;
 
-/// A login for the sake of a host: at the host itself, or at a jump host on the way there.
+/// A login at a host, or at a jump host on the route to it.
 #[derive(Clone, Debug)]
 pub(super) struct Login {
-    /// The host that is to be reached in the end.
+    /// The host at the end of the route.
     pub(super) host: HostId,
-    /// What a person would type behind `ssh`, but for the address.
+    /// The options that a person would give to `ssh`.
     pub(super) options: Vec<OsString>,
     /// An address or a name that ssh knows.
     pub(super) address: String,
@@ -84,7 +84,7 @@ impl Login {
         }
     }
 
-    /// The command with which a person gets there in the same way.
+    /// The command with which a person logs in on the same route.
     fn by_hand(&self) -> String {
         let is_plain = |word: &str| {
             word.bytes()

@@ -29,7 +29,7 @@ use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
 use crate::system::process_group;
 
-/// All tries together may take so many times the timeout of one.
+/// All tries together take at most this multiple of one try's timeout.
 const TIMEOUTS_IN_ALL: u32 = 3;
 /// Twice as long each time, and never the same for two hosts: those refused together must not
 /// return together. Chance adds up to as much again to each.
@@ -41,13 +41,13 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 /// A server that is found dead after three unanswered questions.
 const ALIVE_INTERVAL_S: u32 = 5;
 const ALIVE_COUNT: u32 = 3;
-/// How long the process outlives its last user, should ship be killed.
+/// How long the master survives its last user, in case ship is killed.
 const PERSIST_S: u32 = 2;
 
-/// Those who were turned away queue here: a bastion refuses from ten logins at a time on.
+/// Limits the retries after a refusal: a bastion refuses logins from the tenth concurrent one on.
 static TURNED_AWAY: Semaphore = Semaphore::const_new(4);
 
-/// A running ssh master, known by its directory. It is nobody's child.
+/// A running ssh master, identified by its directory. It is not a child of this process.
 #[derive(Debug)]
 pub(super) struct Master {
     dir: TempDir,
@@ -101,7 +101,7 @@ impl Master {
         }
     }
 
-    /// A connection to it that keeps it: it ends a moment after its last user.
+    /// A connection that keeps the master alive; without one, it ends after a moment.
     pub(super) async fn leash(&self, login: &Login) -> Result<UnixStream, ConnectError> {
         let connected = UnixStream::connect(self.socket()).await;
         connected.map_err(|e| {
@@ -132,7 +132,7 @@ impl Master {
         self.dir.path().join("log")
     }
 
-    /// One try: `None` if it went well. Given up or dropped, ssh is killed with all that it began.
+    /// Tries once: `None` on success. If dropped, kills ssh with its children.
     async fn log_in(
         &self,
         login: &Login,
@@ -237,7 +237,7 @@ fn refusal_of(log: &str, status: ExitStatus) -> (Refusal, String) {
     (refusal, said)
 }
 
-/// The options of a master; what is not among them is the user's to configure.
+/// The options of a master; all others are the user's to configure.
 fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["-M", "-f", "-N", "-S"].map(OsString::from).into();
     options.extend([socket.into(), "-E".into(), log.into()]);
@@ -280,7 +280,7 @@ async fn is_open(via: Option<&Hop>) -> bool {
 pub(super) struct Hop {
     name: String,
     pub(super) master: Master,
-    /// Keeps the master for as long as this process is.
+    /// Keeps the master alive as long as this process lives.
     _leash: UnixStream,
     /// Keeps the login that this one goes through.
     _via: Option<Arc<Hop>>,

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Printed when the login shell has run the command line.
+/// Printed when the login shell runs the command line.
 pub(super) const SHELL_MARK: &str = "ship-shell";
-/// Printed when the script has arrived and begins, after sudo where that is used.
+/// Printed when the script begins, after sudo where that is used.
 pub(super) const SCRIPT_MARK: &str = "ship-script";
-/// How much is kept of what is printed before.
+/// The limit of what is kept of the output before the script.
 const BEFORE_BYTES_MAX: usize = 64 << 10;
 
 /// Reads output up to the beginning of the script.
@@ -31,7 +31,7 @@ impl Default for Opening {
 }
 
 impl Opening {
-    /// Takes a piece of output, and gives back what of it belongs to the script.
+    /// Takes in a piece of output; returns the part that belongs to the script.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.has_script() {
             return bytes.to_vec();
@@ -54,7 +54,7 @@ impl Opening {
         Vec::new()
     }
 
-    /// Removes a mark and all that follows it, and gives back what follows.
+    /// Removes a mark and all that follows it; returns what follows.
     fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
         let line = format!("{mark}\n");
         let at = self

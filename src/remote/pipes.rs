@@ -26,7 +26,7 @@ pub(super) enum Talk<'a> {
 }
 
 impl Talk<'_> {
-    /// Speaks and listens at the same time: either alone would fill a pipe and stand still.
+    /// Writes and reads at the same time; either alone would block on a full pipe.
     pub(super) async fn hold(
         self,
         stdin: Option<impl AsyncWrite + Unpin>,
@@ -76,7 +76,7 @@ impl Talk<'_> {
 /// not lose it.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
-    /// What comes before the script's own output; `None` for a program that has no such thing.
+    /// The output before the script's own; `None` for a program.
     opening: Option<Opening>,
     stdout: CapturedStream,
     stderr: CapturedStream,
@@ -110,14 +110,14 @@ impl Capture {
         }
     }
 
-    /// The last line of complaint, or of output where there was none.
+    /// The last line of standard error, or else of standard output.
     pub(super) fn last_words(&self) -> Option<String> {
         self.stderr.last_line().or_else(|| self.stdout.last_line())
     }
 }
 
 impl CapturedStream {
-    /// Reads to the end, and keeps the beginning; of a script's output, from its first own byte on.
+    /// Reads to the end, and keeps the beginning of the script's own output.
     async fn fill(
         &mut self,
         from: Option<impl AsyncRead + Unpin>,

@@ -68,7 +68,7 @@ const SIGNS: [(Refusal, &[&str]); 7] = [
     ),
 ];
 
-/// What a jump host's ssh says when the host behind it cannot be reached; the more telling first.
+/// Messages of a jump host's ssh about an unreachable host behind it, the clearest first.
 const FORWARDING: [&str; 2] = ["open failed: ", "tdio forwarding"];
 
 /// Why ssh did not connect.
@@ -81,11 +81,11 @@ pub(super) enum Refusal {
     Unreachable,
     /// The user's `ProxyCommand` printed something and ended before the login.
     Proxy,
-    /// The server printed something and ended the login: nobody, or this account, may log in now.
+    /// The server printed something and ended the login: it refuses all users, or this one.
     TurnedAway,
     /// It ended the connection before it named itself.
     Busy,
-    /// After that: it may have begun to look at a key.
+    /// It ended the connection later: it may have begun to check a key.
     HungUp,
 }
 
@@ -123,7 +123,7 @@ impl Refusal {
         }
     }
 
-    /// What a person needs to read of the log: ssh's telling lines, and what others printed.
+    /// The part of the log for a person: the relevant lines of ssh, and what others printed.
     pub(super) fn words(self, log: &str) -> String {
         let own: Vec<_> = own_lines(log).collect();
         let with = |sign: &str| own.iter().find(|line| line.contains(sign)).copied();
@@ -165,7 +165,7 @@ impl Refusal {
 /// How ssh names the other end of a `ProxyCommand`.
 const BEHIND_PROXY: &str = "UNKNOWN port 65535";
 
-/// What ssh says about keys that it does not or cannot use, and about the end.
+/// Messages of ssh about keys that it does not or cannot use, and about the end.
 const AUTHENTICATION: [&str; 8] = [
     "Load key ",
     "no such identity",

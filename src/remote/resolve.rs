@@ -41,7 +41,7 @@ pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String
     Some(format!("{UNRESOLVED}{address} on this machine"))
 }
 
-/// The same as far as the address itself tells, without asking a name server.
+/// A link-local address, recognized without asking a name server.
 pub fn link_local(address: &str, by_http: bool) -> Option<String> {
     let ip = without_interface(address);
     let is_link_local = ip

@@ -13,7 +13,7 @@ use crate::system::process_group;
 /// ssh only reads files for this, but a `Match exec` may run anything.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The settings for one destination that matter to ship. Tokens such as `%h` are not filled in.
+/// ssh's settings for one destination. Tokens such as `%h` are not expanded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) host_name: Option<String>,
@@ -23,7 +23,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Asks ssh. `None` where it does not answer: its own login will say what is wrong.
+    /// Asks ssh. `None` if it does not answer; its own login will say why.
     pub(super) async fn of(options: &[OsString], address: &str) -> Option<Self> {
         let mut words = vec![OsString::from("-G")];
         words.extend_from_slice(options);
@@ -72,14 +72,14 @@ pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
     })
 }
 
-/// ssh names every file as it reads it, those of an `Include` too.
+/// The files that ssh has read, which it names one by one, with those of an `Include`.
 fn files_read(said: &str) -> impl Iterator<Item = &Path> {
     said.lines()
         .filter_map(|line| line.trim_end().split_once("Reading configuration data "))
         .map(|(_, path)| path.as_ref())
 }
 
-/// Runs ssh for what it does without any network.
+/// Runs ssh for something that needs no network.
 pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
     let mut command = program::command("ssh");
     command

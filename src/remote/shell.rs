@@ -24,10 +24,10 @@ const READ_AND_RUN: &str = concat!(
     r#"LC_ALL=C; s=$(dd bs=$0 count=1 iflag=fullblock 2>/dev/null); "#,
     r#"[ ${#s} = $0 ] || { echo INCOMPLETE >&2; exit 1; }; echo MARK; eval "$s""#
 );
-/// What the host prints about a script that did not arrive whole.
+/// The host's message about a script that did not arrive completely.
 const INCOMPLETE: &str = "dd did not read the whole script";
 
-/// A command line, and what goes to its standard input before anything else.
+/// A command line, and what its standard input begins with.
 #[derive(Debug)]
 pub(super) struct Launch {
     /// The command line, word by word.
@@ -113,7 +113,7 @@ pub(super) fn line(words: &[String]) -> String {
     format!("exec {}", quoted.join(" "))
 }
 
-/// Only for the line to read well in a log.
+/// Whether a word can stay unquoted, so that the line reads well in a log.
 fn is_plain(word: &str) -> bool {
     !word.is_empty()
         && word

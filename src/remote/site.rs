@@ -17,11 +17,11 @@ pub struct HostSite {
     pub labels: BTreeMap<String, String>,
     /// The directory below which ship keeps its own.
     pub base_dir: String,
-    /// The ports on which a stranger would be in the way.
+    /// The ports on which another process would be in the way.
     pub ports: Vec<Port>,
 }
 
-/// In whose name scripts act on a host, and what they tell it.
+/// The service that scripts act for.
 #[derive(Clone, Debug)]
 pub struct ServiceContext {
     /// What the hosts record of who deploys: it names the fleet and the service.
@@ -31,7 +31,7 @@ pub struct ServiceContext {
 }
 
 impl HostSite {
-    /// What a script needs to know of the host to act on it under an epoch.
+    /// The site of a script that acts on the host under an epoch.
     pub fn script_site(&self, context: &ServiceContext, epoch: Epoch, order: ActionId) -> Site {
         Site {
             service: context.owner.service.clone(),

@@ -20,9 +20,9 @@ use super::shell;
 use super::words::clean;
 use crate::remote::master::Hop;
 
-/// How long ssh on this machine may take for what it does without asking the host.
+/// The time limit of ssh commands on this machine that do not ask the host.
 const ORDER_DEADLINE: Duration = Duration::from_secs(3);
-/// What a shell reports for a command that it does not find.
+/// The status of a shell that does not find a command.
 const NOT_FOUND: i32 = 127;
 
 /// What a forwarded socket leads to.
@@ -40,7 +40,7 @@ pub(super) struct Ssh {
     /// this process is. A wait between two batches costs no new login, and nothing stays behind a
     /// ship that is killed.
     leash: UnixStream,
-    /// The jump host's login is kept for as long as somebody goes through it.
+    /// Keeps the jump host's login as long as a connection goes through it.
     _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<Far, PathBuf>>,
     /// A script was left alone on the host: its session would keep the master when it is asked to
@@ -84,7 +84,7 @@ impl Ssh {
         status
     }
 
-    /// Begins a command line. A server that has too many sessions refuses; nothing has run then.
+    /// Starts a command line. If the server refuses for too many sessions, nothing has run.
     async fn spawn(&self, line: &str) -> Result<Child<&Session>, Failure> {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
@@ -118,12 +118,12 @@ impl Ssh {
         }
     }
 
-    /// Makes a port of the host's side reachable here, once.
+    /// Forwards a port of the host to this machine, for one use.
     pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, Failure> {
         self.lead_to(Far::Port(address.to_owned(), port)).await
     }
 
-    /// Makes a unix socket of the host's reachable here, once.
+    /// Forwards a unix socket of the host to this machine, for one use.
     pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, Failure> {
         self.lead_to(Far::Path(path.to_owned())).await
     }
@@ -167,7 +167,7 @@ impl Ssh {
         let _ = timeout(ORDER_DEADLINE, self.session.close()).await;
     }
 
-    /// What ssh has noted about a broken connection, if it has.
+    /// What ssh has noted about a broken connection, if anything.
     fn lost(&self, error: &openssh::Error) -> Failure {
         tracing::debug!(%error, "connection lost");
         Failure::Lost(match clean(&self.master.log()).as_str() {
@@ -177,7 +177,7 @@ impl Ssh {
     }
 }
 
-/// Remembers that a script was not waited for, however that came about.
+/// Remembers that the end of a script was not awaited, for whatever reason.
 struct Unfinished<'a>(&'a AtomicBool);
 
 impl Unfinished<'_> {

@@ -1,6 +1,6 @@
 //! What the other side printed, made fit for one line of a message.
 
-/// How many lines are kept: the last ones say most.
+/// The number of lines that are kept: the last ones.
 const LINES_MAX: usize = 4;
 /// The most characters of a line that are kept.
 const LINE_CHARS_MAX: usize = 300;
@@ -25,7 +25,7 @@ pub(super) fn clean_lines<'a>(lines: impl Iterator<Item = &'a str>) -> String {
         .join("; ")
 }
 
-/// The line without control characters, escape sequences and marks that reorder text.
+/// Removes control characters, escape sequences and marks that reorder text.
 fn printable(line: &str) -> String {
     let mut kept = String::new();
     let mut chars = line.chars().peekable();

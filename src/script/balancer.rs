@@ -8,10 +8,10 @@ use crate::script::end::End;
 use crate::script::number::{end, epoch, number, wrong};
 use crate::script::unreadable::Unreadable;
 
-/// What a balancer is to do with a slot.
+/// A change of a balancer to a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Send new requests, of the full weight or of so many percent of it.
+    /// Send new requests, with the full weight or a percentage of it.
     Open {
         /// `None` for the full weight.
         weight_percent: Option<u32>,
@@ -19,7 +19,7 @@ pub enum Turn {
     /// Send no new clients. Those that the balancer has bound to the slot may still come, where it
     /// binds them.
     Ease,
-    /// Send no new requests. Those under way go on.
+    /// Send no new requests. Those under way continue.
     Close,
     /// End the connections that are still open.
     Cut,

@@ -41,11 +41,11 @@ pub struct Needs<'a> {
     pub driver: Driver,
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<&'a str>,
-    /// How its own host asks it; `None` where nobody does.
+    /// The liveness check that runs on the host; `None` where there is none.
     pub liveness: Option<&'a LivenessCheck>,
     /// Whether hosts download the artifact.
     pub pulls: bool,
-    /// Whether commands of the playbook's run there: hooks or migrations.
+    /// Whether hooks or migrations of the playbook run there.
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,

@@ -13,14 +13,14 @@ pub enum End {
         /// The newer epoch.
         seen: Epoch,
     },
-    /// The host has taken a later order of the same epoch: this one was late. Nothing was done.
+    /// The host has accepted a later order of the same epoch. Nothing was done.
     Late {
         /// The later order.
         taken: ActionId,
     },
-    /// Another script of the service did not end in time. Nothing was done.
+    /// Another script of the service held the lock for too long. Nothing was done.
     LockBusy {
-        /// What is known of it: `stop, epoch 7, order 3, pid 4711, for 12 s`.
+        /// What is known about it: `stop, epoch 7, order 3, pid 4711, for 12 s`.
         holder: String,
     },
 }

@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
 
-    /// What a shell has in its variables once it has read the file, each ended by a NUL.
+    /// The variables as a shell reads them from the file, each with a NUL at its end.
     fn read_by_sh(variables: &BTreeMap<String, String>) -> Vec<u8> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(env_file(variables).as_bytes()).unwrap();
@@ -60,7 +60,7 @@ mod tests {
         shell.stdout
     }
 
-    /// What systemd makes of a value: its state machine for double quotes, in short.
+    /// The value as systemd reads it: in short, its state machine for double quotes.
     fn read_by_systemd(line: &str) -> String {
         let quoted = line.split_once("=\"").unwrap().1;
         let mut value = String::new();

@@ -22,29 +22,29 @@ use crate::script::unreadable::Unreadable;
 /// What to run, with all templates filled in.
 #[derive(Clone, Debug)]
 pub struct Errand {
-    /// Of what release, in whose directory it runs. It has been staged.
+    /// The staged release in whose directory it runs.
     pub release: ReleaseId,
     pub driver: Driver,
     /// The user that the service runs as; `None` for the driver's default.
     pub user: Option<String>,
     /// The program and its arguments. Other users of the host can see them.
     pub argv: Vec<String>,
-    /// The release's environment, but for its secrets, which go over it.
+    /// The release's environment, which its secrets override.
     pub env: BTreeMap<String, String>,
     /// Variables that override both, such as `SHIP_VERSION`.
     pub ship_env: BTreeMap<String, String>,
     /// How long it may take; rounded up to whole seconds.
     pub timeout: Duration,
-    /// By what it is remembered that it was made; `None` where it may be made again.
+    /// The mark that it was done; `None` where it may be done again.
     pub mark: Option<Mark>,
 }
 
-/// By what a host remembers that an errand was made.
+/// The mark on a host that an errand was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Its name: a migration's id, which is fit for a file.
     pub id: String,
-    /// What is remembered: when, and for which revision, on one line.
+    /// One line of text: when, and for which revision.
     pub note: String,
 }
 
@@ -52,18 +52,18 @@ pub struct Mark {
 pub enum ErrandEnd {
     /// It was made now.
     Done(Run),
-    /// It was made before: what was remembered of it then. Nothing was run.
+    /// It was done before, and did not run again; this is the note of that time.
     AlreadyDone {
         /// The note of its [`Mark`].
         note: String,
     },
-    /// It was not made, or that it was could not be remembered.
+    /// It failed, or its mark could not be written.
     Failed {
         why: String,
-        /// What became of the command; `None` if it was not even begun.
+        /// The run of the command; `None` if it did not start.
         run: Option<Run>,
     },
-    /// The host did not take the order: nothing was done. Never [`End::Done`] nor [`End::Failed`].
+    /// The host did not accept the order. Never [`End::Done`] nor [`End::Failed`].
     NotTaken(End),
 }
 

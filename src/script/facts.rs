@@ -5,7 +5,7 @@
 pub struct Facts {
     /// Programs that are needed and not there.
     pub missing: Vec<String>,
-    /// Who runs the scripts; the systemd driver needs `root`.
+    /// The user that runs the scripts; the systemd driver needs `root`.
     pub user: String,
     /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
     pub systemd: Option<String>,

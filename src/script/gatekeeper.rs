@@ -13,7 +13,7 @@ use crate::script::quote::quote_all;
 
 /// The time limit of a command that admits or drains.
 const ACT_WAIT: Duration = Duration::from_secs(20);
-/// How long one may take that says how many requests remain.
+/// The time limit of a command that counts the remaining requests.
 const COUNT_WAIT: Duration = Duration::from_secs(5);
 
 /// The commands for a slot, each a program and its arguments.
@@ -26,7 +26,7 @@ pub struct Gatekeeper {
     pub drain: Vec<String>,
     /// The command that prints the number of requests still under way.
     pub remaining: Vec<String>,
-    /// Ends those that it still has; empty where nothing does.
+    /// The command that ends open connections; empty where there is none.
     pub cut: Vec<String>,
 }
 

@@ -4,18 +4,18 @@ use crate::core::ids::{InstanceId, Port};
 use crate::script::site::WORK;
 use std::time::Duration;
 
-/// How long what was killed may take to be gone.
+/// The time limit for a killed process to be gone.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct Halt {
     pub port: Port,
-    /// Exactly this instance: if another is there, nothing is stopped.
+    /// Exactly this instance: another one in the slot is not stopped.
     pub instance: InstanceId,
     /// The stop timeout of the instance's release, which bounds how long the script may take. The
     /// host itself goes by the timeout that it recorded when it started the instance.
     pub stop_timeout: Duration,
-    /// How long its hooks may take together: what is left then is not run.
+    /// The time limit of all its hooks together; hooks that are left then do not run.
     pub hooks: Duration,
     /// After how long the host brings it back by itself, rounded up to whole seconds; `None` where
     /// it is not to.

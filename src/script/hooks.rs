@@ -11,12 +11,12 @@ use crate::core::time::whole_seconds;
 use crate::script::launch::{Launch, SlotHooks, enter_release};
 use crate::script::quote::{quote, quote_all};
 
-/// Of what a command says, so much is kept.
+/// The limit of bytes that are kept of a command's output.
 pub(super) const SAID_BYTES: usize = 16 << 10;
-/// Of what a command says, so many lines are reported: the last.
+/// The limit of lines that are reported of a command's output: the last ones.
 pub(super) const SAID_LINES: usize = 50;
 
-/// The points of an instance's life, each with what goes by its name in a slot.
+/// The points in an instance's life that leave something in its slot.
 const POINTS: [HookPoint; 4] = [
     HookPoint::BeforeStart,
     HookPoint::AfterStart,
@@ -69,14 +69,14 @@ pub(super) fn kept(site: &Site, launch: &Launch) -> String {
 }
 
 impl Text {
-    /// Gives it what it takes to run the hooks of a slot, in no more than this time.
+    /// Adds the functions to run the hooks of a slot within this time.
     pub(super) fn hooking(self, allowed: Duration) -> Self {
         self.set("HOOKS_S", allowed.as_secs())
             .running()
             .add(include_str!("sh/hooks.sh"))
     }
 
-    /// Gives it what it takes to run a command of the user's.
+    /// Adds the functions to run a command of the user.
     pub(super) fn running(self) -> Self {
         self.set("SAID_BYTES", SAID_BYTES)
             .set("SAID_LINES", SAID_LINES)

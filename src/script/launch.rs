@@ -27,7 +27,7 @@ pub struct Launch {
     pub user: Option<String>,
     /// The program and its arguments. Other users of the host can see them.
     pub argv: Vec<String>,
-    /// Its environment, but for the release's secrets, which go over it.
+    /// Its environment, which the release's secrets override.
     pub env: BTreeMap<String, String>,
     /// The time from TERM to KILL.
     pub stop_timeout: Duration,
@@ -36,19 +36,19 @@ pub struct Launch {
     pub liveness: Option<Liveness>,
     /// The user's commands at the points of its life.
     pub hooks: SlotHooks,
-    /// How long its supervisor may take to start it.
+    /// The time limit for its supervisor to start it.
     pub patience: Duration,
     /// How long to wait for it to listen or to end before reporting what is seen. Neither is a
     /// failure.
     pub settle: Duration,
 }
 
-/// Goes to a release's files and takes on the environment of the instance in a slot.
+/// Enters a release's directory with the environment of the instance in a slot.
 pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
     enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
 }
 
-/// Goes to a release's files and takes on the environment in a file, and the release's secrets.
+/// Enters a release's directory with the environment of a file and the release's secrets.
 pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
     let root = site.root();
     let [app, secrets] =
@@ -62,6 +62,6 @@ pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String 
 pub struct SlotHooks {
     /// Those of the four points of a slot, in their order.
     pub hooks: Vec<Hook>,
-    /// What they find in their environment besides the instance's own; it goes over that.
+    /// Variables that override the instance's environment.
     pub env: BTreeMap<String, String>,
 }

@@ -13,7 +13,7 @@ use crate::script::quote::quote_all;
 /// How long the script waits for the lock: two slots may have something to say at the same moment,
 /// but whoever holds it for longer is ship at work.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What a question may take beside the waits that it has a number for.
+/// The time for a question in addition to its known waits.
 const MARGIN: Duration = Duration::from_mins(1);
 
 /// The units that run the question of a slot, each without its last newline; empty where nobody
@@ -34,7 +34,7 @@ pub(super) fn askers(check: &LivenessCheck) -> &'static [&'static str] {
     }
 }
 
-/// The script that asks the instance of a slot once and ends it when it has failed often enough.
+/// The script that probes a slot's instance once and ends it after enough failures.
 pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> String {
     let (way, path, argv) = match &liveness.check {
         LivenessCheck::Tcp => ("tcp", "", &[][..]),

@@ -28,27 +28,27 @@ pub struct LogQuery {
     pub since: Option<Time>,
 }
 
-/// How to go on with what is written from now on.
+/// How to follow the log.
 #[derive(Clone, Debug)]
 pub struct Follow {
     /// The slots that are followed, whatever comes into them.
     pub slots: BTreeSet<Port>,
     /// The drivers that supervise instances here, now or later.
     pub drivers: BTreeSet<&'static str>,
-    /// The newest moment that was seen by whoever goes on after a break.
+    /// Where to continue after a break: the newest moment that was read.
     pub resume: Option<Time>,
-    /// How long nobody may be heard of before the script is alone, and ends.
+    /// After this time without a sign of the reader, the script ends.
     pub silence: Duration,
 }
 
 /// A line that [`logs`] or [`follow`] printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
-    /// The script runs. What a login shell printed before is none of its lines.
+    /// The script runs. Lines before this one come from a login shell.
     Begun,
-    /// From here on entries of the journal may come a second time.
+    /// From here on, entries of the journal may repeat.
     Live,
-    /// Something that an instance has written, or that was written about it.
+    /// A line by an instance or about it.
     Said(Said),
 }
 
@@ -69,7 +69,7 @@ pub fn logs(site: &Site, query: &LogQuery) -> Script {
         .script(Input::default(), WORK * 3)
 }
 
-/// Prints what was written, and goes on with what is.
+/// Prints the past lines, and then the new ones.
 pub fn follow(site: &Site, query: &LogQuery, follow: &Follow) -> Script {
     let drivers: Vec<_> = follow.drivers.iter().copied().collect();
     text(site, query)
@@ -124,7 +124,7 @@ struct JournalEntry {
     by: Option<Value>,
 }
 
-/// Reads a line; `None` for one that makes no sense. Before [`LogLine::Begun`] none does.
+/// Reads a line; `None` for an invalid one, and before [`LogLine::Begun`].
 pub fn read_log_line(line: &str) -> Option<LogLine> {
     match line {
         "ship=1" => return Some(LogLine::Begun),
@@ -184,7 +184,7 @@ fn port_of(unit: &str) -> Option<Port> {
         .ok()
 }
 
-/// A text; or where it is none, its bytes; or where an entry has several, all of them.
+/// The text of a message, which may be text, bytes, or several of these.
 fn text_of(message: &Value) -> Option<String> {
     match message {
         Value::String(text) => Some(text.clone()),

@@ -8,11 +8,11 @@ use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, centiseconds};
 use crate::core::ids::Slot;
 use crate::script::quote::quote_all;
 
-/// How long nginx may take to have new workers after it was told to reload.
+/// The time limit for new workers after a reload.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);
 /// The time limit of one of its commands.
 const COMMAND_WAIT: Duration = Duration::from_secs(20);
-/// What a server of the full weight has in the file: others have so many percent of it.
+/// The weight of a server with the full weight; the others have a percentage of it.
 const FULL_WEIGHT: u32 = 100;
 
 #[derive(Clone, Debug)]

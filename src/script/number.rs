@@ -24,7 +24,7 @@ pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
     }
 }
 
-/// A fencing number, after which there are others: the next is made of the largest that was seen.
+/// A fencing number below the largest one, since the next is computed from it.
 pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
     const EPOCH_MAX: u64 = 1 << 62;
     let epoch = number(line, value)?;
@@ -50,7 +50,7 @@ pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N,
         .map_err(|_| wrong(line, "holds no number, or one that is too large"))
 }
 
-/// A digest may become a part of a path.
+/// Checks a digest, which may become part of a path.
 pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     let is_digest = value.len() == 64
         && value

@@ -20,7 +20,7 @@ pub struct Question {
     /// The user that it runs as; `None` for the driver's default.
     pub user: Option<String>,
     pub argv: Vec<String>,
-    /// What it may take; rounded up to whole seconds.
+    /// Its time limit, rounded up to whole seconds.
     pub timeout: Duration,
 }
 

@@ -14,7 +14,7 @@ pub struct KeptRelease {
     pub id: ReleaseId,
     /// When it was deployed, if it is marked as proven healthy.
     pub proven: Option<Time>,
-    /// Its definition as JSON, of which `id` is the SHA-256. That is for the caller to check.
+    /// Its definition as JSON. The caller checks that its SHA-256 is `id`.
     pub definition: String,
 }
 

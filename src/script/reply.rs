@@ -6,7 +6,7 @@ use crate::core::time::Time;
 use crate::script::end::End;
 use crate::script::unreadable::Unreadable;
 
-/// How a script ended, and what it saw last.
+/// How a script ended, and its last observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub end: End,

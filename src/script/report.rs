@@ -29,7 +29,7 @@ pub(super) struct Report {
     pub(super) errand: Errands,
 }
 
-/// What is collected on the way from the first line to the last.
+/// The records so far.
 #[derive(Default)]
 struct ReportDraft {
     uptime: Option<Duration>,
@@ -37,7 +37,7 @@ struct ReportDraft {
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
     owner: Option<Owner>,
-    /// Ports that the same service has in another directory, and how.
+    /// Ports that the same service uses in another directory, and how.
     taken: BTreeMap<Port, String>,
     machine: Option<String>,
     place: Option<String>,
@@ -77,12 +77,12 @@ enum Whose {
     Own,
     /// Another process's.
     Other(String),
-    /// That of a child of the instance in a session of its own.
+    /// A child of the instance, in a session of its own.
     Stray(String),
 }
 
 impl Report {
-    /// Reads all that a script has printed. What a login shell prints before is passed over.
+    /// Parses the output of a script. Output of a login shell before it is ignored.
     pub(super) fn read(stdout: &str, now: Time) -> Result<Self, Unreadable> {
         let mut lines = stdout
             .split_inclusive('\n')
@@ -242,7 +242,7 @@ impl ReportDraft {
 }
 
 impl SlotRecord {
-    /// A line of the slot's own record. A later version may have more to say.
+    /// Takes in a line of a slot's record. Later versions may add lines, so unknown ones are ignored.
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line
             .split_once('=')

@@ -16,7 +16,7 @@ use crate::script::launch::NUMBER_WAIT;
 /// that.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// How long it runs hooks: nobody waits for it.
+/// The time limit of its hooks, for which nobody waits.
 const HOOK_TIME: Duration = Duration::from_hours(24);
 
 /// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing
@@ -30,7 +30,7 @@ pub fn disarm(site: &Site, port: Port) -> Script {
         .script(Input::default(), LOCK_WAIT + WORK)
 }
 
-/// The script that brings the instance back after so long.
+/// The script that restarts the instance after this time.
 pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
     Text::located(site)
         .set("PORT", halt.port)

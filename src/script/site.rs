@@ -14,7 +14,7 @@ use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
 use crate::script::quote::quote;
 
-/// A service's place on one host, and in whose name orders are given.
+/// A service's directory on one host, and the service and epoch of the orders.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// The service: a name that is fit for a directory and a unit.
@@ -44,7 +44,7 @@ pub struct Script {
     /// A POSIX sh script. It holds no secrets: it may be kept in a log.
     pub text: String,
     pub input: Input,
-    /// By when it has ended, if the host is well: its own waits are shorter.
+    /// When a healthy host has ended the script: its own time limits are shorter.
     pub deadline: Duration,
 }
 
@@ -69,13 +69,13 @@ impl fmt::Debug for Input {
 /// Below which services lie on a host for which the inventory names no directory.
 pub const DEFAULT_BASE_DIR: &str = "/var/lib/ship";
 
-/// How long a script waits for another one of the same service to end.
+/// How long a script waits for the lock of the service.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// What a healthy host needs for the rest of a script, with a wide margin.
+/// The time that a healthy host needs for the rest of a script, with a wide margin.
 pub(super) const WORK: Duration = Duration::from_secs(20);
 
-/// The `PATH` of an instance that sets none: what systemd gives its services.
+/// The `PATH` of an instance that sets none, as systemd sets it.
 pub(super) const SERVICE_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -113,11 +113,11 @@ impl Site {
     }
 }
 
-/// A script's text in the making: assignments first, then texts that never change.
+/// A script under construction: assignments first, then constant texts.
 pub(super) struct Text(String);
 
 impl Text {
-    /// A text that knows its site and can look at it.
+    /// A script that can observe its site.
     pub(super) fn looking(site: &Site) -> Self {
         let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
         Self::located(site)
@@ -130,12 +130,12 @@ impl Text {
             .add(include_str!("sh/systemd.sh"))
     }
 
-    /// A text that acts: under the lock, and behind the fence.
+    /// A script that makes changes, under the lock and after the fence.
     pub(super) fn acting(site: &Site, verb: &str) -> Self {
         Self::looking(site).ordered(site, verb)
     }
 
-    /// Gives it what it takes to enter: the lock, and the fence behind it.
+    /// Adds the functions for the lock and the fence.
     pub(super) fn ordered(self, site: &Site, verb: &str) -> Self {
         self.set("VERB", verb)
             .set("EPOCH", site.epoch)
@@ -146,7 +146,7 @@ impl Text {
             .add(include_str!("sh/lock.sh"))
     }
 
-    /// Lets it tell a unit of the service in another directory.
+    /// Lets the script distinguish units of the same service in another directory.
     pub(super) fn telling_units(self, site: &Site) -> Self {
         let root = site.root().replace('%', "%%");
         self.set("UNIT_DIR", UNIT_DIR)
@@ -154,7 +154,7 @@ impl Text {
             .add(include_str!("sh/elsewhere.sh"))
     }
 
-    /// Lets it mark the releases that are proven, if it is the first of its epoch.
+    /// Lets the script mark the proven releases, if it is the first of its epoch.
     pub(super) fn marking(self, site: &Site) -> Self {
         let marks: Vec<_> = site
             .proven
@@ -206,7 +206,7 @@ impl Text {
             .add(include_str!("sh/user.sh"))
     }
 
-    /// What has been put together, for a script that the host runs by itself.
+    /// The text so far, for a script that the host runs by itself.
     pub(super) fn text(self) -> String {
         self.0
     }
@@ -246,7 +246,7 @@ fn record(site: &Site) -> String {
         .join("\n")
 }
 
-/// How many lines a script that takes exactly this text from its input has to take.
+/// The number of lines by which a script reads exactly this text from its input.
 pub(super) fn line_count(text: &str) -> usize {
     text.bytes().filter(|b| *b == b'\n').count()
 }

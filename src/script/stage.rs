@@ -7,20 +7,20 @@ use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::release::{ArtifactForm, Definition};
 
-/// The slowest line that a transfer is given time for.
+/// The slowest line for which a transfer has enough time.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
-/// What a host waits at most for a server from which it pulls, before it tries again or gives up.
+/// The time limit of a host for a server from which it pulls, before it tries again or fails.
 const SERVER_WAIT: Duration = Duration::from_secs(20);
 const SERVER_TRIES: u32 = 2;
 /// The unit in which `ulimit -f` counts.
 const BLOCK_BYTES: u64 = 512;
 
-/// From where a host gets the bytes of a release.
+/// How a host gets the bytes of a release.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Bytes<'a> {
     /// From this machine, which sends the file.
     Pushed(&'a Path),
-    /// From this URL, which may hold secrets: it reaches the host on the script's input.
+    /// From this URL, which may hold secrets and therefore arrives on the script's input.
     Pulled(&'a str),
 }
 
@@ -85,7 +85,7 @@ pub fn stage(
         .script(input, deadline)
 }
 
-/// A URL as curl's and wget's files take it: what would end the word is written in digits.
+/// Escapes a URL for the files of curl and wget.
 fn one_word(url: &str) -> String {
     let digits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
     url.chars()
@@ -99,7 +99,7 @@ fn one_word(url: &str) -> String {
         .collect()
 }
 
-/// The last part of a path: a name can lead nowhere else.
+/// The last part of a path, which cannot lead to another directory.
 fn plain_name(name: &str) -> &str {
     Path::new(name)
         .file_name()
@@ -107,7 +107,7 @@ fn plain_name(name: &str) -> &str {
         .unwrap_or("artifact")
 }
 
-/// Text in the form in which a shell can read exactly this much of it: whole lines, counted.
+/// Text whose number of lines tells a shell how much to read.
 struct CountedLines {
     bytes: Vec<u8>,
     count: usize,

@@ -17,7 +17,7 @@ use crate::script::halt::{KILL_WAIT, systemd_wait};
 use crate::script::launch::{Launch, NUMBER_WAIT, enter_release};
 use crate::script::quote::{quote, quote_all};
 
-/// How long systemd may take at least to start a process.
+/// The shortest time limit for systemd to start a process.
 const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 
 /// Starts an instance in an empty slot. Where it was already started, nothing is done.
@@ -96,7 +96,7 @@ fn add_unit(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
     (text, patience)
 }
 
-/// What it may take to stop again what a hook objects to.
+/// The time to stop the instance again if a hook fails.
 fn undo_time(launch: &Launch) -> Duration {
     let may_object = launch
         .hooks
@@ -110,7 +110,7 @@ fn undo_time(launch: &Launch) -> Duration {
     }
 }
 
-/// The slot's record, but for the user and the moment of the start, which only the host knows.
+/// The slot's record, without the user and the moment of the start, which only the host knows.
 fn record(launch: &Launch) -> String {
     [
         format!("name={}", launch.instance),

@@ -49,7 +49,7 @@ pub fn stop(site: &Site, halt: &Halt) -> Script {
 }
 
 impl Text {
-    /// Lets the script stop instances. `stop_timeout` is for an instance whose record names none.
+    /// Lets the script stop instances. `stop_timeout` applies if an instance's record has none.
     pub(super) fn stopping(self, stop_timeout: Duration) -> Self {
         self.set("STOP_CS", centiseconds(stop_timeout))
             .set("KILL_CS", centiseconds(KILL_WAIT))

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why nobody knows what a script has done or seen. The host is to be observed again.
+/// Why the effect of a script is not known. The host must be observed again.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
     /// It does not begin with the first line of a report.
@@ -11,10 +11,10 @@ pub enum Unreadable {
     /// The connection broke, or the script ended early.
     #[error("the host's answer breaks off before its end")]
     NoEnd,
-    /// The host could not say what runs on it.
+    /// The host could not report what runs on it.
     #[error("the host could not say what runs on it: {0}")]
     Unseen(String),
-    /// Somebody else could change what ship runs there. Nothing was done.
+    /// Other users could change what ship runs there. Nothing was done.
     #[error("{0}")]
     Refused(String),
     #[error("the host's answer has a line that makes no sense: `{line}` {why}")]

@@ -18,7 +18,7 @@ use crate::store::records::{
     KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject,
 };
 
-/// Where revisions, events and leases are kept. Every method is durable when it returns.
+/// Keeps revisions, events and leases. Every method is durable when it returns.
 pub trait Store:
     Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
 {
@@ -230,7 +230,7 @@ pub trait Leases {
     fn lease_token(&self) -> Option<&str>;
 }
 
-/// What other processes ask of the one that carries out a rollout.
+/// The requests of other processes to the controller.
 pub trait Requests {
     /// Asks something of the process that carries out a rollout. A later request takes the place of
     /// an earlier one.
@@ -246,7 +246,7 @@ pub trait Requests {
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError>;
 }
 
-/// What people have set for a service: its number of instances, and freezes.
+/// The number of instances and the freezes that people have set for a service.
 pub trait Settings {
     /// The instances that a person asked for by `ship scale`, if that was the last word.
     ///
@@ -285,7 +285,7 @@ pub trait Settings {
     fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError>;
 }
 
-/// Migrations that were made: kept when the journals go.
+/// Migrations that were made. These records outlive the journals.
 pub trait Migrations {
     /// The migrations that were made.
     ///

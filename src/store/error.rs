@@ -14,7 +14,7 @@ pub enum StoreError {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    /// What was found belongs to another user, or others can write to it.
+    /// It belongs to another user, or others can write to it.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
     /// A directory or file of the state cannot be made or read.
@@ -34,7 +34,7 @@ pub enum StoreError {
     LeaseLost,
 }
 
-/// What the system said, and what to do about it.
+/// The system's message, and what to do about it.
 pub(super) fn directory_text(path: &Path, source: &std::io::Error) -> String {
     let failed = format!("cannot use {} for the state: {source}", path.display());
     match source.kind() {
@@ -45,7 +45,7 @@ pub(super) fn directory_text(path: &Path, source: &std::io::Error) -> String {
     }
 }
 
-/// What the database said, and what to do about it.
+/// The database's message, and what to do about it.
 pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,

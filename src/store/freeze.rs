@@ -13,7 +13,7 @@ pub struct Freeze {
     pub since: Time,
     /// `None` until somebody ends it.
     pub until: Option<Time>,
-    /// Why, in the words of who asked; may be empty.
+    /// The reason that the user gave; may be empty.
     pub why: String,
 }
 

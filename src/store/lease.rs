@@ -27,7 +27,7 @@ pub struct Holder {
     pub heartbeat: Time,
     /// The present moment, for the age in messages.
     pub now: Time,
-    /// What a process that the holder calls shows to go on under its lease. Empty, it admits nobody.
+    /// Lets a process that the holder calls continue under its lease. Empty, it admits none.
     pub token: String,
 }
 
@@ -49,7 +49,7 @@ impl Holder {
         }
     }
 
-    /// Whether its process is known to be gone, or has not said that it lives for too long.
+    /// Whether its process is known to be gone, or has not renewed the lease for too long.
     pub(super) fn is_dead(&self, here: &str, now: Time) -> bool {
         let gone = self.host == here && started_ticks(self.pid) != Some(self.pid_started);
         gone || now.since(self.heartbeat) > EXPIRES_AFTER

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The processes that hold a lock on the database or its index of the log: `pid 4711 (sqlite3)`.
+/// The processes that hold a lock on the database: `pid 4711 (sqlite3)`.
 pub(super) fn holders(database: &Path) -> Vec<String> {
     let files = [
         database.to_owned(),

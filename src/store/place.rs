@@ -24,7 +24,7 @@ impl Place {
         self.dir.join("artifacts")
     }
 
-    /// What is left of each rollout: its log, and its page.
+    /// The files of each rollout: its log and its page.
     pub fn runs(&self) -> PathBuf {
         self.dir.join("runs")
     }
@@ -103,7 +103,7 @@ impl Place {
             .for_each(|path| trust::make_private(&path));
     }
 
-    /// What ship keeps here. What lies below a local host's directory belongs to that host.
+    /// The files of ship itself; those below a local host's directory belong to that host.
     fn own_files(&self) -> impl Iterator<Item = PathBuf> {
         let list = |dir: PathBuf| {
             std::fs::read_dir(dir)
@@ -162,7 +162,7 @@ pub fn find(from: &Path) -> Option<Place> {
     None
 }
 
-/// Whether git's directory is here, and is not one that another user has put here.
+/// Whether git's directory is here and belongs to this user.
 fn is_repository(dir: &Path) -> bool {
     std::fs::symlink_metadata(dir.join(".git")).is_ok_and(|metadata| trust::is_own(&metadata))
 }

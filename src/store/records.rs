@@ -8,7 +8,7 @@ use crate::core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a store is about: one service on one fleet.
+/// One service on one fleet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
     pub fleet: String,
@@ -41,11 +41,11 @@ pub struct RolloutRecord {
     pub outcome: Option<Outcome>,
 }
 
-/// What a process asks of the one that carries out a rollout.
+/// A request of another process to the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub wish: Wish,
-    /// Who: `anna@laptop`; of a freeze also until when and why.
+    /// The user, `anna@laptop`; for a freeze also its end and reason.
     pub by: String,
 }
 
@@ -66,7 +66,7 @@ pub enum Wish {
     Abort,
     Freeze,
     Promote {
-        /// From which step, from 1: the next one is not meant.
+        /// The step to promote, counted from 1: a later one does not count.
         step: u32,
     },
     PromoteFully,

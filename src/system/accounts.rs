@@ -40,14 +40,14 @@ pub fn is_private_group(gid: u32, uid: u32) -> bool {
     is_private_group_of(&users, &groups, gid, uid)
 }
 
-/// A user, as far as it matters who owns what.
+/// The fields of a user that matter for ownership.
 struct PasswdEntry {
     name: String,
     uid: u32,
     gid: u32,
 }
 
-/// A group, and those who have it beside their primary one.
+/// A group and its members, without those who have it as their primary group.
 struct Members {
     group: String,
     gid: u32,

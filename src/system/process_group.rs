@@ -28,7 +28,7 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// The leader has been waited for: its number may belong to somebody else from now on.
+    /// Notes that the leader was waited for, so that its process id may be reused.
     pub fn ended(mut self) {
         self.leader = None;
     }

@@ -1,11 +1,11 @@
 //! Random numbers of the operating system.
 
-/// A random number that nobody can guess; 0 where the system gives none.
+/// An unpredictable random number; 0 if the system provides none.
 pub fn number() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
 
-/// 128 random bits in hex; empty where the system gives none.
+/// 128 random bits in hex; empty if the system provides none.
 pub fn id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)

@@ -46,12 +46,12 @@ pub(super) struct ServerState {
     pub(super) counters: Option<Counters>,
 }
 
-/// What is to be done next so that a server gets requests.
+/// The next action that lets a server get requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OpeningStep {
     /// Give these orders, one after the other.
     Tell(Vec<String>),
-    /// Its own check has not passed it yet: look again.
+    /// The server's own check has not passed yet: observe again.
     Wait,
     /// It cannot be done, for this reason.
     Never(String),
@@ -60,7 +60,7 @@ pub(super) enum OpeningStep {
 }
 
 impl Backend {
-    /// What it says of the slots, whose servers have these names.
+    /// The view of the slots, whose servers have these names.
     pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> View {
         let servers = names
             .iter()

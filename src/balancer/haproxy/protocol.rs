@@ -8,7 +8,7 @@
 
 use crate::core::printable::strip_controls;
 
-/// Asks for the process: its id changes when it was reloaded.
+/// Asks for the process, whose id changes with a reload.
 pub const SHOW_INFO: &str = "show info";
 /// Asks what this connection may do.
 pub const SHOW_LEVEL: &str = "show cli level";
@@ -23,17 +23,17 @@ pub fn show_counts(backend: &str) -> String {
     format!("show stat {backend} 4 -1")
 }
 
-/// Orders that a server get no new clients; those bound to it still get in.
+/// Orders to stop new clients to a server; bound clients still reach it.
 pub fn ease(backend: &str, server: &str) -> Vec<String> {
     vec![format!("set server {backend}/{server} state drain")]
 }
 
-/// Orders that a server get no new requests, of nobody.
+/// Orders to stop all new requests to a server.
 pub fn close(backend: &str, server: &str) -> Vec<String> {
     vec![format!("set server {backend}/{server} state maint")]
 }
 
-/// Orders that what is under way with a server be ended.
+/// Orders to end the requests under way to a server.
 pub fn cut(backend: &str, server: &str) -> Vec<String> {
     let mut orders = close(backend, server);
     orders.push(format!("shutdown sessions server {backend}/{server}"));
@@ -46,7 +46,7 @@ pub fn try_to_add(backend: &str) -> String {
     format!("add server {backend}/ship-check")
 }
 
-/// Whether an objection says that no server can be added to the backend, whichever it is.
+/// Whether the objection is that the backend accepts no new servers at all.
 pub fn takes_no_servers(objection: &str) -> bool {
     [
         "dynamic load balancing",
@@ -80,14 +80,14 @@ pub fn add(backend: &str, server: &str, address: &str, port: u16, options: &str)
     ]
 }
 
-/// What `HAProxy` has to object to an order, if it has.
+/// The objection of `HAProxy` to an order, if it has one.
 pub fn objection(reply: &str) -> Option<String> {
     let said = reply.trim();
     let is_done = said.is_empty() || said == "New server registered.";
     (!is_done).then(|| gist(said).trim_end_matches('.').to_owned())
 }
 
-/// Whether an objection is that of a process that has given its place to another.
+/// Whether the objection comes from a process that a reload has replaced.
 pub fn is_leaving(objection: &str) -> bool {
     objection.contains("Proxy is disabled")
 }

@@ -8,7 +8,7 @@ use crate::core::fleet::traffic::Gate;
 use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
 
-/// The servers' names, as the playbook and the releases of the history give them.
+/// The names of the servers, by the playbook and by the releases of the history.
 #[derive(Clone, Copy)]
 pub(super) struct ServerNames<'a> {
     pub(super) slots: &'a SlotDirectory,

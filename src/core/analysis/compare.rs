@@ -22,14 +22,14 @@ use crate::core::fleet::traffic::Counters;
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::time::Time;
 
-/// By how much new instances may do worse than old ones.
+/// How much worse new instances may be than old ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
-    /// The most by which the rate of errors may be higher, in percentage points.
+    /// The largest increase of the error rate, in percentage points.
     pub error_points: Number,
-    /// The most by which the mean latency may be higher, in percent of the old one's.
+    /// The largest increase of the mean latency, in percent of the old instances' mean.
     pub latency_percent: Number,
-    /// With fewer requests on either side nothing can be told.
+    /// With fewer requests on either side the comparison is inconclusive.
     pub min_requests: u32,
 }
 
@@ -64,17 +64,17 @@ pub struct Ledger {
     earlier: VecDeque<(Time, Sides)>,
 }
 
-/// What is older counts only where there are few requests.
+/// Older requests only count where there are few newer ones.
 const WINDOW: Duration = Duration::from_mins(1);
 /// Requests on each side that are enough to compare.
 const ENOUGH: u64 = 200;
-/// How often equal versions may be told apart by mistake, at most.
+/// The largest probability that equal versions are judged as different.
 const CHANCE: f64 = 0.0005;
-/// The same for a normal distribution, in standard errors.
+/// The same limit for a normal distribution, in standard errors.
 const STANDARD_ERRORS: f64 = 3.29;
-/// Nobody cares for less, and the measuring itself is not more exact.
+/// A smaller difference does not matter, and is below the precision of the measurement.
 const LEAST_MS: f64 = 5.0;
-/// A balancer's mean is one over so many requests at most.
+/// The largest number of requests over which a balancer averages.
 const MEAN_OF: u64 = 1024;
 
 impl Tally {
@@ -150,7 +150,7 @@ impl Ledger {
         }
     }
 
-    /// Takes in one request that ship made itself, where there is no balancer that counts.
+    /// Counts one request that ship made itself, for balancers that do not count.
     pub fn asked(&mut self, is_new: bool, is_error: bool, took: Duration) {
         let side = if is_new {
             &mut self.total.new
@@ -270,7 +270,7 @@ fn chance(new: &Tally, old: &Tally) -> f64 {
     sum.min(1.0)
 }
 
-/// ln n!, by Stirling's series where n is not small.
+/// ln n!, by Stirling's series for large n.
 fn ln_factorial(n: u64) -> f64 {
     const SMALL: u64 = 32;
     if n < SMALL {

@@ -13,7 +13,7 @@ pub enum Finding {
     Success,
     /// The number is outside its bound.
     Failure,
-    /// There was no number, or too little to make one of.
+    /// There was no number, or not enough data for one.
     Inconclusive,
     /// The measurement itself failed.
     Error,
@@ -24,7 +24,7 @@ pub enum Finding {
 #[serde(try_from = "f64", into = "f64")]
 pub struct Number(f64);
 
-/// One comparison with a number: `>= 0.99`, `< 5%`.
+/// A condition on a number: `>= 0.99`, `< 5%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
     comparison: Comparison,
@@ -50,7 +50,7 @@ pub struct Measurement {
     pub value: Option<Number>,
 }
 
-/// What the measurements of an analysis have found so far in a rollout.
+/// The results of one analysis in a rollout so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// When the first one was made.
@@ -109,7 +109,7 @@ impl std::hash::Hash for Number {
 }
 
 impl fmt::Display for Number {
-    /// Four digits that tell something; whole numbers in full.
+    /// Four significant digits; integers in full.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PLAIN_MAX: f64 = 1e15;
         let size = self.0.abs();
@@ -286,7 +286,7 @@ impl Measurement {
 }
 
 impl Record {
-    /// Takes in a measurement; `record` is what there was before it.
+    /// Adds a measurement to `record`, the results before it.
     pub fn take(record: Option<Self>, at: Time, finding: Finding, detail: &str) -> Self {
         let begun = Self {
             since: at,

@@ -13,18 +13,18 @@ use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::time::Time;
 
-/// A number that is measured again and again while new instances serve.
+/// A number that is measured repeatedly while new instances serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
     pub name: String,
     pub way: Way,
-    /// From the beginning of one measurement to that of the next.
+    /// The time from the start of one measurement to the start of the next.
     pub interval: Duration,
     /// How long one measurement may take.
     pub timeout: Duration,
-    /// So many measurements of a rollout may fail; one more is a breach.
+    /// Failed measurements that a rollout tolerates in all.
     pub failures: u32,
-    /// So many measurements in a row may end in an error; one more is a breach.
+    /// Consecutive measurements with an error that a rollout tolerates.
     pub errors: u32,
     /// What follows an inconclusive measurement.
     pub on_inconclusive: OnInconclusive,
@@ -37,7 +37,7 @@ pub enum Way {
     /// A value of a JSON document.
     Http {
         url: String,
-        /// Which value, as a JSON pointer: `/errors/rate`. Empty for the whole document.
+        /// The JSON pointer to the value: `/errors/rate`. Empty for the whole document.
         pointer: String,
         success: Bound,
     },
@@ -52,7 +52,7 @@ pub enum Way {
     Command {
         /// The program and its arguments.
         words: Vec<String>,
-        /// What the number that it prints must be; without it the exit status alone tells.
+        /// The condition on the number that it prints; without it, the exit status counts.
         success: Option<Bound>,
     },
     /// A comparison of the new instances with the old ones.
@@ -72,7 +72,7 @@ pub enum OnInconclusive {
 }
 
 impl Analysis {
-    /// Why a rollout with such measurements has failed, if it has.
+    /// Why the analysis makes the rollout fail, if it does.
     pub fn breach(&self, record: &Record) -> Option<String> {
         if self.dry_run {
             return None;

@@ -18,13 +18,13 @@ pub struct Drain {
     /// bound to it.
     given: Option<u64>,
     is_barred: bool,
-    /// Requests that were under way at the beginning, or the most that were seen since.
+    /// The most requests that were under way, at the beginning or later.
     begun_with: u32,
-    /// How often in a row none was under way.
+    /// How many observations in a row found no request under way.
     quiet: u32,
     looks: u32,
     cut: Option<u32>,
-    /// Until so long after its beginning there may be more under way than is counted.
+    /// Until this time after the beginning, some requests under way may not be counted yet.
     uncounted_until: Duration,
 }
 
@@ -32,11 +32,11 @@ pub struct Drain {
 pub enum DrainStep {
     /// Observe again after this time.
     Wait(Duration),
-    /// Somebody has opened it meanwhile: let no new clients in again.
+    /// The slot was opened by someone else: stop new clients to it again.
     Ease,
-    /// Turn away also the clients that are bound to it.
+    /// Refuse requests of the clients that are bound to it, too.
     Close,
-    /// Its time is up: end what is still under way.
+    /// The deadline has passed: end the requests under way.
     Cut,
     /// The instance gets no requests any more.
     Done(Receipt),
@@ -45,11 +45,11 @@ pub enum DrainStep {
 /// So many looks in a row must find nothing under way: between two requests of a connection there
 /// is a moment without.
 const QUIET_LOOKS: u32 = 2;
-/// How long what was cut may take to be gone.
+/// The time limit for requests that were cut to be gone.
 const AFTER_CUT: Duration = Duration::from_secs(5);
 
 impl Drain {
-    /// Begins; `views` are those of the slot's balancers before it was closed.
+    /// Begins a drain; `views` are those of the slot's balancers before it was closed.
     pub fn begin(views: &BTreeMap<HostId, View>, slot: &Slot, timeout: Duration) -> Self {
         let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
         let (given, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
@@ -74,7 +74,7 @@ impl Drain {
             .max((waited + self.timeout).saturating_sub(took_over));
     }
 
-    /// Takes in what the slot's balancers say, so long after it was closed.
+    /// Takes in the balancers' views at this time after the slot was closed.
     pub fn step(
         &mut self,
         views: &BTreeMap<HostId, View>,
@@ -143,7 +143,7 @@ impl Drain {
         }
     }
 
-    /// What is quick is seen quickly; what is slow is not asked about all the time.
+    /// A pause that grows with the drain, so that a quick one is noticed quickly.
     fn pause(&self, waited: Duration) -> Duration {
         let pause = match self.looks {
             0..=5 => Duration::from_millis(50),
@@ -279,7 +279,7 @@ mod tests {
         );
     }
 
-    /// A look at a slot to which only bound clients get.
+    /// An observation of a slot that only gets bound clients.
     fn bound(drain: &mut Drain, in_flight: u32, given: Option<u64>, waited_ms: u64) -> DrainStep {
         let mut view = view(Gate::Bound, in_flight);
         view.servers.get_mut(&slot()).expect("known").given = given;

@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
 
-/// How the words begin of a probe for which this machine does not find the address.
+/// The prefix of a probe's error where this machine cannot resolve the address.
 pub const UNRESOLVED: &str = "cannot resolve ";
 
-/// What the words hold of a probe of an address that means nothing beyond its own network link.
+/// Part of a probe's error where the address only has a meaning on its own network link.
 pub const LINK_LOCAL: &str = "is a link-local address";
 
-/// How the words begin of a probe that found nobody listening.
+/// The prefix of a probe's error where nobody listens.
 pub const REFUSED: &str = "connection refused";
 
-/// How many answers in a row change the mind, and how long an answer stays good.
+/// How many verdicts in a row change the state, and how long a verdict is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// Passes in a row that make an instance ready.
+    /// Consecutive passes that make an instance ready.
     pub successes: u32,
-    /// Failures in a row that make a ready instance not ready.
+    /// Consecutive failures that make a ready instance not ready.
     pub failures: u32,
-    /// A verdict older than this counts as none: what was not asked lately is not known.
+    /// An older verdict does not count, because the present state is not known.
     pub stale_after: Duration,
 }
 
@@ -43,11 +43,11 @@ impl Default for Thresholds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict", content = "answer")]
 pub enum Verdict {
-    /// It answered as it should; the answer's first line, where it has one.
+    /// It passed; the answer's first line, if it has one.
     Pass(String),
     /// It failed, with this answer.
     Fail(String),
-    /// The prober itself failed: this says nothing about the instance.
+    /// The prober itself failed, which says nothing about the instance.
     Error(String),
 }
 
@@ -59,14 +59,14 @@ pub enum Change {
     NotReady,
 }
 
-/// What the probes of one instance have said so far.
+/// The results of one instance's probes so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Consecutive passes.
     pub passes: u32,
     /// Consecutive failures.
     pub failures: u32,
-    /// Since when it has been ready without a break.
+    /// Since when it has been ready without interruption.
     pub ready_since: Option<Time>,
     /// The last verdict about the instance, and when it came; as long as there is none, why it
     /// could not be asked.
@@ -128,7 +128,7 @@ impl Health {
         (self.passes, self.failures) = (0, 0);
     }
 
-    /// Whether it is ready, by a verdict that is still fresh.
+    /// Whether it is ready, by a verdict that is still valid.
     pub fn is_ready(&self, now: Time, thresholds: &Thresholds) -> bool {
         self.ready_since.is_some()
             && self
@@ -137,7 +137,7 @@ impl Health {
                 .is_some_and(|(at, _)| now.since(*at) <= thresholds.stale_after)
     }
 
-    /// Whether it has been ready for `min_ready` without a break.
+    /// Whether it has been ready for `min_ready` without interruption.
     pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
         self.is_ready(now, thresholds)
             && self
@@ -145,7 +145,7 @@ impl Health {
                 .is_some_and(|since| now.since(since) >= min_ready)
     }
 
-    /// What the last probe answered, or why there was no answer, for a person.
+    /// The last probe's answer, or why there was none, for a person.
     pub fn last_answer(&self) -> Option<&str> {
         self.last.as_ref().map(|(_, verdict)| match verdict {
             Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text) => text.as_str(),

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use crate::core::ids::HostId;
 use crate::core::release::Driver;
 
-/// What tells a machine, and the service's directory on it, from all others.
+/// What identifies a machine and the service's directory on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The start of the kernel, the machine id and the root directory together: the first alone is
     /// the same for all containers of a kernel, and the second for all copies of an image.
     pub machine: String,
-    /// The service's directory, whatever the path that leads there.
+    /// The service's directory, by whichever path it was reached.
     pub place: String,
 }
 
-/// A host of the inventory that is a machine which the inventory lists already.
+/// A host of the inventory that is the same machine as another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Twin {
     /// The later one.

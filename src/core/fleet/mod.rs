@@ -29,7 +29,7 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     pub hosts: BTreeMap<HostId, Host>,
-    /// The balancers, by name. Where each host is its own, by the host's.
+    /// The balancers by name; where each host is its own balancer, by the host's name.
     pub balancers: BTreeMap<HostId, Balancer>,
 }
 
@@ -41,9 +41,9 @@ pub struct Host {
     pub epoch: Epoch,
     /// The releases that are completely staged on it.
     pub releases: BTreeSet<ReleaseId>,
-    /// What is in its slots. A slot that is not listed is empty.
+    /// The occupants of its slots. A slot that is not listed is empty.
     pub slots: BTreeMap<Port, Occupant>,
-    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    /// Slots whose former instance the host itself restarts, unless it is disarmed in time.
     pub armed: BTreeSet<Port>,
 }
 
@@ -52,7 +52,7 @@ pub struct Host {
 pub enum Occupant {
     /// An instance that ship started.
     Instance(Instance),
-    /// Somebody else listens on the port: ship leaves it alone.
+    /// Another process listens on the port, and ship does not touch it.
     Stranger(String),
 }
 
@@ -67,7 +67,7 @@ pub struct Instance {
     /// When it was started, by the control machine's clock.
     pub started: Time,
     pub process: Process,
-    /// How often it was started again after it ended by itself.
+    /// How often its supervisor has started it again.
     pub restarts: u32,
     pub listener: Listener,
     pub health: Health,
@@ -75,12 +75,12 @@ pub struct Instance {
     pub sighting: Sighting,
 }
 
-/// A look at a host that found an instance's process running.
+/// An observation that found an instance's process running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// When the observation began.
     pub at: Time,
-    /// The process that ran: its number and its start. Empty where the host did not say.
+    /// The id and start of the process; empty where the host did not report them.
     pub process: String,
     /// Why the host ended a process of this instance after its liveness probe failed; empty where
     /// it ended none.
@@ -92,7 +92,7 @@ pub struct Sighting {
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Process {
     Running,
-    /// It has ended; what is known of how, for a person.
+    /// Its process has exited; how, for a person.
     Ended {
         /// `exit status 1`, `signal 9`.
         how: String,
@@ -141,17 +141,17 @@ pub struct Observation {
     pub epoch: Epoch,
     /// The releases that are completely staged on it.
     pub releases: BTreeSet<ReleaseId>,
-    /// What is in its slots; the instances' health is empty.
+    /// The occupants of its slots, without the instances' health.
     pub slots: BTreeMap<Port, Occupant>,
-    /// Slots whose former instance the host itself brings back, unless it is disarmed in time.
+    /// Slots whose former instance the host itself restarts, unless it is disarmed in time.
     pub armed: BTreeSet<Port>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
-    /// Who deployed there last; `None` where the host has no record of that.
+    /// The last deployer; `None` where the host has no record.
     pub owner: Option<Owner>,
-    /// Which machine it is; `None` where that was not asked, or the host cannot tell.
+    /// The machine; `None` where it was not asked, or the host cannot tell.
     pub identity: Option<Identity>,
-    /// The hooks that were run there under the order that was just carried out, in their order.
+    /// The hooks that ran there under the order that was just carried out, in their order.
     pub hooks: Vec<HookRun>,
 }
 
@@ -222,7 +222,7 @@ impl Fleet {
         sickened
     }
 
-    /// Notes that a host cannot be reached. What was on it stays on record as unavailable.
+    /// Notes that a host cannot be reached. Its instances stay on record as unavailable.
     pub fn lose(&mut self, host: &HostId, now: Time, why: &str) {
         let why = host.unnamed(why).to_owned();
         let entry = self.hosts.entry(host.clone()).or_default();
@@ -263,7 +263,7 @@ impl Fleet {
         view
     }
 
-    /// Notes that a balancer cannot be reached. What it did last stays on record.
+    /// Notes that a balancer cannot be reached. Its last view stays on record.
     pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: &str) {
         let why = balancer.unnamed(why).to_owned();
         let entry = self.balancers.entry(balancer.clone()).or_default();
@@ -287,7 +287,7 @@ impl Fleet {
         }
     }
 
-    /// What the balancers together do with a slot, as last seen.
+    /// What all balancers together do with a slot, as last observed.
     pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
         let Some(traffic) = traffic else {
             return Stream::Direct;
@@ -421,7 +421,7 @@ impl Instance {
                     .is_some_and(|from| self.sighting.at >= from))
     }
 
-    /// When it has been ready for `min_ready`; `None` while it is not ready.
+    /// When it will have been ready for `min_ready`; `None` while it is not ready.
     pub fn available_from(&self, min_ready: Duration) -> Option<Time> {
         self.health.ready_since.map(|since| since + min_ready)
     }
@@ -432,7 +432,7 @@ impl Instance {
 }
 
 impl Sighting {
-    /// Whether both looks found the same process, as far as the host said.
+    /// Whether both observations found the same process, as far as the host reported it.
     fn is_of_same_process(&self, other: &Self) -> bool {
         self.process == other.process || self.process.is_empty() || other.process.is_empty()
     }

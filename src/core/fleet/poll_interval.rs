@@ -7,15 +7,15 @@ use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
 use crate::core::time::Time;
 
-/// How often a balancer is looked at, while nothing is switched.
+/// How often a balancer is observed while no slot changes.
 pub const VIEW_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// The first wait after an instance did not answer while it starts.
+/// The first pause after a failed probe of an instance that starts.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
-/// From one look to the next at a host where an instance starts or has stopped answering.
+/// The interval of observations of a host where an instance starts or has stopped answering.
 const LOOK_CLOSELY: Duration = Duration::from_secs(1);
-/// From one look to the next at a host where all is well.
+/// The interval of observations of a healthy host.
 const LOOK: Duration = Duration::from_secs(10);
-/// The longest wait before a lost host is tried again.
+/// The longest pause before a lost host is tried again.
 const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
 
 /// How long to wait before an instance is asked again, counted from its last answer.
@@ -34,7 +34,7 @@ pub fn ask_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
         .min(readiness.interval)
 }
 
-/// When an instance is asked for the first time: not before its initial delay is over.
+/// When an instance is probed first: after its initial delay.
 pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
     instance.started + readiness.initial_delay
 }

@@ -9,7 +9,7 @@ pub enum Reach {
     NotSeen,
     /// It answered last time.
     Reachable,
-    /// It did not: everything on it counts as unavailable, and as still running.
+    /// It did not answer: its instances count as unavailable, and as still running.
     Lost {
         since: Time,
         /// What was tried and what came back.

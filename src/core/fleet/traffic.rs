@@ -10,11 +10,11 @@ use crate::core::fleet::reach::Reach;
 use crate::core::ids::{Epoch, HostId, Slot};
 use crate::core::time::Human;
 
-/// What the spec says of traffic. Without it nothing stands before the instances.
+/// The balancers by the spec. Without them, requests reach instances directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
     pub balancers: Balancers,
-    /// How long an instance may take to finish what it has.
+    /// The time limit for an instance's open requests.
     pub drain_timeout: Duration,
 }
 
@@ -43,7 +43,7 @@ pub struct View {
     /// What makes it the same process with the same settings: when it changes, what was set may be
     /// forgotten.
     pub generation: String,
-    /// The slots that it knows. One that is not listed gets nothing.
+    /// The slots that it knows. Any other slot gets no requests.
     pub servers: BTreeMap<Slot, Server>,
 }
 
@@ -52,7 +52,7 @@ pub struct View {
 pub struct Server {
     /// Whether it gives the slot new requests.
     pub gate: Gate,
-    /// What its own check says of the slot, if it has one.
+    /// The state of its own check of the slot, if it has one.
     pub is_up: Option<bool>,
     /// Requests, or connections where it counts only these, that are under way or wait for the
     /// slot.
@@ -63,7 +63,7 @@ pub struct Server {
     /// The slot's share of what others of the full weight get, in percent; `None` where there are
     /// no weights.
     pub weight_percent: Option<u32>,
-    /// What it has counted since it started, if it counts.
+    /// Its counters since its start, if it counts.
     pub counters: Option<Counters>,
 }
 
@@ -72,7 +72,7 @@ pub struct Server {
 pub enum Gate {
     /// It may get any request.
     Open,
-    /// Only those of clients that the balancer has bound to it before, by a cookie or a table.
+    /// Only requests of clients that the balancer has bound to it by a cookie or a table.
     Bound,
     /// It gets no new request.
     #[default]
@@ -84,9 +84,9 @@ pub enum Gate {
 pub struct Counters {
     /// Requests that were answered or failed.
     pub requests: u64,
-    /// Of these, answered with a server's error (5xx), or with none.
+    /// Requests with an error of the server (5xx) or without an answer.
     pub errors: u64,
-    /// The mean time to an answer over the last requests, in ms, if it is known.
+    /// The mean latency of the last requests, in ms, if it is known.
     pub mean_ms: Option<u32>,
 }
 
@@ -94,7 +94,7 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receipt {
     pub waited: Duration,
-    /// Requests under way at its beginning that ended by themselves.
+    /// Requests under way at the beginning that ended by themselves.
     pub ended: u32,
     /// Requests that were cut at the deadline.
     pub cut: u32,
@@ -107,16 +107,16 @@ pub enum Stream {
     Direct,
     /// Every balancer gives it new requests.
     Open,
-    /// Every balancer would, but the check of one objects.
+    /// Every balancer would, but the check of one fails.
     Objected,
-    /// Some balancer may give it new requests, and not every one does.
+    /// Some balancer may give it new requests, but not all do.
     Partly,
     /// No balancer gives it new requests.
     Closed,
 }
 
 impl Server {
-    /// Whether requests come: the gate is open, and the balancer's own check does not object.
+    /// Whether it gets requests: it is admitted, and the balancer's own check does not fail.
     pub fn serves(&self) -> bool {
         self.gate == Gate::Open && self.is_up != Some(false)
     }
@@ -128,7 +128,7 @@ impl Balancer {
         self.reach == Reach::Reachable
     }
 
-    /// It does so with a slot. A host's only public port is taken over from the slot that had it.
+    /// Changes a slot. A host's only public port is taken over from the slot that had it.
     pub fn switch(&mut self, slot: &Slot, gate: Gate, balancers: &Balancers) {
         if gate == Gate::Open && *balancers == Balancers::OnHosts {
             self.view
@@ -188,26 +188,26 @@ impl View {
         others >= usize::try_from(keep).unwrap_or(usize::MAX)
     }
 
-    /// Whether a slot is given new requests, of anybody.
+    /// Whether a slot may get any new request.
     pub fn is_open(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
             .is_some_and(|server| server.gate == Gate::Open)
     }
 
-    /// Whether a slot is given no new requests, of nobody.
+    /// Whether a slot gets no new request at all.
     pub fn is_closed(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
             .is_none_or(|server| server.gate == Gate::Closed)
     }
 
-    /// How many requests a slot was given since the balancer started, if that is known.
+    /// The requests that a slot got since the balancer's start, if that is known.
     pub(super) fn given(&self, slot: &Slot) -> Option<u64> {
         self.servers.get(slot)?.given
     }
 
-    /// How many requests a slot has under way, or waiting for it.
+    /// The requests that a slot has under way or waiting.
     pub(super) fn in_flight(&self, slot: &Slot) -> u32 {
         self.servers.get(slot).map_or(0, |server| server.in_flight)
     }

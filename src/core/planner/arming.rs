@@ -14,7 +14,7 @@ use crate::core::time::Time;
 /// itself: what ship decides at the deadline comes first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
-/// Where hosts are told to forget the instances that they would bring back.
+/// Which hosts are told to forget the instances that they would restart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DisarmScope {
     /// In slots in which a wanted instance serves.
@@ -49,7 +49,7 @@ pub(super) fn must_decide_by(fires: Time) -> Time {
     fires - RESTORE_MARGIN
 }
 
-/// Tells hosts to forget the instances that they would bring back.
+/// Orders hosts to forget the instances that they would restart.
 pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmScope) {
     for host in s.census.hosts.iter().filter(|host| host.is_idle()) {
         let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();

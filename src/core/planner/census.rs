@@ -30,7 +30,7 @@ pub struct Census<'a> {
     pub new_by_release: BTreeMap<&'a ReleaseId, u32>,
     pub new_ready: u32,
     pub new_available: u32,
-    /// Instances of any release that run, or may, but for those on untrusted hosts.
+    /// Running instances of any release, on hosts that are trusted.
     pub running: u32,
     /// Of these, available and not being stopped.
     pub available: u32,
@@ -38,7 +38,7 @@ pub struct Census<'a> {
     pub stopping: u32,
     /// Of the available ones, confirmed: see [`Census::is_confirmed`].
     pub confirmed: u32,
-    /// When the newest of the available ones became so.
+    /// When the newest of the available ones became available.
     pub available_from: Time,
     now: Time,
 }
@@ -80,7 +80,7 @@ impl<'a> Census<'a> {
         census
     }
 
-    /// Finds out when the newest available instance became so, and which are confirmed since.
+    /// Finds the confirmed instances, and when the newest available one became available.
     fn confirm(&mut self, min_ready: Duration) {
         let available = self.instances().map(|(_, counted)| counted);
         let available = available.filter(|counted| counted.is_available);
@@ -95,7 +95,7 @@ impl<'a> Census<'a> {
         self.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
     }
 
-    /// How many slots the hosts have that were not given up.
+    /// The number of slots on hosts that were not given up.
     fn usable_slots(&self, spec: &Spec) -> u32 {
         let usable = self.hosts.iter().filter(|host| host.may_carry()).count();
         let ports: BTreeSet<Port> = self
@@ -166,7 +166,7 @@ impl<'a> Census<'a> {
         }
     }
 
-    /// Instances that are still to be started, by release.
+    /// The instances that still have to be started, by release.
     pub fn missing(&self) -> BTreeMap<&'a ReleaseId, u32> {
         let of = |release| self.new_by_release.get(release).copied().unwrap_or(0);
         let mut room = self.desired.saturating_sub(self.new);
@@ -254,5 +254,5 @@ fn count_hosts<'a>(frame: &Frame<'a, '_>) -> Vec<HostCount<'a>> {
     hosts
 }
 
-/// How long a look at a host says something about the processes there.
+/// How long an observation of a host proves that its processes run.
 pub const SIGHTING_LASTS: Duration = Duration::from_secs(10);

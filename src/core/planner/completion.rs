@@ -12,7 +12,7 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::Outcome;
 
-/// How the rollout ends wherever it is, if it must: nothing new is begun at all.
+/// The outcome of a rollout that must end now, wherever it is.
 pub(super) fn forced_outcome(s: &Situation<'_>) -> Option<Outcome> {
     let rollout = s.rollout;
     if let Some((host, seen)) = fenced_by(s) {
@@ -42,7 +42,7 @@ fn fenced_by(s: &Situation<'_>) -> Option<(HostId, Epoch)> {
     })
 }
 
-/// How the rollout ends where all is in place.
+/// The outcome of a rollout that has reached its goal.
 pub(super) fn outcome(s: &Situation<'_>) -> Outcome {
     match &s.rollout.scaling {
         Some(scaling) => (*scaling.then).clone(),
@@ -64,7 +64,7 @@ pub(super) fn is_complete(s: &Situation<'_>) -> bool {
         && s.no_slot_changes()
 }
 
-/// Whether all that is wanted serves. A change of numbers does not wait for what was there before.
+/// Whether all wanted instances serve. A scaling does not wait for earlier instances.
 fn serves(s: &Situation<'_>) -> bool {
     let serves_or_is_old =
         |counted: &JudgedInstance<'_>| counted.is_available || !s.was_started(counted);

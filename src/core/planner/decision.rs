@@ -28,18 +28,18 @@ pub struct Plan {
 /// What comes after the orders of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Plan again at this moment, or when anything happens.
+    /// Plan again at this moment, or when something happens.
     Wake(Time),
     /// Plan again when an order in flight has ended.
     AwaitInFlight,
-    /// A host is given up: the others go on.
+    /// A host is given up, and the others continue.
     Quarantine(Failure),
-    /// The present step, of so many instances, has all that it is to have.
+    /// The present step has this number of instances, which is all it needs.
     StepReached(Step, u32),
     StepPassed,
     /// The rollout has failed, and this follows.
     Fail(Failure, Then),
-    /// Something that is done once is to be done.
+    /// A task must run.
     Run(Errand),
     Finish(Outcome),
 }

@@ -6,7 +6,7 @@ use crate::core::planner::host_count::JudgedInstance;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
 
-/// Has the hosts of the available instances looked at that nobody has confirmed.
+/// Asks for observations of the hosts of unconfirmed available instances.
 pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
     let unconfirmed = census
@@ -15,7 +15,7 @@ pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
     plan.look_at(unconfirmed.map(|(host, _)| host.id.clone()));
 }
 
-/// Has the hosts looked at where an instance has been ready for long enough, by its answers alone.
+/// Asks for observations of hosts where only probes show that an instance stayed ready.
 pub(super) fn look_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if s.spec.min_ready.is_zero() {
         return;

@@ -8,7 +8,7 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{completion, gate, traffic, wait};
 
-/// Why a host has no order in a plan that goes on so.
+/// Why a host has no order in a plan with this next step.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
     out_of_hand(s, host)
         .or_else(|| at_the_end(s, host, next))
@@ -96,7 +96,7 @@ fn of_the_old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitRe
     })
 }
 
-/// What is said of a host that needs nothing.
+/// The reason for a host that needs nothing.
 fn at_rest(host: &HostCount<'_>) -> WaitReason {
     if host.offers_slots {
         WaitReason::UpToDate

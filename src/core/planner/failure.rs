@@ -12,7 +12,7 @@ use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// What has gone wrong on the way there. What explains failed requests comes before them.
+/// The failure on the way to the goal. Causes of failed requests come before the requests.
 pub(super) fn cause(s: &Situation<'_>) -> Option<Failure> {
     failed_order(s, |_| true)
         .or_else(|| task::failed(s))
@@ -40,7 +40,7 @@ fn of_the_rollout(kind: FailureKind, detail: String) -> Failure {
     }
 }
 
-/// More requests failed than may. On the way back they are only counted: it is the way out.
+/// Too many failed requests. In a rollback they are only counted, because it is the way out.
 pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
     let report = s.rollout.evidence.availability.as_ref();
     let report = report.filter(|report| report.is_breached())?;
@@ -66,7 +66,7 @@ pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// What was measured of the new version is not as it should be.
+/// An analysis that has failed for the new version.
 fn breached_analysis(s: &Situation<'_>) -> Option<Failure> {
     let analyses = s.spec.analyses.iter();
     let mut breaches = analyses.filter_map(|analysis| {
@@ -79,7 +79,7 @@ fn breached_analysis(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// On the way back: orders have failed, and there is nothing else to try and nothing to wait for.
+/// In a rollback: orders have failed, and nothing else can be tried or awaited.
 pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Failure> {
     let census = s.census;
     let waits = census.new > census.new_available

@@ -62,7 +62,7 @@ fn pause(s: &Situation<'_>, by: String) -> Next {
     Next::Finish(Outcome::Paused { by, since })
 }
 
-/// Whether the step has all that it is to have, and nothing is under way.
+/// Whether the step has all its instances, and nothing is under way.
 fn has_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
     // More than that may be there already, from an earlier rollout to the same release.
     s.census.new >= steps::new_limit(s)

@@ -41,9 +41,9 @@ impl Participation {
 #[derive(Debug)]
 pub struct HostCount<'a> {
     pub id: &'a HostId,
-    /// What was last seen of it; `None` if nobody has looked.
+    /// Its last observation; `None` if there was none.
     pub host: Option<&'a Host>,
-    /// The order in flight for it: one at a time, as they would wait for the host's lock anyway.
+    /// The order in flight for it: one at a time, because others would wait for the host's lock.
     pub busy: Option<&'a Action>,
     pub instances: Vec<JudgedInstance<'a>>,
     /// Instances of a wanted release, seen or ordered.
@@ -51,12 +51,12 @@ pub struct HostCount<'a> {
     /// Instances of any release that run, or may.
     pub running: u32,
     pub participation: Participation,
-    /// Whether an order that nobody saw the end of may still be at work there.
+    /// Whether an order without a known end may still be at work there.
     pub has_unknown_order: bool,
     /// Slots in which an order that nobody saw the end of may have started an instance of this
     /// release.
     pub possibly_started: BTreeMap<Port, &'a ReleaseId>,
-    /// Whether instances may be on it: the inventory lists it, and it is not drained.
+    /// Whether it may have instances: it is in the inventory, and not drained.
     pub offers_slots: bool,
 }
 
@@ -70,21 +70,21 @@ pub struct JudgedInstance<'a> {
     /// What the balancers do with its slot.
     pub stream: Stream,
     pub instance: &'a Instance,
-    /// Whether it is of a wanted release, in a place where it may stay.
+    /// Whether it is of a wanted release, in a slot where it may stay.
     pub is_target: bool,
     /// Whether its process runs, or may.
     pub is_running: bool,
-    /// Whether it is ready by a fresh verdict, on a host in reach.
+    /// Whether it is ready by a valid verdict, on a reachable host.
     pub is_ready: bool,
-    /// Whether it may be counted on: available, and not being stopped.
+    /// Whether it counts as available: ready for long enough, and not being stopped.
     pub is_available: bool,
     /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few
     /// fresh verdicts say that it fails. It was not asked lately, or it is ready and soaks. It
     /// counts neither as available nor as unhealthy.
     pub is_unprobed: bool,
-    /// Whether it gets no requests, and has none left.
+    /// Whether it gets no requests and has none left.
     pub is_drained: bool,
-    /// Whether an order to drain or stop it is in flight, or may have been carried out.
+    /// Whether a drain or stop of it is in flight, or may have been carried out.
     pub is_stopping: bool,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Frame<'a, 'w> {
     pub(super) now: Time,
 }
 
-/// The orders of one host whose end is not known yet, or not at all.
+/// The orders of one host whose end is not known.
 #[derive(Default)]
 pub(super) struct HostOrders<'a> {
     all: Vec<&'a Action>,
@@ -125,7 +125,7 @@ impl<'a> HostOrders<'a> {
         by_host
     }
 
-    /// Whether an order to drain or stop an instance is in flight, or may have been carried out.
+    /// Whether a drain or stop of an instance is in flight, or may have been carried out.
     fn may_stop(&self, name: &InstanceId) -> bool {
         self.all.iter().any(|action| {
             matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if instance == name)
@@ -232,7 +232,7 @@ impl<'a> HostCount<'a> {
         instances.any(|counted| counted.port == port && counted.is_running)
     }
 
-    /// Out of sight the host may have brought back by itself what it was armed with.
+    /// Counts instances that the host may have restarted while it was out of reach.
     fn count_restored(&mut self) {
         let lost = self.host.filter(|host| !host.is_reachable());
         let armed = lost.into_iter().flat_map(|host| &host.armed);
@@ -240,7 +240,7 @@ impl<'a> HostCount<'a> {
         self.running += u32::try_from(restored).unwrap_or(u32::MAX);
     }
 
-    /// A start that was ordered counts as one that runs.
+    /// Counts a start in flight as a running instance.
     fn count_ordered(&mut self, frame: &Frame<'a, '_>, orders: &HostOrders<'a>) {
         for action in &orders.all {
             if let Action::Start { slot, release } = action
@@ -260,19 +260,19 @@ impl<'a> HostCount<'a> {
             .any(|counted| counted.port == port && counted.is_target && counted.is_available)
     }
 
-    /// Whether a wanted instance serves on it, in whatever slot.
+    /// Whether a wanted instance serves in any of its slots.
     pub fn serves_anywhere(&self) -> bool {
         self.instances
             .iter()
             .any(|counted| counted.is_target && counted.is_available)
     }
 
-    /// Whether it takes participation: it is not left behind.
+    /// Whether it takes part: it was not given up.
     pub fn is_active(&self) -> bool {
         self.participation == Participation::Active
     }
 
-    /// Whether instances may be on it when the rollout is done.
+    /// Whether it may have instances at the end of the rollout.
     pub fn may_carry(&self) -> bool {
         self.offers_slots && self.is_active()
     }
@@ -292,12 +292,12 @@ impl<'a> HostCount<'a> {
         self.host.map(|host| host.epoch).unwrap_or_default()
     }
 
-    /// Whether a new order may be given to it.
+    /// Whether it can get a new order.
     pub fn is_idle(&self) -> bool {
         self.is_reachable() && self.busy.is_none() && !self.has_unknown_order
     }
 
-    /// The first slot in which an instance of a release could be started now, if there is one.
+    /// The first slot in which an instance of a release can be started now.
     pub fn free_slot(
         &self,
         spec: &Spec,

@@ -121,13 +121,13 @@ fn finish_when_idle(s: &Situation<'_>, plan: &PlanBuilder, outcome: Outcome) -> 
     }
 }
 
-/// The last request may fail, and the last instance exit, when all is in place already.
+/// When the goal is reached, the last request may still fail, or the last instance exit.
 fn has_failed_at_last(s: &Situation<'_>) -> bool {
     failure::failed_requests(s).is_some()
         || !s.is_rolling_back() && failure::exited_instance(s).is_some()
 }
 
-/// All is in place: what is done once is done, the hosts are tidied up, and the rollout ends.
+/// Runs the last tasks, prunes the hosts, and ends the rollout.
 fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
     if !evidence::saw_all_started(s, plan) {
         return Next::Wake(s.now + SIGHTING_LASTS);

@@ -52,7 +52,7 @@ fn lost_balancer(s: &Situation<'_>, since: Time) -> Option<Failure> {
     })
 }
 
-/// A wanted instance that is not available, on a host in reach.
+/// A wanted instance that is not available, on a reachable host.
 fn unavailable_instance(s: &Situation<'_>) -> Option<Failure> {
     let mut instances = s.census.instances();
     let (host, counted) = instances
@@ -69,7 +69,7 @@ fn unavailable_instance(s: &Situation<'_>) -> Option<Failure> {
     Some(failure::failure_at(s, kind, host, counted, answer, since))
 }
 
-/// What an instance that is not available answered last, or who else objects.
+/// The last answer of an instance that is not available, or the check that fails.
 fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
     let instance = counted.instance;
     let answer = instance.health.last_answer();
@@ -127,7 +127,7 @@ fn lost_host(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// On the way back: an instance that was tried again and again.
+/// In a rollback: an instance whose start has failed repeatedly.
 fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
     let is_down = |slot: &Slot| {
         let instance = s.fleet.instance(slot);
@@ -146,7 +146,7 @@ fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// Nothing is to blame: the numbers do not allow more.
+/// No single cause: the budget does not allow more.
 fn stuck(s: &Situation<'_>) -> Failure {
     let (census, budget) = (s.census, &s.budget);
     let detail = format!(

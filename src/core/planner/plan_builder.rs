@@ -11,9 +11,9 @@ use crate::core::spec::budget::Budget;
 pub(super) struct PlanBuilder {
     /// The orders so far, by host.
     actions: BTreeMap<HostId, Action>,
-    /// How many available instances may still be stopped. Whatever stops one takes from here.
+    /// Available instances that may still be stopped. Each drain or stop takes one.
     pub(super) spare: u32,
-    /// How many available instances are confirmed and not ordered to stop.
+    /// Confirmed available instances that are not ordered to stop.
     pub(super) confirmed: u32,
     /// The hosts to observe.
     looks: BTreeSet<HostId>,
@@ -30,7 +30,7 @@ impl PlanBuilder {
         }
     }
 
-    /// Gives an order unless the host has one already; says whether it was given.
+    /// Gives an order unless the host has one already; returns whether it did.
     pub(super) fn order(&mut self, action: Action) -> bool {
         match self.actions.entry(action.host().clone()) {
             Entry::Occupied(_) => false,
@@ -61,7 +61,7 @@ impl PlanBuilder {
         self.actions.values().all(|action| action.slot().is_none())
     }
 
-    /// The orders in the order of the hosts, and the hosts to be looked at.
+    /// The orders in the order of the hosts, and the hosts to observe.
     pub(super) fn finish(mut self, census: &Census<'_>) -> (Vec<Action>, BTreeSet<HostId>) {
         let hosts = census.hosts.iter();
         let actions = hosts.filter_map(|host| self.actions.remove(host.id));

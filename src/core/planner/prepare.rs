@@ -41,7 +41,7 @@ pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     ready
 }
 
-/// Makes the hosts in reach refuse the orders of earlier controllers, where they do not yet.
+/// Orders reachable hosts to refuse earlier controllers, where they do not do so yet.
 pub(super) fn claim(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for host in &s.census.hosts {
         let lacks_claim = host.epoch() < s.rollout.epoch;

@@ -25,17 +25,17 @@ use crate::core::time::Time;
 /// A rollout played through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// What would be ordered, in order; the orders of a batch go out together.
+    /// The orders in batches that go out together.
     pub batches: Vec<Batch>,
-    /// The steps that are reached, each after so many batches.
+    /// The steps that are reached, each with the number of batches before it.
     pub gates: Vec<(usize, Event)>,
-    /// What would be done once, each after so many batches.
+    /// The tasks that run, each with the number of batches before it.
     pub chores: Vec<(usize, String)>,
     /// The fewest instances available at any moment.
     pub worst_available: u32,
     /// The most instances running at any moment.
     pub most_running: u32,
-    /// How it would end; `None` if it would wait for something that only the world can change.
+    /// The outcome; `None` if the rollout would wait for an event that no order causes.
     pub outcome: Option<Outcome>,
 }
 
@@ -50,7 +50,7 @@ pub struct Batch {
     pub running: u32,
 }
 
-/// Plays a rollout through from the fleet as it is.
+/// Plays a rollout through from the present state of the fleet.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
     let mut rehearsal = Rehearsal {
         spec,
@@ -101,7 +101,7 @@ impl Preview {
     }
 }
 
-/// A rollout that is played through, and the fleet as it would be by now.
+/// A rollout that is played through, and the simulated fleet.
 struct Rehearsal<'a> {
     spec: &'a Spec,
     rollout: Rollout,
@@ -218,7 +218,7 @@ impl Rehearsal<'_> {
         }
     }
 
-    /// What the order does to the fleet. `name` is that of an instance that it starts.
+    /// Applies an order to the fleet. `name` is that of an instance that it starts.
     fn take_effect(&mut self, action: &Action, name: InstanceId) {
         let host = self.fleet.hosts.entry(action.host().clone()).or_default();
         host.epoch = self.rollout.epoch;
@@ -258,7 +258,7 @@ impl Rehearsal<'_> {
         }
     }
 
-    /// Every balancer of a slot does as it is told.
+    /// Changes a slot on every balancer.
     fn switch(&mut self, slot: &Slot, gate: Gate, weight_percent: Option<u32>) {
         let Some(traffic) = &self.spec.traffic else {
             return;
@@ -276,7 +276,7 @@ impl Rehearsal<'_> {
     }
 }
 
-/// An instance that is ready as soon as it is started.
+/// An instance that is ready at once.
 fn ready_instance(
     name: InstanceId,
     release: &ReleaseId,
@@ -306,7 +306,7 @@ fn ready_instance(
     }
 }
 
-/// Everything that was ready answers again, and every host is looked at again.
+/// Makes every ready instance answer again, and every host be observed again.
 fn refresh(fleet: &mut Fleet, now: Time) {
     let occupants = fleet
         .hosts
@@ -326,7 +326,7 @@ fn refresh(fleet: &mut Fleet, now: Time) {
     }
 }
 
-/// Whether requests come to a slot and are answered.
+/// Whether a slot gets requests and answers them.
 fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
     let Some(instance) = fleet.instance(slot) else {
         return false;

@@ -30,7 +30,7 @@ pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
     Next::Fail(failure, then)
 }
 
-/// Ends the rollout, once what is done at such an end is done.
+/// Ends the rollout after the tasks for this outcome.
 pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
     match task::at_the_end(s, &outcome) {
         Some(errand) => Next::Run(errand),
@@ -38,7 +38,7 @@ pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
     }
 }
 
-/// Whether the failure is that of one host, and one more may be given up.
+/// Whether the failure concerns one host, and one more may be given up.
 fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
     // What is done once is done for all hosts, wherever.
     if failure.kind.is_of_a_chore() {
@@ -56,7 +56,7 @@ fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
     host.is_some_and(|host| may_fail(failed_hosts.len()) && !failed_hosts.contains_key(host))
 }
 
-/// Why a failed rollout stays as it is instead of going back.
+/// Why a failed rollout stays as it is instead of rolling back.
 fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     if task::has_contracted(s) {
         return Some("a contract was begun, and what older versions need may be gone".into());

@@ -11,7 +11,7 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::{arming, evidence, steps, traffic, windows};
 use crate::core::rollout::action::{Action, StopReason};
 
-/// An instance whose process has ended serves nobody: its slot is wanted.
+/// Stops instances whose process has exited, because their slots are needed.
 pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (host, counted) in s.census.instances() {
         if !counted.is_running && !counted.is_stopping {
@@ -20,7 +20,7 @@ pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Stops old instances: the unhealthy ones first, then healthy ones while enough are available.
+/// Stops old instances: unhealthy ones first, then healthy ones while enough are available.
 pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let mut allowance = max_down(s).min(steps::old_to_spare(s));
     if s.closing.is_some() {

@@ -59,7 +59,7 @@ fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
         .collect()
 }
 
-/// The hosts that can take an instance now, those with the fewest first.
+/// The hosts that can get an instance now, those with the fewest first.
 fn places<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'a>> {
     let missing = s.census.missing();
     let offers = |host: &HostCount<'_>| {
@@ -81,7 +81,7 @@ fn places<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'
     places.into_iter().map(|(_, host)| host).collect()
 }
 
-/// Hosts that are getting a release because a start is to follow.
+/// The number of hosts that get a release because a start is to follow.
 fn staging_for_a_start(s: &Situation<'_>) -> usize {
     let stages = |host: &&HostCount<'_>| {
         s.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
@@ -89,7 +89,7 @@ fn staging_for_a_start(s: &Situation<'_>) -> usize {
     s.census.hosts.iter().filter(stages).count()
 }
 
-/// Instances of the target that each host carries when they are spread evenly.
+/// The target instances of each host if they are spread evenly.
 fn fair_share(s: &Situation<'_>) -> u32 {
     let hosts = s.carriers().filter(|host| host.is_reachable()).count();
     let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
@@ -114,7 +114,7 @@ pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// The slot where one more instance would even out the spread over the hosts, if it is uneven.
+/// The slot where one more instance would make the spread over the hosts more even.
 pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
     if s.budget.surge == 0 || s.stages_on_demand() {
         return None;

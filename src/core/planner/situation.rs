@@ -22,7 +22,7 @@ pub(super) struct Situation<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) census: &'a Census<'a>,
     pub(super) now: Time,
-    /// Why nothing new is begun now, if so: a window closes, or the fleet is frozen.
+    /// Why nothing new may start now: a window closes, or the fleet is frozen.
     pub(super) closing: Option<&'a str>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Situation<'a> {
         matches!(self.rollout.direction, Direction::Back(_))
     }
 
-    /// Whether a host gets a release only when an instance is to be started there.
+    /// Whether a host gets a release only before a start there.
     pub(super) fn stages_on_demand(&self) -> bool {
         self.is_rolling_back() || self.rollout.scaling.is_some()
     }
@@ -54,12 +54,12 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// The hosts with instances that may be available when the rollout is done.
+    /// The hosts that may have available instances at the end of the rollout.
     pub(super) fn carriers(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
         self.census.hosts.iter().filter(|host| host.may_carry())
     }
 
-    /// The slot of a host in which an instance of a release could be started now.
+    /// The slot of a host in which an instance of a release can be started now.
     pub(super) fn free_slot(&self, host: &HostCount<'_>, release: &ReleaseId) -> Option<Slot> {
         host.free_slot(self.spec, self.rollout, release, self.now)
     }
@@ -70,7 +70,7 @@ impl<'a> Situation<'a> {
         started.contains_key(&counted.instance.name)
     }
 
-    /// Whether the release that is to run lies on a host.
+    /// Whether the release that is to run is staged on a host.
     pub(super) fn has_goal(&self, host: &HostCount<'_>) -> bool {
         host.host
             .is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))

@@ -23,7 +23,7 @@ pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
         .filter(|_| goes_by_steps)
 }
 
-/// The steps that are still to come, with the present one.
+/// The remaining steps, with the present one.
 pub(super) fn steps_left<'a>(s: &Situation<'a>) -> &'a [Step] {
     let left = s.spec.steps.get(s.rollout.step.passed as usize..);
     if step(s).is_some() {
@@ -33,7 +33,7 @@ pub(super) fn steps_left<'a>(s: &Situation<'a>) -> &'a [Step] {
     }
 }
 
-/// How many instances of the new release there may be.
+/// The most instances of the new release that the present step allows.
 pub(super) fn new_limit(s: &Situation<'_>) -> u32 {
     let desired = s.census.desired;
     step(s).map_or(desired, |step| step.count(desired))
@@ -52,7 +52,7 @@ pub(super) fn old_to_spare(s: &Situation<'_>) -> u32 {
         .saturating_sub(stays)
 }
 
-/// Whether the present step was reached, and only time, numbers or a person are waited for.
+/// Whether the present step is reached, and only waits for time, analyses or a person.
 pub(super) fn is_at_gate(s: &Situation<'_>) -> bool {
     step(s).is_some() && s.rollout.step.reached.is_some()
 }

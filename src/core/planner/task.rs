@@ -15,18 +15,18 @@ use crate::core::rollout::task::{Chore, Due, End, Errand};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// So often one is begun of which nobody knows whether it was done.
+/// How often a task is started whose end is not known.
 const ATTEMPTS_MAX: u32 = 3;
-/// What one may take beyond its own time, to be ended and to be told of.
+/// The time to end a task after its timeout, and to report it.
 const MARGIN: Duration = Duration::from_secs(30);
 
 /// The next step of the rollout's tasks.
 pub(super) enum TaskStep {
     /// A task must run now.
     Run(Errand),
-    /// A contract waits until all has been in place for long enough.
+    /// A contract migration waits until the goal has been reached for long enough.
     Soak(Time),
-    /// One waits for a host on which it can be done; where all such hosts are lost, until then.
+    /// A task waits for a host; if all its hosts are lost, until this time.
     AwaitHost(Option<Time>),
     Fail(Failure),
 }
@@ -40,7 +40,7 @@ pub(super) fn before(s: &Situation<'_>) -> Option<TaskStep> {
     }
 }
 
-/// What is done when all is in place; what is waited for is the soak before a contract.
+/// The next task after the goal is reached; a contract migration waits for its soak.
 pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
     if s.is_rolling_back() {
         return None;
@@ -70,7 +70,7 @@ pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
     next_of(s, |due| soaked_at(due).is_some_and(|at| at <= s.now))
 }
 
-/// What is done when the rollout ends so. It is done on the control machine.
+/// The next task on the control machine at this outcome.
 pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<Errand> {
     let due = Due::at_the_end(outcome)?;
     let task = tasks(s).find(|task| task.due == due && !is_over(s, task))?;
@@ -123,7 +123,7 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
     }))
 }
 
-/// The host on which a task was begun, or else all that have the release.
+/// The host where a task was started, or else all hosts with the release.
 fn hosts_for<'a>(s: &Situation<'a>, task: &Chore) -> impl Iterator<Item = &'a HostCount<'a>> {
     let begun = s.rollout.tasks.get(&task.name);
     let begun_on: Option<&HostId> = begun.and_then(|begun| begun.host.as_ref());
@@ -174,7 +174,7 @@ fn error_of<'a>(s: &Situation<'a>, task: &Chore) -> Option<&'a str> {
     }
 }
 
-/// One that has failed, and that the rollout cannot do without.
+/// A task that has failed and that the rollout needs.
 pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
     let mut needed = tasks(s).filter(|task| task.due.matters());
     needed.find_map(|task| {
@@ -195,14 +195,14 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// Whether a contract was begun in this rollout: there is no way back past it.
+/// Whether a contract migration was started in this rollout, so that it cannot roll back.
 pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
     let is_contract = |task: &&Chore| matches!(task.migration, Some((MigrationKind::Contract, _)));
     let mut contracts = s.spec.chores.iter().filter(is_contract);
     contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
 }
 
-/// By when one that is under way has ended by itself.
+/// When a task under way must have ended.
 pub(super) fn ends_at(s: &Situation<'_>) -> Option<Time> {
     let tasks = s.rollout.tasks.iter();
     let under_way = tasks.filter(|(_, begun)| begun.end.is_none());

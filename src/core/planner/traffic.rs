@@ -12,7 +12,7 @@ use crate::core::rollout::action::Action;
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 use crate::core::time::Time;
 
-/// Lets requests come to what is ready and wanted.
+/// Admits instances that are ready and wanted.
 pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let step = steps::step(s);
     let weight_percent = step.and_then(|step| step.weight_of_each(s.census.desired));
@@ -43,14 +43,14 @@ pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Whether it was taken out of traffic, and not only never let in.
+/// Whether it was drained after it was admitted, rather than never admitted.
 pub(super) fn was_admitted_then_drained(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
     let weights = &s.rollout.traffic.weights;
     let was_admitted = !s.was_started(counted) || weights.contains_key(&counted.instance.name);
     counted.is_drained && was_admitted
 }
 
-/// Whether a balancer that knows weights gives the instance another share than it is to have.
+/// Whether a balancer with weights gives the instance another share than it should get.
 fn has_other_weight(
     s: &Situation<'_>,
     host: &HostCount<'_>,
@@ -77,7 +77,7 @@ fn has_other_weight(
     traffic.balancers_of(&slot).iter().any(has_other)
 }
 
-/// Whether a balancer sends requests, or would but for its own check.
+/// Whether a balancer sends it requests, or would if its own check passed.
 fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     matches!(
         counted.stream,
@@ -151,7 +151,7 @@ fn has_failed_to_admit(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool 
     s.has_failed(|action| matches!(action, Action::Admit { instance, .. } if instance == name))
 }
 
-/// Since when a balancer before the whole fleet cannot be reached, if so.
+/// Since when a balancer of the whole fleet cannot be reached, if one cannot.
 pub(super) fn balancer_lost_since(s: &Situation<'_>) -> Option<Time> {
     let machines = s.spec.traffic.as_ref()?.machines().iter();
     let since = machines.filter_map(|balancer| match s.fleet.balancers.get(balancer)?.reach {

@@ -15,10 +15,10 @@ use crate::core::time::Time;
 /// and reported.
 const ORDER_MARGIN: Duration = Duration::from_secs(30);
 
-/// How much longer than its own deadline a drain may take, to be cut and to be told of.
+/// The time to cut a drain after its deadline, and to report it.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
-/// How often is planned again at least though nothing happens.
+/// The longest time between two plans, even if nothing happens.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// When there must have been progress. An order that takes the time that the user's keys allow it
@@ -70,7 +70,7 @@ fn lock_held_until(s: &Situation<'_>) -> Option<Time> {
     Some(*since + s.spec.longest_order() + ORDER_MARGIN)
 }
 
-/// The next moment at which the plan may change though nothing happens.
+/// The next moment at which the plan may change without an event.
 pub(super) fn wake_at(s: &Situation<'_>) -> Time {
     let soaked = s.census.instances().filter_map(|(_, counted)| {
         let soaking = counted.is_ready && !counted.is_available && !counted.is_stopping;
@@ -93,7 +93,7 @@ pub(super) fn wake_at(s: &Situation<'_>) -> Time {
     to_come.min().unwrap_or(s.now + LOOK_AGAIN_AFTER)
 }
 
-/// What a host waits for that is to try again to start an instance.
+/// Why a host waits before another attempt to start an instance.
 pub(super) fn retry_reason(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     if s.census.missing().is_empty() {
         return None;
@@ -108,7 +108,7 @@ pub(super) fn retry_reason(s: &Situation<'_>, host: &HostCount<'_>) -> Option<Wa
     })
 }
 
-/// How the last attempt to start an instance in a slot went wrong.
+/// How the last attempt to start an instance in a slot failed.
 pub(super) fn last_attempt(
     s: &Situation<'_>,
     slot: &Slot,

@@ -13,9 +13,9 @@ use crate::core::time::Time;
 #[serde(tag = "hold", rename_all = "snake_case")]
 pub enum WaitReason {
     UpToDate,
-    /// It is to be drained, and something runs there still.
+    /// It is to be drained, and still has instances.
     ToDrain,
-    /// It is drained, and has no instance any more.
+    /// It is drained, and has no instances any more.
     Drained,
     /// It has not been observed yet.
     NotSeen,
@@ -24,7 +24,7 @@ pub enum WaitReason {
         /// What was tried and what came back.
         why: String,
     },
-    /// It is not this fleet's, or not a machine of its own: what runs there is not counted.
+    /// It belongs to another fleet, or is the same machine as another host, and does not count.
     NotCounted {
         why: String,
     },
@@ -42,7 +42,7 @@ pub enum WaitReason {
         /// The answer of the last probe.
         answer: Option<String>,
     },
-    /// An instance could not be started, or ended at once, and is tried again after a pause.
+    /// A start failed, or the instance exited at once, and is tried again after a pause.
     WaitsToRetry {
         port: Port,
         /// The number of the next attempt.
@@ -66,11 +66,11 @@ pub enum WaitReason {
         running: u32,
         max_running: u32,
     },
-    /// Its new instance is ready and admitted, but a balancer's own check objects.
+    /// Its new instance is ready and admitted, but a balancer's own check fails.
     WaitsForBalancer {
         port: Port,
     },
-    /// The new instances of a step serve, and are watched for a while.
+    /// The new instances of a step serve and are watched for a while.
     StepSoaks {
         /// Counted from 1.
         step: u32,
@@ -88,16 +88,16 @@ pub enum WaitReason {
         /// Which analysis, and what it says.
         why: String,
     },
-    /// A person must say that the rollout may go on.
+    /// A person must promote the rollout.
     WaitsForPromote {
         /// The step, counted from 1.
         step: u32,
         /// The number of steps.
         of: u32,
     },
-    /// What was begun is brought to its end, and nothing new is begun.
+    /// ship only finishes what it has begun.
     Closing {
-        /// Which window closes, or who has frozen the fleet, and why.
+        /// The window that closes, or who froze the fleet and why.
         why: String,
     },
     /// A balancer cannot be reached: what it does is not known, and nothing is taken out of

@@ -21,7 +21,7 @@ pub(super) fn closing(s: &Situation<'_>) -> Option<String> {
     s.spec.hours.refusal(s.now, min_duration(s))
 }
 
-/// The next moment at which the answer may be another.
+/// The next moment at which this may change.
 pub(super) fn changes_at(s: &Situation<'_>) -> Option<Time> {
     if is_window_bound(s) {
         s.spec.hours.changes_at(s.now, min_duration(s))
@@ -30,7 +30,7 @@ pub(super) fn changes_at(s: &Situation<'_>) -> Option<Time> {
     }
 }
 
-/// Going back, and what a person does by hand, may begin at any time.
+/// Whether windows apply: a rollback and a person's own command may begin at any time.
 fn is_window_bound(s: &Situation<'_>) -> bool {
     s.rollout.verb == Verb::Deploy && s.rollout.scaling.is_none() && !s.is_rolling_back()
 }
@@ -54,7 +54,7 @@ fn min_duration(s: &Situation<'_>) -> Duration {
     (replacement * missing.div_ceil(at_once) + soaks).max(hours.usual)
 }
 
-/// Whether everything that was begun has come to its end.
+/// Whether everything that was begun has ended.
 pub(super) fn is_between_batches(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
     let census = s.census;
     let is_whole = staying(census) == census.desired && census.new_available == census.new;
@@ -62,17 +62,17 @@ pub(super) fn is_between_batches(s: &Situation<'_>, plan: &PlanBuilder) -> bool 
         || s.no_slot_changes() && is_whole && plan.no_slot_changes()
 }
 
-/// Instances that run and are to go on running.
+/// Running instances that stay.
 fn staying(census: &Census<'_>) -> u32 {
     census.running.saturating_sub(census.stopping)
 }
 
-/// How many may be started, where only what was begun is brought to its end.
+/// Instances that may be started to finish what was begun.
 pub(super) fn room_to_close(s: &Situation<'_>) -> u32 {
     s.census.desired.saturating_sub(staying(s.census))
 }
 
-/// How many may be stopped, where only what was begun is brought to its end.
+/// Instances that may be stopped to finish what was begun.
 pub(super) fn surplus_to_close(s: &Situation<'_>) -> u32 {
     staying(s.census).saturating_sub(s.census.desired)
 }

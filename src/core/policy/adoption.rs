@@ -7,10 +7,10 @@ use crate::core::fleet::{Fleet, Instance};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
 
-/// What is known of a release that lies on the hosts.
+/// What is known of a release that is staged on the hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// When it was deployed, if a history has marked it on the hosts as proven healthy.
+    /// When it was deployed, if a history marked it on the hosts as proven healthy.
     pub proven: Option<Time>,
 }
 

@@ -22,26 +22,26 @@ pub enum Continuation {
     },
     /// To its fallback.
     RollBack { by: String },
-    /// Only the number of instances changes. Afterwards it stands as it does now.
+    /// Only the number of instances changes. Afterwards, the rollout is stopped as before.
     Scale(Outcome),
 }
 
 impl Continuation {
-    /// A change of the number of instances in a fleet that a rollout left between two revisions.
+    /// Scales a fleet that a rollout left between two revisions.
     pub fn scale(stopped: &Rollout) -> Self {
         Self::Scale(stopped.outcome.clone().unwrap_or(Outcome::Interrupted))
     }
 }
 
-/// Why a stopped rollout cannot go on as asked.
+/// Why a stopped rollout cannot continue as requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContinuationRefusal {
     NothingDeployed,
-    /// The history has dropped the revision that the rollout was for.
+    /// The history no longer has the revision of the rollout.
     RevisionForgotten(Revision),
     /// It has no fallback.
     NoFallback(Verb),
-    /// A contract has taken away what its fallback needs.
+    /// A contract migration has removed what its fallback needs.
     PastContract {
         /// The fallback.
         revision: Revision,

@@ -7,7 +7,7 @@ use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// What the policy needs to know of one revision.
+/// What the policy needs of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     pub revision: Revision,
@@ -51,7 +51,7 @@ fn newest_proven(past: &[Past], is_meant: impl Fn(&Past) -> bool) -> Option<&Pas
         .max_by_key(|entry| entry.revision)
 }
 
-/// The revision that brought the release of `proven` in; itself if it is no longer in the history.
+/// The revision that introduced the release of `proven`; itself if that is no longer known.
 fn deploy_of<'a>(past: &'a [Past], proven: &'a Past) -> &'a Past {
     let brought_in = |entry: &&Past| {
         entry.is_deploy() && entry.release == proven.release && entry.revision <= proven.revision
@@ -130,7 +130,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The release that it left the fleet with, and how many instances were wanted of it.
+    /// The release and the number of instances that it left the fleet with.
     fn left(&self) -> (&ReleaseId, u32) {
         let RolloutStart {
             target,
@@ -157,7 +157,7 @@ impl Run {
     }
 }
 
-/// The release that the newest rollout has rolled the fleet back to, if it has.
+/// The release that the newest rollout rolled the fleet back to, if it did.
 pub fn rolled_back_to(runs: &[Run]) -> Option<&ReleaseId> {
     let newest = runs
         .last()
@@ -180,7 +180,7 @@ pub fn replicas_of(runs: &[Run], release: &ReleaseId) -> Option<u32> {
         .map(|(_, n)| n)
 }
 
-/// Whether a person has set the number by `ship scale` since a release served last.
+/// Whether `ship scale` has set the number of instances since a release served last.
 pub fn is_scaled_since(runs: &[Run], release: &ReleaseId) -> bool {
     let mut newer = runs
         .iter()
@@ -209,7 +209,7 @@ pub fn replicas_back(runs: &[Run], release: &ReleaseId, replicas: u32) -> u32 {
     }
 }
 
-/// How many instances the newest rollout wanted where it left the fleet.
+/// The number of instances that the newest rollout wanted where it left the fleet.
 pub fn replicas_wanted_last(runs: &[Run]) -> Option<u32> {
     runs.last().map(|run| run.left().1)
 }

@@ -24,7 +24,7 @@ pub struct RevisionRecord {
     pub verb: Verb,
     /// When its first rollout began.
     pub began: Time,
-    /// When its newest rollout ended; `None` while it runs. One that stood still has several.
+    /// When its newest rollout ended; `None` while it runs. A stopped revision has several.
     pub ended: Option<Time>,
     /// How that ended; `None` while it runs, or if the controller died.
     pub outcome: Option<Outcome>,
@@ -42,7 +42,7 @@ impl RevisionRecord {
         }
     }
 
-    /// What the choice of a rollback target needs to know of it.
+    /// What the choice of a rollback target needs.
     pub fn past(&self) -> Past {
         Past {
             revision: self.revision,

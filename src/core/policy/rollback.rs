@@ -14,7 +14,7 @@ use crate::core::rollout::verb::Verb;
 pub enum RollbackRefusal {
     /// The history has no revision of this number.
     UnknownRevision(Revision),
-    /// A contract has taken away what this revision needs.
+    /// A contract migration has removed what this revision needs.
     PastContract {
         revision: Revision,
         /// The contract migration that forbids it.
@@ -100,7 +100,7 @@ pub fn check_contracts(
     }
 }
 
-/// Whether a revision is what the fleet was brought to last.
+/// Whether a revision is the one that the fleet was brought to last.
 pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
     history.current().is_some_and(|present| {
         present.release == target.release && present.outcome == Some(Outcome::Succeeded)
@@ -111,7 +111,7 @@ pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicasOfRollback {
     pub replicas: u32,
-    /// What the user is told, if the number is not that with which the target ran.
+    /// A note for the user, if the number differs from the one that the target ran with.
     pub note: Option<String>,
 }
 
@@ -181,7 +181,7 @@ pub struct RepeatedRollback<'a> {
     is_next_older: bool,
 }
 
-/// Says whether a rollback was just made, so that another bare one is refused.
+/// Whether a rollback was just made, so that another one without a target is refused.
 pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_>> {
     let mut newest_first = history
         .revisions
@@ -218,7 +218,7 @@ pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_
 }
 
 impl RepeatedRollback<'_> {
-    /// What the user is told: `failure` is that of the newest revision, `at` when it ended.
+    /// The message: `failure` is that of the newest revision, `at` when it ended.
     pub fn message(&self, failure: Option<&Failure>, at: &str) -> String {
         let newest = self.newest;
         let what = if newest.verb == Verb::Deploy {

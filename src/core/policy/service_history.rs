@@ -24,7 +24,7 @@ pub struct ServiceHistory {
     pub runs: Vec<Run>,
     /// The ids of the migrations that were made.
     pub migrations_made: BTreeSet<String>,
-    /// The contracts that were made, or at least begun.
+    /// The contract migrations that were made or started.
     pub contracted: Vec<Contracted>,
     pub newest: Option<Rollout>,
     /// The summary of the newest rollout.
@@ -42,7 +42,7 @@ impl ServiceHistory {
         }
     }
 
-    /// The state of the service if no process carries out a rollout now.
+    /// The state of the service, if no process carries out a rollout now.
     pub fn state(&self) -> Standing {
         Standing::of(self.newest_summary.as_ref(), false)
     }
@@ -77,7 +77,7 @@ impl ServiceHistory {
             .find(|record| record.release == *release)
     }
 
-    /// Every revision, as the choice of a rollback target sees it.
+    /// Every revision, as needed to choose a rollback target.
     pub fn past(&self) -> Vec<Past> {
         self.revisions.iter().map(RevisionRecord::past).collect()
     }
@@ -87,19 +87,19 @@ impl ServiceHistory {
         history::is_proven(&self.past(), release)
     }
 
-    /// Where a failed deploy of a release is rolled back to.
+    /// The rollback target of a failed deploy of a release.
     pub fn fallback(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
         let past = self.past_that_may_run();
         history::fallback(&past, release).and_then(|back| self.revision(back.revision))
     }
 
-    /// Where a bare `ship rollback` from a release goes.
+    /// The target of `ship rollback` without an argument.
     pub fn rollback_target(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
         let past = self.past_that_may_run();
         history::rollback_target(&past, release).and_then(|back| self.revision(back.revision))
     }
 
-    /// Why a revision must not run any more, if a contract has taken away what it needs.
+    /// Why a revision must not run any more, if a contract migration has removed what it needs.
     pub fn past_contract(&self, record: &RevisionRecord) -> Option<String> {
         task::past_contract(&record.definition, Some(record.revision), &self.contracted)
     }
@@ -113,7 +113,7 @@ impl ServiceHistory {
             .collect()
     }
 
-    /// What a rollout of a release does once, by what it was asked to do.
+    /// The tasks of a rollout of a release, which depend on its verb.
     pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Chore> {
         match verb {
             Verb::Contract => self.contracts_due(definition),
@@ -152,7 +152,7 @@ impl ServiceHistory {
             .unwrap_or_default()
     }
 
-    /// How many instances the newest rollout wanted where it left the fleet, if as many still fit.
+    /// The instances that the newest rollout wanted where it left the fleet, if they still fit.
     pub fn replicas_wanted_last(&self, slots: usize) -> Option<u32> {
         history::replicas_wanted_last(&self.runs)
             .filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))

@@ -11,17 +11,17 @@ pub enum Standing {
     New,
     /// The last rollout succeeded.
     Idle,
-    /// A rollout is under way, and somebody carries it out.
+    /// A controller carries out a rollout.
     Running,
     /// A person paused a rollout.
     Paused,
-    /// A rollout was interrupted, its time was over, or its controller died or was taken over from.
+    /// A rollout was interrupted, its window closed, or its controller died or was replaced.
     CutOff,
-    /// The last rollout failed, and the fleet is back where it was.
+    /// The last rollout failed, and the fleet was rolled back.
     RolledBack,
-    /// The last rollout failed, and so did the way back.
+    /// The last rollout failed, and so did the rollback.
     Stuck,
-    /// The last rollout failed, and the fleet stands as it was left.
+    /// The last rollout failed, and the fleet was left as it was.
     Held,
 }
 
@@ -42,7 +42,7 @@ pub enum Ask {
 /// Why a verb does nothing here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whether it would do something once somebody else has ended what they do.
+    /// Whether it would do something after another process has ended.
     pub is_for_now: bool,
     /// The reason, in Kubernetes' own words where it has some.
     pub why: String,
@@ -61,7 +61,7 @@ impl Standing {
         }
     }
 
-    /// How it stands after a rollout that ended so, or that nobody carries out any more.
+    /// The state after a rollout with this outcome, or without one and without a controller.
     pub fn of_outcome(outcome: Option<&Outcome>) -> Self {
         match outcome {
             None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }) => {
@@ -75,7 +75,7 @@ impl Standing {
         }
     }
 
-    /// In the one word that `ship status` has for it.
+    /// The state as `ship status` shows it.
     pub fn state(self) -> State {
         match self {
             Self::New | Self::Idle => State::Idle,
@@ -86,7 +86,7 @@ impl Standing {
         }
     }
 
-    /// Whether the fleet may be on its way between two revisions.
+    /// Whether the fleet may be between two revisions.
     pub fn is_between(self) -> bool {
         matches!(self, Self::Paused | Self::CutOff | Self::Stuck | Self::Held)
     }
@@ -111,7 +111,7 @@ impl Standing {
         }
     }
 
-    /// What was paused is resumed or aborted before anything else.
+    /// A paused rollout must be resumed or aborted first.
     fn paused_first(self, ask: Ask, name: &str) -> Option<Refusal> {
         if self != Self::Paused {
             return None;
@@ -146,7 +146,7 @@ impl Standing {
         }
     }
 
-    /// There is no rollout that could be resumed, aborted or promoted.
+    /// There is no rollout to resume, abort or promote.
     fn nothing_to_go_on_with(self, ask: Ask, name: &str) -> Option<Refusal> {
         let why = match (ask, self) {
             (Ask::Resume, Self::RolledBack) => format!(
@@ -169,7 +169,7 @@ impl Standing {
         Some(Refusal::never(why))
     }
 
-    /// Between two revisions nothing is restarted, and nothing is taken away for good.
+    /// Between two revisions, restarts and contract migrations are refused.
     fn between_revisions(self, ask: Ask, name: &str) -> Option<Refusal> {
         if !matches!(self, Self::CutOff | Self::Stuck | Self::Held) {
             return None;
@@ -192,7 +192,7 @@ impl Refusal {
         Self { is_for_now, why }
     }
 
-    /// It would do something once somebody else has ended what they do.
+    /// It would do something after another process has ended.
     fn for_now(why: String) -> Self {
         let is_for_now = true;
         Self { is_for_now, why }

@@ -7,13 +7,13 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 
-/// What becomes of a rollout that was left unfinished: its controller died, or its window closed.
+/// What happens to an unfinished rollout, whose controller died or whose window closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterInterruption {
     /// The next deploy resumes the rollout.
     #[default]
     Resume,
-    /// The next deploy goes back to the revision proven healthy, and ends.
+    /// The next deploy rolls back to the revision proven healthy, and ends.
     Abort,
 }
 
@@ -36,20 +36,20 @@ pub struct Attempt {
     pub verb: Verb,
     /// Whether a rollout of it has ever succeeded.
     pub proven: bool,
-    /// How its newest rollout ended; `None` if it has not.
+    /// The outcome of its newest rollout; `None` if it has not ended.
     pub outcome: Option<Outcome>,
     /// The failure of the last rollout, if it failed.
     pub failure: Option<Failure>,
 }
 
-/// What to do about a deploy that nobody watches.
+/// What to do about an unattended deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The deploy begins or resumes.
     Go,
-    /// First the rollout that was going back goes on doing so, and that is all.
+    /// The rollback that was under way continues, and nothing else.
     GoOnBack,
-    /// The unfinished rollout is aborted, and that is all.
+    /// The unfinished rollout is aborted, and nothing else.
     Abort,
     /// Nothing is done, which is fine.
     Skip { why: String },
@@ -61,14 +61,14 @@ pub enum Resolution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
     pub standing: Standing,
-    /// Whether the newest rollout was on its way back.
+    /// Whether the newest rollout was rolling back.
     pub is_going_back: bool,
-    /// Whether there is a revision to go back to from it.
+    /// Whether there is a revision to roll back to.
     pub has_a_way_back: bool,
 }
 
 impl Left {
-    /// How the newest rollout of a history has left the fleet.
+    /// The state in which the newest rollout of a history left the fleet.
     pub fn by(history: &ServiceHistory) -> Self {
         let newest = history.newest.as_ref();
         Self {
@@ -80,7 +80,7 @@ impl Left {
     }
 }
 
-/// Decides by the history what becomes of a deploy of `release`.
+/// Decides by the history what an unattended deploy of `release` does.
 pub fn resolve(
     left: Left,
     attempts: &[Attempt],
@@ -112,7 +112,7 @@ pub fn resolve(
     }
 }
 
-/// Why a release is not tried again by itself: it has failed, or a person went back from it.
+/// Why a release is not retried: it has failed, or a person rolled it back.
 pub fn quarantined(attempts: &[Attempt], release: &ReleaseId) -> Option<String> {
     let last = attempts
         .iter()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::whole_seconds;
 
-/// What it takes to end a command that takes too long, and what it has left behind.
+/// The time to end a command after its timeout, with the processes that it started.
 pub const END: Duration = Duration::from_secs(6);
 
 /// A command and when it runs.
@@ -31,11 +31,11 @@ pub enum HookPoint {
     /// Before an instance's process is started. What fails here fails the start, and nothing was
     /// started.
     BeforeStart,
-    /// After it was started. What fails here fails the start, and the instance is stopped again.
+    /// After the process started. A failure fails the start, and the instance is stopped again.
     AfterStart,
-    /// Before an instance is told to end. What fails here is said, and the stop goes on.
+    /// Before the process is stopped. A failure is reported, and the stop continues.
     BeforeStop,
-    /// After it has ended. What fails here is said.
+    /// After the process has ended. A failure is reported.
     AfterStop,
     /// Once a rollout, when it has succeeded.
     OnSuccess,
@@ -52,10 +52,10 @@ pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPo
         .sum()
 }
 
-/// How the last line of a command's output begins if it has left processes behind.
+/// The prefix of the last output line of a command that has left processes running.
 pub const STILL_RUNNING: &str = "still running after the command: ";
 
-/// The processes that a command has left behind, as its output tells.
+/// The processes that a command has left running, by its output.
 pub fn still_running(output: &[String]) -> Option<&str> {
     output
         .last()
@@ -63,7 +63,7 @@ pub fn still_running(output: &[String]) -> Option<&str> {
         .filter(|line| line.starts_with(STILL_RUNNING))
 }
 
-/// What became of a hook, or of another command of the user's.
+/// How a hook or another command of the user ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     pub end: RunEnd,
@@ -80,11 +80,11 @@ pub enum RunEnd {
     Signal(i32),
     /// It exceeded its timeout and was ended.
     TimedOut,
-    /// It was not run: no time was left for it.
+    /// It did not run, because no time was left.
     NotRun,
 }
 
-/// A hook of a slot that was run under an order.
+/// A hook of a slot that ran under an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookRun {
     pub on: HookPoint,
@@ -132,7 +132,7 @@ impl HookPoint {
         Self::ALL.into_iter().find(|point| point.word() == word)
     }
 
-    /// Where it always runs; `None` where the playbook may choose.
+    /// The only site that is possible; `None` where the playbook may choose.
     pub fn only_site(self) -> Option<HookSite> {
         match self {
             Self::BeforeAll | Self::AfterAll => None,
@@ -143,7 +143,7 @@ impl HookPoint {
         }
     }
 
-    /// Whether it is a point in the life of an instance, in a slot.
+    /// Whether it is a point in the life of an instance.
     pub fn is_of_a_slot(self) -> bool {
         self.only_site() == Some(HookSite::Host)
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A change that is made once, on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
-    /// Its name, by which a host knows that it has been made.
+    /// The id by which a host knows that it was made.
     pub id: String,
     pub kind: MigrationKind,
     /// The program and its arguments, run in the release's directory.
@@ -31,7 +31,7 @@ pub enum MigrationKind {
     /// Adds what the new version needs, before its first instance. The running version must bear
     /// it.
     Expand,
-    /// Takes away what only older versions needed, after the rollout. There is no way back past it.
+    /// Removes what only older versions need, after the rollout. It prevents a rollback.
     Contract,
 }
 

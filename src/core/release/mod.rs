@@ -59,7 +59,7 @@ pub struct Definition {
     pub migrations: Vec<Migration>,
     /// What is sent to the hosts.
     pub artifact: Artifact,
-    /// SHA-256 of the secrets' file as the hosts get it; `None` where there are none.
+    /// SHA-256 of the secrets file on the hosts; `None` without secrets.
     pub secrets_sha256: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub struct Artifact {
 pub enum ArtifactForm {
     /// A gzipped tar archive, unpacked on the host.
     TarGz,
-    /// The same, made of a directory: its files are as old on a host as their unpacking there.
+    /// The same, made of a directory, whose files get their times when they are unpacked.
     Directory,
     /// One executable file of this name.
     File(String),
@@ -114,7 +114,7 @@ pub struct Readiness {
     pub timeout: Duration,
     /// Consecutive passes that make it ready.
     pub successes: u32,
-    /// Failures in a row that make it not ready.
+    /// Consecutive failures that make it not ready.
     pub failures: u32,
     /// The time from its start to the first probe.
     pub initial_delay: Duration,
@@ -129,11 +129,11 @@ pub enum Check {
     Http {
         /// The path and query.
         path: String,
-        /// The status that is right; `None` for any of 200 to 399.
+        /// The status that passes; `None` for any of 200 to 399.
         status: Option<u16>,
-        /// Text that the body must contain; a template over the slot.
+        /// A text that the body must contain: a template over the slot.
         body: Option<String>,
-        /// Whom the request names as its host; `None` for the address that is asked.
+        /// The `Host` header; `None` for the address of the request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host_header: Option<String>,
     },
@@ -157,18 +157,18 @@ pub struct Liveness {
     pub check: LivenessCheck,
     /// The time between questions.
     pub interval: Duration,
-    /// What one answer may take; the hosts count in whole seconds.
+    /// The time limit of one answer; hosts count in whole seconds.
     pub timeout: Duration,
     /// Consecutive failures that end it.
     pub failures: u32,
-    /// From the start of its process, by whomever, to the first question.
+    /// The time from any start of its process to the first question.
     pub initial_delay: Duration,
-    /// Whom a GET names as its host; `None` for the address that is asked.
+    /// The `Host` header of a GET; `None` for the address of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_header: Option<String>,
 }
 
-/// What an instance is asked that may be stuck.
+/// How a stuck instance is detected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LivenessCheck {

@@ -21,7 +21,7 @@ pub fn compare(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// A `~` before the end, the end before letters, and letters before everything else.
+/// Orders `~` before the end, the end before letters, and letters before everything else.
 fn weights(text: &str) -> impl Iterator<Item = u32> + '_ {
     const BEYOND_LETTERS: u32 = 1 << 24;
     let weight = |c: char| match c {

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-/// How long the keys of a release let its instances take.
+/// The times that a release's keys allow its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Waits {
-    /// From the start of a process to the first probe (`initial_delay`).
+    /// The time from the start of a process to the first probe (`initial_delay`).
     pub initial_delay: Duration,
-    /// Passes in a row that make it ready (`successes`).
+    /// Consecutive passes that make it ready (`successes`).
     pub successes: u32,
     /// The time between probes (`interval`).
     pub interval: Duration,
-    /// What the hooks of a start may take together.
+    /// The time limit of all hooks of a start.
     pub start: Duration,
-    /// What a stop may take: its hooks, and from TERM to KILL.
+    /// The time limit of a stop: its hooks, and the time from TERM to KILL.
     pub stop: Duration,
 }
 
 impl Waits {
-    /// How long an instance takes to become ready at the least, even if it passes every probe.
+    /// The shortest time until an instance is ready, if it passes every probe.
     pub fn until_ready(&self) -> Duration {
         self.initial_delay + self.interval * self.successes.saturating_sub(1)
     }

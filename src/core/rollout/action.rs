@@ -13,9 +13,9 @@ use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
-    /// Make a host refuse every order of an older rollout, such as one that is still on its way.
+    /// Make a host refuse every order of an older rollout, such as one still in transit.
     Claim { host: HostId },
-    /// Bring a release to a host, whole and verified; nothing that runs is touched.
+    /// Bring a release to a host and verify it, without touching running instances.
     Stage { host: HostId, release: ReleaseId },
     /// Start an instance in an empty slot.
     Start { slot: Slot, release: ReleaseId },
@@ -23,7 +23,7 @@ pub enum Action {
     Admit {
         slot: Slot,
         instance: InstanceId,
-        /// Its share of what others of the full weight get, in percent; `None` for all of it.
+        /// Its share in percent of an instance with the full weight; `None` for the full weight.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight_percent: Option<u32>,
     },
@@ -32,13 +32,13 @@ pub enum Action {
     Drain {
         slot: Slot,
         instance: InstanceId,
-        /// As many other slots must serve in each balancer's own eyes, or nothing is done.
+        /// The slots that must serve besides it, by each balancer's view, or nothing is done.
         keep: u32,
     },
     /// Stop the instance in a slot: TERM, wait, KILL.
     Stop {
         slot: Slot,
-        /// Exactly this instance: if another has come since, nothing is stopped.
+        /// Exactly this instance: another one in the slot is not stopped.
         instance: InstanceId,
         why: StopReason,
         /// The host itself brings the instance back unless it is disarmed within this time: for an
@@ -46,16 +46,16 @@ pub enum Action {
         /// be gone by then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restore_after: Option<Duration>,
-        /// How its process had ended by then, if it had.
+        /// How its process had exited by then, if it had.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended: Option<String>,
     },
-    /// Make a host forget the instance that it would bring back.
+    /// Make a host forget the instance that it would restart.
     Disarm { slot: Slot },
     /// Remove the releases that are not needed any more.
     Prune {
         host: HostId,
-        /// What goes. Never a release that runs, nor one that the history keeps.
+        /// The releases to remove, none of which runs or is kept by the history.
         releases: BTreeSet<ReleaseId>,
     },
 }
@@ -63,13 +63,13 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// It runs another release than the one wanted, and does not serve.
+    /// It runs an unwanted release and does not serve.
     OldAndUnhealthy,
-    /// It runs another release than the one wanted, and enough others serve.
+    /// It runs an unwanted release, and enough other instances serve.
     Replaced,
     /// There are more instances of the wanted release than replicas.
     Surplus,
-    /// Its process has ended, or it never became ready: it makes room for another attempt.
+    /// Its process has exited, or it never became ready, and its slot is needed.
     Dead,
 }
 
@@ -87,7 +87,7 @@ impl Action {
         }
     }
 
-    /// The slot that is changed, if it is one.
+    /// The slot that it changes, if it changes one.
     pub fn slot(&self) -> Option<&Slot> {
         match self {
             Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,

@@ -17,7 +17,7 @@ pub struct AttemptState {
     pub failed: Vec<FailedAction>,
     /// The starts that were tried in each slot.
     pub starts: BTreeMap<Slot, StartAttempts>,
-    /// Slots whose former instance the host brings back by itself, and when.
+    /// Slots whose former instance the host restarts by itself, and when.
     pub armed: BTreeMap<Slot, Time>,
     /// Instances that were started, and when.
     pub started: BTreeMap<InstanceId, Time>,
@@ -26,7 +26,7 @@ pub struct AttemptState {
     /// Hosts that were given up, and why. One that could not run the new release may well run the
     /// old one: only lost hosts stay given up when the rollout turns.
     pub failed_hosts: BTreeMap<HostId, Failure>,
-    /// When there was progress last; the progress deadline runs from here.
+    /// The last progress, from which the progress deadline runs.
     pub last_progress: Time,
     high_water: HighWater,
 }
@@ -50,7 +50,7 @@ pub struct StartAttempts {
     pub count: u32,
     /// When the last attempt was ordered.
     pub last: Time,
-    /// How the process of the last one that did not stay had ended.
+    /// How the process of the last failed attempt had exited.
     pub ended: Option<String>,
 }
 
@@ -78,7 +78,7 @@ struct HighWater {
 }
 
 impl HighWater {
-    /// Takes in new counts; says whether any is a new best.
+    /// Takes in new counts; returns whether any is a new maximum.
     fn rise(&mut self, progress: &Progress) -> bool {
         let others = progress.total.saturating_sub(progress.updated);
         let best = Self {
@@ -190,7 +190,7 @@ impl AttemptState {
         }
     }
 
-    /// Begins anew: the way back has its own attempts and its own deadline.
+    /// Starts again: a rollback has attempts and a deadline of its own.
     fn turn(&mut self, at: Time) {
         let mut failed_hosts = std::mem::take(&mut self.failed_hosts);
         failed_hosts.retain(|_, failure| failure.kind == FailureKind::HostLost);

@@ -18,7 +18,7 @@ use crate::core::rollout::task;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// An event and its moment, as the journal keeps it.
+/// An event and its time in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// By the control machine's clock.
@@ -44,7 +44,7 @@ pub struct RolloutStart {
     pub service: String,
     pub fleet: String,
     pub target: Generation,
-    /// Where it goes back to if it fails, or is aborted: a revision proven healthy.
+    /// Where it rolls back to if it fails or is aborted: a revision proven healthy.
     pub fallback: Option<Generation>,
     /// The number of instances wanted.
     pub replicas: u32,
@@ -57,10 +57,10 @@ pub struct RolloutStart {
     /// Whether the target was proven healthy before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_proven: bool,
-    /// It only changes how many instances run, in a fleet between two revisions.
+    /// Only the number of instances changes, in a fleet between two revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// The playbook's keys that the command line has set, for `ship resume`.
+    /// The keys of the playbook that the command line set, for `ship resume`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub struct Scaling {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     RolloutStarted(RolloutStart),
-    /// An order is about to be given. Recorded before its effect.
+    /// An order is about to be given. It is recorded before its effect.
     ActionStarted {
         id: ActionId,
         action: Action,
@@ -96,7 +96,7 @@ pub enum Event {
         id: ActionId,
         error: String,
     },
-    /// Nobody knows whether an order was carried out: observe again.
+    /// An order may have been carried out or not: observe again.
     ActionUnknown {
         id: ActionId,
         why: String,
@@ -132,7 +132,7 @@ pub enum Event {
     /// A command of the user's was run.
     HookRan {
         point: HookPoint,
-        /// For the instance in this slot, if for one.
+        /// The slot of the instance, for a hook of an instance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slot: Option<Slot>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ pub enum Event {
         /// The newer epoch.
         seen: Epoch,
     },
-    /// A host is left behind: it does not keep the others from going on.
+    /// A host was given up; the others continue.
     HostQuarantined {
         failure: Failure,
         /// The last lines of the instance's own log.
@@ -181,7 +181,7 @@ pub enum Event {
     Woke {
         slept: Duration,
     },
-    /// So many new instances serve as the present step is to have.
+    /// The present step has all its new instances, and they serve.
     StepReached {
         /// Counted from 1.
         step: u32,
@@ -191,7 +191,7 @@ pub enum Event {
         instances: u32,
         /// How long the new instances are watched.
         soak: Duration,
-        /// Whether a person must then say that it may go on.
+        /// Whether a person must then promote the rollout.
         pause: bool,
     },
     /// The rollout continues with the next step.
@@ -201,7 +201,7 @@ pub enum Event {
         /// The number of steps.
         of: u32,
     },
-    /// Something was measured, to judge the new version by.
+    /// An analysis made a measurement.
     Measured {
         /// The name of the analysis.
         analysis: String,
@@ -214,26 +214,26 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
-    /// Something that is done once is about to be done. Recorded before its effect.
+    /// A task is about to start. It is recorded before its effect.
     ChoreStarted {
-        /// The number of the order, as of every other.
+        /// The number of the order; tasks and actions share one sequence.
         id: ActionId,
         /// The task's name.
         chore: String,
-        /// On which host; left out on the control machine.
+        /// The host of the task; absent on the control machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostId>,
-        /// The migration that it is, if it is one.
+        /// The migration that it makes, if it makes one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
     },
-    /// It has ended, in this rollout or in the one that it goes on with.
+    /// A task has ended, in this rollout or in the one that it continues.
     ChoreEnded {
         /// The task's name.
         chore: String,
         #[serde(flatten)]
         end: task::End,
-        /// The migration that it is, if it is one.
+        /// The migration that it makes, if it makes one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
         took: Duration,
@@ -241,7 +241,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         output: Vec<String>,
     },
-    /// A person said that the rollout may go on.
+    /// A person promoted the rollout.
     Promoted {
         by: String,
         /// Whether it skips all remaining steps.
@@ -261,7 +261,7 @@ pub enum Event {
         /// Who froze it, until when and why.
         freeze: String,
     },
-    /// A person asked, from another process, to pause: nothing new is started.
+    /// A person paused the rollout from another process: nothing new is started.
     Paused {
         by: String,
     },
@@ -275,7 +275,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Covers what must not be shown in everything that another program has said.
+    /// Redacts secrets in every text that another program printed.
     pub fn hide(&mut self, veil: &Veil) {
         for text in self.free_texts() {
             *text = veil.hide(text);

@@ -13,9 +13,9 @@ pub struct Evidence {
     /// Instances of the fallback that were ready in this rollout and no longer are. If they fail
     /// too, the new release may not be to blame.
     pub fallback_turned_unhealthy: BTreeSet<InstanceId>,
-    /// What was measured of the new version, by the name of the analysis.
+    /// The measurements of the new version, by the name of the analysis.
     pub analyses: BTreeMap<String, Record>,
-    /// What became of the requests that the availability monitor made, as reported last.
+    /// The last report of the availability monitor.
     pub availability: Option<LossReport>,
 }
 

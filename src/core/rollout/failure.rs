@@ -13,11 +13,11 @@ use crate::core::time::{Human, Time};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     pub kind: FailureKind,
-    /// The host it happened on, if it was one.
+    /// The host, if the failure concerns one.
     pub host: Option<HostId>,
     /// The slot, if it concerns one.
     pub slot: Option<Slot>,
-    /// What was seen, in words: the last probe's answer, a script's last line.
+    /// What was observed: the last probe's answer, a script's last line.
     pub detail: String,
     /// How long ship waited for it.
     pub waited: Duration,
@@ -32,7 +32,7 @@ pub enum FailureKind {
     Start,
     /// An instance could not be stopped.
     Stop,
-    /// The balancers could not be told, or not all of them be reached.
+    /// A balancer refused a change or cannot be reached.
     Traffic,
     /// The instance's process exited.
     Exited,
@@ -42,24 +42,24 @@ pub enum FailureKind {
     NotReady,
     /// A host could not be reached within the progress deadline.
     HostLost,
-    /// What was measured of the new version is not as it should be.
+    /// An analysis of the new version failed.
     Analysis,
     /// Nothing made progress within the progress deadline.
     Stuck,
     /// More requests failed than allowed.
     Loss,
-    /// A hook that is done once a rollout failed.
+    /// A hook that runs once in a rollout failed.
     Hook,
-    /// A change that the new version needs could not be made.
+    /// A migration that the new version needs failed.
     Migration,
-    /// A change failed that takes away what older versions need.
+    /// A contract migration failed, which removes what older versions need.
     Contract,
     /// A person asked to roll back.
     Aborted,
 }
 
 impl FailureKind {
-    /// Whether what failed is done once a rollout, and not the work of an instance or of its host.
+    /// Whether a task has failed, rather than an instance or its host.
     pub fn is_of_a_chore(self) -> bool {
         matches!(
             self,
@@ -69,7 +69,7 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// What was seen, without the name of the host that it is about.
+    /// The detail, without the name of the host.
     pub fn seen(&self) -> &str {
         let host = self
             .slot
@@ -129,9 +129,9 @@ impl fmt::Display for Failure {
 pub enum Outcome {
     /// The fleet runs the target, and every replica is available.
     Succeeded,
-    /// It failed, and the fleet is back where it was.
+    /// It failed, and the fleet was rolled back.
     RolledBack,
-    /// It failed, and stands as it is: a person is needed.
+    /// It failed, and the fleet was left as it is: a person is needed.
     Held {
         /// Why ship did not roll back.
         why: String,
@@ -141,26 +141,26 @@ pub enum Outcome {
         /// What went wrong in the rollback.
         failure: Failure,
     },
-    /// A host refused its orders: another controller has taken over since.
+    /// A host refused its orders, because another controller has taken over.
     Fenced {
         host: HostId,
         /// The newer epoch that the host has seen.
         seen: Epoch,
     },
-    /// It was interrupted; what was in flight has ended, and the same command goes on from here.
+    /// It was interrupted; what was in flight has ended, and the same command resumes it.
     Interrupted,
     /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes
     /// on from here.
     Closed {
-        /// Which window closes, or who has frozen the fleet, and why.
+        /// The window that closes, or who froze the fleet and why.
         why: String,
     },
-    /// A person paused it; what was in flight has ended, and `ship resume` goes on from here.
+    /// A person paused it; what was in flight has ended, and `ship resume` continues it.
     Paused { by: String, since: Time },
 }
 
 impl Outcome {
-    /// The same, with what must not be shown covered.
+    /// The same outcome with secrets redacted.
     #[must_use]
     pub fn hidden(mut self, veil: &Veil) -> Self {
         if let Some(text) = self.free_text() {
@@ -169,7 +169,7 @@ impl Outcome {
         self
     }
 
-    /// The text that may repeat what another program has said.
+    /// The text that may contain the output of another program.
     pub(super) fn free_text(&mut self) -> Option<&mut String> {
         match self {
             Outcome::Held { why } | Outcome::Closed { why } => Some(why),

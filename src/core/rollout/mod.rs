@@ -39,11 +39,11 @@ pub struct Rollout {
     pub goal: Generation,
     /// Whether the goal was proven healthy before.
     pub is_proven: bool,
-    /// Where it goes back to if it fails or is aborted.
+    /// Where it rolls back to if it fails or is aborted.
     pub fallback: Option<Generation>,
-    /// Instances that the service is to have there; `None` for as many as at the goal.
+    /// The number of instances after a rollback; `None` for that of the goal.
     pub fallback_replicas: Option<u32>,
-    /// It only changes how many instances run, and keeps the parts of each release.
+    /// Only the number of instances changes, in proportion for each release.
     pub scaling: Option<Scaling>,
     pub epoch: Epoch,
     pub direction: Direction,
@@ -53,7 +53,7 @@ pub struct Rollout {
     pub traffic: TrafficRecord,
     pub evidence: Evidence,
     pub step: StepState,
-    /// What is done once, as far as it was begun.
+    /// The tasks that were started.
     pub tasks: TaskStates,
     pub requests: UserRequests,
     pub timings: Timings,
@@ -127,7 +127,7 @@ impl Rollout {
         Some(rollout)
     }
 
-    /// Folds in the next event: each part takes in what it is about.
+    /// Takes in the next event in each part of the state.
     pub fn apply(&mut self, entry: &Entry) {
         let harms_fallback = self.harms_fallback(&entry.event);
         let ended = self.orders.apply(entry);
@@ -172,7 +172,7 @@ impl Rollout {
         matches!(failed, Action::Start { .. }) && matches!(self.direction, Direction::Back(_))
     }
 
-    /// Where it goes now: the goal, or the fallback on the way back.
+    /// Where it goes now: to the goal, or to the fallback when rolling back.
     pub fn target(&self) -> &Generation {
         match (&self.direction, &self.fallback) {
             (Direction::Back(_), Some(fallback)) => fallback,
@@ -180,7 +180,7 @@ impl Rollout {
         }
     }
 
-    /// Whether it goes back to the fallback, with the number of instances that belongs to that.
+    /// Whether it rolls back, to the number of instances of the fallback.
     pub fn goes_back(&self) -> bool {
         matches!(self.direction, Direction::Back(_)) && self.fallback.is_some()
     }
@@ -209,7 +209,7 @@ impl Rollout {
         known.map_or_else(|| self.target_revision(), |generation| generation.revision)
     }
 
-    /// How many instances of which releases are wanted of `replicas`.
+    /// The wanted instances of each release, of `replicas` in all.
     pub fn wanted(&self, replicas: u32) -> BTreeMap<&ReleaseId, u32> {
         match &self.scaling {
             Some(scaling) => scaling
@@ -221,7 +221,7 @@ impl Rollout {
         }
     }
 
-    /// Whether an instance of a release that is wanted may stay: a restart wants new ones.
+    /// Whether an instance of a wanted release may stay: a restart wants new ones.
     pub fn is_fresh(&self, revision: Revision) -> bool {
         self.verb != Verb::Restart || revision == self.target_revision()
     }

@@ -16,9 +16,9 @@ pub struct Orders {
     /// the host does not settle them: it does not wait for a script that is still at work there, as
     /// the next order does.
     pub unknown: Vec<Action>,
-    /// Hosts with such orders, and since when: an earlier order may still hold the host's lock.
+    /// Hosts with unknown orders, and since when: such an order may still hold the host's lock.
     pub unsettled_since: BTreeMap<HostId, Time>,
-    /// Hosts that were ordered to prune: once, whatever comes of it.
+    /// Hosts that were ordered to prune, which is ordered once only.
     pub pruned: BTreeSet<HostId>,
     /// The host that has seen a newer epoch than this rollout's, and that epoch.
     pub fenced: Option<(HostId, Epoch)>,
@@ -30,7 +30,7 @@ pub struct Orders {
 pub struct InFlight {
     pub action: Action,
     pub since: Time,
-    /// Whether the direction has changed since: that it fails says nothing about the way back.
+    /// Whether the direction has changed since, so that its failure does not count.
     pub is_outdated: bool,
 }
 
@@ -53,7 +53,7 @@ impl Orders {
         ActionId(self.next_id)
     }
 
-    /// Folds in the next event; gives the order whose end it tells.
+    /// Takes in the next event; returns the order that it ends.
     pub(super) fn apply(&mut self, entry: &Entry) -> Option<InFlight> {
         match &entry.event {
             Event::ActionStarted { id, action, .. } => self.start(*id, action, entry.at),
@@ -110,7 +110,7 @@ impl Orders {
         self.unknown.push(action.clone());
     }
 
-    /// Whether an order to stop an instance is under way, or may have been carried out unseen.
+    /// Whether a stop of an instance is in flight, or may have been carried out.
     pub(super) fn may_have_stopped(&self, name: &InstanceId) -> bool {
         let in_flight = self.in_flight.values().map(|in_flight| &in_flight.action);
         in_flight

@@ -3,14 +3,14 @@
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// What people have asked for. That they promote a step is part of the step.
+/// The requests of people, except for the promotion of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UserRequests {
     /// Whether a person asked to stop.
     pub interrupted: bool,
     /// Who paused it, and when.
     pub paused: Option<(String, Time)>,
-    /// Who has frozen the fleet meanwhile, until when and why.
+    /// Who froze the fleet during the rollout, until when and why.
     pub frozen: Option<String>,
     /// Who asked to roll back.
     pub aborted: Option<String>,

@@ -3,19 +3,19 @@
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// The steps that were passed, and how the present one stands.
+/// The steps that were passed, and the state of the present one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StepState {
-    /// Steps that it has passed; all that there may be if a person said so.
+    /// Steps that it has passed; the largest number after a full promotion.
     pub passed: u32,
-    /// Since when the present step has all that it is to have.
+    /// Since when the present step has all its instances.
     pub reached: Option<Time>,
-    /// Whether a person said that it may go on from the present step.
+    /// Whether a person has promoted the present step.
     pub promoted: bool,
 }
 
 impl StepState {
-    /// Folds in the next event; says whether it is progress.
+    /// Takes in the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::StepReached { .. } => {

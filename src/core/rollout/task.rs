@@ -21,7 +21,7 @@ pub struct Chore {
     /// The program and its arguments.
     pub command: Vec<String>,
     pub timeout: Duration,
-    /// The migration that it is, if it is one: never done twice.
+    /// The migration that it makes, if it makes one: never made twice.
     pub migration: Option<(MigrationKind, String)>,
 }
 
@@ -31,11 +31,11 @@ pub enum Due {
     Before,
     /// When all instances are in place.
     After,
-    /// When all has been in place for so long.
+    /// When all instances have been in place for this time.
     Soaked(Duration),
-    /// When the rollout has succeeded. What fails then is only told.
+    /// When the rollout has succeeded. A failure is only reported.
     OnSuccess,
-    /// When it has failed. What fails then is only told.
+    /// When the rollout has failed. A failure is only reported.
     OnFailure,
 }
 
@@ -43,13 +43,13 @@ pub enum Due {
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
     Done,
-    /// It had been done before, by what its host says.
+    /// It had been done before, by the record of its host.
     DoneBefore,
     /// It was tried and failed.
     Failed {
         error: String,
     },
-    /// Nobody knows: the host did not answer to the end.
+    /// The host did not answer, so it may have been done or not.
     Unknown {
         why: String,
     },
@@ -121,7 +121,7 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
         .collect()
 }
 
-/// The contracts of a release that are left to be made, for a person who says that it is time.
+/// The contract migrations of a release that are still due, for `ship contract`.
 pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
     migrations(definition, MigrationKind::Contract, made)
         .map(|it| Chore {
@@ -154,11 +154,11 @@ fn migrations<'a>(
     })
 }
 
-/// A contract that was made, or begun: what older versions need may be gone.
+/// A contract migration that was made or started, so that older versions may lack something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contracted {
     pub id: String,
-    /// The revision that was rolled out when it was made.
+    /// The revision of the rollout that made it.
     pub revision: crate::core::ids::Revision,
     pub version: String,
 }

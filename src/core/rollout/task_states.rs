@@ -7,23 +7,23 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::End;
 use crate::core::time::Time;
 
-/// What is done once, as far as a rollout has begun it, by name.
+/// The tasks that a rollout has started, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskStates(BTreeMap<String, TaskState>);
 
 /// The state of a task in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskState {
-    /// Where it was begun last; `None` on the control machine.
+    /// Where it was started last; `None` on the control machine.
     pub host: Option<HostId>,
     pub since: Time,
     pub attempts: u32,
-    /// How it ended; `None` while it is under way.
+    /// How it ended; `None` while it runs.
     pub end: Option<End>,
 }
 
 impl TaskStates {
-    /// The chore of this name, if it was begun.
+    /// The state of a task, if it was started.
     pub fn get(&self, name: &str) -> Option<&TaskState> {
         self.0.get(name)
     }
@@ -45,7 +45,7 @@ impl TaskStates {
             .map(|(name, _)| name)
     }
 
-    /// Folds in the next event; says whether it is progress.
+    /// Takes in the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::ChoreStarted { chore, host, .. } => {

@@ -11,15 +11,15 @@ use crate::core::time::Time;
 pub struct Timings {
     /// When the first slot was ordered to change; `None` before that.
     pub first_change_at: Option<Time>,
-    /// The longest that an instance of this rollout took from its start until it was ready.
+    /// The longest time from a start until the instance was ready.
     pub longest_start: Duration,
     pub longest_drain: Duration,
-    /// Since when all is in place, if it is.
+    /// Since when the goal is reached, if it is.
     pub complete_since: Option<Time>,
 }
 
 impl Timings {
-    /// Folds in the next event, before the attempt does; says whether it is progress.
+    /// Takes in the next event, before the attempt does; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry, attempt: &AttemptState) -> bool {
         match &entry.event {
             Event::ActionStarted { action, .. } if changes_slot(action) => {

@@ -10,14 +10,14 @@ use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 /// The orders that the balancers were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrafficRecord {
-    /// Instances that have nothing under way: drained, or not admitted yet.
+    /// Instances without requests under way: drained, or not admitted yet.
     pub drained: BTreeSet<InstanceId>,
     /// The weights with which instances were admitted, in percent.
     pub weights: BTreeMap<InstanceId, u32>,
 }
 
 impl TrafficRecord {
-    /// Folds in the next event; says whether it is progress.
+    /// Takes in the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::ActionStarted {

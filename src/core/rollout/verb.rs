@@ -10,11 +10,11 @@ pub enum Verb {
     Rollback,
     /// `ship restart`: the same release, in new instances.
     Restart,
-    /// `ship scale`: more or fewer instances of what runs.
+    /// `ship scale`: more or fewer instances of the present release.
     Scale,
-    /// No command: a history took over what it found on the hosts.
+    /// No command: the history adopted what it found on the hosts.
     Adopt,
-    /// `ship contract`: what only older versions needed is taken away.
+    /// `ship contract`: the pending contract migrations.
     Contract,
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Amount {
     Count(u32),
-    /// So many percent of the replicas, 0 to 100.
+    /// A percentage of the replicas, 0 to 100.
     Percent(u32),
 }
 
@@ -24,7 +24,7 @@ impl Amount {
         matches!(self, Amount::Count(0) | Amount::Percent(0))
     }
 
-    /// So many of the replicas; a share is rounded up.
+    /// The amount of these replicas; a percentage is rounded up.
     pub fn rounded_up(self, replicas: u32) -> u32 {
         match self {
             Amount::Count(count) => count,
@@ -78,7 +78,7 @@ pub struct Budget {
     pub replicas: u32,
     /// Additional instances that may run during a rollout.
     pub surge: u32,
-    /// How many fewer may be available for a while.
+    /// Instances that may be unavailable during a rollout.
     pub unavailable: u32,
 }
 

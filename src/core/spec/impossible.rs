@@ -7,7 +7,7 @@ use crate::core::ids::Slot;
 use crate::core::release::waits::Waits;
 use crate::core::time::Human;
 
-/// Why a rollout cannot work. Its text shows the arithmetic.
+/// Why a rollout cannot work. The text shows the arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Impossible {
     /// `max_surge` and `max_unavailable` are both literally zero.
@@ -19,7 +19,7 @@ pub enum Impossible {
         /// Slots of each host.
         ports: usize,
     },
-    /// Nothing may be unavailable, but there is no slot for one more.
+    /// No instance may be unavailable, but there is no slot for an additional one.
     NoSlotForSurge {
         replicas: u32,
         /// The surge that is allowed.
@@ -28,14 +28,14 @@ pub enum Impossible {
         /// Slots of each host.
         ports: usize,
     },
-    /// An instance takes longer to become available than the rollout may stand still.
+    /// An instance becomes available later than the progress deadline.
     AvailableTooLate {
         /// The waits before an instance is ready.
         waits: Waits,
         min_ready: Duration,
         progress_deadline: Duration,
     },
-    /// Somebody else listens on a port of the service.
+    /// Another process listens on a port of the service.
     PortTaken {
         slot: Slot,
         /// What is known about the process.
@@ -122,7 +122,7 @@ fn slots(hosts: usize, ports: usize) -> String {
     )
 }
 
-/// What it takes until an instance is available: `initial_delay 5s + min_ready 10s`.
+/// The time until an instance is available: `initial_delay 5s + min_ready 10s`.
 fn terms(waits: &Waits, min_ready: Duration) -> String {
     let Waits {
         initial_delay,

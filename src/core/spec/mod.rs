@@ -22,44 +22,44 @@ use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::{AtGate, Step};
 use crate::core::spec::windows::Hours;
 
-/// What the fleet is to become, and what may be spent on the way.
+/// The goal for the fleet, and the limits on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub service: String,
     /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is
     /// taken. What runs on another that the fleet knows, as it is drained, has to go.
     pub hosts: Vec<HostId>,
-    /// The slots that each host offers to a release that says no other, by port.
+    /// The ports of each host for a release that does not name its own.
     pub ports: Vec<Port>,
-    /// The slots that each host offers to a release, by port, where they are others.
+    /// The ports of each host for releases that name their own.
     pub release_ports: BTreeMap<ReleaseId, Vec<Port>>,
-    /// Instances wanted, and how many more or fewer there may be for a while.
+    /// The number of instances, and how many more or fewer there may be during a rollout.
     pub budget: Budget,
-    /// The same where the rollout goes back; `None` where it is the same.
+    /// The budget of a rollback; `None` where it is the same.
     pub budget_back: Option<Budget>,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
     /// The longest time without progress before the rollout fails.
     pub progress_deadline: Duration,
-    /// Hosts that may be left behind before a failure has a consequence.
+    /// Failed hosts that a rollout tolerates.
     pub max_failures: u32,
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
-    /// How long the keys of each known release let its instances take.
+    /// The times that each known release's keys allow its instances.
     pub waits: BTreeMap<ReleaseId, Waits>,
-    /// The steps by which a new version is brought in; all at once where there are none.
+    /// The steps in which the new version is rolled out; none for all at once.
     pub steps: Vec<Step>,
-    /// What becomes of a step at which a person is to be asked.
+    /// What happens at a step that needs a person.
     pub at_gate: AtGate,
     pub hours: Hours,
-    /// What is done once: hooks that are of no slot, and migrations.
+    /// The tasks: hooks that run once, and migrations.
     pub chores: Vec<Chore>,
     /// What is measured while new instances serve.
     pub analyses: Vec<Analysis>,
-    /// What stands before the instances; `None` where nothing does.
+    /// The balancers; `None` where there are none.
     pub traffic: Option<Traffic>,
-    /// Releases that stay on the hosts when the rollout is done, besides those that run.
+    /// Releases that stay on the hosts after the rollout, besides those that run.
     pub keep: BTreeSet<ReleaseId>,
 }
 
@@ -71,7 +71,7 @@ pub enum OnFailure {
     Hold,
 }
 
-/// Amounts as the user wrote them, to show the arithmetic by.
+/// The amounts as the user wrote them, to show the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amounts {
     pub replicas: u32,
@@ -159,7 +159,7 @@ impl Spec {
         found
     }
 
-    /// The slots that each host offers to a release, by port.
+    /// The ports of each host for a release.
     pub fn ports_of(&self, release: &ReleaseId) -> &[Port] {
         self.release_ports.get(release).unwrap_or(&self.ports)
     }
@@ -176,12 +176,12 @@ impl Spec {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    /// How long the keys of a release let its instances take.
+    /// The times that a release's keys allow its instances.
     pub fn waits_of(&self, release: &ReleaseId) -> Waits {
         self.waits.get(release).copied().unwrap_or_default()
     }
 
-    /// How long the stop of an instance of any known release may take.
+    /// The longest stop of an instance of any known release.
     pub fn longest_stop(&self) -> Duration {
         self.waits
             .values()
@@ -190,7 +190,7 @@ impl Spec {
             .unwrap_or_default()
     }
 
-    /// How long an order for an instance of any known release may be at work on its host.
+    /// The longest time that an order for an instance of any known release takes on its host.
     pub fn longest_order(&self) -> Duration {
         self.waits
             .values()

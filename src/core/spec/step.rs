@@ -9,9 +9,9 @@ use crate::core::spec::budget::Amount;
 /// A gate in a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// So many instances of the new release, and no more.
+    /// The most instances of the new release in this step.
     pub instances: Amount,
-    /// How long these must have served before it goes on.
+    /// How long these must have served before the rollout continues.
     pub soak: Duration,
     /// Whether a person must then promote the rollout.
     pub pause: bool,
@@ -20,7 +20,7 @@ pub struct Step {
     pub weight_percent: Option<u32>,
 }
 
-/// What becomes of a gate at which a person would be asked.
+/// What happens at a gate that needs a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AtGate {
@@ -29,15 +29,15 @@ pub enum AtGate {
     Wait,
     /// ship exits, and `ship promote` continues.
     Exit,
-    /// It goes on as if nobody had to be asked.
+    /// The rollout continues without a person.
     Promote,
 }
 
-/// The weight of an instance where nothing is said of one.
+/// The weight of an instance for which none is set.
 pub const FULL_WEIGHT_PERCENT: u32 = 100;
 
 impl Step {
-    /// Its instances of so many replicas: at least one, at most all.
+    /// Its instances of these replicas: at least one, at most all.
     pub fn count(&self, replicas: u32) -> u32 {
         self.instances
             .rounded_up(replicas)
@@ -59,7 +59,7 @@ impl Step {
     }
 }
 
-/// The steps of a rollout that nobody watches: one instance first, which is watched for so long.
+/// The steps of an unattended rollout: one instance first, which is watched for this time.
 pub fn one_first(steps: &[Step], soak: Duration, replicas: u32) -> Vec<Step> {
     let step = |instances, soak| Step {
         instances,

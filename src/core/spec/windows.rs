@@ -15,7 +15,7 @@ use crate::core::time::{Human, Time};
 /// have begun.
 const DAYS_AHEAD: i32 = 8;
 
-/// A part of some days of the week, by a clock on the wall.
+/// A time of day on some days of the week.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Monday first.
@@ -38,13 +38,13 @@ pub struct Opening {
 /// When and how long a rollout may run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hours {
-    /// The windows of the days to come, in order; empty where any time is right.
+    /// The coming windows, in order; empty where any time is allowed.
     pub openings: Vec<Opening>,
     /// Whether there are any windows.
     pub are_limited: bool,
-    /// What the replacement of an instance takes at least: the waits that the playbook asks for.
+    /// The shortest time to replace an instance, by the waits of the playbook.
     pub turn: Duration,
-    /// The shortest time that a whole deploy of the history has taken; zero where there is none.
+    /// The shortest time of a whole deploy in the history; zero where there is none.
     pub usual: Duration,
 }
 
@@ -165,7 +165,7 @@ impl Window {
     }
 }
 
-/// The windows of the days to come, in the order in which they begin.
+/// The coming windows, in the order of their beginnings.
 pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<Opening> {
     let now = Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
         .unwrap_or(Timestamp::MAX);
@@ -181,7 +181,7 @@ pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<Opening> 
 }
 
 impl Hours {
-    /// Why what takes so long may not begin now; `None` if it may.
+    /// Why something that takes this long may not begin now; `None` if it may.
     pub fn refusal(&self, now: Time, takes: Duration) -> Option<String> {
         if !self.are_limited {
             return None;
@@ -214,7 +214,7 @@ impl Hours {
         })
     }
 
-    /// When an opening is over, with those that follow without a gap.
+    /// The end of a window, with those that follow without a gap.
     fn closes(&self, opening: &Opening) -> Time {
         let follows = |until: Time, next: &Opening| {
             if next.from <= until {
@@ -226,7 +226,7 @@ impl Hours {
         self.openings.iter().fold(opening.until, follows)
     }
 
-    /// The next moment at which an answer may change for what takes so long.
+    /// The next moment at which the answer may change for something that takes this long.
     pub fn changes_at(&self, now: Time, takes: Duration) -> Option<Time> {
         let ends = self
             .openings

@@ -12,7 +12,7 @@ use crate::engine::hooks;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Script, Site};
 
-/// How long a start waits on the host to see the instance listen or end, before it reports.
+/// How long a start waits on the host for the instance to listen or exit, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
 /// The stop timeout of an instance when no release is known.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ pub(super) async fn carry_out(context: &FleetContext, order: ActionOrder) -> Act
     }
 }
 
-/// What a script has printed, and so what has become of the order.
+/// The result of an order, by what its script printed.
 fn judge(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResult {
     let name = &host.site.target.name;
     let reply = match script::read_reply(stdout, context.now()) {

@@ -15,13 +15,13 @@ use crate::engine::clock::Clock;
 use crate::remote::{Connections, HostLink, HostSite, HostUnavailable, ServiceContext};
 use crate::script::{self, Script, Site};
 
-/// Every release that may be met, and where its bytes are.
+/// Every release that may run on a host, and where its artifact is.
 #[derive(Clone)]
 pub struct Releases {
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The directory of artifacts, named by their digest.
     pub artifacts: PathBuf,
-    /// The secrets' files that are known, by their SHA-256.
+    /// The known secrets files, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// The releases that have served on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
@@ -37,13 +37,13 @@ pub(super) struct LinkedHost {
     pub(super) link: Arc<HostLink>,
 }
 
-/// The hosts, the releases, and in whose name scripts act.
+/// The hosts, the releases, and the service that scripts act for.
 pub(super) struct FleetContext {
     hosts: BTreeMap<HostId, LinkedHost>,
     service: ServiceContext,
     releases: Releases,
     clock: Arc<dyn Clock>,
-    /// Ends the connections when nobody needs the hosts any more.
+    /// Ends the connections when the hosts are not used any more.
     _connections: Connections,
 }
 
@@ -71,7 +71,7 @@ impl FleetContext {
         }
     }
 
-    /// Takes in what is known of the releases by now.
+    /// Updates the known releases.
     pub(super) fn know(&mut self, releases: Releases) {
         self.service.proven.clone_from(&releases.proven);
         self.releases = releases;
@@ -99,12 +99,12 @@ impl FleetContext {
         })
     }
 
-    /// Where a script runs that acts on a host.
+    /// The site of a script that changes a host.
     pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> Site {
         host.site.script_site(&self.service, epoch, order)
     }
 
-    /// Runs a script that changes nothing, and gives what it printed.
+    /// Runs a script that changes nothing; returns what it printed.
     pub(super) async fn query(
         &self,
         host: &HostId,
@@ -164,7 +164,7 @@ impl FleetContext {
         }
     }
 
-    /// What templates of a release are filled in with for a slot.
+    /// The variables of a release's templates for a slot.
     pub(super) fn vars<'a>(
         &'a self,
         host: &'a LinkedHost,

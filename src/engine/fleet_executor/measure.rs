@@ -7,7 +7,7 @@ use crate::core::analysis::{Analysis, Way};
 use crate::probe;
 use crate::remote::{self, Here};
 
-/// Measures once what is not measured of the instances themselves.
+/// Makes one measurement that needs no observation of the instances.
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     let deadline = analysis.timeout;
     match &analysis.way {

@@ -173,7 +173,7 @@ async fn ask_by_command(
     })
 }
 
-/// Where on its own host an instance is reached: where it listens, if that is one address.
+/// The address of an instance on its own host: the one where it listens, if it is only one.
 fn address_on_host(listener: &Listener, address: &str) -> String {
     match listener {
         Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),

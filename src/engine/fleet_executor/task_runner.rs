@@ -11,16 +11,16 @@ use crate::engine::executor::{TaskOrder, TaskResult};
 use crate::remote::{self, Here, HostUnavailable, Output};
 use crate::script::{self, ErrandEnd};
 
-/// Of what a command prints so many lines are kept, and so much of each.
+/// The limit of output lines that are kept of a command.
 const OUTPUT_LINES_MAX: usize = 50;
 const LINE_CHARS_MAX: usize = 500;
 
 /// How commands of the playbook's run on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    /// Where: the playbook's directory; `None` for where this process runs.
+    /// The working directory, which is the playbook's; `None` for that of this process.
     pub dir: Option<PathBuf>,
-    /// What they are told by their environment, whichever they are.
+    /// The environment that all commands get.
     pub env: BTreeMap<String, String>,
 }
 
@@ -170,7 +170,7 @@ fn errand(
     })
 }
 
-/// The last lines of what a command has printed, none of them endless.
+/// The last lines of a command's output, each of them shortened.
 fn last_lines(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().rev().take(OUTPUT_LINES_MAX).collect();
     lines

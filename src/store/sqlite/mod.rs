@@ -42,9 +42,9 @@ const HAS_BEGUN: &str = "(outcome is not null or exists (select 1 from events wh
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
-    /// The lease that this process holds, if it does.
+    /// The lease that this process holds, if any.
     held: Option<(Subject, Holder)>,
-    /// Where it is read from, if not from its own file.
+    /// The copy that is read instead of the file, if there is one.
     copy: Option<tempfile::TempDir>,
 }
 
@@ -56,7 +56,7 @@ impl Drop for Sqlite {
     }
 }
 
-/// Whether a database cannot be opened or written because of its file system or its permissions.
+/// Whether the file system or its permissions keep a database from being opened or written.
 fn is_read_only(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(
@@ -146,7 +146,7 @@ impl Sqlite {
         Self::over(connection, path, false)
     }
 
-    /// A database in write-ahead mode needs files of its own beside it even to be read.
+    /// Copies the database, since write-ahead mode needs files beside it even to read.
     fn open_copy(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Directory {
             path: std::env::temp_dir(),
@@ -249,7 +249,7 @@ impl Sqlite {
             .map_err(|source| self.failed(source))
     }
 
-    /// The journal of the newest rollout, of a revision or of any.
+    /// The journal of the newest rollout, of one revision or of any.
     fn newest_of(
         &self,
         subject: &Subject,
@@ -304,7 +304,7 @@ impl Sqlite {
     }
 }
 
-/// `SQLite` knows signed numbers only. Milliseconds, ticks and epochs are far from the edge.
+/// `SQLite` only has signed numbers. Milliseconds, ticks and epochs are far below the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

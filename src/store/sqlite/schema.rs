@@ -46,7 +46,7 @@ pub(super) const SCHEMA: &str = "
     ) without rowid;
 ";
 
-/// What came with version 2, for databases of either.
+/// What version 2 added, for databases of either.
 const SCHEMA_2: &str = "
     alter table leases add column token text not null default '';
     create table requests (
@@ -76,10 +76,10 @@ const SCHEMA_3: &str = "
     ) without rowid;
 ";
 
-/// What came with version 4: the name by which hosts know the history.
+/// What version 4 added: the id by which hosts know the history.
 const SCHEMA_4: &str = "create table identity (id text not null);";
 
-/// Brings a database up to date; the version that it had.
+/// Updates a database; returns the version that it had.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     // Only who has something to change waits for another process that writes.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

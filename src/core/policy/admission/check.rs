@@ -8,7 +8,7 @@ use crate::core::policy::unattended::{self, RunMode};
 use crate::core::spec::windows::Hours;
 use crate::core::time::Time;
 
-/// Refuses a rollout that could not work on the hosts as they are.
+/// Refuses a rollout that cannot work on the hosts as they are.
 pub(super) fn feasible(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -74,7 +74,7 @@ pub fn check_open(
     }
 }
 
-/// Refuses to begin an unattended deploy of a new release on a fleet that lacks instances.
+/// Refuses an unattended deploy of a new release on a fleet that lacks instances.
 pub(super) fn healthy(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,

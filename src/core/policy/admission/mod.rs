@@ -27,25 +27,25 @@ use crate::core::time::Time;
 /// What an admitted request does.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// The spec, with the tasks and the budget of the way back.
+    /// The spec, with the tasks and the budget of a rollback.
     pub spec: Spec,
-    /// The entry of the history that the rollout is for; `None` if it makes a new one.
+    /// The existing revision of the rollout; `None` if it makes a new one.
     pub reuse: Option<Revision>,
-    /// Where the rollout goes back to if it fails or is aborted.
+    /// The rollback target, if the rollout fails or is aborted.
     pub rollback_target: Option<Generation>,
     /// The rollout as it would begin now. It is not recorded.
     pub rollout: Rollout,
     /// The planner's first plan.
     pub plan: Plan,
-    /// Whether all is in place already, and the history says so: there is nothing to do.
+    /// Whether the goal is reached already, by fleet and history, so that there is nothing to do.
     pub is_settled: bool,
     start: RolloutStart,
-    /// The events that follow its start: how the rollout that it goes on with stood.
+    /// The events after its start: the state of the rollout that it continues.
     earlier: Vec<Event>,
 }
 
 impl Admission {
-    /// The first events of the rollout, for the revision and the epoch that the store gave it.
+    /// The first events of the rollout, with the revision and the epoch from the store.
     pub fn opening(&self, revision: Revision, epoch: Epoch) -> Vec<Event> {
         let mut start = self.start.clone();
         (start.target.revision, start.epoch) = (revision, epoch);
@@ -172,7 +172,7 @@ fn rollback_target(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> 
     })
 }
 
-/// The spec with what the history adds to it: what is done once, and the budget of the way back.
+/// Adds to the spec what the history says: the tasks, and the budget of a rollback.
 fn complete_spec(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -199,7 +199,7 @@ fn complete_spec(
     spec
 }
 
-/// Whether the fleet is where it is to be, and the history says so.
+/// Whether fleet and history show that the goal is reached.
 fn is_settled(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -222,7 +222,7 @@ fn is_settled(
         && is_in_place(spec, rollout, input.fleet, input.now)
 }
 
-/// Whether the planner would finish at once, or after it has tidied up.
+/// Whether the planner would finish at once, or after pruning.
 fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool {
     // Where nothing is to be brought in, there is no step to stop at.
     let mut rollout = rollout.clone();

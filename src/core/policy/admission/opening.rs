@@ -16,7 +16,7 @@ use crate::core::spec::{Spec, scaling};
 pub(super) struct Opener<'a, 'r> {
     pub(super) request: &'r AdmissionRequest<'a>,
     pub(super) input: &'r AdmissionInput<'a>,
-    /// The spec, with all that the history adds to it.
+    /// The spec, completed from the history.
     pub(super) spec: &'r Spec,
     pub(super) revision: Revision,
 }
@@ -81,7 +81,7 @@ impl Opener<'_, '_> {
         })
     }
 
-    /// What turns it back: it was on its way back, or it is aborted now.
+    /// The event that turns the rollout back, if it was rolling back or is aborted now.
     fn turn(&self) -> Option<Event> {
         let stopped = self.stopped()?;
         match (&self.request.continuation, &stopped.direction) {

@@ -6,45 +6,45 @@ use std::fmt;
 use crate::core::ids::{HostId, Slot};
 use crate::core::spec::impossible::Impossible;
 
-/// Two slots that would be one server at the balancers.
+/// Two slots that would be the same server of the balancers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerClash {
     /// The slot in which an instance runs.
     pub present: Slot,
-    /// The slot in which one is to follow it.
+    /// The slot of the instance that would replace it.
     pub next: Slot,
     /// The name of the server.
     pub name: String,
 }
 
-/// Why a rollout may not begin, or go on. Nothing was touched.
+/// Why a rollout may not start or continue. Nothing was touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdmissionRefusal {
-    /// More hosts cannot be used than may fail, or none can.
+    /// More hosts are unusable than may fail, or all are.
     UnusableHosts {
         /// The hosts, and why each is unusable.
         unusable: BTreeMap<HostId, String>,
         /// How many hosts there are.
         of: usize,
     },
-    /// Some balancers cannot be used: nobody knows which instances get requests.
+    /// Some balancers are unusable, so ship would not know which instances get requests.
     UnusableBalancers {
         /// The balancers, and why each is unusable.
         unusable: BTreeMap<HostId, String>,
         /// How many balancers there are.
         of: usize,
     },
-    /// Every host is drained, and nobody has said that the service is to have no instance.
+    /// Every host is drained, but the number of instances was not set to 0.
     NoHostLeft,
     /// The balancers could not distinguish two slots.
     OneServer(ServerClash),
     Impossible(Vec<Impossible>),
-    /// The fleet is frozen, or it is outside of its windows, or too late in one.
+    /// The fleet is frozen, or it is outside of its windows or too late in one.
     Closed {
-        /// Why, with the name of who has frozen it or of the window.
+        /// The reason, with the name of the window or of who froze the fleet.
         why: String,
     },
-    /// The fleet is not healthy, and nobody is there to look at it.
+    /// The fleet is not healthy, and the run is unattended.
     Unhealthy {
         /// The numbers of instances.
         why: String,
@@ -106,7 +106,7 @@ fn write_unusable(
         .try_for_each(|(host, why)| write!(f, "\n  {}", host_line(host, why)))
 }
 
-/// What is said of a host, without its name twice.
+/// The line for a host, without its name twice.
 pub fn host_line(host: &HostId, why: &str) -> String {
     format!("{host}: {}", host.unnamed(why).replace('\n', "\n    "))
 }

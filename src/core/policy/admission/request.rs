@@ -16,30 +16,30 @@ use crate::core::time::Time;
 
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest<'a> {
-    /// The verb; that of the rollout that goes on, where one does.
+    /// The verb, or that of the rollout that continues.
     pub verb: Verb,
     /// The release that is to run.
     pub release: &'a ReleaseId,
     pub definition: &'a Definition,
-    /// How the newest rollout goes on; `None` for a new rollout.
+    /// How the newest rollout continues; `None` for a new rollout.
     pub continuation: Option<Continuation>,
     /// Whether the run is unattended, and what is overridden.
     pub mode: RunMode,
-    /// The playbook's keys that the command line has set, for the journal.
+    /// The keys of the playbook that the command line sets, for the journal.
     pub set: &'a [String],
 }
 
-/// What is known when the request is decided on.
+/// What is known when the policy decides.
 #[derive(Clone, Debug)]
 pub struct AdmissionInput<'a> {
     pub service: &'a str,
     pub fleet_name: &'a str,
     pub history: &'a ServiceHistory,
-    /// What the files want of the fleet. Tasks and the budget of the way back are not in it yet.
+    /// The spec by the files, without tasks and the budget of a rollback.
     pub spec: Spec,
     /// The amounts that the budget was computed from.
     pub amounts: Amounts,
-    /// Whether the playbook, the command line or `ship scale` says how many instances are wanted.
+    /// Whether the playbook, the command line or `ship scale` sets the number of instances.
     pub are_replicas_set: bool,
     /// The fleet, as just observed.
     pub fleet: &'a Fleet,
@@ -47,15 +47,15 @@ pub struct AdmissionInput<'a> {
     pub unusable_hosts: BTreeMap<HostId, String>,
     /// The balancers that cannot be used, and why.
     pub unusable_balancers: BTreeMap<HostId, String>,
-    /// Two slots that would be one server at the balancers, if there are such.
+    /// Two slots that would be the same server of the balancers, if there are any.
     pub server_clash: Option<ServerClash>,
-    /// Who has frozen the fleet, until when and why, if it is frozen now.
+    /// Who froze the fleet, until when and why, if it is frozen now.
     pub freeze: Option<String>,
     pub now: Time,
 }
 
 impl AdmissionRequest<'_> {
-    /// The stopped rollout that goes on, if one does.
+    /// The stopped rollout that continues, if one does.
     pub fn stopped<'a>(&self, history: &'a ServiceHistory) -> Option<&'a Rollout> {
         history
             .newest
