@@ -16,8 +16,8 @@ use crate::core::time::Human;
 use crate::remote::command::{Input, Output};
 use crate::system::process_group;
 
-/// Runs the words that follow. If standard input ends first, because the caller is gone, it ends the
-/// whole process group. The watch does not keep the streams open.
+/// Runs the words that follow. If standard input ends first, because the caller is gone, it ends
+/// the whole process group. The watch does not keep the streams open.
 const LEASH: &str = r#"exec 3<&0 </dev/null
 ticket=$1
 shift

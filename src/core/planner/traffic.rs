@@ -107,8 +107,8 @@ pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Drains the slots of failed hosts that cannot be reached, so that they get no requests if the host
-/// returns. Only if enough other instances serve, because these may still serve, too.
+/// Drains the slots of failed hosts that cannot be reached, so that they get no requests if the
+/// host returns. Only if enough other instances serve, because these may still serve, too.
 pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_shared = matches!(
         &s.spec.traffic,
