@@ -142,21 +142,16 @@ pub struct LockArg {
     pub lock_timeout: Duration,
 }
 
-/// `ship init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
 }
 
-/// `ship deploy`.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The overrides.
     #[command(flatten)]
     pub overrides: OverrideArgs,
     /// Show what would be done, and touch nothing
@@ -170,14 +165,12 @@ pub struct DeployArgs {
     /// command with exit 8, or is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
-    /// The wait for another deploy.
     #[command(flatten)]
     pub lock: LockArg,
     /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or
     /// the fleet is not healthy
     #[arg(long)]
     pub force: bool,
-    /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
     /// How the rollout is shown
@@ -185,13 +178,10 @@ pub struct DeployArgs {
     pub output: Output,
 }
 
-/// `ship plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The overrides.
     #[command(flatten)]
     pub overrides: OverrideArgs,
     /// The form of what is printed
@@ -199,21 +189,16 @@ pub struct PlanArgs {
     pub output: Form,
 }
 
-/// `ship check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The overrides.
     #[command(flatten)]
     pub overrides: OverrideArgs,
 }
 
-/// `ship status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Show it again every second, until Ctrl-C
@@ -224,10 +209,8 @@ pub struct StatusArgs {
     pub output: Form,
 }
 
-/// `ship history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Show one revision: all of it, and what differs from now
@@ -238,7 +221,6 @@ pub struct HistoryArgs {
     pub output: Form,
 }
 
-/// `ship logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by
@@ -262,10 +244,8 @@ pub struct LogsArgs {
     pub output: Form,
 }
 
-/// `ship rollback`.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The revision to go to; left out, the newest one proven healthy that is not the present one
@@ -274,7 +254,6 @@ pub struct RollbackArgs {
     /// Print the plan and exit
     #[arg(long)]
     pub dry_run: bool,
-    /// The wait for another deploy.
     #[command(flatten)]
     pub lock: LockArg,
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
@@ -283,7 +262,6 @@ pub struct RollbackArgs {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
-    /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
     /// How the rollout is shown
@@ -291,18 +269,14 @@ pub struct RollbackArgs {
     pub output: Output,
 }
 
-/// `ship pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
 }
 
-/// `ship resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
@@ -313,7 +287,6 @@ pub struct ResumeArgs {
     /// is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
-    /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
     /// How the rollout is shown
@@ -321,10 +294,8 @@ pub struct ResumeArgs {
     pub output: Output,
 }
 
-/// `ship promote`.
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Through all steps that are left, without soaking or asking again
@@ -334,7 +305,6 @@ pub struct PromoteArgs {
     /// be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
     /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
@@ -346,10 +316,8 @@ pub struct PromoteArgs {
     pub output: Output,
 }
 
-/// `ship abort`.
 #[derive(Debug, Args)]
 pub struct AbortArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
@@ -361,10 +329,8 @@ pub struct AbortArgs {
     pub output: Output,
 }
 
-/// `ship restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
@@ -373,7 +339,6 @@ pub struct RestartArgs {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
-    /// The probe.
     #[command(flatten)]
     pub probe: ProbeArg,
     /// How the rollout is shown
@@ -381,10 +346,8 @@ pub struct RestartArgs {
     pub output: Output,
 }
 
-/// `ship scale`.
 #[derive(Debug, Args)]
 pub struct ScaleArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// How many; it holds until the playbook's `replicas` is changed
@@ -398,10 +361,8 @@ pub struct ScaleArgs {
     pub output: Output,
 }
 
-/// `ship contract`.
 #[derive(Debug, Args)]
 pub struct ContractArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
@@ -415,10 +376,8 @@ pub struct ContractArgs {
     pub output: Output,
 }
 
-/// `ship freeze`.
 #[derive(Debug, Args)]
 pub struct FreezeArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Until when, as in `2026-12-01`, `2026-12-01T08:00`, `08:00` or `3d`; left out, until `ship
@@ -430,18 +389,14 @@ pub struct FreezeArgs {
     pub why: Option<String>,
 }
 
-/// `ship thaw`.
 #[derive(Debug, Args)]
 pub struct ThawArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
 }
 
-/// `ship report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The number of the rollout; left out, the newest
@@ -452,10 +407,8 @@ pub struct ReportArgs {
     pub to: Option<PathBuf>,
 }
 
-/// `ship unlock`.
 #[derive(Debug, Args)]
 pub struct UnlockArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Do not ask
@@ -463,10 +416,8 @@ pub struct UnlockArgs {
     pub yes: bool,
 }
 
-/// `ship cron`.
 #[derive(Debug, Args)]
 pub struct CronArgs {
-    /// The inventory.
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// The time of day, by the clock of this machine

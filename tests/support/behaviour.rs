@@ -6,7 +6,7 @@
 pub enum Behaviour {
     /// It serves.
     Good,
-    /// Ends at once, with a message in its log.
+    /// Exits at once, with a message in its log.
     Exits,
     /// It runs, but never listens.
     Deaf,

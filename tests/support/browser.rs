@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the browser is, and its Debian package.
 pub const CHROMIUM: (&str, &str) = ("chromium", "chromium");
 
-/// Nothing of a user's, and nobody is asked for anything.
+/// Without the user's profile, and without prompts.
 const FLAGS: [&str; 13] = [
     "--headless",
     "--no-sandbox",
@@ -99,7 +99,7 @@ impl Browser {
         browser
     }
 
-    /// Opens a file, to be looked at so.
+    /// Opens a file with this look.
     pub fn open(&mut self, file: &Path, look: Look) {
         let metrics = json!({ "width": look.width, "height": 800, "deviceScaleFactor": 2, "mobile": look.width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &metrics);

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use super::namespace::until;
 
-/// A question that has no answer by then has failed. Longer than any question's work by far.
+/// The time limit of a request, far longer than the work of any.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two questions of a client: the machine has more to do than to answer.
+/// The pause between two requests of a client, since the machine has other work, too.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Whoever was refused comes back after a moment; else one client alone would fill the count.
+/// The pause after a refusal; without it, one client alone would dominate the count.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
-/// So many failures are told with their reason and moment.
+/// The number of failures that are reported with their reason and moment.
 const TOLD: usize = 10;
 /// The time that a download takes.
 const DOWNLOAD: Duration = Duration::from_secs(5);
@@ -26,11 +26,11 @@ const DOWNLOAD: Duration = Duration::from_secs(5);
 /// The number of clients of each kind.
 #[derive(Clone, Copy)]
 pub struct Clients {
-    /// Each has one connection for all its questions, as long as it is left open.
+    /// Clients with one connection for all their requests, as long as it stays open.
     pub kept: usize,
-    /// Each makes a new connection for each question.
+    /// Clients with a new connection for each request.
     pub short: usize,
-    /// Each downloads something slow, and again, and again.
+    /// Clients that repeat a slow download.
     pub downloads: usize,
 }
 
@@ -48,7 +48,7 @@ pub struct Counted {
     pub answered: u64,
     /// Complete downloads.
     pub downloaded: u64,
-    /// Everything else that came of a question, in order.
+    /// The requests without a proper answer, in order.
     pub failed: Vec<Failed>,
     /// Answers by the version that gave them.
     pub versions: BTreeMap<String, u64>,
@@ -70,7 +70,7 @@ pub enum Kind {
     Other,
 }
 
-/// A failure, so long after the load began.
+/// A failure, and how long after the beginning of the load it happened.
 #[derive(Clone, Debug)]
 pub struct Failed {
     pub after: Duration,
@@ -79,7 +79,7 @@ pub struct Failed {
 }
 
 impl Load {
-    /// Starts asking a place, `address:port`; has had an answer for each client when it returns.
+    /// Starts requests to a place, `address:port`; returns when each client has had an answer.
     pub fn begin(place: &str, clients: Clients) -> Self {
         let socket = place.parse().expect("address:port");
         let (stop, answered, began) = (Arc::default(), Arc::default(), Instant::now());
@@ -119,12 +119,12 @@ impl Load {
         load
     }
 
-    /// How many questions have been answered so far.
+    /// The number of answered requests so far.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// How long it has lasted: the measure of [`Failed::after`].
+    /// The time since the beginning, as in [`Failed::after`].
     pub fn lasted(&self) -> Duration {
         self.began.elapsed()
     }
@@ -137,7 +137,7 @@ impl Load {
         });
     }
 
-    /// Lets every client end the question that it is at.
+    /// Lets every client finish its present request.
     pub fn end(self) -> Counted {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Counted {
@@ -158,7 +158,7 @@ impl Counted {
         self.answered + self.downloaded + self.failed.len() as u64
     }
 
-    /// Panics unless at least so many questions were asked and none of them failed.
+    /// Panics unless at least this many requests were made and none of them failed.
     #[track_caller]
     pub fn none_failed_of(&self, at_least: u64) {
         assert!(self.failed.is_empty(), "{self}");
@@ -285,7 +285,7 @@ impl Client {
         counted
     }
 
-    /// The work of the next question, from 0 to 500 ms: most take little, some take long.
+    /// The work of the next request, from 0 to 500 ms: mostly little, sometimes much.
     fn work_ms(&mut self) -> u64 {
         // xorshift; only its disorder matters.
         self.seed ^= self.seed << 13;
@@ -363,7 +363,7 @@ fn read_line(connection: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     }
 }
 
-/// What kind of a failure, and in words, with what was being done.
+/// The kind of a failure, and a text with the action that failed.
 fn named(doing: &'static str) -> impl Fn(std::io::Error) -> (Kind, String) {
     move |error| {
         let kind = match error.kind() {

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use super::namespace;
 
-/// No deploy of a test takes longer.
+/// The time limit of a deploy.
 const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
 
-/// What a command is about to say, it has said by then.
+/// The time limit for a command to print expected words.
 const WORDS_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A command that runs, its output going to files so that no full pipe can stop it.
+/// A running command, whose output goes to files so that no full pipe can block it.
 pub struct Running {
     child: Child,
     stdout: File,
     stderr: File,
 }
 
-/// How a command ended and what it said.
+/// How a command ended, and its output.
 #[derive(Debug)]
 pub struct Done {
     /// The exit code; `None` when a signal ended it or its deadline passed.
@@ -60,23 +60,23 @@ impl Running {
         namespace::run("kill", &["-s", name, &self.pid().to_string()]);
     }
 
-    /// What it has said on stdout so far.
+    /// Its standard output so far.
     pub fn stdout_so_far(&mut self) -> String {
         all(&mut self.stdout)
     }
 
-    /// What it has said on stderr so far.
+    /// Its standard error so far.
     pub fn stderr_so_far(&mut self) -> String {
         all(&mut self.stderr)
     }
 
-    /// Waits until it has said this on stderr.
+    /// Waits until it has printed this on stderr.
     #[track_caller]
     pub fn await_words(&mut self, words: &str) {
         self.await_words_within(words, WORDS_DEADLINE);
     }
 
-    /// Waits until it has said this on stderr, for so long.
+    /// Waits until it has printed this on stderr, within `deadline`.
     #[track_caller]
     pub fn await_words_within(&mut self, words: &str, deadline: Duration) {
         namespace::until(words, deadline, || {
@@ -88,7 +88,7 @@ impl Running {
         self.child.try_wait().expect("our own child").is_some()
     }
 
-    /// Waits for its end, which the deadline brings about if need be.
+    /// Waits for its end, and kills it at the deadline.
     pub fn wait_within(mut self, deadline: Duration) -> Done {
         let started = Instant::now();
         let status = self.ended_within(deadline);
@@ -131,7 +131,7 @@ impl Drop for Running {
 }
 
 impl Done {
-    /// Panics with all that was said unless the exit code is this one.
+    /// Panics with the whole output unless the exit code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(
@@ -144,7 +144,7 @@ impl Done {
         self
     }
 
-    /// Panics unless all of these words were said, on either stream.
+    /// Panics unless all of these words were printed, on either stream.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
         for word in words {
@@ -164,7 +164,7 @@ pub fn ship(dir: &Path, args: &[&str]) -> Done {
     spawn_ship(dir, args).wait()
 }
 
-/// Starts `ship` in a directory, with nothing of this machine's environment and a home of its own.
+/// Starts `ship` in a directory, with a clean environment and a home of its own.
 pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
     Running::spawn(ship_command(dir, args))
 }

@@ -15,15 +15,15 @@ use tokio::sync::watch;
 pub enum Fate {
     /// It works.
     Well,
-    /// It is closed, politely, after the client has said who it is.
+    /// It is closed after the client has named itself.
     Closed,
-    /// It is reset, at the same moment.
+    /// It is reset at the same moment.
     Reset,
-    /// Nothing more passes, from that moment on, and nobody is told.
+    /// From that moment on nothing passes, although the connection stays open.
     Stalled,
 }
 
-/// Passes on what it gets until it is told otherwise.
+/// Passes on all bytes until it is cut.
 pub struct Relay {
     port: u16,
     cut: watch::Sender<bool>,
@@ -68,12 +68,12 @@ impl Relay {
         self.port
     }
 
-    /// Whether every fate has met its connection.
+    /// Whether every fate has been applied to a connection.
     pub fn has_struck(&self) -> bool {
         self.fates.lock().unwrap().is_empty()
     }
 
-    /// From now on nothing passes, in either direction, and nobody is told.
+    /// From now on nothing passes in either direction, although connections stay open.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }

@@ -18,9 +18,9 @@ use super::command::{Done, Running};
 use super::inventory::Inventory;
 use super::namespace::{self, run, until};
 
-/// The user that ship logs in as: may do everything by `sudo -n`.
+/// The user that ship logs in as, who may do everything by `sudo -n`.
 const USER: &str = "deploy";
-/// A host that has not come up by then will not.
+/// The time limit for a host to boot.
 const BOOT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Each host watches files through some seven inotify instances, and many kernels allow root 128:
@@ -28,7 +28,7 @@ const BOOT_DEADLINE: Duration = Duration::from_mins(2);
 const INOTIFY_INSTANCES_MIN: u32 = 1024;
 const INOTIFY_INSTANCES_LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 
-/// Hosts that are up, and what is needed to log in to them.
+/// Running hosts, and the credentials to log in to them.
 pub struct Fleet {
     pub hosts: Vec<Host>,
     /// Machines in the same network that send requests to the hosts: `lb1` at 10.80.0.101, and so
@@ -47,12 +47,12 @@ pub struct Host {
 }
 
 impl Fleet {
-    /// Boots so many hosts together and returns when each one's sshd answers.
+    /// Boots hosts together and returns when each one's sshd answers.
     pub fn boot(count: usize) -> Self {
         Self::boot_behind(count, 0)
     }
 
-    /// Boots so many hosts and so many balancers' machines.
+    /// Boots hosts and balancers' machines.
     pub fn boot_behind(count: usize, balancers: usize) -> Self {
         Self::boot_images(&vec![namespace::image(); count], balancers)
     }
@@ -220,7 +220,7 @@ impl Host {
         run("ip", &["link", "set", &self.link(), "up"]);
     }
 
-    /// Pulls the plug, and returns when nothing of the host runs any more.
+    /// Kills the host and returns when none of its processes runs any more.
     pub fn kill(&self) {
         let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else {
             return;
@@ -246,13 +246,13 @@ impl Host {
         });
     }
 
-    /// Puts the plug back and waits for sshd; what was on the disk is still there.
+    /// Boots the host again, with its disk, and waits for sshd.
     pub fn boot_again(&self) {
         self.start();
         self.await_ssh();
     }
 
-    /// Stops every process of the host where it stands: connections stay open, nothing answers.
+    /// Freezes every process of the host: connections stay open, nothing answers.
     pub fn freeze(&self) {
         // A process may start another between the look and the signal, so look until there is
         // nothing new.
@@ -285,7 +285,7 @@ impl Host {
         .exits(0);
     }
 
-    /// Fills the disk of a directory to the last block.
+    /// Fills the disk of a directory completely.
     pub fn fill_disk(&self, dir: &str) {
         self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1"))
             .exits(1)
@@ -528,7 +528,7 @@ fn has_ended(child: &mut Child) -> bool {
     child.try_wait().expect("our own child").is_some()
 }
 
-/// Whether an sshd says who it is.
+/// Whether an sshd sends its banner.
 fn greets(socket: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&socket, Duration::from_millis(200)) else {
         return false;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A running `HAProxy` with one backend, `web`. It ends with the test.
 pub struct Haproxy {
     child: Option<Child>,
-    /// Those that a reload has left to finish what they had.
+    /// Processes that a reload has left to finish their requests.
     old: Vec<Child>,
     dir: TempDir,
     port: u16,
@@ -85,7 +85,7 @@ impl Haproxy {
         assert!(answers, "{}", self.log());
     }
 
-    /// Reads its configuration anew, as an administrator's reload does: another process takes over.
+    /// Reloads its configuration as an administrator does: another process takes over.
     pub fn reload(&mut self) {
         let before = self.pid();
         let old = self.child.take().expect("it runs");
@@ -115,7 +115,7 @@ impl Haproxy {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// What it says to a line of its runtime API.
+    /// The answer of its runtime API to a line.
     pub fn says(&self, line: &str) -> String {
         self.tries(line)
             .unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
@@ -126,7 +126,7 @@ impl Haproxy {
         pid_in(&self.says("show info"))
     }
 
-    /// Waits until it finds a server up, or down.
+    /// Waits until a server has this status.
     #[track_caller]
     pub fn await_server(&self, name: &str, status: &str) {
         let is_so = || {
@@ -188,7 +188,7 @@ fn pid_in(info: &str) -> String {
         .to_owned()
 }
 
-/// A server: says its name, at once or, asked for `/slow`, when it is released.
+/// A server that answers with its name: at once or, for `/slow`, when it is released.
 pub struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -236,13 +236,13 @@ impl Backend {
         self.address.port()
     }
 
-    /// Lets every slow request have its answer, now and later.
+    /// Answers every slow request, now and later.
     pub fn release(&self) {
         *self.shared.released.lock().unwrap() = true;
         self.shared.release.notify_all();
     }
 
-    /// Waits until so many slow requests are under way.
+    /// Waits until this many slow requests are under way.
     #[track_caller]
     pub fn await_slow(&self, count: usize) {
         assert!(
@@ -291,7 +291,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.write_all(answer.as_bytes());
 }
 
-/// Asks once; the body of a good answer, or what came instead.
+/// Makes a request; returns the body of a good answer, or what came instead.
 pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     get_with(address, path, "")
 }

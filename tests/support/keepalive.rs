@@ -81,7 +81,7 @@ fn answer(
 /// A client with a kept connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
-    /// The other side has said that it ends the connection after its last answer.
+    /// Whether the server announced that it closes the connection after this answer.
     is_last: bool,
 }
 
@@ -95,7 +95,7 @@ impl Client {
         })
     }
 
-    /// Asks for a page; its text, or its status where that is not 200.
+    /// Gets a page; returns its text, or its status if that is not 200.
     pub fn ask(&mut self, path: &str) -> io::Result<String> {
         self.stream
             .get_mut()
@@ -147,7 +147,7 @@ impl Client {
     }
 }
 
-/// One question on a connection of its own.
+/// Makes one request on a connection of its own.
 pub fn ask(address: &str) -> io::Result<String> {
     Client::connect(address)?.ask("/")
 }
@@ -162,7 +162,7 @@ pub struct Crowd {
 /// What the clients have observed.
 #[derive(Debug, Default)]
 pub struct Asked {
-    /// The pages, each with how often it came.
+    /// The pages, each with its number of answers.
     pub answers: std::collections::BTreeMap<String, usize>,
     /// Requests without an answer.
     pub lost: Vec<String>,

@@ -10,12 +10,12 @@ use super::command::{Done, Running};
 use super::inventory::Inventory;
 use super::namespace::{self, run, until};
 
-/// The user that ship logs in as; exists in the world only.
+/// The user that ship logs in as, who only exists in the namespace.
 const USER: &str = "shipper";
 const USER_ID: u32 = 64_123;
 const PORT: u16 = 2222;
 
-/// Hosts that share a machine but have addresses and base directories of their own.
+/// Hosts on one machine, with addresses and base directories of their own.
 pub struct Loopback {
     pub hosts: Vec<LightHost>,
     dir: PathBuf,

@@ -15,22 +15,22 @@ use super::namespace::until;
 
 /// The pause between two requests to one place.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Between two counts of the processes; an instance takes longer to start and to end.
+/// The pause between two counts of the processes; a start or an end takes longer.
 const COUNT_PAUSE: Duration = Duration::from_millis(20);
-/// Where nobody takes a connection by then, nobody is there.
+/// The time limit for a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// A question that has no answer by then has failed. Longer than a busy machine lets a page wait
 /// for a processor.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks places over and over, each time with a new connection, until stopped.
+/// Makes requests to places, each with a new connection, until it is stopped.
 pub struct Asker {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<(String, Vec<Asked>)>>,
 }
 
-/// One question and what came of it.
+/// A request and its result.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub began: Instant,
@@ -43,7 +43,7 @@ pub struct Asked {
 pub struct Answers(BTreeMap<String, Vec<Asked>>);
 
 impl Asker {
-    /// Starts asking places, each `address:port`, one thread a place.
+    /// Starts requests to places, each `address:port`, with a thread for each.
     pub fn start<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
@@ -212,7 +212,7 @@ impl Answers {
             .unwrap_or(0)
     }
 
-    /// Every page that was answered, once, in the order of its first answer.
+    /// Every page that was received, in the order of its first answer.
     pub fn pages(&self) -> Vec<String> {
         let mut answered: Vec<_> = self
             .0

@@ -12,7 +12,7 @@ use super::command::{Done, Running, ship, spawn_ship};
 use super::namespace::write;
 use super::project_dir::ProjectDir;
 
-/// The file name of the service, by which its processes are known.
+/// The file name of the service, which identifies its processes.
 pub const PAGE: &str = "page.py";
 
 const PLAYBOOK: &str = r#"version = "1"
@@ -57,7 +57,7 @@ impl Project {
         project
     }
 
-    /// Changes a part of the playbook that must be there.
+    /// Replaces a part of the playbook, which must exist.
     pub fn with(mut self, old: &str, new: &str) -> Self {
         self.dir.change_playbook(old, new);
         self
@@ -156,7 +156,7 @@ impl Project {
         }
     }
 
-    /// Asserts what a settled fleet shows: so many instances, all ready, all of one version.
+    /// Asserts that the fleet has this many instances, all ready and of one version.
     #[track_caller]
     pub fn assert_settled(&self, version: &str, replicas: usize) {
         let status = self.status();

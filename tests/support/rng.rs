@@ -66,7 +66,7 @@ impl SeededRng {
         f64::from(half) / f64::from(u32::MAX)
     }
 
-    /// True so many times in a thousand.
+    /// True with this probability, in thousandths.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.next() % 1000 < u64::from(per_mille)
     }

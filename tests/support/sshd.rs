@@ -107,7 +107,7 @@ impl Sshd {
         self.log().matches("Accepted publickey").count()
     }
 
-    /// Makes a public key the only one that is known for this server.
+    /// Makes a public key the only one that clients know for this server.
     pub fn trust(&self, public_key: &Path) {
         let key = fs::read_to_string(public_key).unwrap();
         self.write("known_hosts", &format!("[127.0.0.1]:{} {key}", self.port));

@@ -3,10 +3,10 @@
 use super::probe_client::{Answers, Asker, Counter};
 use super::project::PAGE;
 
-/// Before anything is done to the service, so many answers have come.
+/// The number of answers before a test changes the service.
 const FIRST_ANSWERS: usize = 20;
 
-/// Asks a service and counts its processes, until ended.
+/// Makes requests to a service and counts its processes until it is ended.
 pub struct Traffic {
     asker: Asker,
     counter: Counter,
@@ -17,7 +17,7 @@ pub struct Served {
     pub answers: Answers,
     /// Answered requests.
     pub answered: usize,
-    /// Questions that failed within the life of an instance.
+    /// Requests that failed within the life of an instance.
     pub lost: Vec<String>,
     /// The fewest places that answered at one time.
     pub fewest: usize,
@@ -26,7 +26,7 @@ pub struct Served {
 }
 
 impl Traffic {
-    /// Starts asking places, each `address:port`; has had answers when it returns.
+    /// Starts requests to places, each `address:port`; returns when answers have arrived.
     pub fn begin<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
         let traffic = Self {
             asker: Asker::start(places),
@@ -36,7 +36,7 @@ impl Traffic {
         traffic
     }
 
-    /// Stops asking. The fewest are counted from when `expected` places answered.
+    /// Stops the requests. The fewest are counted from when `expected` places answered.
     pub fn end(self, expected: usize) -> Served {
         let (answers, most) = (self.asker.stop(), self.counter.most());
         Served {

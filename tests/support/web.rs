@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The path, with what stands behind `?`.
+    /// The path with the query.
     pub path: String,
     /// The headers, by their names in lower case.
     pub headers: BTreeMap<String, String>,
@@ -20,7 +20,7 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// Where the range begins that is asked for.
+    /// The beginning of the requested range.
     pub fn from(&self) -> Option<usize> {
         self.header("range")?
             .strip_prefix("bytes=")?
@@ -35,7 +35,7 @@ pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// After so many bytes of the body the connection breaks.
+    /// The number of bytes of the body after which the connection breaks.
     breaks_after: Option<usize>,
 }
 
@@ -108,7 +108,7 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts one that answers so; it is told how many requests there were before.
+    /// Starts a server; `answer` also gets the number of earlier requests.
     pub fn start(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -142,12 +142,12 @@ impl Web {
         self.address.to_string()
     }
 
-    /// What it was asked until now, and forgets it.
+    /// Takes the requests so far.
     pub fn asked(&self) -> Vec<Request> {
         std::mem::take(&mut *self.asked.lock().expect("no panic"))
     }
 
-    /// The paths of what it was asked until now, and forgets them.
+    /// Takes the paths of the requests so far.
     pub fn paths(&self) -> Vec<String> {
         self.asked()
             .into_iter()
