@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
-use crate::report::Output;
+use crate::report::ProgressFormat;
 
 /// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
 ///
@@ -182,7 +182,7 @@ pub struct Deploy {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship plan`.
@@ -288,7 +288,7 @@ pub struct Rollback {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship pause`.
@@ -318,7 +318,7 @@ pub struct Resume {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship promote`.
@@ -343,7 +343,7 @@ pub struct Promote {
     pub unattended: bool,
     /// How the rollout is shown, if it goes on here
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship abort`.
@@ -358,7 +358,7 @@ pub struct Abort {
     pub set: Vec<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship restart`.
@@ -378,7 +378,7 @@ pub struct Restart {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship scale`.
@@ -395,7 +395,7 @@ pub struct Scale {
     pub set: Vec<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship contract`.
@@ -412,7 +412,7 @@ pub struct Contract {
     pub cause: Option<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 /// `ship freeze`.
@@ -498,10 +498,10 @@ pub enum Form {
 
 impl Form {
     /// The form of a plan, where a rollout would be shown so.
-    pub fn of(output: Output) -> Self {
+    pub fn of(output: ProgressFormat) -> Self {
         match output {
-            Output::Json => Self::Json,
-            Output::Auto | Output::Live | Output::Plain => Self::Text,
+            ProgressFormat::Json => Self::Json,
+            ProgressFormat::Auto | ProgressFormat::Live | ProgressFormat::Plain => Self::Text,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::verb::Verb;
 use crate::core::text_difference::difference;
 use crate::core::time::Human;
-use crate::report::{self, Clock, HistoryRow};
+use crate::report::{self, HistoryRow, LocalClock};
 use crate::store::RevisionRecord;
 
 pub(super) fn run(args: &History) -> Result<Exit, Fail> {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &History) -> Result<Exit, Fail> {
         Form::Text if rows.is_empty() => {
             print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
         }
-        Form::Text => print(&report::table::history(&rows, &Clock::local())),
+        Form::Text => print(&report::table::history(&rows, &LocalClock::local())),
     }
 }
 
@@ -107,7 +107,7 @@ fn one(session: &Session, record: &RevisionRecord, form: Form) -> Result<Exit, F
         object["loss"] = serde_json::to_value(&loss).unwrap_or_default();
         return print(&json(&object)?);
     }
-    let clock = Clock::local();
+    let clock = LocalClock::local();
     let duration = record.ended.map_or("-".to_owned(), |ended| {
         Human(ended.since(record.began)).to_string()
     });

@@ -27,7 +27,7 @@ mod testing;
 pub mod text;
 mod told;
 
-pub use clock::Clock;
+pub use clock::LocalClock;
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
@@ -38,7 +38,7 @@ pub use text::{Glyphs, Versions};
 
 /// How a rollout is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub enum ProgressFormat {
     /// Live on a terminal, else plain.
     #[default]
     Auto,
@@ -51,25 +51,27 @@ pub enum Output {
 }
 
 /// The reporter for an output.
-pub fn reporter(output: Output, setup: Setup) -> Box<dyn Reporter> {
+pub fn reporter(output: ProgressFormat, setup: Setup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match output.resolve(terminal, |name| std::env::var(name).ok()) {
-        Output::Json => Box::new(Json::new(Stdout::default())),
-        Output::Live => Box::new(Live::stderr(setup)),
-        Output::Plain | Output::Auto => Box::new(Plain::new(anstream::stderr(), setup)),
+        ProgressFormat::Json => Box::new(Json::new(Stdout::default())),
+        ProgressFormat::Live => Box::new(Live::stderr(setup)),
+        ProgressFormat::Plain | ProgressFormat::Auto => {
+            Box::new(Plain::new(anstream::stderr(), setup))
+        }
     }
 }
 
-impl Output {
+impl ProgressFormat {
     /// What is shown, given whether stderr is a terminal, and the environment.
     fn resolve(self, terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
         let moves = terminal && var("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
         let watched = var("CI").is_none_or(|ci| ci.is_empty() || ci == "false");
         match self {
-            Output::Auto if moves && watched => Output::Live,
-            Output::Live if moves => Output::Live,
-            Output::Auto | Output::Live => Output::Plain,
-            Output::Plain | Output::Json => self,
+            ProgressFormat::Auto if moves && watched => ProgressFormat::Live,
+            ProgressFormat::Live if moves => ProgressFormat::Live,
+            ProgressFormat::Auto | ProgressFormat::Live => ProgressFormat::Plain,
+            ProgressFormat::Plain | ProgressFormat::Json => self,
         }
     }
 }
@@ -78,7 +80,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn resolve(output: Output, terminal: bool, vars: &[(&str, &str)]) -> Output {
+    fn resolve(output: ProgressFormat, terminal: bool, vars: &[(&str, &str)]) -> ProgressFormat {
         output.resolve(terminal, |name| {
             vars.iter()
                 .find(|(key, _)| *key == name)
@@ -89,22 +91,37 @@ mod tests {
     #[test]
     fn motion_is_only_for_a_terminal_that_can_move_and_that_somebody_watches() {
         let xterm = ("TERM", "xterm-256color");
-        assert_eq!(resolve(Output::Auto, true, &[xterm]), Output::Live);
-        assert_eq!(resolve(Output::Auto, false, &[xterm]), Output::Plain);
         assert_eq!(
-            resolve(Output::Auto, true, &[("TERM", "dumb")]),
-            Output::Plain
-        );
-        assert_eq!(resolve(Output::Auto, true, &[]), Output::Plain);
-        assert_eq!(
-            resolve(Output::Auto, true, &[xterm, ("CI", "true")]),
-            Output::Plain
+            resolve(ProgressFormat::Auto, true, &[xterm]),
+            ProgressFormat::Live
         );
         assert_eq!(
-            resolve(Output::Live, true, &[xterm, ("CI", "true")]),
-            Output::Live
+            resolve(ProgressFormat::Auto, false, &[xterm]),
+            ProgressFormat::Plain
         );
-        assert_eq!(resolve(Output::Live, false, &[xterm]), Output::Plain);
-        assert_eq!(resolve(Output::Json, true, &[xterm]), Output::Json);
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[("TERM", "dumb")]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[xterm, ("CI", "true")]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Live, true, &[xterm, ("CI", "true")]),
+            ProgressFormat::Live
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Live, false, &[xterm]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Json, true, &[xterm]),
+            ProgressFormat::Json
+        );
     }
 }

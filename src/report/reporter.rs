@@ -4,7 +4,7 @@ use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
 use crate::core::time::Time;
-use crate::report::clock::Clock;
+use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
 
 /// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
@@ -34,7 +34,7 @@ pub struct Setup {
     /// The versions of the history's releases; those of a rollout come with its events.
     pub versions: Versions,
     /// The time zone of the reader.
-    pub clock: Clock,
+    pub clock: LocalClock,
     /// The signs that the reader's terminal can show.
     pub glyphs: Glyphs,
 }
@@ -47,7 +47,7 @@ impl Setup {
             hosts,
             ports,
             versions,
-            clock: Clock::local(),
+            clock: LocalClock::local(),
             glyphs,
         }
     }

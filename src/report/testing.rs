@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::clock::Clock;
+use super::clock::LocalClock;
 use super::text::{Glyphs, Versions};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::journal::state::State;
@@ -101,7 +101,7 @@ pub(super) fn setup(hosts: u32) -> Setup {
             .collect(),
         ports: vec![8081],
         versions: Versions::new(BTreeMap::from([(release("0.8"), "0.8".to_owned())])),
-        clock: Clock::ahead(8),
+        clock: LocalClock::ahead(8),
         glyphs: Glyphs::UNICODE,
     }
 }

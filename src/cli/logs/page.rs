@@ -11,7 +11,7 @@ use super::super::exit::{Exit, Fail};
 use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::report::clock::rfc3339;
-use crate::report::{Clock, text};
+use crate::report::{LocalClock, text};
 
 /// For one host after the other.
 const COLOURS: [AnsiColor; 6] = [
@@ -35,7 +35,7 @@ pub(super) struct Line {
 /// What a reader sees.
 pub(super) struct Page {
     form: Form,
-    clock: Clock,
+    clock: LocalClock,
     colours: BTreeMap<HostId, Style>,
     width: usize,
 }
@@ -60,7 +60,7 @@ impl Page {
             .unwrap_or(0);
         Self {
             form,
-            clock: Clock::local(),
+            clock: LocalClock::local(),
             colours,
             width: host + 1 + port,
         }

@@ -19,7 +19,7 @@ use crate::app::error::{Error, Refused};
 use crate::app::session::Session;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::report::{Clock, text};
+use crate::report::{LocalClock, text};
 use crate::store::{RolloutId, RolloutRecord};
 use crate::trust;
 
@@ -38,7 +38,7 @@ pub(super) async fn show(
     let path = session.place.run_log(rollout);
     let mut log = GrowingLog::open(&path)?;
     let mut reader = Reader {
-        clock: Clock::local(),
+        clock: LocalClock::local(),
         form: wanted.output,
         since: wanted.since,
     };
@@ -122,7 +122,7 @@ fn row(session: &Session, record: &RolloutRecord) -> String {
         .revision(record.revision)
         .map_or("?", |known| known.definition.version.as_str());
     let outcome = record.outcome.as_ref().map_or("running", Outcome::word);
-    let began = Clock::local().day_and_time(record.began);
+    let began = LocalClock::local().day_and_time(record.began);
     format!(
         "{}: {version} (revision {}), begun {began}, {outcome}",
         record.id.0, record.revision
@@ -188,7 +188,7 @@ fn is_end(line: &str) -> bool {
 }
 
 struct Reader {
-    clock: Clock,
+    clock: LocalClock,
     form: Form,
     since: Option<Time>,
 }

@@ -8,7 +8,7 @@ const STEPS_MAX: u64 = 300;
 
 /// The counts from one moment to the next step's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct CapacityStep {
     pub(super) from: Time,
     pub(super) available: u32,
     /// Of these, of the version to come.
@@ -19,9 +19,9 @@ pub(super) struct Step {
 
 /// The steps of a rollout that began and ended so. Where there are very many, the fewest of a
 /// moment stand for it: what is kept to is kept to by these.
-pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
+pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<CapacityStep> {
     let begin = journal.first().map_or(end, |entry| entry.at);
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<CapacityStep> = Vec::new();
     let mut is_back = false;
     for entry in journal {
         let Progress {
@@ -48,7 +48,7 @@ pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
         } else {
             updated
         };
-        let step = Step {
+        let step = CapacityStep {
             from: entry.at,
             available,
             new,
@@ -56,7 +56,7 @@ pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
         };
         // What is seen first has been so from the beginning.
         let step = if steps.is_empty() {
-            Step {
+            CapacityStep {
                 from: begin,
                 ..step
             }
@@ -74,12 +74,12 @@ pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
     thinned(steps, begin, end)
 }
 
-fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
+fn thinned(steps: Vec<CapacityStep>, begin: Time, end: Time) -> Vec<CapacityStep> {
     let whole_ms = end.0.saturating_sub(begin.0);
     if u64::try_from(steps.len()).unwrap_or(u64::MAX) <= STEPS_MAX || whole_ms == 0 {
         return steps;
     }
-    let moment = |step: &Step| {
+    let moment = |step: &CapacityStep| {
         step.from
             .0
             .saturating_sub(begin.0)
@@ -90,7 +90,7 @@ fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
         .chunk_by(|one, next| moment(one) == moment(next))
         .filter_map(|same| {
             let fewest = same.iter().min_by_key(|step| step.available)?;
-            Some(Step {
+            Some(CapacityStep {
                 from: same.first()?.from,
                 ..*fewest
             })
@@ -99,7 +99,7 @@ fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
 }
 
 /// The fewest that served at any moment.
-pub(super) fn fewest(steps: &[Step]) -> Option<u32> {
+pub(super) fn fewest(steps: &[CapacityStep]) -> Option<u32> {
     steps.iter().map(|step| step.available).min()
 }
 

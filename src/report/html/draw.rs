@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::capacity::{Step, fewest};
+use super::capacity::{CapacityStep, fewest};
 use super::lanes::{Bar, Lane, Phase, ticks};
 use crate::core::ids::ReleaseId;
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
-use crate::report::clock::Clock;
+use crate::report::clock::LocalClock;
 
 /// Fleets of more hosts are drawn in thin lanes, and those in which something went wrong once more,
 /// at full height.
@@ -168,7 +168,7 @@ pub(super) fn timeline(
     span: Span,
     kinds: &Kinds<'_>,
     marks: Vec<Tick>,
-    clock: &Clock,
+    clock: &LocalClock,
 ) -> Timeline {
     let mut versions: Vec<_> = lanes
         .iter()
@@ -248,7 +248,7 @@ fn class(is_new: bool) -> &'static str {
     if is_new { "new" } else { "old" }
 }
 
-fn track(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, clock: &Clock, row: u32) -> Track {
+fn track(lanes: &[Lane], span: Span, kinds: &Kinds<'_>, clock: &LocalClock, row: u32) -> Track {
     let mut top = 0;
     let mut all = Vec::new();
     for lane in lanes {
@@ -411,7 +411,7 @@ fn bar_shapes(
 }
 
 /// A lane in words.
-fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &Clock) -> String {
+fn words(lane: &Lane, kinds: &Kinds<'_>, clock: &LocalClock) -> String {
     let mut told = Vec::new();
     for (port, bars) in &lane.rows {
         for bar in bars {
@@ -496,7 +496,7 @@ struct Level {
 
 /// Draws the steps; `None` where nothing was counted.
 pub(super) fn chart(
-    steps: &[Step],
+    steps: &[CapacityStep],
     span: Span,
     desired: u32,
     budget: Option<Budget>,

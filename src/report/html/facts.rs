@@ -12,7 +12,7 @@ use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
-use crate::report::clock::Clock;
+use crate::report::clock::LocalClock;
 use crate::report::course::Course;
 use crate::report::loss;
 use crate::report::retold::Retold;
@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 3000;
 
 /// Everything that a page says.
 #[derive(Debug, Serialize)]
-pub(super) struct Facts {
+pub(super) struct PageContext {
     title: String,
     /// `good`, `bad` or `wait`.
     tone: &'static str,
@@ -91,7 +91,7 @@ struct EventLine {
 }
 
 /// All that there is to say; `None` where the journal is none.
-pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
+pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let PageInput {
         journal,
         before,
@@ -134,7 +134,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
         |told| told.text.clone(),
     );
     let to = start.target.version.clone();
-    Some(Facts {
+    Some(PageContext {
         title: format!(
             "{sign} {} {to} on {}: {}",
             start.service,
@@ -287,7 +287,7 @@ fn basics(
         .collect()
 }
 
-fn trouble(told: &Told, clock: &Clock) -> Option<Incident> {
+fn trouble(told: &Told, clock: &LocalClock) -> Option<Incident> {
     if told.what != "FAILED" {
         return None;
     }
@@ -461,7 +461,7 @@ fn analyses(journal: &[Entry], span: Span) -> Vec<AnalysisChart> {
     analyses.into_iter().map(summed).collect()
 }
 
-fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
+fn told_steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
     let told = |entry: &Entry| {
         let text = match &entry.event {
             Event::StepReached {
@@ -498,7 +498,7 @@ fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
     journal.iter().filter_map(told).collect()
 }
 
-fn line(told: &Told, clock: &Clock) -> EventLine {
+fn line(told: &Told, clock: &LocalClock) -> EventLine {
     let class = match told.weight {
         Weight::Routine => "routine",
         Weight::Sentence => "sentence",

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::super::clock::Clock;
+use super::super::clock::LocalClock;
 use super::super::course::Course;
 use super::super::text::{self, Glyphs};
-use super::line::Line;
-use super::view::View;
+use super::line::ScreenLine;
+use super::view::ScreenContent;
 use super::{pods, style};
 use crate::core::journal::status::Replicas;
 use crate::core::time::Human;
@@ -26,12 +26,12 @@ const BAR_CELLS_PER_INSTANCE_MAX: usize = 6;
 
 /// The screen in at most `height` lines, none wider than `width` columns.
 pub(super) fn frame(
-    view: &View,
-    clock: &Clock,
+    view: &ScreenContent,
+    clock: &LocalClock,
     glyphs: &Glyphs,
     width: usize,
     height: usize,
-) -> Vec<Line> {
+) -> Vec<ScreenLine> {
     let rows = view.status.instances.len();
     let sections = |(sentences, answers): (usize, usize)| {
         let (sentences, answers) = (
@@ -54,7 +54,7 @@ pub(super) fn frame(
     ];
     let room = height.saturating_sub(FIXED_LINES + taken);
     if room > 0 && rows > 0 {
-        lines.push(Line::default());
+        lines.push(ScreenLine::default());
         lines.extend(pods::table(&view.status, width, room, glyphs));
     }
     lines.extend(section("ROLLOUT STATUS", view.log.len(), sentences, |i| {
@@ -64,7 +64,7 @@ pub(super) fn frame(
             &view.course.service,
             width.saturating_sub(TIME_WIDTH),
         );
-        Line::default()
+        ScreenLine::default()
             .and(&clock.time_of_day(*at), style::FAINT)
             .and(&format!("  {sentence}"), style::NONE)
     }));
@@ -77,7 +77,7 @@ pub(super) fn frame(
     lines.extend(section("PAGE ANSWERS", view.answers.len(), answers, |i| {
         let (at, slot, answer) = &view.answers[i];
         let slot = text::pad(&text::clean(&slot.to_string()), whom);
-        Line::default()
+        ScreenLine::default()
             .and(&clock.time_of_day(*at), style::FAINT)
             .and(&format!("  {slot}  {answer}"), style::NONE)
     }));
@@ -89,13 +89,18 @@ pub(super) fn frame(
 }
 
 /// The last `shown` of `all` lines under a heading.
-fn section(heading: &str, all: usize, shown: usize, line: impl Fn(usize) -> Line) -> Vec<Line> {
+fn section(
+    heading: &str,
+    all: usize,
+    shown: usize,
+    line: impl Fn(usize) -> ScreenLine,
+) -> Vec<ScreenLine> {
     if shown == 0 {
         return Vec::new();
     }
     let head = [
-        Line::default(),
-        Line::default().and(heading, style::HEADING),
+        ScreenLine::default(),
+        ScreenLine::default().and(heading, style::HEADING),
     ];
     head.into_iter()
         .chain((all - shown..all).map(line))
@@ -112,7 +117,7 @@ fn shortened(sentence: &str, service: &str, room: usize) -> String {
 }
 
 /// `testpage  0.8 → 0.9  rolling out  12s  local, revision 2`.
-fn title(view: &View, glyphs: &Glyphs) -> Line {
+fn title(view: &ScreenContent, glyphs: &Glyphs) -> ScreenLine {
     let Course {
         service,
         fleet,
@@ -130,7 +135,7 @@ fn title(view: &View, glyphs: &Glyphs) -> Line {
         Some(ended) => Human(ended.since(*started)).to_string(),
         None => running_clock(view.now.since(*started)),
     };
-    Line::default()
+    ScreenLine::default()
         .and(&text::clean(service), style::STRONG)
         .and(&format!("  {}  ", text::clean(&versions)), style::NONE)
         .and(view.course.phase(), style::STRONG)
@@ -153,7 +158,7 @@ fn running_clock(elapsed: Duration) -> String {
 }
 
 /// `serving  ██████│░░  3 available (never below 3), 4 running (never above 4)`.
-fn bar(replicas: &Replicas, glyphs: &Glyphs, width: usize) -> Line {
+fn bar(replicas: &Replicas, glyphs: &Glyphs, width: usize) -> ScreenLine {
     let Replicas {
         available,
         total,
@@ -195,5 +200,7 @@ fn bar(replicas: &Replicas, glyphs: &Glyphs, width: usize) -> Line {
     } else {
         style::GOOD
     };
-    Line::plain(label).and(&bar, style).and(&words, style::NONE)
+    ScreenLine::plain(label)
+        .and(&bar, style)
+        .and(&words, style::NONE)
 }

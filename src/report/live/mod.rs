@@ -16,8 +16,8 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, Setup};
-use line::Line;
-use view::View;
+use line::ScreenLine;
+use view::ScreenContent;
 
 mod frame;
 mod line;
@@ -49,9 +49,9 @@ pub struct Live<W: Write> {
     colour: bool,
     size: Box<dyn Fn() -> Size + Send>,
     story: Story,
-    view: Option<View>,
+    view: Option<ScreenContent>,
     /// The lines on the screen, and the moment they were drawn.
-    drawn: Vec<Line>,
+    drawn: Vec<ScreenLine>,
     drawn_at: Time,
     /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each
     /// other.
@@ -137,7 +137,7 @@ impl<W: Write> Live<W> {
         command(&mut text, &BeginSynchronizedUpdate);
         text.push('\r');
         // A terminal that has become narrower has broken the lines into several.
-        let broken = |line: &Line| line.width().div_ceil(size.width.max(1)).max(1);
+        let broken = |line: &ScreenLine| line.width().div_ceil(size.width.max(1)).max(1);
         let up: usize = self.drawn.iter().map(broken).sum();
         let up = up.min(size.height.saturating_sub(1));
         if let Ok(up @ 1..) = u16::try_from(up) {
@@ -193,7 +193,7 @@ impl<W: Write + Send> Reporter for Live<W> {
             return;
         };
         if matches!(entry.event, Event::RolloutStarted(_)) {
-            let mut view = View::new(course, status.clone(), entry.at);
+            let mut view = ScreenContent::new(course, status.clone(), entry.at);
             for told in &told {
                 view.note(told);
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
-use super::super::clock::Clock;
+use super::super::clock::LocalClock;
 use super::super::course::Course;
 use super::super::grid;
 use super::super::testing::{self, Play};
@@ -15,7 +15,7 @@ use crate::core::journal::status::{Row, Word};
 
 /// The screen in the article's middle: the first new instance is ready, an old one has gone, a
 /// second new one comes.
-fn view() -> View {
+fn view() -> ScreenContent {
     let mut play = Play::begin(4);
     play.start("node4", "0.9", "testpage-515849216a-059b0");
     let mut view = seen(&play);
@@ -46,13 +46,14 @@ fn view() -> View {
 }
 
 /// The view after all that was played.
-fn seen(play: &Play) -> View {
+fn seen(play: &Play) -> ScreenContent {
     let mut story = Story::new(testing::setup(4));
     let mut view = None;
     for (entry, status) in &play.entries {
         let told = story.tell(entry, status);
         let course = story.course().unwrap().clone();
-        let view = view.get_or_insert_with(|| View::new(course.clone(), status.clone(), entry.at));
+        let view = view
+            .get_or_insert_with(|| ScreenContent::new(course.clone(), status.clone(), entry.at));
         (view.course, view.status, view.now) = (course, status.clone(), entry.at);
         for told in &told {
             view.note(told);
@@ -61,8 +62,8 @@ fn seen(play: &Play) -> View {
     view.unwrap()
 }
 
-fn screen(view: &View, glyphs: &Glyphs, width: usize, height: usize) -> String {
-    let lines = frame::frame(view, &Clock::ahead(8), glyphs, width, height);
+fn screen(view: &ScreenContent, glyphs: &Glyphs, width: usize, height: usize) -> String {
+    let lines = frame::frame(view, &LocalClock::ahead(8), glyphs, width, height);
     assert!(lines.len() <= height);
     let lines: Vec<_> = lines
         .iter()
@@ -345,7 +346,7 @@ fn any_row() -> impl Strategy<Value = Row> {
         })
 }
 
-fn any_view() -> impl Strategy<Value = View> {
+fn any_view() -> impl Strategy<Value = ScreenContent> {
     let lines = || prop::collection::vec((any::<u64>(), any_text()), 0..KEPT);
     (
         any_text(),
@@ -366,7 +367,7 @@ fn any_view() -> impl Strategy<Value = View> {
                 status.replicas.min_available,
                 status.replicas.max_running,
             ] = counts;
-            let mut view = View::new(course, status, entry.at);
+            let mut view = ScreenContent::new(course, status, entry.at);
             for (at, text) in log {
                 view.log(Time(at), &text);
             }
@@ -384,7 +385,7 @@ proptest! {
     #[test]
     fn no_frame_is_wider_or_higher_than_the_screen(view in any_view(), width in 0_usize..200, height in 0_usize..60) {
         for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
-            let lines = frame::frame(&view, &Clock::ahead(0), &glyphs, width, height);
+            let lines = frame::frame(&view, &LocalClock::ahead(0), &glyphs, width, height);
             prop_assert!(lines.len() <= height, "{} lines on {height}", lines.len());
             for line in lines {
                 let text = line.text();

@@ -14,7 +14,7 @@ const KEPT_MAX: usize = 8;
 
 /// What a frame is made of.
 #[derive(Clone, Debug)]
-pub(super) struct View {
+pub(super) struct ScreenContent {
     /// The rollout.
     pub(super) course: Course,
     /// The fleet.
@@ -27,7 +27,7 @@ pub(super) struct View {
     pub(super) answers: VecDeque<(Time, Slot, String)>,
 }
 
-impl View {
+impl ScreenContent {
     /// Nothing but the rollout and the fleet.
     pub(super) fn new(course: Course, status: Status, now: Time) -> Self {
         Self {
