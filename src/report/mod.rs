@@ -14,18 +14,17 @@ mod json;
 mod live;
 mod loss;
 pub mod metrics;
+mod narrator;
 mod plain;
 pub mod record;
 mod reporter;
 mod retold;
 mod stdout;
-mod story;
 mod summary;
 pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
-mod told;
 
 pub use clock::LocalClock;
 pub use json::Json;

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::story::Story;
+use super::narrator::Narrator;
+use super::narrator::message::{RolloutMessage, Severity};
 use super::text;
-use super::told::{Told, Weight};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
@@ -21,7 +21,7 @@ const INDENT: &str = "          ";
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
-    story: Story,
+    narrator: Narrator,
 }
 
 impl<W: Write> Plain<W> {
@@ -29,23 +29,23 @@ impl<W: Write> Plain<W> {
     pub fn new(out: W, setup: Setup) -> Self {
         Self {
             out,
-            story: Story::new(setup),
+            narrator: Narrator::new(setup),
         }
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let told = self.story.tell(entry, status);
+        let messages = self.narrator.tell(entry, status);
         let succeeded = matches!(
             entry.event,
             Event::RolloutFinished {
                 outcome: Outcome::Succeeded
             }
         );
-        let lines: String = told
+        let lines: String = messages
             .iter()
-            .map(|told| lines(told, &self.story, succeeded))
+            .map(|message| lines(message, &self.narrator, succeeded))
             .collect();
         // Nobody reads any more: the rollout goes on without.
         let _ = self
@@ -56,32 +56,32 @@ impl<W: Write + Send> Reporter for Plain<W> {
 }
 
 /// What is told, as lines with their line ends.
-pub(super) fn lines(told: &Told, story: &Story, succeeded: bool) -> String {
-    let time = story.setup().clock.time_of_day(told.at);
-    let style = style(told.weight, succeeded);
+pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bool) -> String {
+    let time = narrator.setup().clock.time_of_day(message.at);
+    let style = style(message.severity, succeeded);
     let mut lines = String::new();
-    let head = if told.whom.is_empty() {
-        format!("{time}  {style}{}{style:#}", told.text)
+    let head = if message.subject.is_empty() {
+        format!("{time}  {style}{}{style:#}", message.text)
     } else {
-        let whom = text::pad(&text::clean(&told.whom), story.whom_width());
+        let whom = text::pad(&text::clean(&message.subject), narrator.whom_width());
         format!(
             "{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}",
-            told.what, told.text
+            message.label, message.text
         )
     };
     let _ = writeln!(lines, "{head}");
-    for more in &told.more {
-        let _ = writeln!(lines, "{INDENT}{more}");
+    for line in &message.details {
+        let _ = writeln!(lines, "{INDENT}{line}");
     }
     lines
 }
 
-fn style(weight: Weight, succeeded: bool) -> Style {
-    match weight {
-        Weight::Routine | Weight::Sentence => Style::new(),
-        Weight::Notable => AnsiColor::Yellow.on_default(),
-        Weight::Summary if succeeded => AnsiColor::Green.on_default().bold(),
-        Weight::Failure | Weight::Summary => AnsiColor::Red.on_default().bold(),
+fn style(severity: Severity, succeeded: bool) -> Style {
+    match severity {
+        Severity::Routine | Severity::Sentence => Style::new(),
+        Severity::Notable => AnsiColor::Yellow.on_default(),
+        Severity::Summary if succeeded => AnsiColor::Green.on_default().bold(),
+        Severity::Failure | Severity::Summary => AnsiColor::Red.on_default().bold(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A rollout told anew from its journal, when its fleet cannot be looked at any more.
 
 use super::course::Course;
-use super::story::Story;
-use super::told::{Told, Weight};
+use super::narrator::Narrator;
+use super::narrator::message::{RolloutMessage, Severity};
 use crate::core::ids::{InstanceId, Revision};
 use crate::core::journal::placements::{Post, Roster};
 use crate::core::journal::rollout_summary::Account;
@@ -18,7 +18,7 @@ use crate::report::reporter::Setup;
 /// All that was worth telling, as it was told then.
 pub(super) struct Retold {
     /// In order.
-    pub(super) told: Vec<Told>,
+    pub(super) messages: Vec<RolloutMessage>,
     /// Where it went and how it ended.
     pub(super) course: Course,
 }
@@ -50,10 +50,10 @@ impl Retold {
                     .insert(generation.release.clone(), generation.version.clone());
             }
         }
-        let mut story = Story::new(setup.clone());
+        let mut narrator = Narrator::new(setup.clone());
         // The first counts come with the first plan: until then as many serve as are there.
         let mut progress = first_progress(journal).unwrap_or_default();
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for entry in journal {
             if let Event::Progress(news) = &entry.event {
                 progress = *news;
@@ -61,10 +61,10 @@ impl Retold {
             roster.apply(entry);
             count(&mut status, progress);
             status.instances = rows(&entry.event, &roster, &setup);
-            told.extend(story.tell(entry, &status));
+            messages.extend(narrator.tell(entry, &status));
         }
-        let course = story.course()?.clone();
-        Some(Self { told, course })
+        let course = narrator.course()?.clone();
+        Some(Self { messages, course })
     }
 }
 
@@ -75,8 +75,8 @@ pub fn last_word(
     setup: &Setup,
     budget: Option<Budget>,
 ) -> Option<(String, Vec<String>)> {
-    let told = Retold::of(journal, before, setup, budget)?.told.pop()?;
-    (told.weight == Weight::Summary).then_some((told.text, told.more))
+    let last = Retold::of(journal, before, setup, budget)?.messages.pop()?;
+    (last.severity == Severity::Summary).then_some((last.text, last.details))
 }
 
 fn first_progress(journal: &[Entry]) -> Option<Progress> {

@@ -15,8 +15,8 @@ use crate::core::time::{Human, Time};
 use crate::report::clock::LocalClock;
 use crate::report::course::Course;
 use crate::report::loss;
+use crate::report::narrator::message::{RolloutMessage, Severity};
 use crate::report::retold::Retold;
-use crate::report::told::{Told, Weight};
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;
@@ -103,7 +103,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let Event::RolloutStarted(start) = &journal.first()?.event else {
         return None;
     };
-    let Retold { told, course } = Retold::of(journal, before, setup, *budget)?;
+    let Retold { messages, course } = Retold::of(journal, before, setup, *budget)?;
     let clock = &setup.clock;
     let last = journal.last().map_or(account.began, |entry| entry.at);
     let end = account.ended.unwrap_or(if account.outcome.is_some() {
@@ -128,10 +128,12 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let lanes = lanes::lanes(journal, before, &setup.hosts, end);
     let steps = capacity::steps(journal, end);
     let (sign, headline, tone) = heading(&account);
-    let summary = told.iter().rfind(|told| told.weight == Weight::Summary);
+    let summary = messages
+        .iter()
+        .rfind(|message| message.severity == Severity::Summary);
     let summary = summary.map_or_else(
         || account.lines(None, dossier.now).join(" "),
-        |told| told.text.clone(),
+        |message| message.text.clone(),
     );
     let to = start.target.version.clone();
     Some(PageContext {
@@ -150,9 +152,9 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
         from: course.from.clone(),
         to,
         basics: basics(dossier, &account, start, &course, end),
-        troubles: told
+        troubles: messages
             .iter()
-            .filter_map(|told| trouble(told, clock))
+            .filter_map(|message| trouble(message, clock))
             .collect(),
         next: next(dossier, &account, start),
         changes_since: dossier.changes.since.clone(),
@@ -183,12 +185,12 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
                 [host, failure.to_string()]
             })
             .collect(),
-        events: told
+        events: messages
             .iter()
             .take(EVENTS_MAX)
-            .map(|told| line(told, clock))
+            .map(|message| line(message, clock))
             .collect(),
-        events_left_out: told.len().saturating_sub(EVENTS_MAX),
+        events_left_out: messages.len().saturating_sub(EVENTS_MAX),
         foot: format!(
             "rollout {}, fencing number {}; written by ship {}",
             dossier.rollout,
@@ -287,23 +289,23 @@ fn basics(
         .collect()
 }
 
-fn trouble(told: &Told, clock: &LocalClock) -> Option<Incident> {
-    if told.what != "FAILED" {
+fn trouble(message: &RolloutMessage, clock: &LocalClock) -> Option<Incident> {
+    if message.label != "FAILED" {
         return None;
     }
     let is_log = |line: &&String| line.starts_with("  |");
-    let log = told
-        .more
+    let log = message
+        .details
         .iter()
         .filter(is_log)
         .map(|line| line.trim_start_matches("  |").replacen(' ', "", 1))
         .collect();
     Some(Incident {
-        at: clock.time_of_day(told.at),
-        whom: told.whom.clone(),
-        what: told.text.clone(),
-        facts: told
-            .more
+        at: clock.time_of_day(message.at),
+        whom: message.subject.clone(),
+        what: message.text.clone(),
+        facts: message
+            .details
             .iter()
             .filter(|line| !is_log(line))
             .map(|line| labelled(line))
@@ -498,20 +500,20 @@ fn told_steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
     journal.iter().filter_map(told).collect()
 }
 
-fn line(told: &Told, clock: &LocalClock) -> EventLine {
-    let class = match told.weight {
-        Weight::Routine => "routine",
-        Weight::Sentence => "sentence",
-        Weight::Notable => "notable",
-        Weight::Failure => "failure",
-        Weight::Summary => "summary",
+fn line(message: &RolloutMessage, clock: &LocalClock) -> EventLine {
+    let class = match message.severity {
+        Severity::Routine => "routine",
+        Severity::Sentence => "sentence",
+        Severity::Notable => "notable",
+        Severity::Failure => "failure",
+        Severity::Summary => "summary",
     };
     EventLine {
-        at: clock.time_of_day(told.at),
-        whom: told.whom.clone(),
-        what: told.what,
-        text: told.text.clone(),
-        more: told.more.clone(),
+        at: clock.time_of_day(message.at),
+        whom: message.subject.clone(),
+        what: message.label,
+        text: message.text.clone(),
+        more: message.details.clone(),
         class,
     }
 }

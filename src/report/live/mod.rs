@@ -7,9 +7,9 @@ use crossterm::Command;
 use crossterm::cursor::{Hide, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
+use super::narrator::Narrator;
+use super::narrator::message::{RolloutMessage, Severity};
 use super::plain;
-use super::story::Story;
-use super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
@@ -48,7 +48,7 @@ pub struct Live<W: Write> {
     out: W,
     colour: bool,
     size: Box<dyn Fn() -> Size + Send>,
-    story: Story,
+    narrator: Narrator,
     view: Option<ScreenContent>,
     /// The lines on the screen, and the moment they were drawn.
     drawn: Vec<ScreenLine>,
@@ -69,12 +69,12 @@ impl Live<Stderr> {
 
 impl<W: Write> Live<W> {
     fn new(out: W, setup: Setup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
-        let story = Story::new(setup);
+        let narrator = Narrator::new(setup);
         Self {
             out,
             colour,
             size,
-            story,
+            narrator,
             view: None,
             drawn: Vec::new(),
             drawn_at: Time::default(),
@@ -83,9 +83,9 @@ impl<W: Write> Live<W> {
     }
 
     /// Puts lines that stay above the screen, where they scroll away with the rest of the terminal.
-    fn write_above(&mut self, told: &Told) {
+    fn write_above(&mut self, message: &RolloutMessage) {
         let mut text = self.erasure((self.size)());
-        text.push_str(&self.plainly(told));
+        text.push_str(&self.plainly(message));
         text.push_str("\r\n");
         self.drawn.clear();
         self.write(&text);
@@ -95,7 +95,7 @@ impl<W: Write> Live<W> {
     fn draw(&mut self, now: Time) {
         let Some(view) = &self.view else { return };
         let size = (self.size)();
-        let Setup { clock, glyphs, .. } = self.story.setup();
+        let Setup { clock, glyphs, .. } = self.narrator.setup();
         // A full last column or a full last line would make terminals scroll or wrap, each in its
         // own way.
         let lines = frame::frame(
@@ -146,12 +146,12 @@ impl<W: Write> Live<W> {
         text
     }
 
-    fn plainly(&self, told: &Told) -> String {
+    fn plainly(&self, message: &RolloutMessage) -> String {
         let succeeded = self
             .view
             .as_ref()
             .is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
-        let lines = plain::lines(told, &self.story, succeeded);
+        let lines = plain::lines(message, &self.narrator, succeeded);
         let lines = if self.colour {
             lines
         } else {
@@ -159,7 +159,7 @@ impl<W: Write> Live<W> {
         };
         let mut text = String::new();
         for line in lines.lines() {
-            text.push_str(&self.story.setup().glyphs.show(line));
+            text.push_str(&self.narrator.setup().glyphs.show(line));
             command(&mut text, &Clear(ClearType::UntilNewLine));
             text.push_str("\r\n");
         }
@@ -188,14 +188,14 @@ impl<W: Write> Live<W> {
 
 impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let told = self.story.tell(entry, status);
-        let Some(course) = self.story.course().cloned() else {
+        let messages = self.narrator.tell(entry, status);
+        let Some(course) = self.narrator.course().cloned() else {
             return;
         };
         if matches!(entry.event, Event::RolloutStarted(_)) {
             let mut view = ScreenContent::new(course, status.clone(), entry.at);
-            for told in &told {
-                view.note(told);
+            for message in &messages {
+                view.note(message);
             }
             self.view = Some(view);
             self.draw(entry.at);
@@ -206,20 +206,20 @@ impl<W: Write + Send> Reporter for Live<W> {
         if let Event::InstanceReady { slot, answer, .. } = &entry.event {
             view.answer(entry.at, slot, answer);
         }
-        for told in &told {
-            view.note(told);
+        for message in &messages {
+            view.note(message);
         }
-        for told in told {
-            match told.weight {
-                Weight::Failure => self.write_above(&told),
-                Weight::Summary => {
+        for message in messages {
+            match message.severity {
+                Severity::Failure => self.write_above(&message),
+                Severity::Summary => {
                     self.draw(entry.at);
-                    let summary = self.plainly(&told);
+                    let summary = self.plainly(&message);
                     self.write(&format!("\r\n{summary}"));
                     self.close();
                     self.view = None;
                 }
-                Weight::Routine | Weight::Sentence | Weight::Notable => {}
+                Severity::Routine | Severity::Sentence | Severity::Notable => {}
             }
         }
         if entry.at.since(self.drawn_at) >= BETWEEN_FRAMES_MIN {

@@ -47,16 +47,16 @@ fn view() -> ScreenContent {
 
 /// The view after all that was played.
 fn seen(play: &Play) -> ScreenContent {
-    let mut story = Story::new(testing::setup(4));
+    let mut narrator = Narrator::new(testing::setup(4));
     let mut view = None;
     for (entry, status) in &play.entries {
-        let told = story.tell(entry, status);
-        let course = story.course().unwrap().clone();
+        let messages = narrator.tell(entry, status);
+        let course = narrator.course().unwrap().clone();
         let view = view
             .get_or_insert_with(|| ScreenContent::new(course.clone(), status.clone(), entry.at));
         (view.course, view.status, view.now) = (course, status.clone(), entry.at);
-        for told in &told {
-            view.note(told);
+        for message in &messages {
+            view.note(message);
         }
     }
     view.unwrap()

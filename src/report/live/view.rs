@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::super::course::Course;
+use super::super::narrator::message::{RolloutMessage, Severity};
 use super::super::text;
-use super::super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::time::Time;
@@ -40,17 +40,17 @@ impl ScreenContent {
     }
 
     /// Takes in something told, where the table does not show it anyway.
-    pub(super) fn note(&mut self, told: &Told) {
-        match told.weight {
-            Weight::Sentence => self.log(told.at, &told.text),
-            Weight::Notable => {
-                let words = [told.whom.as_str(), told.what, &told.text]
+    pub(super) fn note(&mut self, message: &RolloutMessage) {
+        match message.severity {
+            Severity::Sentence => self.log(message.at, &message.text),
+            Severity::Notable => {
+                let words = [message.subject.as_str(), message.label, &message.text]
                     .into_iter()
                     .filter(|word| !word.is_empty());
-                self.log(told.at, &words.collect::<Vec<_>>().join("  "));
+                self.log(message.at, &words.collect::<Vec<_>>().join("  "));
             }
             // The failure and the last word are written above and below the screen, whole.
-            Weight::Routine | Weight::Failure | Weight::Summary => {}
+            Severity::Routine | Severity::Failure | Severity::Summary => {}
         }
     }
 

@@ -1,12 +1,13 @@
 //! From events to what a person is told. Pure: a fold of events that yields lines.
 
 mod control;
+pub(super) mod message;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::message::{RolloutMessage, Severity, notable, quoted, routine, sentence};
 use super::course::{Course, mix};
-use super::told::{Told, Weight, notable, quoted, routine, sentence};
 use super::{failure, loss, summary, text};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
@@ -27,7 +28,7 @@ const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed.
 
 /// What has been told so far, as far as the rest depends on it.
 #[derive(Debug)]
-pub(super) struct Story {
+pub(super) struct Narrator {
     setup: Setup,
     course: Option<Course>,
     orders: BTreeMap<ActionId, StartedAction>,
@@ -58,7 +59,7 @@ struct Staging {
     percent_told: usize,
 }
 
-impl Story {
+impl Narrator {
     /// Nothing told yet.
     pub(super) fn new(setup: Setup) -> Self {
         Self {
@@ -104,7 +105,7 @@ impl Story {
     }
 
     /// Takes in the next event; what is worth telling of it.
-    pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<Told> {
+    pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<RolloutMessage> {
         // A failure on the way back is one of the version gone back to, hence before the course
         // turns.
         let version = self
@@ -115,7 +116,7 @@ impl Story {
         if let Some(course) = &mut self.course {
             course.apply(entry);
         }
-        let told = match &entry.event {
+        let message = match &entry.event {
             Event::RolloutStarted(start) => {
                 return self.begin(entry, &start.target, start.fallback.as_ref(), status);
             }
@@ -135,8 +136,8 @@ impl Story {
             Event::RolloutFailed { .. } | Event::HostQuarantined { .. } => {
                 self.failure(entry, status, &version)
             }
-            Event::HookRan { slot, .. } => tasks::hook(entry).filter(|told| {
-                told.weight != Weight::Routine || slot.is_none() || self.one_by_one()
+            Event::HookRan { slot, .. } => tasks::hook(entry).filter(|message| {
+                message.severity != Severity::Routine || slot.is_none() || self.one_by_one()
             }),
             Event::ChoreStarted { .. } | Event::ChoreEnded { .. } => tasks::task(entry),
             Event::Measured {
@@ -158,10 +159,10 @@ impl Story {
             // The failure or the last word says it.
             Event::Probed(_) => None,
         };
-        told.into_iter().collect()
+        message.into_iter().collect()
     }
 
-    fn action(&mut self, entry: &Entry, status: &Status) -> Option<Told> {
+    fn action(&mut self, entry: &Entry, status: &Status) -> Option<RolloutMessage> {
         match &entry.event {
             Event::ActionStarted {
                 id,
@@ -196,7 +197,7 @@ impl Story {
         }
     }
 
-    fn instance(&mut self, entry: &Entry) -> Option<Told> {
+    fn instance(&mut self, entry: &Entry) -> Option<RolloutMessage> {
         match &entry.event {
             Event::InstanceReady {
                 slot,
@@ -227,7 +228,7 @@ impl Story {
         }
     }
 
-    fn reach(&mut self, entry: &Entry) -> Option<Told> {
+    fn reach(&mut self, entry: &Entry) -> Option<RolloutMessage> {
         match &entry.event {
             Event::HostLost { host, why } => {
                 self.lost.entry(host.clone()).or_insert(entry.at);
@@ -275,22 +276,24 @@ impl Story {
         }
     }
 
-    fn failure(&self, entry: &Entry, status: &Status, version: &str) -> Option<Told> {
+    fn failure(&self, entry: &Entry, status: &Status, version: &str) -> Option<RolloutMessage> {
         match &entry.event {
-            Event::RolloutFailed { failure, log, .. } => self.course.as_ref().map(|course| Told {
-                at: entry.at,
-                weight: Weight::Failure,
-                whom: whom(failure),
-                what: "FAILED",
-                text: text::clean(&failure::headline(failure, version)),
-                more: failure::block(failure, version, log, &failure::now(course, status)),
-            }),
+            Event::RolloutFailed { failure, log, .. } => {
+                self.course.as_ref().map(|course| RolloutMessage {
+                    at: entry.at,
+                    severity: Severity::Failure,
+                    subject: whom(failure),
+                    label: "FAILED",
+                    text: text::clean(&failure::headline(failure, version)),
+                    details: failure::block(failure, version, log, &failure::now(course, status)),
+                })
+            }
             Event::HostQuarantined { failure, log } => self.course.as_ref().map(|course| {
-                let more =
+                let details =
                     failure::block(failure, version, log, &failure::now_without(course, status));
                 let text = format!("left behind: {}", failure::headline(failure, version));
-                Told {
-                    more,
+                RolloutMessage {
+                    details,
                     ..notable(entry.at, whom(failure), "FAILED", &text)
                 }
             }),
@@ -298,24 +301,24 @@ impl Story {
         }
     }
 
-    fn finish(&self, at: Time, outcome: &Outcome, status: &Status) -> Vec<Told> {
+    fn finish(&self, at: Time, outcome: &Outcome, status: &Status) -> Vec<RolloutMessage> {
         let Some(course) = &self.course else {
             return Vec::new();
         };
-        let (text, mut more) = summary::summary(course, outcome, status, at);
-        more.extend(
+        let (text, mut details) = summary::summary(course, outcome, status, at);
+        details.extend(
             course
                 .loss
                 .iter()
                 .flat_map(|report| loss::lines(report, &self.setup.clock)),
         );
-        let summary = Told {
+        let summary = RolloutMessage {
             at,
-            weight: Weight::Summary,
-            whom: String::new(),
-            what: "",
+            severity: Severity::Summary,
+            subject: String::new(),
+            label: "",
             text,
-            more,
+            details,
         };
         let sentence = course
             .last_sentence(outcome)
@@ -329,7 +332,7 @@ impl Story {
         target: &Generation,
         fallback: Option<&Generation>,
         status: &Status,
-    ) -> Vec<Told> {
+    ) -> Vec<RolloutMessage> {
         for generation in std::iter::once(target).chain(fallback) {
             self.setup
                 .versions
@@ -360,7 +363,7 @@ impl Story {
         action: &Action,
         instance: Option<&InstanceId>,
         status: &Status,
-    ) -> Option<Told> {
+    ) -> Option<RolloutMessage> {
         let version = match action {
             Action::Stage { release, .. } | Action::Start { release, .. } => {
                 self.setup.versions.of(release).to_owned()
@@ -398,7 +401,7 @@ impl Story {
         first
     }
 
-    fn done(&mut self, at: Time, order: &StartedAction) -> Option<Told> {
+    fn done(&mut self, at: Time, order: &StartedAction) -> Option<RolloutMessage> {
         let took = order.took(at);
         let version = &order.version;
         match &order.action {
@@ -454,7 +457,7 @@ impl Story {
         found: Finding,
         detail: &str,
         dry_run: bool,
-    ) -> Option<Told> {
+    ) -> Option<RolloutMessage> {
         let is_news = self.found.insert(analysis.to_owned(), found) != Some(found);
         let dry = if dry_run { " (dry run)" } else { "" };
         let text = format!("analysis {analysis}{dry}: {found}: {detail}");
@@ -466,7 +469,12 @@ impl Story {
         }
     }
 
-    fn staged(&mut self, at: Time, release: &ReleaseId, order: &StartedAction) -> Option<Told> {
+    fn staged(
+        &mut self,
+        at: Time,
+        release: &ReleaseId,
+        order: &StartedAction,
+    ) -> Option<RolloutMessage> {
         let hosts = self.setup.hosts.len();
         let one_by_one = self.one_by_one();
         let staging = self.staging.entry(release.clone()).or_default();
@@ -497,7 +505,7 @@ impl Story {
         instance: &InstanceId,
         release: &ReleaseId,
         answer: &str,
-    ) -> Option<Told> {
+    ) -> Option<RolloutMessage> {
         let answer = if answer.trim().is_empty() {
             String::new()
         } else {
@@ -517,7 +525,12 @@ impl Story {
         Some(routine(at, slot.to_string(), "ready", &text))
     }
 
-    fn sentence(&mut self, at: Time, progress: &Progress, status: &Status) -> Option<Told> {
+    fn sentence(
+        &mut self,
+        at: Time,
+        progress: &Progress,
+        status: &Status,
+    ) -> Option<RolloutMessage> {
         // Whether that is the end is told with the outcome: hooks, a soak or an analysis may still
         // object.
         if progress.is_complete() {
@@ -533,7 +546,7 @@ impl Story {
         };
         (key != self.last_sentence).then(|| {
             self.last_sentence = key;
-            super::told::sentence(at, &text)
+            sentence(at, &text)
         })
     }
 

@@ -1,6 +1,6 @@
 //! What is told of hooks and tasks.
 
-use super::super::told::{Told, notable, routine};
+use super::message::{RolloutMessage, notable, routine};
 use crate::core::ids::{HostId, Slot};
 use crate::core::release::hook::still_running;
 use crate::core::rollout::event::{Entry, Event};
@@ -9,7 +9,7 @@ use crate::core::time::Human;
 use crate::report::text;
 
 /// What is told of a hook.
-pub(super) fn hook(entry: &Entry) -> Option<Told> {
+pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::HookRan {
             point,
@@ -31,13 +31,13 @@ pub(super) fn hook(entry: &Entry) -> Option<Told> {
                     None => Some(routine(entry.at, whom, "hook", &text)),
                 }
             } else {
-                let more = output
+                let details = output
                     .iter()
                     .map(|line| format!("| {}", text::clean_indented(line)))
                     .collect();
                 let text = format!("{point} failed after {took}: {detail}");
-                Some(Told {
-                    more,
+                Some(RolloutMessage {
+                    details,
                     ..notable(entry.at, whom, "hook", &text)
                 })
             }
@@ -47,7 +47,7 @@ pub(super) fn hook(entry: &Entry) -> Option<Told> {
 }
 
 /// What is told of a task.
-pub(super) fn task(entry: &Entry) -> Option<Told> {
+pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::ChoreStarted { chore, host, .. } => {
             let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
