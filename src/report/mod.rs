@@ -6,15 +6,16 @@ use std::io::IsTerminal;
 pub use self::reporter::{Reporter, Setup};
 
 pub mod clock;
-mod course;
 mod failure;
 pub mod grid;
 pub mod html;
 mod json;
 mod live;
 mod loss;
+mod message;
 pub mod metrics;
 mod narrator;
+mod phrases;
 mod plain;
 pub mod record;
 mod reporter;

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
+use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::narrator::message::{RolloutMessage, Severity};
 use super::text;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};

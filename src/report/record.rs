@@ -3,8 +3,8 @@
 
 use tracing::Level;
 
+use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::narrator::message::{RolloutMessage, Severity};
 use super::text;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;

@@ -1,11 +1,11 @@
 //! A rollout told anew from its journal, when its fleet cannot be looked at any more.
 
-use super::course::Course;
+use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::narrator::message::{RolloutMessage, Severity};
 use crate::core::ids::{InstanceId, Revision};
 use crate::core::journal::placements::{Post, Roster};
 use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::state::State;
 use crate::core::journal::status::{Held, Replicas, Row, Status, Word};
 use crate::core::policy::service_state::Standing;
@@ -20,7 +20,7 @@ pub(super) struct Retold {
     /// In order.
     pub(super) messages: Vec<RolloutMessage>,
     /// Where it went and how it ended.
-    pub(super) course: Course,
+    pub(super) rollout: RolloutView,
 }
 
 impl Retold {
@@ -63,8 +63,8 @@ impl Retold {
             status.instances = rows(&entry.event, &roster, &setup);
             messages.extend(narrator.tell(entry, &status));
         }
-        let course = narrator.course()?.clone();
-        Some(Self { messages, course })
+        let rollout = narrator.rollout()?.clone();
+        Some(Self { messages, rollout })
     }
 }
 

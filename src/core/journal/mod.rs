@@ -5,6 +5,7 @@ pub mod pending_actions;
 pub mod pending_orders;
 pub mod placements;
 pub mod rollout_summary;
+pub mod rollout_view;
 pub mod state;
 pub mod status;
 pub mod status_input;

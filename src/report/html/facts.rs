@@ -8,14 +8,15 @@ use super::{capacity, lanes};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::ReleaseId;
 use crate::core::journal::rollout_summary::{Account, Drained};
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 use crate::report::clock::LocalClock;
-use crate::report::course::Course;
 use crate::report::loss;
-use crate::report::narrator::message::{RolloutMessage, Severity};
+use crate::report::message::{RolloutMessage, Severity};
+use crate::report::phrases;
 use crate::report::retold::Retold;
 
 /// A page of more events is read by nobody; the journal has them all.
@@ -103,7 +104,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let Event::RolloutStarted(start) = &journal.first()?.event else {
         return None;
     };
-    let Retold { messages, course } = Retold::of(journal, before, setup, *budget)?;
+    let Retold { messages, rollout } = Retold::of(journal, before, setup, *budget)?;
     let clock = &setup.clock;
     let last = journal.last().map_or(account.began, |entry| entry.at);
     let end = account.ended.unwrap_or(if account.outcome.is_some() {
@@ -149,9 +150,9 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
         summary,
         service: start.service.clone(),
         fleet: start.fleet.clone(),
-        from: course.from.clone(),
+        from: phrases::versions_before(&rollout),
         to,
-        basics: basics(dossier, &account, start, &course, end),
+        basics: basics(dossier, &account, start, &rollout, end),
         troubles: messages
             .iter()
             .filter_map(|message| trouble(message, clock))
@@ -235,7 +236,7 @@ fn basics(
     dossier: &PageInput<'_>,
     account: &Account,
     start: &RolloutStart,
-    course: &Course,
+    rollout: &RolloutView,
     end: Time,
 ) -> Vec<[String; 2]> {
     let clock = &dossier.setup.clock;
@@ -264,7 +265,7 @@ fn basics(
             start
                 .fallback
                 .as_ref()
-                .filter(|_| !course.from.is_empty())
+                .filter(|_| !rollout.versions_before.is_empty())
                 .map(revision),
         ),
         ("began", Some(clock.day_and_time(account.began))),

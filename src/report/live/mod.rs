@@ -7,15 +7,17 @@ use crossterm::Command;
 use crossterm::cursor::{Hide, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
+use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::narrator::message::{RolloutMessage, Severity};
 use super::plain;
 use crate::core::ids::Slot;
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, Setup};
+use frame::Frame;
 use line::ScreenLine;
 use view::ScreenContent;
 
@@ -49,7 +51,7 @@ pub struct Live<W: Write> {
     colour: bool,
     size: Box<dyn Fn() -> Size + Send>,
     narrator: Narrator,
-    view: Option<ScreenContent>,
+    content: Option<ScreenContent>,
     /// The lines on the screen, and the moment they were drawn.
     drawn: Vec<ScreenLine>,
     drawn_at: Time,
@@ -75,7 +77,7 @@ impl<W: Write> Live<W> {
             colour,
             size,
             narrator,
-            view: None,
+            content: None,
             drawn: Vec::new(),
             drawn_at: Time::default(),
             open: false,
@@ -93,18 +95,23 @@ impl<W: Write> Live<W> {
 
     /// Replaces the lines on the screen.
     fn draw(&mut self, now: Time) {
-        let Some(view) = &self.view else { return };
+        let Some(content) = &self.content else { return };
         let size = (self.size)();
+        let Some(rollout) = self.narrator.rollout() else {
+            return;
+        };
         let Setup { clock, glyphs, .. } = self.narrator.setup();
         // A full last column or a full last line would make terminals scroll or wrap, each in its
         // own way.
-        let lines = frame::frame(
-            view,
+        let frame = Frame {
+            rollout,
+            content,
             clock,
             glyphs,
-            size.width.saturating_sub(1),
-            size.height.saturating_sub(1),
-        );
+            width: size.width.saturating_sub(1),
+            height: size.height.saturating_sub(1),
+        };
+        let lines = frame.lines();
         self.drawn_at = now;
         if self.open && lines == self.drawn {
             return;
@@ -147,10 +154,8 @@ impl<W: Write> Live<W> {
     }
 
     fn plainly(&self, message: &RolloutMessage) -> String {
-        let succeeded = self
-            .view
-            .as_ref()
-            .is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
+        let outcome = self.narrator.rollout().and_then(RolloutView::outcome);
+        let succeeded = outcome == Some(&Outcome::Succeeded);
         let lines = plain::lines(message, &self.narrator, succeeded);
         let lines = if self.colour {
             lines
@@ -189,25 +194,24 @@ impl<W: Write> Live<W> {
 impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
         let messages = self.narrator.tell(entry, status);
-        let Some(course) = self.narrator.course().cloned() else {
-            return;
-        };
         if matches!(entry.event, Event::RolloutStarted(_)) {
-            let mut view = ScreenContent::new(course, status.clone(), entry.at);
+            let mut content = ScreenContent::new(status.clone(), entry.at);
             for message in &messages {
-                view.note(message);
+                content.note(message);
             }
-            self.view = Some(view);
+            self.content = Some(content);
             self.draw(entry.at);
             return;
         }
-        let Some(view) = &mut self.view else { return };
-        (view.course, view.status, view.now) = (course, status.clone(), entry.at);
+        let Some(content) = &mut self.content else {
+            return;
+        };
+        (content.status, content.now) = (status.clone(), entry.at);
         if let Event::InstanceReady { slot, answer, .. } = &entry.event {
-            view.answer(entry.at, slot, answer);
+            content.answer(entry.at, slot, answer);
         }
         for message in &messages {
-            view.note(message);
+            content.note(message);
         }
         for message in messages {
             match message.severity {
@@ -217,7 +221,7 @@ impl<W: Write + Send> Reporter for Live<W> {
                     let summary = self.plainly(&message);
                     self.write(&format!("\r\n{summary}"));
                     self.close();
-                    self.view = None;
+                    self.content = None;
                 }
                 Severity::Routine | Severity::Sentence | Severity::Notable => {}
             }
@@ -228,21 +232,21 @@ impl<W: Write + Send> Reporter for Live<W> {
     }
 
     fn tick(&mut self, status: &Status, now: Time) {
-        if let Some(view) = &mut self.view {
-            (view.status, view.now) = (status.clone(), now);
+        if let Some(content) = &mut self.content {
+            (content.status, content.now) = (status.clone(), now);
             self.draw(now);
         }
     }
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
-        if let Some(view) = &mut self.view {
-            view.answer(now, slot, text);
+        if let Some(content) = &mut self.content {
+            content.answer(now, slot, text);
         }
     }
 
     fn finish(&mut self) {
         self.close();
-        self.view = None;
+        self.content = None;
     }
 }
 

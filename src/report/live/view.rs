@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::course::Course;
-use super::super::narrator::message::{RolloutMessage, Severity};
+use super::super::message::{RolloutMessage, Severity};
 use super::super::text;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
@@ -15,8 +14,6 @@ const KEPT_MAX: usize = 8;
 /// What a frame is made of.
 #[derive(Clone, Debug)]
 pub(super) struct ScreenContent {
-    /// The rollout.
-    pub(super) course: Course,
     /// The fleet.
     pub(super) status: Status,
     /// The moment that is shown.
@@ -28,10 +25,9 @@ pub(super) struct ScreenContent {
 }
 
 impl ScreenContent {
-    /// Nothing but the rollout and the fleet.
-    pub(super) fn new(course: Course, status: Status, now: Time) -> Self {
+    /// The fleet, and no sentence yet.
+    pub(super) fn new(status: Status, now: Time) -> Self {
         Self {
-            course,
             status,
             now,
             log: VecDeque::new(),

@@ -1,6 +1,6 @@
 //! What is told of steps, of what people ask, and of what happens to ship itself.
 
-use super::message::{RolloutMessage, notable, routine};
+use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
 use crate::report::text;

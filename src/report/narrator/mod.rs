@@ -1,16 +1,15 @@
 //! From events to what a person is told. Pure: a fold of events that yields lines.
 
 mod control;
-pub(super) mod message;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::message::{RolloutMessage, Severity, notable, quoted, routine, sentence};
-use super::course::{Course, mix};
-use super::{failure, loss, summary, text};
+use super::message::{RolloutMessage, Severity, notable, quoted, routine, sentence};
+use super::{failure, loss, phrases, summary, text};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Generation, Progress};
@@ -30,7 +29,7 @@ const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed.
 #[derive(Debug)]
 pub(super) struct Narrator {
     setup: Setup,
-    course: Option<Course>,
+    rollout: Option<RolloutView>,
     orders: BTreeMap<ActionId, StartedAction>,
     born: BTreeMap<InstanceId, Time>,
     sick: BTreeSet<InstanceId>,
@@ -64,7 +63,7 @@ impl Narrator {
     pub(super) fn new(setup: Setup) -> Self {
         Self {
             setup,
-            course: None,
+            rollout: None,
             orders: BTreeMap::new(),
             born: BTreeMap::new(),
             sick: BTreeSet::new(),
@@ -76,8 +75,8 @@ impl Narrator {
     }
 
     /// The rollout, once it has begun.
-    pub(super) fn course(&self) -> Option<&Course> {
-        self.course.as_ref()
+    pub(super) fn rollout(&self) -> Option<&RolloutView> {
+        self.rollout.as_ref()
     }
 
     /// How moments and signs are shown, and to whom.
@@ -106,15 +105,15 @@ impl Narrator {
 
     /// Takes in the next event; what is worth telling of it.
     pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<RolloutMessage> {
-        // A failure on the way back is one of the version gone back to, hence before the course
+        // A failure on the way back is one of the version gone back to, hence before the rollout
         // turns.
         let version = self
-            .course
+            .rollout
             .as_ref()
-            .map(|course| course.version().to_owned())
+            .map(|rollout| rollout.version().to_owned())
             .unwrap_or_default();
-        if let Some(course) = &mut self.course {
-            course.apply(entry);
+        if let Some(rollout) = &mut self.rollout {
+            rollout.apply(entry);
         }
         let message = match &entry.event {
             Event::RolloutStarted(start) => {
@@ -279,18 +278,22 @@ impl Narrator {
     fn failure(&self, entry: &Entry, status: &Status, version: &str) -> Option<RolloutMessage> {
         match &entry.event {
             Event::RolloutFailed { failure, log, .. } => {
-                self.course.as_ref().map(|course| RolloutMessage {
+                self.rollout.as_ref().map(|rollout| RolloutMessage {
                     at: entry.at,
                     severity: Severity::Failure,
                     subject: whom(failure),
                     label: "FAILED",
                     text: text::clean(&failure::headline(failure, version)),
-                    details: failure::block(failure, version, log, &failure::now(course, status)),
+                    details: failure::block(failure, version, log, &failure::now(rollout, status)),
                 })
             }
-            Event::HostQuarantined { failure, log } => self.course.as_ref().map(|course| {
-                let details =
-                    failure::block(failure, version, log, &failure::now_without(course, status));
+            Event::HostQuarantined { failure, log } => self.rollout.as_ref().map(|rollout| {
+                let details = failure::block(
+                    failure,
+                    version,
+                    log,
+                    &failure::now_without(rollout, status),
+                );
                 let text = format!("left behind: {}", failure::headline(failure, version));
                 RolloutMessage {
                     details,
@@ -302,14 +305,14 @@ impl Narrator {
     }
 
     fn finish(&self, at: Time, outcome: &Outcome, status: &Status) -> Vec<RolloutMessage> {
-        let Some(course) = &self.course else {
+        let Some(rollout) = &self.rollout else {
             return Vec::new();
         };
-        let (text, mut details) = summary::summary(course, outcome, status, at);
+        let (text, mut details) = summary::summary(rollout, outcome, status, at);
         details.extend(
-            course
-                .loss
-                .iter()
+            rollout
+                .availability()
+                .into_iter()
                 .flat_map(|report| loss::lines(report, &self.setup.clock)),
         );
         let summary = RolloutMessage {
@@ -320,9 +323,7 @@ impl Narrator {
             text,
             details,
         };
-        let sentence = course
-            .last_sentence(outcome)
-            .map(|text| sentence(at, &text));
+        let sentence = phrases::last_sentence(rollout, outcome).map(|text| sentence(at, &text));
         sentence.into_iter().chain([summary]).collect()
     }
 
@@ -338,18 +339,23 @@ impl Narrator {
                 .versions
                 .insert(generation.release.clone(), generation.version.clone());
         }
-        self.course = Course::begin(entry, status);
-        let Some(course) = &self.course else {
+        let versions = status.instances.iter().map(|row| row.version.clone());
+        self.rollout = RolloutView::begin(entry, versions.collect());
+        let Some(rollout) = &self.rollout else {
             return Vec::new();
         };
-        let now = mix(status);
-        let from = if course.from.is_empty() || now.is_empty() {
+        let now = phrases::mix(status);
+        let from = if rollout.versions_before.is_empty() || now.is_empty() {
             String::new()
         } else {
             format!(" (now {now})")
         };
-        let replicas = text::count(course.replicas as usize, "replica");
-        let text = format!("{} on {}: {replicas}{from}", course.title(), course.fleet);
+        let replicas = text::count(rollout.replicas() as usize, "replica");
+        let text = format!(
+            "{} on {}: {replicas}{from}",
+            phrases::title(rollout),
+            rollout.start.fleet
+        );
         vec![
             routine(entry.at, String::new(), "", &text),
             sentence(entry.at, FIRST_SENTENCE),

@@ -1,6 +1,6 @@
 //! What is told of hooks and tasks.
 
-use super::message::{RolloutMessage, notable, routine};
+use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::ids::{HostId, Slot};
 use crate::core::release::hook::still_running;
 use crate::core::rollout::event::{Entry, Event};

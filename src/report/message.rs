@@ -5,24 +5,24 @@ use crate::report::text;
 
 /// One message: a line, and the lines below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct RolloutMessage {
+pub(super) struct RolloutMessage {
     /// When it happened.
-    pub(in crate::report) at: Time,
+    pub(super) at: Time,
     /// How much it matters.
-    pub(in crate::report) severity: Severity,
+    pub(super) severity: Severity,
     /// The host or slot; empty for the rollout as a whole.
-    pub(in crate::report) subject: String,
+    pub(super) subject: String,
     /// What happened to it, in a word; may be empty.
-    pub(in crate::report) label: &'static str,
+    pub(super) label: &'static str,
     /// The rest of the line.
-    pub(in crate::report) text: String,
+    pub(super) text: String,
     /// Lines below it.
-    pub(in crate::report) details: Vec<String>,
+    pub(super) details: Vec<String>,
 }
 
 /// How much a message matters. A reporter may leave out what it shows otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum Severity {
+pub(super) enum Severity {
     /// As it should go; the live table shows it.
     Routine,
     /// A status sentence.
@@ -35,7 +35,7 @@ pub(in crate::report) enum Severity {
     Summary,
 }
 
-pub(in crate::report) fn routine(
+pub(super) fn routine(
     at: Time,
     subject: String,
     label: &'static str,
@@ -51,7 +51,7 @@ pub(in crate::report) fn routine(
     }
 }
 
-pub(in crate::report) fn notable(
+pub(super) fn notable(
     at: Time,
     subject: String,
     label: &'static str,
@@ -63,7 +63,7 @@ pub(in crate::report) fn notable(
     }
 }
 
-pub(in crate::report) fn sentence(at: Time, text: &str) -> RolloutMessage {
+pub(super) fn sentence(at: Time, text: &str) -> RolloutMessage {
     RolloutMessage {
         severity: Severity::Sentence,
         ..routine(at, String::new(), "", text)
@@ -71,6 +71,6 @@ pub(in crate::report) fn sentence(at: Time, text: &str) -> RolloutMessage {
 }
 
 /// What an instance said, in quotation marks.
-pub(in crate::report) fn quoted(answer: &str) -> String {
+pub(super) fn quoted(answer: &str) -> String {
     format!("\"{}\"", text::clean(answer))
 }
