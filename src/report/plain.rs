@@ -63,9 +63,9 @@ pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bo
     let head = if message.subject.is_empty() {
         format!("{time}  {style}{}{style:#}", message.text)
     } else {
-        let whom = text::pad(&text::clean(&message.subject), narrator.whom_width());
+        let subject = text::pad(&text::clean(&message.subject), narrator.subject_width());
         format!(
-            "{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}",
+            "{time}  {subject}  {style}{:<WHAT_WIDTH$}{style:#} {}",
             message.label, message.text
         )
     };

@@ -63,8 +63,11 @@ impl Recorded {
             if message.subject.is_empty() {
                 return message.text.clone();
             }
-            let whom = text::pad(&text::clean(&message.subject), self.narrator.whom_width());
-            format!("{whom}  {:<WHAT_WIDTH$} {}", message.label, message.text)
+            let subject = text::pad(
+                &text::clean(&message.subject),
+                self.narrator.subject_width(),
+            );
+            format!("{subject}  {:<WHAT_WIDTH$} {}", message.label, message.text)
         };
         let lines = messages
             .iter()

@@ -2,7 +2,7 @@
 
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
-use crate::core::rollout::event::Entry;
+use crate::core::rollout::event::{Entry, RolloutStart};
 use crate::core::time::Time;
 use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
@@ -40,6 +40,14 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Adds the versions that a rollout is about.
+    pub(super) fn add_versions(&mut self, start: &RolloutStart) {
+        for generation in std::iter::once(&start.target).chain(&start.fallback) {
+            self.versions
+                .insert(generation.release.clone(), generation.version.clone());
+        }
+    }
+
     /// For the reader at this process' terminal.
     pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());

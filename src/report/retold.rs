@@ -44,11 +44,7 @@ impl Retold {
             ..
         }) = journal.first()
         {
-            for generation in std::iter::once(&start.target).chain(&start.fallback) {
-                setup
-                    .versions
-                    .insert(generation.release.clone(), generation.version.clone());
-            }
+            setup.add_versions(start);
         }
         let mut narrator = Narrator::new(setup.clone());
         // The first counts come with the first plan: until then as many serve as are there.

@@ -1,6 +1,20 @@
-//! Projections of a rollout's events: each folds the journal into what one reader needs.
+//! Projections of a rollout's events: each folds the journal into what one kind of reader needs.
+//! They are pure, and they return values: sentences belong to the reports.
+//!
+//! | projection | what it answers |
+//! |---|---|
+//! | `rollout_view` | where does the rollout come from, where does it go, how does it stand? |
+//! | `rollout_summary` | the same of a whole journal, in a few lines |
+//! | `pending_orders`, `pending_actions` | which orders are under way, and since when? |
+//! | `status_input`, `status` | how does each instance stand now? |
+//! | `placements` | which instance is in which slot? |
+//! | `outages` | which hosts and balancers cannot be reached? |
+//! | `event_context` | what do earlier events say about the subject of this one? |
+//! | `notification` | what did a run come to? |
 
+pub mod event_context;
 pub mod notification;
+pub mod outages;
 pub mod pending_actions;
 pub mod pending_orders;
 pub mod placements;

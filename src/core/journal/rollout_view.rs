@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::core::analysis::measurement::Finding;
 use crate::core::availability::LossReport;
 use crate::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart};
 use crate::core::rollout::failure::{Failure, Outcome};
@@ -109,6 +110,12 @@ impl RolloutView {
     /// How the rollout that it goes on with stood, if it only changes how many instances run.
     pub fn stood(&self) -> Option<&Outcome> {
         self.start.scaling.as_ref().map(|scaling| &*scaling.then)
+    }
+
+    /// What an analysis found last; `None` before its first measurement.
+    pub fn finding(&self, analysis: &str) -> Option<Finding> {
+        let record = self.rollout.evidence.analyses.get(analysis);
+        record.map(|record| record.finding)
     }
 
     /// What the availability monitor reported last.

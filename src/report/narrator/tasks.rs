@@ -22,13 +22,18 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
             ..
         } => {
             let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
-            let whom = slot.as_ref().map_or_else(host, Slot::to_string);
+            let subject = slot.as_ref().map_or_else(host, Slot::to_string);
             let took = Human(*took);
             if *ok {
                 let text = format!("{point} took {took}");
                 match still_running(output) {
-                    Some(left) => Some(notable(entry.at, whom, "hook", &format!("{text}; {left}"))),
-                    None => Some(routine(entry.at, whom, "hook", &text)),
+                    Some(left) => Some(notable(
+                        entry.at,
+                        subject,
+                        "hook",
+                        &format!("{text}; {left}"),
+                    )),
+                    None => Some(routine(entry.at, subject, "hook", &text)),
                 }
             } else {
                 let details = output
@@ -38,7 +43,7 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
                 let text = format!("{point} failed after {took}: {detail}");
                 Some(RolloutMessage {
                     details,
-                    ..notable(entry.at, whom, "hook", &text)
+                    ..notable(entry.at, subject, "hook", &text)
                 })
             }
         }
@@ -50,8 +55,8 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
 pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::ChoreStarted { chore, host, .. } => {
-            let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
-            Some(routine(entry.at, whom, "runs", chore))
+            let subject = host.as_ref().map_or_else(String::new, HostId::to_string);
+            Some(routine(entry.at, subject, "runs", chore))
         }
         Event::ChoreEnded {
             chore,
