@@ -10,9 +10,13 @@
 //! | `placements` | which instance is in which slot? |
 //! | `outages` | which hosts and balancers cannot be reached? |
 //! | `event_context` | what do earlier events say about the subject of this one? |
+//! | `instance_timeline` | which instance was where, from when to when, in what state? |
+//! | `capacity_timeline` | how many instances served, from moment to moment? |
 //! | `notification` | what did a run come to? |
 
+pub mod capacity_timeline;
 pub mod event_context;
+pub mod instance_timeline;
 pub mod notification;
 pub mod outages;
 pub mod pending_actions;
@@ -23,3 +27,5 @@ pub mod rollout_view;
 pub mod state;
 pub mod status;
 pub mod status_input;
+#[cfg(test)]
+pub(crate) mod testing;
