@@ -251,9 +251,8 @@ mod tests {
         ");
     }
 
-    #[test]
-    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
-        let mut play = Play::begin(4);
+    /// An order fails, and nobody knows whether the next one was carried out.
+    fn failing_orders(play: &mut Play) {
         let start = |host: &str| Action::Start {
             slot: Slot::new(host, 8081),
             release: testing::release("0.9"),
@@ -274,6 +273,12 @@ mod tests {
                 why: "no answer within 10s".into(),
             },
         );
+    }
+
+    /// Orders that fail, an outage, a sick instance and a Ctrl-C.
+    fn troubled() -> Play {
+        let mut play = Play::begin(4);
+        failing_orders(&mut play);
         play.then(
             0,
             Event::HostLost {
@@ -319,6 +324,12 @@ mod tests {
                 outcome: Outcome::Interrupted,
             },
         );
+        play
+    }
+
+    #[test]
+    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
+        let play = troubled();
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...

@@ -26,7 +26,7 @@ const BAR_CELLS_MAX: usize = 40;
 const BAR_CELLS_PER_INSTANCE_MAX: usize = 6;
 
 /// One picture of the screen: what it shows, how, and in what room.
-pub(super) struct Frame<'a> {
+pub(super) struct ScreenFrame<'a> {
     pub(super) rollout: &'a RolloutView,
     pub(super) content: &'a ScreenContent,
     pub(super) clock: &'a LocalClock,
@@ -45,7 +45,7 @@ struct SectionSizes {
     lines: usize,
 }
 
-impl Frame<'_> {
+impl ScreenFrame<'_> {
     /// At most `height` lines, none wider than `width` columns.
     pub(super) fn lines(&self) -> Vec<ScreenLine> {
         let sizes = self.section_sizes();

@@ -17,7 +17,7 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, Setup};
-use frame::Frame;
+use frame::ScreenFrame;
 use line::ScreenLine;
 use view::ScreenContent;
 
@@ -103,7 +103,7 @@ impl<W: Write> Live<W> {
         let Setup { clock, glyphs, .. } = self.narrator.setup();
         // A full last column or a full last line would make terminals scroll or wrap, each in its
         // own way.
-        let frame = Frame {
+        let frame = ScreenFrame {
             rollout,
             content,
             clock,

@@ -64,7 +64,7 @@ fn screen(
     width: usize,
     height: usize,
 ) -> String {
-    let frame = Frame {
+    let frame = ScreenFrame {
         rollout,
         content,
         clock: &LocalClock::ahead(8),
@@ -395,7 +395,7 @@ proptest! {
     fn no_frame_is_wider_or_higher_than_the_screen(screen in any_screen(), width in 0_usize..200, height in 0_usize..60) {
         for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
             let (rollout, content) = &screen;
-            let frame = Frame { rollout, content, clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };
+            let frame = ScreenFrame { rollout, content, clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };
             let lines = frame.lines();
             prop_assert!(lines.len() <= height, "{} lines on {height}", lines.len());
             for line in lines {
