@@ -9,7 +9,7 @@ use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 use crate::notify;
 use crate::report::metrics::Metrics;
-use crate::report::{Clock, clock};
+use crate::report::{LocalClock, clock};
 use crate::store::RolloutId;
 
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ fn blank(session: &Session, exit: Exit, now: Time) -> Notice {
         began: clock::rfc3339(now),
         ended: clock::rfc3339(now),
         duration_s: 0.0,
-        when: Clock::local().day_and_time(now),
+        when: LocalClock::local().day_and_time(now),
         exit_code: exit.code(),
         why: None,
         next: None,
@@ -265,7 +265,7 @@ fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice
         duration_s: took.as_secs_f64(),
         when: format!(
             "{}, for {}",
-            Clock::local().day_and_time(account.began),
+            LocalClock::local().day_and_time(account.began),
             Human(took)
         ),
         why: account.failure.as_ref().map(ToString::to_string),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::core::ids::Revision;
 use crate::core::time::Time;
-use crate::report::Clock;
+use crate::report::LocalClock;
 use crate::store::RolloutId;
 
 /// A rollout, in one line.
@@ -27,7 +27,7 @@ impl fmt::Display for KnownRollout {
             self.id.0,
             self.version.as_deref().unwrap_or("?"),
             self.revision,
-            Clock::local().day_and_time(self.began),
+            LocalClock::local().day_and_time(self.began),
             self.outcome
         )
     }

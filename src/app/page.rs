@@ -15,7 +15,7 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::core::text_difference::difference;
 use crate::report::html::{Changes, PageInput, page};
-use crate::report::{Clock, Glyphs, Setup, Versions};
+use crate::report::{Glyphs, LocalClock, Setup, Versions};
 use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
 
@@ -62,7 +62,7 @@ impl Retrospect {
             hosts: session.hosts(),
             ports: session.ports(&session.definitions()),
             versions: Versions::new(versions.collect()),
-            clock: Clock::local(),
+            clock: LocalClock::local(),
             glyphs: Glyphs::UNICODE,
         };
         let before = session.roster(Some(id))?;

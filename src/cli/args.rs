@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
-use crate::report::Output;
+use crate::report::ProgressFormat;
 
 /// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
 ///
@@ -175,7 +175,7 @@ pub struct DeployArgs {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -266,7 +266,7 @@ pub struct RollbackArgs {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -291,7 +291,7 @@ pub struct ResumeArgs {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -313,7 +313,7 @@ pub struct PromoteArgs {
     pub unattended: bool,
     /// How the rollout is shown, if it goes on here
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -326,7 +326,7 @@ pub struct AbortArgs {
     pub set: Vec<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -343,7 +343,7 @@ pub struct RestartArgs {
     pub probe: ProbeArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -358,7 +358,7 @@ pub struct ScaleArgs {
     pub set: Vec<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -373,7 +373,7 @@ pub struct ContractArgs {
     pub cause: Option<String>,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: ProgressFormat,
 }
 
 #[derive(Debug, Args)]
@@ -449,10 +449,10 @@ pub enum Form {
 
 impl Form {
     /// The form of a plan, where a rollout would be shown so.
-    pub fn of(output: Output) -> Self {
+    pub fn of(output: ProgressFormat) -> Self {
         match output {
-            Output::Json => Self::Json,
-            Output::Auto | Output::Live | Output::Plain => Self::Text,
+            ProgressFormat::Json => Self::Json,
+            ProgressFormat::Auto | ProgressFormat::Live | ProgressFormat::Plain => Self::Text,
         }
     }
 }

@@ -4,12 +4,12 @@ use super::exit::Exit;
 use super::output::{note, print};
 use crate::app::conclusion::Conclusion;
 use crate::core::rollout::failure::Outcome;
-use crate::report::Output;
+use crate::report::ProgressFormat;
 
 /// Says what a verb came to.
-pub(super) fn conclude(conclusion: &Conclusion, output: Output) -> Exit {
+pub(super) fn conclude(conclusion: &Conclusion, output: ProgressFormat) -> Exit {
     match (json(conclusion), text(conclusion)) {
-        (Some(event), _) if output == Output::Json => drop(print(&format!("{event}\n"))),
+        (Some(event), _) if output == ProgressFormat::Json => drop(print(&format!("{event}\n"))),
         (_, Some(text)) => note(&text),
         _ => {}
     }

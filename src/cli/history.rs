@@ -10,7 +10,7 @@ use crate::app::verbs::history::{RevisionDetails, history, revision};
 use crate::core::ids::Revision;
 use crate::core::time::Human;
 use crate::report::text::clean;
-use crate::report::{Clock, table};
+use crate::report::{LocalClock, table};
 
 pub(super) fn run(args: HistoryArgs) -> Result<Exit, Fail> {
     let env = terminal::quiet(args.inventory);
@@ -27,7 +27,7 @@ pub(super) fn run(args: HistoryArgs) -> Result<Exit, Fail> {
         Form::Text if rows.is_empty() => {
             print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
         }
-        Form::Text => print(&table::history(&rows, &Clock::local())),
+        Form::Text => print(&table::history(&rows, &LocalClock::local())),
     }
 }
 
@@ -59,7 +59,7 @@ fn facts(details: &RevisionDetails) -> String {
         ("version", row.version.clone()),
         ("digest", row.digest.to_string()),
         ("who", row.who.clone()),
-        ("when", Clock::local().day_and_time(row.when)),
+        ("when", LocalClock::local().day_and_time(row.when)),
         ("duration", duration),
         ("cause", row.cause.clone().unwrap_or_else(|| "-".to_owned())),
         ("outcome", row.outcome.clone()),

@@ -12,15 +12,15 @@ use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{self, Output, Reporter, Setup};
+use crate::report::{self, ProgressFormat, Reporter, Setup};
 
 /// Shows a rollout in the form that was asked for.
 struct Terminal {
-    output: Output,
+    output: ProgressFormat,
 }
 
 /// This machine, for a verb that makes a rollout.
-pub(super) fn environment(inventory: InventoryArg, output: Output) -> Arc<dyn Environment> {
+pub(super) fn environment(inventory: InventoryArg, output: ProgressFormat) -> Arc<dyn Environment> {
     Arc::new(ControlMachine {
         inventory: inventory.inventory,
         console: Box::new(Terminal { output }),
@@ -29,7 +29,7 @@ pub(super) fn environment(inventory: InventoryArg, output: Output) -> Arc<dyn En
 
 /// This machine, for a verb that makes none.
 pub(super) fn quiet(inventory: InventoryArg) -> Arc<dyn Environment> {
-    environment(inventory, Output::default())
+    environment(inventory, ProgressFormat::default())
 }
 
 impl Console for Terminal {

@@ -7,9 +7,9 @@ use crate::core::time::Time;
 
 /// A time zone to show moments in.
 #[derive(Clone, Debug)]
-pub struct Clock(TimeZone);
+pub struct LocalClock(TimeZone);
 
-impl Clock {
+impl LocalClock {
     /// The time zone of this machine (`TZ`, or the system's).
     pub fn local() -> Self {
         Self(TimeZone::system())
@@ -72,10 +72,13 @@ mod tests {
 
     #[test]
     fn a_moment_reads_in_the_readers_time_zone_and_in_utc_for_programs() {
-        assert_eq!(Clock::ahead(8).time_of_day(ARTICLE), "10:43:06");
-        assert_eq!(Clock::ahead(8).day_and_time(ARTICLE), "2017-03-09 10:43:06");
+        assert_eq!(LocalClock::ahead(8).time_of_day(ARTICLE), "10:43:06");
         assert_eq!(
-            Clock::ahead(8).precisely(ARTICLE),
+            LocalClock::ahead(8).day_and_time(ARTICLE),
+            "2017-03-09 10:43:06"
+        );
+        assert_eq!(
+            LocalClock::ahead(8).precisely(ARTICLE),
             "2017-03-09 10:43:06.120"
         );
         assert_eq!(rfc3339(ARTICLE), "2017-03-09T02:43:06.120Z");
@@ -84,6 +87,6 @@ mod tests {
     #[test]
     fn a_moment_beyond_the_calendar_is_shown_as_its_last_one() {
         assert!(rfc3339(Time(u64::MAX)).starts_with("9999-12-30"));
-        Clock::local().time_of_day(Time(u64::MAX));
+        LocalClock::local().time_of_day(Time(u64::MAX));
     }
 }

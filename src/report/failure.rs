@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 
-use super::course::{Course, named};
+use super::phrases::{named, serving};
 use super::text;
 use crate::core::fleet::health::{LINK_LOCAL, REFUSED, UNRESOLVED};
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
-use crate::core::rollout::event::Then;
+use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::time::Human;
 
@@ -150,11 +151,11 @@ fn doing(kind: FailureKind, version: &str) -> String {
     }
 }
 
-/// What follows the failure of a rollout; the course already knows of it.
-pub(super) fn now(course: &Course, status: &Status) -> String {
-    let serving = course.serving(status);
-    match (course.then(), &course.fallback) {
-        (Some(Then::Hold { why }), _) => {
+/// What follows the failure of a rollout. The rollout includes the failure.
+pub(super) fn now(rollout: &RolloutView, status: &Status) -> String {
+    let serving = serving(rollout, status);
+    match (rollout.direction(), rollout.fallback()) {
+        (Direction::Held { why, .. }, _) => {
             format!("nothing more is changed: {}; {serving}", text::clean(why))
         }
         (_, Some(fallback)) => {
@@ -164,11 +165,11 @@ pub(super) fn now(course: &Course, status: &Status) -> String {
     }
 }
 
-/// What follows when a host is left behind.
-pub(super) fn now_without(course: &Course, status: &Status) -> String {
+/// What follows when the rollout gives up a host.
+pub(super) fn now_without(rollout: &RolloutView, status: &Status) -> String {
     format!(
         "the other hosts go on without it; {}",
-        course.serving(status)
+        serving(rollout, status)
     )
 }
 

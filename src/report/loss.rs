@@ -1,12 +1,12 @@
 //! What a person is told at the end of the requests that were made all the while.
 
-use super::clock::Clock;
+use super::clock::LocalClock;
 use super::failure::labelled;
 use super::text;
 use crate::core::availability::{LossReport, grouped};
 
 /// The lines below the last word; the very last is the one that matters.
-pub(super) fn lines(report: &LossReport, clock: &Clock) -> Vec<String> {
+pub(super) fn lines(report: &LossReport, clock: &LocalClock) -> Vec<String> {
     let at = |time| clock.time_of_day(time);
     let of = |many: u64, what: &str| {
         format!(
@@ -73,7 +73,7 @@ mod tests {
     use crate::core::availability::{Answer, Tally};
 
     fn told(tally: &Tally) -> String {
-        lines(&tally.report(), &Clock::ahead(8)).join("\n")
+        lines(&tally.report(), &LocalClock::ahead(8)).join("\n")
     }
 
     fn served(ms: u64, version: Option<&str>) -> Answer {

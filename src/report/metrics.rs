@@ -38,22 +38,16 @@ pub struct Metrics<'a> {
 
 impl Metrics<'_> {
     pub fn text(&self) -> String {
-        let Notice {
-            service,
-            fleet,
-            outcome,
-            exit_code,
-            ..
-        } = self.notice;
-        let whose = format!(
-            "service=\"{}\",fleet=\"{}\"",
-            escaped(service),
-            escaped(fleet)
-        );
-        let mut page = MetricsPage {
-            text: String::new(),
-            whose,
-        };
+        let mut page = MetricsPage::about(self.notice);
+        self.write_outcome(&mut page);
+        self.write_info(&mut page);
+        for gauge in self.run_gauges().into_iter().chain(self.service_gauges()) {
+            page.gauge(&gauge);
+        }
+        page.text
+    }
+
+    fn write_outcome(&self, page: &mut MetricsPage) {
         page.head(
             "ship_last_run_outcome",
             "How the last run ended: 1 for that outcome, 0 for the others.",
@@ -62,9 +56,16 @@ impl Metrics<'_> {
             page.line(
                 "ship_last_run_outcome",
                 &format!("outcome=\"{known}\""),
-                if known == outcome { "1" } else { "0" },
+                if known == self.notice.outcome {
+                    "1"
+                } else {
+                    "0"
+                },
             );
         }
+    }
+
+    fn write_info(&self, page: &mut MetricsPage) {
         let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
         let number =
             |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
@@ -78,72 +79,85 @@ impl Metrics<'_> {
         );
         page.head("ship_last_run_info", "What the last run was about.");
         page.line("ship_last_run_info", &info, "1");
-        page.gauge(
-            "ship_last_run_exit_code",
-            "What its caller was told.",
-            Some(exit_code.to_string()),
-        );
-        page.gauge(
-            "ship_last_run_begin_timestamp_seconds",
-            "When it began.",
-            Some(seconds(self.began)),
-        );
-        page.gauge(
-            "ship_last_run_end_timestamp_seconds",
-            "When it ended.",
-            Some(seconds(self.ended)),
-        );
-        let duration = self.ended.since(self.began).as_secs_f64();
-        page.gauge(
-            "ship_last_run_duration_seconds",
-            "How long it took.",
-            Some(format!("{duration:.3}")),
-        );
-        let succeeded = self.succeeded.map(seconds);
-        page.gauge(
-            "ship_last_success_timestamp_seconds",
-            "When a rollout ended well last.",
-            succeeded,
-        );
-        let of = |pair: Option<(u32, u32)>, which: fn((u32, u32)) -> u32| {
-            pair.map(which).map(|n| n.to_string())
-        };
-        page.gauge(
-            "ship_instances_desired",
-            "Instances wanted.",
-            of(self.instances, |(desired, _)| desired),
-        );
-        page.gauge(
-            "ship_instances_available",
-            "Instances that served at its end.",
-            of(self.instances, |(_, n)| n),
-        );
-        let of = |pair: Option<(u64, u64)>, which: fn((u64, u64)) -> u64| {
-            pair.map(which).map(|n| n.to_string())
-        };
-        page.gauge(
-            "ship_last_run_probe_requests",
-            "Requests made all the while.",
-            of(self.probed, |(all, _)| all),
-        );
-        page.gauge(
-            "ship_last_run_probe_failed",
-            "Those that failed.",
-            of(self.probed, |(_, failed)| failed),
-        );
-        let ended = "Requests under way at a drain that ended by themselves.";
-        page.gauge(
-            "ship_last_run_drained_requests",
-            ended,
-            of(self.drained, |(ended, _)| ended),
-        );
-        page.gauge(
-            "ship_last_run_cut_requests",
-            "Those that were cut at the deadline.",
-            of(self.drained, |(_, cut)| cut),
-        );
-        page.text
     }
+
+    /// How the run ended, and its times.
+    fn run_gauges(&self) -> [Gauge; 5] {
+        let duration = self.ended.since(self.began).as_secs_f64();
+        [
+            Gauge {
+                name: "ship_last_run_exit_code",
+                help: "What its caller was told.",
+                value: Some(self.notice.exit_code.to_string()),
+            },
+            Gauge {
+                name: "ship_last_run_begin_timestamp_seconds",
+                help: "When it began.",
+                value: Some(seconds(self.began)),
+            },
+            Gauge {
+                name: "ship_last_run_end_timestamp_seconds",
+                help: "When it ended.",
+                value: Some(seconds(self.ended)),
+            },
+            Gauge {
+                name: "ship_last_run_duration_seconds",
+                help: "How long it took.",
+                value: Some(format!("{duration:.3}")),
+            },
+            Gauge {
+                name: "ship_last_success_timestamp_seconds",
+                help: "When a rollout ended well last.",
+                value: self.succeeded.map(seconds),
+            },
+        ]
+    }
+
+    /// The instances and their requests.
+    fn service_gauges(&self) -> [Gauge; 6] {
+        let (desired, available) = self.instances.unzip();
+        let (requests, failed) = self.probed.unzip();
+        let (ended, cut) = self.drained.unzip();
+        [
+            Gauge {
+                name: "ship_instances_desired",
+                help: "Instances wanted.",
+                value: desired.map(|count| count.to_string()),
+            },
+            Gauge {
+                name: "ship_instances_available",
+                help: "Instances that served at its end.",
+                value: available.map(|count| count.to_string()),
+            },
+            Gauge {
+                name: "ship_last_run_probe_requests",
+                help: "Requests made all the while.",
+                value: requests.map(|count| count.to_string()),
+            },
+            Gauge {
+                name: "ship_last_run_probe_failed",
+                help: "Those that failed.",
+                value: failed.map(|count| count.to_string()),
+            },
+            Gauge {
+                name: "ship_last_run_drained_requests",
+                help: "Requests under way at a drain that ended by themselves.",
+                value: ended.map(|count| count.to_string()),
+            },
+            Gauge {
+                name: "ship_last_run_cut_requests",
+                help: "Those that were cut at the deadline.",
+                value: cut.map(|count| count.to_string()),
+            },
+        ]
+    }
+}
+
+/// One number; left out where there is none.
+struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    value: Option<String>,
 }
 
 struct MetricsPage {
@@ -153,6 +167,14 @@ struct MetricsPage {
 }
 
 impl MetricsPage {
+    fn about(notice: &Notice) -> Self {
+        let (service, fleet) = (escaped(&notice.service), escaped(&notice.fleet));
+        Self {
+            text: String::new(),
+            whose: format!("service=\"{service}\",fleet=\"{fleet}\""),
+        }
+    }
+
     fn head(&mut self, name: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -163,10 +185,10 @@ impl MetricsPage {
         let _ = writeln!(self.text, "{name}{{{}{comma}{labels}}} {value}", self.whose);
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: Option<String>) {
-        if let Some(value) = value {
-            self.head(name, help);
-            self.line(name, "", &value);
+    fn gauge(&mut self, gauge: &Gauge) {
+        if let Some(value) = &gauge.value {
+            self.head(gauge.name, gauge.help);
+            self.line(gauge.name, "", value);
         }
     }
 }

@@ -6,28 +6,28 @@ use std::io::IsTerminal;
 pub use self::reporter::{Reporter, Setup};
 
 pub mod clock;
-mod course;
 mod failure;
 pub mod grid;
 pub mod html;
 mod json;
 mod live;
 mod loss;
+mod message;
 pub mod metrics;
+mod narrator;
+mod phrases;
 mod plain;
 pub mod record;
 mod reporter;
 mod retold;
 mod stdout;
-mod story;
 mod summary;
 pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod text;
-mod told;
 
-pub use clock::Clock;
+pub use clock::LocalClock;
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
@@ -37,7 +37,7 @@ pub use table::HistoryRow;
 pub use text::{Glyphs, Versions};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub enum ProgressFormat {
     /// Live on a terminal, else plain.
     #[default]
     Auto,
@@ -49,25 +49,28 @@ pub enum Output {
     Json,
 }
 
-pub fn reporter(output: Output, setup: Setup) -> Box<dyn Reporter> {
+/// The reporter for an output.
+pub fn reporter(output: ProgressFormat, setup: Setup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match output.resolve(terminal, |name| std::env::var(name).ok()) {
-        Output::Json => Box::new(Json::new(Stdout::default())),
-        Output::Live => Box::new(Live::stderr(setup)),
-        Output::Plain | Output::Auto => Box::new(Plain::new(anstream::stderr(), setup)),
+        ProgressFormat::Json => Box::new(Json::new(Stdout::default())),
+        ProgressFormat::Live => Box::new(Live::stderr(setup)),
+        ProgressFormat::Plain | ProgressFormat::Auto => {
+            Box::new(Plain::new(anstream::stderr(), setup))
+        }
     }
 }
 
-impl Output {
+impl ProgressFormat {
     /// What is shown, given whether stderr is a terminal, and the environment.
     fn resolve(self, terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
         let moves = terminal && var("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
         let watched = var("CI").is_none_or(|ci| ci.is_empty() || ci == "false");
         match self {
-            Output::Auto if moves && watched => Output::Live,
-            Output::Live if moves => Output::Live,
-            Output::Auto | Output::Live => Output::Plain,
-            Output::Plain | Output::Json => self,
+            ProgressFormat::Auto if moves && watched => ProgressFormat::Live,
+            ProgressFormat::Live if moves => ProgressFormat::Live,
+            ProgressFormat::Auto | ProgressFormat::Live => ProgressFormat::Plain,
+            ProgressFormat::Plain | ProgressFormat::Json => self,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn resolve(output: Output, terminal: bool, vars: &[(&str, &str)]) -> Output {
+    fn resolve(output: ProgressFormat, terminal: bool, vars: &[(&str, &str)]) -> ProgressFormat {
         output.resolve(terminal, |name| {
             vars.iter()
                 .find(|(key, _)| *key == name)
@@ -87,22 +90,37 @@ mod tests {
     #[test]
     fn motion_is_only_for_a_terminal_that_can_move_and_that_somebody_watches() {
         let xterm = ("TERM", "xterm-256color");
-        assert_eq!(resolve(Output::Auto, true, &[xterm]), Output::Live);
-        assert_eq!(resolve(Output::Auto, false, &[xterm]), Output::Plain);
         assert_eq!(
-            resolve(Output::Auto, true, &[("TERM", "dumb")]),
-            Output::Plain
-        );
-        assert_eq!(resolve(Output::Auto, true, &[]), Output::Plain);
-        assert_eq!(
-            resolve(Output::Auto, true, &[xterm, ("CI", "true")]),
-            Output::Plain
+            resolve(ProgressFormat::Auto, true, &[xterm]),
+            ProgressFormat::Live
         );
         assert_eq!(
-            resolve(Output::Live, true, &[xterm, ("CI", "true")]),
-            Output::Live
+            resolve(ProgressFormat::Auto, false, &[xterm]),
+            ProgressFormat::Plain
         );
-        assert_eq!(resolve(Output::Live, false, &[xterm]), Output::Plain);
-        assert_eq!(resolve(Output::Json, true, &[xterm]), Output::Json);
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[("TERM", "dumb")]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Auto, true, &[xterm, ("CI", "true")]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Live, true, &[xterm, ("CI", "true")]),
+            ProgressFormat::Live
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Live, false, &[xterm]),
+            ProgressFormat::Plain
+        );
+        assert_eq!(
+            resolve(ProgressFormat::Json, true, &[xterm]),
+            ProgressFormat::Json
+        );
     }
 }

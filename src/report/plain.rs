@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::story::Story;
+use super::message::{RolloutMessage, Severity};
+use super::narrator::Narrator;
 use super::text;
-use super::told::{Told, Weight};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
@@ -20,7 +20,7 @@ const INDENT: &str = "          ";
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
-    story: Story,
+    narrator: Narrator,
 }
 
 impl<W: Write> Plain<W> {
@@ -28,23 +28,23 @@ impl<W: Write> Plain<W> {
     pub fn new(out: W, setup: Setup) -> Self {
         Self {
             out,
-            story: Story::new(setup),
+            narrator: Narrator::new(setup),
         }
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let told = self.story.tell(entry, status);
+        let messages = self.narrator.tell(entry, status);
         let succeeded = matches!(
             entry.event,
             Event::RolloutFinished {
                 outcome: Outcome::Succeeded
             }
         );
-        let lines: String = told
+        let lines: String = messages
             .iter()
-            .map(|told| lines(told, &self.story, succeeded))
+            .map(|message| lines(message, &self.narrator, succeeded))
             .collect();
         // Nobody reads any more: the rollout goes on without.
         let _ = self
@@ -55,32 +55,32 @@ impl<W: Write + Send> Reporter for Plain<W> {
 }
 
 /// What is told, as lines with their line ends.
-pub(super) fn lines(told: &Told, story: &Story, succeeded: bool) -> String {
-    let time = story.setup().clock.time_of_day(told.at);
-    let style = style(told.weight, succeeded);
+pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bool) -> String {
+    let time = narrator.setup().clock.time_of_day(message.at);
+    let style = style(message.severity, succeeded);
     let mut lines = String::new();
-    let head = if told.whom.is_empty() {
-        format!("{time}  {style}{}{style:#}", told.text)
+    let head = if message.subject.is_empty() {
+        format!("{time}  {style}{}{style:#}", message.text)
     } else {
-        let whom = text::pad(&text::clean(&told.whom), story.whom_width());
+        let subject = text::pad(&text::clean(&message.subject), narrator.subject_width());
         format!(
-            "{time}  {whom}  {style}{:<WHAT_WIDTH$}{style:#} {}",
-            told.what, told.text
+            "{time}  {subject}  {style}{:<WHAT_WIDTH$}{style:#} {}",
+            message.label, message.text
         )
     };
     let _ = writeln!(lines, "{head}");
-    for more in &told.more {
-        let _ = writeln!(lines, "{INDENT}{more}");
+    for line in &message.details {
+        let _ = writeln!(lines, "{INDENT}{line}");
     }
     lines
 }
 
-fn style(weight: Weight, succeeded: bool) -> Style {
-    match weight {
-        Weight::Routine | Weight::Sentence => Style::new(),
-        Weight::Notable => AnsiColor::Yellow.on_default(),
-        Weight::Summary if succeeded => AnsiColor::Green.on_default().bold(),
-        Weight::Failure | Weight::Summary => AnsiColor::Red.on_default().bold(),
+fn style(severity: Severity, succeeded: bool) -> Style {
+    match severity {
+        Severity::Routine | Severity::Sentence => Style::new(),
+        Severity::Notable => AnsiColor::Yellow.on_default(),
+        Severity::Summary if succeeded => AnsiColor::Green.on_default().bold(),
+        Severity::Failure | Severity::Summary => AnsiColor::Red.on_default().bold(),
     }
 }
 
@@ -250,9 +250,8 @@ mod tests {
         ");
     }
 
-    #[test]
-    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
-        let mut play = Play::begin(4);
+    /// An order fails, and nobody knows whether the next one was carried out.
+    fn failing_orders(play: &mut Play) {
         let start = |host: &str| Action::Start {
             slot: Slot::new(host, 8081),
             release: testing::release("0.9"),
@@ -273,6 +272,12 @@ mod tests {
                 why: "no answer within 10s".into(),
             },
         );
+    }
+
+    /// Orders that fail, an outage, a sick instance and a Ctrl-C.
+    fn troubled() -> Play {
+        let mut play = Play::begin(4);
+        failing_orders(&mut play);
         play.then(
             0,
             Event::HostLost {
@@ -318,6 +323,12 @@ mod tests {
                 outcome: Outcome::Interrupted,
             },
         );
+        play
+    }
+
+    #[test]
+    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
+        let play = troubled();
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...

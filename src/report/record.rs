@@ -3,9 +3,9 @@
 
 use tracing::Level;
 
-use super::story::Story;
+use super::message::{RolloutMessage, Severity};
+use super::narrator::Narrator;
 use super::text;
-use super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
@@ -24,32 +24,32 @@ const WHAT_WIDTH: usize = 9;
 /// A reporter whose events are recorded.
 pub struct Recorded {
     shown: Box<dyn Reporter>,
-    story: Story,
+    narrator: Narrator,
 }
 
 impl Recorded {
     pub fn new(shown: Box<dyn Reporter>, setup: Setup) -> Self {
         Self {
             shown,
-            story: Story::new(setup),
+            narrator: Narrator::new(setup),
         }
     }
 
     fn record(&mut self, entry: &Entry, status: &Status) {
-        let mut told = self.story.tell(entry, status);
+        let mut messages = self.narrator.tell(entry, status);
         // The line of an error begins with the error.
-        if level(entry, &told) == Level::ERROR {
-            told.sort_by_key(|told| told.weight == Weight::Sentence);
+        if level(entry, &messages) == Level::ERROR {
+            messages.sort_by_key(|message| message.severity == Severity::Sentence);
         }
         let Ok(json) = serde_json::to_string(entry) else {
             return;
         };
-        let sentence = if told.is_empty() {
+        let sentence = if messages.is_empty() {
             briefly(entry, &json)
         } else {
-            self.sentence(&told)
+            self.sentence(&messages)
         };
-        match level(entry, &told) {
+        match level(entry, &messages) {
             Level::ERROR => tracing::error!(target: TARGET, entry = json, "{sentence}"),
             Level::WARN => tracing::warn!(target: TARGET, entry = json, "{sentence}"),
             Level::INFO => tracing::info!(target: TARGET, entry = json, "{sentence}"),
@@ -57,17 +57,20 @@ impl Recorded {
         }
     }
 
-    fn sentence(&self, told: &[Told]) -> String {
-        let head = |told: &Told| {
-            if told.whom.is_empty() {
-                return told.text.clone();
+    fn sentence(&self, messages: &[RolloutMessage]) -> String {
+        let head = |message: &RolloutMessage| {
+            if message.subject.is_empty() {
+                return message.text.clone();
             }
-            let whom = text::pad(&text::clean(&told.whom), self.story.whom_width());
-            format!("{whom}  {:<WHAT_WIDTH$} {}", told.what, told.text)
+            let subject = text::pad(
+                &text::clean(&message.subject),
+                self.narrator.subject_width(),
+            );
+            format!("{subject}  {:<WHAT_WIDTH$} {}", message.label, message.text)
         };
-        let lines = told
+        let lines = messages
             .iter()
-            .flat_map(|told| [head(told)].into_iter().chain(told.more.clone()));
+            .flat_map(|message| [head(message)].into_iter().chain(message.details.clone()));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
@@ -92,12 +95,12 @@ impl Reporter for Recorded {
 }
 
 /// How much it matters to whoever reads the log afterwards.
-fn level(entry: &Entry, told: &[Told]) -> Level {
-    let of = |told: &Told| match told.weight {
-        Weight::Routine | Weight::Sentence => Level::INFO,
-        Weight::Notable => Level::WARN,
-        Weight::Failure => Level::ERROR,
-        Weight::Summary => match &entry.event {
+fn level(entry: &Entry, messages: &[RolloutMessage]) -> Level {
+    let of = |message: &RolloutMessage| match message.severity {
+        Severity::Routine | Severity::Sentence => Level::INFO,
+        Severity::Notable => Level::WARN,
+        Severity::Failure => Level::ERROR,
+        Severity::Summary => match &entry.event {
             Event::RolloutFinished {
                 outcome: Outcome::Succeeded,
             } => Level::INFO,
@@ -105,7 +108,7 @@ fn level(entry: &Entry, told: &[Told]) -> Level {
         },
     };
     // The most severe one is the least.
-    told.iter().map(of).min().unwrap_or(Level::DEBUG)
+    messages.iter().map(of).min().unwrap_or(Level::DEBUG)
 }
 
 /// What is not worth telling a person who watches, in a few words.

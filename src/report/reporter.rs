@@ -2,9 +2,9 @@
 
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
-use crate::core::rollout::event::Entry;
+use crate::core::rollout::event::{Entry, RolloutStart};
 use crate::core::time::Time;
-use crate::report::clock::Clock;
+use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
 
 /// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
@@ -33,12 +33,20 @@ pub struct Setup {
     /// The versions of the history's releases; those of a rollout come with its events.
     pub versions: Versions,
     /// The time zone of the reader.
-    pub clock: Clock,
+    pub clock: LocalClock,
     /// The signs that the reader's terminal can show.
     pub glyphs: Glyphs,
 }
 
 impl Setup {
+    /// Adds the versions that a rollout is about.
+    pub(super) fn add_versions(&mut self, start: &RolloutStart) {
+        for generation in std::iter::once(&start.target).chain(&start.fallback) {
+            self.versions
+                .insert(generation.release.clone(), generation.version.clone());
+        }
+    }
+
     /// For the reader at this process' terminal.
     pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
@@ -46,7 +54,7 @@ impl Setup {
             hosts,
             ports,
             versions,
-            clock: Clock::local(),
+            clock: LocalClock::local(),
             glyphs,
         }
     }

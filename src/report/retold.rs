@@ -1,11 +1,11 @@
 //! A rollout told anew from its journal, when its fleet cannot be looked at any more.
 
-use super::course::Course;
-use super::story::Story;
-use super::told::{Told, Weight};
+use super::message::{RolloutMessage, Severity};
+use super::narrator::Narrator;
 use crate::core::ids::{InstanceId, Revision};
 use crate::core::journal::placements::{Post, Roster};
 use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::state::State;
 use crate::core::journal::status::{Held, Replicas, Row, Status, Word};
 use crate::core::policy::service_state::Standing;
@@ -17,9 +17,10 @@ use crate::report::reporter::Setup;
 
 /// All that was worth telling, as it was told then.
 pub(super) struct Retold {
-    pub(super) told: Vec<Told>,
+    /// In order.
+    pub(super) messages: Vec<RolloutMessage>,
     /// Where it went and how it ended.
-    pub(super) course: Course,
+    pub(super) rollout: RolloutView,
 }
 
 impl Retold {
@@ -43,16 +44,12 @@ impl Retold {
             ..
         }) = journal.first()
         {
-            for generation in std::iter::once(&start.target).chain(&start.fallback) {
-                setup
-                    .versions
-                    .insert(generation.release.clone(), generation.version.clone());
-            }
+            setup.add_versions(start);
         }
-        let mut story = Story::new(setup.clone());
+        let mut narrator = Narrator::new(setup.clone());
         // The first counts come with the first plan: until then as many serve as are there.
         let mut progress = first_progress(journal).unwrap_or_default();
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for entry in journal {
             if let Event::Progress(news) = &entry.event {
                 progress = *news;
@@ -60,10 +57,10 @@ impl Retold {
             roster.apply(entry);
             count(&mut status, progress);
             status.instances = rows(&entry.event, &roster, &setup);
-            told.extend(story.tell(entry, &status));
+            messages.extend(narrator.tell(entry, &status));
         }
-        let course = story.course()?.clone();
-        Some(Self { told, course })
+        let rollout = narrator.rollout()?.clone();
+        Some(Self { messages, rollout })
     }
 }
 
@@ -74,8 +71,8 @@ pub fn last_word(
     setup: &Setup,
     budget: Option<Budget>,
 ) -> Option<(String, Vec<String>)> {
-    let told = Retold::of(journal, before, setup, budget)?.told.pop()?;
-    (told.weight == Weight::Summary).then_some((told.text, told.more))
+    let last = Retold::of(journal, before, setup, budget)?.messages.pop()?;
+    (last.severity == Severity::Summary).then_some((last.text, last.details))
 }
 
 fn first_progress(journal: &[Entry]) -> Option<Progress> {

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-use super::clock::{self, Clock};
+use super::clock::{self, LocalClock};
 use super::{grid, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::status::{Row, Status};
@@ -123,7 +123,7 @@ pub fn instance_cells(row: &Row) -> Vec<String> {
 }
 
 /// The history as `ship history` prints it, in the order given (newest first).
-pub fn history(rows: &[HistoryRow], clock: &Clock) -> String {
+pub fn history(rows: &[HistoryRow], clock: &LocalClock) -> String {
     if rows.is_empty() {
         return "no revision has been deployed yet\n".to_owned();
     }
@@ -135,7 +135,7 @@ pub fn history(rows: &[HistoryRow], clock: &Clock) -> String {
     grid::joined(&grid::lines(&cells))
 }
 
-fn history_cells(row: &HistoryRow, clock: &Clock) -> Vec<String> {
+fn history_cells(row: &HistoryRow, clock: &LocalClock) -> Vec<String> {
     let duration = row
         .duration_s
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -278,14 +278,14 @@ mod tests {
             row(2, "0.9", Some(34.2), "rolled-back", None),
             row(1, "0.8", Some(4.25), "succeeded", Some("first")),
         ];
-        insta::assert_snapshot!(history(&rows, &Clock::ahead(8)), @r"
+        insta::assert_snapshot!(history(&rows, &LocalClock::ahead(8)), @r"
         REVISION   VERSION   DIGEST       WHEN                  DURATION   WHO           OUTCOME       CAUSE
         3          0.10      77777777aa   2017-03-09 13:42:24   -          anna@laptop   running       ticket 42: faster pages
         2          0.9       515849216a   2017-03-09 12:42:24   34s        anna@laptop   rolled-back   -
         1          0.8       230767614a   2017-03-09 11:42:24   4.2s       anna@laptop   succeeded     first
         ");
         assert_eq!(
-            history(&[], &Clock::ahead(8)),
+            history(&[], &LocalClock::ahead(8)),
             "no revision has been deployed yet\n"
         );
     }

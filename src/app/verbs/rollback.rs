@@ -22,7 +22,7 @@ use crate::core::policy::rollback::{
 };
 use crate::core::policy::service_state::Ask;
 use crate::core::rollout::verb::Verb;
-use crate::report::Clock;
+use crate::report::LocalClock;
 
 #[derive(Clone, Debug, Default)]
 pub struct RollbackRequest {
@@ -147,7 +147,7 @@ fn refuse_second(session: &Session) -> Result<(), Error> {
         .journal_of(&session.subject, newest.revision)?
         .unwrap_or_default();
     let failure = Account::of(&journal).and_then(|account| account.failure);
-    let at = Clock::local().day_and_time(newest.ended.unwrap_or(newest.began));
+    let at = LocalClock::local().day_and_time(newest.ended.unwrap_or(newest.began));
     let message = repeated.message(failure.as_ref(), &at);
     Err(Refused::RolledBackAlready(message).into())
 }

@@ -14,7 +14,7 @@ use crate::app::verbs::logs::instances::InstanceLogs;
 use crate::app::verbs::logs::sink::LineSink;
 use crate::core::ids::HostId;
 use crate::report::clock::rfc3339;
-use crate::report::{Clock, text};
+use crate::report::{LocalClock, text};
 
 /// For one host after the other.
 const COLOURS: [AnsiColor; 6] = [
@@ -29,7 +29,7 @@ const COLOURS: [AnsiColor; 6] = [
 /// Shows lines of instances.
 pub(super) struct InstancePrinter {
     form: Form,
-    clock: Clock,
+    clock: LocalClock,
     colours: BTreeMap<HostId, Style>,
     width: usize,
 }
@@ -54,7 +54,7 @@ impl InstancePrinter {
             .unwrap_or(0);
         Self {
             form,
-            clock: Clock::local(),
+            clock: LocalClock::local(),
             colours,
             width: host + 1 + port,
         }

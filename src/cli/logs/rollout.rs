@@ -11,7 +11,7 @@ use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::rollout::LoggedLine;
 use crate::app::verbs::logs::sink::LineSink;
-use crate::report::{Clock, text};
+use crate::report::{LocalClock, text};
 
 /// Where a message begins: below it go its further lines.
 const INDENT: &str = "                     ";
@@ -19,12 +19,12 @@ const INDENT: &str = "                     ";
 /// Shows lines of a rollout's log.
 pub(super) struct RolloutPrinter {
     form: Form,
-    clock: Clock,
+    clock: LocalClock,
 }
 
 impl RolloutPrinter {
     pub(super) fn new(form: Form) -> Self {
-        let clock = Clock::local();
+        let clock = LocalClock::local();
         Self { form, clock }
     }
 

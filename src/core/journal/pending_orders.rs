@@ -46,6 +46,11 @@ impl PendingOrders {
         None
     }
 
+    /// The order of this number.
+    pub fn get(&self, id: ActionId) -> Option<&PendingOrder> {
+        self.0.get(&id)
+    }
+
     /// All of them, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &PendingOrder> {
         self.0.values()
@@ -57,6 +62,14 @@ impl PendingOrder {
     pub fn start(&self) -> Option<(&InstanceId, &Slot, &ReleaseId)> {
         match (&self.action, &self.instance) {
             (Action::Start { slot, release }, Some(instance)) => Some((instance, slot, release)),
+            _ => None,
+        }
+    }
+
+    /// The release that it stages on a host.
+    pub fn stages(&self) -> Option<&ReleaseId> {
+        match &self.action {
+            Action::Stage { release, .. } => Some(release),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use crate::core::analysis::measurement::{Finding, Record};
 use crate::core::availability::LossReport;
 use crate::core::fleet::traffic::Receipt;
 use crate::core::ids::{InstanceId, Slot};
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::{Entry, Event, Generation, Progress};
 use crate::core::rollout::failure::{Failure, Outcome};
@@ -76,29 +77,23 @@ pub struct Drained {
 impl Account {
     /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
     pub fn of(journal: &[Entry]) -> Option<Self> {
-        let rollout = Rollout::of(journal)?;
-        let first = journal.first()?;
-        let Event::RolloutStarted(start) = &first.event else {
-            return None;
-        };
-        let ended = journal
-            .iter()
-            .rev()
-            .find(|entry| matches!(entry.event, Event::RolloutFinished { .. }));
-        let progress = journal.iter().rev().find_map(|entry| match &entry.event {
-            Event::Progress(progress) => Some(*progress),
-            _ => None,
-        });
+        let view = RolloutView::of(journal)?;
+        let replicas = view.replicas();
+        let RolloutView {
+            start,
+            began,
+            ended,
+            progress,
+            rollout,
+            ..
+        } = view;
         Some(Self {
             verb: start.verb,
-            goal: start.target.clone(),
+            goal: start.target,
             target: rollout.target().clone(),
-            replicas: start
-                .fallback_replicas
-                .filter(|_| rollout.goes_back())
-                .unwrap_or(start.replicas),
-            began: first.at,
-            ended: ended.map(|entry| entry.at),
+            replicas,
+            began,
+            ended,
             outcome: rollout.outcome.clone(),
             failure: rollout.failure().cloned(),
             progress,

@@ -1,88 +1,23 @@
-//! How many instances served, from moment to moment.
+//! The steps of a rollout's capacity, as many as a reader can see.
 
-use crate::core::rollout::event::{Entry, Event, Progress, Then};
-use crate::core::time::Time;
+use super::time_axis::Span;
+use crate::core::journal::capacity_timeline::CapacityStep;
 
 /// More steps than this are not told apart by eye.
 const STEPS_MAX: u64 = 300;
 
-/// The counts from one moment to the next step's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) from: Time,
-    pub(super) available: u32,
-    /// Of these, of the version to come.
-    pub(super) new: u32,
-    /// Of any version, available or not.
-    pub(super) total: u32,
-}
-
-/// The steps of a rollout that began and ended so. Where there are very many, the fewest of a
-/// moment stand for it: what is kept to is kept to by these.
-pub(super) fn steps(journal: &[Entry], end: Time) -> Vec<Step> {
-    let begin = journal.first().map_or(end, |entry| entry.at);
-    let mut steps: Vec<Step> = Vec::new();
-    let mut is_back = false;
-    for entry in journal {
-        let Progress {
-            available,
-            updated_available,
-            total,
-            ..
-        } = match &entry.event {
-            Event::Progress(progress) => *progress,
-            Event::RolloutFailed {
-                then: Then::RollBack,
-                ..
-            }
-            | Event::Aborted { .. } => {
-                is_back = true;
-                continue;
-            }
-            _ => continue,
-        };
-        // On the way back those are counted as updated that run what ran before.
-        let updated = updated_available.min(available);
-        let new = if is_back {
-            available - updated
-        } else {
-            updated
-        };
-        let step = Step {
-            from: entry.at,
-            available,
-            new,
-            total,
-        };
-        // What is seen first has been so from the beginning.
-        let step = if steps.is_empty() {
-            Step {
-                from: begin,
-                ..step
-            }
-        } else {
-            step
-        };
-        match steps.last_mut() {
-            Some(last) if last.from == step.from => *last = step,
-            Some(last)
-                if (last.available, last.new, last.total)
-                    == (step.available, step.new, step.total) => {}
-            _ => steps.push(step),
-        }
-    }
-    thinned(steps, begin, end)
-}
-
-fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
-    let whole_ms = end.0.saturating_sub(begin.0);
+/// At most so many steps as can be seen. Where there are more, the fewest instances of a moment
+/// stand for it: the least that was promised is compared with these.
+pub(super) fn visible(steps: Vec<CapacityStep>, span: Span) -> Vec<CapacityStep> {
+    let begin_ms = span.begin.0;
+    let whole_ms = span.end.0.saturating_sub(begin_ms);
     if u64::try_from(steps.len()).unwrap_or(u64::MAX) <= STEPS_MAX || whole_ms == 0 {
         return steps;
     }
-    let moment = |step: &Step| {
+    let moment = |step: &CapacityStep| {
         step.from
             .0
-            .saturating_sub(begin.0)
+            .saturating_sub(begin_ms)
             .saturating_mul(STEPS_MAX)
             / whole_ms
     };
@@ -90,7 +25,7 @@ fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
         .chunk_by(|one, next| moment(one) == moment(next))
         .filter_map(|same| {
             let fewest = same.iter().min_by_key(|step| step.available)?;
-            Some(Step {
+            Some(CapacityStep {
                 from: same.first()?.from,
                 ..*fewest
             })
@@ -99,29 +34,16 @@ fn thinned(steps: Vec<Step>, begin: Time, end: Time) -> Vec<Step> {
 }
 
 /// The fewest that served at any moment.
-pub(super) fn fewest(steps: &[Step]) -> Option<u32> {
+pub(super) fn fewest(steps: &[CapacityStep]) -> Option<u32> {
     steps.iter().map(|step| step.available).min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing::{Play, START};
-
-    #[test]
-    fn the_articles_rollout_always_has_three_that_serve() {
-        let journal: Vec<_> = Play::article()
-            .entries
-            .into_iter()
-            .map(|(entry, _)| entry)
-            .collect();
-        let end = journal.last().unwrap().at;
-        let steps = steps(&journal, end);
-        assert_eq!(steps.first().map(|step| step.from), Some(START));
-        assert_eq!(fewest(&steps), Some(3));
-        let last = steps.last().unwrap();
-        assert_eq!((last.available, last.new, last.total), (3, 3, 3));
-    }
+    use crate::core::journal::capacity_timeline::CapacityTimeline;
+    use crate::core::rollout::event::{Entry, Event, Progress};
+    use crate::core::time::Time;
 
     #[test]
     fn of_very_many_steps_the_fewest_are_kept() {
@@ -143,7 +65,11 @@ mod tests {
                 event: progress(n),
             })
             .collect();
-        let steps = steps(&journal, Time(10_000));
+        let span = Span {
+            begin: Time(0),
+            end: Time(10_000),
+        };
+        let steps = visible(CapacityTimeline::of(&journal).steps, span);
         assert!(steps.len() <= 301, "{}", steps.len());
         assert_eq!(fewest(&steps), Some(1));
     }

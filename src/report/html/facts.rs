@@ -2,27 +2,55 @@
 
 use serde::Serialize;
 
-use super::draw::{self, Chart, Kinds, Span, Tick, Timeline};
+use super::analyses::{self, AnalysisChart};
+use super::capacity;
+use super::chart::{self, Chart};
+use super::draw::{self, Kinds, Timeline};
 use super::page_input::PageInput;
-use super::{capacity, lanes};
-use crate::core::analysis::measurement::Finding;
+use super::time_axis::{Span, Tick};
 use crate::core::ids::ReleaseId;
+use crate::core::journal::capacity_timeline::CapacityTimeline;
+use crate::core::journal::instance_timeline::InstanceTimeline;
 use crate::core::journal::rollout_summary::{Account, Drained};
-use crate::core::rollout::event::{Entry, Event, RolloutStart};
-use crate::core::rollout::failure::{FailureKind, Outcome};
+use crate::core::journal::rollout_view::RolloutView;
+use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
-use crate::report::clock::Clock;
-use crate::report::course::Course;
+use crate::report::clock::LocalClock;
 use crate::report::loss;
+use crate::report::message::{RolloutMessage, Severity};
+use crate::report::phrases;
 use crate::report::retold::Retold;
-use crate::report::told::{Told, Weight};
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;
 
+/// Everything that a page says. The template sees the fields of its parts as its own.
 #[derive(Debug, Serialize)]
-pub(super) struct Facts {
+pub(super) struct PageContext {
+    #[serde(flatten)]
+    heading: Heading,
+    basics: Vec<[String; 2]>,
+    troubles: Vec<Incident>,
+    next: Vec<NextStep>,
+    #[serde(flatten)]
+    changes: ChangeList,
+    #[serde(flatten)]
+    charts: Charts,
+    probe: Vec<[String; 2]>,
+    drains: Vec<[String; 5]>,
+    drains_summary: String,
+    steps: Vec<[String; 2]>,
+    left_behind: Vec<[String; 2]>,
+    events: Vec<EventLine>,
+    events_left_out: usize,
+    foot: String,
+}
+
+/// What a reader sees first.
+#[derive(Debug, Serialize)]
+struct Heading {
     title: String,
     /// `good`, `bad` or `wait`.
     tone: &'static str,
@@ -33,24 +61,23 @@ pub(super) struct Facts {
     fleet: String,
     from: String,
     to: String,
-    basics: Vec<[String; 2]>,
-    troubles: Vec<Incident>,
-    next: Vec<NextStep>,
+}
+
+/// What the release differs in from the one before.
+#[derive(Debug, Serialize)]
+struct ChangeList {
     changes_since: String,
     changes: Vec<[String; 3]>,
     playbook: Vec<String>,
+}
+
+/// What is drawn on one time axis.
+#[derive(Debug, Serialize)]
+struct Charts {
     began: String,
     timeline: Timeline,
     chart: Option<Chart>,
-    probe: Vec<[String; 2]>,
-    drains: Vec<[String; 5]>,
-    drains_summary: String,
     analyses: Vec<AnalysisChart>,
-    steps: Vec<[String; 2]>,
-    left_behind: Vec<[String; 2]>,
-    events: Vec<EventLine>,
-    events_left_out: usize,
-    foot: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,15 +96,6 @@ struct NextStep {
     command: String,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct AnalysisChart {
-    name: String,
-    is_dry_run: bool,
-    points: Vec<Tick>,
-    summary: String,
-    last: String,
-}
-
 #[derive(Debug, Serialize)]
 struct EventLine {
     at: String,
@@ -88,8 +106,8 @@ struct EventLine {
     class: &'static str,
 }
 
-/// All that there is to say; `None` where the journal is none.
-pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
+/// All that there is to say; `None` where the journal does not begin with a rollout's start.
+pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let PageInput {
         journal,
         before,
@@ -97,96 +115,37 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
         budget,
         ..
     } = dossier;
+    let Retold { messages, rollout } = Retold::of(journal, before, setup, *budget)?;
     let account = Account::of(journal)?;
-    let Event::RolloutStarted(start) = &journal.first()?.event else {
-        return None;
-    };
-    let Retold { told, course } = Retold::of(journal, before, setup, *budget)?;
-    let clock = &setup.clock;
-    let last = journal.last().map_or(account.began, |entry| entry.at);
-    let end = account.ended.unwrap_or(if account.outcome.is_some() {
-        last
-    } else {
-        dossier.now.max(last)
-    });
-    let span = Span {
-        begin: account.began,
-        end,
-    };
-    let mut versions = setup.versions.clone();
-    for generation in std::iter::once(&start.target).chain(&start.fallback) {
-        versions.insert(generation.release.clone(), generation.version.clone());
-    }
-    let version = |release: &ReleaseId| versions.of(release).to_owned();
-    let kinds = Kinds {
-        goal: &start.target.release,
-        renews: start.verb == Verb::Restart,
-        version: &version,
-    };
-    let lanes = lanes::lanes(journal, before, &setup.hosts, end);
-    let steps = capacity::steps(journal, end);
-    let (sign, headline, tone) = heading(&account);
-    let summary = told.iter().rfind(|told| told.weight == Weight::Summary);
-    let summary = summary.map_or_else(
-        || account.lines(None, dossier.now).join(" "),
-        |told| told.text.clone(),
-    );
-    let to = start.target.version.clone();
-    Some(Facts {
-        title: format!(
-            "{sign} {} {to} on {}: {}",
-            start.service,
-            start.fleet,
-            word(&account)
-        ),
-        tone,
-        sign,
-        headline,
-        summary,
-        service: start.service.clone(),
-        fleet: start.fleet.clone(),
-        from: course.from.clone(),
-        to,
-        basics: basics(dossier, &account, start, &course, end),
-        troubles: told
+    let (clock, start) = (&setup.clock, &rollout.start);
+    let span = span(dossier, &account);
+    let availability = account.loss.iter();
+    let availability = availability.flat_map(|report| loss::lines(report, clock));
+    Some(PageContext {
+        heading: heading(dossier, &account, &rollout, &messages),
+        basics: basics(dossier, &account, &rollout, span.end),
+        troubles: messages
             .iter()
-            .filter_map(|told| trouble(told, clock))
+            .filter_map(|message| trouble(message, clock))
             .collect(),
         next: next(dossier, &account, start),
-        changes_since: dossier.changes.since.clone(),
-        changes: dossier.changes.parts.clone(),
-        playbook: dossier.changes.playbook.clone(),
-        began: clock.day_and_time(account.began),
-        timeline: draw::timeline(&lanes, span, &kinds, turns(journal, span), clock),
-        chart: draw::chart(&steps, span, account.replicas, *budget),
-        probe: account
-            .loss
-            .iter()
-            .flat_map(|report| loss::lines(report, clock))
-            .map(|line| labelled(&line))
-            .collect(),
+        changes: ChangeList {
+            changes_since: dossier.changes.since.clone(),
+            changes: dossier.changes.parts.clone(),
+            playbook: dossier.changes.playbook.clone(),
+        },
+        charts: charts(dossier, &account, start, span),
+        probe: availability.map(|line| labelled(&line)).collect(),
         drains: account.drains.iter().map(drain).collect(),
         drains_summary: account.drains_line().unwrap_or_default(),
-        analyses: analyses(journal, span),
-        steps: told_steps(journal, clock),
-        left_behind: account
-            .left_behind
-            .iter()
-            .map(|failure| {
-                let host = failure
-                    .host
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                [host, failure.to_string()]
-            })
-            .collect(),
-        events: told
+        steps: steps(journal, clock),
+        left_behind: account.left_behind.iter().map(failed_host).collect(),
+        events: messages
             .iter()
             .take(EVENTS_MAX)
-            .map(|told| line(told, clock))
+            .map(|message| line(message, clock))
             .collect(),
-        events_left_out: told.len().saturating_sub(EVENTS_MAX),
+        events_left_out: messages.len().saturating_sub(EVENTS_MAX),
         foot: format!(
             "rollout {}, fencing number {}; written by ship {}",
             dossier.rollout,
@@ -194,6 +153,88 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<Facts> {
             env!("CARGO_PKG_VERSION")
         ),
     })
+}
+
+/// From the first event to the end; to the present moment while the rollout is under way.
+fn span(dossier: &PageInput<'_>, account: &Account) -> Span {
+    let last = dossier
+        .journal
+        .last()
+        .map_or(account.began, |entry| entry.at);
+    let end = account.ended.unwrap_or(dossier.now.max(last));
+    Span {
+        begin: account.began,
+        end,
+    }
+}
+
+fn heading(
+    dossier: &PageInput<'_>,
+    account: &Account,
+    rollout: &RolloutView,
+    messages: &[RolloutMessage],
+) -> Heading {
+    let RolloutStart {
+        service,
+        fleet,
+        target,
+        ..
+    } = &rollout.start;
+    let PageVerdict {
+        sign,
+        headline,
+        tone,
+    } = verdict(account);
+    let mut messages = messages.iter();
+    let summary = messages.rfind(|message| message.severity == Severity::Summary);
+    let summary = summary.map_or_else(
+        || account.lines(None, dossier.now).join(" "),
+        |message| message.text.clone(),
+    );
+    let (to, word) = (target.version.clone(), word(account));
+    Heading {
+        title: format!("{sign} {service} {to} on {fleet}: {word}"),
+        tone,
+        sign,
+        headline,
+        summary,
+        service: service.clone(),
+        fleet: fleet.clone(),
+        from: phrases::versions_before(rollout),
+        to,
+    }
+}
+
+fn charts(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart, span: Span) -> Charts {
+    let PageInput {
+        journal,
+        before,
+        setup,
+        budget,
+        ..
+    } = dossier;
+    let mut setup = setup.clone();
+    setup.add_versions(start);
+    let version = |release: &ReleaseId| setup.versions.of(release).to_owned();
+    let kinds = Kinds {
+        goal: &start.target.release,
+        renews: start.verb == Verb::Restart,
+        version: &version,
+    };
+    let clock = &setup.clock;
+    let lanes = InstanceTimeline::of(journal, before, span.end).by_host(&setup.hosts);
+    let steps = capacity::visible(CapacityTimeline::of(journal).steps, span);
+    Charts {
+        began: clock.day_and_time(account.began),
+        timeline: draw::timeline(&lanes, span, &kinds, turns(journal, span), clock),
+        chart: chart::chart(&steps, span, account.replicas, *budget),
+        analyses: analyses::analyses(journal, span),
+    }
+}
+
+fn failed_host(failure: &Failure) -> [String; 2] {
+    let host = failure.host.as_ref().map(ToString::to_string);
+    [host.unwrap_or_default(), failure.to_string()]
 }
 
 fn word(account: &Account) -> &'static str {
@@ -207,9 +248,15 @@ fn was_aborted(account: &Account) -> bool {
         .is_some_and(|failure| failure.kind == FailureKind::Aborted)
 }
 
-/// The sign, the word and the tone of the first line.
-fn heading(account: &Account) -> (&'static str, &'static str, &'static str) {
-    match &account.outcome {
+/// The first line of the page.
+struct PageVerdict {
+    sign: &'static str,
+    headline: &'static str,
+    tone: &'static str,
+}
+
+fn verdict(account: &Account) -> PageVerdict {
+    let (sign, headline, tone) = match &account.outcome {
         Some(Outcome::Succeeded) => ("✓", "Succeeded", "good"),
         Some(Outcome::RolledBack) if was_aborted(account) => {
             ("✗", "Aborted and rolled back", "bad")
@@ -224,18 +271,23 @@ fn heading(account: &Account) -> (&'static str, &'static str, &'static str) {
         Some(Outcome::Closed { .. }) => ("‖", "Stopped in the middle: its time is over", "wait"),
         Some(Outcome::Paused { .. }) => ("‖", "Paused: a person is asked", "wait"),
         None => ("…", "Not ended: under way, or cut off", "wait"),
+    };
+    PageVerdict {
+        sign,
+        headline,
+        tone,
     }
 }
 
 fn basics(
     dossier: &PageInput<'_>,
     account: &Account,
-    start: &RolloutStart,
-    course: &Course,
+    rollout: &RolloutView,
     end: Time,
 ) -> Vec<[String; 2]> {
+    let start = &rollout.start;
     let clock = &dossier.setup.clock;
-    let revision = |generation: &crate::core::rollout::event::Generation| {
+    let revision = |generation: &Generation| {
         format!(
             "{}, release {}",
             generation.revision,
@@ -260,7 +312,7 @@ fn basics(
             start
                 .fallback
                 .as_ref()
-                .filter(|_| !course.from.is_empty())
+                .filter(|_| !rollout.versions_before.is_empty())
                 .map(revision),
         ),
         ("began", Some(clock.day_and_time(account.began))),
@@ -285,23 +337,23 @@ fn basics(
         .collect()
 }
 
-fn trouble(told: &Told, clock: &Clock) -> Option<Incident> {
-    if told.what != "FAILED" {
+fn trouble(message: &RolloutMessage, clock: &LocalClock) -> Option<Incident> {
+    if message.label != "FAILED" {
         return None;
     }
     let is_log = |line: &&String| line.starts_with("  |");
-    let log = told
-        .more
+    let log = message
+        .details
         .iter()
         .filter(is_log)
         .map(|line| line.trim_start_matches("  |").replacen(' ', "", 1))
         .collect();
     Some(Incident {
-        at: clock.time_of_day(told.at),
-        whom: told.whom.clone(),
-        what: told.text.clone(),
-        facts: told
-            .more
+        at: clock.time_of_day(message.at),
+        whom: message.subject.clone(),
+        what: message.text.clone(),
+        facts: message
+            .details
             .iter()
             .filter(|line| !is_log(line))
             .map(|line| labelled(line))
@@ -407,60 +459,8 @@ fn drain(drained: &Drained) -> [String; 5] {
     ]
 }
 
-fn analyses(journal: &[Entry], span: Span) -> Vec<AnalysisChart> {
-    let mut analyses: Vec<(AnalysisChart, [usize; 4])> = Vec::new();
-    for entry in journal {
-        let Event::Measured {
-            analysis,
-            outcome,
-            detail,
-            dry_run,
-            ..
-        } = &entry.event
-        else {
-            continue;
-        };
-        let at = analyses
-            .iter()
-            .position(|(known, _)| known.name == *analysis)
-            .unwrap_or_else(|| {
-                let new = AnalysisChart {
-                    name: analysis.clone(),
-                    is_dry_run: *dry_run,
-                    ..AnalysisChart::default()
-                };
-                analyses.push((new, [0; 4]));
-                analyses.len() - 1
-            });
-        let Some((known, counts)) = analyses.get_mut(at) else {
-            continue;
-        };
-        let (nth, label, class) = match outcome {
-            Finding::Success => (0, "●", "pass"),
-            Finding::Failure => (1, "✗", "fail"),
-            Finding::Inconclusive => (2, "–", "none"),
-            Finding::Error => (3, "!", "error"),
-        };
-        counts[nth] += 1;
-        known
-            .points
-            .push(Tick::at(entry.at, span, label.to_owned(), class));
-        known.last = format!("{outcome}: {detail}");
-    }
-    let words = ["passed", "failed", "told nothing", "went wrong"];
-    let summed = |(mut analysis, counts): (AnalysisChart, [usize; 4])| {
-        let parts = counts.iter().zip(words).filter(|(count, _)| **count > 0);
-        analysis.summary = parts
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        analysis
-    };
-    analyses.into_iter().map(summed).collect()
-}
-
-fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
-    let told = |entry: &Entry| {
+fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
+    let step = |entry: &Entry| {
         let text = match &entry.event {
             Event::StepReached {
                 step,
@@ -493,23 +493,23 @@ fn told_steps(journal: &[Entry], clock: &Clock) -> Vec<[String; 2]> {
         };
         Some([clock.time_of_day(entry.at), text])
     };
-    journal.iter().filter_map(told).collect()
+    journal.iter().filter_map(step).collect()
 }
 
-fn line(told: &Told, clock: &Clock) -> EventLine {
-    let class = match told.weight {
-        Weight::Routine => "routine",
-        Weight::Sentence => "sentence",
-        Weight::Notable => "notable",
-        Weight::Failure => "failure",
-        Weight::Summary => "summary",
+fn line(message: &RolloutMessage, clock: &LocalClock) -> EventLine {
+    let class = match message.severity {
+        Severity::Routine => "routine",
+        Severity::Sentence => "sentence",
+        Severity::Notable => "notable",
+        Severity::Failure => "failure",
+        Severity::Summary => "summary",
     };
     EventLine {
-        at: clock.time_of_day(told.at),
-        whom: told.whom.clone(),
-        what: told.what,
-        text: told.text.clone(),
-        more: told.more.clone(),
+        at: clock.time_of_day(message.at),
+        whom: message.subject.clone(),
+        what: message.label,
+        text: message.text.clone(),
+        more: message.details.clone(),
         class,
     }
 }

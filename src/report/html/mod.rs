@@ -2,11 +2,13 @@
 //! dark, on paper and without colour. Every text is escaped by the template engine, and what must
 //! not be shown is covered before.
 
+mod analyses;
 mod capacity;
+mod chart;
 mod draw;
 mod facts;
-mod lanes;
 mod page_input;
+mod time_axis;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;

@@ -7,9 +7,9 @@ use anstyle::Style;
 use super::super::text::{self, Glyphs};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line(Vec<(String, Style)>);
+pub(super) struct ScreenLine(Vec<(String, Style)>);
 
-impl Line {
+impl ScreenLine {
     /// A line of one piece without style.
     pub(super) fn plain(text: &str) -> Self {
         Self::default().and(text, Style::new())

@@ -7,17 +7,19 @@ use crossterm::Command;
 use crossterm::cursor::{Hide, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
+use super::message::{RolloutMessage, Severity};
+use super::narrator::Narrator;
 use super::plain;
-use super::story::Story;
-use super::told::{Told, Weight};
 use crate::core::ids::Slot;
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, Setup};
-use line::Line;
-use view::View;
+use frame::ScreenFrame;
+use line::ScreenLine;
+use view::ScreenContent;
 
 mod frame;
 mod line;
@@ -48,10 +50,10 @@ pub struct Live<W: Write> {
     out: W,
     colour: bool,
     size: Box<dyn Fn() -> Size + Send>,
-    story: Story,
-    view: Option<View>,
+    narrator: Narrator,
+    content: Option<ScreenContent>,
     /// The lines on the screen, and the moment they were drawn.
-    drawn: Vec<Line>,
+    drawn: Vec<ScreenLine>,
     drawn_at: Time,
     /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each
     /// other.
@@ -69,13 +71,13 @@ impl Live<Stderr> {
 
 impl<W: Write> Live<W> {
     fn new(out: W, setup: Setup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
-        let story = Story::new(setup);
+        let narrator = Narrator::new(setup);
         Self {
             out,
             colour,
             size,
-            story,
-            view: None,
+            narrator,
+            content: None,
             drawn: Vec::new(),
             drawn_at: Time::default(),
             open: false,
@@ -83,9 +85,9 @@ impl<W: Write> Live<W> {
     }
 
     /// Puts lines that stay above the screen, where they scroll away with the rest of the terminal.
-    fn write_above(&mut self, told: &Told) {
+    fn write_above(&mut self, message: &RolloutMessage) {
         let mut text = self.erasure((self.size)());
-        text.push_str(&self.plainly(told));
+        text.push_str(&self.plainly(message));
         text.push_str("\r\n");
         self.drawn.clear();
         self.write(&text);
@@ -93,18 +95,23 @@ impl<W: Write> Live<W> {
 
     /// Replaces the lines on the screen.
     fn draw(&mut self, now: Time) {
-        let Some(view) = &self.view else { return };
+        let Some(content) = &self.content else { return };
         let size = (self.size)();
-        let Setup { clock, glyphs, .. } = self.story.setup();
+        let Some(rollout) = self.narrator.rollout() else {
+            return;
+        };
+        let Setup { clock, glyphs, .. } = self.narrator.setup();
         // A full last column or a full last line would make terminals scroll or wrap, each in its
         // own way.
-        let lines = frame::frame(
-            view,
+        let frame = ScreenFrame {
+            rollout,
+            content,
             clock,
             glyphs,
-            size.width.saturating_sub(1),
-            size.height.saturating_sub(1),
-        );
+            width: size.width.saturating_sub(1),
+            height: size.height.saturating_sub(1),
+        };
+        let lines = frame.lines();
         self.drawn_at = now;
         if self.open && lines == self.drawn {
             return;
@@ -137,7 +144,7 @@ impl<W: Write> Live<W> {
         command(&mut text, &BeginSynchronizedUpdate);
         text.push('\r');
         // A terminal that has become narrower has broken the lines into several.
-        let broken = |line: &Line| line.width().div_ceil(size.width.max(1)).max(1);
+        let broken = |line: &ScreenLine| line.width().div_ceil(size.width.max(1)).max(1);
         let up: usize = self.drawn.iter().map(broken).sum();
         let up = up.min(size.height.saturating_sub(1));
         if let Ok(up @ 1..) = u16::try_from(up) {
@@ -146,12 +153,10 @@ impl<W: Write> Live<W> {
         text
     }
 
-    fn plainly(&self, told: &Told) -> String {
-        let succeeded = self
-            .view
-            .as_ref()
-            .is_some_and(|view| view.course.outcome == Some(Outcome::Succeeded));
-        let lines = plain::lines(told, &self.story, succeeded);
+    fn plainly(&self, message: &RolloutMessage) -> String {
+        let outcome = self.narrator.rollout().and_then(RolloutView::outcome);
+        let succeeded = outcome == Some(&Outcome::Succeeded);
+        let lines = plain::lines(message, &self.narrator, succeeded);
         let lines = if self.colour {
             lines
         } else {
@@ -159,7 +164,7 @@ impl<W: Write> Live<W> {
         };
         let mut text = String::new();
         for line in lines.lines() {
-            text.push_str(&self.story.setup().glyphs.show(line));
+            text.push_str(&self.narrator.setup().glyphs.show(line));
             command(&mut text, &Clear(ClearType::UntilNewLine));
             text.push_str("\r\n");
         }
@@ -188,38 +193,37 @@ impl<W: Write> Live<W> {
 
 impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let told = self.story.tell(entry, status);
-        let Some(course) = self.story.course().cloned() else {
-            return;
-        };
+        let messages = self.narrator.tell(entry, status);
         if matches!(entry.event, Event::RolloutStarted(_)) {
-            let mut view = View::new(course, status.clone(), entry.at);
-            for told in &told {
-                view.note(told);
+            let mut content = ScreenContent::new(status.clone(), entry.at);
+            for message in &messages {
+                content.note(message);
             }
-            self.view = Some(view);
+            self.content = Some(content);
             self.draw(entry.at);
             return;
         }
-        let Some(view) = &mut self.view else { return };
-        (view.course, view.status, view.now) = (course, status.clone(), entry.at);
+        let Some(content) = &mut self.content else {
+            return;
+        };
+        (content.status, content.now) = (status.clone(), entry.at);
         if let Event::InstanceReady { slot, answer, .. } = &entry.event {
-            view.answer(entry.at, slot, answer);
+            content.answer(entry.at, slot, answer);
         }
-        for told in &told {
-            view.note(told);
+        for message in &messages {
+            content.note(message);
         }
-        for told in told {
-            match told.weight {
-                Weight::Failure => self.write_above(&told),
-                Weight::Summary => {
+        for message in messages {
+            match message.severity {
+                Severity::Failure => self.write_above(&message),
+                Severity::Summary => {
                     self.draw(entry.at);
-                    let summary = self.plainly(&told);
+                    let summary = self.plainly(&message);
                     self.write(&format!("\r\n{summary}"));
                     self.close();
-                    self.view = None;
+                    self.content = None;
                 }
-                Weight::Routine | Weight::Sentence | Weight::Notable => {}
+                Severity::Routine | Severity::Sentence | Severity::Notable => {}
             }
         }
         if entry.at.since(self.drawn_at) >= BETWEEN_FRAMES_MIN {
@@ -228,21 +232,21 @@ impl<W: Write + Send> Reporter for Live<W> {
     }
 
     fn tick(&mut self, status: &Status, now: Time) {
-        if let Some(view) = &mut self.view {
-            (view.status, view.now) = (status.clone(), now);
+        if let Some(content) = &mut self.content {
+            (content.status, content.now) = (status.clone(), now);
             self.draw(now);
         }
     }
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
-        if let Some(view) = &mut self.view {
-            view.answer(now, slot, text);
+        if let Some(content) = &mut self.content {
+            content.answer(now, slot, text);
         }
     }
 
     fn finish(&mut self) {
         self.close();
-        self.view = None;
+        self.content = None;
     }
 }
 

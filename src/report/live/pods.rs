@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::text::{self, Glyphs};
 use super::super::{grid, table};
-use super::line::Line;
+use super::line::ScreenLine;
 use super::style;
 use crate::core::journal::status::{Row, Status, Word};
 
@@ -18,7 +18,12 @@ const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
 /// The headings and at most `room` lines: all instances, or those that matter and a count of the
 /// others.
-pub(super) fn table(status: &Status, width: usize, room: usize, glyphs: &Glyphs) -> Vec<Line> {
+pub(super) fn table(
+    status: &Status,
+    width: usize,
+    room: usize,
+    glyphs: &Glyphs,
+) -> Vec<ScreenLine> {
     let cells: Vec<Vec<String>> = status.instances.iter().map(table::instance_cells).collect();
     let header = table::INSTANCE_COLUMNS.map(str::to_owned).to_vec();
     let widths =
@@ -40,7 +45,7 @@ pub(super) fn table(status: &Status, width: usize, room: usize, glyphs: &Glyphs)
         })
     }));
     if !hidden.is_empty() {
-        lines.push(Line::default().and(&others(&hidden, glyphs), style::FAINT));
+        lines.push(ScreenLine::default().and(&others(&hidden, glyphs), style::FAINT));
     }
     lines
 }
@@ -74,9 +79,9 @@ fn line(
     widths: &[usize],
     gap: usize,
     style: impl Fn(usize) -> anstyle::Style,
-) -> Line {
+) -> ScreenLine {
     let (last, firsts) = columns.split_last().expect("INSTANCE is never left out");
-    let padded = firsts.iter().fold(Line::default(), |line, column| {
+    let padded = firsts.iter().fold(ScreenLine::default(), |line, column| {
         line.and(&cells[*column], style(*column)).and(
             &" ".repeat(widths[*column] + gap - text::width(&cells[*column])),
             style::NONE,

@@ -1,12 +1,12 @@
 //! The live screen at several sizes, and at any.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
-use super::super::clock::Clock;
-use super::super::course::Course;
+use super::super::clock::LocalClock;
 use super::super::grid;
 use super::super::testing::{self, Play};
 use super::super::text::Glyphs;
@@ -15,10 +15,10 @@ use crate::core::journal::status::{Row, Word};
 
 /// The screen in the article's middle: the first new instance is ready, an old one has gone, a
 /// second new one comes.
-fn view() -> View {
+fn midway() -> (RolloutView, ScreenContent) {
     let mut play = Play::begin(4);
     play.start("node4", "0.9", "testpage-515849216a-059b0");
-    let mut view = seen(&play);
+    let (rollout, mut content) = seen(&play);
     for second in 1..=9 {
         let host = format!("node{}", second % 4 + 1);
         let version = if host == "node4" { "0.9" } else { "0.8" };
@@ -26,43 +26,53 @@ fn view() -> View {
             "I am: 127.0.0.{}, the version is: {version}",
             11 + second % 4
         );
-        view.answer(
+        content.answer(
             Time(testing::START.0 + second * 1000),
             &Slot::new(host.as_str(), 8081),
             &answer,
         );
     }
-    view.status.instances[0] = testing::row(
+    content.status.instances[0] = testing::row(
         "testpage-515849216a-1sf6b",
         "node1",
         "0.9",
         Word::Creating,
         1,
     );
-    view.status.instances[3].age_s = 41;
-    testing::count(&mut view.status);
-    view.now = view.now + Duration::from_secs(42);
-    view
+    content.status.instances[3].age_s = 41;
+    testing::count(&mut content.status);
+    content.now = content.now + Duration::from_secs(42);
+    (rollout, content)
 }
 
-/// The view after all that was played.
-fn seen(play: &Play) -> View {
-    let mut story = Story::new(testing::setup(4));
-    let mut view = None;
+/// What the screen shows after all that was played.
+fn seen(play: &Play) -> (RolloutView, ScreenContent) {
+    let mut narrator = Narrator::new(testing::setup(4));
+    let mut content = ScreenContent::new(play.status.clone(), testing::START);
     for (entry, status) in &play.entries {
-        let told = story.tell(entry, status);
-        let course = story.course().unwrap().clone();
-        let view = view.get_or_insert_with(|| View::new(course.clone(), status.clone(), entry.at));
-        (view.course, view.status, view.now) = (course, status.clone(), entry.at);
-        for told in &told {
-            view.note(told);
+        (content.status, content.now) = (status.clone(), entry.at);
+        for message in &narrator.tell(entry, status) {
+            content.note(message);
         }
     }
-    view.unwrap()
+    (narrator.rollout().unwrap().clone(), content)
 }
 
-fn screen(view: &View, glyphs: &Glyphs, width: usize, height: usize) -> String {
-    let lines = frame::frame(view, &Clock::ahead(8), glyphs, width, height);
+fn screen(
+    (rollout, content): &(RolloutView, ScreenContent),
+    glyphs: &Glyphs,
+    width: usize,
+    height: usize,
+) -> String {
+    let frame = ScreenFrame {
+        rollout,
+        content,
+        clock: &LocalClock::ahead(8),
+        glyphs,
+        width,
+        height,
+    };
+    let lines = frame.lines();
     assert!(lines.len() <= height);
     let lines: Vec<_> = lines
         .iter()
@@ -73,7 +83,7 @@ fn screen(view: &View, glyphs: &Glyphs, width: usize, height: usize) -> String {
 
 #[test]
 fn a_wide_screen_shows_the_articles_three_loops() {
-    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 120, 40), @r#"
+    insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 120, 40), @r#"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
     serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
 
@@ -98,7 +108,7 @@ fn a_wide_screen_shows_the_articles_three_loops() {
 
 #[test]
 fn eighty_columns_leave_out_what_matters_least() {
-    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 80, 24), @r"
+    insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 80, 24), @r"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
     serving  ██████████│░░░░  3 available (never below 3), 4 running (never above 4)
 
@@ -123,9 +133,9 @@ fn eighty_columns_leave_out_what_matters_least() {
 
 #[test]
 fn a_terminal_without_utf_8_gets_ascii() {
-    let mut view = view();
-    view.answer(view.now, &Slot::new("node1", 8081), "我是 127.0.0.11");
-    let screen = screen(&view, &Glyphs::ASCII, 100, 30);
+    let (rollout, mut content) = midway();
+    content.answer(content.now, &Slot::new("node1", 8081), "我是 127.0.0.11");
+    let screen = screen(&(rollout, content), &Glyphs::ASCII, 100, 30);
     assert!(screen.is_ascii(), "{screen}");
     assert!(screen.starts_with("testpage  0.8 -> 0.9  rolling out"));
     assert!(screen.contains("???? 127.0.0.11"));
@@ -133,7 +143,7 @@ fn a_terminal_without_utf_8_gets_ascii() {
 
 #[test]
 fn a_low_screen_keeps_the_table() {
-    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 100, 11), @r"
+    insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 100, 11), @r"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
     serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
 
@@ -146,7 +156,7 @@ fn a_low_screen_keeps_the_table() {
     ROLLOUT STATUS
     10:42:24  Waiting for rollout to finish: 1 out of 3 new replicas have been updated...
     ");
-    insta::assert_snapshot!(screen(&view(), &Glyphs::UNICODE, 40, 3), @r"
+    insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 40, 3), @r"
     testpage  0.8 → 0.9  rolling out  43s  …
     serving    3 available (never below 3),…
     ");
@@ -154,21 +164,21 @@ fn a_low_screen_keeps_the_table() {
 
 #[test]
 fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
-    let mut view = seen(&Play::begin(501));
+    let (rollout, mut content) = seen(&Play::begin(501));
     for (i, word) in [
         (480, Word::NotReady),
         (481, Word::Stopping),
         (490, Word::Exited),
     ] {
-        view.status.instances[i].status = word;
-        view.status.instances[i].ready = word == Word::Stopping;
+        content.status.instances[i].status = word;
+        content.status.instances[i].ready = word == Word::Stopping;
     }
     for i in 0..20 {
-        view.status.instances[i].status = Word::Starting;
-        view.status.instances[i].ready = false;
+        content.status.instances[i].status = Word::Starting;
+        content.status.instances[i].ready = false;
     }
-    testing::count(&mut view.status);
-    insta::assert_snapshot!(screen(&view, &Glyphs::UNICODE, 120, 16), @r"
+    testing::count(&mut content.status);
+    insta::assert_snapshot!(screen(&(rollout, content), &Glyphs::UNICODE, 120, 16), @r"
     testpage  0.8 → 0.9  rolling out  0s  local, revision 2
     serving  ██████████████████████████████████████░│░  477 available (never below 500), 499 running (never above 501)
 
@@ -345,7 +355,7 @@ fn any_row() -> impl Strategy<Value = Row> {
         })
 }
 
-fn any_view() -> impl Strategy<Value = View> {
+fn any_screen() -> impl Strategy<Value = (RolloutView, ScreenContent)> {
     let lines = || prop::collection::vec((any::<u64>(), any_text()), 0..KEPT);
     (
         any_text(),
@@ -357,8 +367,8 @@ fn any_view() -> impl Strategy<Value = View> {
     )
         .prop_map(|(service, version, instances, counts, log, answers)| {
             let (entry, mut status) = Play::begin(4).entries.remove(0);
-            let mut course = Course::begin(&entry, &status).unwrap();
-            (course.service, course.from) = (service, version);
+            let mut rollout = RolloutView::begin(&entry, BTreeSet::from([version])).unwrap();
+            rollout.start.service = service;
             status.instances = instances;
             [
                 status.replicas.available,
@@ -366,14 +376,14 @@ fn any_view() -> impl Strategy<Value = View> {
                 status.replicas.min_available,
                 status.replicas.max_running,
             ] = counts;
-            let mut view = View::new(course, status, entry.at);
+            let mut content = ScreenContent::new(status, entry.at);
             for (at, text) in log {
-                view.log(Time(at), &text);
+                content.log(Time(at), &text);
             }
             for (at, text) in answers {
-                view.answer(Time(at), &Slot::new(text.as_str(), 1), &text);
+                content.answer(Time(at), &Slot::new(text.as_str(), 1), &text);
             }
-            view
+            (rollout, content)
         })
 }
 
@@ -382,9 +392,11 @@ const KEPT: usize = 9;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn no_frame_is_wider_or_higher_than_the_screen(view in any_view(), width in 0_usize..200, height in 0_usize..60) {
+    fn no_frame_is_wider_or_higher_than_the_screen(screen in any_screen(), width in 0_usize..200, height in 0_usize..60) {
         for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
-            let lines = frame::frame(&view, &Clock::ahead(0), &glyphs, width, height);
+            let (rollout, content) = &screen;
+            let frame = ScreenFrame { rollout, content, clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };
+            let lines = frame.lines();
             prop_assert!(lines.len() <= height, "{} lines on {height}", lines.len());
             for line in lines {
                 let text = line.text();

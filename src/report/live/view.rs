@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::super::course::Course;
+use super::super::message::{RolloutMessage, Severity};
 use super::super::text;
-use super::super::told::{Told, Weight};
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
 use crate::core::time::Time;
@@ -14,8 +13,8 @@ const KEPT_MAX: usize = 8;
 
 /// What a frame is made of.
 #[derive(Clone, Debug)]
-pub(super) struct View {
-    pub(super) course: Course,
+pub(super) struct ScreenContent {
+    /// The fleet.
     pub(super) status: Status,
     pub(super) now: Time,
     /// The last sentences about the rollout.
@@ -24,11 +23,10 @@ pub(super) struct View {
     pub(super) answers: VecDeque<(Time, Slot, String)>,
 }
 
-impl View {
-    /// Nothing but the rollout and the fleet.
-    pub(super) fn new(course: Course, status: Status, now: Time) -> Self {
+impl ScreenContent {
+    /// The fleet, and no sentence yet.
+    pub(super) fn new(status: Status, now: Time) -> Self {
         Self {
-            course,
             status,
             now,
             log: VecDeque::new(),
@@ -37,17 +35,17 @@ impl View {
     }
 
     /// Takes in something told, where the table does not show it anyway.
-    pub(super) fn note(&mut self, told: &Told) {
-        match told.weight {
-            Weight::Sentence => self.log(told.at, &told.text),
-            Weight::Notable => {
-                let words = [told.whom.as_str(), told.what, &told.text]
+    pub(super) fn note(&mut self, message: &RolloutMessage) {
+        match message.severity {
+            Severity::Sentence => self.log(message.at, &message.text),
+            Severity::Notable => {
+                let words = [message.subject.as_str(), message.label, &message.text]
                     .into_iter()
                     .filter(|word| !word.is_empty());
-                self.log(told.at, &words.collect::<Vec<_>>().join("  "));
+                self.log(message.at, &words.collect::<Vec<_>>().join("  "));
             }
             // The failure and the last word are written above and below the screen, whole.
-            Weight::Routine | Weight::Failure | Weight::Summary => {}
+            Severity::Routine | Severity::Failure | Severity::Summary => {}
         }
     }
 

@@ -7,7 +7,7 @@ use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
 use ship::core::ids::Revision;
-use ship::report::Clock;
+use ship::report::LocalClock;
 
 use super::project::{SimulatedProject, on_four_hosts, on_one_host, version};
 use super::run::VerbRun;
@@ -42,7 +42,7 @@ fn end_of(project: &SimulatedProject, revision: u32) -> String {
         .iter()
         .find(|record| record.revision == Revision(revision));
     let ended = record.expect("it is in the history").ended;
-    Clock::local().day_and_time(ended.expect("it has ended"))
+    LocalClock::local().day_and_time(ended.expect("it has ended"))
 }
 
 #[test]

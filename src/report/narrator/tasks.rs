@@ -1,6 +1,6 @@
 //! What is told of hooks and tasks.
 
-use super::super::told::{Told, notable, routine};
+use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::ids::{HostId, Slot};
 use crate::core::release::hook::still_running;
 use crate::core::rollout::event::{Entry, Event};
@@ -9,7 +9,7 @@ use crate::core::time::Human;
 use crate::report::text;
 
 /// What is told of a hook.
-pub(super) fn hook(entry: &Entry) -> Option<Told> {
+pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::HookRan {
             point,
@@ -22,23 +22,28 @@ pub(super) fn hook(entry: &Entry) -> Option<Told> {
             ..
         } => {
             let host = || host.as_ref().map_or_else(String::new, HostId::to_string);
-            let whom = slot.as_ref().map_or_else(host, Slot::to_string);
+            let subject = slot.as_ref().map_or_else(host, Slot::to_string);
             let took = Human(*took);
             if *ok {
                 let text = format!("{point} took {took}");
                 match still_running(output) {
-                    Some(left) => Some(notable(entry.at, whom, "hook", &format!("{text}; {left}"))),
-                    None => Some(routine(entry.at, whom, "hook", &text)),
+                    Some(left) => Some(notable(
+                        entry.at,
+                        subject,
+                        "hook",
+                        &format!("{text}; {left}"),
+                    )),
+                    None => Some(routine(entry.at, subject, "hook", &text)),
                 }
             } else {
-                let more = output
+                let details = output
                     .iter()
                     .map(|line| format!("| {}", text::clean_indented(line)))
                     .collect();
                 let text = format!("{point} failed after {took}: {detail}");
-                Some(Told {
-                    more,
-                    ..notable(entry.at, whom, "hook", &text)
+                Some(RolloutMessage {
+                    details,
+                    ..notable(entry.at, subject, "hook", &text)
                 })
             }
         }
@@ -47,11 +52,11 @@ pub(super) fn hook(entry: &Entry) -> Option<Told> {
 }
 
 /// What is told of a task.
-pub(super) fn task(entry: &Entry) -> Option<Told> {
+pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::ChoreStarted { chore, host, .. } => {
-            let whom = host.as_ref().map_or_else(String::new, HostId::to_string);
-            Some(routine(entry.at, whom, "runs", chore))
+            let subject = host.as_ref().map_or_else(String::new, HostId::to_string);
+            Some(routine(entry.at, subject, "runs", chore))
         }
         Event::ChoreEnded {
             chore,

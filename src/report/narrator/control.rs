@@ -1,12 +1,12 @@
 //! What is told of steps, of what people ask, and of what happens to ship itself.
 
-use super::super::told::{Told, notable, routine};
+use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
 use crate::report::text;
 
 /// What is told of the steps.
-pub(super) fn step(entry: &Entry) -> Option<Told> {
+pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::StepReached {
             step,
@@ -49,7 +49,7 @@ pub(super) fn step(entry: &Entry) -> Option<Told> {
 }
 
 /// What is told of a request, a signal, or a fence.
-pub(super) fn request(entry: &Entry) -> Option<Told> {
+pub(super) fn request(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::Woke { slept } => {
             let text = format!(

@@ -1,0 +1,107 @@
+//! How many instances served, from moment to moment.
+
+use crate::core::rollout::event::{Entry, Event, Progress, Then};
+use crate::core::time::Time;
+
+/// The counts from one moment to that of the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapacityStep {
+    /// When the counts became these.
+    pub from: Time,
+    /// Instances that served.
+    pub available: u32,
+    /// Those of them that run the goal's release.
+    pub new: u32,
+    /// All instances, serving or not.
+    pub total: u32,
+}
+
+/// The counts of a rollout, from its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapacityTimeline {
+    /// Each step differs from the one before.
+    pub steps: Vec<CapacityStep>,
+    is_rolling_back: bool,
+}
+
+impl CapacityTimeline {
+    /// Reads a journal.
+    pub fn of(journal: &[Entry]) -> Self {
+        let mut timeline = Self::default();
+        let Some(first) = journal.first() else {
+            return timeline;
+        };
+        for entry in journal {
+            timeline.apply(entry, first.at);
+        }
+        timeline
+    }
+
+    fn apply(&mut self, entry: &Entry, begin: Time) {
+        match &entry.event {
+            Event::Progress(progress) => {
+                // The first counts have been so from the beginning.
+                let from = if self.steps.is_empty() {
+                    begin
+                } else {
+                    entry.at
+                };
+                self.add(self.step(progress, from));
+            }
+            Event::RolloutFailed {
+                then: Then::RollBack,
+                ..
+            }
+            | Event::Aborted { .. } => self.is_rolling_back = true,
+            _ => {}
+        }
+    }
+
+    fn step(&self, progress: &Progress, from: Time) -> CapacityStep {
+        let Progress {
+            available, total, ..
+        } = *progress;
+        // While it rolls back, the instances of the fallback count as updated.
+        let updated = progress.updated_available.min(available);
+        let new = if self.is_rolling_back {
+            available - updated
+        } else {
+            updated
+        };
+        CapacityStep {
+            from,
+            available,
+            new,
+            total,
+        }
+    }
+
+    fn add(&mut self, step: CapacityStep) {
+        let counts = |step: &CapacityStep| (step.available, step.new, step.total);
+        match self.steps.last_mut() {
+            Some(last) if last.from == step.from => *last = step,
+            Some(last) if counts(last) == counts(&step) => {}
+            _ => self.steps.push(step),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::journal::testing::{Play, START};
+
+    #[test]
+    fn the_articles_rollout_always_has_three_that_serve() {
+        let journal: Vec<_> = Play::article()
+            .entries
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .collect();
+        let steps = CapacityTimeline::of(&journal).steps;
+        assert_eq!(steps.first().map(|step| step.from), Some(START));
+        assert_eq!(steps.iter().map(|step| step.available).min(), Some(3));
+        let last = steps.last().unwrap();
+        assert_eq!((last.available, last.new, last.total), (3, 3, 3));
+    }
+}

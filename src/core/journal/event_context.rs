@@ -1,0 +1,85 @@
+//! What earlier events say about the subject of a later one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId};
+use crate::core::journal::outages::Outages;
+use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// What earlier events say about the subject of a later one: read it for an event before the event
+/// is applied.
+#[derive(Clone, Debug, Default)]
+pub struct EventContext {
+    orders: PendingOrders,
+    outages: Outages,
+    started: BTreeMap<InstanceId, Time>,
+    unready: BTreeSet<InstanceId>,
+    staged: BTreeMap<ReleaseId, usize>,
+}
+
+impl EventContext {
+    /// Takes in the next event.
+    pub fn apply(&mut self, entry: &Entry) {
+        let ended = self.orders.apply(entry);
+        self.outages.apply(entry);
+        match &entry.event {
+            Event::ActionStarted {
+                action, instance, ..
+            } => self.begin(action, instance.as_ref(), entry.at),
+            Event::ActionDone { .. } => {
+                let release = ended.as_ref().and_then(PendingOrder::stages);
+                let hosts = release.and_then(|release| self.staged.get_mut(release));
+                if let Some(hosts) = hosts {
+                    *hosts += 1;
+                }
+            }
+            Event::InstanceReady { instance, .. } => {
+                self.unready.remove(instance);
+            }
+            Event::InstanceNotReady { instance, .. } => {
+                self.unready.insert(instance.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, action: &Action, instance: Option<&InstanceId>, at: Time) {
+        match (action, instance) {
+            (Action::Start { .. }, Some(instance)) => {
+                self.started.insert(instance.clone(), at);
+            }
+            (Action::Stage { release, .. }, _) => {
+                self.staged.entry(release.clone()).or_default();
+            }
+            _ => {}
+        }
+    }
+
+    /// The order of this number, until its end is known.
+    pub fn order(&self, id: ActionId) -> Option<&PendingOrder> {
+        self.orders.get(id)
+    }
+
+    /// When an instance was ordered to start; `None` if it was there before.
+    pub fn started(&self, instance: &InstanceId) -> Option<Time> {
+        self.started.get(instance).copied()
+    }
+
+    /// Whether an instance was ready and no longer is.
+    pub fn is_unready(&self, instance: &InstanceId) -> bool {
+        self.unready.contains(instance)
+    }
+
+    /// Since when a host or balancer cannot be reached; `None` if it can be.
+    pub fn lost_since(&self, machine: &HostId) -> Option<Time> {
+        self.outages.since(machine)
+    }
+
+    /// The number of hosts on which a release was staged; `None` if no host was ordered to.
+    pub fn hosts_staged(&self, release: &ReleaseId) -> Option<usize> {
+        self.staged.get(release).copied()
+    }
+}

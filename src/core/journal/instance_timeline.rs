@@ -1,0 +1,404 @@
+//! Which instance was where, from when to when, and in what state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ids::{HostId, InstanceId, Port, ReleaseId, Slot};
+use crate::core::journal::outages::Outages;
+use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
+use crate::core::journal::placements::Roster;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// What happened on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTimeline {
+    /// The host.
+    pub host: HostId,
+    /// The instances of each port, one after the other.
+    pub instances: BTreeMap<Port, Vec<InstanceSpan>>,
+    /// What went wrong.
+    pub incidents: Vec<HostIncident>,
+    /// From when to when it could not be reached.
+    pub outages: Vec<(Time, Time)>,
+}
+
+/// An instance, as long as it was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSpan {
+    /// The instance.
+    pub instance: InstanceId,
+    /// What it runs.
+    pub release: ReleaseId,
+    /// Whether it was started in this rollout.
+    pub is_new: bool,
+    /// Its states, each from its moment to the next one's.
+    pub phases: Vec<(Time, InstancePhase)>,
+    /// When it was gone; the end of the timeline if it was not.
+    pub until: Time,
+    /// Whether it was gone before the end of the timeline.
+    pub is_gone: bool,
+}
+
+/// The state of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstancePhase {
+    /// It was ordered to start and has not been ready.
+    Starting,
+    /// It is ready.
+    Ready,
+    /// It was ready and no longer is.
+    NotReady,
+    /// It gets no new requests.
+    Drained,
+    /// It was ordered to stop.
+    Stopping,
+}
+
+/// Something that went wrong on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostIncident {
+    /// When.
+    pub at: Time,
+    /// The error.
+    pub error: String,
+}
+
+/// The instances of a rollout and what happened on their hosts, from its first event to `end`.
+#[derive(Clone, Debug)]
+pub struct InstanceTimeline {
+    begin: Time,
+    end: Time,
+    spans: BTreeMap<InstanceId, (Slot, InstanceSpan)>,
+    orders: PendingOrders,
+    lost: Outages,
+    outages: BTreeMap<HostId, Vec<(Time, Time)>>,
+    incidents: BTreeMap<HostId, Vec<HostIncident>>,
+}
+
+impl InstanceTimeline {
+    /// Reads a journal. `before` has the instances that were there when it began.
+    pub fn of(journal: &[Entry], before: &Roster, end: Time) -> Self {
+        let mut timeline = Self {
+            begin: journal.first().map_or(end, |entry| entry.at),
+            end,
+            spans: BTreeMap::new(),
+            orders: PendingOrders::default(),
+            lost: Outages::default(),
+            outages: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+        };
+        for (instance, post) in before.present() {
+            timeline.meet(instance, &post.slot, &post.release);
+        }
+        for entry in journal {
+            timeline.apply(entry);
+        }
+        timeline
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let at = entry.at;
+        let ended = self.orders.apply(entry);
+        match &entry.event {
+            Event::ActionStarted {
+                action, instance, ..
+            } => self.order(action, instance.as_ref(), at),
+            Event::ActionDone { .. } => {
+                if let Some(stopped) = ended.as_ref().and_then(PendingOrder::stops) {
+                    self.end_span(stopped, at);
+                }
+            }
+            Event::ActionFailed { error, .. } => {
+                if let Some(order) = &ended {
+                    self.fail(order, error, at);
+                }
+            }
+            Event::InstanceReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => {
+                self.meet(instance, slot, release);
+                self.enter(instance, InstancePhase::Ready, at);
+            }
+            Event::InstanceNotReady {
+                slot,
+                instance,
+                release,
+                ..
+            } => {
+                self.meet(instance, slot, release);
+                self.enter(instance, InstancePhase::NotReady, at);
+            }
+            Event::HostLost { host, .. } | Event::HostFound { host } => {
+                if let Some(since) = self.lost.apply(entry) {
+                    let outages = self.outages.entry(host.clone()).or_default();
+                    outages.push((since, at));
+                }
+            }
+            Event::RolloutFailed { failure, .. } | Event::HostQuarantined { failure, .. } => {
+                if let Some(host) = &failure.host {
+                    self.record_incident(host, failure.to_string(), at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn order(&mut self, action: &Action, instance: Option<&InstanceId>, at: Time) {
+        match (action, instance) {
+            (Action::Start { slot, release }, Some(instance)) => {
+                let phase = (at, InstancePhase::Starting);
+                self.begin_span(instance, slot, release, phase, true);
+            }
+            (Action::Stop { slot, instance, .. }, _) => {
+                self.meet_unknown(instance, slot);
+                self.enter(instance, InstancePhase::Stopping, at);
+            }
+            (Action::Drain { slot, instance, .. }, _) => {
+                self.meet_unknown(instance, slot);
+                self.enter(instance, InstancePhase::Drained, at);
+            }
+            _ => {}
+        }
+    }
+
+    /// An order that failed: what it was to start is gone, and what it was to stop is as before.
+    fn fail(&mut self, order: &PendingOrder, error: &str, at: Time) {
+        if let Some((started, slot, _)) = order.start() {
+            self.end_span(started, at);
+            self.record_incident(&slot.host, error.to_owned(), at);
+        } else if let Some(kept) = order.stops() {
+            let span = self.spans.get(kept);
+            let phases = span.map(|(_, span)| span.phases.as_slice());
+            if let Some([.., (_, before), (_, InstancePhase::Stopping)]) = phases {
+                let before = *before;
+                self.enter(kept, before, at);
+            }
+        }
+    }
+
+    /// An instance was there from the beginning, unless it is known already.
+    fn meet(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
+        let phase = (self.begin, InstancePhase::Ready);
+        self.begin_span(instance, slot, release, phase, false);
+    }
+
+    /// The same for an instance that no journal has named: its name begins with the service's and
+    /// its release's.
+    fn meet_unknown(&mut self, instance: &InstanceId, slot: &Slot) {
+        let release = instance.as_str().rsplit('-').nth(1).unwrap_or_default();
+        self.meet(instance, slot, &ReleaseId::from(release));
+    }
+
+    fn begin_span(
+        &mut self,
+        instance: &InstanceId,
+        slot: &Slot,
+        release: &ReleaseId,
+        phase: (Time, InstancePhase),
+        is_new: bool,
+    ) {
+        if self.spans.contains_key(instance) {
+            return;
+        }
+        // A slot has room for one: whatever was there is gone, whoever has stopped it.
+        for (other, span) in self.spans.values_mut() {
+            if other == slot && !span.is_gone {
+                (span.until, span.is_gone) = (phase.0, true);
+            }
+        }
+        let span = InstanceSpan {
+            instance: instance.clone(),
+            release: release.clone(),
+            is_new,
+            phases: vec![phase],
+            until: self.end,
+            is_gone: false,
+        };
+        self.spans.insert(instance.clone(), (slot.clone(), span));
+    }
+
+    fn end_span(&mut self, instance: &InstanceId, at: Time) {
+        if let Some((_, span)) = self.spans.get_mut(instance) {
+            (span.until, span.is_gone) = (at, true);
+        }
+    }
+
+    fn enter(&mut self, instance: &InstanceId, phase: InstancePhase, at: Time) {
+        if let Some((_, span)) = self.spans.get_mut(instance)
+            && span.phases.last().is_none_or(|(_, last)| *last != phase)
+        {
+            span.phases.push((at, phase));
+        }
+    }
+
+    fn record_incident(&mut self, host: &HostId, error: String, at: Time) {
+        let incidents = self.incidents.entry(host.clone()).or_default();
+        incidents.push(HostIncident { at, error });
+    }
+
+    /// The timelines of these hosts, in this order, then of others that the journal names.
+    pub fn by_host(self, hosts: &[HostId]) -> Vec<HostTimeline> {
+        let (mut outages, mut incidents) = (self.outages, self.incidents);
+        for (host, since) in self.lost.iter() {
+            let outages = outages.entry(host.clone()).or_default();
+            outages.push((since, self.end));
+        }
+        let mut instances: BTreeMap<HostId, BTreeMap<Port, Vec<InstanceSpan>>> = BTreeMap::new();
+        for (slot, span) in self.spans.into_values() {
+            let ports = instances.entry(slot.host).or_default();
+            ports.entry(slot.port).or_default().push(span);
+        }
+        for spans in instances.values_mut().flat_map(BTreeMap::values_mut) {
+            spans.sort_by_key(|span| span.phases.first().map(|(at, _)| *at));
+        }
+        let known: BTreeSet<_> = hosts.iter().collect();
+        let named = instances
+            .keys()
+            .chain(incidents.keys())
+            .chain(outages.keys());
+        let others: BTreeSet<_> = named
+            .filter(|host| !known.contains(host))
+            .cloned()
+            .collect();
+        let all = hosts.iter().cloned().chain(others);
+        all.map(|host| HostTimeline {
+            instances: instances.remove(&host).unwrap_or_default(),
+            incidents: incidents.remove(&host).unwrap_or_default(),
+            outages: outages.remove(&host).unwrap_or_default(),
+            host,
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::journal::testing::{self, Play, START};
+    use crate::core::rollout::failure::{Failure, FailureKind};
+
+    fn entries(play: &Play) -> Vec<Entry> {
+        play.entries
+            .iter()
+            .map(|(entry, _)| entry.clone())
+            .collect()
+    }
+
+    /// The timelines in words: `node4 8081: 0.9 Starting@0.8 Ready@2 …`.
+    fn shown(play: &Play, hosts: &[&str]) -> String {
+        let journal = entries(play);
+        let end = journal.last().unwrap().at;
+        let hosts: Vec<_> = hosts.iter().map(|host| HostId::from(*host)).collect();
+        let seconds = |at: Time| at.since(START).as_secs_f64();
+        let mut lines = Vec::new();
+        let timeline = InstanceTimeline::of(&journal, &Roster::default(), end);
+        for host in timeline.by_host(&hosts) {
+            for (port, bars) in &host.instances {
+                let bars = bars.iter().map(|bar| {
+                    let phases = bar
+                        .phases
+                        .iter()
+                        .map(|(at, phase)| format!("{phase:?}@{} ", seconds(*at)));
+                    let end = if bar.is_gone { "gone" } else { "there" };
+                    format!(
+                        " {} {}{end}@{}",
+                        bar.release.short(),
+                        phases.collect::<String>(),
+                        seconds(bar.until)
+                    )
+                });
+                lines.push(format!(
+                    "{} {port}:{}",
+                    host.host,
+                    bars.collect::<Vec<_>>().join(";")
+                ));
+            }
+            lines.extend(
+                host.incidents
+                    .iter()
+                    .map(|incident| format!("{} ✗@{}", host.host, seconds(incident.at))),
+            );
+            lines.extend(host.outages.iter().map(|(from, to)| {
+                format!("{} lost {}-{}", host.host, seconds(*from), seconds(*to))
+            }));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn each_host_has_its_instances_one_after_the_other() {
+        let play = Play::article();
+        insta::assert_snapshot!(shown(&play, &["node1", "node2", "node3", "node4"]), @r"
+        node1 8081: 230767614a Ready@0 Stopping@2 gone@2.1; 515849216a Starting@2.1 Ready@3.3 there@4.7
+        node2 8081: 230767614a Ready@0 Stopping@3.3 gone@3.4; 515849216a Starting@3.4 Ready@4.6 there@4.7
+        node3 8081: 230767614a Ready@0 Stopping@4.6 gone@4.7
+        node4 8081: 515849216a Starting@0.8 Ready@2 there@4.7
+        ");
+    }
+
+    #[test]
+    fn what_went_wrong_is_marked_where_it_did() {
+        let mut play = Play::begin(4);
+        let start = Action::Start {
+            slot: Slot::new("node4", 8081),
+            release: testing::release("0.9"),
+        };
+        let id = play.order(start, Some("testpage-515849216a-059b0"));
+        play.then(
+            1500,
+            Event::ActionFailed {
+                id,
+                error: "sudo: a password is required".into(),
+            },
+        );
+        play.then(
+            0,
+            Event::HostLost {
+                host: "node2".into(),
+                why: "gone".into(),
+            },
+        );
+        play.then(
+            1000,
+            Event::HostFound {
+                host: "node2".into(),
+            },
+        );
+        play.then(
+            1000,
+            Event::HostLost {
+                host: "node2".into(),
+                why: "gone".into(),
+            },
+        );
+        let host = Some("node2".into());
+        let (slot, detail, waited) = (None, "gone".into(), Duration::ZERO);
+        let failure = Failure {
+            kind: FailureKind::HostLost,
+            host,
+            slot,
+            detail,
+            waited,
+        };
+        play.then(
+            1000,
+            Event::HostQuarantined {
+                failure,
+                log: Vec::new(),
+            },
+        );
+        insta::assert_snapshot!(shown(&play, &["node1"]), @r"
+        node2 ✗@4.5
+        node2 lost 1.5-2.5
+        node2 lost 3.5-4.5
+        node4 8081: 515849216a Starting@0 gone@1.5
+        node4 ✗@1.5
+        ");
+    }
+}

@@ -1,0 +1,125 @@
+//! One rollout as a reader follows it: where it comes from, where it goes and how it stands.
+
+use std::collections::BTreeSet;
+
+use crate::core::analysis::measurement::Finding;
+use crate::core::availability::LossReport;
+use crate::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart};
+use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::rollout::{Direction, Rollout};
+use crate::core::time::Time;
+
+/// A rollout, its frame and its progress.
+#[derive(Clone, Debug)]
+pub struct RolloutView {
+    /// How it began.
+    pub start: RolloutStart,
+    /// When it began.
+    pub began: Time,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// The versions of the instances that were there when it began, without the goal's. Where no
+    /// instance is known, the version of the fallback.
+    pub versions_before: BTreeSet<String>,
+    /// The first failure. A failure after it is a consequence, and `rollout` has the last one.
+    pub cause: Option<Failure>,
+    /// The last counts.
+    pub progress: Option<Progress>,
+    /// The fold of the events.
+    pub rollout: Rollout,
+}
+
+impl RolloutView {
+    /// Begins at a rollout's first event; `None` for any other. `versions` are those of the
+    /// instances that are there at that moment.
+    pub fn begin(entry: &Entry, mut versions: BTreeSet<String>) -> Option<Self> {
+        let Event::RolloutStarted(start) = &entry.event else {
+            return None;
+        };
+        if versions.is_empty() {
+            let fallback = start.fallback.iter();
+            versions.extend(fallback.map(|fallback| fallback.version.clone()));
+        }
+        versions.remove(&start.target.version);
+        Some(Self {
+            start: start.clone(),
+            began: entry.at,
+            ended: None,
+            versions_before: versions,
+            cause: None,
+            progress: None,
+            rollout: Rollout::started(start, entry.at),
+        })
+    }
+
+    /// Reads a whole journal whose fleet is not known; `None` if it does not begin with a
+    /// rollout's start.
+    pub fn of(journal: &[Entry]) -> Option<Self> {
+        let mut view = Self::begin(journal.first()?, BTreeSet::new())?;
+        journal[1..].iter().for_each(|entry| view.apply(entry));
+        Some(view)
+    }
+
+    /// Takes in the next event.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.rollout.apply(entry);
+        match &entry.event {
+            Event::Progress(progress) => self.progress = Some(*progress),
+            Event::RolloutFailed { failure, .. } => {
+                self.cause.get_or_insert_with(|| failure.clone());
+            }
+            Event::RolloutFinished { .. } => self.ended = Some(entry.at),
+            _ => {}
+        }
+    }
+
+    /// Where it was asked to go.
+    pub fn goal(&self) -> &Generation {
+        &self.start.target
+    }
+
+    /// Where it goes back to.
+    pub fn fallback(&self) -> Option<&Generation> {
+        self.start.fallback.as_ref()
+    }
+
+    /// The version that instances are to run now: the goal's, or the fallback's while it rolls
+    /// back.
+    pub fn version(&self) -> &str {
+        &self.rollout.target().version
+    }
+
+    /// Instances that the service is to have where the rollout goes now.
+    pub fn replicas(&self) -> u32 {
+        self.start
+            .fallback_replicas
+            .filter(|_| self.rollout.goes_back())
+            .unwrap_or(self.start.replicas)
+    }
+
+    /// Which way it goes.
+    pub fn direction(&self) -> &Direction {
+        &self.rollout.direction
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.rollout.outcome.as_ref()
+    }
+
+    /// How the rollout that it goes on with stood, if it only changes how many instances run.
+    pub fn stood(&self) -> Option<&Outcome> {
+        self.start.scaling.as_ref().map(|scaling| &*scaling.then)
+    }
+
+    /// What an analysis found last; `None` before its first measurement.
+    pub fn finding(&self, analysis: &str) -> Option<Finding> {
+        let record = self.rollout.evidence.analyses.get(analysis);
+        record.map(|record| record.finding)
+    }
+
+    /// What the availability monitor reported last.
+    pub fn availability(&self) -> Option<&LossReport> {
+        self.rollout.evidence.availability.as_ref()
+    }
+}

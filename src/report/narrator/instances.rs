@@ -1,0 +1,78 @@
+//! Messages about what is observed of instances, hosts and balancers.
+
+use super::super::message::{RolloutMessage, notable, quoted, routine};
+use crate::core::ids::HostId;
+use crate::core::journal::event_context::EventContext;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Human;
+use crate::report::text::Versions;
+
+/// The message about an instance that became ready, is no longer ready, or was drained.
+pub(super) fn instance(
+    entry: &Entry,
+    context: &EventContext,
+    versions: &Versions,
+) -> Option<RolloutMessage> {
+    match &entry.event {
+        Event::InstanceReady {
+            slot,
+            instance,
+            release,
+            answer,
+        } => {
+            let version = versions.of(release);
+            let answer = if answer.trim().is_empty() {
+                String::new()
+            } else {
+                format!(": {}", quoted(answer))
+            };
+            if context.is_unready(instance) {
+                let text = format!("{version} again{answer}");
+                return Some(notable(entry.at, slot.to_string(), "ready", &text));
+            }
+            // An instance that was there before the rollout is expected to be ready.
+            let after = Human(entry.at.since(context.started(instance)?));
+            let text = format!("{version} after {after}{answer}");
+            Some(routine(entry.at, slot.to_string(), "ready", &text))
+        }
+        Event::InstanceNotReady {
+            slot,
+            release,
+            answer,
+            ..
+        } => {
+            let text = format!("{}: {}", versions.of(release), quoted(answer));
+            Some(notable(entry.at, slot.to_string(), "not ready", &text))
+        }
+        Event::Drained { slot, receipt, .. } => {
+            let (slot, text) = (slot.to_string(), receipt.to_string());
+            Some(if receipt.cut > 0 {
+                notable(entry.at, slot, "drained", &text)
+            } else {
+                routine(entry.at, slot, "drained", &text)
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The message about a host or balancer that was lost, or found again.
+pub(super) fn reach(entry: &Entry, context: &EventContext) -> Option<RolloutMessage> {
+    let lost = |machine: &HostId, why: &str| {
+        notable(entry.at, machine.to_string(), "lost", machine.unnamed(why))
+    };
+    let found = |machine: &HostId| {
+        let after = context
+            .lost_since(machine)
+            .map(|since| format!(" after {}", Human(entry.at.since(since))));
+        let text = format!("again{}", after.unwrap_or_default());
+        notable(entry.at, machine.to_string(), "found", &text)
+    };
+    match &entry.event {
+        Event::HostLost { host, why } => Some(lost(host, why)),
+        Event::BalancerLost { balancer, why } => Some(lost(balancer, why)),
+        Event::HostFound { host } => Some(found(host)),
+        Event::BalancerFound { balancer } => Some(found(balancer)),
+        _ => None,
+    }
+}

@@ -1,0 +1,301 @@
+//! From events to messages for the person who follows a rollout. Pure: it folds events and writes
+//! nothing.
+
+mod control;
+mod granularity;
+mod instances;
+mod orders;
+mod tasks;
+
+use std::collections::BTreeMap;
+
+use self::granularity::{Granularity, rounded_percent};
+use self::orders::VersionedOrder;
+use super::message::{RolloutMessage, Severity, notable, routine, sentence};
+use super::{failure, loss, phrases, summary, text};
+use crate::core::analysis::measurement::Finding;
+use crate::core::ids::{ActionId, HostId, Slot};
+use crate::core::journal::event_context::EventContext;
+use crate::core::journal::rollout_view::RolloutView;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event, Progress, RolloutStart};
+use crate::core::rollout::failure::{Failure, Outcome};
+use crate::core::time::Time;
+use crate::report::reporter::Setup;
+
+/// What `kubectl rollout status` says first.
+const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed...";
+
+/// Tells of each event what is worth a message.
+#[derive(Debug)]
+pub(super) struct Narrator {
+    setup: Setup,
+    rollout: Option<RolloutView>,
+    context: EventContext,
+    /// The versions that the orders under way are about: when an order has ended, its instance may
+    /// be gone.
+    order_versions: BTreeMap<ActionId, String>,
+    /// The last status sentence, or what stands for it in a large fleet.
+    last_sentence: String,
+}
+
+impl Narrator {
+    /// A narrator that knows of no event yet.
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            rollout: None,
+            context: EventContext::default(),
+            order_versions: BTreeMap::new(),
+            last_sentence: String::new(),
+        }
+    }
+
+    /// The rollout, once it has begun.
+    pub(super) fn rollout(&self) -> Option<&RolloutView> {
+        self.rollout.as_ref()
+    }
+
+    /// How moments and signs are shown, and to subject.
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The columns that the longest name of a slot takes.
+    pub(super) fn subject_width(&self) -> usize {
+        let hosts = self.setup.hosts.iter();
+        let host = hosts.map(|host| text::width(host.as_str())).max();
+        let ports = self.setup.ports.iter();
+        let port = ports.map(|port| port.to_string().len()).max();
+        host.unwrap_or(0) + 1 + port.unwrap_or(0)
+    }
+
+    /// Takes in the next event and returns the messages about it. `status` is the fleet after the
+    /// event.
+    pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<RolloutMessage> {
+        match &entry.event {
+            Event::RolloutStarted(start) => {
+                self.apply(entry);
+                self.begin(entry, start, status)
+            }
+            Event::RolloutFailed { .. } | Event::HostQuarantined { .. } => {
+                // It is a failure of the version that was to run before the rollout turned.
+                let rollout = self.rollout.as_ref();
+                let version = rollout.map(|rollout| rollout.version().to_owned());
+                self.apply(entry);
+                let failure = self.failure(entry, status, &version.unwrap_or_default());
+                failure.into_iter().collect()
+            }
+            Event::RolloutFinished { outcome } => {
+                self.apply(entry);
+                self.finish(entry.at, outcome, status)
+            }
+            // A message about any other event refers to what was before it.
+            _ => {
+                let message = self.message(entry, status);
+                self.apply(entry);
+                message.into_iter().collect()
+            }
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.context.apply(entry);
+        if let Some(rollout) = &mut self.rollout {
+            rollout.apply(entry);
+        }
+    }
+
+    fn message(&mut self, entry: &Entry, status: &Status) -> Option<RolloutMessage> {
+        let is_per_host = self.granularity().is_per_host();
+        match &entry.event {
+            Event::Progress(progress) => self.progress(entry.at, progress, status),
+            Event::ActionStarted { .. }
+            | Event::ActionDone { .. }
+            | Event::ActionFailed { .. }
+            | Event::ActionUnknown { .. } => self.order(entry, status),
+            Event::InstanceReady { .. } | Event::InstanceNotReady { .. } => {
+                instances::instance(entry, &self.context, &self.setup.versions)
+            }
+            Event::Drained { .. } => {
+                instances::instance(entry, &self.context, &self.setup.versions)
+                    .filter(|message| message.severity != Severity::Routine || is_per_host)
+            }
+            Event::HostLost { .. }
+            | Event::HostFound { .. }
+            | Event::BalancerLost { .. }
+            | Event::BalancerFound { .. } => instances::reach(entry, &self.context),
+            Event::HookRan { slot, .. } => tasks::hook(entry).filter(|message| {
+                message.severity != Severity::Routine || slot.is_none() || is_per_host
+            }),
+            Event::ChoreStarted { .. } | Event::ChoreEnded { .. } => tasks::task(entry),
+            Event::Measured { .. } => self.measured(entry),
+            Event::StepReached { .. } | Event::StepPassed { .. } | Event::Promoted { .. } => {
+                control::step(entry)
+            }
+            Event::Woke { .. }
+            | Event::Paused { .. }
+            | Event::Frozen { .. }
+            | Event::Aborted { .. }
+            | Event::Interrupted { .. }
+            | Event::Fenced { .. } => control::request(entry),
+            // `tell` handles these; the failure or the summary reports the requests.
+            Event::Probed(_)
+            | Event::RolloutStarted(_)
+            | Event::RolloutFailed { .. }
+            | Event::HostQuarantined { .. }
+            | Event::RolloutFinished { .. } => None,
+        }
+    }
+
+    fn granularity(&self) -> Granularity {
+        Granularity {
+            hosts: self.setup.hosts.len(),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        entry: &Entry,
+        start: &RolloutStart,
+        status: &Status,
+    ) -> Vec<RolloutMessage> {
+        self.setup.add_versions(start);
+        let versions = status.instances.iter().map(|row| row.version.clone());
+        self.rollout = RolloutView::begin(entry, versions.collect());
+        let Some(rollout) = &self.rollout else {
+            return Vec::new();
+        };
+        let now = phrases::mix(status);
+        let from = if rollout.versions_before.is_empty() || now.is_empty() {
+            String::new()
+        } else {
+            format!(" (now {now})")
+        };
+        let (title, fleet) = (phrases::title(rollout), &start.fleet);
+        let replicas = text::count(rollout.replicas() as usize, "replica");
+        let text = format!("{title} on {fleet}: {replicas}{from}");
+        vec![
+            routine(entry.at, String::new(), "", &text),
+            sentence(entry.at, FIRST_SENTENCE),
+        ]
+    }
+
+    fn order(&mut self, entry: &Entry, status: &Status) -> Option<RolloutMessage> {
+        match &entry.event {
+            Event::ActionStarted { id, action, .. } => {
+                let version = orders::version_of(action, &self.setup.versions, status);
+                let message = orders::begun(entry.at, action, &version, &self.context);
+                self.order_versions.insert(*id, version);
+                message
+            }
+            Event::ActionDone { id }
+            | Event::ActionFailed { id, .. }
+            | Event::ActionUnknown { id, .. } => {
+                let version = self.order_versions.remove(id)?;
+                let order = VersionedOrder {
+                    order: self.context.order(*id)?,
+                    version: &version,
+                };
+                order.ended(entry, &self.context, self.granularity())
+            }
+            _ => None,
+        }
+    }
+
+    /// A finding that nothing follows from has a message only where it differs from the one before.
+    fn measured(&self, entry: &Entry) -> Option<RolloutMessage> {
+        let Event::Measured {
+            analysis,
+            outcome: found,
+            detail,
+            dry_run,
+            ..
+        } = &entry.event
+        else {
+            return None;
+        };
+        let dry = if *dry_run { " (dry run)" } else { "" };
+        let text = format!("analysis {analysis}{dry}: {found}: {detail}");
+        let rollout = self.rollout.as_ref();
+        let before = rollout.and_then(|rollout| rollout.finding(analysis));
+        match found {
+            Finding::Failure | Finding::Error => Some(notable(entry.at, String::new(), "", &text)),
+            Finding::Success | Finding::Inconclusive => {
+                (before != Some(*found)).then(|| routine(entry.at, String::new(), "", &text))
+            }
+        }
+    }
+
+    fn progress(
+        &mut self,
+        at: Time,
+        progress: &Progress,
+        status: &Status,
+    ) -> Option<RolloutMessage> {
+        // The outcome says whether that is the end: hooks, a soak or an analysis may still object.
+        if progress.is_complete() {
+            return None;
+        }
+        let text = progress.sentence(&status.service);
+        let key = if self.granularity().is_per_host() {
+            text.clone()
+        } else {
+            let (done, of) = (progress.updated_available, progress.desired);
+            rounded_percent(done as usize, of as usize).to_string()
+        };
+        (key != self.last_sentence).then(|| {
+            self.last_sentence = key;
+            sentence(at, &text)
+        })
+    }
+
+    fn failure(&self, entry: &Entry, status: &Status, version: &str) -> Option<RolloutMessage> {
+        let rollout = self.rollout.as_ref()?;
+        match &entry.event {
+            Event::RolloutFailed { failure, log, .. } => Some(RolloutMessage {
+                at: entry.at,
+                severity: Severity::Failure,
+                subject: subject(failure),
+                label: "FAILED",
+                text: text::clean(&failure::headline(failure, version)),
+                details: failure::block(failure, version, log, &failure::now(rollout, status)),
+            }),
+            Event::HostQuarantined { failure, log } => {
+                let now = failure::now_without(rollout, status);
+                let text = format!("left behind: {}", failure::headline(failure, version));
+                Some(RolloutMessage {
+                    details: failure::block(failure, version, log, &now),
+                    ..notable(entry.at, subject(failure), "FAILED", &text)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn finish(&self, at: Time, outcome: &Outcome, status: &Status) -> Vec<RolloutMessage> {
+        let Some(rollout) = &self.rollout else {
+            return Vec::new();
+        };
+        let (text, mut details) = summary::summary(rollout, outcome, status, at);
+        let availability = rollout.availability().into_iter();
+        details.extend(availability.flat_map(|report| loss::lines(report, &self.setup.clock)));
+        let summary = RolloutMessage {
+            at,
+            severity: Severity::Summary,
+            subject: String::new(),
+            label: "",
+            text,
+            details,
+        };
+        let sentence = phrases::last_sentence(rollout, outcome).map(|text| sentence(at, &text));
+        sentence.into_iter().chain([summary]).collect()
+    }
+}
+
+/// The slot that failed, or the host where it was no slot.
+fn subject(failure: &Failure) -> String {
+    let slot = failure.slot.as_ref().map(Slot::to_string);
+    let host = failure.host.as_ref().map(HostId::to_string);
+    slot.or(host).unwrap_or_default()
+}

@@ -1,0 +1,152 @@
+//! Messages about orders: what ship does to hosts and instances.
+
+use super::super::message::{RolloutMessage, notable, routine};
+use super::granularity::{Granularity, rounded_percent};
+use crate::core::ids::{ReleaseId, Slot};
+use crate::core::journal::event_context::EventContext;
+use crate::core::journal::pending_orders::PendingOrder;
+use crate::core::journal::status::Status;
+use crate::core::rollout::action::Action;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::{Human, Time};
+use crate::report::text::{self, Versions};
+
+/// An order, and the version that it is about; empty where it is about none.
+#[derive(Clone, Copy)]
+pub(super) struct VersionedOrder<'a> {
+    pub(super) order: &'a PendingOrder,
+    pub(super) version: &'a str,
+}
+
+/// The version that an order is about; empty where it is about none.
+pub(super) fn version_of(action: &Action, versions: &Versions, status: &Status) -> String {
+    match action {
+        Action::Stage { release, .. } | Action::Start { release, .. } => {
+            versions.of(release).to_owned()
+        }
+        Action::Admit { instance, .. }
+        | Action::Drain { instance, .. }
+        | Action::Stop { instance, .. } => {
+            let row = status.instances.iter().find(|row| row.name == *instance);
+            row.map_or_else(|| instance.to_string(), |row| row.version.clone())
+        }
+        Action::Claim { .. } | Action::Prune { .. } | Action::Disarm { .. } => String::new(),
+    }
+}
+
+/// The message about an order that begins. Only the first host to which a release is sent has one.
+pub(super) fn begun(
+    at: Time,
+    action: &Action,
+    version: &str,
+    context: &EventContext,
+) -> Option<RolloutMessage> {
+    let Action::Stage { release, .. } = action else {
+        return None;
+    };
+    let is_first = context.hosts_staged(release).is_none();
+    let text = format!("staging {version} on the hosts");
+    is_first.then(|| routine(at, String::new(), "", &text))
+}
+
+impl VersionedOrder<'_> {
+    /// The message about the end of this order.
+    pub(super) fn ended(
+        &self,
+        entry: &Entry,
+        context: &EventContext,
+        granularity: Granularity,
+    ) -> Option<RolloutMessage> {
+        let (at, host) = (entry.at, self.order.action.host());
+        match &entry.event {
+            Event::ActionDone { .. } => match &self.order.action {
+                Action::Stage { release, .. } => self.staged(at, release, context, granularity),
+                _ => self.done(at).filter(|_| granularity.is_per_host()),
+            },
+            Event::ActionFailed { error, .. } => {
+                let (what, took) = (self.verb_phrase(), self.took(at));
+                let text = format!("could not {what} after {took}: {}", host.unnamed(error));
+                Some(notable(at, self.subject(), "failed", &text))
+            }
+            Event::ActionUnknown { why, .. } => {
+                let (what, why) = (self.verb_phrase(), host.unnamed(why));
+                let text = format!("whether it did {what}: {why}; looking again");
+                Some(notable(at, self.subject(), "unknown", &text))
+            }
+            _ => None,
+        }
+    }
+
+    fn done(&self, at: Time) -> Option<RolloutMessage> {
+        let (version, took) = (self.version, self.took(at));
+        let (label, text) = match &self.order.action {
+            // Claims and disarms are of interest only when they fail; a drain has an event of its
+            // own.
+            Action::Claim { .. }
+            | Action::Disarm { .. }
+            | Action::Drain { .. }
+            | Action::Stage { .. } => return None,
+            Action::Admit { weight_percent, .. } => {
+                let share = weight_percent
+                    .map(|weight| format!(" with {weight} % of the weight"))
+                    .unwrap_or_default();
+                ("admitted", format!("{version}{share} in {took}"))
+            }
+            Action::Start { .. } => {
+                let name = self.order.instance.as_ref();
+                let name = name.map(|name| format!(" as {name}")).unwrap_or_default();
+                ("started", format!("{version}{name}"))
+            }
+            Action::Stop { why, ended, .. } => {
+                let ended = ended.as_ref().map(|how| format!(": {how}"));
+                let ended = ended.unwrap_or_default();
+                ("stopped", format!("{version} ({why}{ended}) in {took}"))
+            }
+            Action::Prune { releases, .. } => {
+                ("pruned", text::count(releases.len(), "old release"))
+            }
+        };
+        Some(routine(at, self.subject(), label, &text))
+    }
+
+    fn staged(
+        &self,
+        at: Time,
+        release: &ReleaseId,
+        context: &EventContext,
+        granularity: Granularity,
+    ) -> Option<RolloutMessage> {
+        let version = self.version;
+        if granularity.is_per_host() {
+            let text = format!("{version} in {}", self.took(at));
+            return Some(routine(at, self.subject(), "staged", &text));
+        }
+        let hosts = granularity.hosts;
+        let before = context.hosts_staged(release).unwrap_or_default();
+        let done = before + 1;
+        let percent = rounded_percent(done, hosts);
+        let text = format!("staged {version} on {done} of {hosts} hosts ({percent}%)");
+        let is_news = percent > rounded_percent(before, hosts);
+        is_news.then(|| routine(at, String::new(), "", &text))
+    }
+
+    /// What it does, as in "could not …".
+    fn verb_phrase(&self) -> String {
+        match &self.order.action {
+            Action::Claim { .. } => "claim the host".to_owned(),
+            Action::Prune { .. } => "prune old releases".to_owned(),
+            action => format!("{} {}", action.verb(), self.version),
+        }
+    }
+
+    /// The slot, or the host where it is about no slot.
+    fn subject(&self) -> String {
+        let action = &self.order.action;
+        let slot = action.slot().map(Slot::to_string);
+        slot.unwrap_or_else(|| action.host().to_string())
+    }
+
+    fn took(&self, at: Time) -> Human {
+        Human(at.since(self.order.since))
+    }
+}
