@@ -26,7 +26,6 @@ mod fault;
 mod pack;
 mod partial;
 mod recollection;
-#[cfg(feature = "s3")]
 mod s3;
 mod signature;
 mod sums;

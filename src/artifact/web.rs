@@ -37,7 +37,6 @@ pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
     let help = "correct the URL in the playbook";
     let url =
         Url::parse(text).map_err(|why| Trouble::lasting(format!("this is no URL: {why}"), help))?;
-    #[cfg(feature = "s3")]
     if url.scheme() == "s3" {
         return super::s3::signed(&url);
     }

@@ -67,17 +67,7 @@ pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faul
         Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"")
     };
     match scheme {
-        "http" | "https" => {}
-        "s3" if cfg!(feature = "s3") => {}
-        "s3" => {
-            return Err(
-                Fault::new("is an s3 URL, and this ship was built without s3")
-                    .help(
-                        "build it with `cargo build --release --features s3`, or give an https URL",
-                    )
-                    .into(),
-            );
-        }
+        "http" | "https" | "s3" => {}
         _ => return Err(wrong(format!("cannot be fetched by {}", quoted(scheme))).into()),
     }
     match Url::parse(text) {

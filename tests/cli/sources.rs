@@ -274,7 +274,6 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(plain.paths().len(), 0, "nobody was asked there");
 }
 
-#[cfg(feature = "s3")]
 #[test]
 fn an_s3_url_is_asked_with_a_signature_from_the_usual_variables() {
     let project = packed("");

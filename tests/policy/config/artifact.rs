@@ -211,26 +211,6 @@ error: `fetch` cannot be "pull" for a zstd archive: hosts unpack gzip only
     );
 }
 
-#[cfg(not(feature = "s3"))]
-#[test]
-fn an_s3_url_needs_a_ship_that_was_built_for_it() {
-    assert_data_eq!(
-        files()
-            .playbook("web-{{ version }}.tar.gz", "s3://builds/web.tar.gz")
-            .report(),
-        str![[r#"
-error: `source` is an s3 URL, and this ship was built without s3
- --> web.toml:9:10
-  |
-9 | source = "s3://builds/web.tar.gz"
-  |          ^^^^^^^^^^^^^^^^^^^^^^^^
-  |
-  = help: build it with `cargo build --release --features s3`, or give an https URL
-"#]]
-        .raw()
-    );
-}
-
 #[test]
 fn a_channel_is_a_text_a_value_or_the_newest_file() {
     let channels = with(
