@@ -8,7 +8,7 @@ use futures::future::join_all;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
 
-use super::command::{Command, Input, Output};
+use super::command::{Command, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
 use super::resolve::network_address;
@@ -135,10 +135,7 @@ impl HostLink {
         let connection = self.connection().await?;
         let command = Command {
             script: &script.text,
-            input: Input {
-                head: script.input.head.clone(),
-                file: script.input.file.clone(),
-            },
+            input: script.input.clone(),
             deadline: script.deadline + NETWORK,
         };
         match connection.run(&command).await {

@@ -13,7 +13,8 @@ use super::pipes::{Capture, Feed, Talk};
 use super::program;
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
-use crate::remote::command::{Input, Output};
+use crate::remote::command::Output;
+use crate::script::Input;
 use crate::system::process_group;
 
 /// Runs the words that follow. If standard input ends first, because the caller is gone, it ends

@@ -37,7 +37,7 @@ pub use self::leash::{Here, run_here};
 pub use self::live::BEAT;
 pub use self::resolve::{link_local, network_address, unreachable_directly};
 
-pub use self::command::{Command, Input, Output};
+pub use self::command::{Command, Output};
 pub use self::connection::{Connection, Delays};
 pub use self::site::{HostSite, ServiceContext};
 pub use self::target::Target;

@@ -168,7 +168,7 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
         .find(|line| !line.is_empty())
 }
 
-/// A script and its [`Input`](crate::remote::command::Input), ready to be sent: a file that cannot be read is
+/// A script and its [`Input`](crate::script::Input), ready to be sent: a file that cannot be read is
 /// noticed before the script begins.
 #[derive(Debug)]
 pub(super) struct Feed<'a> {
@@ -180,7 +180,7 @@ pub(super) struct Feed<'a> {
 impl<'a> Feed<'a> {
     pub(super) async fn open(
         script: &'a [u8],
-        input: &'a crate::remote::command::Input,
+        input: &'a crate::script::Input,
     ) -> Result<Self, Failure> {
         let file = match &input.file {
             None => None,

@@ -57,7 +57,20 @@ pub struct Input {
     pub file: Option<PathBuf>,
 }
 
+impl Input {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.file.is_none()
+    }
+}
+
+impl From<Vec<u8>> for Input {
+    fn from(head: Vec<u8>) -> Self {
+        Self { head, file: None }
+    }
+}
+
 impl fmt::Debug for Input {
+    /// Does not print the bytes, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input")
             .field("head_bytes", &self.head.len())

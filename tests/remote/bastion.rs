@@ -6,7 +6,8 @@ use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use futures::future::join_all;
-use ship::remote::{Command, ConnectError, Connection, Connector, Input, Target};
+use ship::remote::{Command, ConnectError, Connection, Connector, Target};
+use ship::script::Input;
 use tempfile::TempDir;
 
 use crate::target_of;

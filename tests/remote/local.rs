@@ -4,9 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use ship::config::{SshConfig, Transport};
-use ship::remote::{
-    Command, Connection, Connector, Input, Output, RunError, Target, network_address,
-};
+use ship::remote::{Command, Connection, Connector, Output, RunError, Target, network_address};
+use ship::script::Input;
 
 fn target() -> Target {
     Target {

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::health::Verdict;
 use ship::probe::{self, Question, Route};
 use ship::remote::{
-    Command, ConnectError, Connection, Connections, Connector, Input, Output, RunError, Target,
+    Command, ConnectError, Connection, Connections, Connector, Output, RunError, Target,
     network_address,
 };
+use ship::script::Input;
 use ship::script::Script;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
