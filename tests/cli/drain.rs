@@ -61,24 +61,6 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
 }
 
 #[test]
-fn a_fleet_that_is_too_small_without_it_is_said_beforehand() {
-    let project = LocalProject::new().with("[8081, 8082]", "[8081]");
-    project.deploy("0.8");
-    project.drain("node1");
-    let done = project
-        .ship(&["deploy", "inventory.toml", "--version", "0.8"])
-        .any_stderr()
-        .status(2)
-        .run();
-    assert!(
-        done.stderr
-            .contains("the fleet offers 3 (3 hosts × 1 port)"),
-        "{}",
-        done.stderr
-    );
-}
-
-#[test]
 fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
     let project = LocalProject::new();
     project.deploy("0.8");
@@ -96,31 +78,4 @@ fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
     project.drain("node1");
     project.deploy("0.9");
     assert_eq!(project.processes().len(), 3);
-}
-
-#[test]
-fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
-    let project = LocalProject::new()
-        .with("replicas = 3\n", "")
-        .on(&["node1"]);
-    project.deploy("0.8");
-    project.drain("node1");
-    let refused = project
-        .ship(&["deploy", "inventory.toml"])
-        .any_stderr()
-        .status(2)
-        .run();
-    assert!(
-        refused
-            .stderr
-            .contains("every host of the inventory is drained"),
-        "{}",
-        refused.stderr
-    );
-    assert_eq!(project.versions(), ["0.8"]);
-    project
-        .ship(&["scale", "inventory.toml", "--replicas", "0"])
-        .any_stderr()
-        .run();
-    assert_eq!(project.versions(), Vec::<String>::new());
 }

@@ -171,23 +171,6 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
     }
 }
 
-#[test]
-fn nothing_is_announced_that_is_refused() {
-    let project = LocalProject::small();
-    project.deploy("0.8");
-    let done = project
-        .ship(&["scale", "--replicas", "5"])
-        .any_stderr()
-        .status(2)
-        .run();
-    assert!(
-        done.stderr.starts_with("error: 5 replicas need 5 slots"),
-        "{}",
-        done.stderr
-    );
-    assert!(!done.stderr.contains("scaled"), "{}", done.stderr);
-}
-
 /// Runs `ship` with its stdout on a full disk.
 fn to_a_full_disk(project: &LocalProject, args: &[&str]) -> ship_testing::command::Done {
     let ship = ship_command(project.root(), args);

@@ -179,56 +179,6 @@ nothing to do
 }
 
 #[test]
-fn in_place_the_old_one_stops_first() {
-    let project = LocalProject::new()
-        .with("[8081, 8082]", "[8081]")
-        .on(&["node1", "node2", "node3"]);
-    let set = [
-        "--set",
-        "rollout.max_surge=0",
-        "--set",
-        "rollout.max_unavailable=1",
-    ];
-    project
-        .ship(&[&["deploy", "inventory.toml"][..], &set].concat())
-        .any_stderr()
-        .run();
-    project
-        .ship(&[&["plan", "inventory.toml", "--version", "0.9"][..], &set].concat())
-        .stdout(str![[r#"
-page 0.9 on local (3 hosts × 1 port): 3 replicas, at least 2 available, at most 3 running
-
-batch 1: 3 available, 3 running
-  stage  0.9 on node1
-  stage  0.9 on node2
-  stage  0.9 on node3
-
-batch 2: 2 available, 3 running
-  stop   0.8 at node1:8081
-
-batch 3: 2 available, 3 running
-  start  0.9 at node1:8081
-
-batch 4: 2 available, 3 running
-  stop   0.8 at node2:8081
-
-batch 5: 2 available, 3 running
-  start  0.9 at node2:8081
-
-batch 6: 2 available, 3 running
-  stop   0.8 at node3:8081
-
-batch 7: 2 available, 3 running
-  start  0.9 at node3:8081
-
-worst case: 2 of 3 available (at least 2 must stay), 3 running (at most 3 may)
-if it fails: back to 0.8 (revision 1)
-
-"#]])
-        .run();
-}
-
-#[test]
 fn a_plan_that_cannot_work_is_refused_with_the_arithmetic() {
     let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")

@@ -236,13 +236,6 @@ impl LocalProject {
             .collect()
     }
 
-    /// The version of each instance, in the order of the hosts.
-    #[track_caller]
-    pub(crate) fn versions(&self) -> Vec<String> {
-        let version = |place: String| place.split_once(' ').map(|(_, version)| version.to_owned());
-        self.running().into_iter().filter_map(version).collect()
-    }
-
     /// What each instance answers to whoever asks it, in the order of the hosts.
     #[track_caller]
     pub(crate) fn pages(&self) -> Vec<String> {

@@ -6,7 +6,9 @@ mod environment;
 mod project;
 mod run;
 
+mod drain;
 mod failed;
+mod plan;
 mod rollback;
 mod scale;
 mod states;

@@ -87,7 +87,7 @@ pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
 }
 
 /// Hosts on which nothing runs, in a world where nothing goes wrong by itself.
-fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scene {
+pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scene {
     Scene {
         hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
         ports: (8081..).take(ports).collect(),
@@ -202,6 +202,16 @@ impl SimulatedProject {
     pub(crate) fn add(&self, table: &str) {
         let mut files = self.files.lock().expect("nobody panics with it");
         files.playbook.push_str(table);
+    }
+
+    /// Drains a host of the inventory, which must be there.
+    pub(crate) fn drain(&self, host: &str) {
+        let mut files = self.files.lock().expect("nobody panics with it");
+        let name = format!("name = \"{host}\"\n");
+        assert!(files.inventory.contains(&name), "no {host} is there");
+        files.inventory = files
+            .inventory
+            .replace(&name, &format!("{name}drain = true\n"));
     }
 
     /// Opens the gate that some releases look at.

@@ -1,0 +1,34 @@
+//! Hosts that are drained before they leave the fleet.
+
+use ship::app::exit::Exit;
+use ship::app::verbs::scale::{ScaleRequest, scale};
+
+use super::project::{on, scene, version};
+
+#[test]
+fn drain_that_leaves_too_few_slots_is_refused() {
+    on(scene(4, 1, [1, 0]), 3, async |project| {
+        project.deployed("0.8").await;
+        project.drain("h1");
+        let orders = project.orders();
+        let refused = project.deploy(version("0.8")).await.exits(Exit::Refused);
+        refused.says(&["the fleet offers 3 (3 hosts × 1 port)"]);
+        assert_eq!(project.orders(), orders);
+    });
+}
+
+#[test]
+fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
+    on(scene(1, 2, [1, 0]), 1, async |project| {
+        project.change("replicas = 1\n", "");
+        project.deployed("0.8").await;
+        project.drain("h1");
+        let refused = project.deploy(version("0.8")).await.exits(Exit::Refused);
+        refused.says(&["every host of the inventory is drained"]);
+        assert_eq!(project.versions().await, ["0.8"]);
+        let request = ScaleRequest::default();
+        let scaled = project.call(async |env| scale(env, request).await).await;
+        scaled.succeeds();
+        assert_eq!(project.versions().await, Vec::<String>::new());
+    });
+}

@@ -1,0 +1,84 @@
+//! `ship plan`: what a deploy would do, and that nothing is done.
+
+use ship::app::verbs::plan::{Preview, plan};
+use ship::core::rollout::action::Action;
+use ship::core::rollout::failure::Outcome;
+
+use super::project::{SimulatedProject, in_place, on_four_hosts, version};
+
+async fn planned(project: &SimulatedProject, wanted: &str) -> Preview {
+    let overrides = version(wanted).overrides;
+    let preview = project.call(async |env| plan(env, overrides).await).await;
+    preview.value()
+}
+
+/// Starts and stops in their order.
+fn steps(preview: &Preview) -> Vec<String> {
+    let actions = preview.played.batches.iter().flat_map(|it| &it.actions);
+    let step = |action: &Action| match action {
+        Action::Start { slot, .. } => Some(format!("start {slot}")),
+        Action::Stop { slot, .. } => Some(format!("stop {slot}")),
+        _ => None,
+    };
+    actions.filter_map(step).collect()
+}
+
+#[test]
+fn plan_of_an_upgrade_knows_its_order_and_its_worst_moment_and_touches_nothing() {
+    on_four_hosts(async |project| {
+        project.deployed("0.8").await;
+        let orders = project.orders();
+        let preview = planned(&project, "0.9").await;
+        assert_eq!(
+            steps(&preview),
+            [
+                "start h4:8081",
+                "stop h1:8081",
+                "start h1:8081",
+                "stop h2:8081",
+                "start h2:8081",
+                "stop h3:8081"
+            ]
+        );
+        let played = preview.played;
+        assert_eq!((played.worst_available, played.most_running), (3, 4));
+        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+        assert_eq!(project.orders(), orders);
+        assert_eq!(project.history(), ["1 0.8 succeeded"]);
+    });
+}
+
+#[test]
+fn plan_in_place_stops_the_old_instance_first() {
+    in_place(async |project| {
+        project.deployed("0.8").await;
+        let preview = planned(&project, "0.9").await;
+        assert_eq!(
+            steps(&preview),
+            [
+                "stop h1:8081",
+                "start h1:8081",
+                "stop h2:8081",
+                "start h2:8081"
+            ]
+        );
+        let played = preview.played;
+        assert_eq!((played.worst_available, played.most_running), (1, 2));
+        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+    });
+}
+
+#[test]
+fn plan_of_what_runs_does_no_more_than_claim_the_hosts() {
+    on_four_hosts(async |project| {
+        project.deployed("0.8").await;
+        let played = planned(&project, "0.8").await.played;
+        let mut actions = played.batches.iter().flat_map(|batch| &batch.actions);
+        assert!(
+            actions.all(|action| matches!(action, Action::Claim { .. })),
+            "{:#?}",
+            played.batches
+        );
+        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+    });
+}
