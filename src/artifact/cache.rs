@@ -1,4 +1,5 @@
-//! Where artifacts are kept: by the SHA-256 of what is sent, whole or not at all.
+//! The cache of artifacts, named by the SHA-256 of the bytes that are sent. An incomplete artifact
+//! is never in it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};

@@ -1,4 +1,4 @@
-//! The version that a channel's name stands for now.
+//! The version that a channel stands for now.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Fetches an artifact by http or https: streamed, gone on with where it broke off, and not at all
-//! where it is known.
+//! Downloads an artifact by http or https. A download that breaks off is resumed, and one that is
+//! in the cache already is not repeated.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

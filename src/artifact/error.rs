@@ -1,4 +1,4 @@
-//! Why there is nothing to send.
+//! Why there is no artifact to send.
 
 use std::io;
 

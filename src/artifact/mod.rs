@@ -1,4 +1,4 @@
-//! Floor 2: the bytes of a release: read, packed, checked, kept.
+//! Floor 2: the bytes of a release: read, packed, checked, cached.
 //!
 //! Whatever a playbook's `source` is, hosts get one of two forms: a gzipped tar archive, or a
 //! single file.

@@ -1,6 +1,6 @@
-//! Packs a directory so that the same content has the same digest, whoever packs it, wherever and
-//! whenever. So nothing in it has a time; what is unpacked gets that of its unpacking, lest whoever
-//! asks for "what has changed since" be told that nothing ever has.
+//! Packs a directory so that the same content always has the same digest. The archive has no times,
+//! and unpacked files get the time of their unpacking, so that tools which look for changes notice
+//! them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};

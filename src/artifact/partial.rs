@@ -1,5 +1,5 @@
-//! What has arrived of a download: kept when it breaks off, so that the next attempt goes on from
-//! there, in this run or in a later one.
+//! A partial download, kept when it breaks off, so that the next attempt resumes it, in this run or
+//! in a later one.
 //!
 //! ```text
 //! downloads/KEY.part   the bytes; KEY is the SHA-256 of the URL
@@ -164,7 +164,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // What cannot be gone on with is of no use either.
+        // A download that cannot be resumed is of no use.
         let is_of_use = !self.is_whole && self.length > 0 && self.tag.is_some();
         if let (PartialFile::Kept { path, .. }, false) = (&self.place, is_of_use) {
             let _ = fs::remove_file(path);

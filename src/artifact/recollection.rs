@@ -1,4 +1,5 @@
-//! What a URL led to the last time: by what the server knows it, and what came of it.
+//! What a URL led to last time: how the server identified the file, and the artifact that was made
+//! of it.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Whether an artifact was signed by whom the playbook names. Without that, nothing of it reaches a
-//! host.
+//! Checks that an artifact was signed by the signer that the playbook names. Otherwise, nothing of
+//! it reaches a host.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! The SHA-256 of a source, by a list as `sha256sum` writes it.
+//! The SHA-256 of a source, by a list in the format of `sha256sum`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Reads what a tar archive holds, and nothing that two tars could read in two ways.
+//! Reads a tar archive, and refuses everything that two tars could read differently.
 //!
 //! A host's tar may be GNU's, busybox's or another: where they differ (a name given twice, a link
 //! with content, words after the end), what was judged here would not be what is unpacked there.

@@ -1,4 +1,4 @@
-//! Asks a web server, again where that may help, and without showing what is secret in a URL.
+//! Makes requests to a web server, with retries, and without showing the secrets in a URL.
 //!
 //! Redirects are followed, up to ten; from https to http they are refused: what was to be had over
 //! a proven connection would come over one that anybody can change, and a user and a password would

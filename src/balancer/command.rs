@@ -1,4 +1,4 @@
-//! Any balancer at all, told by the user's own commands on its machine.
+//! Any balancer, controlled by the user's own commands on its machine.
 
 use futures::future::{BoxFuture, FutureExt, ready};
 

@@ -1,4 +1,4 @@
-//! A slot is taken out of traffic.
+//! Drains a slot.
 
 use std::time::Instant;
 

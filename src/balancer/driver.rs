@@ -1,4 +1,4 @@
-//! What a kind of balancer has to be able to do.
+//! The interface of a kind of balancer.
 
 use std::time::Duration;
 

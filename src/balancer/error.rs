@@ -1,4 +1,4 @@
-//! Why a balancer does not do as it was told.
+//! Why a balancer did not make a change.
 
 use crate::core::ids::{Epoch, HostId};
 use crate::remote::HostUnavailable;

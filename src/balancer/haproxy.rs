@@ -1,4 +1,4 @@
-//! `HAProxy`, told through its runtime API.
+//! `HAProxy`, controlled through its runtime API.
 
 mod answers;
 mod backend;

@@ -1,4 +1,4 @@
-//! What a driver needs of a machine: to run a script there, and to ask a socket.
+//! The link of a driver to a machine: it runs scripts there and asks sockets.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The machine on which a balancer runs, and what is remembered of it between two calls.
+//! The machine on which a balancer runs, and what ship remembers of it between two calls.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Floor 3: the balancers in front of the instances: what they say, and how they are told.
+//! Floor 3: the balancers in front of the instances: how they are observed and changed.
 //!
 //! A [`BalancerGroup`] is what a service has of them. Each is told by a [`BalancerDriver`] over a
 //! [`Link`] to its machine. A new driver is one file here and one line in [`registry`], besides the

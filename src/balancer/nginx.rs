@@ -1,4 +1,4 @@
-//! nginx, told by a file that it includes and a reload.
+//! nginx, controlled by a file that it includes and a reload.
 
 use futures::future::{BoxFuture, FutureExt};
 

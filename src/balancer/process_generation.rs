@@ -1,4 +1,4 @@
-//! Which process of a balancer answers, and when it took the place of another.
+//! Which process of a balancer answers, and when it replaced another one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Which driver tells which kind of balancer.
+//! The driver of each kind of balancer.
 
 use super::command::CommandDriver;
 use super::driver::BalancerDriver;

@@ -1,4 +1,4 @@
-//! A balancer that is told by scripts on its own machine.
+//! A balancer that is controlled by scripts on its own machine.
 
 use futures::future::{BoxFuture, FutureExt};
 

@@ -1,4 +1,4 @@
-//! The slots behind the balancers: where each is found, and what templates make of it.
+//! The slots behind the balancers, with their addresses and filled-in templates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `[[analysis]]`: the numbers by which a new version is judged while it is rolled out.
+//! `[[analysis]]`: the numbers by which a new version is judged during its rollout.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! `[artifact]`: where the bytes of a release come from, and by what they are known to be the right
-//! ones.
+//! `[artifact]`: where the bytes of a release come from, and how they are verified.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `[artifact.channels]`: names that stand for a version that changes, such as what was built last.
+//! `[artifact.channels]`: names that stand for a version that changes, such as the last build.
 
 use std::path::{Path, PathBuf};
 

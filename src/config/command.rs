@@ -1,4 +1,4 @@
-//! A command line, split into words once and for all: no shell ever sees it whole.
+//! A command line, split into words here: no shell ever reads it as a whole.
 
 use super::template::regions;
 use super::tree::Node;

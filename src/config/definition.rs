@@ -1,4 +1,4 @@
-//! From a playbook and an artifact to a release and its name.
+//! Makes a release and its digest of a playbook and an artifact.
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,4 @@
-//! What is wrong in a user's file: where, and what would be right.
+//! Problems in a user's file: where they are, and what would be right.
 
 use std::fmt;
 use std::ops::Range;

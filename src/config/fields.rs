@@ -1,4 +1,4 @@
-//! Reads a table key by key and gathers what is wrong instead of stopping at the first.
+//! Reads a table key by key, and collects the problems instead of stopping at the first.
 //!
 //! Every reader returns `None` once it has said why; whoever builds something of several fields
 //! reads them all before it gives up, so that one look at the report is enough.

@@ -1,4 +1,4 @@
-//! The inventory: where a service is to run, and how its hosts are reached.
+//! The inventory: where a service runs, and how its hosts are reached.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

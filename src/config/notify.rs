@@ -1,5 +1,4 @@
-//! `[notify]`: who is told what a run came to, and how; `[metrics]`: where that is written down for
-//! a monitor.
+//! `[notify]`: who is notified about a run, and how; `[metrics]`: where its metrics are written.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! `--version` and `--set`: values from the command line that take the place of the playbook's.
+//! `--version` and `--set`: values from the command line that replace those of the playbook.
 
 use std::sync::Arc;
 

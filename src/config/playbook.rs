@@ -1,4 +1,4 @@
-//! The playbook: what a service is, and how it is to be rolled out.
+//! The playbook: what a service is, and how it is rolled out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

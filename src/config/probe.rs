@@ -1,4 +1,4 @@
-//! `[probe]`: who asks the service all the while a rollout is carried out.
+//! `[probe]`: the requests that ship makes to the service during a rollout.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `[rollout]`: how much may be spent on the way from one version to the next.
+//! `[rollout]`: the limits on the way from one version to the next.
 
 use std::time::Duration;
 

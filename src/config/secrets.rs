@@ -1,4 +1,4 @@
-//! Secrets: read when they are needed, shown to nobody, written down nowhere.
+//! Secrets: read when they are needed, never printed, and never stored on this machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

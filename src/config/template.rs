@@ -1,5 +1,5 @@
-//! `{{ version }}` and its like: minijinja, strict, so that a typo is an error and never an empty
-//! word.
+//! Templates such as `{{ version }}`: minijinja in its strict mode, so that a typo is an error and
+//! never an empty word.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

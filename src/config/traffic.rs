@@ -1,4 +1,4 @@
-//! `[traffic]`: what stands before the instances, and how it is told which of them get requests.
+//! `[traffic]`: the balancers, and how ship tells them which instances get requests.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `[unattended]`: what is decided beforehand, for when nobody is there to be asked.
+//! `[unattended]`: what ship decides by itself where nobody can answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From one value to something checked, or to what is wrong with it.
+//! Reads a single value, and checks it.
 
 use std::time::Duration;
 

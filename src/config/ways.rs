@@ -1,4 +1,4 @@
-//! The ways to ask an instance, of which a table names one.
+//! The kinds of probes, of which a table names one.
 
 use super::command::command;
 use super::diagnostic::Diagnostic;

@@ -1,5 +1,5 @@
-//! What must not be shown, covered wherever it would be: a service may write its password into its
-//! log, and the last lines of that are shown.
+//! Redacts secrets in all output: a service may print its password into its log, whose last lines
+//! are shown.
 
 /// Stands in place of a secret.
 const COVER: &str = "…";

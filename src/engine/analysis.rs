@@ -1,4 +1,4 @@
-//! Measures the numbers by which a new version is judged, while instances of it get requests.
+//! Measures the numbers by which a new version is judged, while its instances get requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The loop.
+//! The loop of the controller.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Begins what takes time; each reports to the inbox.
+//! Starts tasks that take time; each reports to the inbox.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The user's commands on hosts: what they are given, and what the journal says of them.
+//! The user's commands on hosts: their input, and their events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is under way beside the loop, and where it reports.
+//! The tasks besides the loop, and the messages that they send to it.
 
 use std::sync::Arc;
 

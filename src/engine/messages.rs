@@ -1,4 +1,4 @@
-//! What reaches the controller: reports of the tasks that it has begun, and signals.
+//! The messages to the controller: reports of the tasks that it has started, and signals.
 
 use std::time::Duration;
 

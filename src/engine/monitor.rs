@@ -1,4 +1,4 @@
-//! The requests that are made to the service during a rollout, where the playbook wants that.
+//! The requests that ship makes to the service during a rollout.
 
 use super::messages::Interrupts;
 use crate::core::availability::LossReport;

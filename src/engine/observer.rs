@@ -1,5 +1,4 @@
-//! What is known of the fleet: each observation is taken in here, and what it changes becomes an
-//! event.
+//! What is known of the fleet. Each observation is taken in here, and its changes become events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! How many orders each host and balancer has had: an observation that began before the last one is
-//! out of date.
+//! The number of orders that each host and balancer was given: an observation that began before the
+//! last one is outdated.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Who is probed and observed next. When is decided by `core::fleet::poll_interval`; this keeps
-//! track of it.
+//! What is probed and observed next. `core::fleet::poll_interval` decides when; this keeps track of
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A first look at every host, before anything is touched.
+//! The first observation of every host, before anything is touched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What another process asks of a rollout.
+//! The requests of other processes to a rollout.
 
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;

@@ -1,4 +1,4 @@
-//! What the reporters' view of a rollout is made of.
+//! The inputs of a status for the reporters.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Tasks: what is done once in a rollout, from the plan's word to its end.
+//! Tasks, from the plan's decision to their end.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A message by mail, through this machine's own `sendmail`.
+//! A notification by mail, through this machine's own `sendmail`.
 
 use mail_builder::MessageBuilder;
 use mail_builder::headers::raw::Raw;

@@ -1,6 +1,5 @@
-//! Floor 2: tells people and programs that were not there what a run came to. Nobody who cannot be
-//! told changes anything about the run: each is given so long and no longer, and is named in a
-//! note.
+//! Floor 2: notifies people and programs about a run. A failure to notify changes nothing about the
+//! run: each notification has a time limit, and ship notes which of them failed.
 
 mod mail;
 mod process;

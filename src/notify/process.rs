@@ -1,4 +1,4 @@
-//! A program on this machine that is given something to read.
+//! A program on this machine that reads some input.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};

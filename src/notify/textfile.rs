@@ -1,4 +1,4 @@
-//! A file for a monitor, whole at every moment.
+//! A metrics file, which is complete at every moment.
 
 use std::fs::Permissions;
 use std::io::Write as _;

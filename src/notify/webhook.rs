@@ -1,4 +1,4 @@
-//! A message by http: as it is, or in a chat's own form.
+//! A notification by http: with its own fields, or in a chat's form.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! Fetches the number by which a new version is judged.
+//! Gets the number by which a new version is judged.
 
 use std::time::Duration;
 

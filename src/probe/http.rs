@@ -1,4 +1,4 @@
-//! Does it answer to a GET as it should?
+//! Probes by a GET and its answer.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;

@@ -1,4 +1,4 @@
-//! Asks the service all the while, as its users do: through whatever stands before the instances.
+//! Makes requests to the service as its users do, through the balancers.
 //!
 //! A request goes out at every interval, whatever has become of those before: an asker that waited
 //! for slow answers would ask least when it matters most. Each ends by its timeout, so no more than

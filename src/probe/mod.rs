@@ -1,4 +1,4 @@
-//! Floor 2: asks an instance whether it is ready, and others for numbers to judge a version by.
+//! Floor 2: probes whether an instance is ready, and gets the numbers to judge a version by.
 //!
 //! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a
 //! problem, which says nothing about the instance. Each probe is a connection of its own: an old

@@ -1,4 +1,4 @@
-//! Does somebody listen on a port?
+//! Probes whether a port accepts connections.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whose trouble is it: the instance's, or the prober's own?
+//! Whether a failed probe is the instance's failure or the prober's own.
 
 use std::error::Error;
 use std::io;

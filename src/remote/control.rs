@@ -1,4 +1,4 @@
-//! The directory of the control sockets, which goes away with ship, however ship ends.
+//! The directory of the control sockets, which is removed when ship ends, in whichever way.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What goes wrong on the way to a host, in words that say what to do about it.
+//! Errors on the way to a host, with what to do about each.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Programs of the user's on this machine, which end with who called them.
+//! Programs of the user on this machine, which end with their caller.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::core::time::Human;
 use crate::remote::command::{Input, Output};
 use crate::system::process_group;
 
-/// Runs the words that follow; when standard input ends before they do, because nobody is there any
-/// more, all of the process group is ended. Nothing of the watch keeps the streams open.
+/// Runs the words that follow. If standard input ends first, because the caller is gone, it ends
+/// the whole process group. The watch does not keep the streams open.
 const LEASH: &str = r#"exec 3<&0 </dev/null
 ticket=$1
 shift
@@ -140,7 +140,7 @@ async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32
         .stderr(Stdio::piped());
     let (mut child, group) =
         process_group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
-    // Held until the end: that it closes says that nobody is there.
+    // Held until the end: when it closes, the program notices that its caller is gone.
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();

@@ -1,4 +1,4 @@
-//! A script that is heard while it runs, and knows whether somebody listens.
+//! A script whose output is read while it runs, and which notices whether it is read.
 
 use std::convert::Infallible;
 use std::time::Duration;

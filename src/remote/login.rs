@@ -1,4 +1,4 @@
-//! Where ssh is to log in, and how a person would do the same.
+//! The destination of a login, and how a person would log in there.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Begins the ssh process that holds a host's connection, and tries again where that may help.
+//! Starts the ssh process that holds a host's connection, and retries where that may help.
 //!
 //! The `openssh` crate speaks with this process (sessions, forwarding) but does not begin it here:
 //! its own launcher leaves the process behind when a stalled connection is given up, and overrides

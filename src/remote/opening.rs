@@ -1,4 +1,4 @@
-//! What a host prints before a script begins: the login shell's greetings, and ship's own two
+//! The output of a host before a script begins: greetings of the login shell, and ship's own two
 //! marks.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The two ends of a running script: what it is fed, and what it says.
+//! The input and the output of a running script.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What ssh makes of the user's configuration, as `ssh -G` tells it.
+//! ssh's view of the user's configuration, as `ssh -G` prints it.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -42,16 +42,16 @@ pub(super) struct Launch {
 /// The host itself ends it at the deadline, with all its children: a dropped connection would leave
 /// it running. (A service that it started has a session of its own and stays.)
 ///
-/// What becomes of it without its controller, as measured:
+/// What happens to a script without its controller, as measured:
 ///
 /// - *ship is killed, or the connection is closed:* the server's side of the connection ends at
 ///   once, the script does not. It has printed nothing yet that could fail, so that an act (a stop
-///   that waits) is completed within its own time. Whoever reads its input meets the end of it:
-///   what arrived until then is verified, found short and removed.
-/// - *the network is cut:* the same, but that the server does not know. Here the connection is
-///   given up after three unanswered questions; there an act is completed, a transfer waits for
-///   more until the deadline ends it, and the server's process stays until its own keepalive finds
-///   out (`ClientAliveInterval`, or the kernel after two hours).
+///   that waits) is completed within its own time. A transfer reaches the end of its input early:
+///   the part that has arrived is verified, found incomplete and removed.
+/// - *the network is cut:* the same, except that the server does not notice. Here the connection is
+///   given up after three unanswered questions; there an act is completed, a transfer waits until
+///   its deadline, and the server's process stays until its own keepalive fails
+///   (`ClientAliveInterval`, or the kernel after two hours).
 /// - *after that* nothing can take effect: no process is left, and what a newer controller has
 ///   claimed in between refuses the script's next step under the lock.
 pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bool) -> Launch {

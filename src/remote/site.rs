@@ -1,4 +1,4 @@
-//! Where a service lies on a host.
+//! The place of a service on a host.
 
 use std::collections::BTreeMap;
 

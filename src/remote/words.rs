@@ -1,4 +1,4 @@
-//! What the other side printed, made fit for one line of a message.
+//! Output of the other side, made fit for one line of a message.
 
 /// The number of lines that are kept: the last ones.
 const LINES_MAX: usize = 4;

@@ -1,5 +1,4 @@
-//! What scripts that tell a balancer have in common: what it is to do with a slot, and what it
-//! says.
+//! What scripts for a balancer have in common: the change to a slot, and the observation.
 
 use super::report::BEGINNING;
 use crate::core::fleet::traffic::{Gate, Server, View};

@@ -1,4 +1,4 @@
-//! Taking a host over: from then on it refuses every order that is older.
+//! Claims a host: from then on it refuses every older order.
 
 use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
 

@@ -68,11 +68,10 @@ pub enum ErrandEnd {
 }
 
 /// Runs a command in a release's directory, as the service's user, with the release's environment
-/// and its secrets. Where its mark is there already, nothing is done. For [`read_errand`].
+/// and its secrets. If its mark is there already, nothing is done. For [`read_errand`].
 ///
-/// It holds the lock all the while. As with every order, it is carried out to its end where the
-/// controller is gone, and then remembered; if the host itself goes down, the command may have been
-/// run in part.
+/// It holds the lock until its end. Like every order, it is completed and marked even if the
+/// controller is gone; if the host itself goes down, the command may have run in part.
 pub fn errand(site: &Site, errand: &Errand) -> Script {
     let env = env_file(&errand.env);
     let env_path = format!("{}/tmp/errand/env", site.root());

@@ -1,4 +1,4 @@
-//! What a host says about itself when it is checked.
+//! What a host reports about itself when it is checked.
 
 /// What was found on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

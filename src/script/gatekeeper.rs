@@ -1,4 +1,4 @@
-//! Any balancer at all, told by the user's own commands.
+//! Any balancer, controlled by the user's own commands.
 //!
 //! What they were told last is kept in a file for each slot: the commands only act, they do not say
 //! what holds.

@@ -1,4 +1,4 @@
-//! The user's commands at the points of an instance's life: what its slot keeps of them.
+//! The user's commands at the points of an instance's life, as its slot keeps them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! What a start makes: an instance in its slot.
+//! The input of a start: an instance in its slot.
 
 use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::{Driver, Liveness};

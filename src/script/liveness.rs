@@ -1,5 +1,5 @@
-//! What a host asks its instances by itself: a script in the slot, and the units by which systemd
-//! runs it.
+//! The liveness probe that a host makes by itself: a script in the slot, and the units by which
+//! systemd runs it.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! The services' own logs, of any number of a host's slots: what was written, and what is being
-//! written.
+//! The logs of the services in any of a host's slots: past lines, and new ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

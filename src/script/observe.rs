@@ -1,4 +1,4 @@
-//! Looking at a host.
+//! Observes a host.
 
 use super::site::{Input, Script, Site, Text, WORK};
 

@@ -1,4 +1,4 @@
-//! Asking an instance by a command on its host.
+//! Probes an instance by a command on its host.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The one way in which a name or a value gets into a shell's text.
+//! The only way in which a name or a value gets into a shell's text.
 
 /// The text as one word of a POSIX shell, whatever it holds. A NUL, which no command line can
 /// carry, is left out.

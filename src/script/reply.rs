@@ -1,4 +1,4 @@
-//! What a script says for an answer.
+//! The answer of a script.
 
 use super::report::Report;
 use crate::core::fleet::Observation;

@@ -1,4 +1,4 @@
-//! The lines in which the scripts report. Nothing of what a host says is taken on trust.
+//! The report of a script, line by line. Everything that a host prints is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What a host does by itself when an instance had to go before its successor was there, and nobody
-//! says that all is well.
+//! How a host restarts an instance by itself, if it was stopped before its successor was there and
+//! the controller does not report that all is well.
 
 use std::time::Duration;
 

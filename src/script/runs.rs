@@ -1,4 +1,4 @@
-//! The lines in which scripts report what became of the user's commands.
+//! The lines in which scripts report the results of the user's commands.
 //!
 //! ```text
 //! hook=before_start 0 1230       which, how it ended (a status, `timeout` or `late`), for how many ms it ran

@@ -1,4 +1,4 @@
-//! Where a script runs, and what one is made of.
+//! Where a script runs, and how it is put together.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};

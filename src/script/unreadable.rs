@@ -1,4 +1,4 @@
-//! A host answers what ship cannot read.
+//! Answers of a host that ship cannot read.
 
 use thiserror::Error;
 

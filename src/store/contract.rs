@@ -1,4 +1,4 @@
-//! What a state store does: one trait a subject, and [`Store`] for all of them.
+//! The interface of a state store: a trait for each subject, and [`Store`] for all of them.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A freeze: for a while nothing new is deployed.
+//! A freeze: a time without new deploys.
 
 use std::fmt;
 

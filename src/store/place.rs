@@ -1,4 +1,4 @@
-//! Where the state lives: the directory `.ship`, found the way git finds its own.
+//! The state directory `.ship`, found in the way git finds its own.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What a state store keeps and answers.
+//! The records of a state store.
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::release::Definition;

@@ -1,4 +1,4 @@
-//! What `HAProxy` answers, read.
+//! Parses the answers of `HAProxy`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! A backend of `HAProxy` as last seen, and what is to be done next so that a server of it gets
-//! requests.
+//! A backend of `HAProxy` as last observed, and the next action that lets a server get requests.
 
 use std::collections::BTreeMap;
 

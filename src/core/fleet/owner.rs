@@ -1,4 +1,4 @@
-//! Who a service on a host belongs to: the fleet, and the history that deployed there last.
+//! The owner of a service on a host: the fleet, and the history that deployed there last.
 
 use std::collections::BTreeMap;
 use std::fmt;

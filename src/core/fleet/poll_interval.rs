@@ -1,4 +1,4 @@
-//! When an instance is asked again, and when a host is looked at again.
+//! When an instance is probed again, and when a host is observed again.
 
 use std::time::Duration;
 

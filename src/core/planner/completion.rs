@@ -1,4 +1,4 @@
-//! When a rollout has come to its end, and what is cleared away then.
+//! When a rollout has ended, and what is cleared away then.
 
 use std::collections::BTreeSet;
 

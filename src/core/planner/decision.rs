@@ -1,4 +1,4 @@
-//! What the planner answers.
+//! The result of the planner.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Which hosts are looked at again before something is decided on the answers of their instances.
+//! Which hosts are observed again before a decision that rests on the probes of their instances.
 
 use std::collections::BTreeSet;
 

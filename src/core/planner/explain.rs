@@ -1,4 +1,4 @@
-//! Why nothing is done about a host now.
+//! Why a host has no order now.
 
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::Stream;

@@ -1,4 +1,4 @@
-//! What has gone wrong, but for the time that it takes.
+//! The failures of a rollout, except for missed deadlines.
 
 use crate::core::availability::grouped;
 use crate::core::fleet::Process;

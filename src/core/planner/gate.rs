@@ -1,4 +1,4 @@
-//! The gate at the end of each step: whether the rollout may go on to the next.
+//! The gate at the end of each step: whether the rollout may continue with the next one.
 
 use crate::core::planner::decision::Next;
 use crate::core::planner::plan_builder::PlanBuilder;

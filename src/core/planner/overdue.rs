@@ -1,4 +1,4 @@
-//! The progress deadline has passed: who stands in the way?
+//! What causes a missed progress deadline.
 
 use crate::core::fleet::health::REFUSED;
 use crate::core::fleet::reach::Reach;

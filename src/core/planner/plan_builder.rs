@@ -1,4 +1,4 @@
-//! The orders of a plan in the making, and what they leave to spend.
+//! The orders of an unfinished plan, and the budget that they leave.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

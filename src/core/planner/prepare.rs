@@ -1,4 +1,4 @@
-//! What must be there before anything is started or stopped.
+//! The preparations before anything is started or stopped.
 
 use crate::core::planner::host_count::HostCount;
 use crate::core::planner::plan_builder::PlanBuilder;

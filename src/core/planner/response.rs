@@ -1,4 +1,5 @@
-//! What follows a failure: a host is given up, the rollout goes back, or it is held for a person.
+//! The consequence of a failure: a host is given up, the rollout rolls back, or it is held for a
+//! person.
 
 use crate::core::ids::HostId;
 use crate::core::planner::decision::Next;

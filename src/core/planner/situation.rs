@@ -1,4 +1,4 @@
-//! All that a decision is made on. Nothing here changes while the plan is made.
+//! The input of a decision, which does not change during planning.
 
 use std::time::Duration;
 

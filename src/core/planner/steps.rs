@@ -1,4 +1,4 @@
-//! Steps: how many new instances there may be by now.
+//! Steps: how many new instances there may be now.
 
 use crate::core::planner::situation::Situation;
 use crate::core::rollout::verb::Verb;

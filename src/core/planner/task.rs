@@ -1,4 +1,4 @@
-//! What is done once: when it is due, and on which host.
+//! Tasks: when each is due, and on which host.
 
 use std::time::Duration;
 

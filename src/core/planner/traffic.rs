@@ -1,4 +1,4 @@
-//! What the balancers are told: which instances get requests.
+//! The orders to balancers: which instances get requests.
 
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancers, Stream, Traffic};
@@ -107,8 +107,8 @@ pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// What is on a failed host out of reach gets nothing when it comes back, before it is put right:
-/// the balancers are told now. Only where enough others serve, as it may serve all the while.
+/// Drains the slots of failed hosts that cannot be reached, so that they get no requests if the
+/// host returns. Only if enough other instances serve, because these may still serve, too.
 pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_shared = matches!(
         &s.spec.traffic,

@@ -1,4 +1,4 @@
-//! How long is waited: for an order, for progress, and before a start is tried again.
+//! How long ship waits: for an order, for progress, and before a start is tried again.
 
 use std::time::Duration;
 

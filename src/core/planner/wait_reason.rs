@@ -1,4 +1,4 @@
-//! Why nothing is being done about a host now.
+//! Why a host has no order now.
 
 use std::fmt;
 

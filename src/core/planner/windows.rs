@@ -1,5 +1,5 @@
-//! Windows and freezes: what was begun is brought to its end, and nothing new is begun that cannot
-//! end in time.
+//! Windows and freezes: ship finishes what it has begun, and starts nothing new that cannot end in
+//! time.
 
 use std::time::Duration;
 

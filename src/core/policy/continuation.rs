@@ -1,4 +1,4 @@
-//! How a stopped rollout goes on, and what keeps it from going on so.
+//! How a stopped rollout continues, and why it cannot.
 
 use std::fmt;
 

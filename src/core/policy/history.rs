@@ -1,4 +1,4 @@
-//! The history: which revisions can be gone back to, and which may be forgotten.
+//! The history: which revisions are rollback targets, and which may be forgotten.
 
 use std::collections::BTreeSet;
 
@@ -64,10 +64,10 @@ fn deploy_of<'a>(past: &'a [Past], proven: &'a Past) -> &'a Past {
 
 /// The revisions that stay when the history holds at most `limit` old ones besides `current`.
 ///
-/// The oldest go first, but never what runs, never the newest proven revision, and never the one to
-/// go back to: a row of failed deploys must not push out the last good one. Restarts, scalings and
-/// contracts, and deploys that repeat the release before them, are counted apart, as they would
-/// push out what can be gone back to.
+/// The oldest go first, but never the one that runs, the newest proven one, or the rollback target:
+/// a series of failed deploys must not push out the last good one. Restarts, scalings and
+/// contracts, and deploys that repeat the release before them, are counted separately, because they
+/// would push out rollback targets.
 pub fn retained(past: &[Past], current: Revision, limit: usize) -> BTreeSet<Revision> {
     let newest_proven = newest_proven(past, |_| true).map(|entry| entry.revision);
     let present = past.iter().find(|entry| entry.revision == current);
@@ -110,8 +110,8 @@ pub fn retained(past: &[Past], current: Revision, limit: usize) -> BTreeSet<Revi
     kept
 }
 
-/// The releases that stay on the hosts: those of retained revisions that were proven. What failed
-/// is not gone back to.
+/// The releases that stay on the hosts: those of retained revisions that were proven, since a
+/// failed release is no rollback target.
 pub fn kept_releases(past: &[Past], retained: &BTreeSet<Revision>) -> BTreeSet<ReleaseId> {
     past.iter()
         .filter(|entry| retained.contains(&entry.revision) && is_proven(past, &entry.release))

@@ -1,4 +1,4 @@
-//! Where `ship rollback` goes, and with how many instances.
+//! The target of `ship rollback`, and its number of instances.
 
 use std::fmt;
 
@@ -118,8 +118,8 @@ pub struct ReplicasOfRollback {
 /// The number of instances that a rollback wants where the command line says none; `None` where the
 /// files decide.
 ///
-/// The number goes back with the deploy that is undone. Where another revision is gone back to it
-/// stays at `now`, and so does a number that was set by `ship scale` since.
+/// If the rollback undoes the last deploy, the number is rolled back, too. With another target it
+/// stays at `now`, as does a number that `ship scale` has set since.
 pub fn replicas_of_rollback(
     history: &ServiceHistory,
     target: &RevisionRecord,

@@ -1,4 +1,4 @@
-//! All that the records of a service say, read once and asked by every verb.
+//! All records of a service, read once for every verb.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

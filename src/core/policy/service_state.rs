@@ -1,4 +1,4 @@
-//! How a service stands between commands, and what each verb may do there.
+//! The state of a service between commands, and what each verb may do in it.
 
 use crate::core::journal::rollout_summary::Account;
 use crate::core::journal::state::State;

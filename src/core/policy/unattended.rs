@@ -1,4 +1,4 @@
-//! What a deploy does when nobody is there to be asked: decided before anything is touched.
+//! What an unattended deploy does, decided before anything is touched.
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::service_history::ServiceHistory;

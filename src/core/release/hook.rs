@@ -1,4 +1,4 @@
-//! Commands of the user's that run at certain points of a rollout.
+//! Commands of the user that run at certain points of a rollout.
 
 use std::fmt;
 use std::time::Duration;

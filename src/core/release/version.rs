@@ -1,4 +1,4 @@
-//! Which of two versions is the newer one, by their names.
+//! Which of two versions is newer, by their names.
 
 use std::cmp::Ordering;
 

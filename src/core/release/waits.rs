@@ -1,4 +1,4 @@
-//! How long a release's own keys let its starts and stops take.
+//! The times that a release's own keys allow its starts and stops.
 
 use std::time::Duration;
 

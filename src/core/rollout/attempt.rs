@@ -1,4 +1,4 @@
-//! The attempt to reach the target in one direction. When the rollout turns, the next one begins.
+//! The attempt to reach the target in one direction. A change of direction starts the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The one vocabulary of the journal, the reporters and the JSON output.
+//! The events of the journal, which the reporters and the JSON output share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -247,8 +247,8 @@ pub enum Event {
         /// Whether it skips all remaining steps.
         full: bool,
     },
-    /// What became of the requests that were made all the while: told when more have failed than
-    /// may, and at the end.
+    /// The availability monitor's report, recorded when too many requests have failed, and at the
+    /// end.
     Probed(LossReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {

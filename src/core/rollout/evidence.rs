@@ -1,4 +1,4 @@
-//! What was observed of the releases that speaks for or against the new one.
+//! The measurements for and against the new release.
 
 use std::collections::{BTreeMap, BTreeSet};
 

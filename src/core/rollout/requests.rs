@@ -1,4 +1,4 @@
-//! What people have asked of a rollout while it is under way.
+//! What people have requested of a rollout under way.
 
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;

@@ -1,4 +1,5 @@
-//! What is done once a rollout, or once for all: hooks that are of no slot, and migrations.
+//! Tasks, which run once in a rollout or once for all: hooks that belong to no slot, and
+//! migrations.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

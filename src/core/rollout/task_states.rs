@@ -1,4 +1,4 @@
-//! How what is done once stands in a rollout.
+//! The states of the tasks in a rollout.
 
 use std::collections::BTreeMap;
 

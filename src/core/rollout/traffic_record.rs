@@ -1,4 +1,4 @@
-//! What the balancers were told about the instances, as far as they do not say it themselves.
+//! What the balancers were ordered about the instances, where they do not report it themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 

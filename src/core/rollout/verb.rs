@@ -1,4 +1,4 @@
-//! What a rollout was begun by.
+//! The command that began a rollout.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The steps of a rollout: so many instances first, then a look at how they do, then more.
+//! The steps of a rollout: some instances first, then a time to watch them, then more.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When what takes time may begin: windows of the week, by the clock of a place.
+//! When something that takes time may begin: weekly windows in a time zone.
 
 use std::fmt;
 use std::str::FromStr;

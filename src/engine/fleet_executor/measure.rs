@@ -1,4 +1,4 @@
-//! Measurements of what is not counted of the instances themselves.
+//! Measurements that need no observation of the instances.
 
 use std::collections::BTreeMap;
 

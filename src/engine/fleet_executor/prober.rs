@@ -1,4 +1,4 @@
-//! Probes of instances: over the network, through the connection to their host, or there.
+//! Probes of instances: over the network, through the connection to their host, or on the host.
 
 use super::context::{FleetContext, LinkedHost};
 use crate::config::{SlotVars, render};

@@ -1,4 +1,4 @@
-//! Tasks: what is done once in a rollout, here or on a host.
+//! Runs a rollout's tasks, on this machine or on a host.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

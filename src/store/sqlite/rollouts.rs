@@ -1,4 +1,4 @@
-//! Which rollouts there were, and their journals.
+//! The rollouts and their journals in the database.
 
 use std::collections::BTreeSet;
 

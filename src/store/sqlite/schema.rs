@@ -1,4 +1,4 @@
-//! The tables, and how a database of an earlier ship gets them.
+//! The tables, and the migrations from earlier versions.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -1,4 +1,4 @@
-//! What people have set, in the database.
+//! The settings of people in the database.
 
 use rusqlite::params;
 

@@ -1,4 +1,4 @@
-//! The first events of a rollout: its start, and how the rollout that it goes on with stood.
+//! The first events of a rollout: its start, and the state of the rollout that it continues.
 
 use std::time::Duration;
 

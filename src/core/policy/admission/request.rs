@@ -1,4 +1,4 @@
-//! What is asked for, and what is known when it is decided on.
+//! The request, and what is known when the policy decides.
 
 use std::collections::BTreeMap;
 
