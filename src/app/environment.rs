@@ -98,7 +98,7 @@ pub struct FleetLayout {
 
 /// The fleet as a session reaches it.
 pub trait FleetConnection: Executor {
-    /// Takes in what is known of the releases by now.
+    /// Updates the known releases.
     fn know(&mut self, releases: Releases);
 
     /// The releases that a host keeps, with their definitions.

@@ -19,7 +19,7 @@ pub(super) const SERVER: &str = "{{ host }}-{{ port }}";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
     pub driver: TrafficDriver,
-    /// How long an instance may take to finish what it has.
+    /// The time limit for an instance's open requests.
     pub drain_timeout: Duration,
 }
 

@@ -90,7 +90,7 @@ impl FleetExecutor {
 
     // ── questions ────────────────────────────────────────────────────────────────────────────────
 
-    /// Runs a script that changes nothing, and gives what it printed.
+    /// Runs a script that changes nothing; returns what it printed.
     ///
     /// # Errors
     /// If the host cannot be reached, or the script did not come to its end.

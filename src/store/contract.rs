@@ -293,7 +293,7 @@ pub trait Migrations {
     /// If the store cannot be read.
     fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError>;
 
-    /// The contracts that were made, or at least begun.
+    /// The contract migrations that were made or started.
     ///
     /// # Errors
     /// If the store cannot be read.

@@ -13,6 +13,6 @@ pub enum State {
     Paused,
     /// The last rollout failed and was rolled back, or could not be.
     Failed,
-    /// The last rollout failed, and the fleet stands as it was left.
+    /// The last rollout failed, and the fleet was left as it was.
     Held,
 }

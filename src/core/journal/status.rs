@@ -65,7 +65,7 @@ pub struct Row {
     pub revision: Revision,
     pub ready: bool,
     pub status: Word,
-    /// How often it was started again after it ended by itself.
+    /// How often its supervisor has started it again.
     pub restarts: u32,
     /// Seconds since it was started.
     pub age_s: u64,
