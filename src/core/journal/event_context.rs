@@ -83,3 +83,51 @@ impl EventContext {
         self.staged.get(release).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::journal::testing::{Play, release};
+
+    fn context(play: &Play) -> EventContext {
+        let mut context = EventContext::default();
+        for (entry, _) in &play.entries {
+            context.apply(entry);
+        }
+        context
+    }
+
+    #[test]
+    fn context_counts_the_hosts_on_which_a_release_was_staged() {
+        let mut play = Play::begin(4);
+        assert_eq!(context(&play).hosts_staged(&release("0.9")), None);
+        let host = "node1".into();
+        let action = Action::Stage {
+            host,
+            release: release("0.9"),
+        };
+        let id = play.order(action, None);
+        assert_eq!(context(&play).hosts_staged(&release("0.9")), Some(0));
+        assert!(context(&play).order(id).is_some());
+        play.then(5, Event::ActionDone { id });
+        play.stage("node2", "0.9");
+        assert_eq!(context(&play).hosts_staged(&release("0.9")), Some(2));
+        assert!(context(&play).order(id).is_none());
+    }
+
+    #[test]
+    fn context_knows_since_when_a_machine_is_lost_until_it_is_found() {
+        let mut play = Play::begin(4);
+        let (host, why) = (HostId::from("node2"), String::new());
+        let lost = Event::HostLost {
+            host: host.clone(),
+            why,
+        };
+        play.then(5, lost.clone());
+        let since = play.entries[1].0.at;
+        play.then(5, lost);
+        assert_eq!(context(&play).lost_since(&host), Some(since));
+        play.then(5, Event::HostFound { host: host.clone() });
+        assert_eq!(context(&play).lost_since(&host), None);
+    }
+}

@@ -123,3 +123,61 @@ impl RolloutView {
         self.rollout.evidence.availability.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::journal::testing::Play;
+    use crate::core::rollout::event::Then;
+    use crate::core::rollout::failure::FailureKind;
+
+    fn failed(detail: &str, then: Then) -> Event {
+        let failure = Failure {
+            kind: FailureKind::Exited,
+            host: Some("node4".into()),
+            slot: None,
+            detail: detail.to_owned(),
+            waited: Duration::ZERO,
+        };
+        let log = Vec::new();
+        Event::RolloutFailed { failure, log, then }
+    }
+
+    #[test]
+    fn view_keeps_the_first_failure_and_follows_the_last_direction() {
+        let mut play = Play::begin(4);
+        let why = String::new();
+        play.then(10, failed("first", Then::Hold { why }));
+        play.then(10, failed("second", Then::RollBack));
+        let mut journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
+        if let Event::RolloutStarted(start) = &mut journal[0].event {
+            start.fallback_replicas = Some(5);
+        }
+        let forward = RolloutView::of(&journal[..2]).unwrap();
+        assert_eq!((forward.version(), forward.replicas()), ("0.9", 3));
+        let back = RolloutView::of(&journal).unwrap();
+        assert_eq!((back.version(), back.replicas()), ("0.8", 5));
+        let cause = back.cause.as_ref().map(|failure| failure.detail.as_str());
+        assert_eq!(cause, Some("first"));
+        let last = back
+            .rollout
+            .failure()
+            .map(|failure| failure.detail.as_str());
+        assert_eq!(last, Some("second"));
+    }
+
+    #[test]
+    fn versions_before_leave_out_the_goal_and_default_to_the_fallback() {
+        let entry = Play::begin(4).entries.remove(0).0;
+        let before = |versions: &[&str]| {
+            let versions = versions.iter().map(|version| (*version).to_owned());
+            let view = RolloutView::begin(&entry, versions.collect()).unwrap();
+            view.versions_before.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(before(&["0.7", "0.9"]), ["0.7"]);
+        assert_eq!(before(&["0.9"]), Vec::<String>::new());
+        assert_eq!(before(&[]), ["0.8"]);
+    }
+}
